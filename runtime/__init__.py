@@ -1,0 +1,1 @@
+"""What plugin code lives in. Imports nothing of the server."""

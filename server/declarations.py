@@ -1,0 +1,237 @@
+"""How types of entities are declared, and what an entity of each kind can do.
+
+A type (``classifier.train``, ``tabular``, ``sql.expression``, …) is declared once, beside its code, as an
+``EntityType``. Validation, its error texts, ``/v1/types``, OpenAPI, forms and reference pages come from that.
+Whatever a type needs of the server reaches it through ``Services``; no type knows HTTP or another type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+from server.values.atoms import Atom
+from server.values.batches import RowBatch, RowType
+from server.values.paths import Path
+
+if TYPE_CHECKING:
+    from server.settings import Settings
+    from server.sql.tree import Select
+    from server.sql.views import Layout
+    from server.storage.database import Database
+    from server.transfer.urls import Urls
+
+EntityKind = Literal["dataset", "procedure", "function", "plugin"]
+Recorded = tuple[Path, Sequence[tuple[Path, Atom, float]]]  # row path, [(column path, value, seconds)]
+
+
+class Params(BaseModel):
+    """Base of every type's parameters: unknown members are refused, names are MLDB's (camelCase)."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True, arbitrary_types_allowed=True)
+
+
+class ProcedureParams(Params):
+    """What every procedure takes."""
+
+    runOnCreation: bool = True
+
+
+@dataclass(frozen=True)
+class Creation:
+    """What a type's factory is given. ``params`` is an instance of the type's parameter model.
+
+    ``stored`` is what the entity's ``persist()`` gave before a restart, None when the entity is new.
+    """
+
+    id: str
+    config: dict[str, Any]
+    params: Any
+    services: Services
+    progress: Progress
+    stored: Any = None
+
+
+@dataclass(frozen=True)
+class EntityType:
+    """A declared type. ``create`` builds the entity in a worker thread and may take its time.
+
+    ``doc`` is one paragraph of Markdown; the fields of ``params`` carry their own descriptions.
+    """
+
+    kind: EntityKind
+    name: str
+    params: type[Params]
+    summary: str
+    create: Callable[[Creation], Any]
+    doc: str = ""
+
+
+class Progress(Protocol):
+    """Progress and cancellation of a construction or a run. Thread-safe."""
+
+    def step(self, name: str, type: str = "percentile") -> None:
+        """Begin the next step (the one before is ended). Types: ``percentile`` (0 to 1), ``counter``, ``lines``."""
+
+    def update(self, value: float) -> None:
+        """Value of the step under way; never falls. Raises ``Cancelled`` when a cancel was asked for."""
+
+    def check(self) -> None:
+        """Raise ``Cancelled`` when a cancel was asked for."""
+
+    def on_cancel(self, callback: Callable[[], None]) -> None:
+        """Call this when a cancel is asked for (to interrupt a query, to end a job process)."""
+
+
+class Entity(Protocol):
+    """What every entity may offer; the registry asks with ``getattr``, so each part is optional.
+
+    ``status()``: the ``status`` member of the status object (JSON); ``persist()``: JSON kept in the catalogue and
+    handed back as ``Creation.stored``; ``close()``: the entity was deleted or replaced, free what it holds;
+    ``route(request)``: answers ``/v1/<kind>s/<id>/routes/…``.
+    """
+
+
+class Dataset(Protocol):
+    """A dataset entity."""
+
+    def layout(self) -> Layout:
+        """How the committed data lie now. Raises ``MldbError`` when not readable yet."""
+
+    def status(self) -> dict[str, Any]: ...
+
+    def record_rows(self, rows: Iterable[Recorded]) -> None:
+        """Buffer rows; ``MldbError`` when the type does not record or a value is refused."""
+
+    def record_columns(self, columns: Iterable[Recorded]) -> None:
+        """As ``record_rows`` with rows and columns changed over."""
+
+    def commit(self) -> None:
+        """Make what was recorded durable and readable, atomically."""
+
+    def write(self, result: QueryResult, progress: Progress) -> None:
+        """Record a whole query result and commit: the bulk path of transform, import and training outputs."""
+
+
+class Function(Protocol):
+    """A function entity. ``input`` and ``output`` are what ``/info`` shows.
+
+    Inputs that ``input`` does not name are refused by the REST routes when it is not ``open``.
+    """
+
+    @property
+    def input(self) -> RowType: ...
+    @property
+    def output(self) -> RowType: ...
+
+    def bind(self, given: RowType) -> BoundFunction:
+        """Prepare for rows of this shape; ``MldbError`` when a required input cannot be had from it."""
+
+
+class BoundFunction(Protocol):
+    """A function for one input shape. Safe to call from several threads."""
+
+    @property
+    def output(self) -> RowType: ...
+
+    def apply(self, batch: RowBatch) -> RowBatch:
+        """Apply to a batch whose type is the bound one; gives as many rows, of type ``output``."""
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a procedure's run gives: ``status`` (the run's ``status``, None: absent) and ``details``."""
+
+    status: Any = None
+    details: Any = None
+
+
+class Procedure(Protocol):
+    """A procedure entity: ``run`` works in a thread of its own with the merged, validated parameters."""
+
+    def run(self, params: Any, progress: Progress) -> RunResult: ...
+
+
+@dataclass(frozen=True)
+class NamedBatch:
+    """A batch of query rows: path text of each row (Arrow strings) and the rows."""
+
+    names: Any
+    rows: RowBatch
+
+
+class QueryResult(Protocol):
+    """A bound query, ready to run (any number of times)."""
+
+    @property
+    def type(self) -> RowType:
+        """Known output columns in SELECT order; ``open`` when rows may hold others."""
+
+    def batches(self, progress: Progress | None = None) -> Iterator[NamedBatch]:
+        """Run it; batches in result order. Columns come in the order of ``type``."""
+
+
+class Services(Protocol):
+    """What entities may ask of the server."""
+
+    settings: Settings
+    database: Database
+    urls: Urls
+
+    def dataset(self, id: str) -> Dataset:
+        """A ready dataset; ``NotFound`` or ``Conflict`` with MLDB's texts."""
+
+    def function(self, id: str) -> Function | None:
+        """A ready function, or None."""
+
+    def dataset_from(self, spec: Any) -> Dataset:
+        """A dataset by id text, by ``{"id": …}``, or created from ``{"type": …}``."""
+
+    def output_dataset(self, spec: Any, default_type: str) -> tuple[str, Dataset]:
+        """Create (overwrite) the dataset that an ``outputDataset`` parameter asks for: id and dataset."""
+
+    def create(self, kind: EntityKind, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Create (overwrite) an entity as PUT would; its status object."""
+
+    def delete(self, kind: EntityKind, id: str) -> None: ...
+
+    def query(
+        self,
+        query: str | Mapping[str, Any] | Select,
+        *,
+        parameters: Mapping[str, Any] | None = None,
+        timestamps: bool = False,
+    ) -> QueryResult:
+        """Bind a query: SQL text, MLDB's object form, or a tree. ``timestamps``: batches carry them."""
+
+    def perform(
+        self,
+        verb: str,
+        path: str,
+        params: Sequence[tuple[str, str]] = (),
+        payload: Any = None,
+        headers: Sequence[tuple[str, str]] = (),
+    ) -> PerformResult:
+        """An in-process request, from a thread; enters the same resource table as HTTP."""
+
+    def job(self, target: str, arguments: Mapping[str, Any], progress: Progress) -> Any:
+        """Run ``module:function(arguments, report)`` in a job process; its (plain data) result.
+
+        ``arguments`` and result are msgpack-able; files carry the rest. The process is killed on cancel.
+        """
+
+    def log(self, source: str, message: str, level: str = "info") -> None:
+        """A line of the server log (``/logs/mldb``)."""
+
+
+@dataclass(frozen=True)
+class PerformResult:
+    """An in-process answer: status, body bytes and headers."""
+
+    status: int
+    body: bytes = b""
+    content_type: str = ""
+    headers: Sequence[tuple[str, str]] = field(default=())

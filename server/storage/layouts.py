@@ -1,0 +1,93 @@
+"""How a dataset lies in DuckDB: the contract between datasets (who write) and the SQL compiler (who reads).
+
+    Wide    a table of typed columns, one row per MLDB row: tabular, embedding
+    Cells   row, column, timestamp, value in one table per value type: sparse.mutable, beh
+
+A third layout, ``server.sql.views.View``, is another table expression of the dialect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from server.values.kinds import Kind
+from server.values.paths import Path
+
+ROW = "_row"  # the row path: its text (VARCHAR), or BIGINT when every row is named by a canonical number
+TIMESTAMP = "_ts"  # DOUBLE seconds: the one timestamp of a wide row
+HASH = "_hash"  # UBIGINT: CityHash64 1.0.3 of the row path
+
+
+@dataclass(frozen=True, slots=True)
+class WideColumn:
+    """A stored column. ``name`` is its SQL name (unquoted), ``shape`` the dimensions of an embedding.
+
+    An embedding is one ``<number type>[n]`` array column with its numbers row-major; ``names`` then lists the
+    element names where they are not 0, 1, 2, … (an ``embedding`` dataset with columns x, y, z). ``single`` marks
+    single-precision numbers (FLOAT). NULL in a ``sparse`` column means that the row lacks the cell.
+    """
+
+    path: Path
+    name: str
+    kind: Kind
+    shape: tuple[int, ...] | None = None
+    names: tuple[Path, ...] | None = None
+    sparse: bool = False
+    single: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Wide:
+    """``table`` has the columns ``_row``, ``_ts``, ``_hash`` and those listed, rows in scan order."""
+
+    table: str
+    columns: tuple[WideColumn, ...]
+    numbered: bool  # _row is BIGINT
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class CellColumn:
+    """A column of a sparse dataset: in which value tables it occurs, and what its cells are like.
+
+    ``stores`` names the value tables (``int``, ``num``, ``str``, ``any``) that hold cells of it; ``multiple`` says
+    that some row has several values in it; ``nulls`` that some cell is an explicit NULL (then kept in ``any``).
+    """
+
+    path: Path
+    id: int
+    stores: frozenset[str]
+    kind: Kind  # the one kind of all its values, else ANY
+    multiple: bool
+    nulls: bool
+    rows: int  # rows that have the column
+
+
+class CellColumns(Protocol):
+    """The columns of a sparse dataset; may be millions, so it is asked, not listed."""
+
+    def __len__(self) -> int: ...
+    def get(self, path: Path) -> CellColumn | None: ...
+    def under(self, prefix: Path) -> Iterator[CellColumn]:
+        """Columns whose path starts with these elements (strictly below), in natural order; () is all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """Tables of a sparse dataset, all named ``<prefix>_<suffix>``.
+
+    | table | columns |
+    |---|---|
+    | ``_rows`` | ``id`` INTEGER, ``name`` VARCHAR (path text), ``hash`` UBIGINT, ``ord`` INTEGER (listing order) |
+    | ``_cols`` | ``id`` INTEGER, ``name`` VARCHAR (path text), … |
+    | ``_times`` | ``id`` INTEGER, ``ts`` DOUBLE |
+    | ``_int`` ``_num`` ``_str`` ``_any`` | ``row`` ``col`` ``time`` ids, ``value`` BIGINT, DOUBLE, VARCHAR, ANY |
+
+    ``ANY`` is used for what the first three cannot hold (NULL, timestamps, intervals, blobs, paths, unsigned).
+    """
+
+    prefix: str
+    columns: CellColumns
+    rows: int

@@ -1,0 +1,111 @@
+"""Batches of rows: what functions take and give, column by column, as Arrow arrays.
+
+A row value is its *known* columns plus an *open* rest. Known columns have a path, a kind and one array each; the
+rest is one list of cells ``{p: path text, v: atom (ANY), t: seconds}`` per row. Both may be there at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+from server.values.atoms import NEVER, Atom
+from server.values.kinds import Kind
+from server.values.paths import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A known column: ``shape`` is None for an atom, else the dimensions of an embedding (-1: varies by row).
+
+    An embedding is one column: its elements' paths (``path.0``, ``path.0.1``, …) are spelled out only on output.
+    """
+
+    path: Path
+    kind: Kind
+    shape: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RowType:
+    """What is known of a row value before any row is seen. ``open``: rows may hold further columns."""
+
+    columns: tuple[Column, ...] = ()
+    open: bool = False
+
+    def column(self, path: Path) -> Column | None:
+        return next((column for column in self.columns if column.path == path), None)
+
+    def under(self, prefix: Path) -> RowType:
+        """The columns below a prefix, the prefix cut off (``features.x`` under ``features`` is ``x``)."""
+        size = len(prefix)
+        below = (c for c in self.columns if c.path[:size] == prefix)
+        return RowType(tuple(Column(c.path[size:], c.kind, c.shape) for c in below), self.open)
+
+
+@dataclass(frozen=True)
+class RowBatch:
+    """``length`` rows of a ``RowType``.
+
+    ``values[i]`` is the Arrow array of ``type.columns[i]``: the Arrow image of the kind's DuckDB type, an
+    embedding a (fixed size) list array with its numbers flattened row-major. ``timestamps[i]`` is an array of
+    float64 seconds, or one float for all rows. ``rest`` is a list array of cells, or None.
+    """
+
+    type: RowType
+    length: int
+    values: Sequence[pa.Array]
+    timestamps: Sequence[pa.Array | float] = ()
+    rest: pa.Array | None = None
+
+    def timestamp(self, index: int) -> pa.Array | float:
+        return self.timestamps[index] if index < len(self.timestamps) else NEVER
+
+    def under(self, prefix: Path) -> RowBatch:
+        """The sub-rows below a prefix, as ``RowType.under``; the rest is narrowed likewise."""
+        chosen = [i for i, column in enumerate(self.type.columns) if column.path[: len(prefix)] == prefix]
+        rest = None if self.rest is None else _rest_under(self.rest, prefix)
+        return RowBatch(
+            self.type.under(prefix),
+            self.length,
+            [self.values[i] for i in chosen],
+            [self.timestamp(i) for i in chosen],
+            rest,
+        )
+
+
+@dataclass(slots=True)
+class Cell:
+    """One cell of a row in plain Python: path, atom and timestamp in seconds."""
+
+    path: Path
+    value: Atom
+    timestamp: float = field(default=NEVER)
+
+
+Row = list[Cell]
+
+
+def _rest_under(rest: pa.Array, prefix: Path) -> pa.Array:
+    from server.values.cells import narrow_cells
+
+    return narrow_cells(rest, prefix)
+
+
+def columns_by_path(type_: RowType) -> Mapping[Path, int]:
+    """Index of each known column."""
+    return {column.path: index for index, column in enumerate(type_.columns)}
+
+
+def iterate_paths(column: Column) -> Iterator[Path]:
+    """The paths that a known column has when spelled out: itself, or one for each element of an embedding."""
+    if column.shape is None:
+        yield column.path
+        return
+    indexes: list[tuple[str, ...]] = [()]
+    for size in column.shape:
+        indexes = [(*index, str(position)) for index in indexes for position in range(max(size, 0))]
+    for index in indexes:
+        yield (*column.path, *index)

@@ -1,0 +1,188 @@
+"""Cells and ``ANY`` atoms between Arrow and Python.
+
+``pyarrow`` forgets a union's tags in ``to_pylist``; here a timestamp comes back as a ``Timestamp`` and a path as a
+``PathValue``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from server.values.atoms import Atom, Interval, PathValue, Timestamp, collapse
+from server.values.batches import Cell
+from server.values.kinds import TAGS, Kind
+from server.values.paths import Path, format_path, parse_path
+
+INTERVAL_ARROW = pa.struct([("months", pa.int32()), ("days", pa.int32()), ("seconds", pa.float64())])
+_MEMBERS = [
+    pa.field("n", pa.float64()),
+    pa.field("i", pa.int64()),
+    pa.field("u", pa.uint64()),
+    pa.field("s", pa.string()),
+    pa.field("t", pa.float64()),
+    pa.field("v", INTERVAL_ARROW),
+    pa.field("b", pa.binary()),
+    pa.field("p", pa.string()),
+]
+ANY_ARROW = pa.sparse_union(_MEMBERS)
+CELL_ARROW = pa.struct([("p", pa.string()), ("v", ANY_ARROW), ("t", pa.float64())])
+CELLS_ARROW = pa.list_(CELL_ARROW)
+
+ARROW_TYPES: dict[Kind, pa.DataType] = {
+    Kind.NULL: ANY_ARROW,
+    Kind.BOOLEAN: pa.bool_(),
+    Kind.INTEGER: pa.int64(),
+    Kind.UNSIGNED: pa.uint64(),
+    Kind.NUMBER: pa.float64(),
+    Kind.STRING: pa.string(),
+    Kind.TIMESTAMP: pa.float64(),
+    Kind.INTERVAL: INTERVAL_ARROW,
+    Kind.BLOB: pa.binary(),
+    Kind.PATH: pa.string(),
+    Kind.ANY: ANY_ARROW,
+}
+
+_EXACT = 2**53
+_DECODE: dict[str, Any] = {
+    "n": collapse,
+    "i": int,
+    "u": int,
+    "s": str,
+    "t": Timestamp,
+    "v": lambda fields: Interval(fields["months"], fields["days"], fields["seconds"]),
+    "b": bytes,
+    "p": lambda text: PathValue(parse_path(text)),
+}
+_BY_KIND = {
+    Kind.BOOLEAN: int,
+    Kind.INTEGER: int,
+    Kind.UNSIGNED: int,
+    Kind.NUMBER: collapse,
+    Kind.STRING: str,
+    Kind.TIMESTAMP: Timestamp,
+    Kind.INTERVAL: _DECODE["v"],
+    Kind.BLOB: bytes,
+    Kind.PATH: _DECODE["p"],
+}
+
+
+def atoms_of(array: pa.Array | pa.ChunkedArray, kind: Kind) -> list[Atom]:
+    """An Arrow array of a kind's type as Python atoms."""
+    if isinstance(array, pa.ChunkedArray):
+        return [atom for chunk in array.chunks for atom in atoms_of(chunk, kind)]
+    if kind in (Kind.ANY, Kind.NULL):
+        return _any_atoms(array)
+    decode = _BY_KIND[kind]
+    return [None if value is None else decode(value) for value in array.to_pylist()]
+
+
+def _any_atoms(array: pa.Array) -> list[Atom]:
+    if not pa.types.is_union(array.type):
+        return [None] * len(array)
+    atoms: list[Atom] = [None] * len(array)
+    codes = array.type_codes.to_numpy(zero_copy_only=False)
+    for code, tag in enumerate(TAGS):
+        rows = np.flatnonzero(codes == code)
+        if not len(rows):
+            continue
+        decode = _DECODE[tag]
+        for row, value in zip(rows.tolist(), array.field(code).take(pa.array(rows)).to_pylist(), strict=True):
+            atoms[row] = None if value is None else decode(value)
+    return atoms
+
+
+def tag_and_value(atom: Atom) -> tuple[str, Any]:
+    """The tag of ``ANY`` that holds an atom, and the value as Arrow wants it."""
+    match atom:
+        case None:
+            return "n", None
+        case bool() | int():
+            return _integer_tag(int(atom))
+        case float():
+            exact = collapse(atom)
+            return ("n", atom) if isinstance(exact, float) or abs(exact) <= _EXACT else _integer_tag(exact)
+        case str():
+            return "s", atom
+        case Timestamp(seconds):
+            return "t", seconds
+        case Interval(months, days, seconds):
+            return "v", {"months": months, "days": days, "seconds": seconds}
+        case bytes():
+            return "b", atom
+        case PathValue(path):
+            return "p", format_path(path)
+    raise TypeError(f"not an atom: {atom!r}")
+
+
+def _integer_tag(number: int) -> tuple[str, Any]:
+    if -_EXACT <= number <= _EXACT:
+        return "n", float(number)
+    if -(2**63) <= number < 2**63:
+        return "i", number
+    if 0 <= number < 2**64:
+        return "u", number
+    return "n", float(number) if abs(number) < 1 << 1024 else math.copysign(math.inf, number)
+
+
+def any_array(atoms: Iterable[Atom]) -> pa.Array:
+    """Python atoms as an Arrow array of ``ANY``."""
+    tagged = [tag_and_value(atom) for atom in atoms]
+    codes = pa.array([TAGS.index(tag) for tag, _ in tagged], pa.int8())
+    children = [
+        pa.array([value if tag == name else None for tag, value in tagged], member.type)
+        for name, member in zip(TAGS, _MEMBERS, strict=True)
+    ]
+    return pa.UnionArray.from_sparse(codes, children, field_names=list(TAGS))
+
+
+def cells_array(rows: Sequence[Iterable[Cell]]) -> pa.Array:
+    """Rows of cells as an Arrow array of the ``rest`` type."""
+    rows = [list(row) for row in rows]
+    flat = [cell for row in rows for cell in row]
+    offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows], dtype=np.int64)]).astype(np.int32)
+    cells = pa.StructArray.from_arrays(
+        [
+            pa.array([format_path(cell.path) for cell in flat], pa.string()),
+            any_array(cell.value for cell in flat),
+            pa.array([cell.timestamp for cell in flat], pa.float64()),
+        ],
+        fields=list(CELL_ARROW),
+    )
+    return pa.ListArray.from_arrays(pa.array(offsets), cells)
+
+
+def cells_of(rest: pa.Array | pa.ChunkedArray) -> list[list[Cell]]:
+    """A ``rest`` array as Python cells, one list per row (a null row is empty)."""
+    if isinstance(rest, pa.ChunkedArray):
+        return [row for chunk in rest.chunks for row in cells_of(chunk)]
+    flat = rest.flatten()
+    if not len(flat):
+        return [[] for _ in range(len(rest))]
+    texts = flat.field("p").to_pylist()
+    values = atoms_of(flat.field("v"), Kind.ANY)
+    times = flat.field("t").to_pylist()
+    known: dict[str, Path] = {}
+    cells = []
+    for text, value, time in zip(texts, values, times, strict=True):
+        path = known.get(text)
+        if path is None:
+            path = known[text] = parse_path(text)
+        cells.append(Cell(path, value, -math.inf if time is None else time))
+    rows, at = [], 0
+    for length in rest.value_lengths().to_pylist():
+        rows.append(cells[at : at + (length or 0)])
+        at += length or 0
+    return rows
+
+
+def narrow_cells(rest: pa.Array, prefix: Path) -> pa.Array:
+    """The cells below a prefix, the prefix cut off their paths."""
+    size = len(prefix)
+    return cells_array(
+        [[Cell(c.path[size:], c.value, c.timestamp) for c in row if c.path[:size] == prefix] for row in cells_of(rest)]
+    )

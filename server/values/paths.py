@@ -1,0 +1,103 @@
+"""Row and column names: sequences of path elements (sql-dialect.md §3).
+
+A path is a plain ``tuple[str, ...]``. Its *text* is the elements joined by dots, an element quoted when it is
+empty or holds a dot, a quote or a control character. The text is canonical: it is what DuckDB stores and compares.
+"""
+
+from __future__ import annotations
+
+import re
+
+from server.errors import MldbError
+
+Path = tuple[str, ...]
+
+_NEEDS_QUOTES = re.compile(r'[\x00-\x1f".]')
+_DIGITS = re.compile(r"(\d+)")
+
+
+def quote_element(element: str) -> str:
+    """The text of one element: bare, or in double quotes with inner quotes doubled."""
+    if element and not _NEEDS_QUOTES.search(element):
+        return element
+    return '"' + element.replace('"', '""') + '"'
+
+
+def format_path(path: Path) -> str:
+    """The canonical text of a path."""
+    if len(path) == 1:
+        return quote_element(path[0])
+    return ".".join(map(quote_element, path))
+
+
+def parse_path(text: str) -> Path:
+    """Split a path's text into its elements; ``MldbError`` for quoting mistakes and control characters."""
+    if '"' not in text and not _has_control(text):
+        return tuple(text.split("."))
+    elements: list[str] = []
+    at = 0
+    while True:
+        element, at = _parse_element(text, at)
+        elements.append(element)
+        if at == len(text):
+            return tuple(elements)
+        if text[at] != ".":
+            raise MldbError(f"expected '.' between elements in Path, got Unicode {ord(text[at])}")
+        at += 1
+
+
+def _has_control(text: str) -> bool:
+    return any(character < " " for character in text)
+
+
+def _parse_element(text: str, at: int) -> tuple[str, int]:
+    if at < len(text) and text[at] == '"':
+        return _parse_quoted(text, at)
+    end = text.find(".", at)
+    end = len(text) if end < 0 else end
+    element = text[at:end]
+    if '"' in element:
+        raise MldbError(f"invalid char in PathElement '{element}'.  Quotes must be doubled.")
+    if _has_control(element):
+        raise MldbError(
+            f"invalid char in PathElement '{element}'.  Special characters must be quoted and nulls are not accepted."
+        )
+    return element, end
+
+
+def _parse_quoted(text: str, at: int) -> tuple[str, int]:
+    parts: list[str] = []
+    start = at + 1
+    while True:
+        end = text.find('"', start)
+        if end < 0:
+            raise MldbError(f"PathElement terminated incorrectly: {text[at:]}")
+        parts.append(text[start:end])
+        if text[end + 1 : end + 2] != '"':
+            break
+        parts.append('"')
+        start = end + 2
+    element = "".join(parts)
+    if "\0" in element:
+        raise MldbError("invalid char in PathElement.  Special characters must be quoted and nulls are not accepted.")
+    return element, end + 1
+
+
+def element_key(element: str) -> tuple[tuple[int, int, int, bytes], ...]:
+    """A sort key for the natural order of one element: digit runs compare as numbers, the rest byte by byte."""
+    key: list[tuple[int, int, int, bytes]] = []
+    for number, piece in enumerate(_DIGITS.split(element)):
+        if not piece:
+            continue
+        if number % 2:
+            # An equal number with fewer leading zeros is the larger one; digits sort where their first byte would.
+            key.append((0x30, int(piece), -len(piece), b""))
+        else:
+            raw = piece.encode("utf-8", "surrogatepass")
+            key.extend((byte, -1, 0, b"") for byte in raw)
+    return tuple(key)
+
+
+def natural_key(path: Path) -> tuple[tuple[tuple[int, int, int, bytes], ...], ...]:
+    """A sort key for the natural order of paths (sql-dialect.md §3.2): ``x2`` before ``x10``."""
+    return tuple(map(element_key, path))
