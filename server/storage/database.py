@@ -33,7 +33,7 @@ class Database:
     def __init__(
         self, file: Path | None = None, *, memory_limit: str | None = None, threads: int | None = None
     ) -> None:
-        config = dict(_LOCKED)
+        config: dict[str, str | bool | int | float | list[str]] = dict(_LOCKED)
         if memory_limit:
             config["memory_limit"] = memory_limit
         if threads:

@@ -142,9 +142,9 @@ def any_array(atoms: Iterable[Atom]) -> pa.Array:
 
 def cells_array(rows: Sequence[Iterable[Cell]]) -> pa.Array:
     """Rows of cells as an Arrow array of the ``rest`` type."""
-    rows = [list(row) for row in rows]
-    flat = [cell for row in rows for cell in row]
-    offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows], dtype=np.int64)]).astype(np.int32)
+    listed = [list(row) for row in rows]
+    flat = [cell for row in listed for cell in row]
+    offsets = np.concatenate([[0], np.cumsum([len(row) for row in listed], dtype=np.int64)]).astype(np.int32)
     cells = pa.StructArray.from_arrays(
         [
             pa.array([format_path(cell.path) for cell in flat], pa.string()),
