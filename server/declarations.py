@@ -7,7 +7,7 @@ Whatever a type needs of the server reaches it through ``Services``; no type kno
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -18,6 +18,7 @@ from server.values.batches import RowBatch, RowType
 from server.values.paths import Path
 
 if TYPE_CHECKING:
+    from server.entities.messages import Request, Response
     from server.settings import Settings
     from server.sql.tree import Select
     from server.sql.views import Layout
@@ -59,7 +60,8 @@ class Creation:
 class EntityType:
     """A declared type. ``create`` builds the entity in a worker thread and may take its time.
 
-    ``doc`` is one paragraph of Markdown; the fields of ``params`` carry their own descriptions.
+    ``doc`` is one paragraph of Markdown; the fields of ``params`` carry their own descriptions. ``route`` answers
+    ``/v1/types/<kind>s/<name>/routes/…`` (what follows is ``request.remaining``) and may be a coroutine function.
     """
 
     kind: EntityKind
@@ -68,6 +70,7 @@ class EntityType:
     summary: str
     create: Callable[[Creation], Any]
     doc: str = ""
+    route: Callable[[Services, Request], Response | Awaitable[Response]] | None = None
 
 
 class Progress(Protocol):
@@ -90,8 +93,11 @@ class Entity(Protocol):
     """What every entity may offer; the registry asks with ``getattr``, so each part is optional.
 
     ``status()``: the ``status`` member of the status object (JSON); ``persist()``: JSON kept in the catalogue and
-    handed back as ``Creation.stored``; ``close()``: the entity was deleted or replaced, free what it holds;
-    ``route(request)``: answers ``/v1/<kind>s/<id>/routes/…``.
+    handed back as ``Creation.stored``; ``close()``: free what it holds in memory, called once, also at shutdown;
+    ``drop()``: called before ``close()`` when the entity was deleted or replaced: remove what it has stored;
+    ``route(request)``: answers ``/v1/<kind>s/<id>/routes/…``, ``documentation(request)`` ``…/doc/…`` (what follows
+    is ``request.remaining``; both may be coroutine functions); ``version()``: JSON of a plugin's ``…/version``;
+    ``details()``: JSON of a function's ``…/details``.
     """
 
 

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from typing import Protocol
+
+
+class Client(Protocol):
+    """Who waits for the answer."""
+
+    def on_gone(self, callback: Callable[[], None]) -> None:
+        """Call this (once, on the event loop) when the caller has hung up before the answer was ready."""
 
 
 @dataclass(slots=True)
@@ -11,7 +19,9 @@ class Request:
     """``path`` is as sent, percent-encoded, without the query string; ``headers`` have lower-case names.
 
     ``params`` are the decoded query pairs in order. ``headers`` lack content-length and content-type, which are
-    members of their own (-1 and "" when unknown). ``in_process`` marks calls of plugin and script code.
+    members of their own (-1 and "" when unknown). ``in_process`` marks calls of plugin and script code. Routes that
+    hand on find the rest of the path in ``remaining``: as sent, with its slash. ``client`` tells when the caller has
+    gone (None: nobody can tell).
     """
 
     verb: str
@@ -22,6 +32,8 @@ class Request:
     content_type: str = ""
     content_length: int = -1
     in_process: bool = False
+    remaining: str = ""
+    client: Client | None = None
 
 
 @dataclass(slots=True)
