@@ -1,0 +1,86 @@
+# run test lint fmt bench clean help: the verbs of this project; .ci/run uses the same ones.
+#
+# Needs Python 3.11 or newer and make. With uv on the PATH the environment comes from uv.lock; without it from
+# pip and constraints.txt, which is the same lock exported (`make lock` writes both, a test compares them).
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+VENV ?= .venv
+PYTHON ?= python3
+UV := $(shell command -v uv 2>/dev/null)
+BIN := $(VENV)/bin
+# Everything that decides what is installed; a newer one of these makes the environment anew.
+LOCK := pyproject.toml uv.lock constraints.txt
+
+# Further words for the server, the tests or the benchmarks: make run ARGS="--port 9000".
+ARGS ?=
+# Workers of the test run: two keep two cores busy without starving the time limits.
+JOBS ?= 2
+
+.PHONY: run test lint fmt bench docs lock clean help
+
+help:  ## List the verbs
+	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile
+
+run: $(VENV)/.run  ## Start the server on 127.0.0.1:8080 with the reference plugin (ARGS="--port 9000" …)
+	@exec $(BIN)/mldb serve --plugin plugins/image_classifier $(ARGS)
+
+test: $(VENV)/.test  ## Run the tests (ARGS="tests/sql -k join" …)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+
+lint: $(VENV)/.test  ## Check format, style and types
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+fmt: $(VENV)/.test  ## Format the sources and mend what can be mended
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.bench  ## Run the benchmarks and print their tables (ARGS="routes sql" for some)
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+docs: $(VENV)/.run  ## Write the generated reference pages again
+	@$(BIN)/python docs/generate.py
+
+lock:  ## Resolve the dependencies again (needs uv)
+	@uv lock
+	@uv export --locked --all-extras --all-groups --no-hashes --no-emit-project --no-annotate --no-header -q -o constraints.txt
+
+clean:  ## Remove the environment and what tools left; the data root stays
+	@rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+ifdef UV
+install = $(UV) sync --locked --inexact --quiet --python $(PYTHON) --extra tensorflow --no-default-groups $(addprefix --group ,$(1))
+export UV_PROJECT_ENVIRONMENT := $(VENV)
+else
+install = $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[tensorflow]' $(addprefix --group ,$(1))
+endif
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one with make PYTHON=…")'
+	@echo "Creating $(VENV) (once; a minute or two)"
+ifdef UV
+	@$(UV) venv --quiet --allow-existing --python $(PYTHON) $(VENV)
+else
+	@$(PYTHON) -m venv $(VENV)
+# Dependency groups need pip 25.1.
+	@$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+endif
+
+$(VENV)/.run: $(LOCK) | $(BIN)/python
+	@echo "Installing what the server needs"
+	@$(call install,)
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.run
+	@echo "Installing what tests and linters need"
+	@$(call install,test lint)
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.test
+	@echo "Installing what is measured against"
+	@$(call install,test lint bench)
+	@touch $@
