@@ -1,0 +1,76 @@
+"""What is released fits together: version and changelog, dependencies, lock and constraints."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import tomllib
+
+import pytest
+from packaging.requirements import Requirement
+
+from server import __version__
+from tests.project.sources import ROOT
+
+
+def pyproject() -> dict:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+def locked() -> list[dict]:
+    return tomllib.loads((ROOT / "uv.lock").read_text())["package"]
+
+
+def test_version_is_the_top_entry_of_the_changelog():
+    heading = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert heading
+    assert heading[1] == __version__
+
+
+def test_constraints_pin_what_the_lock_pins():
+    """pip and uv install the same versions."""
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    constrained = {line.partition(";")[0].strip() for line in lines}
+    pinned = {f"{package['name']}=={package['version']}" for package in locked() if package["name"] != "mldb"}
+    assert constrained == pinned, "run make lock"
+
+
+def test_lock_follows_the_declared_dependencies():
+    metadata = next(package for package in locked() if package["name"] == "mldb")["metadata"]
+    project = pyproject()
+    extras = project["project"]["optional-dependencies"].values()
+    declared = [*project["project"]["dependencies"], *(text for extra in extras for text in extra)]
+    assert names(metadata["requires-dist"]) == {Requirement(text).name for text in declared}, "run make lock"
+    for group, texts in project["dependency-groups"].items():
+        assert names(metadata["requires-dev"][group]) == {Requirement(text).name for text in texts}, "run make lock"
+
+
+def names(requirements: list[dict]) -> set[str]:
+    return {requirement["name"] for requirement in requirements}
+
+
+def test_lock_is_current():
+    uv = shutil.which("uv")
+    if uv is None:
+        pytest.skip("uv is not installed")
+    check = subprocess.run([uv, "lock", "--check", "--offline"], cwd=ROOT, capture_output=True, text=True)
+    if "offline" in check.stderr or "network" in check.stderr:
+        pytest.skip("uv has not cached the index")
+    assert check.returncode == 0, check.stderr
+
+
+def test_nothing_has_to_be_compiled():
+    """`make run` assumes Python and make, no C++ compiler."""
+    source_only = [package["name"] for package in locked() if package["name"] != "mldb" and not fits_linux(package)]
+    assert not source_only
+
+
+def fits_linux(package: dict) -> bool:
+    files = [wheel["url"].rpartition("/")[2] for wheel in package.get("wheels", [])]
+    return any(name.endswith("none-any.whl") or ("manylinux" in name and "x86_64" in name) for name in files)
+
+
+def test_licence_is_declared_and_present():
+    assert pyproject()["project"]["license"] == "Apache-2.0"
+    assert "Apache License" in (ROOT / "LICENSE").read_text()
