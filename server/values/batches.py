@@ -7,11 +7,14 @@ rest is one list of cells ``{p: path text, v: atom (ANY), t: seconds}`` per row.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pyarrow as pa
 
-from server.values.atoms import NEVER, Atom
+from server.values.atoms import NEVER
+from server.values.cells import Cell as Cell
+from server.values.cells import Row as Row
+from server.values.cells import narrow_cells
 from server.values.kinds import Kind
 from server.values.paths import Path
 
@@ -66,7 +69,7 @@ class RowBatch:
     def under(self, prefix: Path) -> RowBatch:
         """The sub-rows below a prefix, as ``RowType.under``; the rest is narrowed likewise."""
         chosen = [i for i, column in enumerate(self.type.columns) if column.path[: len(prefix)] == prefix]
-        rest = None if self.rest is None else _rest_under(self.rest, prefix)
+        rest = None if self.rest is None else narrow_cells(self.rest, prefix)
         return RowBatch(
             self.type.under(prefix),
             self.length,
@@ -74,24 +77,6 @@ class RowBatch:
             [self.timestamp(i) for i in chosen],
             rest,
         )
-
-
-@dataclass(slots=True)
-class Cell:
-    """One cell of a row in plain Python: path, atom and timestamp in seconds."""
-
-    path: Path
-    value: Atom
-    timestamp: float = field(default=NEVER)
-
-
-Row = list[Cell]
-
-
-def _rest_under(rest: pa.Array, prefix: Path) -> pa.Array:
-    from server.values.cells import narrow_cells
-
-    return narrow_cells(rest, prefix)
 
 
 def columns_by_path(type_: RowType) -> Mapping[Path, int]:

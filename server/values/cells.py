@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from server.values.atoms import Atom, Interval, PathValue, Timestamp, collapse
-from server.values.batches import Cell
+from server.values.atoms import NEVER, Atom, Interval, PathValue, Timestamp, collapse
 from server.values.kinds import TAGS, Kind
 from server.values.paths import Path, format_path, parse_path
 
@@ -69,6 +69,18 @@ _BY_KIND = {
     Kind.BLOB: bytes,
     Kind.PATH: _DECODE["p"],
 }
+
+
+@dataclass(slots=True)
+class Cell:
+    """One cell of a row in plain Python: path, atom and timestamp in seconds."""
+
+    path: Path
+    value: Atom
+    timestamp: float = field(default=NEVER)
+
+
+Row = list[Cell]
 
 
 def atoms_of(array: pa.Array | pa.ChunkedArray, kind: Kind) -> list[Atom]:
