@@ -1,0 +1,37 @@
+# syntax=docker/dockerfile:1
+
+# The environment is made where a compiler and uv may be; the image that runs has neither.
+FROM python:3.12-slim-bookworm AS build
+COPY --from=ghcr.io/astral-sh/uv:0.9 /uv /usr/local/bin/uv
+ENV UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1 UV_PYTHON_DOWNLOADS=never UV_PROJECT_ENVIRONMENT=/opt/mldb/venv
+WORKDIR /opt/mldb/source
+# Dependencies first: they change less often than our own code, and their layer stays cached.
+COPY pyproject.toml uv.lock ./
+RUN --mount=type=cache,target=/root/.cache/uv \
+    uv sync --locked --no-install-project --no-default-groups --extra tensorflow
+COPY . .
+RUN --mount=type=cache,target=/root/.cache/uv \
+    uv sync --locked --no-editable --no-default-groups --extra tensorflow
+
+FROM python:3.12-slim-bookworm
+RUN groupadd --gid 10001 mldb \
+    && useradd --uid 10001 --gid mldb --no-create-home --shell /usr/sbin/nologin mldb \
+    && install --directory --owner mldb --group mldb /mldb_data
+COPY --from=build /opt/mldb/venv /opt/mldb/venv
+COPY plugins /opt/mldb/plugins
+ENV PATH=/opt/mldb/venv/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    HOME=/tmp \
+    MLDB_HOST=0.0.0.0 \
+    MLDB_PORT=8080 \
+    MLDB_DATA_DIR=/mldb_data
+WORKDIR /
+USER 10001:10001
+VOLUME /mldb_data
+EXPOSE 8080
+STOPSIGNAL SIGTERM
+# /healthz needs no token and no curl: the image has Python.
+HEALTHCHECK --interval=15s --timeout=3s --start-period=10s --retries=3 \
+    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8080/healthz', timeout=2)"]
+CMD ["mldb", "serve", "--plugin", "/opt/mldb/plugins/image_classifier"]
