@@ -1,0 +1,95 @@
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from server.values.atoms import PathValue
+from server.values.cityhash import hash_bytes, hash_path, hash_path_texts, hash_texts
+from server.values.highwayhash import hash_atom, hash_blobs, hash_row, hash_words
+from server.values.highwayhash import hash_texts as highway_texts
+from server.values.paths import format_path
+
+PUBLISHED = {
+    "x": 0x4FC82888D13DE398,
+    "y": 0x75C422100F18A043,
+    "z": 0x5E7AD9221C640E96,
+    "ex1": 0x397DE880D5F0376E,
+    "ex2": 0xED64A202CEF7CCF1,
+    "ex3": 0x418B8CE19E0DE7A3,
+    "ex4": 0x213CA5902E95224E,
+    "myrow": 0xFBDBA4C9BE68F633,
+    "row_1": 0xF156570C0871DBCE,
+    "row_2": 0x0EA93BE3F94D4404,
+    "row1": 0x86065FEEC3521ACC,
+    "[]": 0x9DE462D40469D853,
+    '["cat"]': 0x554F96C80EA05DDB,
+    '["dog"]': 0xD55E0E284796F79E,
+    "result": 0xD54892B736CAC3AB,
+    "0": 0x9071C92BAA458312,
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_row_hashes(name):
+    assert hash_path((name,)) == PUBLISHED[name]
+    assert int(hash_path_texts(pa.array([format_path((name,))]))[0]) == PUBLISHED[name]
+
+
+def test_several_elements_and_the_empty_path():
+    assert hash_path(("a", "b")) == 0x67A4D5F337C91C13
+    assert hash_path(()) == 0
+    assert hash_path(("",)) == 0x9AE16A3B2F90404F
+
+
+def test_path_texts_equal_paths():
+    paths = [
+        ("a",),
+        ("a", "b"),
+        ("a.b",),
+        ("a", "b.c", "d"),
+        ("",),
+        ('say "hi"',),
+        ("é", "日本語", "x" * 200),
+        (),
+        ("a", ""),
+    ]
+    texts = pa.chunked_array(
+        [
+            pa.array([format_path(path) for path in paths]).slice(0, 4),
+            pa.array([format_path(path) for path in paths]).slice(4),
+        ]
+    )
+    assert hash_path_texts(texts).tolist() == [hash_path(path) for path in paths]
+
+
+def test_each_length_alone_equals_the_batch():
+    texts = [("abcdefghijklmnopqrstuvwxyz0123456789" * 10)[:length] for length in range(300)]
+    alone = [int(hash_bytes([text.encode()])[0]) for text in texts]
+    assert hash_texts(pa.array(texts)).tolist() == alone
+    assert len(set(alone)) == 300
+    assert hash_texts(pa.array(["q", *texts]).slice(1)).tolist() == alone
+
+
+def test_nulls_and_no_texts():
+    assert hash_texts(pa.array([None, "x"], pa.string())).tolist() == [0, PUBLISHED["x"]]
+    assert len(hash_texts(pa.array([], pa.string()))) == 0
+    assert hash_texts(pa.array(["", ""])).tolist() == [0x9AE16A3B2F90404F] * 2
+
+
+def test_highway_reference_vector():
+    words = np.frombuffer(bytes(range(32)), np.uint64).tolist()
+    assert int(hash_blobs([b""], tuple(words))[0]) == 0x907A56DE22C26E53
+
+
+def test_published_value_hashes():
+    assert hash_atom(1) == hash_atom(1.0) == 6057722525893115906
+    assert hash_atom("1") == 10592438303399217743
+    assert hash_atom("abc") == 17130090052465147157
+    assert hash_atom(None) is None
+    assert hash_row([(("a",), hash_atom(12)), (("b",), hash_atom("coco"))]) == 4703301921268040991
+    assert hash_atom(PathValue(("a", "b"))) == hash_path(("a", "b"))
+
+
+def test_value_hashes_of_arrays():
+    assert hash_words(np.array([1, 12])).tolist() == [hash_atom(1), hash_atom(12)]
+    texts = [("0123456789" * 10)[:length] for length in range(100)]
+    assert highway_texts(pa.array([*texts, None])).tolist() == [*(hash_atom(text) for text in texts), 0]
