@@ -1,0 +1,131 @@
+"""``s3:`` and ``sftp:`` URLs through fsspec, with the credentials that the server keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from typing import Any, BinaryIO, cast
+from urllib.parse import urlsplit
+
+from server.errors import MldbError, NotFound
+from server.transfer.addresses import checked_addresses
+from server.transfer.streams import Source
+from server.values.atoms import NEVER
+
+Credentials = Callable[[str, str], Mapping[str, Any] | None]
+_RESOURCE_TYPES = {"s3": "aws:s3", "sftp": "sftp"}
+_MODULES = {"s3": "s3fs", "sftp": "paramiko"}
+
+
+class RemoteScheme:
+    """``credentials(resourceType, url)`` gives the ``credential`` object whose resource fits best, or None."""
+
+    def __init__(self, scheme: str, credentials: Credentials, *, private: bool) -> None:
+        self._scheme = scheme
+        self._credentials = credentials
+        self._private = private
+
+    def open_read(self, url: str) -> Source:
+        system, path = self._system(url)
+        try:
+            info = system.info(path)
+            return Source(cast(BinaryIO, system.open(path, "rb")), info.get("size"), modified_of(info))
+        except Exception as error:
+            raise remote_error(error, url) from None
+
+    def open_write(self, url: str) -> RemoteSink:
+        system, path = self._system(url)
+        try:
+            return RemoteSink(system, path)
+        except Exception as error:
+            raise remote_error(error, url) from None
+
+    def info(self, url: str) -> dict[str, Any] | None:
+        """What fsspec says about an object, None when it does not exist."""
+        system, path = self._system(url)
+        try:
+            return dict(system.info(path))
+        except FileNotFoundError:
+            return None
+        except Exception as error:
+            raise remote_error(error, url) from None
+
+    def entries(self, url: str) -> Iterable[tuple[str, dict[str, Any]]]:
+        """URL and description of each entry below a folder."""
+        system, path = self._system(url)
+        try:
+            found = system.ls(path, detail=True)
+        except Exception as error:
+            raise remote_error(error, url) from None
+        base = f"sftp://{urlsplit(url).netloc}" if self._scheme == "sftp" else "s3://"
+        return [(base + item["name"], item) for item in found]
+
+    def delete(self, url: str) -> None:
+        system, path = self._system(url)
+        try:
+            system.rm_file(path)
+        except Exception as error:
+            raise remote_error(error, url) from None
+
+    def _system(self, url: str) -> tuple[Any, str]:
+        _require(self._scheme)
+        import fsspec
+
+        stored = self._credentials(_RESOURCE_TYPES[self._scheme], url) or {}
+        parts = urlsplit(url)
+        if self._scheme == "sftp":
+            host, port = parts.hostname or "", parts.port or 22
+            address = checked_addresses(host, port, private=self._private)[0]
+            options = {"username": stored.get("id") or parts.username, "password": stored.get("secret")}
+            return fsspec.filesystem("sftp", host=address, port=port, **options), parts.path
+        return fsspec.filesystem("s3", **_s3_options(stored)), url.removeprefix("s3://")
+
+
+def _s3_options(stored: Mapping[str, Any]) -> dict[str, Any]:
+    if not stored.get("id"):
+        return {"anon": not stored}
+    options: dict[str, Any] = {"key": stored["id"], "secret": stored.get("secret")}
+    location = stored.get("location")
+    if location:
+        options["endpoint_url"] = f"{stored.get('protocol') or 'https'}://{location}"
+    return options
+
+
+def _require(scheme: str) -> None:
+    from importlib.util import find_spec
+
+    if find_spec("fsspec") is None or find_spec(_MODULES[scheme]) is None:
+        raise MldbError(f"{scheme}:// URLs need the extra '{scheme}' (pip install 'mldb[{scheme}]')")
+
+
+class RemoteSink:
+    """Writes through fsspec's own transaction: the object appears when the file is committed."""
+
+    def __init__(self, system: Any, path: str) -> None:
+        self._file = system.open(path, "wb", autocommit=False)
+
+    def write(self, data: bytes, /) -> int:
+        return int(self._file.write(data))
+
+    def commit(self) -> None:
+        self._file.close()
+        self._file.commit()
+
+    def discard(self) -> None:
+        self._file.discard()
+
+
+def modified_of(info: Mapping[str, Any]) -> float:
+    """Seconds of the last change in an fsspec description."""
+    found = info.get("LastModified") or info.get("mtime") or info.get("created")
+    if isinstance(found, datetime):
+        return found.timestamp()
+    return float(found) if isinstance(found, int | float) else NEVER
+
+
+def remote_error(error: Exception, url: str) -> Exception:
+    if isinstance(error, MldbError):
+        return error
+    if isinstance(error, FileNotFoundError):
+        return NotFound(f"opening '{url}': No such file or directory", code=400)
+    return MldbError(f"cannot use '{url}': {error}")
