@@ -19,10 +19,10 @@ from server.settings import Settings
 from server.transfer import archives, codecs
 from server.transfer.addresses import Resolver, resolve
 from server.transfer.files import FileAccess, FileScheme
+from server.transfer.limits import SLOW_SERVERS, WebLimits
 from server.transfer.memory import MemoryScheme
 from server.transfer.remote import Credentials, RemoteScheme, modified_of
 from server.transfer.streams import MIB, CountingReader, LimitedReader, Sink, Source, WriteStream, buffered
-from server.transfer.limits import SLOW_SERVERS, WebLimits
 from server.transfer.web import WebScheme, modified_at
 from server.values.atoms import NEVER, timestamp_text
 
