@@ -1,0 +1,122 @@
+"""Servers under measurement: ours and those it is compared with, each a process of its own on a free port."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import orjson
+
+PEERS = Path(__file__).parent / "peers"
+START_SECONDS = 60.0
+
+
+class Client:
+    """One kept-alive connection to a server on loopback."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=900)
+
+    def request(self, verb: str, path: str, body: Any = None) -> bytes:
+        """The body of the answer; ``RuntimeError`` with it unless the status is below 300."""
+        payload = None if body is None else orjson.dumps(body)
+        self._connection.request(verb, path, payload, {"Content-Type": "application/json"} if payload else {})
+        response = self._connection.getresponse()
+        answer = response.read()
+        if response.status >= 300:
+            raise RuntimeError(f"{verb} {path}: {response.status} {answer[:2000].decode(errors='replace')}")
+        return answer
+
+    def json(self, verb: str, path: str, body: Any = None) -> Any:
+        return orjson.loads(self.request(verb, path, body) or b"null")
+
+    def query(self, sql: str) -> Any:
+        return self.json("GET", "/v1/query?" + urlencode({"q": sql, "format": "table"}, quote_via=quote))
+
+
+@contextmanager
+def mldb(data: Path, *arguments: str) -> Iterator[Client]:
+    """Our server on a data root."""
+    port = free_port()
+    command = [sys.executable, "-m", "server.cli", "serve", "--port", str(port), "--data-dir", str(data), *arguments]
+    with _process(command, port, "/readyz"):
+        yield Client(port)
+
+
+@contextmanager
+def peer(*command: str, environment: Mapping[str, str] | None = None) -> Iterator[Client]:
+    """A server of ``peers/``: ``{port}`` in the command is replaced."""
+    port = free_port()
+    words = [word.replace("{port}", str(port)) for word in command]
+    variables = {"PYTHONPATH": str(PEERS), **(environment or {})}
+    with _process([sys.executable, "-m", *words], port, "/", variables):
+        yield Client(port)
+
+
+def uvicorn_peer(application: str, environment: Mapping[str, str] | None = None) -> Any:
+    """An ASGI application of ``peers/`` under uvicorn with the same loop and parser as ours."""
+    words = ("uvicorn", application, "--port", "{port}", "--loop", "uvloop", "--http", "httptools")
+    return peer(*words, "--no-access-log", "--log-level", "warning", environment=environment)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def _process(
+    command: Sequence[str], port: int, path: str, environment: Mapping[str, str] | None = None
+) -> Iterator[None]:
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(
+            command, env={**os.environ, **(environment or {})}, stdout=log, stderr=log, start_new_session=True
+        )
+        try:
+            _wait(process, port, path)
+            yield
+        except BaseException:
+            log.seek(0)
+            sys.stderr.buffer.write(log.read()[-4000:])
+            raise
+        finally:
+            _stop(process)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(20)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _wait(process: subprocess.Popen[bytes], port: int, path: str) -> None:
+    """Until the server answers below 500 (a peer may have nothing at ``/``)."""
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise RuntimeError(f"{process.args} ended with {process.returncode}")
+        try:
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+            connection.request("GET", path)
+            if connection.getresponse().status < 500:
+                return
+        except OSError:
+            pass
+        time.sleep(0.05)
+    raise TimeoutError(f"{process.args} did not answer within {START_SECONDS:.0f} s")
