@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 
 def setting(default: Any, help: str, *, repeat: bool = False) -> Any:
@@ -17,7 +18,7 @@ def setting(default: Any, help: str, *, repeat: bool = False) -> Any:
 
 @dataclass
 class Settings:
-    """One field per setting: ``port`` is ``--port`` and ``MLDB_PORT``."""
+    """One field per setting: ``port`` is ``--port`` and ``MLDB_PORT`` (lists there are separated by commas)."""
 
     host: str = setting("127.0.0.1", "Address to listen on; any other than loopback needs a token")
     port: int = setting(8080, "Port to listen on; 0 takes a free one")
@@ -31,8 +32,82 @@ class Settings:
     archive_ratio: int = setting(1000, "Largest ratio of unpacked to packed size, beyond the first 64 MiB")
     memory_files: int = setting(1024, "Size that all mem:// files may have together, in MiB")
     token: str = setting("", "Token that requests must carry; made up when listening beyond loopback")
+    allowed_host: list[str] = setting((), "Further name that a Host header may carry", repeat=True)
+    allowed_origin: list[str] = setting((), "Web origin whose pages may call the API", repeat=True)
+    plugin_directory: list[Path] = setting((), "Further folder to scan for mldb_plugin.json", repeat=True)
     request_timeout: float = setting(60.0, "Seconds a plugin request may take before its worker is replaced")
     worker_memory: int = setting(2048, "Memory limit of a plugin worker in MiB")
+    job_memory: int = setting(0, "Memory limit of a training job in MiB; 0 sets none")
+    query_timeout: float = setting(0.0, "Seconds a query over HTTP may take; 0 sets no limit")
+    database_memory: str = setting("", "Memory that DuckDB may use, such as 4GB; empty leaves its own choice")
+    database_threads: int = setting(0, "Threads that DuckDB may use; 0 leaves its own choice")
+    max_body: int = setting(512, "Largest request body in MiB")
+    body_timeout: float = setting(60.0, "Seconds without a further byte after which a request body is given up")
+    json_depth: int = setting(200, "Deepest nesting of a JSON body")
+    max_connections: int = setting(2048, "Connections served at once; more are answered 503")
+
+    @property
+    def database_file(self) -> Path:
+        return self.data_dir / "mldb.duckdb"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of the settings table, as the command line and the documentation need it."""
+
+    name: str
+    kind: type
+    default: Any
+    help: str
+    repeat: bool
+
+    @property
+    def flag(self) -> str:
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def variable(self) -> str:
+        return "MLDB_" + self.name.upper()
+
+    def parse(self, text: str) -> Any:
+        """Read a value; ValueError when the text is not of the setting's kind."""
+        if self.kind is bool:
+            return parse_boolean(text)
+        return self.kind(text)
+
+
+def parse_boolean(text: str) -> bool:
+    word = text.strip().lower()
+    if word in ("1", "true", "yes", "on"):
+        return True
+    if word in ("0", "false", "no", "off", ""):
+        return False
+    raise ValueError(f"{text!r} is not a boolean; use true or false")
+
+
+def rows() -> Iterator[Row]:
+    """The table, in order."""
+    hints = get_type_hints(Settings)
+    for each in fields(Settings):
+        repeat = each.metadata["repeat"]
+        kind = get_args(hints[each.name])[0] if repeat else hints[each.name]
+        default = [] if each.default is MISSING else each.default
+        yield Row(each.name, kind, default, each.metadata["help"], repeat)
+
+
+def from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    """Values of the ``MLDB_*`` variables that are set; ValueError names the variable."""
+    values: dict[str, Any] = {}
+    for row in rows():
+        text = environment.get(row.variable)
+        if text is None:
+            continue
+        try:
+            parts = [part.strip() for part in text.split(",") if part.strip()]
+            values[row.name] = [row.parse(part) for part in parts] if row.repeat else row.parse(text)
+        except ValueError as error:
+            raise ValueError(f"{row.variable}: {error}") from None
+    return values
 
 
 def setting_names() -> list[str]:

@@ -1,0 +1,93 @@
+"""Puts the parts together: the only module that sees them all."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable
+from importlib import import_module
+
+from server.entities import jsontext
+from server.entities.catalogue import Catalogue
+from server.entities.jobs import Jobs
+from server.entities.registry import Registry
+from server.entities.runs import Runner
+from server.entities.services import ServerServices
+from server.entities.types import TypeRegistry
+from server.http import collections, pages, procedures, system, types
+from server.http.gateway import Gateway, Receive, Scope, Send
+from server.http.host import Host
+from server.http.security import Gate
+from server.settings import Settings
+from server.storage.database import Database
+from server.transfer.urls import Urls
+
+log = logging.getLogger("mldb.server")
+
+# Modules that declare entity types: each has a list ``TYPES``.
+TYPE_MODULES = ("server.entities.procedures",)
+# Modules with the REST routes of one resource: each has ``register(host)``.
+RESOURCES = (system, collections, procedures, types)
+
+
+class Server:
+    """The parts of a running server. Built in the process that serves; ``start`` and ``close`` bracket its life."""
+
+    def __init__(self, settings: Settings, stop: Callable[[], None]) -> None:
+        jsontext.MAX_DEPTH = settings.json_depth
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        self.database = Database(
+            settings.database_file,
+            memory_limit=settings.database_memory or None,
+            threads=settings.database_threads or None,
+        )
+        self.jobs = Jobs()
+        registry_types = TypeRegistry()
+        for name in TYPE_MODULES:
+            registry_types.register(import_module(name).TYPES)
+        registry = Registry(registry_types, Catalogue(self.database))
+        runner = Runner(registry)
+        self.services = ServerServices(settings, self.database, Urls(settings), registry, runner, self.jobs)
+        registry.attach(self.services)
+        self.host = Host(settings, registry_types, registry, runner, self.services, stop=stop)
+        for module in RESOURCES:
+            module.register(self.host)
+        self.gate = Gate(settings)
+        page_app, page_roots = pages.application(self.host)
+        self.gateway = Gateway(settings, self.host.resources, self.gate, page_app, page_roots)
+
+    async def start(self) -> None:
+        """Called on the event loop before the first request."""
+        self.services.attach(asyncio.get_running_loop(), self.host.resources)
+        waiting = self.host.registry.announce()
+        threading.Thread(target=self.host.registry.restore, args=(waiting,), name="restore", daemon=True).start()
+
+    async def close(self) -> None:
+        """Stop runs, close entities (their stored data stay), end processes, close the database."""
+        await asyncio.get_running_loop().run_in_executor(None, self._close)
+
+    def _close(self) -> None:
+        self.host.runner.close()
+        self.jobs.close()
+        self.host.registry.close()
+        self.host.resources.threads.shutdown(wait=False, cancel_futures=True)
+        self.database.close()
+
+
+class Application:
+    """The ASGI application with its lifespan; ``server`` is there from start-up on."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "lifespan":
+            await self.server.gateway(scope, receive, send)
+            return
+        await receive()
+        await self.server.start()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self.server.close()
+        await send({"type": "lifespan.shutdown.complete"})

@@ -1,0 +1,63 @@
+"""What survives a restart: entity configs, in a table of the DuckDB file, in the order of their creation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from server.entities.types import PLURALS
+
+if TYPE_CHECKING:
+    from server.declarations import EntityKind
+    from server.storage.database import Database
+
+_TABLE = """
+CREATE TABLE IF NOT EXISTS mldb_catalogue (
+    position BIGINT NOT NULL, kind VARCHAR NOT NULL, id VARCHAR NOT NULL, config VARCHAR NOT NULL, stored VARCHAR
+)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A saved entity. ``stored`` is what its ``persist()`` gave."""
+
+    kind: EntityKind
+    id: str
+    config: dict[str, Any]
+    stored: Any
+
+
+class Catalogue:
+    """Each change is one transaction: after a kill at any point, the table says the old or the new, never half."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        with database.transaction() as cursor:
+            cursor.execute(_TABLE)
+
+    def records(self) -> list[Record]:
+        with self._database.cursor() as cursor:
+            rows = cursor.execute("SELECT kind, id, config, stored FROM mldb_catalogue ORDER BY position").fetchall()
+        return [
+            Record(kind, id, orjson.loads(config), None if stored is None else orjson.loads(stored))
+            for kind, id, config, stored in rows
+            if kind in PLURALS
+        ]
+
+    def save(self, kind: EntityKind, id: str, config: Mapping[str, Any], stored: Any = None) -> None:
+        """Enter or replace; a replaced entity goes to the end, as it may refer to what was made since."""
+        stored_text = None if stored is None else orjson.dumps(stored).decode()
+        config_text = orjson.dumps(dict(config)).decode()
+        with self._database.transaction() as cursor:
+            cursor.execute("DELETE FROM mldb_catalogue WHERE kind = ? AND id = ?", [kind, id])
+            cursor.execute(
+                "INSERT INTO mldb_catalogue SELECT coalesce(max(position), 0) + 1, ?, ?, ?, ? FROM mldb_catalogue",
+                [kind, id, config_text, stored_text],
+            )
+
+    def remove(self, kind: EntityKind, id: str) -> None:
+        with self._database.transaction() as cursor:
+            cursor.execute("DELETE FROM mldb_catalogue WHERE kind = ? AND id = ?", [kind, id])

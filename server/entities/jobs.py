@@ -1,0 +1,130 @@
+"""Job processes: one process per training, forked from a small fork server, talking msgpack frames.
+
+In the host ``Jobs.run("package.module:function", arguments, progress)`` waits in a thread; in the job the function is
+called as ``function(arguments, report)``, where ``report(step, type, value)`` tells how far it is. The process is
+killed on cancel; if it dies by itself, the caller gets an ``MldbError``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import multiprocessing
+import os
+import signal
+import struct
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from typing import Any
+
+import msgpack
+
+from server.declarations import Progress
+from server.errors import MldbError
+
+_PRELOADED = ["numpy", "pyarrow", "msgpack", "server.entities.jobs"]
+Report = Callable[[str, str, float], None]
+
+
+class Jobs:
+    """Starts job processes. The fork server begins with the first job and ends with the host."""
+
+    def __init__(self) -> None:
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(_PRELOADED)
+        self._running: set[int] = set()
+        self._lock = threading.Lock()
+
+    def run(self, target: str, arguments: Mapping[str, Any], progress: Progress) -> Any:
+        """The function's result; ``MldbError`` when it raised one, failed or died; ``Cancelled`` after a cancel."""
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(target=_job_main, args=(theirs, target), daemon=True)
+        process.start()
+        theirs.close()
+        assert process.pid is not None
+        with self._lock:
+            self._running.add(process.pid)
+        progress.on_cancel(process.kill)
+        try:
+            with suppress(BrokenPipeError):
+                ours.send_bytes(_pack(dict(arguments)))
+            answer = _answer(ours, progress)
+        finally:
+            process.kill()
+            process.join()
+            ours.close()
+            with self._lock:
+                self._running.discard(process.pid)
+        progress.check()
+        return _result(answer, target, process.exitcode)
+
+    def close(self) -> None:
+        """Kill what still runs."""
+        with self._lock:
+            running = list(self._running)
+        for pid in running:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def _pack(value: Any) -> bytes:
+    packed: bytes = msgpack.packb(value, use_bin_type=True)
+    return packed
+
+
+def _unpack(frame: bytes) -> Any:
+    return msgpack.unpackb(frame, raw=False, strict_map_key=False)
+
+
+def _answer(connection: Connection, progress: Progress) -> dict[str, Any] | None:
+    """Read frames until the answer; None when the process went away without one."""
+    step = ""
+    while True:
+        try:
+            frame = _unpack(connection.recv_bytes())
+        except (EOFError, ConnectionResetError, OSError, struct.error):
+            return None
+        if "step" not in frame:
+            answer: dict[str, Any] = frame
+            return answer
+        if frame["step"] != step:
+            step = frame["step"]
+            progress.step(step, frame["type"])
+        progress.update(frame["value"])
+
+
+def _result(answer: dict[str, Any] | None, target: str, exit_code: int | None) -> Any:
+    if answer is None:
+        raise MldbError(f"the job process of {target} died (exit code {exit_code})", code=500)
+    if "error" in answer:
+        raise MldbError(answer["error"], code=answer["code"], details=answer["details"])
+    return answer["result"]
+
+
+# ── inside the job ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _job_main(connection: Connection, target: str) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    arguments = _unpack(connection.recv_bytes())
+
+    def report(step: str, type: str = "percentile", value: float = 0.0) -> None:
+        connection.send_bytes(_pack({"step": step, "type": type, "value": float(value)}))
+
+    connection.send_bytes(_pack(_called(target, arguments, report)))
+
+
+def _called(target: str, arguments: dict[str, Any], report: Report) -> dict[str, Any]:
+    module, _, name = target.partition(":")
+    try:
+        return {"result": getattr(importlib.import_module(module), name)(arguments, report)}
+    except MldbError as error:
+        return {"error": error.message, "code": error.code, "details": error.details}
+    except MemoryError:
+        return {"error": "the job ran out of memory", "code": 400, "details": {}}
+    except Exception as error:
+        traceback.print_exc(file=sys.stderr)
+        return {"error": f"the job failed: {type(error).__name__}: {error}", "code": 500, "details": {}}

@@ -1,0 +1,99 @@
+"""The two JSON writers of rest-api.md §1.1, and the reader with its limits.
+
+    typed      members in the order given, shortest floats (``2``, ``1e8``)
+    free-form  members sorted at every level, floats with a fraction (``2.0``), 16 significant digits
+
+``free(value)`` marks a free-form piece inside a typed body.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import orjson
+
+from server.errors import MldbError
+from server.values.atoms import number_text
+
+_OPTIONS = orjson.OPT_NON_STR_KEYS
+_SORTED = orjson.OPT_NON_STR_KEYS | orjson.OPT_SORT_KEYS
+MAX_DEPTH = 200  # the server's setting ``json_depth`` replaces it; Python code that walks a body recurses this deep
+
+
+def typed(value: Any) -> bytes:
+    """JSON text with members in their own order."""
+    return orjson.dumps(_typed_floats(value), option=_OPTIONS)
+
+
+def free_form(value: Any) -> bytes:
+    """JSON text with members sorted by name."""
+    return orjson.dumps(_free_floats(value), option=_SORTED)
+
+
+def free(value: Any) -> orjson.Fragment:
+    """A piece of a typed body that is written free-form."""
+    return orjson.Fragment(free_form(value))
+
+
+def _typed_floats(value: Any) -> Any:
+    kind = type(value)
+    if kind is str or kind is int or value is None or kind is bool:
+        return value
+    if kind is float:
+        return orjson.Fragment(number_text(value)) if math.isfinite(value) else None
+    if kind is dict:
+        return {name: _typed_floats(member) for name, member in value.items()}
+    if kind is list or kind is tuple:
+        return [_typed_floats(item) for item in value]
+    return value
+
+
+def _free_floats(value: Any) -> Any:
+    kind = type(value)
+    if kind is str or kind is int or value is None or kind is bool:
+        return value
+    if kind is float:
+        return orjson.Fragment(float_text(value)) if math.isfinite(value) else None
+    if kind is dict:
+        return {name: _free_floats(member) for name, member in value.items()}
+    if kind is list or kind is tuple:
+        return [_free_floats(item) for item in value]
+    return value
+
+
+def float_text(number: float) -> str:
+    """16 significant digits, trailing zeros cut down to one after the point."""
+    text = format(number, "#.16g")
+    if "e" in text:
+        return text
+    whole, _, fraction = text.partition(".")
+    return f"{whole}.{fraction.rstrip('0') or '0'}"
+
+
+def parse(body: bytes | str, *, depth: int | None = None) -> Any:
+    """Read a JSON body; ``MldbError`` with the parser's text, or when it is nested too deep."""
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise MldbError(f"JSON Parsing error: [{error}]") from None
+    limit = MAX_DEPTH if depth is None else depth
+    raw = body.encode() if isinstance(body, str) else body
+    if raw.count(b"[") + raw.count(b"{") > limit and _deeper_than(value, limit):
+        raise MldbError(f"JSON Parsing error: [nested deeper than {limit} levels]")
+    return value
+
+
+def _deeper_than(value: Any, limit: int) -> bool:
+    level = [value]
+    for _ in range(limit + 1):
+        below: list[Any] = []
+        for item in level:
+            if isinstance(item, dict):
+                below.extend(item.values())
+            elif isinstance(item, list):
+                below.extend(item)
+        if not below:
+            return False
+        level = below
+    return True

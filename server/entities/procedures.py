@@ -1,0 +1,119 @@
+"""Utility procedures (rest-api.md §9.5): null, mock, serial, createEntity."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Literal
+
+from pydantic import Field
+
+from server.declarations import Creation, EntityType, ProcedureParams, Progress, RunResult, Services
+from server.entities.progress import TaskProgress
+from server.errors import MldbError
+
+
+class NullParams(ProcedureParams):
+    pass
+
+
+class Null:
+    def run(self, _params: NullParams, _progress: Progress) -> RunResult:
+        return RunResult()
+
+
+class MockParams(ProcedureParams):
+    durationMs: int = Field(5000, ge=0, description="How long the run takes, in milliseconds")
+    refreshRateMs: int = Field(50, gt=0, description="Milliseconds between two reports of progress")
+
+
+class Mock:
+    """Reports progress in two steps and does nothing: for clients that show progress."""
+
+    def run(self, params: MockParams, progress: Progress) -> RunResult:
+        if isinstance(progress, TaskProgress):
+            progress.announce("step 1", "step 2", type="counter")
+        for name in ("step 1", "step 2"):
+            progress.step(name, "counter")
+            self._pass_time(params.durationMs / 2000, params.refreshRateMs / 1000, progress)
+        return RunResult()
+
+    def _pass_time(self, seconds: float, pause: float, progress: Progress) -> None:
+        end = time.monotonic() + seconds
+        count = 0
+        while (left := end - time.monotonic()) > 0:
+            time.sleep(min(pause, left))
+            count += 1
+            progress.update(count)
+
+
+class SerialParams(ProcedureParams):
+    steps: list[dict[str, Any]] = Field(default=[], description="Procedure configs, run one after the other")
+
+
+class Serial:
+    def __init__(self, services: Services, params: SerialParams) -> None:
+        self._services = services
+        self._steps = params.steps
+
+    def status(self) -> dict[str, Any]:
+        return {"steps": self._steps}
+
+    def run(self, params: SerialParams, progress: Progress) -> RunResult:
+        results = []
+        for number, step in enumerate(params.steps):
+            progress.step(f"step {number + 1}", "percentile")
+            results.append(self._run_step(step))
+        return RunResult({"steps": results})
+
+    def _run_step(self, step: dict[str, Any]) -> Any:
+        config = {**step, "params": {**(step.get("params") or {}), "runOnCreation": True}, "persistent": False}
+        status = self._services.create("procedure", config)
+        if "id" not in step:
+            self._services.delete("procedure", status["id"])
+        return status["status"]["firstRun"].get("status")
+
+
+class CreateEntityParams(ProcedureParams):
+    kind: Literal["dataset", "function", "procedure", "plugin"] = Field(description="What to create")
+    id: str = Field("", description="Name of the entity; made up when absent")
+    type: str = Field("", description="Its type")
+    params: dict[str, Any] = Field(default={}, description="Its parameters")
+    persistent: bool | None = Field(None, description="Whether it survives a restart")
+
+
+class CreateEntity:
+    def __init__(self, services: Services, params: CreateEntityParams) -> None:
+        self._services = services
+        self._config = _entity_config(params)
+
+    def status(self) -> dict[str, Any]:
+        return {"config": self._config}
+
+    def run(self, params: CreateEntityParams, progress: Progress) -> RunResult:
+        progress.check()
+        status = self._services.create(params.kind, _entity_config(params))
+        return RunResult({"kind": params.kind, "config": status["config"], "status": status.get("status")})
+
+
+def _entity_config(params: CreateEntityParams) -> dict[str, Any]:
+    given = {"id": params.id, "type": params.type, "params": params.params, "persistent": params.persistent}
+    config = {name: value for name, value in given.items() if value not in ("", None)}
+    if not config.get("type"):
+        raise MldbError("createEntity needs the type of the entity to create")
+    return config
+
+
+def _serial(creation: Creation) -> Serial:
+    return Serial(creation.services, creation.params)
+
+
+def _create_entity(creation: Creation) -> CreateEntity:
+    return CreateEntity(creation.services, creation.params)
+
+
+TYPES = [
+    EntityType("procedure", "null", NullParams, "Does nothing", lambda _: Null()),
+    EntityType("procedure", "mock", MockParams, "Reports progress for a while and does nothing", lambda _: Mock()),
+    EntityType("procedure", "serial", SerialParams, "Runs procedures one after the other", _serial),
+    EntityType("procedure", "createEntity", CreateEntityParams, "Creates an entity of any kind", _create_entity),
+]

@@ -1,0 +1,113 @@
+"""Progress and cancellation of constructions, runs and queries (rest-api.md §9.4)."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from server.errors import Cancelled
+from server.values.atoms import timestamp_text
+
+
+@dataclass(slots=True)
+class Step:
+    name: str
+    type: str
+    value: float = 0.0
+    started: float | None = None
+    ended: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        shown: dict[str, Any] = {"name": self.name, "type": self.type, "value": self.value}
+        if self.started is not None:
+            shown["started"] = timestamp_text(round(self.started, 6))
+        if self.ended is not None:
+            shown["ended"] = timestamp_text(round(self.ended, 6))
+        return shown
+
+
+class TaskProgress:
+    """The ``Progress`` of one task. ``announce`` lists steps to come, so that clients see all of them at once."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._steps: list[Step] = []
+        self._current: Step | None = None
+        self._callbacks: list[Callable[[], None]] = []
+        self._cancelled = threading.Event()
+
+    @property
+    def reported(self) -> bool:
+        return self._current is not None
+
+    @property
+    def cancelled(self) -> bool:
+        return self._cancelled.is_set()
+
+    def announce(self, *names: str, type: str = "percentile") -> None:
+        with self._lock:
+            self._steps.extend(Step(name, type) for name in names)
+
+    def step(self, name: str, type: str = "percentile") -> None:
+        self.check()
+        now = time.time()
+        with self._lock:
+            self._end_current(now)
+            waiting = next((s for s in self._steps if s.name == name and s.started is None), None)
+            if waiting is None:
+                waiting = Step(name, type)
+                self._steps.append(waiting)
+            waiting.started = now
+            self._current = waiting
+
+    def _end_current(self, now: float) -> None:
+        if self._current is not None and self._current.ended is None:
+            self._current.ended = now
+            if self._current.type == "percentile":
+                self._current.value = 1.0
+
+    def update(self, value: float) -> None:
+        self.check()
+        with self._lock:
+            if self._current is not None and value > self._current.value:
+                self._current.value = float(value)
+
+    def check(self) -> None:
+        if self._cancelled.is_set():
+            raise Cancelled("the task was cancelled")
+
+    def wait(self, seconds: float) -> None:
+        """Sleep, but wake up (and raise ``Cancelled``) at once when a cancel is asked for."""
+        self._cancelled.wait(seconds)
+        self.check()
+
+    def on_cancel(self, callback: Callable[[], None]) -> None:
+        with self._lock:
+            late = self._cancelled.is_set()
+            if not late:
+                self._callbacks.append(callback)
+        if late:
+            callback()
+
+    def cancel(self) -> None:
+        """Ask for a cancel; returns at once, the task stops at its next check."""
+        with self._lock:
+            if self._cancelled.is_set():
+                return
+            self._cancelled.set()
+            callbacks, self._callbacks = self._callbacks, []
+        for callback in callbacks:
+            callback()
+
+    def finish(self) -> None:
+        """End the step under way, when the task has come to its end."""
+        with self._lock:
+            self._end_current(time.time())
+
+    def to_json(self) -> dict[str, Any]:
+        """``{"steps": […]}``, or {} when nothing was reported."""
+        with self._lock:
+            return {"steps": [step.to_json() for step in self._steps]} if self._steps else {}

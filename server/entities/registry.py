@@ -1,0 +1,415 @@
+"""The registry of entities: one collection per kind, with states, overwriting, cancelling and deletion
+(rest-api.md §4). Everything here is called from worker threads and may take as long as a constructor takes; no lock
+is held while an entity is built.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import secrets
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from server.declarations import Creation, EntityKind, EntityType, Params
+from server.entities import jsontext
+from server.entities.progress import TaskProgress
+from server.entities.types import PLURALS, TypeRegistry, nearest_name, validate
+from server.errors import Cancelled, Conflict, MldbError, NotFound
+
+if TYPE_CHECKING:
+    from server.declarations import Services
+    from server.entities.catalogue import Catalogue, Record
+
+log = logging.getLogger("mldb.server")
+
+MEMBERS = ("id", "type", "params", "persistent", "deterministic")
+MAX_ID = 1000  # bytes: ids become URLs and log lines
+_DEFAULTS = {"id": "", "type": "", "params": None, "persistent": False, "deterministic": True}
+
+
+class Unreachable(NotFound):
+    """Raised for what lies below an entity that is missing, being built or failed (§2.2)."""
+
+    def __init__(self, message: str, members: dict[str, Any]) -> None:
+        super().__init__(message)
+        self.members = members
+
+    def body(self) -> dict[str, Any]:
+        return {"error": self.message, **self.members}
+
+
+@dataclass(slots=True)
+class Ready:
+    """An entity in service. ``runs`` belongs to procedures (server.entities.runs)."""
+
+    config: dict[str, Any]
+    type: EntityType
+    params: Params
+    entity: Any
+    stored: Any = None
+    runs: Any = None
+
+
+@dataclass(slots=True)
+class Building:
+    """A construction under way, or one that failed or was cancelled."""
+
+    config: dict[str, Any]
+    progress: TaskProgress = field(default_factory=TaskProgress)
+    done: threading.Event = field(default_factory=threading.Event)
+    error: MldbError | None = None
+    thread: int = 0
+
+    @property
+    def state(self) -> str:
+        if self.error is not None:
+            return "cancelled" if isinstance(self.error, Cancelled) else "error"
+        return "executing" if self.progress.reported else "initializing"
+
+    def progress_json(self) -> dict[str, Any]:
+        shown = self.progress.to_json()
+        if self.state == "error" and self.error is not None:
+            shown["exception"] = self.error.body()
+        return shown
+
+
+@dataclass(slots=True)
+class Entry:
+    """What is known under one id. ``ready`` keeps serving while ``building`` is under way or has failed."""
+
+    kind: EntityKind
+    id: str
+    ready: Ready | None = None
+    building: Building | None = None
+
+    @property
+    def under_construction(self) -> bool:
+        return self.building is not None and not self.building.done.is_set()
+
+    def status(self) -> dict[str, Any]:
+        """The status object (§4.2), members in MLDB's order."""
+        building, ready = self.building, self.ready
+        config = building.config if building is not None else ready.config if ready is not None else {}
+        shown: dict[str, Any] = {"id": self.id, "state": "ok" if building is None else building.state}
+        if building is not None and (progress := building.progress_json()):
+            shown["progress"] = jsontext.free(progress)
+        if config.get("type"):
+            shown["type"] = config["type"]
+        shown["config"] = config_json(config)
+        if building is None and ready is not None:
+            status = entity_status(ready.entity)
+            if status is not None:
+                shown["status"] = jsontext.free(status)
+        return shown
+
+
+def entity_status(entity: Any) -> Any:
+    status = getattr(entity, "status", None)
+    return None if status is None else status()
+
+
+def config_json(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A config as sent, default-valued members left out, ``params`` free-form."""
+    shown = {name: config[name] for name in MEMBERS if config.get(name, _DEFAULTS[name]) != _DEFAULTS[name]}
+    if "params" in shown:
+        shown["params"] = jsontext.free(shown["params"])
+    return shown
+
+
+def parse_config(value: Any) -> dict[str, Any]:
+    """Check an entity config: an object with known members of the right kinds."""
+    if not isinstance(value, dict):
+        raise MldbError(f"an entity configuration must be an object, not {jsontext.free_form(value).decode()}")
+    for name in value:
+        if name not in MEMBERS:
+            nearest = nearest_name(name, MEMBERS)
+            hint = f"; did you mean '{nearest}'?" if nearest else ""
+            raise MldbError(f"unknown field parsing PolyConfig: '{name}'{hint}")
+    for name in ("id", "type"):
+        if not isinstance(value.get(name, ""), str):
+            raise MldbError(f"error parsing PolyConfig: '{name}' must be a string")
+    return value
+
+
+def encode_id(id: str) -> str:
+    """JavaScript's encodeURIComponent."""
+    return quote(id, safe="-_.!~*'()")
+
+
+def generated_id(config: Mapping[str, Any]) -> str:
+    content = hashlib.blake2b(jsontext.free_form(dict(config)), digest_size=8).hexdigest()
+    return f"auto_{content}_{secrets.token_hex(8)}"
+
+
+Listener = Callable[[EntityKind, str], None]
+
+
+class Registry:
+    """Entities of all kinds by id. ``version`` grows with every change of a dataset or function."""
+
+    def __init__(self, types: TypeRegistry, catalogue: Catalogue) -> None:
+        self.types = types
+        self.catalogue = catalogue
+        self.version = 0
+        self.restored = threading.Event()
+        self._services: Services | None = None
+        self._entries: dict[EntityKind, dict[str, Entry]] = {kind: {} for kind in PLURALS}
+        self._lock = threading.Lock()
+        self._checks: list[Callable[[EntityKind, str], None]] = []
+
+    def attach(self, services: Services) -> None:
+        self._services = services
+
+    def add_check(self, check: Callable[[EntityKind, str], None]) -> None:
+        """``check(kind, id)`` runs before an entity is built and raises to refuse the id."""
+        self._checks.append(check)
+
+    @property
+    def services(self) -> Services:
+        assert self._services is not None, "attach() comes first"
+        return self._services
+
+    def touch(self) -> None:
+        """Data or definitions changed: compiled queries must be made anew."""
+        with self._lock:
+            self.version += 1
+
+    # ── looking up ──
+
+    def ids(self, kind: EntityKind) -> list[str]:
+        with self._lock:
+            return sorted(self._entries[kind], key=lambda id: id.encode("utf-8", "surrogatepass"))
+
+    def entries(self, kind: EntityKind) -> list[Entry]:
+        with self._lock:
+            return list(self._entries[kind].values())
+
+    def find(self, kind: EntityKind, id: str) -> Entry | None:
+        return self._entries[kind].get(id)
+
+    def entry(self, kind: EntityKind, id: str) -> Entry:
+        found = self._entries[kind].get(id)
+        if found is None:
+            raise missing(kind, id)
+        return found
+
+    def ready(self, kind: EntityKind, id: str) -> Ready:
+        """An entity for use by queries and other entities: 404 when missing, 409 when not ready."""
+        found = self.entry(kind, id)
+        if found.ready is None:
+            raise Conflict(f"{kind} entry '{id}' exists but is not ready")
+        return found.ready
+
+    def reachable(self, kind: EntityKind, id: str) -> Ready:
+        """An entity for its sub-routes: ``Unreachable`` when it is missing or not ready."""
+        found = self._entries[kind].get(id)
+        if found is not None and found.ready is not None:
+            return found.ready
+        members: dict[str, Any] = {"kind": kind, "resource": id}
+        if found is None or found.building is None:
+            raise Unreachable(f"{kind} entry '{id}' does not exist or has been deleted", members)
+        building = found.building
+        members |= {"state": building.state, "progress": building.progress_json()}
+        reason = {"error": "due to error in creation", "cancelled": "due to cancellation"}
+        text = reason.get(building.state, "as it is still being created")
+        raise Unreachable(f"{kind} entry '{id}' not available {text}", members)
+
+    # ── creating ──
+
+    def create(
+        self, kind: EntityKind, config: Mapping[str, Any], *, must_be_new: bool = False, background: bool = False
+    ) -> Entry:
+        """Build (or overwrite) the entity that a checked config describes; its entry.
+
+        ``background`` returns as soon as the entry is visible. Raises what the constructor raises; the entry then
+        stays, in state error.
+        """
+        config = dict(config)
+        config["id"] = check_id(config.get("id") or generated_id(config))
+        existing = self._entries[kind].get(config["id"])
+        if not config.get("type") and existing is not None and existing.ready is not None:
+            return existing
+        entry, building = self._begin(kind, config, must_be_new)
+        if background:
+            threading.Thread(target=self._build_quietly, args=(entry, building), daemon=True).start()
+        else:
+            self._build(entry, building)
+        return entry
+
+    def _begin(self, kind: EntityKind, config: dict[str, Any], must_be_new: bool) -> tuple[Entry, Building]:
+        id = config["id"]
+        with self._lock:
+            entry = self._entries[kind].get(id)
+            if entry is not None and must_be_new and (entry.ready is not None or entry.under_construction):
+                raise exists(kind, id)
+            if entry is not None and entry.under_construction:
+                raise Conflict(f"entry '{id}' in {kind} could not be overwritten because it is being constructed")
+            if entry is None:
+                entry = self._entries[kind][id] = Entry(kind, id)
+            building = entry.building = Building(config)
+        return entry, building
+
+    def _build_quietly(self, entry: Entry, building: Building) -> None:
+        try:
+            self._build(entry, building)
+        except MldbError as error:
+            log.info("%s '%s' was not created: %s", entry.kind, entry.id, error.message)
+
+    def _build(self, entry: Entry, building: Building, record: Record | None = None) -> None:
+        building.thread = threading.get_ident()
+        try:
+            ready = self._construct(entry, building, record)
+            self._install(entry, building, ready, record)
+        except Cancelled as error:
+            building.error = error
+            raise Conflict(f"{entry.kind} entry '{entry.id}' could not be obtained") from None
+        except MldbError as error:
+            building.error = error
+            raise
+        except Exception as error:
+            log.exception("%s '%s' could not be built", entry.kind, entry.id)
+            building.error = MldbError(f"internal error: {type(error).__name__}; see the server's log", code=500)
+            raise building.error from error
+        finally:
+            building.done.set()
+
+    def _construct(self, entry: Entry, building: Building, record: Record | None) -> Ready:
+        config = building.config
+        if not config.get("type"):
+            noun = f"{entry.kind} with id {entry.id}"
+            raise MldbError(f"Attempt to refer to nonexistant {noun}", details={"id": entry.id})
+        declared = self.types.get(entry.kind, config["type"])
+        for check in self._checks:
+            check(entry.kind, entry.id)
+        params = validate(declared, config.get("params"))
+        stored = record.stored if record is not None else None
+        creation = Creation(entry.id, config, params, self.services, building.progress, stored)
+        entity = declared.create(creation)
+        return Ready(config, declared, params, entity, persisted(entity))
+
+    def _install(self, entry: Entry, building: Building, ready: Ready, record: Record | None) -> None:
+        """Make a built entity the one in service: first on disk, then in memory; then the old one may go."""
+        with self._lock:
+            gone = building.progress.cancelled or self._entries[entry.kind].get(entry.id) is not entry
+            if not gone:
+                if record is None and ready.config.get("persistent") is not False:
+                    self.catalogue.save(entry.kind, entry.id, ready.config, ready.stored)
+                elif record is None:
+                    self.catalogue.remove(entry.kind, entry.id)
+                old, entry.ready = entry.ready, ready
+                entry.building = None
+                self.version += 1
+        if gone:
+            discard(ready.entity)
+            raise Cancelled("deleted while it was being built")
+        if old is not None:
+            discard(old.entity)
+
+    # ── after changes ──
+
+    def changed(self, kind: EntityKind, id: str) -> None:
+        """An entity's content changed (a commit): keep what it now says of itself."""
+        entry = self._entries[kind].get(id)
+        ready = entry.ready if entry is not None else None
+        with self._lock:
+            self.version += 1
+            if ready is None or ready.config.get("persistent") is False:
+                return
+            stored = persisted(ready.entity)
+            if stored != ready.stored:
+                ready.stored = stored
+                self.catalogue.save(kind, id, ready.config, stored)
+
+    def delete(self, kind: EntityKind, id: str) -> None:
+        """Remove an entity; cancels a construction under way and waits for its end. A missing id is fine."""
+        with self._lock:
+            entry = self._entries[kind].pop(id, None)
+            if entry is not None:
+                self.catalogue.remove(kind, id)
+                self.version += 1
+        if entry is None:
+            return
+        building = entry.building
+        if building is not None and not building.done.is_set():
+            building.progress.cancel()
+            if building.thread != threading.get_ident():
+                building.done.wait()
+        if entry.ready is not None:
+            discard(entry.ready.entity)
+
+    # ── life of the server ──
+
+    def announce(self) -> list[tuple[Entry, Building, Record]]:
+        """Enter what the catalogue holds as under construction, so that nobody takes it for missing."""
+        waiting = []
+        for record in self.catalogue.records():
+            entry = Entry(record.kind, record.id, building=Building(record.config))
+            self._entries[record.kind][record.id] = entry
+            assert entry.building is not None
+            waiting.append((entry, entry.building, record))
+        return waiting
+
+    def restore(self, waiting: list[tuple[Entry, Building, Record]]) -> None:
+        """Re-create the announced entities in their order. What fails stays visible, and in the catalogue."""
+        begun = time.monotonic()
+        for entry, building, record in waiting:
+            try:
+                self._build(entry, building, record)
+            except MldbError as error:
+                log.warning("%s '%s' was not restored: %s", entry.kind, entry.id, error.message)
+        self.restored.set()
+        if waiting:
+            log.info("restored %d entities in %.1f s", len(waiting), time.monotonic() - begun)
+
+    def close(self) -> None:
+        """Shut down: cancel what is being built and close every entity (stored data stay)."""
+        entries = [entry for kind in PLURALS for entry in self.entries(kind)]
+        for entry in entries:
+            if entry.building is not None:
+                entry.building.progress.cancel()
+        for entry in reversed(entries):
+            if entry.ready is not None:
+                call_hook(entry.ready.entity, "close")
+
+
+def check_id(id: str) -> str:
+    """Ids are any text, but they must fit into a URL and a log line."""
+    if "\0" in id or len(id.encode("utf-8", "surrogatepass")) > MAX_ID:
+        raise MldbError(f"ids must be at most {MAX_ID} bytes long and have no NUL")
+    return id
+
+
+def missing(kind: str, id: str) -> NotFound:
+    plural = f"{kind}s"
+    return NotFound(f"{kind} entry '{id}' doesn't exist", details={"collection": plural, "entry": id})
+
+
+def exists(kind: str, id: str) -> Conflict:
+    return Conflict(f"{kind} entry '{id}' already exists", details={"collection": f"{kind}s", "entry": id})
+
+
+def persisted(entity: Any) -> Any:
+    persist = getattr(entity, "persist", None)
+    return None if persist is None else persist()
+
+
+def discard(entity: Any) -> None:
+    """Remove what a deleted or replaced entity stored, and free what it holds."""
+    call_hook(entity, "drop")
+    call_hook(entity, "close")
+
+
+def call_hook(entity: Any, name: str) -> None:
+    hook = getattr(entity, name, None)
+    if hook is None:
+        return
+    try:
+        hook()
+    except Exception:
+        # The entity is out of service already: its clean-up must not fail the request that replaced it.
+        log.exception("%s of %s failed", name, type(entity).__name__)

@@ -1,0 +1,267 @@
+"""Procedures and their runs (rest-api.md §9): ids, states, progress, cancelling, parameters per run."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+from server.declarations import RunResult
+from server.entities import jsontext
+from server.entities.progress import TaskProgress
+from server.entities.registry import Entry, Ready, Registry, Unreachable, exists
+from server.entities.types import validate
+from server.errors import Cancelled, Conflict, MldbError, NotFound
+from server.values.atoms import timestamp_text
+
+log = logging.getLogger("mldb.server")
+
+
+class FirstRunFailed(MldbError):
+    """Raised by a creation whose first run failed; the procedure itself stays."""
+
+    def __init__(self, procedure: str, error: MldbError) -> None:
+        details = {"entry": procedure, "runError": error.body()}
+        super().__init__("failed to create the initial run", code=error.code, details=details)
+
+
+class Run:
+    """One run of a procedure."""
+
+    def __init__(self, id: str, params: Any) -> None:
+        self.id = id
+        self.params = params
+        self.progress = TaskProgress()
+        self.done = threading.Event()
+        self.started = time.time()
+        self.finished: float | None = None
+        self.result: RunResult | None = None
+        self.error: MldbError | None = None
+        self.thread = 0
+
+    @property
+    def state(self) -> str:
+        if self.result is not None:
+            return "finished"
+        if self.error is not None:
+            return "cancelled" if isinstance(self.error, Cancelled) else "error"
+        return "executing" if self.progress.reported else "initializing"
+
+    def status(self) -> dict[str, Any]:
+        """The run's status object, plain JSON."""
+        shown: dict[str, Any] = {"id": self.id, "state": self.state}
+        if self.result is None:
+            progress = self.progress.to_json()
+            if self.error is not None and self.state == "error":
+                progress["exception"] = self.error.body()
+            return shown | ({"progress": progress} if progress else {})
+        if self.result.status is not None:
+            shown["status"] = self.result.status
+        shown["runStarted"] = timestamp_text(round(self.started, 6))
+        shown["runFinished"] = timestamp_text(round(self.finished or self.started, 6))
+        return shown
+
+    def status_json(self) -> dict[str, Any]:
+        """As a typed body: the pieces that types gave are free-form."""
+        return {
+            name: jsontext.free(value) if name in ("status", "progress") else value
+            for name, value in self.status().items()
+        }
+
+    def stop(self) -> None:
+        """Cancel, and wait until the run has stopped."""
+        if self.done.is_set():
+            return
+        self.progress.cancel()
+        if self.thread != threading.get_ident():
+            self.done.wait()
+
+
+class Runs:
+    """The runs of one procedure."""
+
+    def __init__(self) -> None:
+        self._runs: dict[str, Run] = {}
+        self._lock = threading.Lock()
+
+    def ids(self) -> list[str]:
+        return sorted(self._runs)
+
+    def find(self, id: str) -> Run:
+        """404 as the run's own route gives it."""
+        found = self._runs.get(id)
+        if found is None:
+            raise NotFound(f"run entry '{id}' doesn't exist", details={"collection": "runs", "entry": id})
+        return found
+
+    def reachable(self, id: str) -> Run:
+        """404 as the run's sub-routes give it."""
+        found = self._runs.get(id)
+        if found is None:
+            members = {"kind": "run", "resource": id}
+            raise Unreachable(f"run entry '{id}' does not exist or has been deleted", members)
+        return found
+
+    def latest(self) -> Run:
+        """The finished run that was started last."""
+        finished = [run for run in self._runs.values() if run.state == "finished"]
+        if not finished:
+            raise NotFound("not found")
+        return max(finished, key=lambda run: run.started)
+
+    def add(self, run: Run, *, must_be_new: bool = False) -> None:
+        with self._lock:
+            old = self._runs.get(run.id)
+            if old is not None and must_be_new:
+                raise exists("run", run.id)
+            if old is not None and not old.done.is_set():
+                raise Conflict(f"entry '{run.id}' in run could not be overwritten because it is being constructed")
+            self._runs[run.id] = run
+
+    def remove(self, id: str) -> None:
+        with self._lock:
+            run = self._runs.pop(id, None)
+        if run is not None:
+            run.stop()
+
+    def all(self) -> list[Run]:
+        return list(self._runs.values())
+
+    def stop_all(self) -> None:
+        for run in self.all():
+            run.stop()
+
+
+class Runner:
+    """Creates procedures and runs them. Runs live as long as the procedure they belong to."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._lock = threading.Lock()
+
+    def runs_of(self, procedure: str) -> Runs:
+        return self._of(self._registry.reachable("procedure", procedure))
+
+    def _of(self, ready: Ready) -> Runs:
+        with self._lock:
+            if ready.runs is None:
+                ready.runs = Runs()
+            runs: Runs = ready.runs
+        return runs
+
+    def delete(self, procedure: str) -> None:
+        """Delete a procedure; its runs are cancelled and waited for."""
+        entry = self._registry.find("procedure", procedure)
+        runs = entry.ready.runs if entry is not None and entry.ready is not None else None
+        self._registry.delete("procedure", procedure)
+        if runs is not None:
+            runs.stop_all()
+
+    def create(
+        self, config: Mapping[str, Any], *, must_be_new: bool = False, background: bool = False
+    ) -> dict[str, Any]:
+        """Create a procedure and, unless it says otherwise, its first run; the status object with ``firstRun``."""
+        entry = self._registry.create("procedure", config, must_be_new=must_be_new)
+        status = entry.status()
+        ready = entry.ready
+        if ready is None or not getattr(ready.params, "runOnCreation", True):
+            return status
+        try:
+            run = self.start(entry.id, None, background=background)
+        except MldbError as error:
+            raise FirstRunFailed(entry.id, error) from None
+        return status | {"status": jsontext.free(self._first_status(entry, run))}
+
+    def _first_status(self, entry: Entry, run: Run) -> dict[str, Any]:
+        own = getattr(entry.ready.entity, "status", None) if entry.ready is not None else None
+        return {**(own() or {} if own is not None else {}), "firstRun": run.status()}
+
+    def start(self, procedure: str, config: Any, *, run_id: str = "", background: bool = False) -> Run:
+        """Run a procedure with a run config (``{"id", "params"}`` or None); waits unless ``background``.
+
+        Raises what the run raises; the run then stays, in state error.
+        """
+        ready = self._registry.reachable("procedure", procedure)
+        own_id, params = parse_run_config(config)
+        if run_id and own_id and run_id != own_id:
+            raise MldbError(f"Ambiguous names between route and config: '{run_id}' and '{own_id}'")
+        run = Run(run_id or own_id or generated_run_id(), params)
+        self._of(ready).add(run)
+        if background:
+            threading.Thread(target=self._execute_quietly, args=(ready, run), daemon=True).start()
+        else:
+            self._execute(ready, run)
+        return run
+
+    def _execute_quietly(self, ready: Ready, run: Run) -> None:
+        try:
+            self._execute(ready, run)
+        except MldbError as error:
+            log.info("run '%s' of %s failed: %s", run.id, ready.type.name, error.message)
+
+    def _execute(self, ready: Ready, run: Run) -> None:
+        run.thread = threading.get_ident()
+        try:
+            merged = merge(ready.config.get("params") or {}, run.params)
+            params = validate(ready.type, merged)
+            result = ready.entity.run(params, run.progress)
+            run.progress.check()
+            run.progress.finish()
+            run.finished = time.time()
+            run.result = result or RunResult()
+        except MldbError as error:
+            self._fail(run, error)
+        except Exception as error:
+            # What an interrupted library raises after a cancel is the cancel, not a defect.
+            if not run.progress.cancelled:
+                log.exception("run '%s' of %s failed", run.id, ready.type.name)
+            self._fail(run, MldbError(f"internal error: {type(error).__name__}; see the server's log", code=500))
+        finally:
+            self._registry.touch()
+            run.done.set()
+
+    @staticmethod
+    def _fail(run: Run, error: MldbError) -> NoReturn:
+        if run.progress.cancelled or isinstance(error, Cancelled):
+            run.error = Cancelled("the run was cancelled")
+            raise Conflict(f"run entry '{run.id}' could not be obtained") from None
+        run.error = error
+        raise error from None
+
+    def close(self) -> None:
+        """Ask every run to stop."""
+        for entry in self._registry.entries("procedure"):
+            runs = entry.ready.runs if entry.ready is not None else None
+            for run in runs.all() if runs is not None else ():
+                run.progress.cancel()
+
+
+def parse_run_config(config: Any) -> tuple[str, dict[str, Any]]:
+    """A run config: null, ``{}`` or ``{"id", "params"}``."""
+    if config is None:
+        return "", {}
+    if not isinstance(config, dict):
+        raise MldbError("a run configuration must be an object")
+    unknown = [name for name in config if name not in ("id", "params")]
+    if unknown:
+        raise MldbError(f"unknown field parsing ProcedureRunConfig: '{unknown[0]}'")
+    params = config.get("params") or {}
+    if not isinstance(params, dict):
+        raise MldbError("the params of a run must be an object")
+    return str(config.get("id") or ""), params
+
+
+def merge(base: Any, over: Any) -> Any:
+    """Objects merge, everything else replaces."""
+    if not (isinstance(base, dict) and isinstance(over, dict)):
+        return over
+    return base | {name: merge(base[name], value) if name in base else value for name, value in over.items()}
+
+
+def generated_run_id() -> str:
+    now = time.time()
+    moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now))
+    return f"{moment}.{int(now % 1 * 1e6):06d}Z-{secrets.token_hex(8)}"

@@ -1,0 +1,182 @@
+"""What entities may ask of the server: the one implementation of ``server.declarations.Services``."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
+
+from server.declarations import Dataset, EntityKind, Function, PerformResult, Progress, QueryResult
+from server.entities import jsontext
+from server.entities.messages import Request
+from server.entities.registry import parse_config
+from server.errors import Conflict, MldbError
+
+if TYPE_CHECKING:
+    from server.entities.dispatch import Resources
+    from server.entities.jobs import Jobs
+    from server.entities.registry import Registry
+    from server.entities.runs import Runner
+    from server.settings import Settings
+    from server.sql.engine import Engine
+    from server.sql.tree import Select
+    from server.sql.views import Layout
+    from server.storage.database import Database
+    from server.transfer.urls import Urls
+
+
+class Catalog:
+    """What the SQL engine sees of the registry."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+
+    @property
+    def version(self) -> int:
+        """Grows with every change of datasets and functions, their data included."""
+        return self._registry.version
+
+    def layout(self, dataset_id: str) -> Layout:
+        dataset: Dataset = self._registry.ready("dataset", dataset_id).entity
+        return dataset.layout()
+
+    def function(self, name: str) -> Function | None:
+        return ready_function(self._registry, name)
+
+
+def ready_function(registry: Registry, name: str) -> Function | None:
+    found = registry.find("function", name)
+    if found is None or found.ready is None:
+        return None
+    function: Function = found.ready.entity
+    return function
+
+
+class ServerServices:
+    """Implements ``Services``. All methods are for worker threads; none is for the event loop."""
+
+    def __init__(
+        self, settings: Settings, database: Database, urls: Urls, registry: Registry, runner: Runner, jobs: Jobs
+    ) -> None:
+        self.settings = settings
+        self.database = database
+        self.urls = urls
+        self._registry = registry
+        self._runner = runner
+        self._jobs = jobs
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._resources: Resources | None = None
+
+    def attach(self, loop: asyncio.AbstractEventLoop, resources: Resources) -> None:
+        """Called once the event loop runs: from then on ``perform`` works."""
+        self._loop, self._resources = loop, resources
+
+    @cached_property
+    def engine(self) -> Engine:
+        from server.sql.engine import Engine
+
+        return Engine(self.database, Catalog(self._registry))
+
+    # ── entities ──
+
+    def dataset(self, id: str) -> Dataset:
+        dataset: Dataset = self._registry.ready("dataset", id).entity
+        return dataset
+
+    def function(self, id: str) -> Function | None:
+        return ready_function(self._registry, id)
+
+    def dataset_from(self, spec: Any) -> Dataset:
+        if isinstance(spec, str):
+            return self.dataset(spec)
+        config = parse_config(spec)
+        if not config.get("type"):
+            if not config.get("id"):
+                raise MldbError("a dataset needs an id or a type")
+            return self.dataset(config["id"])
+        return self.dataset(self._registry.create("dataset", config).id)
+
+    def output_dataset(self, spec: Any, default_type: str) -> tuple[str, Dataset]:
+        config = {"id": spec} if isinstance(spec, str) else dict(parse_config(spec))
+        config["type"] = config.get("type") or default_type
+        entry = self._registry.create("dataset", config)
+        return entry.id, self.dataset(entry.id)
+
+    def create(self, kind: EntityKind, config: Mapping[str, Any]) -> dict[str, Any]:
+        checked = parse_config(dict(config))
+        status = self._runner.create(checked) if kind == "procedure" else self._registry.create(kind, checked).status()
+        plain: dict[str, Any] = jsontext.parse(jsontext.typed(status))
+        return plain
+
+    def delete(self, kind: EntityKind, id: str) -> None:
+        if kind == "procedure":
+            self._runner.delete(id)
+        else:
+            self._registry.delete(kind, id)
+
+    # ── work ──
+
+    def query(
+        self,
+        query: str | Mapping[str, Any] | Select,
+        *,
+        parameters: Mapping[str, Any] | None = None,
+        timestamps: bool = False,
+    ) -> QueryResult:
+        result: QueryResult = self.engine.query(query, parameters=parameters, timestamps=timestamps)
+        return result
+
+    def perform(
+        self,
+        verb: str,
+        path: str,
+        params: Sequence[tuple[str, str]] = (),
+        payload: Any = None,
+        headers: Sequence[tuple[str, str]] = (),
+    ) -> PerformResult:
+        if self._loop is None or self._resources is None:
+            raise Conflict("the server is still starting")
+        request = in_process_request(verb, path, params, payload, headers)
+        answer = asyncio.run_coroutine_threadsafe(self._resources.dispatch(request), self._loop).result()
+        if not isinstance(answer.body, bytes):
+            raise MldbError("this resource streams its answer and cannot be used in process")
+        return PerformResult(answer.status, answer.body, answer.content_type, answer.headers)
+
+    def job(self, target: str, arguments: Mapping[str, Any], progress: Progress) -> Any:
+        return self._jobs.run(target, arguments, progress)
+
+    def log(self, source: str, message: str, level: str = "info") -> None:
+        number = logging.getLevelNamesMapping().get(level.upper(), logging.INFO)
+        logging.getLogger("mldb").log(number, message, extra={"source": source})
+
+
+def in_process_request(
+    verb: str,
+    path: str,
+    params: Sequence[tuple[str, str]] = (),
+    payload: Any = None,
+    headers: Sequence[tuple[str, str]] = (),
+) -> Request:
+    """A request of plugin or script code: texts and bytes are sent as they are, all else as JSON (§14).
+
+    A query string inside the path counts too. No payload is the JSON text ``null``.
+    """
+    path, _, query = path.partition("?")
+    pairs = [*parse_qsl(query, keep_blank_values=True), *params]
+    body = payload if isinstance(payload, bytes) else _payload_text(payload).encode("utf-8", "surrogatepass")
+    texts = [(str(name), value if isinstance(value, str) else _json_text(value)) for name, value in pairs]
+    lowered = {str(name).lower(): str(value) for name, value in headers}
+    content_type = lowered.pop("content-type", "")
+    lowered.pop("content-length", None)
+    return Request(verb.upper(), path, texts, body, lowered, content_type, len(body), in_process=True)
+
+
+def _payload_text(payload: Any) -> str:
+    return payload if isinstance(payload, str) else _json_text(payload) + "\n"
+
+
+def _json_text(value: Any) -> str:
+    return jsontext.typed(value).decode()

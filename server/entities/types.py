@@ -1,0 +1,97 @@
+"""The type registry: every declared ``EntityType``, and how its parameters are checked."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from server.declarations import EntityKind, EntityType, Params
+from server.errors import MldbError
+
+PLURALS: dict[EntityKind, str] = {
+    "dataset": "datasets",
+    "procedure": "procedures",
+    "function": "functions",
+    "plugin": "plugins",
+}
+KINDS: dict[str, EntityKind] = {plural: kind for kind, plural in PLURALS.items()}
+
+
+class TypeRegistry:
+    """Types by kind and name. The core's own types come in through ``register`` like everybody's."""
+
+    def __init__(self) -> None:
+        self._types: dict[EntityKind, dict[str, EntityType]] = {kind: {} for kind in PLURALS}
+
+    def register(self, types: Iterable[EntityType]) -> None:
+        """Raises ValueError when a declaration is unusable, naming it."""
+        for declared in types:
+            if declared.kind not in get_args(EntityKind):
+                raise ValueError(f"type {declared.name}: unknown kind {declared.kind!r}")
+            if not (isinstance(declared.params, type) and issubclass(declared.params, Params)):
+                raise ValueError(f"type {declared.name}: params must be a subclass of Params")
+            if declared.name in self._types[declared.kind]:
+                raise ValueError(f"{declared.kind} type {declared.name} is declared twice")
+            self._types[declared.kind][declared.name] = declared
+
+    def find(self, kind: EntityKind, name: str) -> EntityType | None:
+        return self._types[kind].get(name)
+
+    def get(self, kind: EntityKind, name: str) -> EntityType:
+        """``MldbError`` with MLDB's text for an unknown type."""
+        found = self._types[kind].get(name)
+        if found is None:
+            raise MldbError(f"couldn't find type '{name}' in registry")
+        return found
+
+    def names(self, kind: EntityKind) -> list[str]:
+        return sorted(self._types[kind])
+
+
+def validate(declared: EntityType, params: Any) -> Params:
+    """The parameter model's instance; ``MldbError`` naming the first wrong member and the nearest known name."""
+    given = {} if params is None else params
+    if not isinstance(given, Mapping):
+        raise MldbError(f"the params of {declared.kind} type '{declared.name}' must be an object")
+    try:
+        return declared.params.model_validate(given)
+    except ValidationError as error:
+        raise MldbError(_error_text(declared, error)) from None
+
+
+def _error_text(declared: EntityType, error: ValidationError) -> str:
+    problem = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in problem["loc"])
+    title = f"{declared.name} configuration"
+    match problem["type"]:
+        case "extra_forbidden":
+            nearest = nearest_name(str(problem["loc"][-1]), _fields_at(declared.params, problem["loc"][:-1]))
+            hint = f"; did you mean '{nearest}'?" if nearest else ""
+            return f"unknown field parsing {title}: '{where}'{hint}"
+        case "missing":
+            return f"error parsing {title}: the field '{where}' is required"
+        case _:
+            return f"error parsing {title}: field '{where}': {problem['msg']}"
+
+
+def _fields_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
+    """Known member names of the (nested) model that a location points into; [] when it is no model."""
+    current: Any = model
+    for part in location:
+        info = current.model_fields.get(part) if isinstance(part, str) else None
+        if info is None:
+            continue
+        inner = [arg for arg in (info.annotation, *get_args(info.annotation)) if isinstance(arg, type)]
+        current = next((arg for arg in inner if issubclass(arg, BaseModel)), None)
+        if current is None:
+            return []
+    return [info.alias or name for name, info in current.model_fields.items()]
+
+
+def nearest_name(name: str, known: Iterable[str]) -> str | None:
+    by_lower = {candidate.lower(): candidate for candidate in known}
+    found = difflib.get_close_matches(name.lower(), by_lower, 1, 0.5)
+    return by_lower[found[0]] if found else None

@@ -1,0 +1,216 @@
+"""From ASGI to the resource table and back: reads the request within its limits, asks the gate, sends the answer.
+
+Kept thin on purpose: no framework stands between the socket and ``Resources.dispatch``. Pages (HTML and assets) are
+another ASGI application, chosen by the first segment of the path.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+from urllib.parse import parse_qsl
+
+from server.entities import jsontext
+from server.entities.dispatch import Resources
+from server.entities.messages import Request, Response
+from server.http.security import Gate, Headers, Login, Refusal
+from server.settings import Settings
+
+log = logging.getLogger("mldb.server")
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+ASGI = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_MAX_QUERY_FIELDS = 10_000
+_HEADER_MEMBERS = ("content-length", "content-type", "transfer-encoding")
+
+
+class TooLarge(Exception):
+    """Raised while a body is read that is larger than the setting max-body."""
+
+
+class Departed(Exception):
+    """Raised while a body is read when the client hangs up."""
+
+
+class Connection:
+    """The waiting client; implements ``messages.Client``. A task watches it only when somebody asks."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._watch: asyncio.Task[None] | None = None
+        self._callbacks: list[Callable[[], None]] = []
+
+    def on_gone(self, callback: Callable[[], None]) -> None:
+        self._callbacks.append(callback)
+        if self._watch is None:
+            self._watch = asyncio.create_task(self._wait())
+
+    async def _wait(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            continue
+        for callback in self._callbacks:
+            callback()
+
+    def close(self) -> None:
+        if self._watch is not None:
+            self._callbacks.clear()
+            self._watch.cancel()
+
+
+class Gateway:
+    """The server's ASGI application. ``pages`` serves paths whose first segment is in ``page_roots``."""
+
+    def __init__(
+        self, settings: Settings, resources: Resources, gate: Gate, pages: ASGI, page_roots: frozenset[str]
+    ) -> None:
+        self._resources = resources
+        self._gate = gate
+        self._pages = pages
+        self._page_roots = page_roots
+        self._max_body = settings.max_body * 1024 * 1024
+        self._body_timeout = settings.body_timeout
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await self._http(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close", "code": 4404})
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = _decode_headers(scope["headers"])
+        verb: str = scope["method"]
+        path: str = scope["raw_path"].decode("utf-8", "surrogateescape")
+        query: str = scope["query_string"].decode("utf-8", "surrogateescape")
+        verdict = self._gate.check(verb, path, query, headers)
+        if verdict is not None:
+            await _send(send, _verdict_answer(verdict), [])
+            return
+        cors = self._gate.preflight(headers) if verb == "OPTIONS" else self._gate.cors(headers)
+        if path.split("/", 2)[1] in self._page_roots:
+            await self._pages(scope, receive, send)
+            return
+        try:
+            body = await self._body(headers, receive)
+            request = _request(verb, path, query, headers, body)
+        except Departed:
+            return
+        except (TooLarge, TimeoutError, ValueError) as error:
+            await _send(send, _bad_request(verb, path, error), cors)
+            return
+        connection = Connection(receive)
+        request.client = connection
+        try:
+            answer = await self._resources.dispatch(request)
+            await _send(send, answer, cors, connection)
+        finally:
+            connection.close()
+
+    async def _body(self, headers: Headers, receive: Receive) -> bytes:
+        length = headers.get("content-length")
+        if length is None and "transfer-encoding" not in headers:
+            return b""
+        if length is not None and int(length) > self._max_body:
+            raise TooLarge
+        chunks: list[bytes] = []
+        size = 0
+        while True:
+            async with asyncio.timeout(self._body_timeout):
+                message = await receive()
+            if message["type"] == "http.disconnect":
+                raise Departed
+            chunk = message.get("body", b"")
+            size += len(chunk)
+            if size > self._max_body:
+                raise TooLarge
+            chunks.append(chunk)
+            if not message.get("more_body", False):
+                return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def _decode_headers(raw: list[tuple[bytes, bytes]]) -> Headers:
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in raw}
+
+
+def _request(verb: str, path: str, query: str, headers: Headers, body: bytes) -> Request:
+    params: list[tuple[str, str]] = []
+    if query:
+        params = parse_qsl(query, keep_blank_values=True, max_num_fields=_MAX_QUERY_FIELDS)
+    content_type = headers.get("content-type", "")
+    content_length = int(headers.get("content-length", -1))
+    for name in _HEADER_MEMBERS:
+        headers.pop(name, None)
+    return Request(verb, path, params, body, headers, content_type, content_length)
+
+
+def _bad_request(verb: str, path: str, error: Exception) -> Response:
+    if isinstance(error, TooLarge):
+        status, text = 413, "the request body is larger than the setting max-body allows"
+    elif isinstance(error, TimeoutError):
+        status, text = 408, "the request body did not arrive in time"
+    else:
+        body = {"error": f"exception processing request {verb} {path}", "exception": str(error)}
+        return Response(400, jsontext.free_form(body) + b"\n")
+    return _error(status, text)
+
+
+def _error(status: int, text: str, headers: tuple[tuple[str, str], ...] = ()) -> Response:
+    return Response(status, jsontext.free_form({"error": text, "httpCode": status}) + b"\n", headers=list(headers))
+
+
+def _verdict_answer(verdict: Refusal | Login) -> Response:
+    if isinstance(verdict, Refusal):
+        return _error(verdict.status, verdict.message, verdict.headers)
+    return Response(303, b"", "", [("Location", verdict.location), ("Set-Cookie", verdict.cookie)])
+
+
+_NOSNIFF = (b"x-content-type-options", b"nosniff")
+
+
+async def _send(
+    send: Send, answer: Response, extra: list[tuple[str, str]], connection: Connection | None = None
+) -> None:
+    headers = [(name.encode("latin-1", "replace"), value.encode("utf-8")) for name, value in answer.headers]
+    headers += [(name.encode("latin-1"), value.encode("latin-1")) for name, value in extra]
+    headers.append(_NOSNIFF)
+    if answer.content_type:
+        headers.append((b"content-type", answer.content_type.encode("latin-1")))
+    body = answer.body
+    if isinstance(body, bytes):
+        if answer.status not in (204, 304):
+            headers.append((b"content-length", b"%d" % len(body)))
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+        return
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await _stream(send, answer, connection)
+
+
+async def _stream(send: Send, answer: Response, connection: Connection | None) -> None:
+    """Send chunks until they end or the client goes away."""
+    task = asyncio.current_task()
+    gone = False
+
+    def stop() -> None:
+        nonlocal gone
+        gone = True
+        if task is not None:
+            task.cancel()
+
+    if connection is not None:
+        connection.on_gone(stop)
+    assert not isinstance(answer.body, bytes)
+    try:
+        async for chunk in answer.body:
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+    except asyncio.CancelledError:
+        if not gone:
+            raise
+        if task is not None:
+            task.uncancel()

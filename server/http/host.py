@@ -1,0 +1,32 @@
+"""What the HTTP modules are given: the parts of the running server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from server.entities.dispatch import Resources
+from server.entities.registry import Registry
+from server.entities.runs import Runner
+from server.entities.types import TypeRegistry
+from server.settings import Settings
+
+if TYPE_CHECKING:
+    from server.entities.services import ServerServices
+
+HealthCheck = Callable[[], Any]  # awaitable or plain; {"ok": bool, …}
+
+
+@dataclass
+class Host:
+    """``health_checks`` are asked by ``/readyz``; ``stop`` begins a graceful shutdown."""
+
+    settings: Settings
+    types: TypeRegistry
+    registry: Registry
+    runner: Runner
+    services: ServerServices
+    resources: Resources = field(default_factory=Resources)
+    health_checks: dict[str, HealthCheck] = field(default_factory=dict)
+    stop: Callable[[], None] = lambda: None

@@ -1,0 +1,165 @@
+"""Who may call: Host names, web origins, the token (docs/security.md). Asked before any routing."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ipaddress
+import secrets
+import socket
+from dataclasses import dataclass
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import parse_qsl, urlencode
+
+from server.settings import Settings
+
+COOKIE = "mldb_session"
+# Our own pages load nothing but our own files and run no inline code.
+PAGE_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "font-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+_OPEN_TO_ALL = frozenset({"/healthz"})
+_READS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A request that goes no further."""
+
+    status: int
+    message: str
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """A good token in the query string: set the cookie and go to ``location``."""
+
+    location: str
+    cookie: str
+
+
+Headers = dict[str, str]
+
+
+class Gate:
+    """The rules for one set of settings. ``token`` is "" when none is needed."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.token = settings.token or ("" if is_loopback(settings.host) else secrets.token_urlsafe(32))
+        self.generated = bool(self.token) and not settings.token
+        self._origins = frozenset(settings.allowed_origin)
+        self._hosts = frozenset(name.lower() for name in settings.allowed_host)
+        self._local_only = is_loopback(settings.host)
+        self._own_names = frozenset({"localhost", settings.host.lower(), socket.gethostname().lower()})
+        # The cookie proves knowledge of the token without being it.
+        self._session = hmac.new(self.token.encode(), b"mldb session", hashlib.sha256).hexdigest()
+
+    def check(self, verb: str, path: str, query: str, headers: Headers) -> Refusal | Login | None:
+        """None when the request may go on."""
+        if not self._host_allowed(headers.get("host", "")):
+            # DNS rebinding: a page's own name that was made to resolve to us.
+            return Refusal(403, "this host name is not served here; see the setting allowed-host")
+        if not self._origin_allowed(verb, headers):
+            return Refusal(403, "requests from other web origins are refused; see the setting allowed-origin")
+        if self.token and path not in _OPEN_TO_ALL:
+            return self._check_token(verb, path, query, headers)
+        return None
+
+    # ── Host ──
+
+    def _host_allowed(self, header: str) -> bool:
+        name = host_name(header)
+        if name in self._hosts or "*" in self._hosts or name in self._own_names:
+            return True
+        try:
+            address = ipaddress.ip_address(name)
+        except ValueError:
+            return False
+        # A rebound name never arrives as an address; on loopback only loopback addresses make sense.
+        return address.is_loopback or not self._local_only
+
+    # ── Origin ──
+
+    def origin_allowed(self, origin: str) -> bool:
+        """Exact comparison with the settings; no patterns."""
+        return origin in self._origins or ("*" in self._origins and origin != "null")
+
+    def _origin_allowed(self, verb: str, headers: Headers) -> bool:
+        origin = headers.get("origin")
+        if origin is not None and self.origin_allowed(origin):
+            return True
+        site = headers.get("sec-fetch-site")
+        if site is not None and site not in ("same-origin", "none"):
+            # Following a link to us is fine; everything else that another site makes a browser do is not.
+            return verb in _READS and headers.get("sec-fetch-mode") == "navigate"
+        if origin is None or verb in _READS:
+            return True
+        _, _, authority = origin.partition("://")
+        return authority.lower() == headers.get("host", "").lower()
+
+    def cors(self, headers: Headers) -> list[tuple[str, str]]:
+        """Headers that let pages of allowed origins read the answer; credentials are never allowed."""
+        origin = headers.get("origin")
+        if origin is None or not self.origin_allowed(origin):
+            return []
+        return [("Access-Control-Allow-Origin", origin), ("Vary", "Origin")]
+
+    def preflight(self, headers: Headers) -> list[tuple[str, str]]:
+        """The further headers of a CORS preflight's answer."""
+        allowed = self.cors(headers)
+        if not allowed or "access-control-request-method" not in headers:
+            return allowed
+        return [
+            *allowed,
+            ("Access-Control-Allow-Methods", "GET, PUT, POST, DELETE"),
+            ("Access-Control-Allow-Headers", headers.get("access-control-request-headers", "")),
+        ]
+
+    # ── token ──
+
+    def _check_token(self, verb: str, path: str, query: str, headers: Headers) -> Refusal | Login | None:
+        scheme, _, value = headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and _same(value.strip(), self.token):
+            return None
+        if self._has_session(headers.get("cookie", "")):
+            return None
+        pairs = parse_qsl(query, keep_blank_values=True)
+        offered = next((value for name, value in pairs if name == "token"), None)
+        if verb == "GET" and offered is not None and _same(offered, self.token):
+            rest = urlencode([pair for pair in pairs if pair[0] != "token"])
+            # Only ever to our own path: "//host" would leave.
+            location = "/" + path.lstrip("/") + (f"?{rest}" if rest else "")
+            return Login(location, f"{COOKIE}={self._session}; Path=/; HttpOnly; SameSite=Strict")
+        return Refusal(401, "a token is needed: Authorization: Bearer …", (("WWW-Authenticate", "Bearer"),))
+
+    def _has_session(self, cookie: str) -> bool:
+        if COOKIE not in cookie:
+            return False
+        try:
+            found = SimpleCookie(cookie).get(COOKIE)
+        except CookieError:
+            return False
+        return found is not None and _same(found.value, self._session)
+
+
+def _same(given: str, wanted: str) -> bool:
+    return hmac.compare_digest(given.encode("utf-8", "surrogatepass"), wanted.encode())
+
+
+def host_name(header: str) -> str:
+    """The name or address in a Host header, without port and brackets, lower case."""
+    text = header.strip().lower()
+    if text.startswith("["):
+        return text[1:].partition("]")[0]
+    return text.rpartition(":")[0] if text.count(":") == 1 else text
+
+
+def is_loopback(host: str) -> bool:
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,98 @@
+"""The type catalogue (rest-api.md §12), made from the declarations."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from typing import Any
+
+from server.declarations import EntityKind, EntityType
+from server.entities.dispatch import Call, FreeForm, Param, Typed, boolean, empty
+from server.entities.messages import Response
+from server.entities.types import KINDS
+from server.errors import NotFound
+from server.http.describe import describe_params, type_info
+from server.http.host import Host
+
+_CLASSES = ["datasets", "functions", "plugin.setups", "plugin.startups", "plugins", "procedures"]
+_ONE = "/v1/types/{class}/{type}"
+
+
+def register(host: Host) -> None:
+    add = host.resources.add
+    bind = functools.partial
+    add("GET", "/v1/types", lambda _: Typed(_CLASSES), summary="Classes of types", inline=True)
+    add(
+        "GET", "/v1/types/{class}", bind(_names, host),
+        Param("details", False, boolean, "Give [name, info] pairs"), summary="Types of a class",
+    )  # fmt: skip
+    add("GET", _ONE, bind(_state, host), summary="State of a type", inline=True)
+    add("GET", f"{_ONE}/info", bind(_info, host), summary="Parameters and description of a type")
+    add("GET", f"{_ONE}/doc", bind(_doc, host), summary="Documentation of a type")
+    add(
+        "GET POST PUT DELETE HEAD", f"{_ONE}/routes/{{*}}", bind(_route, host),
+        summary="Routes of the type's own", lenient=True,
+    )  # fmt: skip
+    add(
+        "GET", "/v1/typeInfo", bind(_type_info, host), Param("type", "", help="Name of the parameters' type"),
+        summary="Description of a parameter type",
+    )  # fmt: skip
+
+
+def _kind(name: str) -> EntityKind | None:
+    if name not in _CLASSES:
+        raise NotFound(f"type class '{name}' does not exist")
+    return KINDS.get(name)
+
+
+def _find(host: Host, call: Call) -> EntityType:
+    kind = _kind(call["class"])
+    found = host.types.find(kind, call["type"]) if kind is not None else None
+    if found is None:
+        details = {"collection": call["class"], "entry": call["type"]}
+        raise NotFound(f"type entry '{call['type']}' doesn't exist", details=details)
+    return found
+
+
+def _names(host: Host, call: Call) -> Typed:
+    kind = _kind(call["class"])
+    names = host.types.names(kind) if kind is not None else []
+    if not call["details"] or kind is None:
+        return Typed(names)
+    return Typed([[name, info(host.types.get(kind, name))] for name in names], newline=True)
+
+
+def _state(host: Host, call: Call) -> Typed:
+    _find(host, call)
+    return Typed({"state": "ok"})
+
+
+def _info(host: Host, call: Call) -> FreeForm:
+    return FreeForm(info(_find(host, call)))
+
+
+def info(declared: EntityType) -> dict[str, Any]:
+    return {
+        "configType": describe_params(declared.params),
+        "description": declared.summary,
+        "docRoute": f"/v1/types/{declared.kind}s/{declared.name}/doc",
+        "flags": [],
+    }
+
+
+def _doc(host: Host, call: Call) -> Response:
+    declared = _find(host, call)
+    page = f"/doc/builtin/{declared.kind}s/{declared.name}.md.html"
+    return empty(301, [("location" if call.request.in_process else "Location", page)])
+
+
+async def _route(host: Host, call: Call) -> Any:
+    declared = _find(host, call)
+    if declared.route is None:
+        raise NotFound(f"type {declared.name} has no custom route handler registered")
+    answer = declared.route(host.services, call.request)
+    return await answer if inspect.isawaitable(answer) else answer
+
+
+def _type_info(host: Host, call: Call) -> Typed:
+    return Typed(type_info(host.types, call["type"]), newline=True)
