@@ -41,6 +41,7 @@ class Run:
         self.result: RunResult | None = None
         self.error: MldbError | None = None
         self.thread = 0
+        self.at_start: dict[str, Any] = {"id": id, "state": "initializing"}
 
     @property
     def state(self) -> str:
@@ -177,7 +178,10 @@ class Runner:
 
     def _first_status(self, entry: Entry, run: Run) -> dict[str, Any]:
         own = getattr(entry.ready.entity, "status", None) if entry.ready is not None else None
-        return {**(own() or {} if own is not None else {}), "firstRun": run.status()}
+        return {
+            **(own() or {} if own is not None else {}),
+            "firstRun": run.status() if run.done.is_set() else run.at_start,
+        }
 
     def start(self, procedure: str, config: Any, *, run_id: str = "", background: bool = False) -> Run:
         """Run a procedure with a run config (``{"id", "params"}`` or None); waits unless ``background``.

@@ -44,7 +44,8 @@ def _start(host: Host, call: Call) -> Typed:
     background = call.request.headers.get("async") == "true"
     run = host.runner.start(call["procedure"], call.json(), run_id=call.segments.get("run", ""), background=background)
     async_status = 202 if call.request.verb == "PUT" else 201
-    return Typed(run.status_json(), async_status if background else 201, _headers(call, run.id))
+    status = run.at_start if background else run.status_json()
+    return Typed(status, async_status if background else 201, _headers(call, run.id))
 
 
 def _status(host: Host, call: Call) -> Typed:

@@ -27,8 +27,9 @@ LAYERS: Mapping[str, int] = {
     "server.entities": 5,
     "server.http": 6,
     "server.app": 7,
-    "server.cli": 8,
-    "server.__main__": 9,
+    "server.serve": 8,
+    "server.cli": 9,
+    "server.__main__": 10,
 }
 HOSTS_OF_WORKERS = ("server.entities", "server.app", "server.cli")
 TOP_LEVEL = {
