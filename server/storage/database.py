@@ -6,47 +6,79 @@ own and closes it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import uuid
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import duckdb
+import pyarrow as pa
+from duckdb.func import PythonUDFType
 
+from server.values.cityhash import hash_path_texts
 from server.values.kinds import ANY_TYPE
 
+# External access stays on: bulk imports use DuckDB's own readers. Compiled queries reach none of them, as they can
+# only name what the binder knows.
 _LOCKED = {
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
     "allow_community_extensions": "false",
+    "allow_persistent_secrets": "false",
     "python_enable_replacements": "false",
     "preserve_insertion_order": "true",
 }
+_TABLE_PREFIX = "d_"
+PATH_HASH = "mldb_path_hash"  # SQL: path text (VARCHAR) to UBIGINT
+
+
+def new_table() -> str:
+    """A fresh name for a dataset's table, or the prefix of its tables."""
+    return _TABLE_PREFIX + uuid.uuid4().hex[:16]
 
 
 class Database:
-    """A DuckDB file (or memory) with the types and macros that compiled queries use.
+    """A DuckDB file (or memory) with the types and functions that compiled queries use.
 
-    ``memory_limit`` and ``threads`` are DuckDB's settings. External access stays on for the server's own bulk
-    readers; compiled queries can only name what the binder knows, never a DuckDB table function.
+    ``memory_limit`` and ``threads`` are DuckDB's settings; what does not fit in memory is spilled into
+    ``temp_directory`` (beside the file unless given).
     """
 
     def __init__(
-        self, file: Path | None = None, *, memory_limit: str | None = None, threads: int | None = None
+        self,
+        file: Path | None = None,
+        *,
+        memory_limit: str | None = None,
+        threads: int | None = None,
+        temp_directory: Path | None = None,
     ) -> None:
         config: dict[str, str | bool | int | float | list[str]] = dict(_LOCKED)
         if memory_limit:
             config["memory_limit"] = memory_limit
         if threads:
             config["threads"] = str(threads)
+        if temp_directory:
+            config["temp_directory"] = str(temp_directory)
         self.file = file
         self._root = duckdb.connect(str(file) if file else ":memory:", config=config)
         self._root.execute(f"CREATE TYPE IF NOT EXISTS any_value_t AS {ANY_TYPE}")
+        self._root.execute("CREATE TABLE IF NOT EXISTS dataset_tables (name VARCHAR, meta VARCHAR)")
+        self._root.create_function(PATH_HASH, _hash_batch, ["VARCHAR"], "UBIGINT", type=PythonUDFType.ARROW)
 
     @contextmanager
-    def cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A cursor for one task. Autocommit unless the task begins a transaction."""
+    def cursor(self, *, progress: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A cursor for one task. Autocommit unless the task begins a transaction.
+
+        With ``progress`` its ``query_progress()`` works.
+        """
         cursor = self._root.cursor()
         try:
+            if progress:
+                cursor.execute("SET enable_progress_bar = true")
+                cursor.execute("SET enable_progress_bar_print = false")
+                cursor.execute("SET progress_bar_time = 0")
             yield cursor
         finally:
             cursor.close()
@@ -59,9 +91,78 @@ class Database:
             try:
                 yield cursor
             except BaseException:
-                cursor.execute("ROLLBACK")
+                _roll_back(cursor)
                 raise
             cursor.execute("COMMIT")
 
     def close(self) -> None:
+        """Fold the write-ahead log into the file and close it."""
+        if self.file is not None:
+            with self.cursor() as cursor:
+                cursor.execute("FORCE CHECKPOINT")
         self._root.close()
+
+    def drop_orphans(self, referenced: Iterable[str]) -> list[str]:
+        """Drop the dataset tables that nothing refers to; their names.
+
+        ``referenced``: the ``tables`` of what the datasets persisted (names made by ``new_table``).
+        """
+        keep = set(referenced)
+        with self.transaction() as cursor:
+            present = cursor.execute(
+                "SELECT table_name FROM duckdb_tables() WHERE NOT temporary AND starts_with(table_name, ?)",
+                [_TABLE_PREFIX],
+            ).fetchall()
+            orphans = [name for (name,) in present if owner_of(name) not in keep]
+            for name in orphans:
+                cursor.execute(f"DROP TABLE {quote(name)}")
+            known = cursor.execute("SELECT name FROM dataset_tables").fetchall()
+            for (name,) in known:
+                if name not in keep:
+                    cursor.execute("DELETE FROM dataset_tables WHERE name = ?", [name])
+        return orphans
+
+
+def quote(name: str) -> str:
+    """An SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def owner_of(table: str) -> str:
+    """The name made by ``new_table`` that a table belongs to."""
+    return "_".join(table.split("_")[:2])
+
+
+def read_meta(cursor: duckdb.DuckDBPyConnection, name: str) -> Any:
+    """What ``write_meta`` stored beside a dataset's tables (JSON), or None."""
+    found = cursor.execute("SELECT meta FROM dataset_tables WHERE name = ?", [name]).fetchall()
+    return json.loads(found[0][0]) if found else None
+
+
+def write_meta(cursor: duckdb.DuckDBPyConnection, name: str, meta: Any) -> None:
+    """Store what describes a dataset's tables, in the transaction that changes them."""
+    text = json.dumps(meta)
+    if cursor.execute("UPDATE dataset_tables SET meta = ? WHERE name = ?", [text, name]).fetchall()[0][0] == 0:
+        cursor.execute("INSERT INTO dataset_tables VALUES (?, ?)", [name, text])
+
+
+def drop_tables(cursor: duckdb.DuckDBPyConnection, name: str) -> None:
+    """Drop a dataset's tables and what describes them."""
+    present = cursor.execute(
+        "SELECT table_name FROM duckdb_tables() WHERE NOT temporary AND starts_with(table_name, ?)", [name]
+    ).fetchall()
+    for (table,) in present:
+        if owner_of(table) == name:
+            cursor.execute(f"DROP TABLE {quote(table)}")
+    cursor.execute("DELETE FROM dataset_tables WHERE name = ?", [name])
+
+
+def _roll_back(cursor: duckdb.DuckDBPyConnection) -> None:
+    try:
+        cursor.execute("ROLLBACK")
+    except duckdb.TransactionException:
+        return  # the failed statement ended the transaction already
+
+
+def _hash_batch(texts: pa.ChunkedArray) -> pa.Array:
+    return pa.array(hash_path_texts(texts), pa.uint64())

@@ -59,7 +59,7 @@ class CellColumn:
     path: Path
     id: int
     stores: frozenset[str]
-    kind: Kind  # the one kind of all its values, else ANY
+    kind: Kind  # the one kind of all its values but NULL; NUMBER also for small integers beside doubles; else ANY
     multiple: bool
     nulls: bool
     rows: int  # rows that have the column
@@ -80,12 +80,13 @@ class Cells:
 
     | table | columns |
     |---|---|
-    | ``_rows`` | ``id`` INTEGER, ``name`` VARCHAR (path text), ``hash`` UBIGINT, ``ord`` INTEGER (listing order) |
-    | ``_cols`` | ``id`` INTEGER, ``name`` VARCHAR (path text), … |
+    | ``_rows`` | ``id`` INTEGER (from 0), ``name`` VARCHAR (path text), ``hash``, ``ord`` UBIGINT (listing order) |
+    | ``_cols`` | ``id`` INTEGER (from 0), ``name`` VARCHAR (path text), ``seen`` (flags), ``multiple``, ``rows`` |
     | ``_times`` | ``id`` INTEGER, ``ts`` DOUBLE |
     | ``_int`` ``_num`` ``_str`` ``_any`` | ``row`` ``col`` ``time`` ids, ``value`` BIGINT, DOUBLE, VARCHAR, ANY |
 
     ``ANY`` is used for what the first three cannot hold (NULL, timestamps, intervals, blobs, paths, unsigned).
+    Whole numbers of any origin are in ``_int`` or, beside fractions of the same batch, in ``_num``.
     """
 
     prefix: str

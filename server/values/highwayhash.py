@@ -157,10 +157,12 @@ def _padded(tail: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 
 def _rotate_halves(lane: Hashes, count: int) -> Hashes:
     """Each 32-bit half rotated left by ``count`` (1 to 31)."""
-    turned = []
-    for half in (lane & _LOW, lane >> _32):
-        turned.append(((half << np.uint64(count)) & _LOW) | (half >> np.uint64(32 - count)))
-    return turned[0] | (turned[1] << _32)
+    low, high = (_rotate_half(half, count) for half in (lane & _LOW, lane >> _32))
+    return low | (high << _32)
+
+
+def _rotate_half(half: Hashes, count: int) -> Hashes:
+    return ((half << np.uint64(count)) & _LOW) | (half >> np.uint64(32 - count))
 
 
 def _swap_halves(lane: Hashes) -> Hashes:
@@ -179,7 +181,7 @@ def _zipper(odd: Hashes, even: Hashes) -> tuple[Hashes, Hashes]:
 
 
 def _gather(sources: tuple[Hashes, Hashes], places: tuple[tuple[int, int], ...]) -> Hashes:
-    total: Hashes = np.zeros(len(sources[0]), np.uint64)
+    total = np.zeros(len(sources[0]), np.uint64)
     for target, (source, byte) in enumerate(places):
         total = total | ((sources[source] >> np.uint64(8 * byte)) & np.uint64(0xFF)) << np.uint64(8 * target)
-    return total
+    return np.asarray(total, np.uint64)

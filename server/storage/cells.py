@@ -1,0 +1,90 @@
+"""The tables of a ``Cells`` dataset: their creation, transactions and layout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+
+import duckdb
+
+from server.storage.cell_writer import CellCounts, CellWriter
+from server.storage.columns import StoredColumns
+from server.storage.database import Database, drop_tables, read_meta, write_meta
+from server.storage.layouts import Cells
+from server.storage.pending import Pending
+
+_VALUE_TYPES = {"int": "BIGINT", "num": "DOUBLE", "str": "VARCHAR", "any": "any_value_t"}
+
+
+class CellTables:
+    """The tables of one sparse dataset. One writer at a time (its dataset holds a lock), readers at any time."""
+
+    def __init__(self, database: Database, prefix: str, quantum: float = 0.0) -> None:
+        self.prefix = prefix
+        self._database = database
+        self._quantum = quantum
+        with database.cursor() as cursor:
+            stored = read_meta(cursor, prefix)
+        self._counts = CellCounts(**stored["cells"]) if stored else CellCounts()
+        self._created = stored is not None
+        self._layout: Cells | None = None
+
+    @property
+    def rows(self) -> int:
+        return self._counts.rows
+
+    @property
+    def columns(self) -> int:
+        return self._counts.columns
+
+    @property
+    def cells(self) -> int:
+        return self._counts.cells
+
+    def layout(self) -> Cells:
+        """The committed data. Creates the tables of an empty dataset, so that a query finds them."""
+        if not self._created:
+            with self._database.transaction() as cursor:
+                self._create(cursor, self._counts)
+            self._created = True
+        if self._layout is None:
+            columns = StoredColumns(self._database, self.prefix, self._counts.columns)
+            self._layout = Cells(self.prefix, columns, self._counts.rows)
+        return self._layout
+
+    @contextmanager
+    def batch(self) -> Iterator[Callable[[Pending], None]]:
+        """A transaction: what is yielded stores a piece; all pieces become durable and visible at the end."""
+        with self._database.transaction() as cursor:
+            writer = CellWriter(cursor, self.prefix, CellCounts(**asdict(self._counts)), self._quantum)
+            if not self._created:
+                self._create(cursor, self._counts)
+            yield writer.add
+            counts = writer.finish()
+            write_meta(cursor, self.prefix, {"cells": asdict(counts)})
+        self._created = True
+        self._counts = counts
+        self._layout = None
+
+    def append(self, pending: Pending) -> None:
+        """Store one batch."""
+        with self.batch() as add:
+            add(pending)
+
+    def drop(self) -> None:
+        with self._database.transaction() as cursor:
+            drop_tables(cursor, self.prefix)
+
+    def _create(self, cursor: duckdb.DuckDBPyConnection, counts: CellCounts) -> None:
+        prefix = self.prefix
+        cursor.execute(
+            f"CREATE TABLE {prefix}_rows (id INTEGER, name VARCHAR, hash UBIGINT, ord UBIGINT);"
+            f"CREATE TABLE {prefix}_cols (id INTEGER, name VARCHAR, seen INTEGER, multiple BOOLEAN, rows BIGINT);"
+            f"CREATE TABLE {prefix}_times (id INTEGER, ts DOUBLE);"
+            + "".join(
+                f'CREATE TABLE {prefix}_{store} ("row" INTEGER, col INTEGER, "time" INTEGER, "value" {type_});'
+                for store, type_ in _VALUE_TYPES.items()
+            )
+        )
+        write_meta(cursor, prefix, {"cells": asdict(counts)})

@@ -1,0 +1,72 @@
+"""The columns of a sparse dataset, asked for lazily: there may be millions."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any
+
+from server.storage.database import Database
+from server.storage.layouts import CellColumn
+from server.storage.stores import Seen, kind_of, stores_of
+from server.values.paths import Path, format_path, natural_key, parse_path
+
+# Up to here all columns are read at the first question; beyond, each is looked up by its name.
+_LISTED_AT_ONCE = 10_000
+_FIELDS = "id, name, seen, multiple, rows"
+
+
+class StoredColumns:
+    """``CellColumns`` over the ``_cols`` table: ``count`` columns as of one version of the dataset."""
+
+    def __init__(self, database: Database, prefix: str, count: int) -> None:
+        self._database = database
+        self._table = f"{prefix}_cols"
+        self._count = count
+        self._found: dict[Path, CellColumn | None] = {}
+
+    def __len__(self) -> int:
+        return self._count
+
+    def get(self, path: Path) -> CellColumn | None:
+        if self._count <= _LISTED_AT_ONCE:
+            return self._all.get(path)
+        if path not in self._found:
+            self._found[path] = self._look_up(path)
+        return self._found[path]
+
+    def under(self, prefix: Path) -> Iterator[CellColumn]:
+        """Columns strictly below a prefix, in natural order."""
+        size = len(prefix)
+        start = bisect_left(self._order, natural_key(prefix), key=natural_key) if prefix else 0
+        for path in self._order[start:]:
+            if path[:size] != prefix:
+                return
+            column = self.get(path) if len(path) > size else None
+            if column is not None:
+                yield column
+
+    @cached_property
+    def _all(self) -> dict[Path, CellColumn]:
+        return {column.path: column for column in map(_column, self._fetch(f"SELECT {_FIELDS} FROM {self._table}"))}
+
+    @cached_property
+    def _order(self) -> list[Path]:
+        """Paths in natural order: a prefix comes before what is below it, and its columns stand together."""
+        names = self._fetch(f"SELECT name FROM {self._table}")
+        return sorted((parse_path(name) for (name,) in names), key=natural_key)
+
+    def _look_up(self, path: Path) -> CellColumn | None:
+        rows = self._fetch(f"SELECT {_FIELDS} FROM {self._table} WHERE name = ?", [format_path(path)])
+        return _column(rows[0]) if rows else None
+
+    def _fetch(self, query: str, values: list[Any] | None = None) -> list[tuple[Any, ...]]:
+        with self._database.cursor() as cursor:
+            return cursor.execute(query, values).fetchall()
+
+
+def _column(row: tuple[Any, ...]) -> CellColumn:
+    number, name, flags, multiple, rows = row
+    seen = Seen(flags)
+    return CellColumn(parse_path(name), number, stores_of(seen), kind_of(seen), multiple, bool(seen & Seen.NULL), rows)

@@ -1,0 +1,272 @@
+"""Cells that were recorded and are not in DuckDB yet: Python atoms and whole query batches, column by column."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from server.declarations import NamedBatch, Recorded
+from server.storage.stores import STORE_TYPES, STORES, Part, Seen, concatenate, split
+from server.values.atoms import Atom, collapse
+from server.values.batches import Column
+from server.values.cells import any_array
+from server.values.kinds import Kind
+from server.values.paths import Path, format_path
+
+_EXACT = 2**53
+
+
+@dataclass(slots=True)
+class Chunk:
+    """Cells of one store, as arrays of equal length; ``rows`` and ``columns`` are numbers within the ``Pending``."""
+
+    rows: npt.NDArray[np.int32]
+    columns: npt.NDArray[np.int32]
+    times: npt.NDArray[np.float64]
+    values: pa.Array
+
+
+@dataclass(slots=True)
+class _Recorded:
+    """Cells of one store as Python lists."""
+
+    rows: list[int] = field(default_factory=list)
+    columns: list[int] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)
+    values: list[Atom] = field(default_factory=list)
+
+
+class Pending:
+    """Not thread-safe: its dataset holds a lock.
+
+    Rows are numbered as they come, one number per time a row is named; columns once per path.
+    """
+
+    def __init__(self) -> None:
+        self.cells = 0
+        self.row_count = 0
+        self.columns: dict[str, int] = {}
+        self.seen: list[int] = []  # Seen flags per column
+        self._column_numbers: dict[Path, int] = {}
+        self._names: list[str] = []
+        self._name_chunks: list[pa.Array] = []
+        self._recorded = {store: _Recorded() for store in STORES}
+        self._chunks: dict[str, list[Chunk]] = {store: [] for store in STORES}
+
+    def __bool__(self) -> bool:
+        return self.row_count > 0
+
+    def add_row(self, path: Path, cells: Iterable[tuple[Path, Atom, float]]) -> None:
+        """A recorded row; one without cells still is a row."""
+        row = self.row_count
+        self.row_count += 1
+        self._names.append(format_path(path))
+        for column, value, time in cells:
+            number = self._column_numbers.get(column)
+            if number is None:
+                number = self._column_numbers[column] = self.column_number(format_path(column))
+            store, seen, stored = _place(value)
+            self.seen[number] |= seen
+            target = self._recorded[store]
+            target.rows.append(row)
+            target.columns.append(number)
+            target.times.append(time)
+            target.values.append(stored)
+            self.cells += 1
+
+    def add_column(self, column: Recorded) -> None:
+        path, cells = column
+        for row, value, time in cells:
+            self.add_row(row, ((path, value, time),))
+
+    def column_number(self, name: str) -> int:
+        number = self.columns.get(name)
+        if number is None:
+            number = self.columns[name] = len(self.columns)
+            self.seen.append(0)
+        return number
+
+    def add_batch(self, batch: NamedBatch) -> None:
+        """A batch of query rows: known columns, embeddings and the open rest."""
+        rows = batch.rows
+        start = self._add_names(batch.names)
+        numbers = np.arange(start, start + rows.length, dtype=np.int32)
+        for index, column in enumerate(rows.type.columns):
+            times = _times(rows.timestamp(index), rows.length)
+            values = _one_array(rows.values[index])
+            if column.shape is None:
+                self._add_atoms(format_path(column.path), column.kind, values, numbers, times)
+            else:
+                self._add_embedding(column, values, numbers, times)
+        if rows.rest is not None:
+            self._add_rest(_one_array(rows.rest), numbers)
+
+    def _add_names(self, names: pa.Array | pa.ChunkedArray) -> int:
+        self._seal_names()
+        start = self.row_count
+        chunks = names.chunks if isinstance(names, pa.ChunkedArray) else [names]
+        self._name_chunks.extend(chunk.cast(pa.string()) for chunk in chunks)
+        self.row_count += len(names)
+        return start
+
+    def _seal_names(self) -> None:
+        if self._names:
+            self._name_chunks.append(pa.array(self._names, pa.string()))
+            self._names = []
+
+    def _add_atoms(
+        self,
+        name: str,
+        kind: Kind,
+        values: pa.Array,
+        rows: npt.NDArray[np.int32],
+        times: npt.NDArray[np.float64],
+    ) -> None:
+        number = self.column_number(name)
+        for part in split(values, kind):
+            self.seen[number] |= part.seen
+            self._add_part(part, rows, np.full(len(values), number, np.int32), times)
+
+    def _add_part(
+        self,
+        part: Part,
+        rows: npt.NDArray[np.int32],
+        columns: npt.NDArray[np.int32],
+        times: npt.NDArray[np.float64],
+    ) -> None:
+        if part.where is not None:
+            rows, columns, times = rows[part.where], columns[part.where], times[part.where]
+        self._chunks[part.store].append(Chunk(rows, columns, times, part.values))
+        self.cells += len(rows)
+
+    def _add_embedding(
+        self, column: Column, values: pa.Array, rows: npt.NDArray[np.int32], times: npt.NDArray[np.float64]
+    ) -> None:
+        """One cell per element, named by its place; a null embedding is a null under its own name."""
+        missing = values.is_null().to_numpy(zero_copy_only=False)
+        if missing.any():
+            nulls = pa.nulls(int(missing.sum()), pa.float64())
+            self._add_atoms(format_path(column.path), Kind.NUMBER, nulls, rows[missing], times[missing])
+            values, rows, times = values.drop_null(), rows[~missing], times[~missing]
+        lengths = _list_lengths(values)
+        numbers = self._element_numbers(column, int(lengths.max(initial=0)))
+        places = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        self._add_mixed(
+            values.flatten(), column.kind, np.repeat(rows, lengths), numbers[places], np.repeat(times, lengths)
+        )
+
+    def _add_mixed(
+        self,
+        values: pa.Array,
+        kind: Kind,
+        rows: npt.NDArray[np.int32],
+        columns: npt.NDArray[np.int32],
+        times: npt.NDArray[np.float64],
+    ) -> None:
+        """Cells of many columns at once."""
+        for part in split(values, kind):
+            touched = columns if part.where is None else columns[part.where]
+            for number in np.unique(touched).tolist():
+                self.seen[number] |= part.seen
+            self._add_part(part, rows, columns, times)
+
+    def _element_numbers(self, column: Column, size: int) -> npt.NDArray[np.int32]:
+        """Column numbers of an embedding's first ``size`` elements, row-major."""
+        inner = [max(extent, 1) for extent in (column.shape or ())[1:]]
+        numbers = []
+        for place in range(size):
+            index = np.unravel_index(place, (size, *inner))
+            numbers.append(self.column_number(format_path((*column.path, *(str(int(at)) for at in index)))))
+        return np.array(numbers, np.int32)
+
+    def _add_rest(self, rest: pa.Array, rows: npt.NDArray[np.int32]) -> None:
+        lengths = _list_lengths(rest)
+        cells = rest.flatten()
+        if not len(cells):
+            return
+        encoded = cells.field("p").dictionary_encode()
+        numbers = np.array([self.column_number(name) for name in encoded.dictionary.to_pylist()], np.int32)
+        columns = numbers[encoded.indices.to_numpy(zero_copy_only=False)]
+        times = cells.field("t").fill_null(-np.inf).to_numpy(zero_copy_only=False)
+        self._add_mixed(cells.field("v"), Kind.ANY, np.repeat(rows, lengths), columns, times)
+
+    def row_names(self) -> pa.ChunkedArray:
+        """Path texts of rows 0 to ``row_count``."""
+        self._seal_names()
+        return pa.chunked_array(self._name_chunks, pa.string())
+
+    def column_names(self) -> list[str]:
+        return list(self.columns)
+
+    def chunks(self, store: str) -> Sequence[Chunk]:
+        """The cells of one value table."""
+        recorded = self._recorded[store]
+        if recorded.rows:
+            values = any_array(recorded.values) if store == "any" else pa.array(recorded.values, STORE_TYPES[store])
+            self._chunks[store].append(
+                Chunk(
+                    np.array(recorded.rows, np.int32),
+                    np.array(recorded.columns, np.int32),
+                    np.array(recorded.times, np.float64),
+                    values,
+                )
+            )
+            self._recorded[store] = _Recorded()
+        return self._chunks[store]
+
+
+def _place(value: Atom) -> tuple[str, int, Atom]:
+    """Store, ``Seen`` flags and stored form of an atom."""
+    if isinstance(value, float):
+        value = collapse(value)
+    if isinstance(value, str):
+        return "str", 4, value
+    if isinstance(value, int):
+        if -_EXACT <= value <= _EXACT:
+            return "int", 1, int(value)
+        if -(2**63) <= value < 2**63:
+            return "int", 1 | 512, value
+        return _place_huge(value)
+    if isinstance(value, float):
+        return "num", 2, value
+    return "any", _SEEN_OF[type(value).__name__], value
+
+
+def _place_huge(value: int) -> tuple[str, int, Atom]:
+    if 0 <= value < 2**64:
+        return "any", int(Seen.UNSIGNED), value
+    number = float(value) if abs(value) < 1 << 1023 else float("inf") if value > 0 else float("-inf")
+    return "num", int(Seen.NUMBER), number
+
+
+_SEEN_OF = {
+    "NoneType": int(Seen.NULL),
+    "Timestamp": int(Seen.TIMESTAMP),
+    "Interval": int(Seen.INTERVAL),
+    "bytes": int(Seen.BLOB),
+    "PathValue": int(Seen.PATH),
+}
+
+
+def _times(times: pa.Array | float, count: int) -> npt.NDArray[np.float64]:
+    if isinstance(times, int | float):
+        return np.full(count, float(times))
+    filled = _one_array(times).fill_null(-np.inf)
+    return np.asarray(filled.to_numpy(zero_copy_only=False), np.float64)
+
+
+def _list_lengths(lists: pa.Array) -> npt.NDArray[np.int64]:
+    if pa.types.is_fixed_size_list(lists.type):
+        return np.full(len(lists), lists.type.list_size, np.int64)
+    lengths = lists.value_lengths().fill_null(0)
+    return np.asarray(lengths.to_numpy(zero_copy_only=False), np.int64)
+
+
+def _one_array(array: pa.Array | pa.ChunkedArray) -> pa.Array:
+    if isinstance(array, pa.ChunkedArray):
+        return concatenate(array.chunks) if array.num_chunks else pa.array([], array.type)
+    return array

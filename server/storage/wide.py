@@ -1,0 +1,198 @@
+"""Writing the ``Wide`` layout: one table of typed columns, made at once and never changed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from server.storage.database import PATH_HASH, quote, read_meta, write_meta
+from server.storage.layouts import HASH, ROW, TIMESTAMP, Wide, WideColumn
+from server.values.kinds import TAGS, Kind
+
+# Tags of ANY to the one kind that a column holding nothing else can be stored as.
+_KIND_OF_TAGS = {
+    "n": Kind.NUMBER,
+    "i": Kind.INTEGER,
+    "u": Kind.UNSIGNED,
+    "s": Kind.STRING,
+    "t": Kind.TIMESTAMP,
+    "v": Kind.INTERVAL,
+    "b": Kind.BLOB,
+    "p": Kind.PATH,
+}
+
+
+def column_name(index: int) -> str:
+    """SQL name of the ``index``-th column: DuckDB's names ignore case, MLDB's do not."""
+    return f"c{index}"
+
+
+def duck_type(column: WideColumn) -> str:
+    """The DuckDB type of a stored column."""
+    if column.shape is None:
+        return column.kind.duck
+    size = 1
+    for extent in column.shape:
+        size *= extent
+    element = "FLOAT" if column.single else column.kind.duck
+    return f"{element}[{size}]" if size > 0 else f"{element}[]"
+
+
+def create_wide(
+    cursor: duckdb.DuckDBPyConnection,
+    table: str,
+    source: str,
+    columns: Sequence[tuple[WideColumn, str]],
+    row: str,
+    timestamp: str,
+    *,
+    numbered: bool = False,
+) -> Wide:
+    """Make ``table`` of a query's rows, in their order, inside the caller's transaction.
+
+    ``source`` is a FROM item; each column comes with the SQL expression of its values, ``row`` and ``timestamp``
+    are those of the row's name (BIGINT when ``numbered``, else path text) and its seconds.
+    """
+    row_type = "BIGINT" if numbered else "VARCHAR"
+    items = [
+        f"CAST({row} AS {row_type}) AS {ROW}",
+        f"CAST({timestamp} AS DOUBLE) AS {TIMESTAMP}",
+        f"{PATH_HASH}(CAST({row} AS VARCHAR)) AS {HASH}",
+        *(f"CAST({value} AS {duck_type(column)}) AS {quote(column.name)}" for column, value in columns),
+    ]
+    cursor.execute(f"CREATE TABLE {quote(table)} AS SELECT {', '.join(items)} FROM {source}")
+    wide = Wide(table, tuple(column for column, _ in columns), numbered, count_rows(cursor, table))
+    write_wide(cursor, wide)
+    return wide
+
+
+def copy_wide(cursor: duckdb.DuckDBPyConnection, stage: str, table: str, columns: Sequence[WideColumn]) -> Wide:
+    """Make ``table`` of a staged table that has ``_row`` (text), ``_ts`` and the columns.
+
+    Columns of kind ANY whose values are all of one kind get that kind's type, and rows whose names are all
+    canonical numbers become numbered.
+    """
+    numbered = names_are_numbers(cursor, stage)
+    kinds = _kinds_seen(cursor, stage, [column for column in columns if column.shape is None])
+    typed = []
+    for column in columns:
+        kind = kinds.get(column.name, column.kind)
+        typed.append((replace(column, kind=kind), _narrowed(column, kind)))
+    return create_wide(cursor, table, quote(stage), typed, ROW, TIMESTAMP, numbered=numbered)
+
+
+def names_are_numbers(cursor: duckdb.DuckDBPyConnection, stage: str) -> bool:
+    """Whether every row name reads back the same from a BIGINT."""
+    found = cursor.execute(
+        f"SELECT count(*) > 0 AND coalesce(bool_and(TRY_CAST({ROW} AS BIGINT)::VARCHAR = {ROW}), false)"
+        f" AND count(TRY_CAST({ROW} AS BIGINT)) = count(*) FROM {quote(stage)}"
+    ).fetchall()
+    return bool(found[0][0])
+
+
+def _kinds_seen(cursor: duckdb.DuckDBPyConnection, stage: str, columns: Sequence[WideColumn]) -> dict[str, Kind]:
+    """Better kinds for the columns of kind ANY, by name."""
+    mixed = [column.name for column in columns if column.kind is Kind.ANY]
+    kinds: dict[str, Kind] = {}
+    for start in range(0, len(mixed), 500):
+        names = mixed[start : start + 500]
+        items = ", ".join(
+            f"list_sort(list(DISTINCT union_tag({quote(name)})::VARCHAR) FILTER ({quote(name)} IS NOT NULL)),"
+            f" bool_and({_is_small_integer(name)})"
+            f" FILTER (union_tag({quote(name)}) = 'n' AND {quote(name)} IS NOT NULL)"
+            for name in names
+        )
+        found = cursor.execute(f"SELECT {items} FROM {quote(stage)}").fetchall()[0]
+        for index, name in enumerate(names):
+            kinds[name] = _kind_of(found[2 * index], found[2 * index + 1])
+    return kinds
+
+
+def _is_small_integer(name: str) -> str:
+    number = f"{quote(name)}.n"
+    return f"(isfinite({number}) AND abs({number}) <= 9007199254740992 AND floor({number}) = {number})"
+
+
+def _kind_of(tags: list[str] | None, integral: bool | None) -> Kind:
+    present = "".join(sorted(tags or (), key=TAGS.index))
+    if not present:
+        return Kind.NULL
+    if "n" in present and integral and present in ("n", "ni"):
+        return Kind.INTEGER
+    return _KIND_OF_TAGS.get(present, Kind.ANY)
+
+
+def _narrowed(column: WideColumn, kind: Kind) -> str:
+    """The stored value out of the staged one."""
+    name = quote(column.name)
+    if kind is column.kind or kind is Kind.NULL:
+        return name
+    if kind is Kind.INTEGER:
+        return f"coalesce({name}.i, CAST({name}.n AS BIGINT))"
+    tag = next(tag for tag, single in _KIND_OF_TAGS.items() if single is kind)
+    return f"{name}.{tag}"
+
+
+def count_rows(cursor: duckdb.DuckDBPyConnection, table: str) -> int:
+    return int(cursor.execute(f"SELECT count(*) FROM {quote(table)}").fetchall()[0][0])
+
+
+def repeated_names(cursor: duckdb.DuckDBPyConnection, table: str) -> list[str]:
+    """Names that several rows have, by first row."""
+    found = cursor.execute(
+        f"SELECT {ROW}::VARCHAR FROM (SELECT {ROW}, min(rowid) AS at FROM {quote(table)}"
+        f" GROUP BY {ROW} HAVING count(*) > 1) ORDER BY at"
+    ).fetchall()
+    return [name for (name,) in found]
+
+
+# ── description ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def write_wide(cursor: duckdb.DuckDBPyConnection, wide: Wide) -> None:
+    """Store the description of a wide table beside it."""
+    columns = [_column_json(column) for column in wide.columns]
+    write_meta(cursor, wide.table, {"wide": {"columns": columns, "numbered": wide.numbered, "rows": wide.rows}})
+
+
+def read_wide(cursor: duckdb.DuckDBPyConnection, table: str) -> Wide | None:
+    """The layout of a stored wide table, None when it was never made."""
+    meta = read_meta(cursor, table)
+    if meta is None:
+        return None
+    wide = meta["wide"]
+    return Wide(table, tuple(map(_column_of, wide["columns"])), wide["numbered"], wide["rows"])
+
+
+def _column_json(column: WideColumn) -> dict[str, Any]:
+    stored: dict[str, Any] = {"path": column.path, "name": column.name, "kind": column.kind.value}
+    if column.shape is not None:
+        stored["shape"] = column.shape
+    if column.names is not None:
+        stored["names"] = column.names
+    if column.sparse:
+        stored["sparse"] = True
+    if column.single:
+        stored["single"] = True
+    return stored
+
+
+def _column_of(stored: dict[str, Any]) -> WideColumn:
+    return WideColumn(
+        tuple(stored["path"]),
+        stored["name"],
+        Kind(stored["kind"]),
+        tuple(stored["shape"]) if "shape" in stored else None,
+        tuple(map(tuple, stored["names"])) if "names" in stored else None,
+        stored.get("sparse", False),
+        stored.get("single", False),
+    )
+
+
+def arrow_of(columns: Sequence[pa.Array], names: Sequence[str]) -> pa.Table:
+    """Columns as a table that DuckDB can scan."""
+    return pa.Table.from_arrays(list(columns), names=list(names))
