@@ -14,13 +14,13 @@ from server.values.paths import Path
 
 NAME, NUMBER, STRING, PARAMETER, OPERATOR, END = range(6)
 
-_IDENTIFIER = r'(?:[A-Za-z_][A-Za-z0-9_]*|"(?:[^"]|"")*")'
-_BLANK = r"(?:\s+|--[^\n]*|/\*.*?\*/)*"
+_IDENTIFIER = r'(?:[A-Za-z_]\w*|"[^"]*(?:""[^"]*)*")'
+_BLANK = r"\s*(?:(?:--[^\n]*|/\*.*?\*/)\s*)*"
 _TOKEN = re.compile(
     rf"""({_BLANK})(
         {_IDENTIFIER}(?:\.{_IDENTIFIER})*
       | (?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?
-      | '(?:[^']|'')*'
+      | '[^']*(?:''[^']*)*'
       | \$(?:[0-9]+|{_IDENTIFIER})
       | <=|>=|<>|!=|!>|!<|/\*
       | .

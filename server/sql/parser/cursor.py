@@ -47,11 +47,13 @@ class Cursor:
         """Enter a nested construct; the caller subtracts the level again when it leaves."""
         self.depth += 1
         if self.depth > self.deepest:
-            self.deepest = self.depth
-            if self.depth > NESTING_LIMIT:
-                self.fail(
-                    f"nested too deeply: at most {NESTING_LIMIT} levels are read; split the query with sub-selects"
-                )
+            self.check_depth()
+
+    def check_depth(self) -> None:
+        """Note the deepest level so far; ``SqlSyntaxError`` beyond the limit."""
+        self.deepest = self.depth
+        if self.depth > NESTING_LIMIT:
+            self.fail(f"nested too deeply: at most {NESTING_LIMIT} levels are read; split the query with sub-selects")
 
     def span_from(self, token: int) -> tuple[int, int]:
         """From the start of a token to the end of the last one taken."""

@@ -43,25 +43,26 @@ TIGHT, PRODUCT, SUM, COMPARISON, MEMBER, AND, OR = range(10, 80, 10)
 WHOLE = OR + 10
 _NOT_OPERAND = MEMBER + 5  # NOT x IN (…) negates the membership
 
-_LEVELS = {
+LEVELS = {
     "@": PRODUCT, "*": PRODUCT, "/": PRODUCT, "%": PRODUCT,
     "+": SUM, "-": SUM, "&": SUM, "|": SUM, "^": SUM,
     "=": COMPARISON, "!=": COMPARISON, "<>": COMPARISON, "<": COMPARISON, "<=": COMPARISON, ">": COMPARISON,
     ">=": COMPARISON, "!>": COMPARISON, "!<": COMPARISON, "between": COMPARISON,
     "in": MEMBER, "like": MEMBER, "not": MEMBER, "and": AND, "or": OR, "is": 0, "[": 0,
 }  # fmt: skip
-_PREFIXES = {
+PREFIXES = {
     "-": SUM, "+": SUM, "~": TIGHT, "not": MEMBER, "timestamp": TIGHT, "all": OR, "any": OR, "some": OR,
 }  # fmt: skip
 _WORDY = frozenset(("between", "in", "like", "not", "is", "["))
 _CONSTANTS: dict[str, Atom] = {
     "null": None, "true": 1, "false": 0, "nan": math.nan, "inf": math.inf, "infinity": math.inf,
 }  # fmt: skip
-_LITERAL_PREFIX = re.compile("true|false|null|nan|inf|interval|cast|case", re.IGNORECASE)
+LITERAL_PREFIX = re.compile("true|false|null|nan|inf|interval|cast|case", re.IGNORECASE)
 _TYPES_OF_IS = frozenset(("null", "true", "false", "string", "number", "integer", "timestamp", "interval"))
 _EXPECTED_IS = "Expected NULL, TRUE, FALSE, STRING, NUMBER, INTEGER, TIMESTAMP or INTERVAL after IS {NOT}"
 _OPERAND = "Expected identifier or constant"
 _LARGEST = 2**64 - 1
+_LARGEST_SIGNED = 2**63
 
 IsType = OneOf["null", "true", "false", "string", "number", "integer", "timestamp", "interval"]
 
@@ -81,26 +82,28 @@ class ExpressionParser(Cursor):
 
     def expression(self, level: int = WHOLE) -> Expression:
         """An expression whose binary operators all bind tighter than ``level``."""
-        self.descend()
-        first = self.at
-        prefix = _PREFIXES.get(self.keys[first], WHOLE)
-        if prefix <= level and prefix != WHOLE and self._is_prefix(first):
-            left = self._prefixed(first, prefix)
+        self.depth += 1
+        if self.depth > self.deepest:
+            self.check_depth()
+        first, keys, levels = self.at, self.keys, LEVELS
+        if keys[first] in PREFIXES and PREFIXES[keys[first]] <= level and self._is_prefix(first):
+            left = self._prefixed(first)
         else:
             left = self.operand()
-        keys, levels = self.keys, _LEVELS
         while True:
             operator = keys[self.at]
-            binds = levels.get(operator, WHOLE)
-            if binds >= level or binds == WHOLE:
+            if operator not in levels:
+                break
+            binds = levels[operator]
+            if binds >= level:
                 break
             if operator in _WORDY:
                 negated = operator == "not"
                 if negated and not self._negates_next(level):
                     break
                 left = self._wordy(left, first, negated)
-                continue
-            left = self._binary(left, first, operator, binds)
+            else:
+                left = self._binary(left, first, operator, binds)
         self.depth -= 1
         return left
 
@@ -115,7 +118,7 @@ class ExpressionParser(Cursor):
 
     def _negates_next(self, level: int) -> bool:
         """Whether NOT stands before a BETWEEN, IN or LIKE that this level may take."""
-        return _LEVELS.get(self.keys[self.at + 1], WHOLE) < level and self.keys[self.at + 1] in (
+        return LEVELS.get(self.keys[self.at + 1], WHOLE) < level and self.keys[self.at + 1] in (
             "between",
             "in",
             "like",
@@ -133,15 +136,17 @@ class ExpressionParser(Cursor):
             return key in ("(", "{", "[", "~", "-", "+")
         return kind != END and not (kind == NAME and key in CLAUSE_WORDS)
 
-    def _prefixed(self, first: int, prefix: int) -> Expression:
+    def _prefixed(self, first: int) -> Expression:
         operator = self.keys[first]
         if operator in ("all", "any", "some"):
             self.fail(f"unimplemented operator {operator.upper()}")
         self.at += 1
-        operand = self.expression(_NOT_OPERAND if operator == "not" else prefix)
+        operand = self.expression(_NOT_OPERAND if operator == "not" else PREFIXES[operator])
         span = self.span_from(first)
         if operator == "timestamp":
             return Call("to_timestamp", (operand,), span=span)
+        if operator == "-" and isinstance(operand, Constant) and isinstance(operand.value, int | float):
+            return Constant(_negative(operand.value), span=span)
         return Unary(cast(OneOf["-", "+", "~", "not"], operator), operand, span=span)
 
     # ── operators written as words, and accessors ────────────────────────────────────────────────────────────
@@ -271,7 +276,7 @@ class ExpressionParser(Cursor):
             self.at += 2
             text = self.token_text(number)
             value = _number(text) if self.kinds[number] == NUMBER else cast(float, _CONSTANTS[self.keys[number]])
-            return Constant(-value if key == "-" else value, span=self.span_from(first))
+            return Constant(_negative(value) if key == "-" else value, span=self.span_from(first))
         return self.fail(_OPERAND + self._operand_remedy(first))
 
     def _operand_remedy(self, first: int) -> str:
@@ -291,7 +296,7 @@ class ExpressionParser(Cursor):
             return self._keyword_form(first, key)
         if self.keys[self.at] == "(":
             return self._call(first, split_name(text))
-        if _LITERAL_PREFIX.match(text):
+        if LITERAL_PREFIX.match(text):
             self._fail_literal_prefix(first, text)
         return ColumnRef(split_name(text), span=self.span_from(first))
 
@@ -375,3 +380,10 @@ def _number(text: str) -> int | float:
     if text.isdigit() and len(text) < 21 and (whole := int(text)) <= _LARGEST:
         return whole
     return collapse(float(text))
+
+
+def _negative(number: int | float) -> int | float:
+    """The negated literal. NaN stays the one NaN, so that constants are equal to themselves."""
+    if number != number:
+        return number
+    return collapse(float(-number)) if number > _LARGEST_SIGNED else -number
