@@ -34,4 +34,4 @@ STOPSIGNAL SIGTERM
 # /healthz needs no token and no curl: the image has Python.
 HEALTHCHECK --interval=15s --timeout=3s --start-period=10s --retries=3 \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8080/healthz', timeout=2)"]
-CMD ["mldb", "serve", "--plugin", "/opt/mldb/plugins/image_classifier"]
+CMD ["mldb", "serve", "--plugin-directory", "/opt/mldb/plugins"]

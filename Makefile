@@ -24,7 +24,7 @@ help:  ## List the verbs
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile
 
 run: $(VENV)/.run  ## Start the server on 127.0.0.1:8080 with the reference plugin (ARGS="--port 9000" …)
-	@exec $(BIN)/mldb serve --plugin plugins/image_classifier $(ARGS)
+	@exec $(BIN)/mldb serve --plugin-directory plugins $(ARGS)
 
 test: $(VENV)/.test  ## Run the tests (ARGS="tests/sql -k join" …)
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -28,6 +28,9 @@ class Client:
     def __init__(self, port: int) -> None:
         self.port = port
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=900)
+
+    def close(self) -> None:
+        self._connection.close()
 
     def request(self, verb: str, path: str, body: Any = None) -> bytes:
         """The body of the answer; ``RuntimeError`` with it unless the status is below 300."""
@@ -50,9 +53,9 @@ class Client:
 def mldb(data: Path, *arguments: str) -> Iterator[Client]:
     """Our server on a data root."""
     port = free_port()
-    command = [sys.executable, "-m", "server.cli", "serve", "--port", str(port), "--data-dir", str(data), *arguments]
-    with _process(command, port, "/readyz"):
-        yield Client(port)
+    command = [sys.executable, "-m", "server", "serve", "--port", str(port), "--data-dir", str(data), *arguments]
+    with _process(command, port, "/readyz"), closing(Client(port)) as client:
+        yield client
 
 
 @contextmanager
@@ -61,8 +64,8 @@ def peer(*command: str, environment: Mapping[str, str] | None = None) -> Iterato
     port = free_port()
     words = [word.replace("{port}", str(port)) for word in command]
     variables = {"PYTHONPATH": str(PEERS), **(environment or {})}
-    with _process([sys.executable, "-m", *words], port, "/", variables):
-        yield Client(port)
+    with _process([sys.executable, "-m", *words], port, "/", variables), closing(Client(port)) as client:
+        yield client
 
 
 def uvicorn_peer(application: str, environment: Mapping[str, str] | None = None) -> Any:
@@ -111,12 +114,18 @@ def _wait(process: subprocess.Popen[bytes], port: int, path: str) -> None:
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise RuntimeError(f"{process.args} ended with {process.returncode}")
-        try:
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-            connection.request("GET", path)
-            if connection.getresponse().status < 500:
-                return
-        except OSError:
-            pass
+        if _answers(port, path):
+            return
         time.sleep(0.05)
     raise TimeoutError(f"{process.args} did not answer within {START_SECONDS:.0f} s")
+
+
+def _answers(port: int, path: str) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status < 500
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()

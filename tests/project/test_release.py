@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
 
 import pytest
 from packaging.requirements import Requirement
 
 from server import __version__
-from tests.project.sources import ROOT
+from tests.project.sources import ROOT, Module, modules
 
 
 def pyproject() -> dict:
@@ -74,3 +76,36 @@ def fits_linux(package: dict) -> bool:
 def test_licence_is_declared_and_present():
     assert pyproject()["project"]["license"] == "Apache-2.0"
     assert "Apache License" in (ROOT / "LICENSE").read_text()
+
+
+# What an import is called where it differs from the package, for packages that the test environment may lack.
+PACKAGES_OF_IMPORTS = {
+    "PIL": "pillow", "lightgbm": "lightgbm", "markdown_it": "markdown-it-py", "multipart": "python-multipart",
+    "py_mini_racer": "mini-racer", "python_multipart": "python-multipart", "sklearn": "scikit-learn",
+    "tensorflow": "tensorflow", "google": "tensorflow", "keras": "tensorflow", "libarchive": "libarchive-c",
+    "snappy": "python-snappy", "faiss": "faiss-cpu", "dateutil": "python-dateutil",
+}  # fmt: skip
+
+
+def test_what_is_imported_is_declared():
+    """A module that happens to come with something else would vanish with it."""
+    project = pyproject()["project"]
+    extras = [text for texts in project["optional-dependencies"].values() for text in texts]
+    declared = {Requirement(text).name.lower() for text in [*project["dependencies"], *extras]}
+    undeclared = {
+        f"{name} imports {package}"
+        for name, module in modules().items()
+        for package in third_party(module)
+        if PACKAGES_OF_IMPORTS.get(package, package).lower().replace("_", "-") not in declared
+    }
+    assert not undeclared
+
+
+def third_party(module: Module) -> set[str]:
+    found = set()
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            found.add((node.module or "").partition(".")[0])
+    return found - sys.stdlib_module_names - {"server", "runtime", "mldb"}

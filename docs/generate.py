@@ -1,0 +1,167 @@
+"""Writes the pages that come from declarations: ``docs/reference/types.md`` and the settings table of the README.
+
+``make docs`` runs it; a test compares what it would write with what is there.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from pydantic import BaseModel  # noqa: E402
+from pydantic.fields import FieldInfo  # noqa: E402
+from pydantic_core import PydanticUndefined  # noqa: E402
+
+from server.app import TYPE_MODULES  # noqa: E402
+from server.declarations import EntityType  # noqa: E402
+from server.settings import rows  # noqa: E402
+
+KINDS = {"dataset": "Datasets", "procedure": "Procedures", "function": "Functions", "plugin": "Plugins"}
+
+
+def main() -> None:
+    for file, text in pages().items():
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(text)
+
+
+def pages() -> dict[Path, str]:
+    """Every generated file and the text that it should have."""
+    readme, architecture = ROOT / "README.md", ROOT / "docs" / "architecture.md"
+    return {
+        ROOT / "docs" / "reference" / "types.md": types_page(),
+        readme: _between_marks(readme.read_text(), "settings", settings_table()),
+        architecture: _between_marks(architecture.read_text(), "modules", module_map()),
+    }
+
+
+def _between_marks(page: str, name: str, text: str) -> str:
+    """The page with the text between ``<!-- name -->`` and ``<!-- /name -->``."""
+    start, end = f"<!-- {name} -->\n", f"\n<!-- /{name} -->"
+    before, _, rest = page.partition(start)
+    return before + start + text + end + rest.partition(end)[2]
+
+
+def declared() -> list[EntityType]:
+    """The types that the server registers, by kind and name."""
+    found = [item for module in TYPE_MODULES for item in importlib.import_module(module).TYPES]
+    return sorted(found, key=lambda item: (item.kind, item.name))
+
+
+def types_page() -> str:
+    """One page: the kinds, their types, the parameters of each."""
+    known = declared()
+    parts = [
+        "# Types",
+        "Made from the declarations by `make docs`; `GET /v1/types/<kind>/<type>/info` tells the same. "
+        "A parameter without a default is required.",
+    ]
+    for kind, title in KINDS.items():
+        members = [item for item in known if item.kind == kind]
+        if members:
+            parts += [f"## {title}", ", ".join(f"[{item.name}](#{_anchor(item)})" for item in members)]
+            parts += [part for item in members for part in _type(item)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _anchor(item: EntityType) -> str:
+    return f"{item.kind}-{item.name}".lower().replace(".", "")
+
+
+def _type(item: EntityType) -> Iterator[str]:
+    yield f"### {item.kind} {item.name}"
+    yield item.summary
+    if item.doc.strip():
+        yield item.doc.strip()
+    lines = [_parameter(info.alias or name, info) for name, info in item.params.model_fields.items()]
+    if lines:
+        yield "\n".join(["| parameter | type | default | meaning |", "|---|---|---|---|", *lines])
+    else:
+        yield "No parameters."
+
+
+def _parameter(name: str, info: FieldInfo) -> str:
+    meaning = (info.description or "").replace("\n", " ").replace("|", "\\|")
+    return f"| `{name}` | {_type_name(info.annotation)} | {_default(info)} | {meaning} |"
+
+
+def _default(info: FieldInfo) -> str:
+    if info.is_required():
+        return "required"
+    value = info.get_default(call_default_factory=True, validated_data={})
+    if value is None or value is PydanticUndefined:
+        return ""
+    if isinstance(value, BaseModel):
+        value = value.model_dump(mode="json", exclude_unset=True)
+    return f"`{_json(value)}`".replace("|", "\\|")
+
+
+def _json(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return f'"{value}"'.replace("\n", "\\n")
+    return str(value)
+
+
+def _type_name(annotation: Any) -> str:
+    """An annotation in the words of JSON."""
+    plain = {bool: "boolean", int: "integer", float: "number", str: "text", type(None): "null", Any: "any"}
+    if annotation in plain:
+        return plain[annotation]
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return ", ".join(f"`{value}`" for value in inner)
+    if origin in (Union, types.UnionType):
+        return " or ".join(_type_name(member) for member in inner if member is not type(None))
+    if origin in (list, tuple, set, frozenset):
+        return f"array of {_type_name(inner[0])}" if inner else "array"
+    if origin is dict or annotation is dict or (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+        return "object"
+    return "any"
+
+
+def settings_table() -> str:
+    """Flag, variable, default and help of each setting."""
+    lines = ["| flag | variable | default | meaning |", "|---|---|---|---|"]
+    for row in rows():
+        meaning = row.help + (" (may be repeated)" if row.repeat else "")
+        lines.append(f"| `{row.flag}` | `{row.variable}` | {_setting_default(row.default)} | {meaning} |")
+    return "\n".join(lines)
+
+
+def _setting_default(default: Any) -> str:
+    if default in ("", None) or default == []:
+        return ""
+    return f"`{str(default).lower() if isinstance(default, bool) else default}`"
+
+
+def module_map() -> str:
+    """Every module with the first sentence of its docstring, a table per package."""
+    parts = []
+    for folder in sorted({file.parent for name in ("server", "runtime") for file in (ROOT / name).rglob("*.py")}):
+        summaries = [(file.stem, _summary(file)) for file in sorted(folder.glob("*.py"))]
+        lines = [f"| `{name}` | {text} |" for name, text in summaries if text and name != "__init__"]
+        if lines:
+            parts.append("\n".join([f"| `{folder.relative_to(ROOT)}/` | |", "|---|---|", *lines]))
+    return "\n\n".join(parts)
+
+
+def _summary(file: Path) -> str:
+    text = ast.get_docstring(ast.parse(file.read_text())) or ""
+    first = re.split(r"(?<=[.])\s", " ".join(text.partition("\n\n")[0].split()), maxsplit=1)[0]
+    plain = re.sub(r" \([\w-]+\.md[^)]*\)", "", first)
+    return plain.rstrip(".:").replace("``", "`").replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    main()
