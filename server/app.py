@@ -10,12 +10,13 @@ from importlib import import_module
 
 from server.entities import jsontext
 from server.entities.catalogue import Catalogue
+from server.entities.credentials import Credentials
 from server.entities.jobs import Jobs
 from server.entities.registry import Registry
 from server.entities.runs import Runner
 from server.entities.services import ServerServices
 from server.entities.types import TypeRegistry
-from server.http import collections, pages, procedures, system, types
+from server.http import collections, credentials, datasets, functions, pages, plugins, procedures, query, system, types
 from server.http.gateway import Gateway, Receive, Scope, Send
 from server.http.host import Host
 from server.http.security import Gate
@@ -28,7 +29,7 @@ log = logging.getLogger("mldb.server")
 # Modules that declare entity types: each has a list ``TYPES``.
 TYPE_MODULES = ("server.entities.procedures",)
 # Modules with the REST routes of one resource: each has ``register(host)``.
-RESOURCES = (system, collections, procedures, types)
+RESOURCES = (system, collections, datasets, functions, procedures, plugins, types, query, credentials)
 
 
 class Server:
@@ -48,9 +49,11 @@ class Server:
             registry_types.register(import_module(name).TYPES)
         registry = Registry(registry_types, Catalogue(self.database))
         runner = Runner(registry)
-        self.services = ServerServices(settings, self.database, Urls(settings), registry, runner, self.jobs)
+        stored_credentials = Credentials(settings.data_dir / "credentials.json")
+        urls = Urls(settings, stored_credentials.lookup)
+        self.services = ServerServices(settings, self.database, urls, registry, runner, self.jobs)
         registry.attach(self.services)
-        self.host = Host(settings, registry_types, registry, runner, self.services, stop=stop)
+        self.host = Host(settings, registry_types, registry, runner, self.services, stored_credentials, stop=stop)
         for module in RESOURCES:
             module.register(self.host)
         self.gate = Gate(settings)

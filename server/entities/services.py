@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 from server.declarations import Dataset, EntityKind, Function, PerformResult, Progress, QueryResult
 from server.entities import jsontext
-from server.entities.messages import Request
+from server.entities.messages import Client, Request
 from server.entities.registry import parse_config
 from server.errors import Conflict, MldbError
 
@@ -73,6 +73,11 @@ class ServerServices:
     def attach(self, loop: asyncio.AbstractEventLoop, resources: Resources) -> None:
         """Called once the event loop runs: from then on ``perform`` works."""
         self._loop, self._resources = loop, resources
+
+    def when_gone(self, client: Client | None, callback: Callable[[], None]) -> None:
+        """From a worker thread: call back when the caller has hung up."""
+        if client is not None and self._loop is not None:
+            self._loop.call_soon_threadsafe(client.on_gone, callback)
 
     @cached_property
     def engine(self) -> Engine:

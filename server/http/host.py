@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from server.entities.credentials import Credentials
 from server.entities.dispatch import Resources
 from server.entities.registry import Registry
 from server.entities.runs import Runner
@@ -27,6 +28,7 @@ class Host:
     registry: Registry
     runner: Runner
     services: ServerServices
+    credentials: Credentials
     resources: Resources = field(default_factory=Resources)
     health_checks: dict[str, HealthCheck] = field(default_factory=dict)
     stop: Callable[[], None] = lambda: None

@@ -1,0 +1,190 @@
+"""Applies functions to rows from outside SQL: binding by input shape, and micro-batching.
+
+Calls of one function with inputs of one shape that arrive while an earlier one is being computed are applied
+together, up to ``MAX_BATCH`` at a time: a model sees batches, and the fixed cost of a call is shared.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from typing import Any
+
+from server.declarations import BoundFunction, Function
+from server.entities.registry import Ready, Registry
+from server.entities.rows import Field, Leaf, batch_of, leaves, read_row, row_type
+from server.errors import MldbError
+from server.values.batches import RowType
+from server.values.paths import Path
+
+MAX_BATCH = 32  # where a model stops gaining from larger batches
+_PATIENCE = 0.02  # seconds: a call waits at most this long for a running batch before it gets a thread of its own
+_MAX_SHAPES = 64  # bound shapes kept per function
+
+OutputRow = list[tuple[Path, Leaf]]
+Render = Callable[[OutputRow], Any]
+
+
+class Applier:
+    """One function's bound shapes and waiting calls."""
+
+    def __init__(self, function: Function, executor: Executor) -> None:
+        self._function = function
+        self._executor = executor
+        self._bound: dict[RowType, BoundFunction] = {}
+        self._queues: dict[RowType, _Queue] = {}
+
+    def check_names(self, row: Sequence[Field]) -> None:
+        """Refuse names that a function with a fixed input does not know."""
+        known = self._function.input
+        if known.open:
+            return
+        names = {column.path[0] for column in known.columns if column.path}
+        for field in row:
+            if field.path and field.path[0] not in names:
+                raise MldbError(f"Unknown field '{field.path[0]}' extracting type {type(self._function).__name__}")
+
+    def bound(self, shape: RowType) -> BoundFunction:
+        """The function for rows of this shape."""
+        found = self._bound.get(shape)
+        if found is None:
+            if len(self._bound) >= _MAX_SHAPES:
+                self._bound.clear()
+            found = self._bound[shape] = self._function.bind(shape)
+        return found
+
+    def apply(self, shape: RowType, rows: Sequence[Sequence[Field]]) -> list[OutputRow]:
+        """Apply to rows of one shape, in the thread that calls."""
+        return leaves(self.bound(shape).apply(batch_of(shape, rows, math.nan)))
+
+    def apply_many(self, rows: Sequence[Sequence[Field]]) -> list[OutputRow]:
+        """Apply to rows of any shapes; results in the order of the rows."""
+        by_shape: dict[RowType, list[int]] = {}
+        for index, row in enumerate(rows):
+            self.check_names(row)
+            by_shape.setdefault(row_type(row), []).append(index)
+        results: list[OutputRow] = [[] for _ in rows]
+        for shape, indexes in by_shape.items():
+            for index, result in zip(indexes, self.apply(shape, [rows[i] for i in indexes]), strict=True):
+                results[index] = result
+        return results
+
+    async def call(self, row: Sequence[Field], render: Render) -> Any:
+        """Apply to one row, together with others that wait. ``render`` runs in the worker thread."""
+        self.check_names(row)
+        shape = row_type(row)
+        queue = self._queues.get(shape)
+        if queue is None:
+            if len(self._queues) >= _MAX_SHAPES:
+                self._queues = {known: waiting for known, waiting in self._queues.items() if waiting.busy}
+            queue = self._queues[shape] = _Queue(self, shape, self._executor)
+        return await queue.call(row, render)
+
+
+class _Waiting:
+    __slots__ = ("future", "render", "row")
+
+    def __init__(self, row: Sequence[Field], render: Render, future: asyncio.Future[Any]) -> None:
+        self.row = row
+        self.render = render
+        self.future = future
+
+
+class _Queue:
+    """Calls of one shape. Used on the event loop only."""
+
+    def __init__(self, applier: Applier, shape: RowType, executor: Executor) -> None:
+        self._applier = applier
+        self._shape = shape
+        self._executor = executor
+        self._waiting: list[_Waiting] = []
+        self._running = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._running or self._waiting)
+
+    async def call(self, row: Sequence[Field], render: Render) -> Any:
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+        self._waiting.append(_Waiting(row, render, future))
+        if not self._running:
+            self._start()
+        elif self._timer is None:
+            # A batch that takes long, or that waits for this very call, must not hold it up.
+            self._timer = loop.call_later(_PATIENCE, self._hurry)
+        return await future
+
+    def _hurry(self) -> None:
+        self._timer = None
+        if self._waiting:
+            self._start()
+
+    def _start(self) -> None:
+        taken, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
+        self._running += 1
+        loop = asyncio.get_running_loop()
+        work = loop.run_in_executor(self._executor, self._apply, taken)
+        work.add_done_callback(lambda done: self._finished(taken, done))
+
+    def _finished(self, taken: list[_Waiting], done: asyncio.Future[list[Any]]) -> None:
+        self._running -= 1
+        error = done.exception()
+        for index, waiting in enumerate(taken):
+            if waiting.future.done():
+                continue
+            outcome = error if error is not None else done.result()[index]
+            if isinstance(outcome, BaseException):
+                waiting.future.set_exception(outcome)
+            else:
+                waiting.future.set_result(outcome)
+        if self._waiting and not self._running:
+            self._start()
+
+    def _apply(self, taken: list[_Waiting]) -> list[Any]:
+        """Runs in a worker thread; an item is what ``render`` gave, or an exception."""
+        try:
+            rows = self._applier.apply(self._shape, [waiting.row for waiting in taken])
+        except Exception as error:
+            if len(taken) == 1:
+                return [error]
+            # One bad row must not fail the others.
+            return [outcome for waiting in taken for outcome in self._apply([waiting])]
+        return [_rendered(waiting, row) for waiting, row in zip(taken, rows, strict=True)]
+
+
+def _rendered(waiting: _Waiting, row: OutputRow) -> Any:
+    try:
+        return waiting.render(row)
+    except MldbError as error:
+        return error
+
+
+class Appliers:
+    """The appliers of all functions; made anew when a function, or anything it may refer to, has changed."""
+
+    def __init__(self, registry: Registry, executor: Executor) -> None:
+        self._registry = registry
+        self._executor = executor
+        self._appliers: dict[str, tuple[Ready, int, Applier]] = {}
+
+    def of(self, name: str) -> Applier:
+        """404 as sub-routes give it."""
+        ready = self._registry.reachable("function", name)
+        version = self._registry.version
+        found = self._appliers.get(name)
+        if found is not None and found[0] is ready and found[1] == version:
+            return found[2]
+        applier = Applier(ready.entity, self._executor)
+        self._appliers[name] = (ready, version, applier)
+        return applier
+
+
+def read_input(value: Any) -> list[Field]:
+    """A row of ``/batch``: an object, or an array whose elements are named 0, 1, 2, …"""
+    if isinstance(value, list):
+        return read_row({str(index): item for index, item in enumerate(value)})
+    return read_row(value)

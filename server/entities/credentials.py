@@ -1,0 +1,75 @@
+"""Credentials for storage services (rest-api.md §11): kept in a file of the data root that only its owner reads."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from server.entities import jsontext
+from server.entities.registry import exists, missing
+from server.errors import MldbError
+
+_REMOVED = {"secret": "<<credentials removed>>"}
+
+
+class Credentials:
+    """Stored credentials by id. They are never shown again, and never overwritten."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._lock = threading.Lock()
+        self._stored: dict[str, dict[str, Any]] = orjson.loads(file.read_bytes()) if file.exists() else {}
+
+    def ids(self) -> list[str]:
+        return sorted(self._stored)
+
+    def add(self, id: str, config: Any) -> tuple[str, dict[str, Any]]:
+        """Enter a credential; its id and status. 409 when the id is taken."""
+        store = config.get("store") if isinstance(config, dict) else None
+        if not isinstance(store, dict) or not isinstance(store.get("credential"), dict):
+            raise MldbError("a credential needs a 'store' object with a 'credential' object")
+        id = id or hashlib.blake2b(jsontext.free_form(config), digest_size=8).hexdigest()
+        with self._lock:
+            if id in self._stored:
+                raise exists("credential", id)
+            self._stored[id] = store
+            self._save()
+        return id, self.status(id)
+
+    def status(self, id: str) -> dict[str, Any]:
+        store = self._stored.get(id)
+        if store is None:
+            raise missing("credential", id)
+        shown = {name: store[name] for name in ("resourceType", "resource") if name in store}
+        return {"stored": {**shown, "credential": _REMOVED}}
+
+    def remove(self, id: str) -> None:
+        with self._lock:
+            if self._stored.pop(id, None) is not None:
+                self._save()
+
+    def lookup(self, resource_type: str, url: str) -> dict[str, Any] | None:
+        """The credential with the longest ``resource`` that the URL begins with."""
+        fitting = [
+            store
+            for store in self._stored.values()
+            if store.get("resourceType") == resource_type and url.startswith(str(store.get("resource", "")))
+        ]
+        best = max(fitting, key=lambda store: len(str(store.get("resource", ""))), default=None)
+        credential: dict[str, Any] | None = None if best is None else best["credential"]
+        return credential
+
+    def _save(self) -> None:
+        """Replace the file in one step, readable by its owner only from the start."""
+        fresh = self._file.with_name(self._file.name + ".new")
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(orjson.dumps(self._stored))
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(self._file)

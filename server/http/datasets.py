@@ -1,0 +1,205 @@
+"""Routes of datasets (rest-api.md §5): recording, rows, columns, values."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from server.declarations import Recorded
+from server.entities.dispatch import Answer, Call, Param, Typed, body, empty, hybrid, integer, plain, text
+from server.entities.inspection import column_paths, distinct_values, row_names, timestamp_range, value_counts
+from server.entities.messages import Response
+from server.errors import MldbError
+from server.http.collections import hand_on
+from server.http.host import Host
+from server.http.query import FORMAT, answer_query
+from server.values.atoms import atom_from_json, atom_to_json, timestamp_from_json, timestamp_text
+from server.values.paths import Path, format_path, parse_path
+
+_ONE = "/v1/datasets/{dataset}"
+
+
+def register(host: Host) -> None:
+    add = host.resources.add
+    bind = functools.partial
+    _register_recording(host)
+    add("POST", f"{_ONE}/commit", bind(_commit, host), summary="Make what was recorded durable and readable")
+    add(
+        "GET", f"{_ONE}/rows", bind(_rows, host), Param("start", 0, integer, "First row"),
+        Param("limit", -1, integer, "Number of rows, -1 for all"), summary="Row names", lenient=True,
+    )  # fmt: skip
+    add(
+        "GET", f"{_ONE}/columns", bind(_columns, host), Param("offset", 0, integer, "First column"),
+        Param("limit", -1, integer, "Number of columns, -1 for all"), summary="Column names",
+    )  # fmt: skip
+    add("GET", f"{_ONE}/columns/{{column}}/values", bind(_values, host), summary="Distinct values of a column")
+    add(
+        "GET", f"{_ONE}/columns/{{column}}/valuecounts", bind(_value_counts, host),
+        Param("offset", 0, integer, "Not used"), Param("limit", -1, integer, "Not used"),
+        summary="Distinct values of a column, with the number of rows that have them",
+    )  # fmt: skip
+    add("GET", f"{_ONE}/timestampRange", bind(_timestamp_range, host), summary="Earliest and latest timestamp")
+    add("GET", f"{_ONE}/query", bind(_query, host), *_QUERY_PARTS, *FORMAT, summary="Query this dataset")
+    add(
+        "GET PUT POST DELETE", f"{_ONE}/routes/{{*}}", bind(_routes, host), summary="Routes of the type's own",
+        lenient=True,
+    )  # fmt: skip
+
+
+# ── recording ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _register_recording(host: Host) -> None:
+    bind = functools.partial
+    routes = (
+        ("rows", "record_rows", bind(_one, "rowName", "columns"), (body("rowName", "Path"), body("columns", "Cells"))),
+        ("multirows", "record_rows", _several, ()),
+        (
+            "columns",
+            "record_columns",
+            bind(_one, "columnName", "rows"),
+            (body("columnName", "Path"), body("rows", "Cells")),
+        ),
+        ("multicolumns", "record_columns", _several, ()),
+    )
+    for name, method, read, params in routes:
+        host.resources.add(
+            "POST", f"{_ONE}/{name}", bind(_record, host, method, read), *params, summary=f"Record {name}"
+        )  # fmt: skip
+
+
+def _record(host: Host, method: str, read: Callable[[Any], Iterator[Recorded]], call: Call) -> Response:
+    found = host.registry.reachable("dataset", call["dataset"])
+    record = getattr(found.entity, method, None)
+    if record is None:
+        raise MldbError(f"Dataset type '{found.type.name}' doesn't allow recording")
+    kind = "row" if method == "record_rows" else "column"
+    recorded = list(read(call.json()))
+    for name, cells in recorded:
+        _refuse_empty(kind, name, [path for path, _, _ in cells])
+    record(recorded)
+    host.registry.touch()
+    return empty()
+
+
+def _refuse_empty(kind: str, name: Path, others: list[Path]) -> None:
+    other = "column" if kind == "row" else "row"
+    if not name:
+        raise MldbError(f"empty {kind} names are not allowed")
+    if not all(others):
+        raise MldbError(f"empty {other} names are not allowed")
+
+
+def _one(name: str, cells: str, value: Any) -> Iterator[Recorded]:
+    given = value if isinstance(value, dict) else {}
+    yield read_path(given.get(name)), read_cells(given.get(cells))
+
+
+def _several(value: Any) -> Iterator[Recorded]:
+    if not isinstance(value, list):
+        raise MldbError("expected an array of [name, [[name, value, timestamp], …]]")
+    for item in value:
+        if not isinstance(item, list) or len(item) != 2:
+            raise MldbError("expected an array of [name, [[name, value, timestamp], …]]")
+        yield read_path(item[0]), read_cells(item[1])
+
+
+def read_path(value: Any) -> Path:
+    """A name as recording routes take it: text is parsed, an array holds the elements."""
+    if isinstance(value, str):
+        return parse_path(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return (str(value),)
+    if isinstance(value, list) and all(isinstance(part, str | int) and not isinstance(part, bool) for part in value):
+        return tuple(map(str, value))
+    raise MldbError("Unparseable JSON Path value")
+
+
+def read_cells(value: Any) -> list[tuple[Path, Any, float]]:
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise MldbError("expected an array of [name, value, timestamp]")
+    return [_read_cell(cell) for cell in value]
+
+
+def _read_cell(cell: Any) -> tuple[Path, Any, float]:
+    if not isinstance(cell, list) or len(cell) != 3:
+        raise MldbError("expected a cell [name, value, timestamp]")
+    return read_path(cell[0]), atom_from_json(cell[1]), timestamp_from_json(cell[2])
+
+
+def _commit(host: Host, call: Call) -> Response:
+    found = host.registry.reachable("dataset", call["dataset"])
+    commit = getattr(found.entity, "commit", None)
+    if commit is None:
+        raise MldbError(f"Dataset type '{found.type.name}' doesn't allow recording")
+    commit()
+    host.registry.changed("dataset", call["dataset"])
+    return empty()
+
+
+# ── looking in ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _rows(host: Host, call: Call) -> Answer:
+    """Failures here are plain text (§2.2)."""
+    start, limit = call["start"], call["limit"]
+    if start < 0:
+        return plain("Invalid start for row names", 400)
+    if limit < -1:
+        return plain("Invalid limit for row names", 400)
+    try:
+        return Typed(row_names(host.services, call["dataset"], start, limit))
+    except MldbError as error:
+        return plain(error.message, error.code)
+
+
+def _columns(host: Host, call: Call) -> Typed:
+    offset, limit = call["offset"], call["limit"]
+    paths = column_paths(host.services, call["dataset"])
+    chosen = paths[offset:] if limit < 0 else paths[offset : offset + limit]
+    return Typed([format_path(path) for path in chosen], newline=True)
+
+
+def _values(host: Host, call: Call) -> Answer:
+    try:
+        values = distinct_values(host.services, call["dataset"], call["column"])
+    except MldbError as error:
+        return plain(error.message, error.code)
+    return Typed([atom_to_json(value) for value in values])
+
+
+def _value_counts(host: Host, call: Call) -> Typed:
+    counts = value_counts(host.services, call["dataset"], call["column"])
+    return Typed([[atom_to_json(value), count] for value, count in counts], newline=True)
+
+
+def _timestamp_range(host: Host, call: Call) -> Typed:
+    earliest, latest = timestamp_range(host.services, call["dataset"])
+    return Typed([timestamp_text(earliest), timestamp_text(latest)], newline=True)
+
+
+_QUERY_PARTS = (
+    hybrid("select", "*", text, "SELECT expression"),
+    hybrid("when", "", text, "WHEN expression"),
+    hybrid("where", "", text, "WHERE expression"),
+    hybrid("groupBy", "", text, "GROUP BY expression"),
+    hybrid("having", "", text, "HAVING expression"),
+    hybrid("orderBy", "", text, "ORDER BY expression"),
+    hybrid("rowName", "", text, "NAMED expression"),
+    hybrid("offset", 0, integer, "Rows to skip"),
+    hybrid("limit", -1, integer, "Number of rows, -1 for all"),
+)
+
+
+def _query(host: Host, call: Call) -> Response:
+    names = {"rowName": "named"}
+    given = {part.name: call[part.name] for part in _QUERY_PARTS if call[part.name] != part.default}
+    query = {"select": "*", **{names.get(name, name): value for name, value in given.items()}}
+    return answer_query(host, call, {**query, "from": {"id": call["dataset"]}})
+
+
+async def _routes(host: Host, call: Call) -> Any:
+    return await hand_on(host.registry.reachable("dataset", call["dataset"]).entity, "route", call.request)

@@ -1,0 +1,101 @@
+"""Applying functions over REST (rest-api.md §8)."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from typing import Any
+
+from server.entities import jsontext
+from server.entities.application import Appliers, OutputRow, read_input
+from server.entities.dispatch import Call, Typed, hybrid, text
+from server.entities.messages import Response
+from server.entities.rendering import compat, plain_json
+from server.entities.rows import read_row
+from server.errors import MldbError
+from server.http.collections import hand_on
+from server.http.host import Host
+from server.values.info import function_info
+
+_ONE = "/v1/functions/{function}"
+_LARGE = 64 * 1024  # bytes: reading more JSON than this would hold up the event loop
+
+
+def register(host: Host) -> None:
+    add = host.resources.add
+    bind = functools.partial
+    appliers = Appliers(host.registry, host.resources.threads)
+    add(
+        "GET", f"{_ONE}/application", bind(_application, appliers),
+        hybrid("input", {}, jsontext.parse, "Object with the function's input"),
+        hybrid("keepValues", [], jsontext.parse, "Names of the outputs to keep; all when empty"),
+        hybrid("outputFormat", "compat", text, "compat or json"),
+        summary="Apply the function", result="the function's output",
+    )  # fmt: skip
+    add(
+        "GET", f"{_ONE}/batch", bind(_batch, appliers),
+        hybrid("input", None, jsontext.parse, "Array or object of inputs"),
+        hybrid("inputFormat", "json", text, "json"), hybrid("outputFormat", "json", text, "json"),
+        summary="Apply the function to many inputs", result="the outputs, in the form of the inputs",
+    )  # fmt: skip
+    add("GET", f"{_ONE}/info", bind(_info, host), summary="What the function takes and gives")
+    add("GET", f"{_ONE}/details", bind(_details, host), summary="What the type tells of the function")
+    add(
+        "GET PUT POST DELETE", f"{_ONE}/routes/{{*}}", bind(_routes, host), summary="Routes of the type's own",
+        lenient=True,
+    )  # fmt: skip
+
+
+async def _application(appliers: Appliers, call: Call) -> Response:
+    format_ = call["outputFormat"]
+    if format_ not in ("compat", "json"):
+        raise MldbError(f"Unknown 'format' for application call '{format_}': use compat or json")
+    keep = call["keepValues"] or []
+    if not (isinstance(keep, list) and all(isinstance(name, str) for name in keep)):
+        raise MldbError("keepValues must be an array of names")
+    given = call["input"]
+    large = len(call.request.body) > _LARGE
+    row = await asyncio.to_thread(read_row, given) if large else read_row(given)
+    render = _compat_text if format_ == "compat" else _plain_text
+    content = await appliers.of(call["function"]).call(row, functools.partial(render, keep))
+    return Response(200, content)
+
+
+def _compat_text(keep: list[str], row: OutputRow) -> bytes:
+    return jsontext.typed(compat(row, keep))
+
+
+def _plain_text(keep: list[str], row: OutputRow) -> bytes:
+    return jsontext.typed(plain_json(row, keep))
+
+
+def _batch(appliers: Appliers, call: Call) -> Typed:
+    if call["inputFormat"] != "json" or call["outputFormat"] != "json":
+        raise MldbError("batch apply only accepts 'json' as input and output format")
+    given = call["input"]
+    applier = appliers.of(call["function"])
+    if given is None:
+        return Typed(None)
+    if isinstance(given, dict):
+        names = sorted(given)
+        results = applier.apply_many([read_input(given[name]) for name in names])
+        return Typed({name: plain_json(row) for name, row in zip(names, results, strict=True)})
+    listed = given if isinstance(given, list) else [given]
+    results = applier.apply_many([read_input(item) for item in listed])
+    plain = [plain_json(row) for row in results]
+    return Typed(plain if isinstance(given, list) else plain[0])
+
+
+def _info(host: Host, call: Call) -> Typed:
+    function = host.registry.reachable("function", call["function"]).entity
+    return Typed(function_info(function.input, function.output), newline=True)
+
+
+def _details(host: Host, call: Call) -> Typed:
+    function = host.registry.reachable("function", call["function"]).entity
+    details = getattr(function, "details", None)
+    return Typed(None if details is None else details(), newline=True)
+
+
+async def _routes(host: Host, call: Call) -> Any:
+    return await hand_on(host.registry.reachable("function", call["function"]).entity, "route", call.request)

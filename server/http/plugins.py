@@ -1,0 +1,35 @@
+"""Routes of plugins (rest-api.md §10): everything is answered by the plugin itself."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from server.entities.dispatch import Call, FreeForm
+from server.http.collections import hand_on
+from server.http.host import Host
+
+_ONE = "/v1/plugins/{plugin}"
+
+
+def register(host: Host) -> None:
+    add = host.resources.add
+    bind = functools.partial
+    add(
+        "GET PUT POST DELETE", f"{_ONE}/routes/{{*}}", bind(_hand_on, host, "route"),
+        summary="The plugin's own routes", lenient=True,
+    )  # fmt: skip
+    add(
+        "GET", f"{_ONE}/doc/{{*}}", bind(_hand_on, host, "documentation"), summary="The plugin's documentation",
+        lenient=True,
+    )  # fmt: skip
+    add("GET", f"{_ONE}/version", bind(_version, host), summary="Where the plugin's code came from")
+
+
+async def _hand_on(host: Host, hook: str, call: Call) -> Any:
+    return await hand_on(host.registry.reachable("plugin", call["plugin"]).entity, hook, call.request)
+
+
+def _version(host: Host, call: Call) -> FreeForm:
+    version = getattr(host.registry.reachable("plugin", call["plugin"]).entity, "version", None)
+    return FreeForm({} if version is None else version())

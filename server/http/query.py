@@ -1,0 +1,123 @@
+"""``GET /v1/query`` (rest-api.md §6)."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from server.declarations import NamedBatch, Progress, QueryResult
+from server.entities.dispatch import Call, boolean, hybrid, text
+from server.entities.messages import Response
+from server.entities.progress import TaskProgress
+from server.errors import Cancelled, MldbError
+from server.http.host import Host
+from server.values.batches import RowType
+from server.values.paths import format_path
+
+ARROW = "application/vnd.apache.arrow.stream"
+FORMAT = (
+    hybrid("format", "full", text, "full, table, aos, soa, sparse or atom"),
+    hybrid("headers", True, boolean, "table: the first row holds the column names"),
+    hybrid("rowNames", True, boolean, "Give _rowName"),
+    hybrid("rowHashes", False, boolean, "Give _rowHash"),
+    hybrid("sortColumns", False, boolean, "Sort the columns of the table"),
+)
+_FORMATS = ("full", "", "table", "aos", "soa", "sparse", "atom")
+
+
+def register(host: Host) -> None:
+    host.resources.add(
+        "GET", "/v1/query", functools.partial(_query, host), hybrid("q", "", text, "SQL text"), *FORMAT,
+        summary="Run an SQL query", result="rows in the format asked for",
+    )  # fmt: skip
+
+
+def _query(host: Host, call: Call) -> Response:
+    query = call["q"]
+    if not isinstance(query, str):
+        raise MldbError("the query must be a text")
+    return answer_query(host, call, query)
+
+
+def answer_query(host: Host, call: Call, query: str | Mapping[str, Any]) -> Response:
+    """Run a query as the format parameters of a call say. The query ends when the client goes or time is up."""
+    from server.sql import formats
+
+    if call["format"] not in _FORMATS:
+        raise MldbError(f"Unknown output format '{call['format']}'")
+    arrow = ARROW in call.request.headers.get("accept", "")
+    timestamps = call["format"] in ("full", "") and not arrow
+    progress = TaskProgress()
+    timer = _limit(host, call, progress)
+    try:
+        result = Watched(host.services.query(query, timestamps=timestamps), progress)
+        if arrow:
+            return Response(200, arrow_stream(result), ARROW)
+        content = formats.render(
+            result,
+            call["format"] or "full",
+            headers=bool(call["headers"]),
+            row_names=bool(call["rowNames"]),
+            row_hashes=bool(call["rowHashes"]),
+            sort_columns=bool(call["sortColumns"]),
+        )
+    except Cancelled:
+        raise MldbError(
+            "the query was stopped: it took longer than the setting query-timeout allows", code=408
+        ) from None
+    finally:
+        if timer is not None:
+            timer.cancel()
+    return Response(200, content)
+
+
+class Watched:
+    """A query result whose run is cancelled through ``progress``."""
+
+    def __init__(self, result: QueryResult, progress: TaskProgress) -> None:
+        self._result = result
+        self._progress = progress
+
+    @property
+    def type(self) -> RowType:
+        return self._result.type
+
+    def batches(self, progress: Progress | None = None) -> Iterator[NamedBatch]:
+        return self._result.batches(progress or self._progress)
+
+
+def arrow_stream(result: QueryResult) -> bytes:
+    """An Arrow IPC stream: ``_rowName``, a field per known column, and ``_rest`` for rows with further columns."""
+    import pyarrow as pa
+
+    sink = pa.BufferOutputStream()
+    writer = None
+    for batch in result.batches():
+        names = ["_rowName", *(format_path(column.path) for column in batch.rows.type.columns)]
+        arrays = [batch.names, *batch.rows.values]
+        if batch.rows.rest is not None:
+            names.append("_rest")
+            arrays.append(batch.rows.rest)
+        table = pa.Table.from_arrays(arrays, names)
+        if writer is None:
+            writer = pa.ipc.new_stream(sink, table.schema)
+        writer.write_table(table)
+    if writer is None:
+        writer = pa.ipc.new_stream(sink, pa.schema([("_rowName", pa.string())]))
+    writer.close()
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
+
+
+def _limit(host: Host, call: Call, progress: TaskProgress) -> threading.Timer | None:
+    """Cancel the query when its client hangs up, and after the setting query-timeout."""
+    host.services.when_gone(call.request.client, progress.cancel)
+    seconds = host.settings.query_timeout
+    if not seconds:
+        return None
+    timer = threading.Timer(seconds, progress.cancel)
+    timer.daemon = True
+    timer.start()
+    return timer

@@ -1,0 +1,145 @@
+"""Procedures and runs (rest-api.md §9)."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+SLOW = {"type": "mock", "params": {"durationMs": 20000}}
+
+
+def wait_for(check, seconds=10):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        value = check()
+        if value:
+            return value
+        time.sleep(0.02)
+    raise AssertionError("it did not happen in time")
+
+
+def test_first_run(client):
+    answer = client.put("/v1/procedures/quick", json={"type": "mock", "params": {"durationMs": 20}})
+    assert answer.status_code == 201
+    first = answer.json()["status"]["firstRun"]
+    assert first["state"] == "finished"
+    assert client.get("/v1/procedures/quick/runs").json() == [first["id"]]
+    latest = client.get("/v1/procedures/quick/latestrun", follow_redirects=False)
+    assert latest.status_code == 307
+    assert client.get(latest.headers["location"]).json()["id"] == first["id"]
+    assert client.get(latest.headers["location"] + "/state").text == '{"state":"finished"}'
+    assert client.get(latest.headers["location"] + "/details").text == "null\n"
+
+
+def test_without_first_run(client):
+    params = {"runOnCreation": 0}
+    answer = client.put("/v1/procedures/later", json={"type": "null", "params": params})
+    assert (
+        answer.text
+        == '{"id":"later","state":"ok","type":"null","config":{"id":"later","type":"null","params":{"runOnCreation":0}}}'
+    )
+    assert client.get("/v1/procedures/later/latestrun").json() == {"error": "not found", "httpCode": 404}
+    run = client.put("/v1/procedures/later/runs/one")
+    assert run.status_code == 201
+    assert run.headers["location"] == "/v1/procedures/later/runs/one"
+    assert run.headers["entitypath"] == '["procedures","later","runs","one"]'
+    assert list(run.json()) == ["id", "state", "runStarted", "runFinished"]
+    assert client.delete("/v1/procedures/later/runs/one").status_code == 204
+    assert client.get("/v1/procedures/later/runs/one").json()["error"] == "run entry 'one' doesn't exist"
+    missing = client.get("/v1/procedures/later/runs/one/details")
+    assert missing.json() == {
+        "error": "run entry 'one' does not exist or has been deleted",
+        "kind": "run",
+        "resource": "one",
+    }
+
+
+def test_asynchronous_creation_and_cancel(client):
+    answer = client.put("/v1/procedures/slow", json=SLOW, headers={"async": "true"})
+    assert answer.status_code == 202
+    first = answer.json()["status"]["firstRun"]
+    assert first["state"] == "initializing"
+    run = f"/v1/procedures/slow/runs/{first['id']}"
+    wait_for(lambda: client.get(run).json()["state"] == "executing")
+    steps = client.get(run).json()["progress"]["steps"]
+    assert [step["name"] for step in steps] == ["step 1", "step 2"]
+    assert "started" in steps[0]
+    assert "started" not in steps[1]
+    begun = time.monotonic()
+    cancelled = client.put(f"{run}/state", json={"state": "cancelled"})
+    assert (cancelled.status_code, cancelled.text) == (200, "{}")
+    assert time.monotonic() - begun < 2
+    assert client.get(run).json()["state"] == "cancelled"
+    assert client.put(f"{run}/state", json={"state": "paused"}).status_code == 400
+    assert client.post("/v1/procedures", json=SLOW | {"id": "slow2"}, headers={"async": "true"}).status_code == 201
+    begun = time.monotonic()
+    assert client.delete("/v1/procedures/slow2").status_code == 204
+    assert time.monotonic() - begun < 2
+
+
+def test_a_running_run_is_not_overwritten(client):
+    client.put("/v1/procedures/busy", json={"type": "mock", "params": {"durationMs": 9000, "runOnCreation": False}})
+    assert client.put("/v1/procedures/busy/runs/r", headers={"async": "true"}).status_code == 202
+    again = client.put("/v1/procedures/busy/runs/r")
+    assert again.status_code == 409
+    assert "could not be overwritten because it is being constructed" in again.json()["error"]
+    assert client.delete("/v1/procedures/busy/runs/r").status_code == 204
+
+
+def test_params_of_a_run_are_merged(client):
+    client.put("/v1/procedures/merged", json={"type": "mock", "params": {"durationMs": 60000, "runOnCreation": False}})
+    begun = time.monotonic()
+    assert client.post("/v1/procedures/merged/runs", json={"params": {"durationMs": 10}}).status_code == 201
+    assert time.monotonic() - begun < 5
+    wrong = client.post("/v1/procedures/merged/runs", json={"params": {"nonsense": 10}})
+    assert wrong.status_code == 400
+    states = [
+        client.get(f"/v1/procedures/merged/runs/{id}").json()["state"]
+        for id in client.get("/v1/procedures/merged/runs").json()
+    ]
+    assert sorted(states) == ["error", "finished"]
+
+
+def test_a_failing_first_run_leaves_the_procedure(client):
+    step = {"type": "createEntity", "params": {"kind": "dataset", "type": "nope", "id": "d"}}
+    answer = client.put("/v1/procedures/bad", json=step)
+    assert answer.status_code == 400
+    assert answer.json() == {
+        "details": {
+            "entry": "bad",
+            "runError": {"error": "couldn't find type 'nope' in registry", "httpCode": 400},
+        },
+        "error": "failed to create the initial run",
+        "httpCode": 400,
+    }
+    assert client.get("/v1/procedures/bad").json()["state"] == "ok"
+
+
+def test_serial(client):
+    steps = [{"type": "null"}, {"id": "kept", "type": "mock", "params": {"durationMs": 10}}]
+    answer = client.put("/v1/procedures/serial", json={"type": "serial", "params": {"steps": steps}})
+    assert answer.status_code == 201
+    status = answer.json()["status"]
+    assert status["firstRun"]["status"] == {"steps": [None, None]}
+    assert len(status["steps"]) == 2
+    assert "kept" in client.get("/v1/procedures").json()
+
+
+def test_create_entity(client):
+    params = {"kind": "procedure", "id": "made", "type": "null", "params": {"runOnCreation": False}}
+    answer = client.put("/v1/procedures/maker", json={"type": "createEntity", "params": params})
+    assert answer.json()["status"]["firstRun"]["status"]["kind"] == "procedure"
+    assert client.get("/v1/procedures/made").json()["state"] == "ok"
+
+
+def test_latest_run_of_a_missing_procedure(client):
+    assert client.get("/v1/procedures/nobody/latestrun").json()["kind"] == "procedure"
+
+
+@pytest.mark.parametrize("config", ["[]", '{"x":1}', '{"params":[1]}', "{"])
+def test_wrong_run_configs(client, config):
+    client.put("/v1/procedures/idle", json={"type": "null", "params": {"runOnCreation": False}})
+    answer = client.post("/v1/procedures/idle/runs", content=config)
+    assert answer.status_code == 400
+    assert set(answer.json()) >= {"error", "httpCode"}
