@@ -34,7 +34,10 @@ EXACT = [
         '{"error":"Collection URLs do not contain a trailing slash: try /v1/datasets instead of /v1/datasets/",'
         '"httpCode":404}\n',
     ),
-    ("PUT", "/v1/datasets", '{"type":"sparse.mutable"}', 404, '{"error":"unknown resource PUT /v1/datasets","httpCode":404}\n'),
+    (
+        "PUT", "/v1/datasets", '{"type":"sparse.mutable"}', 404,
+        '{"error":"unknown resource PUT /v1/datasets","httpCode":404}\n',
+    ),
     (
         "PUT", "/v1/datasets/x", "{}", 400,
         '{"details":{"id":"x"},"error":"Attempt to refer to nonexistant dataset with id x","httpCode":400}\n',
@@ -44,11 +47,15 @@ EXACT = [
         '{"id":"x","state":"error","progress":{"exception":{"details":{"id":"x"},"error":"Attempt to refer to '
         'nonexistant dataset with id x","httpCode":400}},"config":{"id":"x"}}',
     ),
-    ("PUT", "/v1/datasets/x", '{"type":"nope"}', 400, '{"error":"couldn\'t find type \'nope\' in registry","httpCode":400}\n'),
+    (
+        "PUT", "/v1/datasets/x", '{"type":"nope"}', 400,
+        '{"error":"couldn\'t find type \'nope\' in registry","httpCode":400}\n',
+    ),
     (
         "GET", "/v1/datasets?x=1", None, 400,
         '{"details":{"help":{"result":"datasets in the collection"},"resource":"/v1/datasets","unknownParameters":'
-        '[{"paramName":"x","paramValue":"1"}],"verb":"GET"},"error":"Unknown parameter(s) in REST call","httpCode":400}\n',
+        '[{"paramName":"x","paramValue":"1"}],"verb":"GET"},'
+        '"error":"Unknown parameter(s) in REST call","httpCode":400}\n',
     ),
     ("POST", "/v1/query", '{"q":"SELECT 1"}', 404, '{"error":"unknown resource POST /v1/query","httpCode":404}\n'),
     (
@@ -56,7 +63,10 @@ EXACT = [
         '{"error":"failed to redirect call","httpCode":404}\n',
     ),
     ("POST", "/v1/redirect/get", '{"target":"/v1/datasets","body":null}', 200, '["x"]'),
-    ("GET", "/v1/types", None, 200, '["datasets","functions","plugin.setups","plugin.startups","plugins","procedures"]'),
+    (
+        "GET", "/v1/types", None, 200,
+        '["datasets","functions","plugin.setups","plugin.startups","plugins","procedures"]',
+    ),
     ("GET", "/v1/types/procedures/mock", None, 200, '{"state":"ok"}'),
     (
         "GET", "/v1/types/procedures/mock/routes/x", None, 404,
@@ -151,7 +161,10 @@ def test_deleting_twice(client):
 @pytest.mark.parametrize(
     ("config", "text"),
     [
-        ({"type": "mock", "params": {"durationms": 1}}, "unknown field parsing mock configuration: 'durationms'; did you mean 'durationMs'?"),
+        (
+            {"type": "mock", "params": {"durationms": 1}},
+            "unknown field parsing mock configuration: 'durationms'; did you mean 'durationMs'?",
+        ),
         ({"type": "mock", "parms": {}}, "unknown field parsing PolyConfig: 'parms'; did you mean 'params'?"),
         ({"type": "mock", "params": {"durationMs": "soon"}}, "error parsing mock configuration: field 'durationMs'"),
         ({"type": "mock", "params": []}, "the params of procedure type 'mock' must be an object"),

@@ -35,10 +35,9 @@ def test_first_run(client):
 def test_without_first_run(client):
     params = {"runOnCreation": 0}
     answer = client.put("/v1/procedures/later", json={"type": "null", "params": params})
-    assert (
-        answer.text
-        == '{"id":"later","state":"ok","type":"null","config":{"id":"later","type":"null","params":{"runOnCreation":0}}}'
-    )
+    expected = '{"id":"later","state":"ok","type":"null",'
+    expected += '"config":{"id":"later","type":"null","params":{"runOnCreation":0}}}'
+    assert answer.text == expected
     assert client.get("/v1/procedures/later/latestrun").json() == {"error": "not found", "httpCode": 404}
     run = client.put("/v1/procedures/later/runs/one")
     assert run.status_code == 201
