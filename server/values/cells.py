@@ -56,7 +56,7 @@ _DECODE: dict[str, Any] = {
     "t": Timestamp,
     "v": lambda fields: Interval(fields["months"], fields["days"], fields["seconds"]),
     "b": bytes,
-    "p": lambda text: PathValue(parse_path(text)),
+    "p": lambda text: PathValue(parse_path(text) if text else ()),
 }
 _BY_KIND = {
     Kind.BOOLEAN: int,
