@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from server.values.atoms import NEVER, Atom, Interval, PathValue, Timestamp, collapse
@@ -97,7 +98,7 @@ def _any_atoms(array: pa.Array) -> list[Atom]:
     if not pa.types.is_union(array.type):
         return [None] * len(array)
     atoms: list[Atom] = [None] * len(array)
-    codes = array.type_codes.to_numpy(zero_copy_only=False)
+    codes = type_codes(array)
     for code, tag in enumerate(TAGS):
         rows = np.flatnonzero(codes == code)
         if not len(rows):
@@ -106,6 +107,11 @@ def _any_atoms(array: pa.Array) -> list[Atom]:
         for row, value in zip(rows.tolist(), array.field(code).take(pa.array(rows)).to_pylist(), strict=True):
             atoms[row] = None if value is None else decode(value)
     return atoms
+
+
+def type_codes(array: pa.Array) -> npt.NDArray[np.int8]:
+    """The tag numbers of an ``ANY`` array; ``UnionArray.type_codes`` forgets where a slice begins."""
+    return np.frombuffer(array.buffers()[1], np.int8, len(array), array.offset)
 
 
 def tag_and_value(atom: Atom) -> tuple[str, Any]:
