@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 
 import duckdb
 
+from server.errors import Conflict
 from server.storage.cell_writer import CellCounts, CellWriter
 from server.storage.columns import StoredColumns
 from server.storage.database import Database, drop_tables, read_meta, write_meta
@@ -18,12 +20,13 @@ _VALUE_TYPES = {"int": "BIGINT", "num": "DOUBLE", "str": "VARCHAR", "any": "any_
 
 
 class CellTables:
-    """The tables of one sparse dataset. One writer at a time (its dataset holds a lock), readers at any time."""
+    """The tables of one sparse dataset. One writer at a time, readers at any time."""
 
     def __init__(self, database: Database, prefix: str, quantum: float = 0.0) -> None:
         self.prefix = prefix
         self._database = database
         self._quantum = quantum
+        self._writing = threading.Lock()
         with database.cursor() as cursor:
             stored = read_meta(cursor, prefix)
         self._counts = CellCounts(**stored["cells"]) if stored else CellCounts()
@@ -45,9 +48,7 @@ class CellTables:
     def layout(self) -> Cells:
         """The committed data. Creates the tables of an empty dataset, so that a query finds them."""
         if not self._created:
-            with self._database.transaction() as cursor:
-                self._create(cursor, self._counts)
-            self._created = True
+            self._create_empty()
         if self._layout is None:
             columns = StoredColumns(self._database, self.prefix, self._counts.columns)
             self._layout = Cells(self.prefix, columns, self._counts.rows)
@@ -56,6 +57,22 @@ class CellTables:
     @contextmanager
     def batch(self) -> Iterator[Callable[[Pending], None]]:
         """A transaction: what is yielded stores a piece; all pieces become durable and visible at the end."""
+        with self._writing, self._transaction() as add:
+            yield add
+
+    def append(self, pending: Pending, *, wait: bool = True) -> bool:
+        """Store one batch; False when another is being written and it may not wait for that."""
+        if not self._writing.acquire(blocking=wait):
+            return False
+        try:
+            with self._transaction() as add:
+                add(pending)
+        finally:
+            self._writing.release()
+        return True
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Callable[[Pending], None]]:
         with self._database.transaction() as cursor:
             writer = CellWriter(cursor, self.prefix, CellCounts(**asdict(self._counts)), self._quantum)
             if not self._created:
@@ -67,13 +84,19 @@ class CellTables:
         self._counts = counts
         self._layout = None
 
-    def append(self, pending: Pending) -> None:
-        """Store one batch."""
-        with self.batch() as add:
-            add(pending)
+    def _create_empty(self) -> None:
+        if not self._writing.acquire(blocking=False):
+            raise Conflict("the dataset is being written for the first time; try again when that is done")
+        try:
+            if not self._created:
+                with self._database.transaction() as cursor:
+                    self._create(cursor, self._counts)
+                self._created = True
+        finally:
+            self._writing.release()
 
     def drop(self) -> None:
-        with self._database.transaction() as cursor:
+        with self._writing, self._database.transaction() as cursor:
             drop_tables(cursor, self.prefix)
 
     def _create(self, cursor: duckdb.DuckDBPyConnection, counts: CellCounts) -> None:

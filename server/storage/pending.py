@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from server.declarations import NamedBatch, Recorded
-from server.storage.stores import STORE_TYPES, STORES, Part, Seen, concatenate, split
+from server.storage.stores import STORE_TYPES, STORES, Part, Seen, one_array, split
 from server.values.atoms import Atom, collapse
 from server.values.batches import Column
 from server.values.cells import any_array
@@ -97,13 +97,13 @@ class Pending:
         numbers = np.arange(start, start + rows.length, dtype=np.int32)
         for index, column in enumerate(rows.type.columns):
             times = _times(rows.timestamp(index), rows.length)
-            values = _one_array(rows.values[index])
+            values = one_array(rows.values[index])
             if column.shape is None:
                 self._add_atoms(format_path(column.path), column.kind, values, numbers, times)
             else:
                 self._add_embedding(column, values, numbers, times)
         if rows.rest is not None:
-            self._add_rest(_one_array(rows.rest), numbers)
+            self._add_rest(one_array(rows.rest), numbers)
 
     def _add_names(self, names: pa.Array | pa.ChunkedArray) -> int:
         self._seal_names()
@@ -255,7 +255,7 @@ _SEEN_OF = {
 def _times(times: pa.Array | float, count: int) -> npt.NDArray[np.float64]:
     if isinstance(times, int | float):
         return np.full(count, float(times))
-    filled = _one_array(times).fill_null(-np.inf)
+    filled = one_array(times).fill_null(-np.inf)
     return np.asarray(filled.to_numpy(zero_copy_only=False), np.float64)
 
 
@@ -265,8 +265,3 @@ def _list_lengths(lists: pa.Array) -> npt.NDArray[np.int64]:
     lengths = lists.value_lengths().fill_null(0)
     return np.asarray(lengths.to_numpy(zero_copy_only=False), np.int64)
 
-
-def _one_array(array: pa.Array | pa.ChunkedArray) -> pa.Array:
-    if isinstance(array, pa.ChunkedArray):
-        return concatenate(array.chunks) if array.num_chunks else pa.array([], array.type)
-    return array

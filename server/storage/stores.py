@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from server.values.cells import ANY_ARROW
+from server.values.cells import ANY_ARROW, type_codes
 from server.values.kinds import TAGS, Kind
 
 STORES = ("int", "num", "str", "any")
@@ -162,7 +162,7 @@ def _split_any(values: pa.Array) -> Iterator[Part]:
     if not pa.types.is_union(values.type):
         yield from _nulls(np.arange(len(values)))
         return
-    codes = values.type_codes.to_numpy(zero_copy_only=False)
+    codes = type_codes(values)
     for code, tag in enumerate(TAGS):
         places = np.flatnonzero(codes == code)
         if len(places):
@@ -184,10 +184,17 @@ def tagged(tag: str, values: pa.Array) -> pa.Array:
 
 def concatenate(arrays: list[pa.Array]) -> pa.Array:
     """Arrays of one type as one; also for ``ANY``, which Arrow cannot concatenate."""
-    if len(arrays) == 1:
-        return arrays[0]
     if not pa.types.is_union(arrays[0].type):
-        return pa.concat_arrays(arrays)
-    codes = pa.concat_arrays([array.type_codes for array in arrays])
+        return pa.concat_arrays(arrays) if len(arrays) > 1 else arrays[0]
+    if len(arrays) == 1 and not arrays[0].offset:
+        return arrays[0]  # else rebuilt: DuckDB refuses a union that is a slice
+    codes = pa.array(np.concatenate([type_codes(array) for array in arrays]))
     children = [pa.concat_arrays([array.field(index) for array in arrays]) for index in range(len(TAGS))]
     return pa.UnionArray.from_sparse(codes, children, field_names=list(TAGS))
+
+
+def one_array(array: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """One array that DuckDB takes, of an array, a slice of one, or chunks."""
+    if isinstance(array, pa.ChunkedArray):
+        return concatenate(array.chunks) if array.num_chunks else pa.array([], array.type)
+    return concatenate([array])

@@ -144,8 +144,8 @@ def count_rows(cursor: duckdb.DuckDBPyConnection, table: str) -> int:
 def repeated_names(cursor: duckdb.DuckDBPyConnection, table: str) -> list[str]:
     """Names that several rows have, by first row."""
     found = cursor.execute(
-        f"SELECT {ROW}::VARCHAR FROM (SELECT {ROW}, min(rowid) AS at FROM {quote(table)}"
-        f" GROUP BY {ROW} HAVING count(*) > 1) ORDER BY at"
+        f"SELECT {ROW}::VARCHAR FROM (SELECT {ROW}, min(rowid) AS first_row FROM {quote(table)}"
+        f" GROUP BY {ROW} HAVING count(*) > 1) ORDER BY first_row"
     ).fetchall()
     return [name for (name,) in found]
 

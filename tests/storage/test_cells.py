@@ -1,19 +1,10 @@
 import math
 
-import pytest
-
 from server.storage.cells import CellTables
-from server.storage.database import Database, new_table
+from server.storage.database import new_table
 from server.storage.pending import Pending
 from server.values.atoms import Interval, PathValue, Timestamp
 from server.values.kinds import Kind
-
-
-@pytest.fixture
-def database():
-    database = Database()
-    yield database
-    database.close()
 
 
 def recorded(*rows):

@@ -1,0 +1,63 @@
+"""What dataset types share: recording rules and refusals (rest-api.md §5)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NoReturn
+
+from server.declarations import Progress, QueryResult, Recorded
+from server.errors import MldbError
+
+
+def checked_rows(rows: Iterable[Recorded]) -> list[Recorded]:
+    """Recorded rows whose names are not empty paths."""
+    listed = list(rows)
+    for row, cells in listed:
+        if not row:
+            raise MldbError("empty row names are not allowed")
+        for column, _, _ in cells:
+            if not column:
+                raise MldbError("empty column names are not allowed")
+    return listed
+
+
+def checked_columns(columns: Iterable[Recorded]) -> list[Recorded]:
+    """As ``checked_rows`` for columns of rows."""
+    listed = list(columns)
+    for column, cells in listed:
+        if not column:
+            raise MldbError("empty column names are not allowed")
+        for row, _, _ in cells:
+            if not row:
+                raise MldbError("empty row names are not allowed")
+    return listed
+
+
+def transposed(columns: Iterable[Recorded]) -> list[Recorded]:
+    """Recorded columns as rows, in the order in which the rows are first named."""
+    rows: dict[Any, list[Any]] = {}
+    for column, cells in columns:
+        for row, value, time in cells:
+            rows.setdefault(row, []).append((column, value, time))
+    return list(rows.items())
+
+
+class ReadOnly:
+    """A dataset that cannot be recorded into."""
+
+    type_name = ""
+
+    def record_rows(self, rows: Iterable[Recorded]) -> None:  # noqa: ARG002
+        self._refuse()
+
+    def record_columns(self, columns: Iterable[Recorded]) -> None:  # noqa: ARG002
+        self._refuse()
+
+    def write(self, result: QueryResult, progress: Progress) -> None:  # noqa: ARG002
+        self._refuse()
+
+    def commit(self) -> None:
+        """There is nothing to commit."""
+
+    def _refuse(self) -> NoReturn:
+        raise MldbError(f"Dataset type '{self.type_name}' doesn't allow recording")

@@ -1,0 +1,115 @@
+"""``sparse.mutable``: rows with any columns, any number of timestamped values per cell (entity-types.md §2.2)."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from typing import Any, Literal
+
+from pydantic import Field, field_validator
+
+from server.datasets.base import checked_columns, checked_rows
+from server.declarations import Creation, EntityType, Params, Progress, QueryResult, Recorded
+from server.storage.cells import CellTables
+from server.storage.database import Database, new_table
+from server.storage.layouts import Cells
+from server.storage.pending import Pending
+
+# Cells gathered in memory (some 25 bytes each) before a piece of a long batch is written.
+PIECE = 4_000_000
+
+
+class SparseParams(Params):
+    timeQuantumSeconds: float = Field(
+        1.0, gt=0, description="Resolution of timestamps: up to 1 fractions are rounded, above whole multiples floored"
+    )
+    consistencyLevel: Literal["consistentAfterCommit", "consistentAfterWrite"] = Field(
+        "consistentAfterCommit", description="When recorded data must be readable; they always are at once"
+    )
+    favor: Literal["favorReads", "favorWrites"] = Field("favorReads", description="What to be quick at")
+
+    @field_validator("timeQuantumSeconds")
+    @classmethod
+    def _whole_above_one(cls, seconds: float) -> float:
+        if seconds > 1 and not seconds.is_integer():
+            raise ValueError("above 1 it must be a whole number of seconds")
+        return seconds
+
+
+class SparseDataset:
+    """Cells in DuckDB, plus what was recorded since the last commit in memory. Reading stores that too."""
+
+    def __init__(self, database: Database, prefix: str, quantum: float = 0.0) -> None:
+        self._tables = CellTables(database, prefix, quantum)
+        self._pending = Pending()
+        self._lock = threading.Lock()  # of what is pending; the tables have their own
+
+    def layout(self) -> Cells:
+        """What is stored and, unless a long write is under way, what was recorded since."""
+        self._store_pending(wait=False)
+        return self._tables.layout()
+
+    def status(self) -> dict[str, Any]:
+        tables = self._tables
+        return {"columnCount": tables.columns, "rowCount": tables.rows, "valueCount": tables.cells}
+
+    def persist(self) -> dict[str, Any]:
+        return {"tables": [self._tables.prefix]}
+
+    def record_rows(self, rows: Iterable[Recorded]) -> None:
+        checked = checked_rows(rows)
+        with self._lock:
+            for path, cells in checked:
+                self._pending.add_row(path, cells)
+
+    def record_columns(self, columns: Iterable[Recorded]) -> None:
+        checked = checked_columns(columns)
+        with self._lock:
+            for column in checked:
+                self._pending.add_column(column)
+
+    def commit(self) -> None:
+        self._store_pending(wait=True)
+
+    def _store_pending(self, *, wait: bool) -> None:
+        if not self._pending or not self._lock.acquire(blocking=wait):
+            return
+        try:
+            if self._pending and self._tables.append(self._pending, wait=wait):
+                self._pending = Pending()
+        finally:
+            self._lock.release()
+
+    def write(self, result: QueryResult, progress: Progress) -> None:
+        """Store a query's rows as one batch, in pieces of bounded size."""
+        self.commit()
+        with self._tables.batch() as add:
+            piece = Pending()
+            for batch in result.batches(progress):
+                progress.check()
+                piece.add_batch(batch)
+                if piece.cells >= PIECE:
+                    add(piece)
+                    piece = Pending()
+            add(piece)
+
+    def drop(self) -> None:
+        with self._lock:
+            self._pending = Pending()
+        self._tables.drop()
+
+
+def _create(creation: Creation) -> SparseDataset:
+    prefix = creation.stored["tables"][0] if creation.stored else new_table()
+    return SparseDataset(creation.services.database, prefix, creation.params.timeQuantumSeconds)
+
+
+TYPES = [
+    EntityType(
+        "dataset",
+        "sparse.mutable",
+        SparseParams,
+        "Sparse matrix of timestamped values that can be recorded into at any time",
+        _create,
+    ),
+]
