@@ -27,7 +27,11 @@ from server.transfer.urls import Urls
 log = logging.getLogger("mldb.server")
 
 # Modules that declare entity types: each has a list ``TYPES``.
-TYPE_MODULES = ("server.entities.procedures",)
+TYPE_MODULES = (
+    "server.entities.procedures",
+    "server.datasets.sparse",
+    "server.datasets.tabular",
+)
 # Modules with the REST routes of one resource: each has ``register(host)``.
 RESOURCES = (system, collections, datasets, functions, procedures, plugins, types, query, credentials)
 

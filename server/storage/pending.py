@@ -264,4 +264,3 @@ def _list_lengths(lists: pa.Array) -> npt.NDArray[np.int64]:
         return np.full(len(lists), lists.type.list_size, np.int64)
     lengths = lists.value_lengths().fill_null(0)
     return np.asarray(lengths.to_numpy(zero_copy_only=False), np.int64)
-

@@ -159,4 +159,3 @@ def _stage(
 
 def _seconds(times: pa.Array) -> npt.NDArray[np.float64]:
     return np.asarray(one_array(times).fill_null(-np.inf).to_numpy(zero_copy_only=False), np.float64)
-
