@@ -18,6 +18,7 @@ from server.values.batches import RowBatch, RowType
 from server.values.paths import Path
 
 if TYPE_CHECKING:
+    from server.learning.model_worker import ModelWorker
     from server.entities.messages import Request, Response
     from server.settings import Settings
     from server.sql.tree import Select
@@ -180,12 +181,21 @@ class QueryResult(Protocol):
         """Run it; batches in result order. Columns come in the order of ``type``."""
 
 
+class Engine(Protocol):
+    """What entities may ask of the SQL engine."""
+
+    def expression(self, text: str, given: RowType) -> BoundFunction:
+        """A SELECT list (without the keyword) over rows of this type, as a bound function."""
+
+
 class Services(Protocol):
     """What entities may ask of the server."""
 
     settings: Settings
     database: Database
     urls: Urls
+    engine: Engine
+    models: ModelWorker
 
     def dataset(self, id: str) -> Dataset:
         """A ready dataset; ``NotFound`` or ``Conflict`` with MLDB's texts."""

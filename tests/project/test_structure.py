@@ -31,7 +31,7 @@ LAYERS: Mapping[str, int] = {
     "server.cli": 9,
     "server.__main__": 10,
 }
-HOSTS_OF_WORKERS = ("server.entities", "server.app", "server.serve", "server.cli")
+HOSTS_OF_WORKERS = ("server.entities", "server.learning.model_worker", "server.app", "server.serve", "server.cli")
 TOP_LEVEL = {
     "benchmarks", "docs", "mldb_data", "plugins", "runtime", "server", "static", "tests",
     "CHANGELOG.md", "CONTRIBUTING.md", "Dockerfile", "LICENSE", "Makefile", "README.md",
