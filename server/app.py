@@ -20,6 +20,7 @@ from server.http import collections, credentials, datasets, functions, pages, pl
 from server.http.gateway import Gateway, Receive, Scope, Send
 from server.http.host import Host
 from server.http.security import Gate
+from server.learning.model_worker import ModelWorker
 from server.settings import Settings
 from server.storage.database import Database
 from server.transfer.urls import Urls
@@ -31,6 +32,7 @@ TYPE_MODULES = (
     "server.entities.procedures",
     "server.datasets.sparse",
     "server.datasets.tabular",
+    "server.learning.tensorflow_graph",
 )
 # Modules with the REST routes of one resource: each has ``register(host)``.
 RESOURCES = (system, collections, datasets, functions, procedures, plugins, types, query, credentials)
@@ -48,6 +50,7 @@ class Server:
             threads=settings.database_threads or None,
         )
         self.jobs = Jobs()
+        self.models = model_worker(settings)
         registry_types = TypeRegistry()
         for name in TYPE_MODULES:
             registry_types.register(import_module(name).TYPES)
@@ -55,7 +58,7 @@ class Server:
         runner = Runner(registry)
         stored_credentials = Credentials(settings.data_dir / "credentials.json")
         urls = Urls(settings, stored_credentials.lookup)
-        self.services = ServerServices(settings, self.database, urls, registry, runner, self.jobs)
+        self.services = ServerServices(settings, self.database, urls, registry, runner, self.jobs, self.models)
         registry.attach(self.services)
         self.host = Host(settings, registry_types, registry, runner, self.services, stored_credentials, stop=stop)
         for module in RESOURCES:
@@ -77,9 +80,21 @@ class Server:
     def _close(self) -> None:
         self.host.runner.close()
         self.jobs.close()
+        self.models.close()
         self.host.registry.close()
         self.host.resources.threads.shutdown(wait=False, cancel_futures=True)
         self.database.close()
+
+
+def model_worker(settings: Settings) -> ModelWorker:
+    """The model worker as the settings want it; it starts at its first use."""
+    return ModelWorker(
+        memory=settings.model_memory,
+        timeout=settings.model_timeout,
+        pixels=settings.image_pixels,
+        bf16=settings.model_bf16,
+        log=logging.getLogger("mldb.models").info,
+    )
 
 
 class Application:

@@ -18,8 +18,8 @@ from server.values.batches import RowBatch, RowType
 from server.values.paths import Path
 
 if TYPE_CHECKING:
-    from server.learning.model_worker import ModelWorker
     from server.entities.messages import Request, Response
+    from server.learning.model_worker import ModelWorker
     from server.settings import Settings
     from server.sql.tree import Select
     from server.sql.views import Layout
@@ -194,8 +194,10 @@ class Services(Protocol):
     settings: Settings
     database: Database
     urls: Urls
-    engine: Engine
     models: ModelWorker
+
+    @property
+    def engine(self) -> Engine: ...
 
     def dataset(self, id: str) -> Dataset:
         """A ready dataset; ``NotFound`` or ``Conflict`` with MLDB's texts."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from server.entities.jobs import Jobs
     from server.entities.registry import Registry
     from server.entities.runs import Runner
+    from server.learning.model_worker import ModelWorker
     from server.settings import Settings
     from server.sql.engine import Engine
     from server.sql.tree import Select
@@ -59,11 +60,19 @@ class ServerServices:
     """Implements ``Services``. All methods are for worker threads; none is for the event loop."""
 
     def __init__(
-        self, settings: Settings, database: Database, urls: Urls, registry: Registry, runner: Runner, jobs: Jobs
+        self,
+        settings: Settings,
+        database: Database,
+        urls: Urls,
+        registry: Registry,
+        runner: Runner,
+        jobs: Jobs,
+        models: ModelWorker,
     ) -> None:
         self.settings = settings
         self.database = database
         self.urls = urls
+        self.models = models
         self._registry = registry
         self._runner = runner
         self._jobs = jobs

@@ -229,3 +229,5 @@ TENSORFLOW_GRAPH = EntityType(
         "shape. Rows are run in batches by a worker process of its own, in bfloat16 where the processor has it."
     ),
 )
+
+TYPES = [TENSORFLOW_GRAPH]
