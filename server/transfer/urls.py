@@ -321,3 +321,8 @@ def _remote_listing(entries: Any) -> dict[str, Any]:
         else:
             listing["objects"][url] = _remote_stat(info).json()
     return listing
+
+
+def has_scheme(text: str) -> bool:
+    """Whether a text is a URL rather than the name of a file."""
+    return text.startswith(_ARCHIVE) or "://" in text[:64]

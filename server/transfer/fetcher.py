@@ -1,0 +1,133 @@
+"""Fetching URLs from queries: the ``fetcher`` function type and what the builtin ``fetcher(url)`` calls (§4.4)."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import pyarrow as pa
+from pydantic import Field
+
+from server.declarations import Creation, EntityType, Params
+from server.errors import MldbError
+from server.transfer.urls import Urls, has_scheme
+from server.values.atoms import Atom
+from server.values.batches import Column, RowBatch, RowType
+from server.values.cells import ARROW_TYPES, atoms_of, cells_of
+from server.values.kinds import Kind
+
+Outcome = tuple[bytes | None, str | None, float]
+INPUT = RowType((Column(("url",), Kind.STRING),))
+OUTPUT = RowType((Column(("content",), Kind.BLOB), Column(("error",), Kind.STRING)))
+_MOST_AT_ONCE = 32  # of a function without a limit of its own; more connections help no server
+
+
+def fetch(urls: Urls, url: str, *, patient: bool = False) -> Outcome:
+    """Content, or the text of the error, and the time of the last change (of the failure). Never raises.
+
+    A text without a scheme is a file. ``patient``: no limit on slow servers.
+    """
+    try:
+        found = urls.read(url if has_scheme(url) else f"file://{url}", patient=patient)
+        return found.content, None, found.last_modified
+    except MldbError as error:
+        return None, error.message, time.time()
+    except Exception as error:  # any defect of a codec or a remote store ends in the row's error
+        return None, f"{type(error).__name__}: {error}", time.time()
+
+
+def outcomes_batch(outcomes: Sequence[Outcome]) -> RowBatch:
+    """Outcomes as rows of type ``OUTPUT``; a missing part is dated "not a date"."""
+    contents = [content for content, _, _ in outcomes]
+    errors = [error for _, error, _ in outcomes]
+    times = [
+        (math.nan if content is None else at, math.nan if error is None else at) for content, error, at in outcomes
+    ]
+    return RowBatch(
+        OUTPUT,
+        len(outcomes),
+        [pa.array(contents, ARROW_TYPES[Kind.BLOB]), pa.array(errors, ARROW_TYPES[Kind.STRING])],
+        [pa.array([pair[part] for pair in times], pa.float64()) for part in (0, 1)],
+    )
+
+
+class FetcherParams(Params):
+    """Parameters of the function type."""
+
+    maxConcurrentFetch: int = Field(
+        -1, description="Number of URLs that are fetched at the same time; -1 leaves it to the server"
+    )
+
+
+class Fetcher:
+    """The function entity."""
+
+    input = INPUT
+    output = OUTPUT
+
+    def __init__(self, urls: Urls, limit: int) -> None:
+        if limit == 0 or limit < -1:
+            raise MldbError("maxConcurrentFetch cannot be 0: use -1 or a positive number")
+        self._urls = urls
+        self._pool = ThreadPoolExecutor(_MOST_AT_ONCE if limit < 0 else limit, thread_name_prefix="fetcher")
+
+    def bind(self, given: RowType) -> BoundFetcher:
+        for column in given.columns:
+            if column.path != ("url",):
+                raise MldbError(f"Unknown field '{column.path[0]}' extracting type FetcherArgs")
+        index = next((i for i, column in enumerate(given.columns) if column.path == ("url",)), None)
+        if index is None and not given.open:
+            raise MldbError("the function 'fetcher' needs the input 'url'")
+        return BoundFetcher(given, index, self._fetch_all)
+
+    def _fetch_all(self, texts: Sequence[str]) -> list[Outcome]:
+        return list(self._pool.map(lambda url: fetch(self._urls, url, patient=True), texts))
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+class BoundFetcher:
+    """A fetcher for one shape of rows; ``index`` is the known column with the URL, None: look in the rest."""
+
+    output = OUTPUT
+
+    def __init__(self, given: RowType, index: int | None, fetch_all: Callable[[Sequence[str]], list[Outcome]]) -> None:
+        self._given = given
+        self._index = index
+        self._fetch_all = fetch_all
+
+    def apply(self, batch: RowBatch) -> RowBatch:
+        return outcomes_batch(self._fetch_all([_text(atom) for atom in self._atoms(batch)]))
+
+    def _atoms(self, batch: RowBatch) -> list[Atom]:
+        if self._index is not None:
+            return atoms_of(batch.values[self._index], self._given.columns[self._index].kind)
+        rows = [] if batch.rest is None else cells_of(batch.rest)
+        found = [next((cell.value for cell in row if cell.path == ("url",)), None) for row in rows]
+        return found or [None] * batch.length
+
+
+def _text(atom: Atom) -> str:
+    return "" if atom is None else str(atom)
+
+
+def create(creation: Creation) -> Fetcher:
+    return Fetcher(creation.services.urls, creation.params.maxConcurrentFetch)
+
+
+TYPES = [
+    EntityType(
+        kind="function",
+        name="fetcher",
+        params=FetcherParams,
+        summary="Fetch the content of a URL",
+        create=create,
+        doc=(
+            "Takes `url` and gives `content`, a blob dated by the time of its last change, and `error`, the text of "
+            "what went wrong; one of them is null. A URL that cannot be read is never an error of the query."
+        ),
+    )
+]
