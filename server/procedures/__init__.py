@@ -1,0 +1,1 @@
+"""What procedures share, and those that are about other procedures."""
