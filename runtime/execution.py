@@ -1,0 +1,175 @@
+"""Running plugin code: compiled code kept by file identity, one namespace per run, the outcome as data."""
+
+from __future__ import annotations
+
+import dis
+import io
+import os
+import sys
+import tokenize
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from types import CodeType, ModuleType
+from typing import Any
+
+from runtime import capture, protocol, shim
+from runtime.failures import describe, register_source
+from runtime.jsontext import to_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """Code and what decides the rule for a missing return (plugin-runtime.md §1).
+
+    ``imports_mldb`` and ``reads_request`` mark code of MLDB's later generation.
+    """
+
+    code: CodeType
+    imports_mldb: bool
+    reads_request: bool
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a run left; ``body`` is JSON text."""
+
+    kind: int
+    code: int = 200
+    body: bytes = b""
+    logs: list[list[Any]] = field(default_factory=list)
+    exception: dict[str, Any] | None = None
+
+    def frame(self, request: int) -> list[Any]:
+        return [protocol.ANSWER, request, self.kind, self.code, self.body, self.logs, self.exception]
+
+
+class Source:
+    """A piece of code: a file that is looked at on every call, or a text."""
+
+    def __init__(self, spec: dict[str, Any]) -> None:
+        self.uri: str = spec["uri"]
+        self._path: str | None = spec["path"]
+        self._text: str | None = spec["source"]
+        self._identity: tuple[int, int, int] | None = None
+        self._compiled: Compiled | None = None
+
+    def compiled(self) -> Compiled:
+        """Current code; ``SyntaxError`` or ``OSError`` when there is none."""
+        identity = self._look()
+        if self._compiled is None or identity != self._identity:
+            text = self._read()
+            register_source(self.uri, text)
+            self._compiled = compile_source(text, self.uri)
+            self._identity = identity
+        return self._compiled
+
+    def _look(self) -> tuple[int, int, int] | None:
+        if self._path is None:
+            return None
+        status = os.stat(self._path)  # noqa: PTH116 - on the path of every request
+        return status.st_ino, status.st_mtime_ns, status.st_size
+
+    def _read(self) -> str:
+        if self._path is None:
+            return self._text or ""
+        with open(self._path, "rb") as stream:  # noqa: PTH123
+            raw = stream.read()
+        try:
+            encoding, _ = tokenize.detect_encoding(io.BytesIO(raw).readline)
+            return io.IncrementalNewlineDecoder(None, translate=True).decode(raw.decode(encoding))
+        except (SyntaxError, UnicodeDecodeError) as error:
+            raise SyntaxError(str(error), (self.uri, 1, None, None)) from None
+
+
+def compile_source(text: str, uri: str) -> Compiled:
+    code = compile(text, uri, "exec", dont_inherit=True)
+    names = list(_names(code))
+    imports = any(operation == "IMPORT_NAME" and name.split(".")[0] == "mldb" for operation, name in names)
+    # A variable of the plugin's own that is called `request` is not the injected one.
+    stores = any(operation.startswith("STORE_") and name == "request" for operation, name in names)
+    loads = any(operation.startswith("LOAD_") and name == "request" for operation, name in names)
+    return Compiled(code, imports, loads and not stores)
+
+
+def _names(code: CodeType) -> Iterator[tuple[str, str]]:
+    for instruction in dis.get_instructions(code):
+        if isinstance(instruction.argval, str):
+            yield instruction.opname, instruction.argval
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _names(constant)
+
+
+class MainModule:
+    """The ``__main__`` of a worker: main.py's or the script's globals."""
+
+    def __init__(self, injected: dict[str, Any]) -> None:
+        self._injected = injected
+        self.module = ModuleType("__main__")
+        self.imports_mldb = False
+
+    def install(self, uri: str) -> None:
+        sys.modules["__main__"] = self.module
+        self.module.__dict__.update(self._injected, __file__=uri)
+
+    def namespace(self, uri: str, request: shim.Request) -> dict[str, Any]:
+        """A fresh namespace for routes.py: main.py's globals, the injected names anew."""
+        names = dict(self.module.__dict__)
+        if not self.imports_mldb:
+            names.update(self._injected)
+        names["request"] = request
+        names["__file__"] = uri
+        return names
+
+
+def run(
+    source: Source, namespace: dict[str, Any] | None, main: MainModule, request: shim.Request, sink: capture.Sink
+) -> Outcome:
+    """Execute code with its prints captured. ``namespace`` None: in ``__main__`` itself (main.py, scripts)."""
+    recorder = capture.Recorder(sink)
+    recorder_token = capture.current.set(recorder)
+    request_token = shim.current.set(request)
+    try:
+        outcome = _execute(source, namespace, main, request)
+    finally:
+        shim.current.reset(request_token)
+        capture.current.reset(recorder_token)
+        recorder.close()
+    outcome.logs = recorder.entries
+    return outcome
+
+
+def _execute(
+    source: Source, namespace: dict[str, Any] | None, main: MainModule, request: shim.Request
+) -> Outcome:
+    try:
+        compiled = source.compiled()
+        if namespace is None:
+            namespace = main.module.__dict__
+            namespace["request"] = request
+            main.imports_mldb = compiled.imports_mldb
+        exec(compiled.code, namespace)  # noqa: S102 - running the plugin's code is the purpose
+    except MemoryError as error:
+        return Outcome(protocol.EXHAUSTED, exception=describe(error))
+    except SystemExit as error:
+        if error.code not in (None, 0):
+            return Outcome(protocol.RAISED, exception=describe(error))
+    except BaseException as error:
+        # The boundary between plugin code and us: whatever it raised is its answer.
+        return Outcome(protocol.RAISED, exception=describe(error))
+    return _returned(request, now=compiled.reads_request or compiled.imports_mldb or main.imports_mldb)
+
+
+def _returned(request: shim.Request, *, now: bool) -> Outcome:
+    returned = request.returned()
+    if returned is None or (returned[0] == "null" and not now):
+        return Outcome(protocol.UNSET if now else protocol.UNROUTED)
+    text, code = returned
+    if code <= 0:
+        return Outcome(protocol.UNSET)
+    return Outcome(protocol.RETURNED, code, to_bytes(text))
+
+
+def failed(error: BaseException) -> Outcome:
+    """The outcome of code whose answer cannot be sent."""
+    return Outcome(protocol.RAISED, exception=describe(error))

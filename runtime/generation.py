@@ -1,0 +1,284 @@
+"""One generation of a plugin on the host's side: a worker, the requests in flight, the folders that it serves."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+
+from runtime import protocol
+from runtime.executor import Environment, Executor, WorkerHandle
+from runtime.folders import FolderError, Folders
+from runtime.jsontext import encode, to_bytes
+from runtime.messages import Call, Launch, Limits, LogLine, Perform, PluginRequest, Reply
+from runtime.output import Output
+
+logger = logging.getLogger(__name__)
+
+_LONGEST_LINE = 64 * 1024
+
+
+class RequestFailed(Exception):
+    """Raised to the caller of a request that the worker did not answer; ``code`` is the HTTP status."""
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a run of plugin code left: the outcome (see ``protocol``), code and JSON of a return, the output."""
+
+    kind: int
+    code: int
+    body: bytes
+    logs: list[list[Any]]
+    exception: dict[str, Any] | None
+
+    def output(self) -> Output:
+        return Output(self.body, self.logs, self.exception)
+
+
+@dataclass(slots=True)
+class _Pending:
+    """A request in flight. Its clock runs only while no call to the host is open."""
+
+    answer: asyncio.Future[Answer]
+    limit: float
+    resumed: float
+    spent: float = 0.0
+    calls: int = 0
+    abandoned: bool = False
+
+    def own_seconds(self, now: float) -> float:
+        return self.spent + (now - self.resumed if self.calls == 0 else 0.0)
+
+    def pause(self) -> None:
+        now = time.monotonic()
+        if self.calls == 0:
+            self.spent += now - self.resumed
+        self.calls += 1
+
+    def resume(self) -> None:
+        self.calls -= 1
+        self.resumed = time.monotonic()
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What a generation needs of its surroundings. ``ended`` is told why the worker is gone."""
+
+    perform: Perform
+    log: Callable[[LogLine], None]
+    ended: Callable[[Generation, str], None]
+
+
+@dataclass
+class Generation:
+    """A worker and what it is doing. All methods belong to the event loop."""
+
+    launch: Launch
+    limits: Limits
+    hooks: Hooks
+    number: int = 1
+    folders: Folders = field(init=False)
+    worker: WorkerHandle | None = None
+    ended: str | None = None
+    last_pong: float = 0.0
+    third_party: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.folders = Folders(self.launch.plugin_dir)
+        self._pending: dict[int, _Pending] = {}
+        self._pings: dict[int, asyncio.Future[float]] = {}
+        self._numbers = count(1)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._loop = asyncio.get_running_loop()
+        self._stopped: tuple[int, str] | None = None
+        self._partial = ""  # output whose line has not ended
+
+    async def start(self, executor: Executor, environment: Environment) -> Answer:
+        """Start the worker and run main.py or the script; ``RequestFailed`` when it died or hung meanwhile."""
+        self.worker = await executor.start(self, self.limits, environment)
+        self.last_pong = time.monotonic()
+        return await self._ask(lambda number: [protocol.START, number, self.launch.plain()], self.limits.start_seconds)
+
+    async def request(self, request: PluginRequest) -> Answer:
+        """Have routes.py answer; ``RequestFailed`` when it cannot."""
+        return await self._ask(
+            lambda number: [
+                protocol.REQUEST,
+                number,
+                request.verb,
+                request.path,
+                request.remaining,
+                request.params,
+                request.body,
+                request.headers,
+                request.content_type,
+                request.content_length,
+            ],
+            self.limits.request_seconds,
+        )
+
+    async def _ask(self, frame: Callable[[int], list[Any]], limit: float) -> Answer:
+        if self.ended is not None or self.worker is None:
+            raise RequestFailed(502, f"the plugin's worker {self.ended or 'has not started'}")
+        number = next(self._numbers)
+        pending = _Pending(self._loop.create_future(), limit, time.monotonic())
+        try:
+            self.worker.send(frame(number))
+        except ValueError as error:
+            raise RequestFailed(413, str(error)) from None
+        self._pending[number] = pending
+        try:
+            return await pending.answer
+        except asyncio.CancelledError:
+            # The client is gone. The code runs on, under its deadline, until it asks the host for something.
+            pending.abandoned = True
+            if number in self._pending:
+                self.worker.send([protocol.CANCEL, number])
+            raise
+
+    async def ping(self, timeout: float) -> float:
+        """Seconds of a round trip to the worker; ``TimeoutError`` when it does not answer."""
+        if self.worker is None or self.ended is not None:
+            raise TimeoutError("the worker is gone")
+        number = next(self._numbers)
+        pong: asyncio.Future[float] = self._loop.create_future()
+        self._pings[number] = pong
+        sent = time.monotonic()
+        try:
+            self.worker.send([protocol.PING, number])
+            return await asyncio.wait_for(pong, timeout) - sent
+        finally:
+            self._pings.pop(number, None)
+
+    @property
+    def in_flight(self) -> int:
+        return len(self._pending)
+
+    def overdue(self) -> int:
+        """Answer 504 to requests beyond their deadline; how many there were."""
+        now = time.monotonic()
+        late = [number for number, pending in self._pending.items() if pending.own_seconds(now) > pending.limit]
+        for number in late:
+            pending = self._pending.pop(number)
+            self._fail(pending, RequestFailed(504, f"the plugin did not answer within {pending.limit:g} seconds"))
+        return len(late)
+
+    def overgrown(self) -> bool:
+        """Whether the worker holds more memory than it may (what its own limits did not prevent)."""
+        return self.worker is not None and self.ended is None and self.worker.memory() > self.limits.memory
+
+    def stop(self, code: int = 502, reason: str | None = None) -> None:
+        """End the worker; requests in flight fail with this code and reason."""
+        if self.worker is not None and self.ended is None:
+            self._stopped = (code, reason) if reason else None
+            self.worker.kill()
+
+    # what the worker sends
+
+    def on_frame(self, frame: list[Any]) -> None:
+        kind = frame[0]
+        if kind == protocol.ANSWER:
+            self._answered(frame)
+        elif kind == protocol.CALL:
+            self._called(frame)
+        elif kind == protocol.LOG:
+            self.hooks.log(LogLine(frame[1], frame[2], frame[3]))
+        elif kind == protocol.OFFER:
+            self._spawn(self._offered(*frame[1:]))
+        elif kind == protocol.PONG:
+            self._ponged(frame)
+        elif frame[1] != protocol.PROTOCOL_VERSION:
+            raise protocol.ProtocolError(f"protocol version {frame[1]} is not {protocol.PROTOCOL_VERSION}")
+
+    def on_output(self, text: str) -> None:
+        now = time.time()
+        *lines, self._partial = (self._partial + text).split("\n")
+        if len(self._partial) > _LONGEST_LINE:
+            lines, self._partial = [*lines, self._partial], ""
+        for line in lines:
+            self.hooks.log(LogLine("stderr", now, line))
+
+    def on_exit(self, reason: str) -> None:
+        if self._partial:
+            self.on_output("\n")
+        code, reason = self._stopped or (502, reason)
+        self.ended = reason
+        for task in self._tasks:
+            task.cancel()
+        pending, self._pending = self._pending, {}
+        for one in pending.values():
+            self._fail(one, RequestFailed(code, f"the plugin's worker {reason} while it served the request"))
+        self.hooks.ended(self, reason)
+
+    def _answered(self, frame: list[Any]) -> None:
+        pending = self._pending.pop(frame[1], None)
+        if pending is None or pending.answer.done():
+            return
+        pending.answer.set_result(Answer(frame[2], frame[3], frame[4], frame[5], frame[6]))
+
+    @staticmethod
+    def _fail(pending: _Pending, error: RequestFailed) -> None:
+        if not pending.answer.done():
+            pending.answer.set_exception(error)
+
+    def _ponged(self, frame: list[Any]) -> None:
+        self.last_pong = time.monotonic()
+        self.third_party = [name for name in frame[2] if isinstance(name, str)]
+        pong = self._pings.pop(frame[1], None)
+        if pong is not None and not pong.done():
+            pong.set_result(self.last_pong)
+
+    def _called(self, frame: list[Any]) -> None:
+        _, number, request, verb, path, params, body, headers = frame
+        call = Call(verb, path, protocol.text_pairs(params), body, dict(protocol.text_pairs(headers)))
+        pending = self._pending.get(request)
+        if pending is not None:
+            pending.pause()
+        self._spawn(self._perform(number, call, pending))
+
+    async def _perform(self, number: int, call: Call, pending: _Pending | None) -> None:
+        try:
+            reply = await self.hooks.perform(call)
+        except Exception:
+            # The boundary to the host: its defects are its own, the plugin gets an answer all the same.
+            logger.exception("%s %s failed", call.verb, call.path)
+            reply = Reply(500, b'{"error":"internal error","httpCode":500}', "application/json")
+        finally:
+            if pending is not None:
+                pending.resume()
+        self._reply(number, reply)
+
+    def _reply(self, number: int, reply: Reply) -> None:
+        if self.worker is None or self.ended is not None:
+            return
+        try:
+            self.worker.send([protocol.RETURN, number, reply.status, reply.body, reply.content_type, reply.headers])
+        except ValueError as error:
+            self._reply(number, error_reply(413, str(error)))
+
+    async def _offered(self, number: int, kind: str, route: str, folder: str) -> None:
+        try:
+            await asyncio.to_thread(self.folders.register, kind, route, folder)
+        except FolderError as error:
+            self._reply(number, error_reply(400, str(error)))
+        else:
+            self._reply(number, Reply(200))
+
+    def _spawn(self, work: Any) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def error_reply(code: int, text: str) -> Reply:
+    """The canonical error body."""
+    return Reply(code, to_bytes(encode({"error": text, "httpCode": code})), "application/json")

@@ -1,0 +1,119 @@
+"""JSON text as MLDB writes free-form values (rest-api.md §1.1, plugin-runtime.md §8): compact, members sorted by name.
+
+``encode`` is for what plugin code returns: only plain JSON types, 16 significant digits. ``encode_payload`` is for
+what plugin code sends: members in their order, floats that read back the same.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from json.encoder import encode_basestring
+from typing import Any
+
+_LOWEST = -(2**63)
+_HIGHEST = 2**64 - 1
+
+
+def float_text(value: float) -> str:
+    """16 significant digits, always with a fraction; ``null`` for what JSON cannot say."""
+    if value - value != 0.0:
+        return "null"
+    text = f"{value:#.16g}"
+    if "e" in text:
+        return text
+    text = text.rstrip("0")
+    return text + "0" if text.endswith(".") else text
+
+
+def _shortest(value: float) -> str:
+    return "null" if value - value != 0.0 else float.__repr__(value)
+
+
+def encode(value: Any) -> str:
+    """Free-form text; ``TypeError`` for what is no JSON."""
+    if type(value) is str:
+        return encode_basestring(value)
+    parts: list[str] = []
+    _write(value, parts.append, float_text, sorted)
+    return "".join(parts)
+
+
+def encode_payload(value: Any) -> str:
+    """Text of a request's body; ``TypeError`` for what is no JSON."""
+    parts: list[str] = []
+    _write(value, parts.append, _shortest, list)
+    return "".join(parts)
+
+
+Emit = Callable[[str], None]
+Number = Callable[[float], str]
+Order = Callable[[Iterable[str]], list[str]]
+
+
+def _write(value: Any, emit: Emit, number: Number, order: Order) -> None:
+    if isinstance(value, str):
+        emit(encode_basestring(value))
+    elif value is None:
+        emit("null")
+    elif isinstance(value, bool):
+        emit("true" if value else "false")
+    elif isinstance(value, int):
+        emit(_integer(value))
+    elif isinstance(value, float):
+        emit(number(value))
+    elif isinstance(value, dict):
+        _write_object(value, emit, number, order)
+    elif isinstance(value, list | tuple):
+        _write_array(value, emit, number, order)
+    else:
+        raise TypeError(f"a value of type {type(value).__name__} has no JSON form")
+
+
+def _integer(value: int) -> str:
+    if not _LOWEST <= value <= _HIGHEST:
+        raise TypeError("an integer of more than 64 bits has no JSON form")
+    return int.__repr__(value)
+
+
+def _write_object(value: dict[Any, Any], emit: Emit, number: Number, order: Order) -> None:
+    members = {str(key): member for key, member in value.items()}
+    emit("{")
+    comma = ""
+    for name in order(members):
+        emit(f"{comma}{encode_basestring(name)}:")
+        _write(members[name], emit, number, order)
+        comma = ","
+    emit("}")
+
+
+def _write_array(value: Iterable[Any], emit: Emit, number: Number, order: Order) -> None:
+    emit("[")
+    comma = ""
+    for item in value:
+        if comma:
+            emit(comma)
+        _write(item, emit, number, order)
+        comma = ","
+    emit("]")
+
+
+def to_bytes(text: str) -> bytes:
+    """UTF-8; what Unicode cannot encode (lone surrogates) becomes ``?``."""
+    return text.encode("utf-8", "replace")
+
+
+def log_text(values: tuple[Any, ...]) -> str | None:
+    """What ``mldb.log`` shows: values joined with blanks, containers as indented JSON; None for no value."""
+    if not values:
+        return None
+    return " ".join(map(_log_piece, values))
+
+
+def _log_piece(value: Any) -> str:
+    if isinstance(value, dict | list):
+        try:
+            return json.dumps(value, indent=4, ensure_ascii=False)
+        except (TypeError, ValueError):
+            return str(value)
+    return str(value)

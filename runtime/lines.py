@@ -1,0 +1,98 @@
+"""``mldb.read_lines`` and ``mldb.ls``: files and pages, read with the rights of the plugin's own process."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+from collections.abc import Callable
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any, Final, cast
+from urllib.parse import unquote, urlsplit
+from urllib.request import urlopen
+
+_FETCH_SECONDS: Final = 60.0
+
+
+def read_lines(uri: str, max_lines: int = -1) -> list[str]:
+    """Lines without their newlines; decompressed by the name's ending. ``RuntimeError`` when it cannot be read."""
+    try:
+        with _open(uri) as raw, _decompressed(raw, urlsplit(uri).path) as stream:
+            lines = (line.rstrip("\n") for line in io.TextIOWrapper(stream, encoding="utf-8", newline="\n"))
+            return list(lines if max_lines < 0 else islice(lines, max_lines))
+    except (OSError, EOFError, lzma.LZMAError) as error:
+        raise RuntimeError(f"{uri} cannot be read: {error}") from error
+
+
+def _open(uri: str) -> IO[bytes]:
+    scheme = urlsplit(uri).scheme
+    if scheme in ("http", "https"):
+        return cast(IO[bytes], urlopen(uri, timeout=_FETCH_SECONDS))  # noqa: S310 - the scheme is checked
+    if scheme in ("file", ""):
+        return local_path(uri).open("rb")
+    raise RuntimeError(f"Unsupported URL: {uri}")
+
+
+def local_path(uri: str) -> Path:
+    """The path of a ``file:`` URL; relative ones (``file://a/b``) start in the working directory."""
+    return Path(unquote(uri.removeprefix("file://")))
+
+
+def _zstd(raw: IO[bytes]) -> IO[bytes]:
+    import zstandard
+
+    return cast(IO[bytes], zstandard.ZstdDecompressor().stream_reader(raw))
+
+
+def _lz4(raw: IO[bytes]) -> IO[bytes]:
+    import lz4.frame
+
+    return cast(IO[bytes], lz4.frame.LZ4FrameFile(raw))
+
+
+_DECOMPRESSORS: Final[dict[str, Callable[[IO[bytes]], Any]]] = {
+    ".gz": lambda raw: gzip.GzipFile(fileobj=raw),
+    ".bz2": bz2.BZ2File,
+    ".xz": lzma.LZMAFile,
+    ".zst": _zstd,
+    ".lz4": _lz4,
+}
+
+
+def _decompressed(raw: IO[bytes], path: str) -> IO[bytes]:
+    decompress = _DECOMPRESSORS.get(Path(path).suffix)
+    return raw if decompress is None else decompress(raw)
+
+
+def ls(uri: str) -> dict[str, Any]:
+    """The folders and files directly in a folder; ``RuntimeError`` when it is none."""
+    if urlsplit(uri).scheme not in ("file", ""):
+        raise RuntimeError(f"{uri} cannot be listed: only file: folders can")
+    try:
+        entries = sorted(local_path(uri).iterdir())
+        prefix = uri.rstrip("/")
+        folders = [f"{prefix}/{entry.name}" for entry in entries if entry.is_dir()]
+        objects = {f"{prefix}/{entry.name}": _object(entry) for entry in entries if entry.is_file()}
+    except OSError as error:
+        raise RuntimeError(f"{uri} cannot be listed: {error}") from error
+    return {"dirs": folders, "objects": objects}
+
+
+def _object(path: Path) -> dict[str, Any]:
+    status = path.stat()
+    changed = datetime.fromtimestamp(status.st_mtime, UTC)
+    return {
+        "exists": True,
+        "lastModified": changed.isoformat().replace("+00:00", "Z"),
+        "size": status.st_size,
+        "etag": f"{status.st_mtime_ns:x}-{status.st_size:x}",
+        "storageClass": "STANDARD",
+        "ownerId": str(status.st_uid),
+        "ownerName": "",
+        "contentType": "",
+        "objectMetadata": {},
+        "userMetadata": {},
+    }

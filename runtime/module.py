@@ -1,0 +1,37 @@
+"""The importable module ``mldb`` of a worker (plugin-runtime.md §9)."""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+from typing import Any
+
+from runtime import wrapper
+from runtime.shim import Mldb
+from runtime.testing import MldbUnitTest
+
+
+def install(raw: Mldb) -> None:
+    """Make ``import mldb`` give the module of this worker's plugin or script."""
+    module = ModuleType("mldb", "The server that runs this code.")
+    members: dict[str, Any] = {
+        "mldb": wrapper.WrappedMldb(raw),
+        "mldb_wrapper": wrapper.mldb_wrapper,
+        "MldbUnitTest": MldbUnitTest,
+        "MldbBaseException": wrapper.MldbBaseException,
+        "ResponseException": wrapper.ResponseException,
+        "TooManyRedirectsException": wrapper.TooManyRedirectsException,
+        "TestSuiteFailureException": wrapper.TestSuiteFailureException,
+        "Response": wrapper.Response,
+        "StepsLogger": wrapper.StepsLogger,
+        "find_mldb_environment": lambda: raw,
+    }
+    for name, member in members.items():
+        setattr(module, name, member)
+    module.__all__ = sorted(members)  # type: ignore[attr-defined]
+    sys.modules["mldb"] = module
+
+
+def injected(raw: Mldb) -> dict[str, Any]:
+    """The names that plugin and script code finds as globals."""
+    return {"mldb": raw, "mldb_wrapper": wrapper.mldb_wrapper, "MldbUnitTest": MldbUnitTest}

@@ -1,0 +1,259 @@
+"""The raw ``mldb`` object and what hangs on it (plugin-runtime.md §5).
+
+All that it knows of the host is ``Connection.call``: an in-process request.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from contextvars import ContextVar
+from typing import Any, Final
+from urllib.parse import quote
+
+from runtime import lines, recording
+from runtime.connection import Connection
+from runtime.jsontext import encode, encode_payload, log_text, to_bytes
+from runtime.messages import Reply
+
+# POST of a dataset replaces one of that name unless this header forbids it (rest-api.md §0).
+MUST_BE_NEW: Final = {"mldb-must-be-new": "true"}
+
+
+class Request:
+    """What routes.py sees of a request, and where code leaves its return. Scripts and main.py have an empty one."""
+
+    def __init__(
+        self,
+        verb: str = "POST",
+        resource: str = "",
+        remaining: str = "",
+        rest_params: Iterable[Iterable[str]] = (),
+        body: bytes = b"",
+        headers: dict[str, str] | None = None,
+        content_type: str = "",
+        content_length: int = -1,
+    ) -> None:
+        self.verb = verb
+        self.resource = resource
+        self.remaining = remaining
+        self.rest_params = [tuple(pair) for pair in rest_params]
+        self.headers = headers or {}
+        self.content_type = self.contentType = content_type
+        self.content_length = self.contentLength = content_length
+        self._body = body
+        self._payload: str | None = None
+        self._returned: tuple[str, int] | None = None
+
+    @property
+    def payload(self) -> str:
+        """The body as text; bytes that are no UTF-8 show as U+FFFD. ``body`` has them as they came."""
+        if self._payload is None:
+            self._payload = self._body.decode("utf-8", "replace")
+        return self._payload
+
+    @property
+    def body(self) -> bytes:
+        return self._body
+
+    def set_return(self, return_val: Any, return_code: int = 200) -> None:
+        """Answer with the JSON of a value; the last call wins. ``TypeError`` for what has no JSON form."""
+        if not isinstance(return_code, int):
+            raise TypeError("the return code is an integer")
+        self._returned = (encode(return_val), int(return_code))
+
+    def returned(self) -> tuple[str, int] | None:
+        """JSON text and code of the last ``set_return``."""
+        return self._returned
+
+
+current: ContextVar[Request | None] = ContextVar("request object", default=None)
+
+
+class Dataset:
+    """A dataset made with ``create_dataset``."""
+
+    def __init__(self, connection: Connection, id: str) -> None:
+        self._connection = connection
+        self._path = f"/v1/datasets/{quote(id, safe='')}"
+        self.id = id
+
+    def record_row(self, row: Any, columns: Any) -> None:
+        self._post("rows", {"rowName": recording.name(row), "columns": recording.cells(columns)})
+
+    def record_rows(self, rows: Any) -> None:
+        self._post("multirows", recording.groups(rows))
+
+    def record_column(self, column: Any, rows: Any) -> None:
+        self._post("columns", {"columnName": recording.name(column), "rows": recording.cells(rows)})
+
+    def record_columns(self, columns: Any) -> None:
+        self._post("multicolumns", recording.groups(columns))
+
+    def commit(self) -> None:
+        self._post("commit", None)
+
+    def _post(self, resource: str, converted: Any) -> None:
+        body = recording.body(converted) + b"\n"
+        raise_for(self._connection.call("POST", f"{self._path}/{resource}", [], body, {}))
+
+
+def raise_for(reply: Reply) -> Reply:
+    """``RuntimeError`` with the REST text for an answer that is an error."""
+    if reply.status >= 400:
+        raise RuntimeError(error_text(reply))
+    return reply
+
+
+def error_text(reply: Reply) -> str:
+    text = reply.body.decode("utf-8", "replace")
+    try:
+        body = json.loads(text)
+    except ValueError:
+        return text
+    return str(body["error"]) if isinstance(body, dict) and "error" in body else text
+
+
+class Script:
+    """``mldb.script``."""
+
+    def __init__(self, args: Any) -> None:
+        self.args = args
+
+    def set_return(self, return_val: Any, return_code: int = 200) -> None:
+        set_return(return_val, return_code)
+
+
+class Plugin:
+    """``mldb.plugin``."""
+
+    def __init__(self, connection: Connection, args: Any, folder: str | None) -> None:
+        self._connection = connection
+        self._folder = folder
+        self.args = args
+
+    def get_plugin_dir(self) -> str:
+        return self._folder or ""
+
+    def serve_static_folder(self, route: str, dir: str) -> None:
+        """Serve the files of a folder of the plugin under ``…/routes/<route>/``."""
+        raise_for(self._connection.offer("static", str(route), str(dir)))
+
+    def serve_documentation_folder(self, dir: str) -> None:
+        """Serve the files of a folder of the plugin under ``…/doc/``."""
+        raise_for(self._connection.offer("doc", "", str(dir)))
+
+    @property
+    def rest_params(self) -> Request | None:
+        """The request that routes.py is to answer."""
+        return current.get()
+
+    def set_return(self, body: Any, code: int = 200) -> None:
+        set_return(body, code)
+
+
+def set_return(value: Any, code: int = 200) -> None:
+    """Leave the return of the run under way."""
+    request = current.get()
+    if request is None:
+        raise RuntimeError("set_return was called where there is nothing to answer")
+    request.set_return(value, code)
+
+
+class Mldb:
+    """The raw object."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        write_log: Callable[[str | None], None],
+        *,
+        address: str = "",
+        plugin: Plugin | None = None,
+        script: Script | None = None,
+    ) -> None:
+        self._connection = connection
+        self._write_log = write_log
+        self._address = address
+        self.plugin = plugin
+        self.script = script
+
+    def log(self, *args: Any) -> None:
+        """A line of the server log, and of a script's own output."""
+        self._write_log(log_text(args))
+
+    def perform(
+        self,
+        verb: str,
+        resource: str,
+        params: Any = (),
+        payload: Any = None,
+        header: Any = (),
+    ) -> dict[str, Any]:
+        """An in-process request; errors are answers like others."""
+        body = to_bytes(encode_payload(payload)) + b"\n"
+        headers = {name.lower(): value for name, value in _pairs(header, "header")}
+        reply = self._connection.call(str(verb), str(resource), _pairs(params, "parameter"), body, headers)
+        return _perform_result(reply)
+
+    def read_lines(self, uri: str, max_lines: int = -1) -> list[str]:
+        return lines.read_lines(uri, max_lines)
+
+    def ls(self, uri: str) -> dict[str, Any]:
+        return lines.ls(uri)
+
+    def get_http_bound_address(self) -> str:
+        return self._address
+
+    def get_python_executable(self) -> str:
+        return sys.executable
+
+    def create_dataset(self, config: Mapping[str, Any]) -> Dataset:
+        """Create a dataset that must be new; ``RuntimeError`` with the REST text when it cannot be."""
+        if not isinstance(config, Mapping):
+            raise TypeError("the configuration of a dataset is a dict")
+        body = to_bytes(encode_payload(dict(config))) + b"\n"
+        reply = raise_for(self._connection.call("POST", "/v1/datasets", [], body, dict(MUST_BE_NEW)))
+        return Dataset(self._connection, json.loads(reply.body)["id"])
+
+    def create_procedure(self, *_args: Any, **_kwargs: Any) -> None:
+        """Accepted for old code; has had no effect since MLDB's later releases."""
+        self.log("create_procedure has no effect: declare procedures over REST")
+
+    def create_function(self, *_args: Any, **_kwargs: Any) -> None:
+        """Accepted for old code; has never had an effect."""
+        self.log("create_function has no effect: declare functions over REST")
+
+    def set_return(self, value: Any, code: int = 200) -> None:
+        set_return(value, code)
+
+    def debugSetPathOptimizationLevel(self, level: str) -> None:  # noqa: N802 - MLDB's name
+        """Accepted: there are no such paths to choose from."""
+        if level not in ("always", "never", "sometimes"):
+            raise RuntimeError(f"unknown path optimization level '{level}'")
+
+
+def _perform_result(reply: Reply) -> dict[str, Any]:
+    result: dict[str, Any] = {"statusCode": reply.status}
+    if reply.content_type:
+        result["contentType"] = reply.content_type
+    if reply.headers:
+        result["headers"] = [list(pair) for pair in reply.headers]
+    if reply.body:
+        result["response"] = reply.body.decode("utf-8", "replace")
+    return result
+
+
+def _pairs(given: Any, noun: str) -> list[tuple[str, str]]:
+    items = given.items() if isinstance(given, Mapping) else given or ()
+    pairs = []
+    for item in items:
+        if not isinstance(item, list | tuple) or len(item) != 2:
+            raise TypeError(f"a {noun} is [name, value], not {item!r}")
+        pairs.append((str(item[0]), _pair_text(item[1])))
+    return pairs
+
+
+def _pair_text(value: Any) -> str:
+    return value if isinstance(value, str) else encode_payload(value)

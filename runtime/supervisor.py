@@ -1,0 +1,335 @@
+"""Keeps a plugin served: starts generations, swaps them on change, replaces the dead, the hung and the overgrown."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from runtime import protocol
+from runtime.executor import Environment, Executor, WorkerFailure
+from runtime.generation import Answer, Generation, Hooks, RequestFailed
+from runtime.messages import Launch, Limits, LogLine, Perform, PluginRequest
+from runtime.output import time_text
+
+logger = logging.getLogger(__name__)
+
+_TICK_SECONDS: Final = 0.1
+_PING_SECONDS: Final = 5.0
+
+# Other requests on a worker with a hung one may end within this time.
+_HUNG_GRACE_SECONDS: Final = 1.0
+
+# A request that finds no worker waits this long for the next one.
+_RESTART_WAIT_SECONDS: Final = 2.0
+
+# Pauses before a restart after so many crashes within the window; the first is at once.
+_BACK_OFF_SECONDS: Final = (0.0, 0.1, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
+_CRASH_WINDOW_SECONDS: Final = 120.0
+
+
+class MainFailed(Exception):
+    """Raised when main.py raised; ``answer`` holds its output."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__((answer.exception or {}).get("message", "main.py failed"))
+        self.answer = answer
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a generation could not start or ended: what, where and when (seconds)."""
+
+    message: str
+    time: float
+    file: str | None = None
+    line: int | None = None
+
+    def plain(self) -> dict[str, Any]:
+        members = {"message": self.message, "time": time_text(self.time), "file": self.file, "line": self.line}
+        return {name: value for name, value in members.items() if value is not None}
+
+
+def failure_of(error: Exception) -> Failure:
+    exception = error.answer.exception if isinstance(error, MainFailed) else None
+    if exception is None:
+        return Failure(str(error), time.time())
+    text = f"{exception.get('type', 'Exception')}: {exception.get('message', '')}"
+    return Failure(text, time.time(), exception.get("scriptUri"), exception.get("lineNumber"))
+
+
+async def start_watched(generation: Generation, executor: Executor, environment: Environment) -> Answer:
+    """Start a generation under its deadline and memory limit; a cancel ends its worker.
+
+    ``MainFailed``, ``RequestFailed`` or ``WorkerFailure``; the worker is gone then.
+    """
+    task = asyncio.ensure_future(generation.start(executor, environment))
+    try:
+        while not (await asyncio.wait({task}, timeout=_TICK_SECONDS))[0]:
+            generation.overdue()
+            if generation.overgrown():
+                generation.stop(503, "grew past its memory limit")
+        answer = task.result()
+        if answer.kind == protocol.EXHAUSTED:
+            raise RequestFailed(503, "the plugin's worker ran out of its memory limit")
+        if answer.kind == protocol.RAISED:
+            raise MainFailed(answer)
+    except BaseException:
+        task.cancel()
+        generation.stop()
+        raise
+    return answer
+
+
+async def run_script(
+    launch: Launch,
+    *,
+    executor: Executor,
+    limits: Limits,
+    perform: Perform,
+    log: Callable[[LogLine], None],
+    environment: Environment | None = None,
+) -> Answer:
+    """Run a script in a worker of its own; its answer, also when it raised. ``RequestFailed`` when it died or hung."""
+    generation = Generation(launch, limits, Hooks(perform, log, lambda _generation, _reason: None))
+    try:
+        answer = await start_watched(generation, executor, environment or Environment())
+    except MainFailed as error:
+        answer = error.answer
+    finally:
+        generation.stop()
+    return answer
+
+
+class Supervisor:
+    """One plugin. All methods belong to the event loop."""
+
+    def __init__(
+        self,
+        make_launch: Callable[[], Launch],
+        *,
+        executor: Executor,
+        limits: Limits,
+        perform: Perform,
+        log: Callable[[LogLine], None],
+        environment: Environment | None = None,
+    ) -> None:
+        """``make_launch`` says, as things lie on the disk now, what a generation runs; it may block."""
+        self._make_launch = make_launch
+        self._executor = executor
+        self._limits = limits
+        self._hooks = Hooks(perform, log, self._on_ended)
+        self._base = environment or Environment()
+        self._environment = self._base
+        self.generation: Generation | None = None
+        self.last_answer: Answer | None = None
+        self.failure: Failure | None = None
+        self._numbers = 0
+        self._restarts = 0
+        self._crashes: deque[float] = deque(maxlen=len(_BACK_OFF_SECONDS))
+        self._retry_at = 0.0
+        self._stopped = False
+        self._available = asyncio.Event()
+        self._changing = asyncio.Lock()
+        self._retiring: set[Generation] = set()
+        self._restarting: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> Answer:
+        """Start the first generation; raises as ``start_watched`` does."""
+        async with self._changing:
+            answer = await self._begin()
+        self._spawn(self._watch())
+        return answer
+
+    async def reload(self) -> bool:
+        """Swap in a generation of what lies on the disk now. When it fails, the running one keeps serving."""
+        async with self._changing:
+            if self._stopped:
+                return False
+            if self._restarting is not None:
+                self._restarting.cancel()
+                self._restarting = None
+            try:
+                await self._begin()
+            except (MainFailed, RequestFailed, WorkerFailure, OSError) as error:
+                self._note(failure_of(error), "the new version failed to start")
+                if self.generation is None:
+                    self._schedule_restart()
+                return False
+            return True
+
+    async def request(self, request: PluginRequest) -> Answer:
+        """Have routes.py answer. ``RequestFailed``: 502 died, 503 restarting or out of memory, 504 too late."""
+        generation = self.generation or await self._wait_for_generation()
+        answer = await generation.request(request)
+        if answer.kind == protocol.EXHAUSTED:
+            self._replace(generation, "ran out of its memory limit")
+            raise RequestFailed(503, "the plugin's worker ran out of its memory limit and is replaced")
+        self.last_answer = answer
+        return answer
+
+    async def health(self, timeout: float) -> float:
+        """Seconds of a real round trip to the worker; ``TimeoutError`` when there is none."""
+        if self.generation is None:
+            raise TimeoutError("the worker is restarting")
+        return await self.generation.ping(timeout)
+
+    def status(self) -> dict[str, Any]:
+        """What the plugin's status object shows."""
+        status: dict[str, Any] = {"generation": self._numbers, "restarts": self._restarts, "state": self._state()}
+        if self.generation is not None and self.generation.worker is not None:
+            status["pid"] = self.generation.worker.pid
+        if self.failure is not None:
+            status["lastFailure"] = self.failure.plain()
+        if self._retry_at > time.time():
+            status["nextAttempt"] = time_text(self._retry_at)
+        return status
+
+    def _state(self) -> str:
+        if self.generation is not None:
+            return "serving"
+        if self._stopped:
+            return "stopped"
+        return "backing off" if self._retry_at > time.time() + _RESTART_WAIT_SECONDS else "restarting"
+
+    async def stop(self) -> None:
+        """End all workers; requests in flight end first."""
+        self._stopped = True
+        generation, self.generation = self.generation, None
+        if self._restarting is not None:
+            self._restarting.cancel()
+        for task in self._tasks:
+            task.cancel()
+        if generation is not None:
+            await self._drain(generation, self._limits.request_seconds)
+        for retiring in list(self._retiring):
+            retiring.stop()
+
+    async def _begin(self) -> Answer:
+        """Start a generation and swap it in."""
+        launch = await asyncio.to_thread(self._make_launch)
+        environment = self._environment if self._executor.is_warm(self._environment) else self._base
+        generation = Generation(launch, self._limits, self._hooks, self._numbers + 1)
+        answer = await start_watched(generation, self._executor, environment)
+        self._numbers = generation.number
+        previous, self.generation = self.generation, generation
+        self.last_answer = answer
+        self.failure = self.failure if self._recent_crashes() else None
+        self._retry_at = 0.0
+        self._available.set()
+        if previous is not None:
+            self._spawn(self._drain(previous, self._limits.request_seconds))
+        self._spawn(self._prepare_template(generation))
+        return answer
+
+    async def _drain(self, generation: Generation, seconds: float) -> None:
+        """End a generation when its requests have ended, or their time is over."""
+        self._retiring.add(generation)
+        try:
+            end = time.monotonic() + seconds
+            while generation.in_flight and time.monotonic() < end:
+                await asyncio.sleep(_TICK_SECONDS)
+                generation.overdue()
+        finally:
+            generation.stop()
+            self._retiring.discard(generation)
+
+    async def _prepare_template(self, generation: Generation) -> None:
+        """Have the third-party modules of this generation imported where the next one is forked from."""
+        with suppress(TimeoutError, WorkerFailure):
+            await generation.ping(self._limits.request_seconds)
+            known = self._environment.modules
+            modules = known + tuple(name for name in generation.third_party if name not in known)
+            if modules:
+                environment = replace(self._base, modules=modules)
+                await self._executor.warm(environment)
+                self._environment = environment
+
+    async def _watch(self) -> None:
+        """Look at deadlines, memory and liveness, all the time."""
+        ticks = 0
+        while True:
+            await asyncio.sleep(_TICK_SECONDS)
+            ticks += 1
+            generation = self.generation
+            if generation is None:
+                continue
+            if generation.overdue():
+                self._replace(generation, "did not answer in time")
+            elif generation.overgrown():
+                generation.stop(503, "grew past its memory limit")
+            elif time.monotonic() - generation.last_pong > _PING_SECONDS + self._limits.request_seconds:
+                self._replace(generation, "did not answer for too long")
+            elif ticks % round(_PING_SECONDS / _TICK_SECONDS) == 0:
+                self._spawn(self._ping(generation))
+
+    async def _ping(self, generation: Generation) -> None:
+        with suppress(TimeoutError):
+            await generation.ping(self._limits.request_seconds)
+
+    def _on_ended(self, generation: Generation, reason: str) -> None:
+        if generation is self.generation:
+            self._lose(generation, reason)
+
+    def _replace(self, generation: Generation, reason: str) -> None:
+        """Give up a generation that still runs."""
+        if generation is not self.generation:
+            return
+        self._lose(generation, reason)
+        self._spawn(self._drain(generation, _HUNG_GRACE_SECONDS))
+
+    def _lose(self, generation: Generation, reason: str) -> None:
+        self.generation = None
+        self._available.clear()
+        if self._stopped:
+            return
+        self._note(Failure(f"the worker {reason}", time.time()), f"generation {generation.number}")
+        self._crashes.append(time.monotonic())
+        self._schedule_restart()
+
+    def _note(self, failure: Failure, what: str) -> None:
+        self.failure = failure
+        place = f" ({failure.file}, line {failure.line})" if failure.file else ""
+        self._hooks.log(LogLine("error", failure.time, f"{what}: {failure.message}{place}"))
+
+    def _recent_crashes(self) -> int:
+        oldest = time.monotonic() - _CRASH_WINDOW_SECONDS
+        return sum(1 for moment in self._crashes if moment > oldest)
+
+    def _schedule_restart(self) -> None:
+        if self._restarting is None or self._restarting.done():
+            self._restarting = asyncio.get_running_loop().create_task(self._restart())
+
+    async def _restart(self) -> None:
+        while not self._stopped and self.generation is None:
+            pause = _BACK_OFF_SECONDS[min(max(self._recent_crashes() - 1, 0), len(_BACK_OFF_SECONDS) - 1)]
+            self._retry_at = time.time() + pause
+            await asyncio.sleep(pause)
+            async with self._changing:
+                try:
+                    await self._begin()
+                    self._restarts += 1
+                except (MainFailed, RequestFailed, WorkerFailure, OSError) as error:
+                    self._note(failure_of(error), "restart failed")
+                    self._crashes.append(time.monotonic())
+
+    async def _wait_for_generation(self) -> Generation:
+        patient = not self._stopped and self._retry_at - time.time() < _RESTART_WAIT_SECONDS
+        if patient:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._available.wait(), _RESTART_WAIT_SECONDS)
+        if self.generation is None:
+            detail = f": {self.failure.message}" if self.failure else ""
+            raise RequestFailed(503, f"the plugin is restarting{detail}")
+        return self.generation
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

@@ -1,0 +1,178 @@
+"""The life of a worker process: it runs main.py or a script, then answers requests by running routes.py.
+
+The main thread runs main.py (signal handlers and libraries that insist on it work), a thread reads frames, and
+further threads execute requests.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import faulthandler
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from runtime import capture, execution, module, protocol, shim
+from runtime.connection import Connection, current_request
+from runtime.pool import STALL_SECONDS, ThreadPool
+
+
+class Worker:
+    """One generation of a plugin, or one script run."""
+
+    def __init__(self, link: socket.socket) -> None:
+        self._link = link
+        self._connection = Connection(link)
+        self._sink = capture.RateLimit(self._connection.log)
+        self._pool = ThreadPool(self._serve, lambda: self._connection.waiting)
+        self._start: list[Any] | None = None
+        self._started = threading.Event()
+        self._baseline = set(sys.modules)
+        self._main: execution.MainModule
+        self._routes: execution.Source | None = None
+
+    def run(self) -> NoReturn:
+        self._connection.send([protocol.HELLO, protocol.PROTOCOL_VERSION, os.getpid()])
+        threading.Thread(target=self._read, name="frames", daemon=True).start()
+        self._started.wait()
+        assert self._start is not None
+        _, request, launch = self._start
+        self._launch(request, launch)
+        while True:
+            signal.pause()
+
+    def _launch(self, request: int, launch: dict[str, Any]) -> None:
+        """Make the environment that the code expects, run main.py or the script, and say how it went."""
+        fallback = capture.Recorder(self._sink)
+        sys.stdout = capture.CapturedStream("stdout", fallback)
+        sys.stderr = capture.CapturedStream("stderr", fallback)
+        sys.argv = [""]
+        if launch["folder"] is not None:
+            sys.path.insert(0, launch["folder"])
+        raw = self._raw(launch)
+        module.install(raw)
+        self._main = execution.MainModule(module.injected(raw))
+        self._main.install(launch["main"]["uri"] if launch["main"] else "/main.py")
+        if launch["routes"] is not None:
+            self._routes = execution.Source(launch["routes"])
+        current_request.set(request)
+        self._answer(request, self._run_main(launch["main"]))
+
+    def _raw(self, launch: dict[str, Any]) -> shim.Mldb:
+        args = json.loads(launch["args"]) if launch["args"] is not None else None
+        if launch["kind"] == "plugin":
+            plugin = shim.Plugin(self._connection, [] if args is None else args, launch["plugin_dir"])
+            return shim.Mldb(self._connection, self._log_of_plugin, address=launch["address"], plugin=plugin)
+        script = shim.Script(args)
+        return shim.Mldb(self._connection, self._log_of_script, address=launch["address"], script=script)
+
+    def _log_of_plugin(self, text: str | None) -> None:
+        self._sink("log", time.time(), text)
+
+    def _log_of_script(self, text: str | None) -> None:
+        recorder = capture.current.get(None)
+        if recorder is None:
+            self._sink("log", time.time(), text)
+        else:
+            recorder.add("log", text)
+
+    def _run_main(self, spec: dict[str, Any] | None) -> execution.Outcome:
+        if spec is None:
+            return execution.Outcome(protocol.UNSET)
+        source = execution.Source(spec)
+        return execution.run(source, None, self._main, shim.Request(), self._sink)
+
+    def _read(self) -> None:
+        """Take frames until the host is gone; then nothing of this worker may stay."""
+        try:
+            handlers: dict[int, Callable[[list[Any]], None]] = {
+                protocol.START: self._take_start,
+                protocol.REQUEST: self._pool.submit,
+                protocol.PING: self._pong,
+                protocol.CANCEL: lambda frame: self._connection.cancel(frame[1]),
+            }
+            for frame in self._connection.frames(self._attend):
+                handlers[frame[0]](frame)
+        except OSError:
+            pass  # the host is gone
+        finally:
+            os.killpg(0, signal.SIGKILL)
+
+    def _attend(self) -> None:
+        """Wait for bytes; a backlog that does not move meanwhile gets more threads."""
+        while self._pool.backlog():
+            readable, _, _ = select.select([self._link], [], [], STALL_SECONDS)
+            if readable:
+                return
+            self._pool.relieve()
+
+    def _take_start(self, frame: list[Any]) -> None:
+        self._start = frame
+        self._started.set()
+
+    def _pong(self, frame: list[Any]) -> None:
+        self._connection.send([protocol.PONG, frame[1], self._third_party()])
+
+    def _third_party(self) -> list[str]:
+        """Modules imported since the start that come from installed packages, in the order of their import."""
+        names = [name for name in list(sys.modules) if name not in self._baseline]
+        return [name for name in names if _is_installed(sys.modules.get(name))]
+
+    def _serve(self, frame: list[Any]) -> None:
+        _, number, verb, path, remaining, params, body, headers, content_type, content_length = frame
+        request = shim.Request(verb, path, remaining, params, body, headers, content_type, content_length)
+        token = current_request.set(number)
+        try:
+            outcome = self._run_routes(request)
+        finally:
+            current_request.reset(token)
+            self._connection.forget(number)
+        self._answer(number, outcome)
+
+    def _run_routes(self, request: shim.Request) -> execution.Outcome:
+        if self._routes is None:
+            return execution.Outcome(protocol.UNROUTED)
+        namespace = self._main.namespace(self._routes.uri, request)
+        return execution.run(self._routes, namespace, self._main, request, self._sink)
+
+    def _answer(self, number: int, outcome: execution.Outcome) -> None:
+        if self._connection.is_forked():
+            os._exit(0)  # a child that the code forked has come to its end
+        try:
+            self._connection.send(outcome.frame(number))
+        except ValueError as error:
+            self._connection.send(execution.failed(error).frame(number))
+
+
+def _is_installed(imported: Any) -> bool:
+    file = getattr(imported, "__file__", None)
+    return isinstance(file, str) and ("site-packages" in file or "dist-packages" in file)
+
+
+def _inherit_context() -> None:
+    """Let threads see the context of the code that starts them: its captured output, its request."""
+    start = threading.Thread.start
+
+    def start_in_context(thread: threading.Thread) -> None:
+        context = contextvars.copy_context()
+        run = thread.run
+        thread.run = lambda: context.run(run)  # type: ignore[method-assign]
+        start(thread)
+
+    threading.Thread.start = start_in_context  # type: ignore[method-assign]
+
+
+def main(link: socket.socket, limit: Callable[[], None]) -> NoReturn:
+    """Be a worker on this socket; the process has been set up by the fork server."""
+    faulthandler.enable(file=2)
+    worker = Worker(link)
+    limit()
+    _inherit_context()
+    worker.run()
