@@ -138,5 +138,3 @@ class _Waiter:
         self._lock.acquire()
         assert self._reply is not None
         return self._reply
-
-

@@ -139,9 +139,7 @@ def run(
     return outcome
 
 
-def _execute(
-    source: Source, namespace: dict[str, Any] | None, main: MainModule, request: shim.Request
-) -> Outcome:
+def _execute(source: Source, namespace: dict[str, Any] | None, main: MainModule, request: shim.Request) -> Outcome:
     try:
         compiled = source.compiled()
         if namespace is None:

@@ -13,7 +13,6 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
@@ -31,7 +30,17 @@ logger = logging.getLogger(__name__)
 _PROJECT: Final = str(Path(__file__).resolve().parent.parent)
 
 # Imported by every worker anyway, and light.
-LIGHT_MODULES: Final = ("datetime", "decimal", "json", "random", "re", "unittest", "urllib.parse", "urllib.request", "uuid")
+LIGHT_MODULES: Final = (
+    "datetime",
+    "decimal",
+    "json",
+    "random",
+    "re",
+    "unittest",
+    "urllib.parse",
+    "urllib.request",
+    "uuid",
+)
 
 # Each template keeps its libraries in memory; the least recently used one goes first.
 MAX_TEMPLATES: Final = 4
@@ -233,7 +242,7 @@ class _Server:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             # Popen on the loop's own thread: the fork server dies with the thread that started it. It takes 1 ms.
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and our own program
                 command(theirs.fileno(), environment),
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
@@ -307,7 +316,7 @@ class _Server:
         self._loop.remove_reader(self._control.fileno())
         self._control.close()
         failure = WorkerFailure("the fork server ended")
-        waiting = [self._ready, *(order.forked for order in self._orders.values())]
+        waiting: list[asyncio.Future[Any]] = [self._ready, *(order.forked for order in self._orders.values())]
         for future in waiting:
             if not future.done():
                 future.set_exception(failure)

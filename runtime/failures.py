@@ -60,7 +60,7 @@ def _syntax_error(error: SyntaxError) -> dict[str, Any]:
         "lineContents": error.text,
         "scriptUri": error.filename,
     }
-    described.update({name: value for name, value in members.items() if value is not None})
+    described.update({name: value for name, value in members.items() if value})
     return described
 
 

@@ -94,7 +94,7 @@ def open_inside(folder: Path, name: str) -> BinaryIO:
 
     The file is opened first and then asked where it lies, so nothing can be swapped in between.
     """
-    stream = open(folder / name, "rb", opener=_open_no_wait)  # noqa: PTH123, SIM115 - handed to the caller
+    stream = open(folder / name, "rb", opener=_open_no_wait)  # noqa: SIM115 - handed to the caller
     try:
         real = Path(os.readlink(f"/proc/self/fd/{stream.fileno()}"))  # noqa: PTH115
         if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode) or not real.is_relative_to(folder):

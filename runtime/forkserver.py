@@ -47,11 +47,12 @@ class ForkServer:
         gc.freeze()  # what all workers share is never walked, so never copied
         self._tell("ready", failed)
         while True:
-            readable, _, _ = select.select([self._control, self._wake], [], [])
+            control = self._control.fileno()
+            readable, _, _ = select.select([control, self._wake], [], [])
             if self._wake in readable:
                 self._drain()
                 self._reap()
-            if self._control in readable:
+            if control in readable:
                 self._take()
 
     def _drain(self) -> None:
@@ -81,12 +82,16 @@ class ForkServer:
                 linux.kill_tree(child)
 
     def _take(self) -> None:
-        message, descriptors, _, _ = socket.recv_fds(self._control, MESSAGE_LIMIT, 4)
+        try:
+            message, descriptors, _, _ = socket.recv_fds(self._control, MESSAGE_LIMIT, 4)
+        except ConnectionResetError:
+            message = b""
         if not message:
             self._end()
         name, *rest = msgpack.unpackb(message)
         if name == "fork":
-            self._fork(*rest, descriptors)
+            order, memory, open_files = rest
+            self._fork(order, memory, open_files, descriptors)
         elif name == "kill" and rest[0] in self._workers:
             linux.kill_tree(rest[0])
 

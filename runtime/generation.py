@@ -78,7 +78,7 @@ class Hooks:
     ended: Callable[[Generation, str], None]
 
 
-@dataclass
+@dataclass(eq=False)
 class Generation:
     """A worker and what it is doing. All methods belong to the event loop."""
 
@@ -145,7 +145,7 @@ class Generation:
                 self.worker.send([protocol.CANCEL, number])
             raise
 
-    async def ping(self, timeout: float) -> float:
+    async def ping(self, patience: float) -> float:
         """Seconds of a round trip to the worker; ``TimeoutError`` when it does not answer."""
         if self.worker is None or self.ended is not None:
             raise TimeoutError("the worker is gone")
@@ -155,7 +155,7 @@ class Generation:
         sent = time.monotonic()
         try:
             self.worker.send([protocol.PING, number])
-            return await asyncio.wait_for(pong, timeout) - sent
+            return await asyncio.wait_for(pong, patience) - sent
         finally:
             self._pings.pop(number, None)
 

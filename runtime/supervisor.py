@@ -174,14 +174,16 @@ class Supervisor:
         self.last_answer = answer
         return answer
 
-    async def health(self, timeout: float) -> float:
+    async def health(self, patience: float) -> float:
         """Seconds of a real round trip to the worker; ``TimeoutError`` when there is none."""
         if self.generation is None:
             raise TimeoutError("the worker is restarting")
-        return await self.generation.ping(timeout)
+        return await self.generation.ping(patience)
 
-    def status(self) -> dict[str, Any]:
-        """What the plugin's status object shows."""
+    def status(self) -> dict[str, Any] | None:
+        """What the plugin's status object shows: nothing while the first generation serves as it should."""
+        if self._numbers <= 1 and self.failure is None and self.generation is not None:
+            return None
         status: dict[str, Any] = {"generation": self._numbers, "restarts": self._restarts, "state": self._state()}
         if self.generation is not None and self.generation.worker is not None:
             status["pid"] = self.generation.worker.pid

@@ -1,5 +1,7 @@
 """``MldbUnitTest``: assertions on query results (plugin-runtime.md §10)."""
 
+# ruff: noqa: PT009 - it is a TestCase
+
 from __future__ import annotations
 
 import json

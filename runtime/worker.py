@@ -166,7 +166,7 @@ def _inherit_context() -> None:
         thread.run = lambda: context.run(run)  # type: ignore[method-assign]
         start(thread)
 
-    threading.Thread.start = start_in_context  # type: ignore[method-assign]
+    threading.Thread.start = start_in_context  # type: ignore[assignment,method-assign]
 
 
 def main(link: socket.socket, limit: Callable[[], None]) -> NoReturn:

@@ -102,7 +102,7 @@ class WrappedMldb:
     """The raw object with ``get``, ``put``, ``post``, ``delete``, ``query`` and the test runner."""
 
     def __init__(self, raw: Any) -> None:
-        self._raw = raw._raw if isinstance(raw, WrappedMldb) else raw
+        self._raw: Any = raw._raw if isinstance(raw, WrappedMldb) else raw
 
     def __getattr__(self, name: str) -> Any:
         """All that the raw object offers is offered here too."""
@@ -252,4 +252,3 @@ class MldbWrapper:
 
 
 mldb_wrapper = MldbWrapper()
-

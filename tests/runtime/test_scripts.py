@@ -1,7 +1,6 @@
 """Scripts: what they see, what they return, how they fail."""
 
 import asyncio
-import json
 
 from runtime import protocol
 from tests.runtime.harness import host

@@ -1,0 +1,111 @@
+"""Clones of plugin repositories (plugin-runtime.md §3) with the git command, kept from doing anything else.
+
+Only ``https`` is spoken, and git's own protocol to private addresses where the settings let us reach those. No
+configuration of the machine, hook, submodule, credential helper or prompt takes part; arguments are lists, and nothing
+that a caller gives can be read as an option.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from server.errors import MldbError
+from server.transfer.addresses import checked_addresses, is_public, resolve
+
+_CLONE_SECONDS: Final = 300
+_HTTPS: Final = 443
+_SAFE_LOCATION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.:\[\]-]*/[^\s\0]*")
+
+
+def clone(address: str, folder: Path, *, private: bool) -> dict[str, str]:
+    """Clone ``git://host/path#rev`` (or ``gist:``) into an empty folder; the version object."""
+    location, _, revision = address.partition("://")[2].partition("#")
+    if not _SAFE_LOCATION.fullmatch(location) or revision.startswith("-"):
+        raise MldbError(f"Unsupported URL: {address}")
+    url = _url(location, private=private)
+    _git(["clone", "--quiet", "--no-recurse-submodules", "--", url, str(folder)])
+    branch = _text(folder, "rev-parse", "--abbrev-ref", "HEAD")
+    if revision:
+        branch = revision
+        _git(["-C", str(folder), "checkout", "--quiet", "--detach", _commit(folder, revision)])
+    return {
+        "address": f"//{location}",
+        "branch": branch,
+        "message": _text(folder, "log", "-1", "--format=%B"),
+        "revision": _text(folder, "rev-parse", "HEAD^{tree}"),
+    }
+
+
+def _url(location: str, *, private: bool) -> str:
+    host = urlsplit(f"//{location}")
+    try:
+        name, port = host.hostname or "", host.port
+    except ValueError:
+        raise MldbError(f"Unsupported URL: {location}") from None
+    if host.username is not None or not name:
+        raise MldbError(f"Unsupported URL: {location}")
+    checked_addresses(name, port or _HTTPS, private=private)
+    local = private and not all(is_public(found) for found in resolve(name, port or _HTTPS))
+    return f"git://{location}" if local else f"https://{location}"
+
+
+def _commit(folder: Path, revision: str) -> str:
+    for name in (revision, f"origin/{revision}"):
+        try:
+            return _text(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+        except MldbError:
+            continue
+    raise MldbError(f"the repository has no revision '{revision}'")
+
+
+def _text(folder: Path, *arguments: str) -> str:
+    return _git(["-C", str(folder), *arguments]).strip()
+
+
+def _git(arguments: list[str]) -> str:
+    options = {
+        "protocol.allow": "never",
+        "protocol.https.allow": "always",
+        "protocol.git.allow": "always",  # chosen by _url for private addresses only
+        "core.hooksPath": os.devnull,
+        "core.fsmonitor": "false",
+        "core.symlinks": "false",  # a link in a repository could point at any file of this machine
+        "credential.helper": "",
+        "http.followRedirects": "false",  # an answer must not lead to an address that was not checked
+    }
+    settings = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
+    try:
+        done = subprocess.run(  # noqa: S603 - a list of arguments, checked above
+            ["git", *settings, *arguments],  # noqa: S607 - git as the operator installed it
+            env=_environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_CLONE_SECONDS,
+            check=False,
+        )
+    except FileNotFoundError:
+        raise MldbError("git is not installed on this machine") from None
+    except subprocess.TimeoutExpired:
+        raise MldbError(f"git did not end within {_CLONE_SECONDS} seconds") from None
+    if done.returncode != 0:
+        raise MldbError(done.stderr.decode("utf-8", "replace").strip() or f"git ended with {done.returncode}")
+    return done.stdout.decode("utf-8", "replace")
+
+
+def _environment() -> dict[str, str]:
+    kept = {
+        name: os.environ[name] for name in ("PATH", "SSL_CERT_FILE", "HTTPS_PROXY", "https_proxy") if name in os.environ
+    }
+    return kept | {
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_ASKPASS": "true",
+        "HOME": os.devnull,
+        "LC_ALL": "C.UTF-8",
+    }

@@ -1,0 +1,221 @@
+"""Where a plugin's or script's code comes from (plugin-runtime.md §3): addresses and inline source.
+
+``place`` is the plugin's own entry below the data root: a link to the folder in use. Checkouts and downloads live in
+``.checkouts`` beside it, so a real folder below ``plugins`` is always one that the user put there, and is left alone.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+from runtime.messages import Code, Launch
+from server.declarations import Services
+from server.entities import git
+from server.errors import MldbError
+
+CHECKOUTS: Final = ".checkouts"
+_MAX_MAIN: Final = 16 * 2**20  # bytes of a downloaded main.py
+_LONGEST_NAME: Final = 200  # bytes of an id that is used as the name of a file
+
+
+@dataclass(frozen=True)
+class Opened:
+    """Code that can be run. ``folder``: where its files lie (None for inline source); ``shown``: the plugin's
+    directory as plugin code sees it; ``uri``: what tracebacks show; ``version``: the version object; ``discard``
+    removes what was downloaded for it."""
+
+    uri: str
+    folder: Path | None = None
+    main: Path | None = None
+    source: dict[str, str] = field(default_factory=dict)
+    version: dict[str, str] = field(default_factory=dict)
+    shown: Path | None = None
+    watched: bool = False
+    discard: Callable[[], None] = lambda: None
+
+    def launch(self, id: str, args: bytes | None, address: str) -> Launch:
+        """What a plugin's worker runs, as the folder stands now. Blocks on the disk."""
+        routes = self._routes()
+        if self.main is not None and not self.main.exists():
+            raise FileNotFoundError(2, "No such file or directory", str(self.main))
+        return Launch(
+            "plugin",
+            id,
+            main=self._main(),
+            routes=routes,
+            folder=None if self.folder is None else str(self.folder),
+            plugin_dir=None if self.shown is None else str(self.shown),
+            args=args,
+            address=address,
+        )
+
+    def script(self, args: bytes | None, address: str) -> Launch:
+        """What a script's worker runs."""
+        folder = None if self.folder is None else str(self.folder)
+        return Launch("script", "script runner", main=self._main(), folder=folder, args=args, address=address)
+
+    def _main(self) -> Code | None:
+        if self.main is not None:
+            return Code(self._uri("main.py"), path=str(self.main))
+        text = self.source.get("main", "")
+        return Code(self._uri("main.py"), source=text) if text else None
+
+    def _routes(self) -> Code | None:
+        if self.folder is None:
+            text = self.source.get("routes", "")
+            return Code(self._uri("routes.py"), source=text) if text else None
+        routes = self.folder / "routes.py"
+        return Code(self._uri("routes.py"), path=str(routes)) if self.watched and routes.is_file() else None
+
+    def _uri(self, name: str) -> str:
+        return self.uri if self.uri.endswith(".py") else f"{self.uri.rstrip('/')}/{name}"
+
+
+def file_name(id: str) -> str:
+    """The id as the name of one file: itself where that is harmless."""
+    harmless = id not in ("", ".", "..") and not id.startswith(".") and not set(id) & set("/\\\0")
+    name = id if harmless else quote(id, safe="").replace(".", "%2E")
+    if len(name.encode("utf-8", "surrogatepass")) > _LONGEST_NAME:
+        raise MldbError(f"the id of a plugin may have {_LONGEST_NAME} bytes at most")
+    return name
+
+
+class Sources:
+    """Opens addresses for one server."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self.root = services.settings.data_dir.resolve() / "plugins"
+
+    def plugin(self, id: str, address: str, source: dict[str, str] | None) -> Opened:
+        """Open a plugin's code; ``MldbError`` with MLDB's texts."""
+        given = {name: text for name, text in (source or {}).items() if text}
+        if address and given:
+            raise MldbError("Cannot specify both address and source for plugin")
+        if given:
+            return Opened("", source=given)
+        try:
+            return self._linked(id, self._open(address))
+        except (MldbError, OSError) as error:
+            raise _opening(error) from error
+
+    def script(self, address: str, source: str, *, as_file: bool) -> Opened:
+        """Open a script's code; what is temporary goes with ``discard``."""
+        if address and source:
+            raise MldbError("Cannot specify both address and source for plugin")
+        if source and as_file:
+            return self._temporary(source)
+        if source:
+            return Opened("", source={"main": source})
+        try:
+            return self._open(address)
+        except (MldbError, OSError) as error:
+            raise _opening(error) from error
+
+    def _open(self, address: str) -> Opened:
+        scheme, colon, rest = address.partition("://")
+        if not colon or not rest:
+            raise MldbError(f"Unsupported URL: {address}")
+        if scheme == "file":
+            return self._local(address, rest)
+        if scheme in ("http", "https"):
+            return self._download(address)
+        if scheme in ("git", "gist"):
+            return self._checkout(address)
+        raise MldbError(f"Unsupported URL: {address}")
+
+    def _local(self, address: str, rest: str) -> Opened:
+        access = self._services.urls.access
+        path = access.path_of(rest)
+        version = {"address": rest}
+        if path.is_dir():
+            folder = access.readable(path)
+            main = folder / "main.py"
+            if not main.is_file():
+                raise _MissingMain(f"opening file '{main}': No such file or directory")
+            access.protect(folder)
+            return Opened(address, folder, main, version=version, watched=True)
+        if not path.is_file():
+            raise MldbError(f"opening file '{rest}': No such file or directory")
+        return Opened(address, access.readable(path).parent, access.readable(path), version=version)
+
+    def _download(self, address: str) -> Opened:
+        content = self._services.urls.read(address, limit=_MAX_MAIN).content
+        folder = self._new_checkout()
+        (folder / "main.py").write_bytes(content)
+        version = {"address": address.partition(":")[2]}
+        return Opened(address, folder, folder / "main.py", version=version, discard=_remover(folder))
+
+    def _checkout(self, address: str) -> Opened:
+        folder = self._new_checkout()
+        try:
+            version = git.clone(address, folder, private=self._services.settings.fetch_private)
+            if not (folder / "main.py").is_file():
+                raise _MissingMain("opening file 'main.py': No such file or directory")
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        shown = address.partition("#")[0]
+        return Opened(shown, folder, folder / "main.py", version=version, watched=True, discard=_remover(folder))
+
+    def _new_checkout(self) -> Path:
+        parent = self.root / CHECKOUTS
+        parent.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(dir=parent))
+
+    def _temporary(self, source: str) -> Opened:
+        folder = self._new_checkout()
+        main = folder / "main.py"
+        main.write_text(source, encoding="utf-8")
+        return Opened("", folder, main, discard=_remover(folder))
+
+    def _linked(self, id: str, opened: Opened) -> Opened:
+        """Put the link to the folder (or, for a single file, a folder with a link to it) in the plugin's place."""
+        assert opened.folder is not None
+        target = opened.folder if opened.watched else self._folder_of_file(opened)
+        place = self.root / file_name(id)
+        self.root.mkdir(parents=True, exist_ok=True)
+        if place.is_dir() and not place.is_symlink():
+            if place.resolve() != target.resolve():
+                raise MldbError(
+                    f"'{place.name}' is a folder that was put into the data root; remove it first", code=409
+                )
+        else:
+            place.unlink(missing_ok=True)
+            place.symlink_to(target)
+        return Opened(
+            opened.uri, target, target / "main.py", version=opened.version, shown=place, watched=opened.watched,
+            discard=_remover(target) if target.parent.name == CHECKOUTS else opened.discard,
+        )  # fmt: skip
+
+    def _folder_of_file(self, opened: Opened) -> Path:
+        assert opened.folder is not None
+        assert opened.main is not None
+        if opened.folder.parent == self.root / CHECKOUTS:
+            return opened.folder
+        folder = self._new_checkout()
+        (folder / "main.py").symlink_to(opened.main)
+        return folder
+
+
+class _MissingMain(MldbError):
+    """A folder without main.py: the file system's message stands alone (plugin-runtime.md §3)."""
+
+
+def _opening(error: MldbError | OSError) -> MldbError:
+    if isinstance(error, _MissingMain):
+        return error
+    if isinstance(error, MldbError):
+        code = error.code if error.code == 409 else 400
+        return MldbError(f"Exception opening plugin: {error.message}", code=code, details=error.details)
+    return MldbError(f"Exception opening plugin: {error.strerror or error}")
+
+
+def _remover(folder: Path) -> Callable[[], None]:
+    return lambda: shutil.rmtree(folder, ignore_errors=True)

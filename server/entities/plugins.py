@@ -1,0 +1,338 @@
+"""Python plugins: the entity type, the entity, and what all plugins of a server share (plugin-runtime.md §3–§8)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import CancelledError
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from pydantic import Field
+
+from runtime import protocol
+from runtime.executor import Executor, LocalExecutor, WorkerFailure
+from runtime.generation import Answer, RequestFailed
+from runtime.jsontext import encode_payload, to_bytes
+from runtime.messages import Call, Launch, Limits, LogLine, PluginRequest, Reply
+from runtime.supervisor import MainFailed, Supervisor
+from runtime.watcher import FolderWatch, Watcher
+from server.declarations import Creation, EntityType, Params, Services
+from server.entities import plugin_files, scripts
+from server.entities.messages import Request, Response
+from server.entities.plugin_sources import Opened, Sources
+from server.errors import MldbError, NotFound
+from server.settings import Settings
+
+Dispatch = Callable[[Request], Awaitable[Response]]
+Result = TypeVar("Result")
+
+_LEVELS: Final = {"log": logging.INFO, "stdout": logging.INFO, "stderr": logging.WARNING, "error": logging.ERROR}
+_JSON: Final = "application/json"
+_logger = logging.getLogger("mldb.plugins")
+
+
+class PluginSource(Params):
+    """Code given as text."""
+
+    main: str = Field("", description="Runs once, when the plugin is created")
+    routes: str = Field("", description="Runs for every request below the plugin's routes")
+    status: str = Field("", description="Accepted, never run")
+
+
+class PythonPluginParams(Params):
+    """Parameters of a Python plugin."""
+
+    address: str = Field("", description="Folder, file, page or repository that holds the code")
+    source: PluginSource | None = Field(None, description="The code itself, instead of an address")
+    args: Any = Field(None, description="Any JSON; the plugin reads it as mldb.plugin.args")
+
+
+@dataclass
+class PluginHost:
+    """What plugins and scripts of one server share. ``attach`` comes before the first plugin."""
+
+    settings: Settings
+    executor: Executor = field(default_factory=LocalExecutor)
+    address: str = ""
+    _dispatch: Dispatch | None = None
+    _loop: asyncio.AbstractEventLoop | None = None
+    _plugins: dict[int, PythonPlugin] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.watcher = Watcher()
+
+    def attach(self, loop: asyncio.AbstractEventLoop, dispatch: Dispatch, address: str) -> None:
+        """``dispatch`` answers what plugin code asks of the server; ``address`` is the server's own URL."""
+        self._loop, self._dispatch, self.address = loop, dispatch, address
+        self.watcher.start()
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        if self._loop is None:
+            raise MldbError("the server is still starting", code=503)
+        return self._loop
+
+    def limits(self, *, script: bool = False) -> Limits:
+        settings = self.settings
+        return Limits(
+            memory=settings.worker_memory * 2**20,
+            request_seconds=settings.request_timeout,
+            start_seconds=settings.script_timeout if script else settings.start_timeout,
+        )
+
+    def call(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """Run a coroutine on the event loop, from a worker thread."""
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result()
+
+    async def perform(self, call: Call) -> Reply:
+        """What plugin code asks of the server; enters the same resource table as HTTP does."""
+        assert self._dispatch is not None
+        content_type = call.headers.pop("content-type", "")
+        call.headers.pop("content-length", None)
+        path, params = call.path, call.params
+        if "?" in path:
+            path, params = _split_query(path, params)
+        request = Request(
+            call.verb.upper(), path, params, call.body, call.headers, content_type, len(call.body), in_process=True
+        )
+        response = await self._dispatch(request)
+        return Reply(response.status, await collected(response), response.content_type, response.headers)
+
+    def log(self, source: str) -> Callable[[LogLine], None]:
+        """A writer of server log lines for one plugin or for scripts."""
+
+        def write(line: LogLine) -> None:
+            level = _LEVELS.get(line.stream, logging.INFO)
+            _logger.log(level, "%s", line.text or "", extra={"source": source, "stream": line.stream})
+
+        return write
+
+    def register(self, plugin: PythonPlugin) -> None:
+        self._plugins[id(plugin)] = plugin
+
+    def forget(self, plugin: PythonPlugin) -> None:
+        self._plugins.pop(id(plugin), None)
+
+    async def health(self) -> dict[str, Any]:
+        """Whether every plugin's worker answers, by a real round trip to each."""
+        plugins = list(self._plugins.values())
+        answers = await asyncio.gather(*(plugin.healthy() for plugin in plugins))
+        silent = sorted(plugin.id for plugin, healthy in zip(plugins, answers, strict=True) if not healthy)
+        return {"ok": not silent, "plugins": len(plugins), **({"silent": silent} if silent else {})}
+
+    async def close(self) -> None:
+        """Stop watching and end all workers."""
+        await asyncio.to_thread(self.watcher.stop)
+        for plugin in list(self._plugins.values()):
+            await plugin.supervisor.stop()
+        await self.executor.close()
+
+    def types(self) -> list[EntityType]:
+        """The entity types of this host."""
+        return [
+            EntityType(
+                kind="plugin",
+                name="python",
+                params=PythonPluginParams,
+                summary="Web applications and routes written in Python",
+                create=self._create,
+                doc="`main.py` runs once in a process of its own, `routes.py` for every request below `/routes`.",
+                route=self._type_route,
+            )
+        ]
+
+    def _create(self, creation: Creation) -> PythonPlugin:
+        return create(self, creation)
+
+    async def _type_route(self, services: Services, request: Request) -> Response:
+        if request.verb == "POST" and request.remaining == "/run":
+            return await scripts.run(self, services, request)
+        raise NotFound(f"unknown resource {request.verb} {request.path}")
+
+
+def _split_query(path: str, params: list[tuple[str, str]]) -> tuple[str, list[tuple[str, str]]]:
+    from urllib.parse import parse_qsl
+
+    path, _, query = path.partition("?")
+    return path, [*parse_qsl(query, keep_blank_values=True), *params]
+
+
+async def collected(response: Response) -> bytes:
+    """The whole body of an answer."""
+    if isinstance(response.body, bytes):
+        return response.body
+    return b"".join([chunk async for chunk in response.body])
+
+
+def create(host: PluginHost, creation: Creation) -> PythonPlugin:
+    """Open the code, run main.py, and serve it; ``MldbError`` as MLDB words it. Called from a worker thread."""
+    params: PythonPluginParams = creation.params
+    sources = Sources(creation.services)
+    source = params.source.model_dump() if params.source is not None else None
+    opened = sources.plugin(creation.id, params.address, source)
+    args = None if params.args is None else to_bytes(encode_payload(params.args))
+    try:
+        plugin = host.call(_start(host, creation, opened, args))
+    except BaseException:
+        opened.discard()
+        raise
+    if opened.watched and opened.folder is not None:
+        plugin.watch(opened.folder)
+    return plugin
+
+
+async def _start(host: PluginHost, creation: Creation, opened: Opened, args: bytes | None) -> PythonPlugin:
+    plugin = PythonPlugin(host, creation.id, opened, args)
+    task = asyncio.ensure_future(plugin.supervisor.start())
+    creation.progress.on_cancel(lambda: _cancel_from_thread(host.loop, task))
+    try:
+        await task
+    except BaseException as error:
+        raise start_error(error) from error
+    host.register(plugin)
+    return plugin
+
+
+def _cancel_from_thread(loop: asyncio.AbstractEventLoop, task: asyncio.Future[Any]) -> None:
+    loop.call_soon_threadsafe(task.cancel)
+
+
+def start_error(error: BaseException) -> BaseException:
+    """The caller's error for a main.py that failed, died or hung."""
+    if isinstance(error, MainFailed):
+        details = error.answer.output().plain()
+        return MldbError("Exception executing Python initialization script", details=details)
+    if isinstance(error, RequestFailed):
+        return MldbError(str(error), code=error.code)
+    if isinstance(error, WorkerFailure):
+        return MldbError(str(error), code=503)
+    if isinstance(error, OSError):
+        return MldbError(f"Exception opening plugin: {error.strerror or error}")
+    if isinstance(error, asyncio.CancelledError | CancelledError):
+        from server.errors import Cancelled
+
+        return Cancelled("the creation of the plugin was cancelled")
+    return error
+
+
+class PythonPlugin:
+    """A plugin entity: its routes, folders and status."""
+
+    def __init__(self, host: PluginHost, id: str, opened: Opened, args: bytes | None) -> None:
+        self.id = id
+        self._host = host
+        self._opened = opened
+        self._watch: FolderWatch | None = None
+
+        def launch() -> Launch:
+            return opened.launch(id, args, host.address)
+
+        self.supervisor = Supervisor(
+            launch,
+            executor=host.executor,
+            limits=host.limits(),
+            perform=host.perform,
+            log=host.log(id),
+        )
+
+    def watch(self, folder: Path) -> None:
+        """Reload when code in the folder changes."""
+        self._watch = self._host.watcher.watch(folder, self._on_change)
+
+    def _on_change(self, _paths: frozenset[Path]) -> None:
+        """Called from the watcher's thread."""
+        self._host.loop.call_soon_threadsafe(lambda: asyncio.ensure_future(self.supervisor.reload()))
+
+    async def reload(self) -> bool:
+        """Start a new generation now; False when it failed and the old one keeps serving."""
+        return await self.supervisor.reload()
+
+    async def healthy(self) -> bool:
+        try:
+            await self.supervisor.health(2.0)
+        except TimeoutError:
+            return False
+        return True
+
+    def status(self) -> dict[str, Any] | None:
+        return self.supervisor.status()
+
+    def version(self) -> dict[str, str]:
+        return self._opened.version
+
+    async def route(self, request: Request) -> Response:
+        """``/routes/…``: ``lastoutput``, static folders, then routes.py."""
+        remaining = request.remaining
+        if request.verb == "GET":
+            if remaining == "/lastoutput":
+                return self._last_output()
+            generation = self.supervisor.generation
+            found = generation.folders.static(remaining) if generation is not None else None
+            if found is not None:
+                return await plugin_files.serve(*found, request)
+        return await self._run_routes(request)
+
+    async def documentation(self, request: Request) -> Response:
+        """``/doc/…``: the documentation folder."""
+        generation = self.supervisor.generation
+        folder = generation.folders.doc() if generation is not None else None
+        if folder is None:
+            raise unknown(request)
+        return await plugin_files.serve(folder, request.remaining.removeprefix("/"), request)
+
+    async def _run_routes(self, request: Request) -> Response:
+        message = PluginRequest(
+            request.verb,
+            request.path,
+            request.remaining,
+            request.params,
+            request.body,
+            request.headers,
+            request.content_type,
+            request.content_length,
+        )
+        work = self.supervisor.request(message)
+        try:
+            if request.client is None:
+                answer = await work
+            else:
+                task = asyncio.ensure_future(work)
+                request.client.on_gone(scripts.canceller(task))
+                answer = await task
+        except RequestFailed as error:
+            raise MldbError(str(error), code=error.code) from None
+        return _response(answer, request)
+
+    def _last_output(self) -> Response:
+        answer = self.supervisor.last_answer
+        return Response(200, (answer.output().ordered() if answer is not None else b"{}") + b"\n", _JSON)
+
+    def close(self) -> None:
+        """End the workers; called from a worker thread."""
+        if self._watch is not None:
+            self._watch.stop()
+        self._host.forget(self)
+        future = asyncio.run_coroutine_threadsafe(self.supervisor.stop(), self._host.loop)
+        future.result(timeout=self._host.settings.request_timeout + 5)
+
+    def drop(self) -> None:
+        """The checkout goes with the plugin; a folder of the user's stays."""
+        self._opened.discard()
+
+
+def unknown(request: Request) -> NotFound:
+    return NotFound(f"unknown resource {request.verb} {request.path}")
+
+
+def _response(answer: Answer, request: Request) -> Response:
+    end = b"" if request.in_process else b"\n"
+    if answer.kind == protocol.RETURNED:
+        return Response(answer.code, answer.body + end, _JSON)
+    if answer.kind == protocol.RAISED:
+        return Response(400, answer.output().free_form() + end, _JSON)
+    if answer.kind == protocol.UNSET:
+        raise MldbError("Return value is required for route handlers but not set", code=500)
+    raise unknown(request)

@@ -1,0 +1,93 @@
+"""The script runner: ``POST /v1/types/plugins/python/routes/run`` (plugin-runtime.md §7)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field, ValidationError
+
+from runtime import protocol
+from runtime.executor import WorkerFailure
+from runtime.generation import Answer, RequestFailed
+from runtime.jsontext import encode_payload, to_bytes
+from runtime.supervisor import run_script
+from server.declarations import Params, Services
+from server.entities import jsontext
+from server.entities.messages import Request, Response
+from server.entities.plugin_sources import Opened, Sources
+from server.errors import MldbError
+
+if TYPE_CHECKING:
+    from server.entities.plugins import PluginHost
+
+_SOURCE = "script runner plugin"
+
+
+class ScriptParams(Params):
+    """What to run."""
+
+    address: str = Field("", description="File, folder, page or repository that holds the script")
+    source: str = Field("", description="The script itself, instead of an address")
+    args: Any = Field(None, description="Any JSON; the script reads it as mldb.script.args")
+    writeSourceToFile: bool = Field(False, description="Run the source from a temporary file")
+
+
+async def run(host: PluginHost, services: Services, request: Request) -> Response:
+    """Run the script that the body describes in a worker of its own; its output object."""
+    params = _read(request)
+    opened = await asyncio.to_thread(
+        Sources(services).script, params.address, params.source, as_file=params.writeSourceToFile
+    )
+    try:
+        answer = await _run(host, opened, params, request)
+    except RequestFailed as error:
+        raise MldbError(str(error), code=error.code) from None
+    except WorkerFailure as error:
+        raise MldbError(str(error), code=503) from None
+    finally:
+        await asyncio.to_thread(opened.discard)
+    end = b"" if request.in_process else b"\n"
+    return Response(_status(answer), answer.output().free_form() + end)
+
+
+def _read(request: Request) -> ScriptParams:
+    value = jsontext.parse(request.body)
+    try:
+        return ScriptParams.model_validate(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the body"
+        raise MldbError(f"script configuration: {where}: {first['msg']}") from None
+
+
+async def _run(host: PluginHost, opened: Opened, params: ScriptParams, request: Request) -> Answer:
+    args = None if params.args is None else to_bytes(encode_payload(params.args))
+    task = asyncio.ensure_future(
+        run_script(
+            opened.script(args, host.address),
+            executor=host.executor,
+            limits=host.limits(script=True),
+            perform=host.perform,
+            log=host.log(_SOURCE),
+        )
+    )
+    if request.client is not None:
+        request.client.on_gone(canceller(task))
+    return await task
+
+
+def _status(answer: Answer) -> int:
+    if answer.kind == protocol.RAISED:
+        return 400
+    return answer.code if answer.kind == protocol.RETURNED else 200
+
+
+def canceller(task: asyncio.Future[Any]) -> Callable[[], None]:
+    """A callback that cancels a task."""
+
+    def cancel() -> None:
+        task.cancel()
+
+    return cancel
