@@ -1,0 +1,1 @@
+"""What builtin functions compute, on plain Python values; the binder declares and vectorises them."""

@@ -1,0 +1,140 @@
+"""``parse_json`` and ``print_json`` (sql-dialect.md §8.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
+
+import orjson
+
+from server.errors import MldbError
+from server.values.atoms import NEVER, Atom, atom_to_json, collapse, number_text
+from server.values.batches import Cell
+from server.values.paths import Path, natural_key
+
+Arrays = Literal["parse", "encode"]
+_DEEPEST = 200  # the JSON writer's own limit is 254
+ERROR_COLUMN = "__parse_json_error__"
+
+
+def arrays_option(value: Atom) -> Arrays:
+    """The option ``arrays`` of ``parse_json``; ``MldbError`` for anything but its two values."""
+    if value is None:
+        raise MldbError("NULL value found parsing enumeration ParseJsonArrays")
+    if value == "parse":
+        return "parse"
+    if value == "encode":
+        return "encode"
+    raise MldbError(f"unknown value for ParseJsonArrays: {value!r}")
+
+
+def parse_json(
+    text: str, *, timestamp: float = NEVER, arrays: Arrays = "parse", ignore_errors: bool = False
+) -> list[Cell]:
+    """The cells of a JSON object or array, all at one timestamp.
+
+    Keys are single path elements. Empty objects and arrays give no cell. ``MldbError`` if the text is not an object
+    or array; with ``ignore_errors`` the row ``{__parse_json_error__: 1}`` instead.
+    """
+    try:
+        value = orjson.loads(text)
+        if not isinstance(value, dict | list):
+            raise MldbError(f"JSON passed to parse_json must be an object or an array; got '{text}'")
+    except (MldbError, orjson.JSONDecodeError) as error:
+        if ignore_errors:
+            return [Cell((ERROR_COLUMN,), 1, timestamp)]
+        if isinstance(error, MldbError):
+            raise
+        raise MldbError(f"JSON passed to parse_json is not valid: {error}; it must be an object or an array") from None
+    return _cells(value, timestamp, arrays)
+
+
+def _cells(root: Any, timestamp: float, arrays: Arrays) -> list[Cell]:
+    """Depth first, without recursion: the text decides how deep it nests."""
+    cells: list[Cell] = []
+    stack: list[tuple[Path, Any]] = [((), root)]
+    while stack:
+        path, value = stack.pop()
+        if isinstance(value, list) and arrays == "encode":
+            value = _encoded(value)
+        if isinstance(value, list):
+            stack.extend(((*path, str(index)), value[index]) for index in reversed(range(len(value))))
+        elif isinstance(value, dict):
+            stack.extend(((*path, key), value[key]) for key in reversed(value))
+        else:
+            cells.append(Cell(path, _atom(value), timestamp))
+    return cells
+
+
+def _atom(value: Any) -> Atom:
+    if isinstance(value, bool):
+        return int(value)
+    return collapse(value) if isinstance(value, float) else value
+
+
+def _encoded(values: list[Any]) -> list[Any] | dict[str, Any]:
+    """Atoms become ``{text: 1}``, objects their JSON text by index; a mixture stays an array."""
+    if not any(isinstance(value, dict | list) for value in values):
+        return {_text(_atom(value)): 1 for value in values}
+    if all(isinstance(value, dict) for value in values):
+        return [_dumps(value) for value in values]
+    return values
+
+
+def _text(atom: Atom) -> str:
+    if atom is None:
+        return ""
+    return number_text(atom) if isinstance(atom, int | float) else str(atom)
+
+
+def print_json(value: Atom | Sequence[Any] | Iterable[Cell]) -> str:
+    """The JSON text of an atom, of an embedding (nested lists of atoms) or of the cells of a row."""
+    if isinstance(value, list | tuple) and any(isinstance(item, Cell) for item in value):
+        return _dumps(_row(value))
+    if isinstance(value, list | tuple):
+        return _dumps(_embedding(value))
+    return _dumps(atom_to_json(value))  # type: ignore[arg-type]
+
+
+def print_json_row(cells: Iterable[Cell]) -> str:
+    """The JSON text of a row: an object in natural order of names, an array if the names are exactly 0 to n-1."""
+    return _dumps(_row(cells))
+
+
+def _dumps(value: Any) -> str:
+    try:
+        return orjson.dumps(value).decode()
+    except orjson.JSONEncodeError as error:
+        raise MldbError(f"value cannot be written as JSON: {error}") from None
+
+
+def _embedding(items: Sequence[Any]) -> list[Any]:
+    return [_embedding(item) if isinstance(item, list | tuple) else atom_to_json(item) for item in items]
+
+
+def _row(cells: Iterable[Cell]) -> Any:
+    root: dict[str, Any] = {}
+    ordered = sorted(cells, key=lambda cell: natural_key(cell.path))
+    if any(len(cell.path) > _DEEPEST for cell in ordered):
+        raise MldbError(f"value cannot be written as JSON: it nests more than {_DEEPEST} levels")
+    for cell in ordered:
+        inner = root
+        for element in cell.path[:-1]:
+            below = inner.get(element)
+            if not isinstance(below, _Object):
+                # An atom and a row under one name: a JSON object can hold one of them, and the row says more.
+                below = inner[element] = _Object()
+            inner = below
+        inner.setdefault(cell.path[-1], atom_to_json(cell.value))
+    return _arrays_in(root)
+
+
+class _Object(dict[str, Any]):
+    """A nested row, told apart from the objects that stand for atoms (``{"ts": …}``)."""
+
+
+def _arrays_in(row: dict[str, Any]) -> Any:
+    values = {name: _arrays_in(value) if isinstance(value, _Object) else value for name, value in row.items()}
+    if values and list(values) == [str(index) for index in range(len(values))]:
+        return list(values.values())
+    return values
