@@ -105,10 +105,13 @@ def _within(expression: Expression, level: int) -> str:
 
 
 def _left(expression: Expression, level: int) -> str:
-    """The operand before an operator of a level. NOT would take IN and LIKE with it, so it is always bracketed."""
-    if isinstance(expression, Unary) and expression.op == "not":
-        return f"({render(expression)})"
-    return _within(expression, level)
+    """The operand before an operator of a level.
+
+    NOT would take a following IN or LIKE as its own, and the upper bound of BETWEEN a following comparison.
+    """
+    takes_more = isinstance(expression, Unary) and expression.op == "not"
+    takes_more |= isinstance(expression, Between) and level == COMPARISON
+    return f"({render(expression)})" if takes_more else _within(expression, level)
 
 
 def _binary(node: Binary) -> str:
