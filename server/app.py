@@ -12,12 +12,12 @@ from server.entities import jsontext
 from server.entities.catalogue import Catalogue
 from server.entities.credentials import Credentials
 from server.entities.jobs import Jobs
-from server.entities.registry import Registry
+from server.entities.registry import Announced, Registry
 from server.entities.runs import Runner
 from server.entities.services import ServerServices
 from server.entities.types import TypeRegistry
 from server.http import collections, credentials, datasets, functions, pages, plugins, procedures, query, system, types
-from server.http.gateway import Gateway, Receive, Scope, Send
+from server.http.gateway import Gateway
 from server.http.host import Host
 from server.http.security import Gate
 from server.learning.model_worker import ModelWorker
@@ -41,7 +41,7 @@ RESOURCES = (system, collections, datasets, functions, procedures, plugins, type
 class Server:
     """The parts of a running server. Built in the process that serves; ``start`` and ``close`` bracket its life."""
 
-    def __init__(self, settings: Settings, stop: Callable[[], None]) -> None:
+    def __init__(self, settings: Settings, gate: Gate, stop: Callable[[], None]) -> None:
         jsontext.MAX_DEPTH = settings.json_depth
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         self.database = Database(
@@ -63,15 +63,21 @@ class Server:
         self.host = Host(settings, registry_types, registry, runner, self.services, stored_credentials, stop=stop)
         for module in RESOURCES:
             module.register(self.host)
-        self.gate = Gate(settings)
         page_app, page_roots = pages.application(self.host)
-        self.gateway = Gateway(settings, self.host.resources, self.gate, page_app, page_roots)
+        self.gateway = Gateway(settings, self.host.resources, gate, page_app, page_roots)
 
     async def start(self) -> None:
         """Called on the event loop before the first request."""
         self.services.attach(asyncio.get_running_loop(), self.host.resources)
-        waiting = self.host.registry.announce()
+        waiting = await asyncio.to_thread(self._announce)
         threading.Thread(target=self.host.registry.restore, args=(waiting,), name="restore", daemon=True).start()
+
+    def _announce(self) -> list[Announced]:
+        """Tables that no saved dataset refers to are what a kill left half-made: they go before anything is made."""
+        waiting = self.host.registry.announce()
+        stored = [record.stored for _, _, record in waiting if record.kind == "dataset"]
+        self.database.drop_orphans(table for each in stored if each for table in each.get("tables", ()))
+        return waiting
 
     async def close(self) -> None:
         """Stop runs, close entities (their stored data stay), end processes, close the database."""
@@ -95,21 +101,3 @@ def model_worker(settings: Settings) -> ModelWorker:
         bf16=settings.model_bf16,
         log=logging.getLogger("mldb.models").info,
     )
-
-
-class Application:
-    """The ASGI application with its lifespan; ``server`` is there from start-up on."""
-
-    def __init__(self, server: Server) -> None:
-        self.server = server
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "lifespan":
-            await self.server.gateway(scope, receive, send)
-            return
-        await receive()
-        await self.server.start()
-        await send({"type": "lifespan.startup.complete"})
-        await receive()
-        await self.server.close()
-        await send({"type": "lifespan.shutdown.complete"})

@@ -1,47 +1,124 @@
-"""Runs the server: socket, uvicorn, start-up message, graceful stop."""
+"""Runs the server: socket, uvicorn, start-up message, graceful stop.
+
+The socket answers before the large libraries are loaded: ``/ping`` and ``/healthz`` at once, everything else as soon
+as the parts are there.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import signal
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import uvicorn
 
-from server.app import Application, Server
+from server.http.security import Gate
 from server.settings import Settings
 
+if TYPE_CHECKING:
+    from server.app import Server
+    from server.http.gateway import Receive, Scope, Send
+
 _STOP_SECONDS = 10  # for requests in flight; then connections are closed
+_EARLY = {"/ping": b'"1"\n', "/healthz": b'{"alive":true}\n'}
 
 
-class _Uvicorn(uvicorn.Server):
-    """Says when it is ready."""
+class Application:
+    """The ASGI application. ``failure`` says why the parts could not be loaded."""
 
-    def __init__(self, config: uvicorn.Config, announce: str) -> None:
-        super().__init__(config)
-        self._announcement = announce
+    def __init__(self, settings: Settings, gate: Gate, stop: Callable[[], None], announcement: str) -> None:
+        self._settings = settings
+        self._gate = gate
+        self._stop = stop
+        self._announcement = announcement
+        self._server: Server | None = None
+        self._loaded = asyncio.Event()
+        self.failure: Exception | None = None
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self.started:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._server is not None and scope["type"] != "lifespan":
+            await self._server.gateway(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        elif scope["type"] == "http" and scope["method"] == "GET" and scope["path"] in _EARLY:
+            await self._answer_early(scope, send)
+        else:
+            await self._loaded.wait()
+            if self._server is not None:
+                await self._server.gateway(scope, receive, send)
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        loading = asyncio.create_task(self._load())
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await loading
+        if self._server is not None:
+            await self._server.close()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _load(self) -> None:
+        try:
+            server = await asyncio.to_thread(_build, self._settings, self._gate, self._stop)
+            await server.start()
+        except Exception as error:
+            self.failure = error
+            self._stop()
+        else:
+            self._server = server
             print(self._announcement, flush=True)  # noqa: T201
+        finally:
+            self._loaded.set()
+
+    async def _answer_early(self, scope: Scope, send: Send) -> None:
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        refused = self._gate.check("GET", scope["path"], "", headers) is not None
+        body = b"" if refused else _EARLY[scope["path"]]
+        fields = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+        await send({"type": "http.response.start", "status": 403 if refused else 200, "headers": fields})
+        await send({"type": "http.response.body", "body": body})
+
+
+def _build(settings: Settings, gate: Gate, stop: Callable[[], None]) -> Server:
+    from server.app import Server
+
+    return Server(settings, gate, stop)
 
 
 def serve(settings: Settings) -> int:
     """Serve until told to stop; the exit code."""
     listening = listen(settings.host, settings.port)
     address = listening.getsockname()
-    running: list[_Uvicorn] = []
+    gate = Gate(settings)
+    running: list[uvicorn.Server] = []
 
     def stop() -> None:
         for each in running:
             each.should_exit = True
 
-    server = Server(settings, stop)
-    config = uvicorn.Config(
-        Application(server),
+    application = Application(settings, gate, stop, announcement(gate, address))
+    running.append(uvicorn.Server(_configuration(application, settings)))
+    write_port_file(address[1])
+    # uvicorn raises the signal that stopped it once more when it is done; a stop that was asked for is no failure.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)
+    running[0].run([listening])
+    if application.failure is not None:
+        print(f"mldb: {application.failure}", file=sys.stderr, flush=True)  # noqa: T201
+    sys.stdout.flush()
+    # A thread that hangs in a library must not keep a stopped server alive: everything is closed by now.
+    os._exit(0 if application.failure is None else 1)
+
+
+def _configuration(application: Application, settings: Settings) -> uvicorn.Config:
+    return uvicorn.Config(
+        application,
         loop="uvloop" if sys.platform != "win32" else "asyncio",
         http="httptools",
         ws="none",
@@ -53,12 +130,6 @@ def serve(settings: Settings) -> int:
         limit_concurrency=settings.max_connections,
         timeout_graceful_shutdown=_STOP_SECONDS,
     )
-    running.append(_Uvicorn(config, announcement(server, address)))
-    write_port_file(address[1])
-    running[0].run([listening])
-    sys.stdout.flush()
-    # A thread that hangs in a library must not keep a stopped server alive: everything is closed by now.
-    os._exit(0 if running[0].started else 1)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -70,11 +141,11 @@ def listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def announcement(server: Server, address: tuple[str, int]) -> str:
+def announcement(gate: Gate, address: tuple[str, int]) -> str:
     """What is printed once requests are answered."""
     host = f"[{address[0]}]" if ":" in address[0] else address[0]
     base = f"http://{host}:{address[1]}"
-    query = f"/?token={server.gate.token}" if server.gate.generated else "/"
+    query = f"/?token={gate.token}" if gate.generated else "/"
     lines = [f"{base}{query}", f"{base}/logs/mldb", "MLDB ready"]
     return "\n".join(lines)
 

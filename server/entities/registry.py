@@ -146,7 +146,7 @@ def generated_id(config: Mapping[str, Any]) -> str:
     return f"auto_{content}_{secrets.token_hex(8)}"
 
 
-Listener = Callable[[EntityKind, str], None]
+Announced = tuple[Entry, Building, "Record"]  # a saved entity that waits to be built again
 
 
 class Registry:
@@ -344,7 +344,7 @@ class Registry:
 
     # ── life of the server ──
 
-    def announce(self) -> list[tuple[Entry, Building, Record]]:
+    def announce(self) -> list[Announced]:
         """Enter what the catalogue holds as under construction, so that nobody takes it for missing."""
         waiting = []
         for record in self.catalogue.records():
@@ -354,7 +354,7 @@ class Registry:
             waiting.append((entry, entry.building, record))
         return waiting
 
-    def restore(self, waiting: list[tuple[Entry, Building, Record]]) -> None:
+    def restore(self, waiting: list[Announced]) -> None:
         """Re-create the announced entities in their order. What fails stays visible, and in the catalogue."""
         begun = time.monotonic()
         for entry, building, record in waiting:

@@ -7,10 +7,11 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
-from starlette.routing import BaseRoute, Mount, Route, Router
+from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from server import __version__
@@ -33,7 +34,7 @@ def application(host: Host, more: Sequence[BaseRoute] = ()) -> tuple[ASGI, froze
 
     routes: list[BaseRoute] = [Route("/", landing), Mount("/static", StaticFiles(directory=STATIC)), *more]
     roots = frozenset(str(getattr(route, "path", "")).split("/", 2)[1] for route in routes)
-    return _guarded(Router(routes)), roots
+    return _guarded(Starlette(routes=routes)), roots
 
 
 def _guarded(pages: ASGI) -> ASGI:

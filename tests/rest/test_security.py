@@ -1,0 +1,230 @@
+"""Who may call (docs/security.md): Host, Origin, token, limits, headers. One named test per refusal."""
+
+from __future__ import annotations
+
+import socket
+import time
+from urllib.parse import urlsplit
+
+import pytest
+
+from server.http.security import Gate, Login, Refusal, host_name
+from server.settings import Settings
+
+WRITES = ("PUT", "POST", "DELETE")
+
+
+def refused(answer) -> bool:
+    return answer.status_code == 403 and set(answer.json()) == {"error", "httpCode"}
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:8080", "127.0.0.1.evil.example", "", "10.0.0.1", "[::2]"]
+)
+def test_foreign_host_names_are_refused_before_routing(client, host):
+    for path in ("/ping", "/", "/v1/datasets", "/static/landing.css", "/nowhere", "/healthz"):
+        assert refused(client.get(path, headers={"host": host})), path
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:1", "127.0.0.1:80", "127.1.2.3", "[::1]:8080"])
+def test_own_names_are_served(client, host):
+    assert client.get("/ping", headers={"host": host}).status_code == 200
+
+
+@pytest.mark.parametrize("verb", WRITES)
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"origin": "https://evil.example"},
+        {"origin": "null"},
+        {"origin": "http://127.0.0.1:1"},
+        {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"},
+        {"sec-fetch-site": "same-site"},
+        {"origin": "https://evil.example", "content-type": "text/plain"},
+    ],
+)
+def test_cross_site_writes_are_refused(client, verb, headers):
+    assert refused(client.request(verb, "/v1/procedures/p", headers=headers, content='{"type":"null"}'))
+    assert client.get("/v1/procedures/p").status_code == 404
+
+
+def test_cross_site_reads_are_refused_but_links_work(client):
+    assert refused(client.get("/v1/datasets", headers={"sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors"}))
+    link = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}
+    assert client.get("/", headers=link).status_code == 200
+
+
+def test_own_pages_may_write(client, server):
+    headers = {"origin": server.url, "sec-fetch-site": "same-origin"}
+    assert client.put("/v1/procedures/own", json={"type": "null"}, headers=headers).status_code == 201
+    assert client.put("/v1/procedures/own", json={"type": "null"}, headers={"origin": server.url}).status_code == 201
+
+
+def test_no_origin_may_read_answers_by_default(client):
+    answer = client.get("/ping", headers={"origin": "https://evil.example"})
+    assert "access-control-allow-origin" not in answer.headers
+
+
+def test_allowed_origins(start_server):
+    server = start_server("--allowed-origin", "https://app.example")
+    with server.client() as client:
+        good = {"origin": "https://app.example", "sec-fetch-site": "cross-site"}
+        answer = client.put("/v1/procedures/p", json={"type": "null"}, headers=good)
+        assert answer.status_code == 201
+        assert answer.headers["access-control-allow-origin"] == "https://app.example"
+        assert "access-control-allow-credentials" not in answer.headers
+        preflight = client.options(
+            "/v1/procedures/p",
+            headers=good | {"access-control-request-method": "PUT", "access-control-request-headers": "content-type"},
+        )
+        assert "PUT" in preflight.headers["access-control-allow-methods"]
+        for near in ("https://app.example.evil", "http://app.example", "https://APP.example", "https://xapp.example"):
+            assert refused(client.put("/v1/procedures/p", json={"type": "null"}, headers={"origin": near})), near
+
+
+def test_a_given_token_is_needed_everywhere(start_server):
+    server = start_server("--token", "sesame")
+    with server.client() as client:
+        paths = ("/ping", "/", "/v1/datasets", "/v1/plugins/p/routes/x", "/static/landing.css", "/nowhere", "/readyz")
+        for path in paths:
+            for verb in ("GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD", "PATCH"):
+                assert client.request(verb, path).status_code == 401, (verb, path)
+            assert client.get(path, headers={"authorization": "Bearer sesam"}).status_code == 401
+            assert client.get(f"{path}?token=wrong").status_code == 401
+        assert client.get("/healthz").status_code == 200
+        assert client.get("/ping", headers={"authorization": "Bearer sesame"}).status_code == 200
+        assert "sesame" not in client.get("/ping").text
+
+
+def test_the_token_in_the_address_becomes_a_cookie(start_server):
+    server = start_server("--token", "sesame")
+    with server.client() as client:
+        answer = client.get("/?token=sesame&a=1", follow_redirects=False)
+        assert answer.status_code == 303
+        assert answer.headers["location"] == "/?a=1"
+        cookie = answer.headers["set-cookie"]
+        assert "HttpOnly" in cookie
+        assert "SameSite=Strict" in cookie
+        assert "sesame" not in cookie
+        assert client.get("/ping").status_code == 200
+        assert client.put("/v1/procedures/p?token=sesame", json={"type": "null"}, cookies=None).status_code != 401
+
+
+def test_listening_beyond_loopback_makes_up_a_token(start_server):
+    server = start_server("--host", "0.0.0.0")
+    port = urlsplit(server.url).port
+    token = server.lines[0].partition("?token=")[2]
+    assert len(token) >= 32
+    server.url = f"http://127.0.0.1:{port}"
+    with server.client() as client:
+        assert client.get("/v1/datasets").status_code == 401
+        assert client.get("/v1/datasets", headers={"authorization": f"Bearer {token}"}).json() == []
+        assert refused(client.get("/v1/datasets", headers={"host": "rebound.example"}))
+
+
+def test_bodies_beyond_the_limit_are_refused(start_server):
+    server = start_server("--max-body", "1")
+    with server.client() as client:
+        assert client.put("/v1/procedures/p", content=b" " * (1024 * 1024 + 1)).status_code == 413
+
+        def endless():
+            for _ in range(64):
+                yield b" " * 65536
+
+        assert client.put("/v1/procedures/p", content=endless()).status_code == 413
+        assert client.get("/ping").status_code == 200
+
+
+def test_bodies_that_never_end_are_given_up(start_server):
+    server = start_server("--body-timeout", "0.3")
+    address = urlsplit(server.url)
+    with socket.create_connection((address.hostname, address.port), 10) as slow:
+        slow.sendall(b"PUT /v1/procedures/p HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
+        begun = time.monotonic()
+        assert slow.recv(100).startswith(b"HTTP/1.1 408")
+        assert time.monotonic() - begun < 5
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b'{"type":' * 5000, b"[" * 100000 + b"]" * 100000, b'{"type": NaN}', b"\xff\xfe", b'"\\ud800"', b"{,}"],
+)
+def test_hostile_json_is_a_400(client, content):
+    answer = client.put("/v1/procedures/p", content=content)
+    assert answer.status_code == 400
+    assert answer.json()["error"].startswith("JSON Parsing error: [")
+
+
+@pytest.mark.parametrize("path", ["/v1/datasets/%ff", "/v1/datasets/%C3%28"])
+def test_broken_percent_encoding(client, path):
+    assert client.get(path).status_code == 400
+
+
+def test_ids_have_a_length(client):
+    assert client.put("/v1/procedures/" + "x" * 1001, json={"type": "null"}).status_code == 400
+    assert client.put("/v1/procedures/a%00b", json={"type": "null"}).status_code == 400
+    assert client.put("/v1/procedures/" + "x" * 1000, json={"type": "null"}).status_code == 201
+
+
+def test_pages_have_a_strict_policy(client):
+    for path in ("/", "/static/landing.css", "/static/nothing"):
+        headers = client.get(path).headers
+        assert "script-src 'self'" in headers["content-security-policy"]
+        assert "unsafe" not in headers["content-security-policy"]
+        assert headers["x-content-type-options"] == "nosniff"
+    assert client.get("/ping").headers["x-content-type-options"] == "nosniff"
+    assert "<script>" not in client.get("/").text
+
+
+def test_plugin_names_are_escaped_on_the_landing_page(client):
+    client.put("/v1/plugins/%3Cscript%3Ealert(1)%3C%2Fscript%3E", json={"type": "nope"})
+    page = client.get("/").text
+    assert "&lt;script&gt;" in page
+    assert "<script>" not in page
+    client.delete("/v1/plugins/%3Cscript%3Ealert(1)%3C%2Fscript%3E")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/static/../pyproject.toml", "/static/%2e%2e/pyproject.toml", "/static/..%2fpyproject.toml",
+        "/static/%2e%2e%2fpyproject.toml", "/static/%252e%252e%252fpyproject.toml", "/static/..\\pyproject.toml",
+        "/static//etc/passwd", "/static/%2fetc/passwd", "/static/..%5c..%5cpyproject.toml", "/static/%00",
+        "/static/./../pyproject.toml", "/static/" + "a" * 5000, "/static/..%c0%afpyproject.toml",
+        "/static/C:/windows", "/static/.../pyproject.toml", "/static/%2e%2e/%2e%2e/etc/passwd",
+    ],
+)  # fmt: skip
+def test_static_files_stay_in_their_folder(server, path):
+    address = urlsplit(server.url)
+    with socket.create_connection((address.hostname, address.port), 10) as raw:
+        raw.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+        answer = b""
+        while chunk := raw.recv(65536):
+            answer += chunk
+    assert answer.split()[1] in (b"404", b"400", b"405"), answer[:200]
+    assert b"root:" not in answer
+    assert b"build-system" not in answer
+
+
+@pytest.mark.parametrize(
+    ("header", "name"),
+    [("LocalHost:80", "localhost"), ("[::1]:80", "::1"), ("[::1]", "::1"), ("::1", "::1"), ("a.b", "a.b"), ("", "")],
+)
+def test_host_name(header, name):
+    assert host_name(header) == name
+
+
+def test_a_proxy_name_can_be_allowed():
+    gate = Gate(Settings(host="0.0.0.0", allowed_host=["mldb.example"], token="t"))
+    good = {"host": "mldb.example", "authorization": "Bearer t"}
+    assert gate.check("GET", "/ping", "", good) is None
+    assert isinstance(gate.check("GET", "/ping", "", good | {"host": "other.example"}), Refusal)
+    assert isinstance(gate.check("GET", "/x", "token=t", {"host": "mldb.example"}), Login)
+
+
+@pytest.mark.parametrize("path", ["//evil.example", "///evil.example/x"])
+def test_the_redirect_after_login_stays_here(path):
+    gate = Gate(Settings(token="t"))
+    login = gate.check("GET", path, "token=t", {"host": "localhost"})
+    assert isinstance(login, Login)
+    assert login.location.startswith("/evil")
