@@ -32,6 +32,7 @@ TYPE_MODULES = (
     "server.entities.procedures",
     "server.datasets.sparse",
     "server.datasets.tabular",
+    "server.sql.user_functions",
     "server.learning.tensorflow_graph",
 )
 # Modules with the REST routes of one resource: each has ``register(host)``.

@@ -47,13 +47,13 @@ class ReadOnly:
 
     type_name = ""
 
-    def record_rows(self, rows: Iterable[Recorded]) -> None:  # noqa: ARG002
+    def record_rows(self, rows: Iterable[Recorded]) -> None:
         self._refuse()
 
-    def record_columns(self, columns: Iterable[Recorded]) -> None:  # noqa: ARG002
+    def record_columns(self, columns: Iterable[Recorded]) -> None:
         self._refuse()
 
-    def write(self, result: QueryResult, progress: Progress) -> None:  # noqa: ARG002
+    def write(self, result: QueryResult, progress: Progress) -> None:
         self._refuse()
 
     def commit(self) -> None:

@@ -78,7 +78,7 @@ class TabularDataset:
             raise MldbError("New column name while recording row in tabular dataset with unknownColumns=ERROR")
         return [cell for cell in cells if cell[0] in fixed]
 
-    def record_columns(self, columns: Iterable[Recorded]) -> None:  # noqa: ARG002
+    def record_columns(self, columns: Iterable[Recorded]) -> None:
         raise MldbError("Dataset type 'tabular' doesn't allow recording columns")
 
     def commit(self) -> None:

@@ -7,8 +7,9 @@ own and closes it.
 from __future__ import annotations
 
 import json
+import threading
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,7 @@ class Database:
         if temp_directory:
             config["temp_directory"] = str(temp_directory)
         self.file = file
+        self._defining = threading.Lock()
         self._root = duckdb.connect(str(file) if file else ":memory:", config=config)
         self._root.execute(f"CREATE TYPE IF NOT EXISTS any_value_t AS {ANY_TYPE}")
         self._root.execute("CREATE TABLE IF NOT EXISTS dataset_tables (name VARCHAR, meta VARCHAR)")
@@ -94,6 +96,11 @@ class Database:
                 _roll_back(cursor)
                 raise
             cursor.execute("COMMIT")
+
+    def define(self, action: Callable[[duckdb.DuckDBPyConnection], None]) -> None:
+        """Define (or remove) functions and macros; every cursor sees them."""
+        with self._defining:
+            action(self._root)
 
     def close(self) -> None:
         """Fold the write-ahead log into the file and close it."""

@@ -7,7 +7,7 @@ rest is one list of cells ``{p: path text, v: atom (ANY), t: seconds}`` per row.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
@@ -23,12 +23,16 @@ from server.values.paths import Path
 class Column:
     """A known column: ``shape`` is None for an atom, else the dimensions of an embedding (-1: varies by row).
 
-    An embedding is one column: its elements' paths (``path.0``, ``path.0.1``, …) are spelled out only on output.
+    An embedding is one column: its elements' paths (``path.0``, ``path.0.1``, …) are spelled out only on output;
+    ``names`` lists them (below ``path``) where they are not numbers. NULL in a ``sparse`` column means that the row
+    lacks the column.
     """
 
     path: Path
     kind: Kind
     shape: tuple[int, ...] | None = None
+    sparse: bool = False
+    names: tuple[Path, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,7 @@ class RowType:
         """The columns below a prefix, the prefix cut off (``features.x`` under ``features`` is ``x``)."""
         size = len(prefix)
         below = (c for c in self.columns if c.path[:size] == prefix)
-        return RowType(tuple(Column(c.path[size:], c.kind, c.shape) for c in below), self.open)
+        return RowType(tuple(replace(c, path=c.path[size:]) for c in below), self.open)
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,9 @@ def iterate_paths(column: Column) -> Iterator[Path]:
     """The paths that a known column has when spelled out: itself, or one for each element of an embedding."""
     if column.shape is None:
         yield column.path
+        return
+    if column.names is not None:
+        yield from ((*column.path, *name) for name in column.names)
         return
     indexes: list[tuple[str, ...]] = [()]
     for size in column.shape:

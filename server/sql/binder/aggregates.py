@@ -1,0 +1,174 @@
+"""Vertical aggregates (sql-dialect.md §9): each a DuckDB aggregate per column, with its timestamp beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from server.errors import MldbError
+from server.sql import coerce
+from server.sql.bound import Atom, Embedding, Open, Rest, Row, RowBuilder, Several, Ts, Value, enumerate_elements
+from server.sql.scope import Scope
+from server.sql.tree import Call
+from server.values.kinds import CELL_TYPE, Kind
+
+if TYPE_CHECKING:
+    from server.sql.binder.groups import GroupRelation
+
+NAN = "'nan'::DOUBLE"
+Aggregate = Callable[["GroupRelation", Atom], Atom]
+
+
+def _newest(group: GroupRelation, atom: Atom) -> Ts:
+    return lambda: group.aggregate(f"max({atom.ts()}) FILTER (WHERE {atom.sql} IS NOT NULL)")
+
+
+def _count(group: GroupRelation, atom: Atom) -> Atom:
+    argument = "NULL" if atom.kind is Kind.NULL else atom.sql
+    return Atom(group.aggregate(f"count({argument})"), Kind.INTEGER, _newest(group, atom))
+
+
+def _count_distinct(group: GroupRelation, atom: Atom) -> Atom:
+    argument = "NULL" if atom.kind is Kind.NULL else atom.sql
+    return Atom(group.aggregate(f"count(DISTINCT {argument})"), Kind.INTEGER, _newest(group, atom))
+
+
+def _numeric(function: str, empty: str) -> Aggregate:
+    def build(group: GroupRelation, atom: Atom) -> Atom:
+        sql = group.aggregate(f"coalesce({function}({coerce.to_double(atom)}), {empty})")
+        return Atom(sql, Kind.NUMBER, _newest(group, atom))
+
+    return build
+
+
+def _extreme(function: str) -> Aggregate:
+    """min and max: native for plain kinds, by sort key where the kinds mix."""
+
+    def build(group: GroupRelation, atom: Atom) -> Atom:
+        if atom.kind is Kind.NULL:
+            return atom
+        key = {Kind.ANY: f"m_sort_key({atom.sql})", Kind.INTERVAL: f"m_interval_key({atom.sql})"}.get(atom.kind)
+        by = f"arg_{function}"
+        sql = group.aggregate(f"{function}({atom.sql})" if key is None else f"{by}({atom.sql}, {key})")
+        return Atom(sql, atom.kind, lambda: group.aggregate(f"{by}({atom.ts()}, {key or atom.sql})"))
+
+    return build
+
+
+def _temporal(sign: str) -> Aggregate:
+    """earliest and latest: by timestamp, then the smaller value."""
+
+    def build(group: GroupRelation, atom: Atom) -> Atom:
+        if atom.kind is Kind.NULL:
+            return atom
+        present = f"FILTER (WHERE {atom.sql} IS NOT NULL)"
+        key = f"struct_pack(t := {sign}({atom.ts()}), v := {atom.sql})"
+        sql = group.aggregate(f"arg_min({atom.sql}, {key}) {present}")
+        function = "max" if sign else "min"
+        return Atom(sql, atom.kind, lambda: group.aggregate(f"{function}({atom.ts()}) {present}"))
+
+    return build
+
+
+_PLAIN: dict[str, Aggregate] = {
+    "count": _count,
+    "count_distinct": _count_distinct,
+    "sum": _numeric("sum", "0"),
+    "avg": _numeric("avg", NAN),
+    "variance": _numeric("var_samp", NAN),
+    "stddev": _numeric("stddev_samp", NAN),
+    "min": _extreme("min"),
+    "max": _extreme("max"),
+    "earliest": _temporal(""),
+    "latest": _temporal("-"),
+}
+_PLAIN.update({f"vertical_{name}": one for name, one in list(_PLAIN.items()) if name != "count_distinct"})
+AGGREGATES = {*_PLAIN, "string_agg", "vertical_string_agg", "pivot"}
+
+
+def aggregate(call: Call, scope: Scope, group: GroupRelation) -> Value:
+    """A call of an aggregate, its arguments bound over the ungrouped rows."""
+    from server.sql.binder.expressions import bind
+
+    if call.star:
+        return Atom(group.aggregate("count(*)"), Kind.INTEGER)
+    args = [bind(argument, scope) for argument in call.args]
+    if call.name in ("string_agg", "vertical_string_agg"):
+        return _string_agg(call, args, group)
+    if call.name == "pivot":
+        return _pivot(call, args, group)
+    if len(args) != 1:
+        plural = "" if len(args) == 1 else "s"
+        raise MldbError(
+            f"function {call.name} expected 1 argument, got {len(args)}".replace("arguments", f"argument{plural}")
+        )
+    return _spread(call.name, args[0], group, scope)
+
+
+def _spread(name: str, value: Value, group: GroupRelation, scope: Scope) -> Value:
+    """One aggregate per column of a row."""
+    build = _PLAIN[name]
+    match value:
+        case Atom() | Several():
+            return build(group, coerce.atom(value))
+        case Embedding():
+            builder = RowBuilder()
+            for path, element in enumerate_elements(value):
+                builder.add(path, build(group, element))
+            return builder.build()
+        case Row():
+            return _row(name, value, group, scope)
+        case Open(sql):
+            return Open(_cells(name, sql, group))
+
+
+def _row(name: str, row: Row, group: GroupRelation, scope: Scope) -> Row:
+    build = _PLAIN[name]
+    builder = RowBuilder()
+    for path, leaf in row.columns.items():
+        if isinstance(leaf, Embedding):
+            for below, element in enumerate_elements(leaf):
+                builder.add((*path, *below), build(group, element))
+            continue
+        one = build(group, coerce.atom(leaf))
+        if isinstance(leaf, Several) or leaf.sparse:
+            # A column that no row of the group has is absent from the result.
+            there = f"coalesce(len({leaf.sql}), 0) > 0" if isinstance(leaf, Several) else f"{leaf.sql} IS NOT NULL"
+            present = group.aggregate(f"coalesce(bool_or({there}), FALSE)")
+            one = Atom(f"CASE WHEN {present} THEN {one.sql} END", one.kind, one.ts, sparse=True)
+        builder.add(path, one)
+    for rest in row.rests:
+        builder.rests.append(Rest(rest.prefix, _cells(name, rest.sql, group)))
+    return builder.build()
+
+
+def _cells(name: str, sql: str, group: GroupRelation) -> str:
+    """An aggregate over open rows: all cells of the group at once, by column."""
+    listed = group.aggregate(f"flatten(list(coalesce({sql}, []::{CELL_TYPE}[])))")
+    return f"u_aggregate_cells('{name.removeprefix('vertical_')}', {listed})"
+
+
+def _string_agg(call: Call, args: list[Value], group: GroupRelation) -> Atom:
+    if len(args) not in (2, 3):
+        raise MldbError(f"function string_agg expected 2 or 3 arguments, got {len(args)}")
+    value, separator = coerce.atom(args[0]), coerce.atom(args[1])
+    text, between = coerce.to_text(value), coerce.to_text(separator)
+    terms = coerce.sort_terms(args[2], False) if len(args) == 3 else []
+    order = ", ".join([*terms, text, *(() if separator.constant else (between,))])
+    present = f"FILTER (WHERE {value.sql} IS NOT NULL)"
+    if separator.constant:
+        sql = group.aggregate(f"string_agg({text}, {between} ORDER BY {order}) {present}")
+    else:
+        texts = group.aggregate(f"list({text} ORDER BY {order}) {present}")
+        separators = group.aggregate(f"list({between} ORDER BY {order}) {present}")
+        sql = f"u_join_texts({texts}, {separators})"
+    return Atom(f"coalesce({sql}, '')", Kind.STRING, _newest(group, value))
+
+
+def _pivot(call: Call, args: list[Value], group: GroupRelation) -> Open:
+    if len(args) != 2:
+        raise MldbError(f"function pivot expected 2 arguments, got {len(args)}")
+    name, value = coerce.atom(args[0]), coerce.atom(args[1])
+    element = f"m_quote(coalesce({coerce.to_text(name)}, ''))"
+    cell = f"struct_pack(p := {element}, v := {coerce.to_any(value)}, t := {value.ts()})"
+    return Open(f"coalesce({group.aggregate(f'list({cell})')}, [])")

@@ -1,0 +1,224 @@
+"""Arithmetic on atoms, rows and embeddings (sql-dialect.md §7.1).
+
+Numbers are computed as DOUBLE; that integral results are integers shows on output. What two ``ANY`` mean is decided
+at run time by ``server.sql.functions.arithmetic``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from server.errors import MldbError
+from server.sql import coerce
+from server.sql.bound import (
+    Atom,
+    Embedding,
+    Open,
+    Row,
+    RowBuilder,
+    Several,
+    Value,
+    any_sql,
+    enumerate_elements,
+    is_constant,
+    latest_ts,
+    never,
+)
+from server.values.kinds import Kind
+
+_BITS = {"&": "&", "|": "|", "^": "xor"}
+
+
+def arithmetic(op: str, left: Value, right: Value) -> Value:
+    """``left op right``; rows and embeddings work element by element, a scalar on either side is spread."""
+    if isinstance(left, Several):
+        left = coerce.atom(left)
+    if isinstance(right, Several):
+        right = coerce.atom(right)
+    if isinstance(left, Atom) and isinstance(right, Atom):
+        return _atoms(op, left, right)
+    if isinstance(left, Embedding | Atom) and isinstance(right, Embedding | Atom):
+        return _embeddings(op, left, right)
+    if isinstance(left, Open | Row) and isinstance(right, Open | Row | Atom | Embedding):
+        return _rows(op, left, right)
+    return _rows(op, left, right)
+
+
+def _atoms(op: str, left: Atom, right: Atom) -> Atom:
+    ts, constant = latest_ts([left, right]), left.constant and right.constant
+    if Kind.NULL in (left.kind, right.kind):
+        return Atom("NULL", Kind.NULL, ts, constant)
+    kinds = (left.kind, right.kind)
+    if all(kind in coerce.NUMERIC for kind in kinds):
+        sql, kind = _numbers(op, left, right)
+    elif op == "+" and Kind.STRING in kinds:
+        sql, kind = f"({coerce.to_text(left)} || {coerce.to_text(right)})", Kind.STRING
+    else:
+        sql, kind = f"u_arithmetic('{op}', {coerce.to_any(left)}, {coerce.to_any(right)})", Kind.ANY
+        if kinds == (Kind.TIMESTAMP, Kind.TIMESTAMP) and op == "-":
+            sql, kind = f"union_extract({sql}, 'v')", Kind.INTERVAL
+        elif Kind.TIMESTAMP in kinds and op in "+-" and kinds != (Kind.TIMESTAMP, Kind.TIMESTAMP):
+            sql, kind = f"union_extract({sql}, 't')", Kind.TIMESTAMP
+        elif Kind.INTERVAL in kinds and Kind.ANY not in kinds:
+            sql, kind = f"union_extract({sql}, 'v')", Kind.INTERVAL
+        elif Kind.ANY in kinds and op in "-*/" and all(k is Kind.ANY or k in coerce.NUMERIC for k in kinds):
+            sql = f"m_arithmetic_fast({coerce.to_any(left)}, {coerce.to_any(right)}, {_fast(op)}, {sql})"
+    return Atom(sql, kind, ts, constant)
+
+
+def _fast(op: str) -> str:
+    return {"-": "1", "*": "2", "/": "3"}[op]
+
+
+def _numbers(op: str, left: Atom, right: Atom) -> tuple[str, Kind]:
+    if op in _BITS:
+        a, b = coerce.to_integer(left), coerce.to_integer(right)
+        return (f"xor({a}, {b})" if op == "^" else f"({a} {op} {b})"), Kind.INTEGER
+    if op == "%":
+        return _modulo(left, right)
+    a, b = coerce.to_double(left), coerce.to_double(right)
+    return (f"m_divide({a}, {b})" if op == "/" else f"({a} {op} {b})"), Kind.NUMBER
+
+
+def _modulo(left: Atom, right: Atom) -> tuple[str, Kind]:
+    if left.kind in (Kind.INTEGER, Kind.BOOLEAN) and right.kind in (Kind.INTEGER, Kind.BOOLEAN):
+        return f"m_modulo({coerce.to_integer(left)}, {coerce.to_integer(right)})", Kind.INTEGER
+    return f"u_modulo({coerce.to_any(left)}, {coerce.to_any(right)})", Kind.ANY
+
+
+def negate(value: Value) -> Value:
+    """Unary minus."""
+    match value:
+        case Atom(kind=Kind.NULL):
+            return value
+        case Atom(kind=Kind.INTEGER | Kind.BOOLEAN):
+            return Atom(f"(-{coerce.to_integer(value)})", Kind.INTEGER, value.ts, value.constant)
+        case Atom(kind=Kind.NUMBER | Kind.UNSIGNED):
+            return Atom(f"(-{coerce.to_double(value)})", Kind.NUMBER, value.ts, value.constant)
+        case Atom():
+            sql = f"u_negate({coerce.to_any(value)})"
+            if value.kind is Kind.INTERVAL:
+                return Atom(f"union_extract({sql}, 'v')", Kind.INTERVAL, value.ts, value.constant)
+            return Atom(sql, Kind.ANY, value.ts, value.constant)
+        case Several():
+            return negate(coerce.atom(value))
+        case Embedding():
+            return map_numbers(value, lambda x: f"(-{x})")
+    return map_atoms(value, lambda atom: _as_atom(negate(atom)))
+
+
+def _as_atom(value: Value) -> Atom:
+    assert isinstance(value, Atom)
+    return value
+
+
+def _embeddings(op: str, left: Atom | Embedding, right: Atom | Embedding) -> Value:
+    ts, constant = latest_ts([left, right]), is_constant(left) and is_constant(right)
+    if any(isinstance(side, Atom) and side.kind is Kind.NULL for side in (left, right)):
+        return Atom("NULL", Kind.NULL, ts, constant)
+    if op not in "+-*/":
+        return _rows(op, left, right)
+    shape_of = left if isinstance(left, Embedding) else right
+    assert isinstance(shape_of, Embedding)
+    if isinstance(left, Embedding) and isinstance(right, Embedding):
+        if None not in (left.shape, right.shape) and left.shape != right.shape:
+            raise MldbError("Attempt to combine embeddings of different shapes")
+        a, b = coerce.as_double_list(left), coerce.as_double_list(right)
+        body = _scalar_op(op, "e", f"({b})[i]")
+        sql = f"list_transform({a}, lambda e, i: {body})"
+    elif isinstance(left, Embedding):
+        sql = f"list_transform({coerce.as_double_list(left)}, lambda e: {_scalar_op(op, 'e', coerce.to_double(right))})"
+    else:
+        assert isinstance(right, Embedding)
+        sql = f"list_transform({coerce.as_double_list(right)}, lambda e: {_scalar_op(op, coerce.to_double(left), 'e')})"
+    return Embedding(sql, Kind.NUMBER, shape_of.shape, ts, shape_of.names, constant)
+
+
+def _scalar_op(op: str, a: str, b: str) -> str:
+    return f"m_divide({a}, {b})" if op == "/" else f"({a} {op} {b})"
+
+
+def _rows(op: str, left: Value, right: Value) -> Value:
+    """By column name, a full outer match; a scalar on either side goes with every column."""
+    if isinstance(left, Atom):
+        return map_atoms(right, lambda atom: _atoms(op, left, atom))
+    if isinstance(right, Atom):
+        return map_atoms(left, lambda atom: _atoms(op, atom, right))
+    a, b = _known_columns(left), _known_columns(right)
+    builder = RowBuilder()
+    for path in dict.fromkeys([*a, *b]):
+        missing = Atom("NULL", Kind.NULL)
+        builder.add(path, _atoms(op, a.get(path, missing), b.get(path, missing)))
+    return builder.build()
+
+
+def _known_columns(value: Value) -> dict[tuple[str, ...], Atom]:
+    match value:
+        case Row(columns=columns, rests=()):
+            found: dict[tuple[str, ...], Atom] = {}
+            for path, leaf in columns.items():
+                if isinstance(leaf, Embedding):
+                    found.update({(*path, *below): element for below, element in enumerate_elements(leaf)})
+                else:
+                    found[path] = coerce.atom(leaf)
+            return found
+        case Embedding():
+            return dict(enumerate_elements(value))
+    raise MldbError("rows whose columns are not known before the query runs cannot be combined; name their columns")
+
+
+def map_atoms(value: Value, change: Callable[[Atom], Atom]) -> Value:
+    """Apply an atom-wise operation to every atom of a value; cells of an open row are changed one by one."""
+    match value:
+        case Atom():
+            return change(value)
+        case Several():
+            return change(coerce.atom(value))
+        case Embedding():
+            body = change(Atom("e", value.kind, never))
+            sql = f"list_transform({value.sql}, lambda e: {body.sql})"
+            return Embedding(sql, body.kind, value.shape, value.ts, value.names, value.constant)
+        case Open(sql):
+            return Open(_map_cells(sql, change))
+        case Row():
+            builder = RowBuilder()
+            for path, leaf in value.columns.items():
+                changed = map_atoms(leaf, change)
+                if isinstance(leaf, Atom) and leaf.sparse and isinstance(changed, Atom):
+                    changed = Atom(changed.sql, changed.kind, changed.ts, changed.constant, sparse=True)
+                builder.add(path, changed)
+            for rest in value.rests:
+                builder.add(rest.prefix, Open(_map_cells(rest.sql, change)))
+            return builder.build()
+
+
+def _map_cells(sql: str, change: Callable[[Atom], Atom]) -> str:
+    body = change(Atom("c.v", Kind.ANY, lambda: "c.t"))
+    value = any_sql(body.sql, body.kind)
+    return f"list_transform({sql}, lambda c: struct_pack(p := c.p, v := {value}, t := c.t))"
+
+
+def map_numbers(value: Embedding, change: Callable[[str], str]) -> Embedding:
+    """Apply SQL on a DOUBLE to every element."""
+    sql = f"list_transform({coerce.as_double_list(value)}, lambda e: {change('e')})"
+    return Embedding(sql, Kind.NUMBER, value.shape, value.ts, value.names, value.constant)
+
+
+def set_timestamp(value: Value, when: Value) -> Value:
+    """``value @ when``."""
+    moment = coerce.atom(when)
+    sql = coerce.to_timestamp(moment)
+    if moment.kind not in (Kind.TIMESTAMP, Kind.INTEGER, Kind.NUMBER):
+        sql = f"m_need_ts({sql})"
+
+    def ts() -> str:
+        return sql
+
+    match value:
+        case Several():
+            return set_timestamp(coerce.atom(value), when)
+        case Atom():
+            return Atom(value.sql, value.kind, ts, value.constant and moment.constant)
+        case Embedding():
+            return Embedding(value.sql, value.kind, value.shape, ts, value.names, value.constant)
+    return value

@@ -1,0 +1,202 @@
+"""COLUMN EXPR (sql-dialect.md §4.4): SELECT, AS and WHERE are evaluated per column of the row.
+
+Columns known while binding are chosen while binding, as far as WHERE and AS depend on names only; what depends on
+values, and the cells of open rows, are decided row by row.
+"""
+
+from __future__ import annotations
+
+from server.errors import MldbError
+from server.sql import coerce
+from server.sql.binder.expressions import bind
+from server.sql.binder.rowfunctions import path_element
+from server.sql.bound import Atom, Leaf, Open, Rest, Row, RowBuilder, Value, is_constant
+from server.sql.duck import literal_text
+from server.sql.relations import cut
+from server.sql.scope import Scope, TableScope
+from server.sql.tree import Call, ColumnExpr, Constant, Expression
+from server.values.atoms import PathValue
+from server.values.kinds import Kind
+from server.values.paths import Path, format_path, natural_key, parse_path
+
+_FUNCTIONS = {"columnName", "columnPath", "columnPathElement", "columnPathLength", "value", "rowCount", "columnHash"}
+
+
+class ColumnScope(Scope):
+    """What the parts of COLUMN EXPR see: one column. ``path`` is None for the cells of an open row."""
+
+    def __init__(self, outer: Scope, value: Value, name: Atom, path: Path | None) -> None:
+        super().__init__(outer.context)
+        self.outer = outer
+        self.value = value
+        self.name = name
+        self.path = path
+
+    def column(self, path: Path) -> Value:
+        raise MldbError(f"Cannot read column '{format_path(path)}' inside COLUMN EXPR")
+
+    def everything(self) -> Row:
+        raise MldbError("Cannot use wildcard inside COLUMN EXPR")
+
+    def call(self, call: Call) -> Value | None:
+        match call.name:
+            case "columnName":
+                return Atom(self.name.sql, Kind.STRING, constant=self.name.constant)
+            case "columnPath":
+                return self.name
+            case "columnPathElement":
+                element = path_element(self.name, call)
+                return Atom(element.sql, Kind.STRING, constant=self.name.constant)
+            case "columnPathLength":
+                return Atom(f"u_path_length({self.name.sql})", Kind.INTEGER, constant=self.name.constant)
+            case "columnHash":
+                return Atom(f"mldb_path_hash({self.name.sql})", Kind.UNSIGNED, constant=self.name.constant)
+            case "value":
+                return self.value
+            case "rowCount":
+                return self._row_count()
+        return None
+
+    def _row_count(self) -> Atom:
+        table = self.outer
+        while not isinstance(table, TableScope) and hasattr(table, "inner"):
+            table = table.inner
+        if self.path is None or not isinstance(table, TableScope):
+            return Atom("1::BIGINT", Kind.INTEGER)
+        rows = table.relation.column_rows(self.path)
+        return Atom("1::BIGINT" if rows is None else f"CAST({rows} AS BIGINT)", Kind.INTEGER, constant=True)
+
+    def parameter(self, name: str) -> Value:
+        return self.outer.parameter(name)
+
+
+def column_expression(node: ColumnExpr, scope: Scope) -> Row:
+    row = scope.everything()
+    builder = RowBuilder()
+    names = _limited(node, row, scope) if _plain(node) and not row.rests else None
+    for path, leaf in _columns(row, node.structured):
+        if names is None or path in names:
+            _known_column(node, path, leaf, scope, builder)
+    for rest in row.rests:
+        builder.rests.append(Rest((), _open_cells(node, rest.cells(), scope)))
+    return builder.build()
+
+
+def _columns(row: Row, structured: bool) -> list[tuple[Path, Value]]:
+    if not structured:
+        return list(row.columns.items())
+    found: list[tuple[Path, Value]] = []
+    for first in dict.fromkeys(path[:1] for path in row.columns):
+        whole = row.columns.get(first)
+        found.append((first, whole if whole is not None else cut(row, first)))
+    return found
+
+
+def _scope(node_path: Path, leaf: Value, scope: Scope) -> ColumnScope:
+    name = Atom(literal_text(format_path(node_path)), Kind.PATH, constant=True)
+    return ColumnScope(scope, leaf, name, node_path)
+
+
+def _known_column(node: ColumnExpr, path: Path, leaf: Value, scope: Scope, builder: RowBuilder) -> None:
+    inner = _scope(path, leaf, scope)
+    condition = None
+    if node.where is not None:
+        where = bind(node.where, inner)
+        if is_constant(where):
+            if not _constant_truth(coerce.truth(where), scope):
+                return
+        else:
+            condition = coerce.truth(where)
+    value = leaf if node.select is None else bind(node.select, inner)
+    if condition is not None:
+        value = _conditional(condition, value)
+    name = path if node.as_ is None else _constant_path(node.as_, inner, scope)
+    builder.add(name, value)
+
+
+def _conditional(condition: str, value: Value) -> Value:
+    if isinstance(value, Row | Open):
+        cells = coerce.to_cells(value)
+        return Open(f"CASE WHEN {condition} THEN {cells} ELSE [] END")
+    one = coerce.atom(value)
+    return Atom(f"CASE WHEN {condition} THEN {one.sql} END", one.kind, one.ts, sparse=True)
+
+
+def _constant_truth(sql: str, scope: Scope) -> bool:
+    return bool(scope.context.execute(f"SELECT coalesce({sql}, FALSE)")[0][0])
+
+
+def _constant_path(expression: Expression, inner: ColumnScope, scope: Scope) -> Path:
+    """The name that AS gives, computed while binding."""
+    match expression:
+        case Constant(value=str(text)):
+            return (text,)
+        case Constant(value=PathValue(path)):
+            return path
+        case Call(name="columnName"):
+            # A name is one element, unless it is the column's own.
+            return inner.path or ()
+        case Call(name="columnPath"):
+            return inner.path or ()
+    value = bind(expression, inner)
+    if isinstance(value, Atom) and value.kind is Kind.NULL:
+        raise MldbError("Cannot have a NULL column name")
+    if not is_constant(value):
+        raise MldbError("AS in COLUMN EXPR may depend on the column's name, not on its values")
+    text = scope.context.execute(f"SELECT {coerce.to_path(value)}")[0][0]
+    if text is None:
+        raise MldbError("Cannot have a NULL column name")
+    return parse_path(text)
+
+
+def _plain(node: ColumnExpr) -> bool:
+    """ORDER BY, OFFSET and LIMIT count only when SELECT is value() and AS is columnPath()."""
+    selects = node.select is None or (isinstance(node.select, Call) and node.select.name == "value")
+    names = node.as_ is None or (isinstance(node.as_, Call) and node.as_.name in ("columnPath", "columnName"))
+    return selects and names and bool(node.order_by or node.limit is not None or node.offset)
+
+
+def _limited(node: ColumnExpr, row: Row, scope: Scope) -> set[Path]:
+    """The columns that ORDER BY, OFFSET and LIMIT leave, chosen among the known ones."""
+    paths: list[Path] = []
+    for path, leaf in _columns(row, node.structured):
+        if node.where is None or _passes(node.where, path, leaf, scope):
+            paths.append(path)
+    paths.sort(key=natural_key)
+    for key in reversed(node.order_by):
+        values = {path: _key(key.expression, path, row, scope) for path in paths}
+        paths.sort(key=lambda path: _sortable(values[path]), reverse=key.descending)
+    start = node.offset or 0
+    end = None if node.limit is None else start + node.limit
+    return set(paths[start:end])
+
+
+def _passes(where: Expression, path: Path, leaf: Value, scope: Scope) -> bool:
+    value = bind(where, _scope(path, leaf, scope))
+    return not is_constant(value) or _constant_truth(coerce.truth(value), scope)
+
+
+def _key(expression: Expression, path: Path, row: Row, scope: Scope) -> object:
+    leaf: Leaf = row.columns[path]
+    value = coerce.atom(bind(expression, _scope(path, leaf, scope)))
+    if not value.constant:
+        raise MldbError("ORDER BY in COLUMN EXPR may depend on the column's name and rowCount(), not on its values")
+    return scope.context.execute(f"SELECT {value.sql}")[0][0]
+
+
+def _sortable(value: object) -> tuple[int, object]:
+    return (0, 0) if value is None else (1, value) if isinstance(value, int | float) else (2, str(value))
+
+
+def _open_cells(node: ColumnExpr, cells: str, scope: Scope) -> str:
+    inner = ColumnScope(scope, Atom("c.v", Kind.ANY, lambda: "c.t"), Atom("c.p", Kind.PATH), None)
+    if node.where is not None:
+        cells = f"list_filter({cells}, lambda c: coalesce({coerce.truth(bind(node.where, inner))}, FALSE))"
+    if node.select is None and node.as_ is None:
+        return cells
+    value = coerce.atom(inner.value if node.select is None else bind(node.select, inner))
+    name = "c.p"
+    if node.as_ is not None and not (isinstance(node.as_, Call) and node.as_.name in ("columnName", "columnPath")):
+        name = coerce.to_path(bind(node.as_, inner))
+    body = f"struct_pack(p := {name}, v := {coerce.to_any(value)}, t := {value.ts()})"
+    return f"list_transform({cells}, lambda c: {body})"

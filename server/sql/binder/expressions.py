@@ -1,0 +1,408 @@
+"""Binding of expressions: tree and scope in, bound value out. One small function per kind of node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from server.errors import MldbError
+from server.sql import coerce
+from server.sql.binder.arithmetic import arithmetic, negate, set_timestamp
+from server.sql.bound import (
+    NEVER_SQL,
+    Atom,
+    Embedding,
+    Open,
+    Row,
+    RowBuilder,
+    Several,
+    Value,
+    any_sql,
+    is_constant,
+    latest_ts,
+    timestamp_of,
+    with_ts,
+)
+from server.sql.duck import literal
+from server.sql.relations import require_row
+from server.sql.scope import RowScope, Scope
+from server.sql.tree import (
+    ArrayLiteral,
+    Between,
+    Binary,
+    Call,
+    Case,
+    Cast,
+    ColumnRef,
+    Constant,
+    Expression,
+    Extract,
+    InList,
+    InQuery,
+    InRow,
+    Is,
+    Like,
+    Parameter,
+    RowLiteral,
+    Unary,
+)
+from server.values.kinds import CELL_TYPE, Kind
+
+
+def bind(expression: Expression, scope: Scope) -> Value:
+    """The bound value of an expression in a scope; ``MldbError`` when it means nothing there."""
+    found = scope.known(expression)
+    if found is not None:
+        return found
+    return _BINDERS[type(expression)](expression, scope)
+
+
+def bind_atom(expression: Expression, scope: Scope) -> Atom:
+    return coerce.atom(bind(expression, scope))
+
+
+def _constant(node: Constant, scope: Scope) -> Value:
+    sql, kind = literal(node.value)
+    return Atom(sql, kind, constant=True)
+
+
+def _column(node: ColumnRef, scope: Scope) -> Value:
+    return scope.column(node.path)
+
+
+def _parameter(node: Parameter, scope: Scope) -> Value:
+    return scope.parameter(node.name)
+
+
+def _call(node: Call, scope: Scope) -> Value:
+    from server.sql.binder.calls import bind_call
+
+    return bind_call(node, scope)
+
+
+def _unary(node: Unary, scope: Scope) -> Value:
+    operand = bind(node.operand, scope)
+    match node.op:
+        case "-":
+            return negate(operand)
+        case "+":
+            raise MldbError("Unknown arithmetic op + unary; leave the sign out")
+        case "~":
+            one = coerce.atom(operand)
+            return Atom(f"(~{coerce.to_integer(one)})", Kind.INTEGER, one.ts, one.constant)
+    ts = latest_ts([operand])
+    return Atom(f"(NOT {coerce.truth(operand)})", Kind.BOOLEAN, ts, is_constant(operand))
+
+
+_COMPARISONS = {"=", "!=", "<", "<=", ">", ">="}
+
+
+def _binary(node: Binary, scope: Scope) -> Value:
+    left, right = bind(node.left, scope), bind(node.right, scope)
+    if node.op in _COMPARISONS:
+        return coerce.compare(node.op, left, right)
+    if node.op in ("and", "or"):
+        return _logic(node.op, left, right)
+    if node.op == "@":
+        return set_timestamp(left, right)
+    return arithmetic(node.op, left, right)
+
+
+def _logic(op: str, left: Value, right: Value) -> Atom:
+    """Three-valued AND and OR, with the timestamp rules of §2.2."""
+    a, b = coerce.truth(left), coerce.truth(right)
+    decides = "FALSE" if op == "and" else "TRUE"
+
+    def ts() -> str:
+        s, t = timestamp_of(left), timestamp_of(right)
+        if s == t:
+            return s
+        both, one = ("least", "greatest") if op == "and" else ("greatest", "least")
+        nulls = both
+        return (
+            f"CASE WHEN {a} IS NULL AND {b} IS NULL THEN {nulls}({s}, {t}) WHEN {a} = {decides} AND {b} = {decides} "
+            f"THEN {both}({s}, {t}) WHEN {a} = {decides} THEN {s} WHEN {b} = {decides} THEN {t} "
+            f"WHEN {a} IS NULL THEN {s} WHEN {b} IS NULL THEN {t} ELSE {one}({s}, {t}) END"
+        )
+
+    constant = is_constant(left) and is_constant(right)
+    constant = constant or any(is_constant(v) and isinstance(v, Atom) and _decides(v, op) for v in (left, right))
+    return Atom(f"({a} {op.upper()} {b})", Kind.BOOLEAN, ts, constant)
+
+
+def _decides(value: Atom, op: str) -> bool:
+    if value.kind is Kind.NULL:
+        return True
+    zero = value.sql in ("'0'::BIGINT", "FALSE")
+    return zero if op == "and" else value.sql.startswith("'") and value.kind is Kind.INTEGER and not zero
+
+
+def _between(node: Between, scope: Scope) -> Value:
+    value, low, high = (bind(part, scope) for part in (node.operand, node.low, node.high))
+    above, below = coerce.compare(">=", value, low), coerce.compare("<=", value, high)
+    # A NULL lower bound decides before the upper one is looked at (§7.2).
+    sql = f"CASE WHEN {above.sql} THEN {below.sql} ELSE {above.sql} END"
+    sql = f"(NOT {sql})" if node.negated else f"({sql})"
+    constant = all(map(is_constant, (value, low, high)))
+    return Atom(sql, Kind.BOOLEAN, latest_ts([value, low, high]), constant)
+
+
+def _in_list(node: InList, scope: Scope) -> Value:
+    value = coerce.atom(bind(node.operand, scope))
+    items = [coerce.atom(bind(item, scope)) for item in node.items]
+    constant = value.constant and all(item.constant for item in items)
+    if value.kind is Kind.NULL:
+        return Atom("NULL::BOOLEAN", Kind.BOOLEAN, value.ts, constant)
+    tests = [coerce.compare("=", value, item).sql for item in items if item.kind is not Kind.NULL]
+    same = [item for item in items if item.kind is value.kind and item.constant]
+    if len(same) == len(items) > 1:
+        hit = f"{value.sql} IN ({', '.join(item.sql for item in same)})"
+    else:
+        hit = " OR ".join(f"coalesce({test}, FALSE)" for test in tests) or "FALSE"
+    sql = f"CASE WHEN {value.sql} IS NULL THEN NULL ELSE {'NOT ' if node.negated else ''}({hit}) END"
+    return Atom(f"({sql})", Kind.BOOLEAN, value.ts, constant)
+
+
+def _in_query(node: InQuery, scope: Scope) -> Value:
+    from server.sql.binder.select import value_set
+
+    value = coerce.atom(bind(node.operand, scope))
+    members = value_set(node.query, scope)
+    hit = f"{coerce.to_any(value)} IN ({members})"
+    sql = f"CASE WHEN {value.sql} IS NULL THEN NULL ELSE {'NOT ' if node.negated else ''}coalesce({hit}, FALSE) END"
+    return Atom(f"({sql})", Kind.BOOLEAN, value.ts)
+
+
+def _in_row(node: InRow, scope: Scope) -> Value:
+    value, row = coerce.atom(bind(node.operand, scope)), bind(node.row, scope)
+    cells = coerce.to_cells(row)
+    if node.of == "keys":
+        text = coerce.to_text(value)
+        quoted = text if value.kind is Kind.PATH else f"m_quote({text})"
+        found = f"len(list_filter({cells}, lambda c: c.p = {quoted} OR starts_with(c.p, {quoted} || '.'))) > 0"
+    else:
+        found = f"len(list_filter({cells}, lambda c: c.v = {coerce.to_any(value)})) > 0"
+    negation = "NOT " if node.negated else ""
+    sql = f"CASE WHEN {value.sql} IS NULL OR {cells} IS NULL THEN NULL ELSE {negation}({found}) END"
+    return Atom(f"({sql})", Kind.BOOLEAN, latest_ts([value, row]), value.constant and is_constant(row))
+
+
+def _like(node: Like, scope: Scope) -> Value:
+    value, pattern = coerce.atom(bind(node.operand, scope)), coerce.atom(bind(node.pattern, scope))
+    constant = value.constant and pattern.constant
+    if Kind.NULL in (value.kind, pattern.kind):
+        ts = value.ts if value.kind is Kind.NULL else (lambda: NEVER_SQL)
+        return Atom("NULL::BOOLEAN", Kind.BOOLEAN, ts, constant)
+    if value.kind not in (Kind.STRING, Kind.ANY):
+        raise MldbError("LIKE expression must have string on left side")
+    text = value.sql if value.kind is Kind.STRING else f"m_like_text({value.sql})"
+    negation = "NOT " if node.negated else ""
+    return Atom(f"({negation}({text} LIKE {coerce.to_text(pattern)}))", Kind.BOOLEAN, value.ts, constant)
+
+
+_IS_TAGS = {
+    "string": ("s",), "number": ("n", "i", "u"), "timestamp": ("t",), "interval": ("v",),
+}  # fmt: skip
+_IS_KINDS = {
+    "string": {Kind.STRING}, "timestamp": {Kind.TIMESTAMP}, "interval": {Kind.INTERVAL},
+    "number": {Kind.BOOLEAN, Kind.INTEGER, Kind.UNSIGNED, Kind.NUMBER},
+    "integer": {Kind.BOOLEAN, Kind.INTEGER, Kind.UNSIGNED},
+}  # fmt: skip
+
+
+def _is(node: Is, scope: Scope) -> Value:
+    value = bind(node.operand, scope)
+    sql = _is_sql(node.what, value)
+    return Atom(f"(NOT {sql})" if node.negated else sql, Kind.BOOLEAN, latest_ts([value]), is_constant(value))
+
+
+def _is_sql(what: str, value: Value) -> str:
+    if what in ("true", "false"):
+        return f"coalesce({coerce.truth(value)} = {what.upper()}, FALSE)"
+    if isinstance(value, Embedding) or (isinstance(value, Row) and value.columns):
+        return "FALSE"
+    if isinstance(value, Row | Open) and what == "null":
+        return f"(len(coalesce({coerce.to_cells(value)}, [])) = 0 OR m_only_null({coerce.to_cells(value)}))"
+    one = coerce.atom(value)
+    if what == "null":
+        return f"({one.sql} IS NULL)"
+    if one.kind is Kind.ANY:
+        return _is_any(what, one.sql)
+    if what == "integer" and one.kind is Kind.NUMBER:
+        return f"coalesce({one.sql} = trunc({one.sql}) AND isfinite({one.sql}), FALSE)"
+    return f"({one.sql} IS NOT NULL)" if one.kind in _IS_KINDS[what] else "FALSE"
+
+
+def _is_any(what: str, sql: str) -> str:
+    if what == "integer":
+        number = f"union_extract({sql}, 'n')"
+        return (
+            f"coalesce(m_tag({sql}) IN ('i', 'u') OR (m_tag({sql}) = 'n' AND {number} = trunc({number})"
+            f" AND isfinite({number})), FALSE)"
+        )
+    tags = ", ".join(f"'{tag}'" for tag in _IS_TAGS[what])
+    return f"coalesce(m_tag({sql}) IN ({tags}), FALSE)"
+
+
+def _case(node: Case, scope: Scope) -> Value:
+    conditions = [_condition(node, when, scope) for when, _ in node.whens]
+    results = [bind(then, scope) for _, then in node.whens]
+    default = _case_default(node, results, scope)
+    branches = [*results, default]
+    constant = all(map(is_constant, branches)) and all(is_constant(bind(when, scope)) for when, _ in node.whens)
+    if all(isinstance(branch, Atom | Several) for branch in branches):
+        return _case_atoms(conditions, [coerce.atom(branch) for branch in branches], constant)
+    if all(isinstance(b, Row) and not b.rests for b in branches):
+        return _case_rows(conditions, [b for b in branches if isinstance(b, Row)])
+    cells = [coerce.to_cells(branch) for branch in branches]
+    return Open(scope.stage(_case_sql(conditions, [f"CAST({text} AS {CELL_TYPE}[])" for text in cells])))
+
+
+def _condition(node: Case, when: Expression, scope: Scope) -> str:
+    if node.subject is None:
+        return coerce.truth(bind(when, scope))
+    return coerce.compare("=", bind(node.subject, scope), bind(when, scope)).sql
+
+
+def _case_default(node: Case, results: list[Value], scope: Scope) -> Value:
+    if node.default is not None:
+        return bind(node.default, scope)
+    if node.subject is not None and results and isinstance(results[0], Row):
+        return Row()
+    return Atom("NULL", Kind.NULL, constant=True)
+
+
+def _case_sql(conditions: list[str], results: list[str]) -> str:
+    whens = " ".join(f"WHEN {c} THEN {r}" for c, r in zip(conditions, results[:-1], strict=True))
+    return f"(CASE {whens} ELSE {results[-1]} END)"
+
+
+def _case_atoms(conditions: list[str], branches: list[Atom], constant: bool) -> Atom:
+    kind = coerce.unify(branches)
+    sql = _case_sql(conditions, [coerce.as_kind(branch, kind) for branch in branches])
+
+    def ts() -> str:
+        times = [branch.ts() for branch in branches]
+        return times[0] if len(set(times)) == 1 else _case_sql(conditions, times)
+
+    return Atom(sql, kind, ts, constant)
+
+
+def _case_rows(conditions: list[str], branches: list[Row]) -> Row:
+    builder = RowBuilder()
+    for path in dict.fromkeys(path for branch in branches for path in branch.columns):
+        leaves: list[Any] = [branch.columns.get(path) for branch in branches]
+        atoms = [Atom("NULL", Kind.NULL) if leaf is None else coerce.atom(leaf) for leaf in leaves]
+        merged = _case_atoms(conditions, atoms, False)
+        missing = None in leaves or any(isinstance(leaf, Atom) and leaf.sparse for leaf in leaves)
+        builder.add(path, Atom(merged.sql, merged.kind, merged.ts, sparse=missing))
+    return builder.build()
+
+
+_CASTS: dict[str, tuple[Kind, Callable[[Atom], str]]] = {
+    "string": (Kind.STRING, coerce.to_text),
+    "integer": (Kind.INTEGER, lambda a: f"u_cast_integer({coerce.to_any(a)})"),
+    "number": (Kind.NUMBER, lambda a: f"u_cast_number({coerce.to_any(a)})"),
+    "boolean": (Kind.BOOLEAN, lambda a: f"u_cast_boolean({coerce.to_any(a)})"),
+    "timestamp": (Kind.TIMESTAMP, coerce.to_timestamp),
+    "blob": (Kind.BLOB, lambda a: f"u_cast_blob({coerce.to_any(a)})"),
+}
+
+
+def _cast(node: Cast, scope: Scope) -> Value:
+    value = bind(node.operand, scope)
+    if node.type == "path":
+        return Atom(coerce.to_path(value), Kind.PATH, latest_ts([value]), is_constant(value))
+    if node.type not in _CASTS:
+        raise MldbError(f"Unknown type '{node.type}' for CAST (… AS {node.type}); known are {', '.join(_CASTS)}, path")
+    kind, convert = _CASTS[node.type]
+    one = coerce.atom(value)
+    return Atom(_cast_sql(one, kind, convert), kind, one.ts, one.constant)
+
+
+def _cast_sql(one: Atom, kind: Kind, convert: Callable[[Atom], str]) -> str:
+    """Casts that need no Python: between numbers."""
+    if one.kind is kind and kind is not Kind.TIMESTAMP:
+        return one.sql
+    if kind is Kind.NUMBER and one.kind in coerce.NUMERIC:
+        return coerce.to_double(one)
+    if kind is Kind.INTEGER and one.kind is Kind.NUMBER:
+        return f"TRY_CAST(trunc({one.sql}) AS BIGINT)"
+    if kind is Kind.INTEGER and one.kind is Kind.BOOLEAN:
+        return coerce.to_integer(one)
+    if kind is Kind.BOOLEAN and one.kind in coerce.NUMERIC:
+        return coerce.truth(one)
+    return convert(one)
+
+
+def _row_literal(node: RowLiteral, scope: Scope) -> Value:
+    from server.sql.binder.rows import bind_clauses
+
+    return bind_clauses(node.clauses, scope, inside=True)
+
+
+def _array_literal(node: ArrayLiteral, scope: Scope) -> Value:
+    items = [bind(item, scope) for item in node.items]
+    if not items:
+        return Atom("NULL", Kind.NULL, constant=True)
+    constant = all(map(is_constant, items))
+    if all(isinstance(item, Embedding) for item in items):
+        return _nested_array([item for item in items if isinstance(item, Embedding)], constant)
+    atoms = [coerce.atom(item) for item in items]
+    kind = coerce.unify(atoms)
+    if kind is Kind.NULL:
+        kind = Kind.ANY
+    sql = f"[{', '.join(coerce.as_kind(atom, kind) for atom in atoms)}]"
+    return Embedding(sql, kind, (len(atoms),), latest_ts(atoms), constant=constant)
+
+
+def _nested_array(items: list[Embedding], constant: bool) -> Embedding:
+    shapes = {item.shape for item in items}
+    if len(shapes) > 1 or None in shapes:
+        raise MldbError("the embeddings in an array literal must all have the same size")
+    inner = items[0].shape or ()
+    kinds = {item.kind for item in items}
+    kind = kinds.pop() if len(kinds) == 1 else Kind.NUMBER if kinds <= set(coerce.NUMERIC) else Kind.ANY
+    lists = [item.sql if item.kind is kind else _relist(item, kind) for item in items]
+    return Embedding(f"flatten([{', '.join(lists)}])", kind, (len(items), *inner), constant=constant)
+
+
+def _relist(item: Embedding, kind: Kind) -> str:
+    if kind is Kind.NUMBER:
+        return coerce.as_double_list(item)
+    return f"list_transform({item.sql}, lambda e: {any_sql('e', item.kind)})"
+
+
+def _extract(node: Extract, scope: Scope) -> Value:
+    base = bind(node.base, scope)
+    if isinstance(base, Open):
+        base = Open(scope.stage(base.sql)) if "(" in base.sql else base
+    if isinstance(base, Atom | Several) and not (isinstance(base, Atom) and base.kind is Kind.NULL):
+        row = Row()
+    else:
+        row = require_row(base, "only a row or an embedding can be read with [ ]")
+    closed = not row.rests
+    return bind(node.inner, RowScope(scope, row, closed=closed))
+
+
+_BINDERS: dict[type, Callable[[Any, Scope], Value]] = {
+    Constant: _constant,
+    ColumnRef: _column,
+    Parameter: _parameter,
+    Call: _call,
+    Unary: _unary,
+    Binary: _binary,
+    Between: _between,
+    InList: _in_list,
+    InQuery: _in_query,
+    InRow: _in_row,
+    Like: _like,
+    Is: _is,
+    Case: _case,
+    Cast: _cast,
+    RowLiteral: _row_literal,
+    ArrayLiteral: _array_literal,
+    Extract: _extract,
+}
+
+__all__ = ["bind", "bind_atom", "with_ts"]

@@ -1,0 +1,263 @@
+"""GROUP BY and aggregates (sql-dialect.md §5, §9).
+
+Grouping is one sub-query that computes the keys (``k<n>``) and the aggregates (``a<n>``); SELECT, HAVING, NAMED and
+ORDER BY are bound over it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from server.errors import MldbError
+from server.sql import coerce
+from server.sql.binder.aggregates import AGGREGATES, aggregate
+from server.sql.binder.expressions import bind
+from server.sql.binder.query import Query
+from server.sql.bound import Atom, Open, Row, Ts, Value, timestamp_of, typed
+from server.sql.relations import Relation
+from server.sql.render import render
+from server.sql.scope import OverlayScope, Scope, TableScope
+from server.sql.tree import Call, Clause, ColumnRef, Expression, Item, Node, Select, Wildcard
+from server.values.kinds import Kind
+from server.values.paths import Path, format_path
+
+_ROW_FUNCTIONS = {"rowName", "rowPath", "rowHash"}
+_KEY_ELEMENT = {"groupKeyElement", "group_key_element"}
+
+
+class GroupRelation(Relation):
+    """One row per group: keys and aggregates over an inner relation."""
+
+    def __init__(self, number: int, inner: Relation, where: list[str]) -> None:
+        super().__init__(number)
+        self.inner = inner
+        self.where = where
+        self.keys: list[str] = []
+        self.key_values: list[Value] = []
+        self._aggregates: dict[str, str] = {}
+        self.counts = False  # the query uses count by that name
+
+    def add_key(self, value: Value) -> Value:
+        """A group key: its value as read from the grouped relation."""
+        name = f"k{len(self.keys)}"
+        if isinstance(value, Row | Open):
+            self.keys.append(f"m_sorted_cells({coerce.to_cells(value)})")
+            result: Value = Open(self.ref(name))
+        else:
+            one = coerce.atom(value)
+            self.keys.append(typed(one))
+            result = Atom(self.ref(name), one.kind if one.kind is not Kind.NULL else Kind.ANY, self._key_ts(one))
+        self.key_values.append(result)
+        return result
+
+    def _key_ts(self, atom: Atom) -> Ts:
+        return lambda: self.aggregate(f"any_value({timestamp_of(atom)})")
+
+    def aggregate(self, sql: str) -> str:
+        """A DuckDB aggregate over the group; the reference to its result."""
+        name = self._aggregates.setdefault(sql, f"a{len(self._aggregates)}")
+        return self.ref(name)
+
+    def stage_inside(self, sql: str) -> str:
+        return self.inner.stage(sql)
+
+    def row(self) -> Row:
+        raise MldbError("Wildcard cannot be used with GROUP BY")
+
+    def row_path(self) -> Atom:
+        parts = ", ".join(_key_json(value) for value in self.key_values)
+        text = f"concat('[', concat_ws(',', {parts}), ']')" if parts else "'[]'"
+        return Atom(f"m_quote({text})", Kind.PATH)
+
+    def order(self) -> list[str]:
+        return [term for value in self.key_values for term in coerce.sort_terms(value, False)]
+
+    def base(self, used: set[str], ordered: bool) -> str:
+        del ordered
+        items = [f"{sql} AS k{number}" for number, sql in enumerate(self.keys)]
+        items += [f"{sql} AS {name}" for sql, name in self._aggregates.items() if name in used]
+        if not self.keys and not self.counts:
+            items.append("count(*) AS rows")
+        columns = ", ".join(items) or "count(*) AS rows"
+        where = f" WHERE {' AND '.join(self.where)}" if self.where else ""
+        group = f" GROUP BY {', '.join(str(n + 1) for n in range(len(self.keys)))}" if self.keys else ""
+        having = " HAVING count(*) > 0" if not self.keys and not self.counts else ""
+        source = self.inner.render(f"{columns}{where}", ordered=False)
+        return f"(SELECT {columns} FROM {source}{where}{group}{having}) AS r{self.number}"
+
+
+def _key_json(value: Value) -> str:
+    if isinstance(value, Atom):
+        match value.kind:
+            case Kind.INTEGER | Kind.NUMBER | Kind.BOOLEAN | Kind.UNSIGNED:
+                return f"coalesce({coerce.to_text(value)}, 'null')"
+            case Kind.STRING:
+                return f"coalesce(CAST(to_json({value.sql}) AS VARCHAR), 'null')"
+        return f"coalesce(u_key_json({coerce.to_any(value)}), 'null')"
+    return f"coalesce(u_cells_json({coerce.to_cells(value)}), 'null')"
+
+
+class GroupScope(Scope):
+    """Group keys by the expressions that they are, aggregates, and the group's own row functions."""
+
+    def __init__(self, relation: GroupRelation, inner: Scope) -> None:
+        super().__init__(inner.context)
+        self.relation = relation
+        self.inner = inner
+        self.keys: dict[Expression, Value] = {}
+
+    def add_key(self, expression: Expression) -> None:
+        value = self.relation.add_key(bind(expression, self.inner))
+        if isinstance(expression, Call) and expression.name in ("rowName", "rowHash"):
+            return
+        self.keys[self._plain(expression)] = value
+
+    def _plain(self, expression: Expression) -> Expression:
+        """A bare column without its table alias."""
+        alias = self.relation.inner.alias
+        if isinstance(expression, ColumnRef) and len(expression.path) > 1 and expression.path[0] == alias:
+            return ColumnRef(expression.path[1:])
+        return expression
+
+    def known(self, expression: Expression) -> Value | None:
+        return self.keys.get(self._plain(expression))
+
+    def column(self, path: Path) -> Value:
+        below = self._below_key(path)
+        if below is not None:
+            return below
+        raise MldbError(
+            f"variable '{format_path(path)}' must appear in the GROUP BY clause or be used in an aggregate function"
+        )
+
+    def _below_key(self, path: Path) -> Value | None:
+        from server.sql.relations import lookup, require_row
+
+        for size in range(len(path) - 1, 0, -1):
+            key = self.keys.get(self._plain(ColumnRef(path[:size])))
+            if isinstance(key, Open):
+                return lookup(require_row(key, ""), path[size:])
+        return None
+
+    def everything(self) -> Row:
+        raise MldbError("Wildcard cannot be used with GROUP BY")
+
+    def qualified(self, prefix: Path) -> Row | None:
+        raise MldbError("Wildcard cannot be used with GROUP BY")
+
+    def call(self, call: Call) -> Value | None:
+        if call.name in _KEY_ELEMENT:
+            return self._key_element(call)
+        if call.name in _ROW_FUNCTIONS and call.qualifier is not None:
+            call = Call(call.name, call.args)
+        if call.name in AGGREGATES and call.qualifier is None:
+            if call.name in ("count", "vertical_count"):
+                self.relation.counts = True
+            return aggregate(call, self.inner, self.relation)
+        from server.sql.binder.rowfunctions import row_function
+
+        return row_function(self.relation, call)
+
+    def _key_element(self, call: Call) -> Value:
+        from server.sql.tree import Constant
+
+        match call.args:
+            case (Constant(value=int(index)),) if 0 <= index < len(self.relation.key_values):
+                return self.relation.key_values[index]
+        raise MldbError(f"{call.name} takes the number of a group key, from 0")
+
+    def aggregates(self) -> bool:
+        return True
+
+    def parameter(self, name: str) -> Value:
+        return self.inner.parameter(name)
+
+    def stage(self, sql: str) -> str:
+        return self.relation.stage(sql)
+
+
+def bind_grouped(select: Select, relation: Relation, scope: Scope, where: list[str]) -> Query:
+    """A statement with GROUP BY, or with aggregates and one implicit group."""
+    from server.sql.binder.rows import bind_clauses
+    from server.sql.binder.select import named, order_terms
+
+    _refuse_wildcards(select)
+    grouped = GroupRelation(scope.context.number(), relation, where)
+    inner = GroupScope(grouped, scope)
+    for key in select.group_by:
+        inner.add_key(key)
+    row = bind_clauses(select.clauses, inner)
+    having = []
+    if select.having is not None:
+        if not select.group_by:
+            raise MldbError("HAVING expression requires a GROUP BY expression")
+        value = bind(select.having, inner)
+        if not isinstance(value, Atom) or value.kind not in (Kind.BOOLEAN, Kind.NULL):
+            raise MldbError("HAVING must be a boolean expression")
+        having = [coerce.truth(value)]
+    path = named(select.named, grouped, inner)
+    order = order_terms(select.order_by, OverlayScope(row, inner))
+    if order:
+        order += grouped.order()
+    return Query(grouped, row, path, f"mldb_path_hash({path.sql})", having, order, [], select.limit, select.offset)
+
+
+def has_aggregate(clauses: Iterable[Clause], scope: Scope) -> bool:
+    """Whether an aggregate is called in a SELECT list (which makes one implicit group)."""
+    return any(_calls_aggregate(clause) for clause in clauses)
+
+
+def _calls_aggregate(node: object) -> bool:
+    if isinstance(node, Call) and node.name in AGGREGATES and node.qualifier is None:
+        return True
+    return any(_calls_aggregate(child) for child in children(node))
+
+
+def children(node: object) -> list[Node]:
+    """The nodes directly below one; a sub-query is closed in itself and is not entered."""
+    from dataclasses import fields
+
+    if not isinstance(node, Node):
+        return []
+    found: list[Node] = []
+    for field in fields(node):
+        value = getattr(node, field.name)
+        stack = [value]
+        while stack:
+            one = stack.pop()
+            if isinstance(one, Select):
+                continue
+            if isinstance(one, Node):
+                found.append(one)
+            elif isinstance(one, tuple):
+                stack.extend(one)
+    return found
+
+
+def _refuse_wildcards(select: Select) -> None:
+    for clause in select.clauses:
+        culprit = _bare_wildcard(clause)
+        if culprit is None:
+            continue
+        if isinstance(culprit, Wildcard):
+            raise MldbError("Wildcard cannot be used with GROUP BY")
+        text = clause.text if isinstance(clause, Item) else render(culprit)
+        if select.group_by:
+            raise MldbError(f"Non-aggregator '{text}' with GROUP BY clause is not allowed")
+        raise MldbError(f"Mixing non-aggregator '{text}' with aggregators is not allowed")
+
+
+def _bare_wildcard(node: Node) -> Node | None:
+    """The clause, or the outermost expression, that reads a wildcard outside every aggregate."""
+    if isinstance(node, Wildcard):
+        return node
+    if isinstance(node, Call) and node.name in AGGREGATES:
+        return None
+    for child in children(node):
+        found = _bare_wildcard(child)
+        if found is not None:
+            return node if not isinstance(node, Item) else child if not isinstance(child, Wildcard) else found
+    return None
+
+
+__all__ = ["GroupRelation", "GroupScope", "TableScope", "bind_grouped", "has_aggregate"]

@@ -1,0 +1,198 @@
+"""Joins: pairing, the names of joined rows, and the order in which they are listed (sql-dialect.md §6.3)."""
+
+from __future__ import annotations
+
+from server.errors import MldbError
+from server.sql import coerce
+from server.sql.binder.expressions import bind
+from server.sql.binder.query import FromRelation
+from server.sql.binder.sources import bind_table
+from server.sql.bound import Atom, Row, RowBuilder, Value
+from server.sql.relations import Relation
+from server.sql.scope import Context, TableScope
+from server.sql.tree import Binary, Call, Expression, Join, RowTable
+from server.values.kinds import Kind
+from server.values.paths import Path
+
+_SQL = {"inner": "INNER JOIN", "left": "LEFT JOIN", "right": "RIGHT JOIN", "full": "FULL JOIN"}
+
+
+def bind_join(join: Join, context: Context) -> Relation:
+    left, right = bind_table(join.left, context), bind_table(join.right, context)
+    for table, side in ((join.left, left), (join.right, right)):
+        if isinstance(table, RowTable) and side.alias is None:
+            raise MldbError(
+                "Tables in joins that don't have a natural name like a dataset name must have an AS expression "
+                f"(consider replacing {table.name}(…) with {table.name}(…) AS x)"
+            )
+    shared = set(left.sides()) & set(right.sides())
+    if shared:
+        raise MldbError(
+            "Join has ambiguous table name(s) with same name occurring on both left and right side: "
+            + ", ".join(sorted(shared))
+        )
+    relation = JoinRelation(context.number(), left, right, join.kind)
+    if join.on is not None:
+        relation.condition(join.on, _OnScope(context, relation))
+    return relation
+
+
+class JoinRelation(FromRelation):
+    """Two relations paired. Columns are nested under the side's alias."""
+
+    def __init__(self, number: int, left: Relation, right: Relation, kind: str) -> None:
+        super().__init__(number)
+        self.left, self.right, self.kind = left, right, kind
+        self.operands: tuple[Relation, Relation] = (_Side(self, left), _Side(self, right))
+        self._on = "TRUE"
+        self._equality: tuple[Value, Value] | None = None
+        self._row: Row | None = None
+
+    def condition(self, on: Expression, scope: _OnScope) -> None:
+        """Bind ON; remember the one equality that orders the result."""
+        self._on = coerce.truth(bind(on, scope))
+        conjuncts = list(_conjuncts(on))
+        equalities = [c for c in conjuncts if isinstance(c, Binary) and c.op == "="]
+        if len(equalities) == 1:
+            one = equalities[0]
+            self._equality = bind(one.left, scope), bind(one.right, scope)
+
+    def side_missing(self, side: Relation) -> bool:
+        """Whether rows may lack this side."""
+        return self.kind in ({"right", "full"} if side is self.left else {"left", "full"})
+
+    def row(self) -> Row:
+        if self._row is None:
+            builder = RowBuilder()
+            for side in (self.left, self.right):
+                prefix: Path = (side.alias,) if side.alias is not None else ()
+                builder.add(prefix, self.export_row(side.row(), missing=self.side_missing(side)))
+            self._row = builder.build()
+        return self._row
+
+    def lookup(self, path: Path) -> Value | None:
+        found = self.find(path)
+        return None if found is None else self.export(found[0], missing=found[1])
+
+    def find(self, path: Path) -> tuple[Value, bool] | None:
+        """A column in terms of the sides, and whether rows may lack it."""
+        for side in (self.left, self.right):
+            missing = self.side_missing(side)
+            if side.alias is not None:
+                if path[0] == side.alias and len(path) > 1:
+                    value = side.lookup(path[1:])
+                    return None if value is None else (value, missing)
+                if path == (side.alias,):
+                    return side.row(), missing
+            else:
+                value = side.lookup(path)
+                if value is not None:
+                    return value, missing
+        return None
+
+    def sides(self) -> dict[str, Relation]:
+        found: dict[str, Relation] = {}
+        for side in (self.left, self.right):
+            for name, relation in side.sides().items():
+                found[name] = _Side(self, relation)
+        return found
+
+    def raw_name(self) -> str:
+        """The one element of the joined row's path, over the sides, unquoted."""
+        left = self.left.raw_name_above() if isinstance(self.left, JoinRelation) else _bracketed(self.left)
+        return f"({left} || '-' || {_bracketed(self.right)})"
+
+    def raw_name_above(self) -> str:
+        return self.offer(self.raw_name())
+
+    def row_path(self) -> Atom:
+        return Atom(self.offer(f"m_quote({self.raw_name()})"), Kind.PATH)
+
+    def order(self) -> list[str]:
+        terms: list[str] = []
+        if self._equality is not None:
+            first, second = (coerce.atom(value) for value in self._equality)
+            value = f"coalesce({coerce.to_any(first)}, {coerce.to_any(second)})"
+            terms.append(f"m_sort_key({self.offer(value)}) ASC NULLS FIRST")
+        for side in (self.left, self.right):
+            terms.extend(f"{self.offer(sql)} ASC NULLS {nulls}" for sql, nulls in _name_order(side))
+        return terms
+
+    def source(self, above: str, ordered: bool) -> str:
+        del ordered
+        above = f"{above} {self._on}"
+        left, right = self.left.render(above, ordered=False), self.right.render(above, ordered=False)
+        return f"{left} {_SQL[self.kind]} {right} ON {self._on}"
+
+
+class _Side(Relation):
+    """One side of a join seen from above it: its row functions, read through the join."""
+
+    def __init__(self, join: JoinRelation, side: Relation) -> None:
+        super().__init__(join.number, side.alias)
+        self.join, self.side = join, side
+
+    def row_path(self) -> Atom:
+        text = self.side.row_text()
+        return Atom(self.join.offer(f"coalesce({text}, '')"), Kind.PATH)
+
+    def row_hash(self) -> str:
+        return self.join.offer(self.side.row_hash())
+
+    def row(self) -> Row:
+        return self.join.export_row(self.side.row())
+
+
+class _OnScope(TableScope):
+    """The scope of ON: columns of both sides, in terms of the sides (not of the join above them)."""
+
+    def __init__(self, context: Context, relation: JoinRelation) -> None:
+        super().__init__(context, relation)
+        self.join = relation
+
+    def column(self, path: Path) -> Value:
+        names = {*self.join.left.sides(), *self.join.right.sides()}
+        unnamed = any(side.alias is None for side in (self.join.left, self.join.right))
+        if path[0] not in names and not (unnamed and self.join.find(path)):
+            raise MldbError("Join condition refers to unknown variables: " + ".".join(path))
+        found = self.join.find(path)
+        if found is None:
+            found = self._nested(path)
+        return Atom("NULL", Kind.NULL) if found is None else found[0]
+
+    def _nested(self, path: Path) -> tuple[Value, bool] | None:
+        for side in (self.join.left, self.join.right):
+            if isinstance(side, JoinRelation) and path[0] in side.sides():
+                value = side.lookup(path)
+                return None if value is None else (value, False)
+        return None
+
+    def call(self, call: Call) -> Value | None:
+        from server.sql.binder.rowfunctions import row_function
+
+        if call.qualifier is not None:
+            for side in (self.join.left, self.join.right):
+                if call.qualifier in side.sides():
+                    return row_function(side.sides()[call.qualifier], call)
+        return row_function(self.join, call)
+
+    def stage(self, sql: str) -> str:
+        return sql
+
+
+def _conjuncts(expression: Expression) -> list[Expression]:
+    if isinstance(expression, Binary) and expression.op == "and":
+        return [*_conjuncts(expression.left), *_conjuncts(expression.right)]
+    return [expression]
+
+
+def _bracketed(side: Relation) -> str:
+    return f"('[' || coalesce({side.row_text()}, '') || ']')"
+
+
+def _name_order(side: Relation) -> list[tuple[str, str]]:
+    """Sort keys of a side's row names in natural order; unmatched left rows stand before unmatched right ones."""
+    path = side.row_path()
+    if path.kind is Kind.INTEGER:
+        return [(path.sql, "LAST")]
+    return [(f"u_natural_key({path.sql})", "LAST")]

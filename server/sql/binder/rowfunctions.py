@@ -1,0 +1,49 @@
+"""Functions of the row under hand: rowName(), rowPath(), rowHash(), columnCount() and their like (§5)."""
+
+from __future__ import annotations
+
+from server.errors import MldbError
+from server.sql import coerce
+from server.sql.bound import Atom, Value
+from server.sql.relations import Relation
+from server.sql.tree import Call, Constant
+from server.values.kinds import Kind
+
+_JOIN_ONLY = {"leftRowName", "rightRowName", "leftRowPath", "rightRowPath"}
+_NAMES = {"rowName", "rowPath", "rowHash", "rowPathElement", "columnCount", *_JOIN_ONLY}
+
+
+def row_function(relation: Relation, call: Call) -> Value | None:
+    """A row function of a relation; an unknown qualifier means the relation as a whole."""
+    if call.name not in _NAMES:
+        return None
+    if call.name in _JOIN_ONLY:
+        return _of_side(relation, call)
+    target = relation.sides().get(call.qualifier, relation) if call.qualifier is not None else relation
+    match call.name:
+        case "rowName":
+            return Atom(target.row_text(), Kind.STRING)
+        case "rowPath":
+            path = target.row_path()
+            return Atom(target.row_text(), Kind.PATH) if path.kind is Kind.INTEGER else path
+        case "rowHash":
+            return Atom(target.row_hash(), Kind.UNSIGNED)
+        case "columnCount":
+            cells = coerce.to_cells(target.row())
+            return Atom(f"len(list_distinct(list_transform({cells}, lambda c: c.p)))", Kind.INTEGER)
+    return path_element(Atom(target.row_text(), Kind.PATH), call)
+
+
+def path_element(path: Atom, call: Call) -> Atom:
+    """``rowPathElement(n)``, ``columnPathElement(n)``: negative n from the end, NULL out of range."""
+    if len(call.args) != 1 or not isinstance(call.args[0], Constant) or not isinstance(call.args[0].value, int):
+        raise MldbError(f"{call.name} takes one integer constant")
+    return Atom(f"u_path_element({path.sql}, {call.args[0].value})", Kind.STRING, path.ts)
+
+
+def _of_side(relation: Relation, call: Call) -> Atom:
+    sides: tuple[Relation, Relation] | None = getattr(relation, "operands", None)
+    if sides is None:
+        raise MldbError(f"Function '{call.name}' is not available outside of a join")
+    side = sides[0] if call.name.startswith("left") else sides[1]
+    return Atom(side.row_text(), Kind.STRING if call.name.endswith("Name") else Kind.PATH)

@@ -1,0 +1,136 @@
+"""SELECT lists and row literals: wildcards, renaming, AS *, COLUMN EXPR (sql-dialect.md §4.4)."""
+
+from __future__ import annotations
+
+from server.errors import MldbError
+from server.sql.binder.expressions import bind
+from server.sql.bound import Atom, Embedding, Rest, Row, RowBuilder, Several, Value, enumerate_elements
+from server.sql.duck import literal_text
+from server.sql.relations import require_row
+from server.sql.scope import NoScope, Scope
+from server.sql.tree import Clause, ColumnExpr, ColumnRef, Exclusion, Flatten, Item, Wildcard
+from server.values.kinds import Kind
+from server.values.paths import Path, format_path
+
+
+def bind_clauses(clauses: tuple[Clause, ...], scope: Scope, *, inside: bool = False) -> Row:
+    """A SELECT list (or, ``inside``, a row literal) as one row value."""
+    builder = RowBuilder()
+    for clause in clauses:
+        match clause:
+            case Wildcard():
+                builder.add((), wildcard(clause, scope, inside=inside))
+            case Item():
+                builder.add(item_name(clause), bind(clause.expression, scope))
+            case Flatten():
+                builder.add((), flatten(clause, scope))
+            case ColumnExpr():
+                from server.sql.binder.columnexpr import column_expression
+
+                builder.add((), column_expression(clause, scope))
+    return builder.build()
+
+
+def item_name(item: Item) -> Path:
+    """The name that AS gives, a bare column's own path, else the source text as one element."""
+    if item.name is not None:
+        return item.name
+    if isinstance(item.expression, ColumnRef):
+        return item.expression.path
+    return (item.text,)
+
+
+def flatten(clause: Flatten, scope: Scope) -> Row:
+    value = bind(clause.expression, scope)
+    if isinstance(value, Atom | Several) and not (isinstance(value, Atom) and value.kind is Kind.NULL):
+        raise MldbError("Expression with AS * must return a row")
+    return require_row(value, "Expression with AS * must return a row")
+
+
+def wildcard(node: Wildcard, scope: Scope, *, inside: bool) -> Row:
+    """The columns that a wildcard names, renamed as it says."""
+    if isinstance(scope, NoScope):
+        text = "Cannot use wildcards with no FROM clause." if inside else "Wildcard usage requires a FROM statement"
+        raise MldbError(text)
+    prefix = node.prefix
+    table = scope.qualified(prefix) if prefix else None
+    if table is not None:
+        row, prefix = table, prefix[1:]
+        node = Wildcard(prefix, node.excluding, node.target)
+    else:
+        row = scope.everything()
+    return _chosen(row, node)
+
+
+def _chosen(row: Row, node: Wildcard) -> Row:
+    prefix, target = node.prefix, node.target
+    builder = RowBuilder()
+    for path, leaf in row.columns.items():
+        if isinstance(leaf, Embedding) and _splits(leaf, path, node):
+            for below, element in enumerate_elements(leaf):
+                _choose(builder, (*path, *below), element, node)
+            continue
+        _choose(builder, path, leaf, node)
+    for rest in row.rests:
+        cells = rest.cells()
+        if prefix:
+            cells = f"m_starting({cells}, {_text_prefix(prefix)})"
+        for exclusion in node.excluding:
+            cells = f"list_filter({cells}, lambda c: NOT ({_excluded_sql(exclusion)}))"
+        builder.rests.append(Rest((), cells if target is None else _renamed_cells(cells, prefix, target)))
+    return builder.build()
+
+
+def _splits(leaf: Embedding, path: Path, node: Wildcard) -> bool:
+    """Whether a wildcard cuts through the elements of an embedding."""
+    deep = [e.path for e in node.excluding if len(e.path) > len(path) and e.path[: len(path)] == path]
+    return bool(deep) or len(node.prefix) > len(path)
+
+
+def _choose(builder: RowBuilder, path: Path, leaf: Value, node: Wildcard) -> None:
+    if starts_with(path, node.prefix) and not any(_excludes(e, path) for e in node.excluding):
+        builder.add(path if node.target is None else renamed(path, node.prefix, node.target), leaf)
+
+
+def starts_with(path: Path, prefix: Path) -> bool:
+    """Whether a name is under a wildcard's prefix: elements equal, the last one a prefix of its element."""
+    if not prefix:
+        return True
+    last = len(prefix) - 1
+    return len(path) > last and path[:last] == prefix[:last] and path[last].startswith(prefix[last])
+
+
+def _excludes(exclusion: Exclusion, path: Path) -> bool:
+    return starts_with(path, exclusion.path) if exclusion.prefix else path == exclusion.path
+
+
+def renamed(path: Path, prefix: Path, target: Path) -> Path:
+    """``prefix* AS target*`` applied to a name; an empty prefix puts a new element in front."""
+    if not prefix:
+        return (*target, *path)
+    last = len(prefix) - 1
+    tail = path[last][len(prefix[last]) :]
+    rest = path[last + 1 :]
+    if not target:
+        tail = tail.removeprefix(".")
+        return (*((tail,) if tail or not rest else ()), *rest)
+    return (*target[:-1], target[-1] + tail, *rest)
+
+
+def _text_prefix(prefix: Path) -> str:
+    return literal_text(format_path(prefix))
+
+
+def _excluded_sql(exclusion: Exclusion) -> str:
+    text = _text_prefix(exclusion.path)
+    return f"m_starts(c.p, {text})" if exclusion.prefix else f"c.p = {text}"
+
+
+def _renamed_cells(cells: str, prefix: Path, target: Path) -> str:
+    new = literal_text(format_path(target)) if target else "''"
+    if not prefix:
+        return f"m_prefixed({cells}, {new})" if target else cells
+    cut = len(format_path(prefix)) + 1
+    tail = f"substr(c.p, {cut})"
+    name = f"{new} || {tail}" if target else f"CASE WHEN {tail} = '' THEN '' ELSE ltrim({tail}, '.') END"
+    return f"list_transform({cells}, lambda c: struct_pack(p := {name}, v := c.v, t := c.t))"

@@ -1,0 +1,306 @@
+"""Table functions: transpose, merge, sample, union, row_dataset and atom_dataset (sql-dialect.md §6.2)."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from server.errors import MldbError
+from server.sql import coerce
+from server.sql.binder.expressions import bind
+from server.sql.binder.query import FromRelation
+from server.sql.binder.sources import bind_table, constant_scope
+from server.sql.bound import Atom, Embedding, Leaf, Open, Rest, Row, RowBuilder, Several, Ts, Value, fixed
+from server.sql.relations import Relation, require_row
+from server.sql.scope import Context
+from server.sql.tree import Constant, Item, RowLiteral, RowTable, TableCall, Unary
+from server.values.kinds import CELL_TYPE, Kind
+from server.values.paths import Path
+
+
+def bind_table_call(node: TableCall, context: Context) -> Relation:
+    match node.name:
+        case "transpose":
+            _arity(node, 1, options=False)
+            return TransposeRelation(context.number(), bind_table(node.tables[0], context), node.alias)
+        case "merge":
+            if not node.tables:
+                raise MldbError("Attempt to merge no datasets together")
+            inputs = [bind_table(table, context) for table in node.tables]
+            return inputs[0] if len(inputs) == 1 else MergeRelation(context.number(), inputs, node.alias)
+        case "union":
+            inputs = [bind_table(table, context) for table in node.tables]
+            return UnionRelation(context.number(), inputs, node.alias)
+        case "sample":
+            _arity(node, 1, options=True)
+            return SampleRelation(
+                context, bind_table(node.tables[0], context), sample_options(node.options), node.alias
+            )
+    raise MldbError(f"could not bind dataset function {node.name}; known are merge, sample and transpose")
+
+
+def _arity(node: TableCall, tables: int, *, options: bool) -> None:
+    if len(node.tables) != tables or (node.options is not None and not options):
+        raise MldbError(f"{node.name} takes {tables} table" + ("" if options else " and no options"), code=500)
+
+
+class TransposeRelation(Relation):
+    """Rows and columns changed over: rows are open, for their columns are the source's rows."""
+
+    def __init__(self, number: int, inner: Relation, alias: str | None) -> None:
+        super().__init__(number, alias)
+        self.inner = inner
+        self._cells = coerce.to_cells(inner.row())
+        self._name = inner.row_text()
+
+    def row(self) -> Row:
+        return Row({}, (Rest((), self.ref("rest")),))
+
+    def order(self) -> list[str]:
+        return [f"u_natural_key({self.ref('_row')})"]
+
+    def base(self, used: set[str], ordered: bool) -> str:
+        items = f"{self._name} AS name, unnest({self._cells}) AS c"
+        source = self.inner.render(items, ordered=False)
+        cell = "struct_pack(p := name, v := c.v, t := c.t)"
+        return (
+            f"(SELECT c.p AS _row, list({cell}) AS rest FROM (SELECT {items} FROM {source}) GROUP BY c.p)"
+            f" AS r{self.number}"
+        )
+
+
+class MergeRelation(FromRelation):
+    """Rows of equal name combined; a column that several inputs have keeps all their values."""
+
+    def __init__(self, number: int, inputs: list[Relation], alias: str | None) -> None:
+        super().__init__(number, alias)
+        self.inputs = inputs
+        self._names = [relation.row_text() for relation in inputs]
+        builder = RowBuilder()
+        for relation in inputs:
+            builder.add((), _maybe_missing(relation.row()))
+        self._row = self.export_row(builder.build(), missing=True)
+
+    def row(self) -> Row:
+        return self._row
+
+    def row_path(self) -> Atom:
+        return Atom(self.offer("spine.name"), Kind.PATH)
+
+    def order(self) -> list[str]:
+        return [self.row_hash()]
+
+    def source(self, above: str, ordered: bool) -> str:
+        del ordered
+        everything = " ".join([above, *self._names])
+        texts = [relation.render(everything, ordered=False) for relation in self.inputs]
+        names = " UNION ".join(
+            f"SELECT {name} AS name FROM {relation.render(name, ordered=False)}"
+            for relation, name in zip(self.inputs, self._names, strict=True)
+        )
+        joins = " ".join(
+            f"LEFT JOIN {text} ON {name} = spine.name" for text, name in zip(texts, self._names, strict=True)
+        )
+        return f"({names}) AS spine {joins}"
+
+
+def _maybe_missing(row: Row) -> Row:
+    columns: dict[Path, Leaf] = {}
+    for path, leaf in row.columns.items():
+        if isinstance(leaf, Atom):
+            leaf = Atom(leaf.sql, leaf.kind, leaf.ts, sparse=True)
+        columns[path] = leaf
+    return Row(columns, row.rests)
+
+
+class UnionRelation(Relation):
+    """Rows one after the other; row ``r`` of input k is named ``k.r``."""
+
+    def __init__(self, number: int, inputs: list[Relation], alias: str | None) -> None:
+        super().__init__(number, alias)
+        self.inputs = inputs
+        self._rows = [relation.row() for relation in inputs]
+        paths = dict.fromkeys(path for row in self._rows for path in row.columns)
+        self._kinds = {path: self._form(path) for path in paths}
+        self._paths = list(paths)
+
+    def _form(self, path: Path) -> Kind | None:
+        """The one kind of a column over all inputs; None where it is no plain atom and goes to the rest."""
+        leaves = [row.columns[path] for row in self._rows if path in row.columns]
+        if any(not isinstance(leaf, Atom) for leaf in leaves):
+            return None
+        return coerce.unify([leaf for leaf in leaves if isinstance(leaf, Atom)])
+
+    def row(self) -> Row:
+        columns: dict[Path, Leaf] = {}
+        for index, path in enumerate(self._paths):
+            kind = self._kinds[path]
+            if kind is not None:
+                columns[path] = Atom(self.ref(f"c{index}"), kind, self._ts(index), sparse=True)
+        rests = (Rest((), self.ref("rest")),) if self._has_rest() else ()
+        return Row(columns, rests)
+
+    def _ts(self, index: int) -> Ts:
+        return fixed(self.ref(f"t{index}"))
+
+    def _has_rest(self) -> bool:
+        return any(row.rests for row in self._rows) or None in self._kinds.values()
+
+    def order(self) -> list[str]:
+        return [self.ref("_input"), self.ref("_place")]
+
+    def base(self, used: set[str], ordered: bool) -> str:
+        parts = [self._part(number, used, ordered) for number in range(len(self.inputs))]
+        return f"({' UNION ALL '.join(parts)}) AS r{self.number}"
+
+    def _part(self, number: int, used: set[str], ordered: bool) -> str:
+        relation, row = self.inputs[number], self._rows[number]
+        items = [f"'{number}.' || {relation.row_text()} AS _row", f"{number} AS _input"]
+        order = relation.order()
+        place = f"row_number() OVER ({'ORDER BY ' + ', '.join(order) if order else ''})" if ordered else "0"
+        items.append(f"{place} AS _place")
+        for index, path in enumerate(self._paths):
+            kind, leaf = self._kinds[path], row.columns.get(path)
+            if kind is None:
+                continue
+            if f"c{index}" in used:
+                one = Atom("NULL", Kind.NULL) if leaf is None else coerce.atom(leaf)
+                items.append(f"{coerce.as_kind(one, kind)} AS c{index}")
+            if f"t{index}" in used:
+                items.append(f"{'NULL::DOUBLE' if leaf is None else coerce.atom(leaf).ts()} AS t{index}")
+        if "rest" in used:
+            known = {path: leaf for path, leaf in row.columns.items() if self._kinds[path] is None}
+            items.append(f"CAST({coerce.to_cells(Row(known, row.rests))} AS {CELL_TYPE}[]) AS rest")
+        text = ", ".join(items)
+        return f"SELECT {text} FROM {relation.render(text, ordered=False)}"
+
+
+def sample_options(options: RowLiteral | None) -> dict[str, Any]:
+    """The options of ``sample`` as Python values, checked (entity-types.md §2.4)."""
+    found: dict[str, Any] = {}
+    for clause in options.clauses if options is not None else ():
+        if not isinstance(clause, Item):
+            raise MldbError("sample takes its options as {name: constant}")
+        found[".".join(clause.name or (clause.text,))] = _constant(clause)
+    unknown = set(found) - {"rows", "fraction", "withReplacement", "seed"}
+    if unknown:
+        raise MldbError(f"Unknown option '{min(unknown)}' of sample; known are rows, fraction, withReplacement, seed")
+    return check_sample(found)
+
+
+def _constant(item: Item) -> Any:
+    match item.expression:
+        case Constant(value=value):
+            return value
+        case Unary(op="-", operand=Constant(value=int() | float() as value)):
+            return -value
+    raise MldbError("the options of sample are constants")
+
+
+def check_sample(options: dict[str, Any]) -> dict[str, Any]:
+    rows, fraction = options.get("rows", 0), options.get("fraction", 0)
+    if rows and fraction:
+        raise MldbError("The 'rows' and 'fraction' parameters cannot be set at the same time.")
+    if not rows and "fraction" in options and not 0 < fraction <= 1:
+        raise MldbError(
+            f"The 'fraction' parameter needs to be between 0 and 1. Value provided is '{options['fraction']}'"
+        )
+    if not rows and not fraction:
+        options["rows"] = 1
+    return options
+
+
+class SampleRelation(FromRelation):
+    """Rows drawn at random, reproducibly when a seed is given."""
+
+    def __init__(self, context: Context, inner: Relation, options: dict[str, Any], alias: str | None) -> None:
+        super().__init__(context.number(), alias)
+        self.inner = inner
+        self._row = self.export_row(inner.row())
+        count = context.execute(f"SELECT count(*) FROM {inner.render('', ordered=False)}")[0][0]
+        self.rows = int(options.get("rows") or count * options["fraction"])
+        self.replaced = bool(options.get("withReplacement", False))
+        if self.rows > count and not self.replaced:
+            raise MldbError(
+                "Requested more rows without replacement than available number of rows in original dataset."
+            )
+        self.count = count
+        self.seed = options.get("seed") or random.getrandbits(31)
+
+    def row(self) -> Row:
+        return self._row
+
+    def row_path(self) -> Atom:
+        path = self.inner.row_path()
+        return Atom(self.offer(path.sql), path.kind)
+
+    def row_hash(self) -> str:
+        return self.offer(self.inner.row_hash())
+
+    def base(self, used: set[str], ordered: bool) -> str:
+        items = self.exported(used)
+        columns = ", ".join(f"{sql} AS {name}" for name, sql in items.items()) or "1 AS one"
+        name = self.inner.row_text()
+        source = self.inner.render(f"{columns} {name}", ordered=False)
+        if not self.replaced:
+            drawn = f"SELECT {columns} FROM {source} ORDER BY hash({name}, {self.seed}) LIMIT {self.rows}"
+        else:
+            place = f"row_number() OVER (ORDER BY {name}) - 1"
+            draws = f"SELECT hash(i, {self.seed}) % {max(self.count, 1)} AS draw FROM range({self.rows}) AS d(i)"
+            drawn = (
+                f"SELECT s.* EXCLUDE (place) FROM ({draws}) JOIN (SELECT {columns}, {place} AS place FROM {source}) s"
+            )
+            drawn += " ON s.place = draw"
+        return f"({drawn}) AS r{self.number}"
+
+
+# ── row_dataset, atom_dataset ────────────────────────────────────────────────────────────────────────────────
+
+
+def bind_row_table(node: RowTable, context: Context) -> Relation:
+    value = bind(node.expression, constant_scope(context))
+    if isinstance(value, Atom | Several) and not (isinstance(value, Atom) and value.kind is Kind.ANY):
+        got = "NULL" if isinstance(value, Atom) and value.kind is Kind.NULL else "scalar"
+        raise MldbError(f"Argument to {node.name} must be a row, not a scalar or NULL (got {got})")
+    if isinstance(value, Atom):
+        raise MldbError(f"Argument to {node.name} must be a row, not a scalar or NULL (got scalar)")
+    return RowTableRelation(context.number(), value, atoms=node.name == "atom_dataset", alias=node.alias)
+
+
+class RowTableRelation(Relation):
+    """One row per (top-level) column of a row value: its name in ``column``, its value in ``value``."""
+
+    def __init__(self, number: int, value: Value, *, atoms: bool, alias: str | None) -> None:
+        super().__init__(number, alias)
+        self.value = value
+        row = None if isinstance(value, Open) else require_row(value, "a row is needed")
+        flat = row is not None and not row.rests and all(self._single(path, row.columns[path]) for path in row.columns)
+        self.atoms = atoms or flat
+
+    @staticmethod
+    def _single(path: Path, leaf: Leaf) -> bool:
+        return len(path) == 1 and not isinstance(leaf, Embedding)
+
+    def row(self) -> Row:
+        builder = RowBuilder()
+        builder.add(("column",), Atom(self.ref("name"), Kind.PATH, lambda: self.ref("ts")))
+        if self.atoms:
+            builder.add(("value",), Atom(self.ref("value"), Kind.ANY, lambda: self.ref("ts")))
+        else:
+            builder.add(("value",), Open(self.ref("value")))
+        return builder.build()
+
+    def row_path(self) -> Atom:
+        return Atom(self.ref("_row"), Kind.INTEGER)
+
+    def order(self) -> list[str]:
+        return [self.ref("_row")]
+
+    def base(self, used: set[str], ordered: bool) -> str:
+        cells = coerce.to_cells(self.value)
+        if self.atoms:
+            listed, value, ts = f"u_natural_cells({cells})", "c.v", "c.t"
+        else:
+            listed, value, ts = f"u_row_items({cells})", "c.c", "m_newest(c.c)"
+        inner = f"SELECT unnest({listed}) AS c, unnest(generate_series(0, len({listed}) - 1)) AS _row"
+        return f"(SELECT _row, c.p AS name, {value} AS value, {ts} AS ts FROM ({inner})) AS r{self.number}"

@@ -1,0 +1,275 @@
+"""Bound values: what an expression is once names and types are known, each part as DuckDB SQL text.
+
+    Atom        one atom of a known kind (``Kind.ANY`` when it varies by row)
+    Several     a multi-valued cell: a list of ``{v, t}``
+    Embedding   numbers or other atoms of one kind in a list, with a shape
+    Row         known columns by path, and open rests
+    Open        a value known only at run time, atom or row: a list of cells ``{p, v, t}``, an atom at path ''
+
+Timestamps are second expressions, made only when asked for: ``ts`` is a function that gives the SQL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+
+from server.errors import MldbError
+from server.sql.duck import literal_text
+from server.values.kinds import CELL_TYPE, Kind
+from server.values.paths import Path, format_path
+
+NEVER_SQL = "'-inf'::DOUBLE"
+NOT_A_DATE_SQL = "'nan'::DOUBLE"
+NO_CELLS = f"[]::{CELL_TYPE}[]"
+
+Ts = Callable[[], str]
+
+
+def never() -> str:
+    """The timestamp of constants."""
+    return NEVER_SQL
+
+
+def fixed(sql: str) -> Ts:
+    """A timestamp that is just this SQL."""
+    return lambda: sql
+
+
+def not_a_date() -> str:
+    return NOT_A_DATE_SQL
+
+
+@dataclass(frozen=True, slots=True)
+class Atom:
+    """``sparse``: NULL means that the row lacks the cell; ``constant``: known before any row is read."""
+
+    sql: str
+    kind: Kind
+    ts: Ts = never
+    constant: bool = False
+    sparse: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Several:
+    """All values of a cell: a list of ``STRUCT(v <kind>, t DOUBLE)``, empty or NULL where the row lacks it."""
+
+    sql: str
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """A list of atoms of one kind, row-major, with ONE timestamp. ``shape`` None: one dimension of any length.
+
+    ``names`` are the element names where they are not 0, 1, 2, …: relative paths, in order.
+    """
+
+    sql: str
+    kind: Kind
+    shape: tuple[int, ...] | None = None
+    ts: Ts = never
+    names: tuple[Path, ...] | None = None
+    constant: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """A value whose form only the data tell: cells with paths relative to the value, '' for an atom."""
+
+    sql: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """Cells of unknown paths below ``prefix``."""
+
+    prefix: Path
+    sql: str
+
+    def cells(self) -> str:
+        """The cells with the prefix put in front of their paths."""
+        if not self.prefix:
+            return self.sql
+        return f"m_prefixed({self.sql}, {literal_text(format_path(self.prefix))})"
+
+
+Leaf = Atom | Several | Embedding
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row value: leaves by full path, in the order they were written, and rests."""
+
+    columns: dict[Path, Leaf] = field(default_factory=dict)
+    rests: tuple[Rest, ...] = ()
+    constant: bool = False
+
+    @property
+    def open(self) -> bool:
+        return bool(self.rests)
+
+    def rest_sql(self) -> str:
+        """All open cells as one list."""
+        return concat_lists([rest.cells() for rest in self.rests])
+
+
+Value = Atom | Several | Embedding | Open | Row
+
+
+def concat_lists(lists: list[str]) -> str:
+    if not lists:
+        return NO_CELLS
+    if len(lists) == 1:
+        return lists[0]
+    return "flatten([" + ", ".join(f"coalesce({text}, {NO_CELLS})" for text in lists) + "])"
+
+
+class RowBuilder:
+    """Collects the columns of a row; a path given twice becomes a multi-valued cell (§4.4)."""
+
+    def __init__(self) -> None:
+        self.columns: dict[Path, Leaf] = {}
+        self.rests: list[Rest] = []
+
+    def add(self, path: Path, value: Value) -> None:
+        """Put a value under a path (``()`` merges a row's columns)."""
+        match value:
+            case Row():
+                for below, leaf in value.columns.items():
+                    self._leaf((*path, *below), leaf)
+                self.rests.extend(Rest((*path, *rest.prefix), rest.sql) for rest in value.rests)
+            case Open(sql):
+                self.rests.append(Rest(path, sql))
+            case _:
+                self._leaf(path, value)
+
+    def _leaf(self, path: Path, leaf: Leaf) -> None:
+        if not path and isinstance(leaf, Embedding):
+            for index, element in enumerate_elements(leaf):
+                self._leaf(index, element)
+            return
+        known = self.columns.get(path)
+        self.columns[path] = leaf if known is None else superpose(known, leaf)
+
+    def build(self) -> Row:
+        constant = not self.rests and all(is_constant(leaf) for leaf in self.columns.values())
+        return Row(self.columns, tuple(self.rests), constant)
+
+
+def is_constant(value: Value) -> bool:
+    return isinstance(value, Atom | Embedding | Row) and value.constant
+
+
+def superpose(left: Leaf, right: Leaf) -> Several:
+    """Both values in one cell."""
+    first, second = as_several(left), as_several(right)
+    if first.kind is not second.kind:
+        first, second = _any_several(first), _any_several(second)
+    return Several(f"list_concat({first.sql}, {second.sql})", first.kind)
+
+
+def as_several(leaf: Leaf) -> Several:
+    if isinstance(leaf, Several):
+        return leaf
+    if isinstance(leaf, Embedding):
+        raise MldbError("an embedding cannot share its column name with another value")
+    one = f"[struct_pack(v := {typed(leaf)}, t := {leaf.ts()})]"
+    if leaf.sparse:
+        one = f"CASE WHEN {leaf.sql} IS NULL THEN [] ELSE {one} END"
+    return Several(one, leaf.kind)
+
+
+def _any_several(several: Several) -> Several:
+    if several.kind is Kind.ANY:
+        return several
+    value = any_sql("c.v", several.kind)
+    body = f"list_transform({several.sql}, lambda c: struct_pack(v := {value}, t := c.t))"
+    return Several(body, Kind.ANY)
+
+
+_ANY_MACROS = {
+    Kind.BOOLEAN: "any_n(CAST({0} AS DOUBLE))",
+    Kind.INTEGER: "any_i({0})",
+    Kind.UNSIGNED: "any_u({0})",
+    Kind.NUMBER: "any_n({0})",
+    Kind.STRING: "any_s({0})",
+    Kind.TIMESTAMP: "any_t({0})",
+    Kind.INTERVAL: "any_v({0})",
+    Kind.BLOB: "any_b({0})",
+    Kind.PATH: "any_p({0})",
+}
+
+
+def any_sql(sql: str, kind: Kind) -> str:
+    """SQL of a kind as ``ANY``."""
+    if kind is Kind.NULL:
+        return "NULL::any_value_t"
+    return sql if kind is Kind.ANY else _ANY_MACROS[kind].format(sql)
+
+
+def typed(atom: Atom) -> str:
+    """The atom's SQL with its type certain (a bare NULL has none)."""
+    return "NULL::any_value_t" if atom.kind is Kind.NULL else atom.sql
+
+
+def latest(several: Several) -> Atom:
+    """The LATEST filter (§2.4): greatest timestamp, then smallest value."""
+    best = f"m_latest({several.sql})"
+    return Atom(f"{best}.v", several.kind, lambda: f"-({best}.t)")
+
+
+def earliest(several: Several) -> Atom:
+    best = f"m_earliest({several.sql})"
+    return Atom(f"{best}.v", several.kind, lambda: f"{best}.t")
+
+
+def latest_ts(values: Iterable[Value]) -> Ts:
+    """The greatest of the values' timestamps, as a timestamp expression."""
+    parts = list(values)
+
+    def build() -> str:
+        texts = [text for text in dict.fromkeys(timestamp_of(part) for part in parts) if text != NEVER_SQL]
+        if not texts:
+            return NEVER_SQL
+        return texts[0] if len(texts) == 1 else f"greatest({', '.join(texts)})"
+
+    return build
+
+
+def timestamp_of(value: Value) -> str:
+    """SQL of a value's effective timestamp: of a row, the newest of its columns."""
+    match value:
+        case Atom() | Embedding():
+            return value.ts()
+        case Several():
+            return latest(value).ts()
+        case Open(sql):
+            return f"m_newest({sql})"
+        case Row():
+            parts: list[Value] = [*value.columns.values(), *(Open(rest.sql) for rest in value.rests)]
+            return latest_ts(parts)()
+
+
+def enumerate_elements(embedding: Embedding) -> Iterator[tuple[Path, Atom]]:
+    """The elements of an embedding whose size is known, with their relative paths."""
+    if embedding.names is not None:
+        paths: list[Path] = list(embedding.names)
+    elif embedding.shape is None:
+        raise MldbError("the size of this embedding is not known before the query runs")
+    else:
+        paths = [()]
+        for size in embedding.shape:
+            paths = [(*path, str(index)) for path in paths for index in range(size)]
+    for position, path in enumerate(paths):
+        yield path, Atom(f"{embedding.sql}[{position + 1}]", embedding.kind, embedding.ts, embedding.constant)
+
+
+def with_ts(value: Value, ts: Ts) -> Value:
+    """The value with another timestamp (of a row: its effective one cannot be changed, so it stays)."""
+    if isinstance(value, Atom | Embedding):
+        return replace(value, ts=ts)
+    if isinstance(value, Several):
+        return replace(latest(value), ts=ts)
+    return value

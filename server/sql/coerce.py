@@ -1,0 +1,365 @@
+"""Conversions between bound values: to an atom, to a kind, to truth, to cells; comparison and sort keys.
+
+The rules are those of sql-dialect.md §1.4 and §7.3. What a kind decides is decided here, while binding; only
+``ANY`` decides at run time, by the macros of ``server.sql.runtime``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from server.errors import MldbError
+from server.sql.bound import (
+    NO_CELLS,
+    Atom,
+    Embedding,
+    Open,
+    Row,
+    Several,
+    Value,
+    any_sql,
+    concat_lists,
+    enumerate_elements,
+    is_constant,
+    latest,
+    latest_ts,
+    timestamp_of,
+    typed,
+)
+from server.sql.duck import literal_text
+from server.values.kinds import CELL_TYPE, Kind
+from server.values.paths import format_path
+
+NUMERIC = (Kind.BOOLEAN, Kind.INTEGER, Kind.UNSIGNED, Kind.NUMBER)
+_RANK = {
+    Kind.BOOLEAN: 1, Kind.INTEGER: 1, Kind.UNSIGNED: 1, Kind.NUMBER: 1, Kind.STRING: 2, Kind.TIMESTAMP: 3,
+    Kind.INTERVAL: 4, Kind.BLOB: 5, Kind.PATH: 6,
+}  # fmt: skip
+
+# What upstream calls an atom's storage class in its messages.
+STORAGE_CLASS = {
+    Kind.STRING: "ASCII_STRING", Kind.TIMESTAMP: "TIMESTAMP", Kind.INTERVAL: "TIMEINTERVAL", Kind.BLOB: "BLOB",
+    Kind.PATH: "PATH",
+}  # fmt: skip
+
+
+def atom(value: Value) -> Atom:
+    """The value as one atom under the LATEST filter; a row that cannot be one is refused."""
+    match value:
+        case Atom():
+            return replace(value, sparse=False) if value.sparse else value
+        case Several():
+            return latest(value)
+        case Open(sql):
+            return Atom(f"m_atom({sql})", Kind.ANY, lambda: f"m_newest({sql})")
+        case Embedding(shape=(0,)):
+            return Atom("NULL", Kind.NULL, value.ts, value.constant)
+        case Row() if not value.columns and not value.rests:
+            return Atom("NULL", Kind.NULL)
+        case Row(columns, rests) if not columns and len(rests) == 1 and not rests[0].prefix:
+            return atom(Open(rests[0].sql))
+    raise MldbError("Expected an atomic value here, but this is a row or an embedding; name one of its columns")
+
+
+def kind_name(value: Value) -> str:
+    return value.kind.value if isinstance(value, Atom) else type(value).__name__.lower()
+
+
+def to_any(value: Value) -> str:
+    one = atom(value)
+    return any_sql(one.sql, one.kind)
+
+
+def to_double(value: Value) -> str:
+    """SQL of a number as DOUBLE; a string raises at run time, as MLDB's ``toDouble`` does."""
+    one = atom(value)
+    match one.kind:
+        case Kind.NUMBER:
+            return one.sql
+        case Kind.NULL:
+            return "NULL::DOUBLE"
+        case Kind.BOOLEAN | Kind.INTEGER | Kind.UNSIGNED:
+            return f"CAST({one.sql} AS DOUBLE)"
+        case Kind.TIMESTAMP:
+            return one.sql
+    return f"m_num({to_any(one)})"
+
+
+def to_integer(value: Value) -> str:
+    """SQL of an integer as BIGINT; a non-integral number or a string raises at run time."""
+    one = atom(value)
+    match one.kind:
+        case Kind.INTEGER:
+            return one.sql
+        case Kind.BOOLEAN:
+            return f"CAST({one.sql} AS BIGINT)"
+        case Kind.NULL:
+            return "NULL::BIGINT"
+    return f"m_int({to_any(one)})"
+
+
+def to_text(value: Value) -> str:
+    """SQL of the text form of an atom (CAST AS string)."""
+    one = atom(value)
+    match one.kind:
+        case Kind.STRING | Kind.PATH:
+            return one.sql
+        case Kind.NULL:
+            return "NULL::VARCHAR"
+        case Kind.INTEGER | Kind.UNSIGNED:
+            return f"CAST({one.sql} AS VARCHAR)"
+        case Kind.BOOLEAN:
+            return f"CAST(CAST({one.sql} AS TINYINT) AS VARCHAR)"
+        case Kind.NUMBER:
+            return f"m_numtext({one.sql})"
+        case Kind.TIMESTAMP:
+            return f"m_tstext({one.sql})"
+    return f"m_text({to_any(one)})"
+
+
+def to_timestamp(value: Value) -> str:
+    """SQL of an atom as seconds; text that is no date gives NULL."""
+    one = atom(value)
+    match one.kind:
+        case Kind.TIMESTAMP:
+            return one.sql
+        case Kind.NULL:
+            return "NULL::DOUBLE"
+        case Kind.BOOLEAN | Kind.INTEGER | Kind.UNSIGNED | Kind.NUMBER:
+            return f"CAST({one.sql} AS DOUBLE)"
+        case Kind.STRING:
+            return f"u_parse_ts({one.sql})"
+    return f"m_ts({to_any(one)})"
+
+
+def to_path(value: Value) -> str:
+    """SQL of a value as a path's text: a string is ONE element; rows and embeddings give several."""
+    match value:
+        case Embedding():
+            return f"u_join_path({as_any_list(value)})"
+        case Row(columns=columns) if columns:
+            parts = [to_any(leaf) for _, leaf in sorted_leaves(value)]
+            return f"u_join_path([{', '.join(parts)}])"
+    one = atom(value)
+    match one.kind:
+        case Kind.PATH:
+            return one.sql
+        case Kind.NULL:
+            return "NULL::VARCHAR"
+        case Kind.INTEGER | Kind.UNSIGNED | Kind.BOOLEAN:
+            return to_text(one)
+        case Kind.STRING:
+            return f"m_quote({one.sql})"
+    return f"m_path({to_any(one)})"
+
+
+def as_any_list(embedding: Embedding) -> str:
+    if embedding.kind is Kind.ANY:
+        return embedding.sql
+    return f"list_transform({embedding.sql}, lambda e: {any_sql('e', embedding.kind)})"
+
+
+def as_double_list(value: Value) -> str:
+    """A vector argument as DOUBLE[]: an embedding, or a row's columns in natural order."""
+    if isinstance(value, Embedding):
+        if value.kind is Kind.NUMBER:
+            return f"CAST({value.sql} AS DOUBLE[])"
+        if value.kind in NUMERIC:
+            return f"list_transform({value.sql}, lambda e: CAST(e AS DOUBLE))"
+        return f"list_transform({as_any_list(value)}, lambda e: m_num(e))"
+    if isinstance(value, Row) and not value.rests:
+        return "[" + ", ".join(to_double(leaf) for _, leaf in sorted_leaves(value)) + "]::DOUBLE[]"
+    if isinstance(value, Row | Open):
+        return f"u_numbers({to_cells(value)})"
+    if isinstance(value, Atom) and value.kind is Kind.NULL:
+        return "NULL::DOUBLE[]"
+    raise MldbError("a vector is needed here: an embedding, or a row of numbers")
+
+
+def sorted_leaves(row: Row) -> list[tuple[tuple[str, ...], Value]]:
+    from server.values.paths import natural_key
+
+    return sorted(row.columns.items(), key=lambda item: natural_key(item[0]))
+
+
+def truth(value: Value) -> str:
+    """SQL of MLDB's truth: BOOLEAN, NULL for null."""
+    match value:
+        case Row(columns=columns, rests=rests):
+            return "TRUE" if columns else f"coalesce(len({concat_lists([r.sql for r in rests])}) > 0, FALSE)"
+        case Embedding(sql):
+            return f"(len({sql}) > 0)"
+    one = atom(value)
+    match one.kind:
+        case Kind.BOOLEAN:
+            return one.sql
+        case Kind.NULL:
+            return "NULL::BOOLEAN"
+        case Kind.INTEGER | Kind.UNSIGNED | Kind.NUMBER:
+            return f"({one.sql} <> 0)"
+        case Kind.STRING | Kind.PATH:
+            return f"({one.sql} <> '')"
+        case Kind.TIMESTAMP:
+            return f"isfinite({one.sql})"
+    return f"m_truth({to_any(one)})"
+
+
+def to_cells(value: Value) -> str:
+    """Any value as a list of cells with paths relative to it; absent cells are left out."""
+    match value:
+        case Open(sql):
+            return sql
+        case Row():
+            lists = [_leaf_cells(format_path(path) if path else "", leaf) for path, leaf in value.columns.items()]
+            return concat_lists([*_merge_singles(lists), *(rest.cells() for rest in value.rests)])
+        case _:
+            return concat_lists(_merge_singles([_leaf_cells("", value)]))
+
+
+def _leaf_cells(path: str, leaf: Value) -> tuple[str, bool]:
+    """SQL of a leaf's cells: one struct (True), or a list of them (False)."""
+    text = literal_text(path)
+    match leaf:
+        case Atom(sparse=False):
+            return f"struct_pack(p := {text}, v := {to_any(leaf)}, t := {leaf.ts()})", True
+        case Atom():
+            cell = f"struct_pack(p := {text}, v := {to_any(leaf)}, t := {leaf.ts()})"
+            return f"CASE WHEN {leaf.sql} IS NULL THEN {NO_CELLS} ELSE [{cell}] END", False
+        case Several(sql, kind):
+            cell = f"struct_pack(p := {text}, v := {any_sql('c.v', kind)}, t := c.t)"
+            return f"list_transform({sql}, lambda c: {cell})", False
+        case Embedding():
+            return _embedding_cells(path, leaf), False
+    raise TypeError(f"not a leaf: {leaf!r}")
+
+
+def _embedding_cells(path: str, embedding: Embedding) -> str:
+    if embedding.names is not None or (embedding.shape is not None and len(embedding.shape) > 1):
+        named = ", ".join(literal_text(format_path(below)) for below, _ in enumerate_elements(embedding))
+        names, prefix = f"[{named}]", literal_text(path)
+        return f"m_named_cells({as_any_list(embedding)}, {names}, {prefix}, {embedding.ts()})"
+    return f"m_vector_cells({as_any_list(embedding)}, {literal_text(path)}, {embedding.ts()})"
+
+
+def _merge_singles(lists: list[tuple[str, bool]]) -> list[str]:
+    """Neighbouring single cells as one list literal."""
+    merged: list[str] = []
+    run: list[str] = []
+    for text, single in lists:
+        if single:
+            run.append(text)
+            continue
+        if run:
+            merged.append(f"[{', '.join(run)}]::{CELL_TYPE}[]")
+            run = []
+        merged.append(text)
+    if run:
+        merged.append(f"[{', '.join(run)}]::{CELL_TYPE}[]")
+    return merged
+
+
+# ── comparison ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def compare(op: str, left: Value, right: Value) -> Atom:
+    """``= != < <= > >=`` by MLDB's order: BOOLEAN, NULL when an operand is null."""
+    ts, constant = latest_ts([left, right]), is_constant(left) and is_constant(right)
+    return Atom(_compare_sql("<>" if op == "!=" else op, left, right), Kind.BOOLEAN, ts, constant)
+
+
+def _compare_sql(op: str, left: Value, right: Value) -> str:
+    if isinstance(left, Row | Embedding) or isinstance(right, Row | Embedding):
+        return _compare_complex(op, left, right)
+    a, b = atom(left), atom(right)
+    if Kind.NULL in (a.kind, b.kind):
+        return "NULL::BOOLEAN"
+    if a.kind in NUMERIC and b.kind in NUMERIC:
+        return _compare_numbers(op, a, b)
+    if Kind.ANY in (a.kind, b.kind):
+        return f"({to_any(a)} {op} {to_any(b)})" if op in ("=", "<>") else f"m_compare({to_any(a)}, {to_any(b)}) {op} 0"
+    if a.kind is not b.kind:
+        fixed = {"=": False, "<>": True}.get(op)
+        if fixed is None:
+            fixed = _holds(op, _RANK[a.kind] - _RANK[b.kind])
+        return f"CASE WHEN {a.sql} IS NULL OR {b.sql} IS NULL THEN NULL ELSE {str(fixed).upper()} END"
+    if a.kind is Kind.INTERVAL:
+        return f"(m_interval_key({a.sql}) {op} m_interval_key({b.sql}))"
+    return f"({a.sql} {op} {b.sql})"
+
+
+def _compare_numbers(op: str, a: Atom, b: Atom) -> str:
+    if a.kind is b.kind:
+        left, right = a.sql, b.sql
+    elif Kind.NUMBER in (a.kind, b.kind):
+        left, right = to_double(a), to_double(b)
+    else:
+        left, right = (
+            f"CAST({x.sql} AS HUGEINT)" if Kind.UNSIGNED in (a.kind, b.kind) else to_integer(x) for x in (a, b)
+        )
+    return f"({left} {op} {right})"
+
+
+def _holds(op: str, difference: int) -> bool:
+    return {"<": difference < 0, "<=": difference <= 0, ">": difference > 0, ">=": difference >= 0}[op]
+
+
+def _compare_complex(op: str, left: Value, right: Value) -> str:
+    if isinstance(left, Embedding) and isinstance(right, Embedding):
+        a, b = (e.sql for e in (left, right)) if left.kind is right.kind else map(as_any_list, (left, right))
+        return f"({a} {op} {b})"
+    if any(isinstance(side, Atom) and side.kind is Kind.NULL for side in (left, right)):
+        return "NULL::BOOLEAN"
+    return f"m_compare_cells({to_cells(left)}, {to_cells(right)}) {op} 0"
+
+
+def sort_terms(value: Value, descending: bool) -> list[str]:
+    """ORDER BY terms of a value in MLDB's order: nulls first ascending, NaN before numbers."""
+    direction = "DESC NULLS LAST" if descending else "ASC NULLS FIRST"
+    if isinstance(value, Row | Open):
+        return [f"m_sort_cells({to_cells(value)}) {direction}"]
+    if isinstance(value, Embedding):
+        return [f"{value.sql} {direction}"]
+    one = atom(value)
+    match one.kind:
+        case Kind.NULL:
+            return []
+        case Kind.NUMBER:
+            return [f"isnan({one.sql}) {'ASC' if descending else 'DESC'} NULLS {'LAST' if descending else 'FIRST'}",
+                    f"{one.sql} {direction}"]  # fmt: skip
+        case Kind.INTERVAL:
+            return [f"m_interval_key({one.sql}) {direction}"]
+        case Kind.ANY:
+            return [f"m_sort_key({one.sql}) {direction}"]
+    return [f"{one.sql} {direction}"]
+
+
+def value_timestamp_sql(value: Value) -> str:
+    """A value's timestamp for output, -Inf where it has none."""
+    return f"coalesce({timestamp_of(value)}, '-inf'::DOUBLE)"
+
+
+def unify(values: list[Atom]) -> Kind:
+    """The one kind that can hold all these atoms."""
+    kinds = {value.kind for value in values if value.kind is not Kind.NULL}
+    if not kinds:
+        return Kind.NULL
+    if len(kinds) == 1:
+        return kinds.pop()
+    if kinds <= {Kind.BOOLEAN, Kind.INTEGER}:
+        return Kind.INTEGER
+    if Kind.NUMBER in kinds and kinds <= set(NUMERIC):
+        return Kind.NUMBER
+    return Kind.ANY
+
+
+def as_kind(value: Atom, kind: Kind) -> str:
+    """SQL of an atom in a kind that ``unify`` chose for it."""
+    if kind is Kind.NULL or value.kind is Kind.NULL:
+        return f"NULL::{kind.duck}" if kind is not Kind.ANY else "NULL::any_value_t"
+    if value.kind is kind:
+        return typed(value)
+    if kind is Kind.INTEGER:
+        return to_integer(value)
+    if kind is Kind.NUMBER:
+        return to_double(value)
+    return to_any(value)

@@ -1,0 +1,72 @@
+"""Spelling of DuckDB SQL: identifiers, literals, and which columns a piece of SQL reads."""
+
+from __future__ import annotations
+
+import math
+import re
+
+from server.values.atoms import Atom, Interval, PathValue, Timestamp, collapse
+from server.values.kinds import INTERVAL_TYPE, Kind
+from server.values.paths import format_path
+
+_REFERENCE = re.compile(r"\br(\d+)\.(\w+)")
+
+
+def identifier(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal_text(text: str) -> str:
+    """A string literal. A NUL cannot be in DuckDB SQL text, so it is spliced in by chr()."""
+    quoted = "'" + text.replace("'", "''") + "'"
+    return quoted if "\0" not in text else "(" + quoted.replace("\0", "' || chr(0) || '") + ")"
+
+
+def literal_number(number: float) -> str:
+    if math.isnan(number):
+        return "'nan'::DOUBLE"
+    if math.isinf(number):
+        return "'inf'::DOUBLE" if number > 0 else "'-inf'::DOUBLE"
+    return f"'{number!r}'::DOUBLE"
+
+
+def literal(value: Atom) -> tuple[str, Kind]:
+    """An atom as a SQL literal, and its kind."""
+    match value:
+        case None:
+            return "NULL", Kind.NULL
+        case bool() | int():
+            return _literal_integer(int(value))
+        case float():
+            exact = collapse(value)
+            return _literal_integer(exact) if isinstance(exact, int) else (literal_number(value), Kind.NUMBER)
+        case str():
+            return literal_text(value), Kind.STRING
+        case Timestamp(seconds):
+            return literal_number(seconds), Kind.TIMESTAMP
+        case Interval(months, days, seconds):
+            fields = f"{{'months': {months}, 'days': {days}, 'seconds': {literal_number(seconds)}}}"
+            return f"CAST({fields} AS {INTERVAL_TYPE})", Kind.INTERVAL
+        case bytes():
+            return f"unhex('{value.hex()}')", Kind.BLOB
+        case PathValue(path):
+            return literal_text(format_path(path)), Kind.PATH
+
+
+def _literal_integer(number: int) -> tuple[str, Kind]:
+    if -(2**63) <= number < 2**63:
+        return f"'{number}'::BIGINT", Kind.INTEGER
+    if 0 <= number < 2**64:
+        return f"'{number}'::UBIGINT", Kind.UNSIGNED
+    return literal_number(float(number)), Kind.NUMBER
+
+
+def references(sql: str) -> dict[int, set[str]]:
+    """The columns that SQL reads from each of the compiler's own relations ``r<number>``.
+
+    A text literal that looks like a reference only makes a relation offer a column too many.
+    """
+    found: dict[int, set[str]] = {}
+    for number, column in _REFERENCE.findall(sql):
+        found.setdefault(int(number), set()).add(column)
+    return found

@@ -1,0 +1,302 @@
+"""The way of a query: text → tree → bound → DuckDB SQL → Arrow batches. Each step is one call, none goes back."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+from duckdb.func import FunctionNullHandling, PythonUDFType
+
+from server.declarations import BoundFunction
+from server.sql.binder.query import Query
+from server.sql.binder.rows import bind_clauses
+from server.sql.binder.select import bind_select
+from server.sql.bound import Atom, Embedding, Leaf, Rest, Row
+from server.sql.functions import MACROS, ROUTINES
+from server.sql.parser import parse_clauses, parse_statement, query_from_object
+from server.sql.plan import Plan, Result, compile_query, engine_errors, output_columns, to_rows
+from server.sql.relations import BatchRelation, Relation
+from server.sql.runtime import duck_type, install
+from server.sql.scope import Catalog, Context, ScopeFunction, TableScope
+from server.sql.tree import Clause, Select
+from server.sql.views import Layout
+from server.storage.database import Database
+from server.values.atoms import NEVER
+from server.values.batches import Column, RowBatch, RowType
+from server.values.cells import ARROW_TYPES
+from server.values.kinds import CELL_TYPE, Kind
+from server.values.paths import Path
+
+CACHED_PLANS = 512
+CACHED_FUNCTIONS = 1024
+
+QueryText = str | Mapping[str, Any] | Select
+
+
+class Engine:
+    """Compiles and runs queries against a database and a catalogue. Safe to use from several threads."""
+
+    def __init__(self, database: Database, catalog: Catalog) -> None:
+        self.database = database
+        self.catalog = catalog
+        self._plans: OrderedDict[Any, Plan] = OrderedDict()
+        self._functions: OrderedDict[Any, str] = OrderedDict()
+        self._bound: dict[str, BoundFunction] = {}
+        self._numbers = itertools.count()
+        self._lock = threading.Lock()
+        database.define(lambda connection: install(connection, ROUTINES, MACROS))
+
+    # ── queries ──
+
+    def query(
+        self,
+        query: QueryText,
+        *,
+        parameters: Mapping[str, Any] | None = None,
+        timestamps: bool = False,
+        layouts: Mapping[str, Layout] | None = None,
+        functions: Callable[[Relation], Mapping[str, ScopeFunction]] | None = None,
+    ) -> Result:
+        """A query ready to run.
+
+        ``parameters`` are the values of ``$name`` (JSON). ``layouts`` are tables by name that stand before the
+        catalogue's datasets; ``functions`` gives further row functions of the FROM, from its relation.
+        """
+        cached = self._cached(query, timestamps) if not (parameters or layouts or functions) else None
+        if cached is not None:
+            return Result(self.database, cached)
+        version = self.catalog.version
+        row, inputs = self._parameters(parameters)
+        context = self.context(parameters=row, layouts=layouts)
+        bound = bind_select(self.parse(query), context, functions)
+        plan = compile_query(bound, timestamps=timestamps)
+        if isinstance(query, str) and not (parameters or layouts or functions):
+            self._remember((query, timestamps, version), plan)
+        return Result(self.database, plan, inputs)
+
+    def parse(self, query: QueryText) -> Select:
+        if isinstance(query, Select):
+            return query
+        return parse_statement(query) if isinstance(query, str) else query_from_object(query)
+
+    def context(self, *, parameters: Row | None = None, layouts: Mapping[str, Layout] | None = None) -> Context:
+        return Context(self.catalog, self.register, self._execute, parameters, layouts or {})
+
+    def _cached(self, query: QueryText, timestamps: bool) -> Plan | None:
+        if not isinstance(query, str):
+            return None
+        with self._lock:
+            key = (query, timestamps, self.catalog.version)
+            plan = self._plans.get(key)
+            if plan is not None:
+                self._plans.move_to_end(key)
+            return plan
+
+    def _remember(self, key: Any, plan: Plan) -> None:
+        with self._lock:
+            self._plans[key] = plan
+            while len(self._plans) > CACHED_PLANS:
+                self._plans.popitem(last=False)
+
+    def _execute(self, sql: str) -> list[tuple[Any, ...]]:
+        with self.database.cursor() as cursor, engine_errors():
+            return list(cursor.execute(sql).fetchall())
+
+    def _parameters(self, parameters: Mapping[str, Any] | None) -> tuple[Row | None, dict[str, pa.Table]]:
+        """Bound parameters as a one-row table that the query reads by scalar sub-queries."""
+        if parameters is None:
+            return None, {}
+        from server.sql.inputs import batch_from_json
+
+        batch = batch_from_json(parameters)
+        name = f"parameters_{next(self._numbers)}"
+        row = row_of(batch.type, lambda column: f"(SELECT {column} FROM {name})")
+        return row, {name: table_of(batch)}
+
+    # ── functions ──
+
+    def register(self, bound: BoundFunction, shape: tuple[RowType, bool]) -> str:
+        """Define a DuckDB function that applies a bound function to the structs of ``binder.calls.pack``."""
+        key = (id(bound), shape)
+        with self._lock:
+            known = self._functions.get(key)
+            if known is not None:
+                self._functions.move_to_end(key)
+                return known
+            name = f"f_{next(self._numbers)}"
+            self._functions[key] = name
+            self._bound[name] = bound
+            evicted = self._evicted()
+        type_, timed = shape
+        self.database.define(lambda connection: _define(connection, name, bound, type_, timed))
+        for old in evicted:
+            self.database.define(functools.partial(_remove, old))
+        return name
+
+    def _evicted(self) -> list[str]:
+        names: list[str] = []
+        while len(self._functions) > CACHED_FUNCTIONS:
+            _, name = self._functions.popitem(last=False)
+            del self._bound[name]
+            names.append(name)
+        return names
+
+    def expression(self, text: str | tuple[Clause, ...], given: RowType) -> BoundExpression:
+        """A SELECT list as a function over rows of a shape: the form in which sql.expression is applied in batches."""
+        clauses = parse_clauses(text) if isinstance(text, str) else text
+        return self.over_batch(given, lambda scope: bind_clauses(clauses, scope))
+
+    def over_batch(self, given: RowType, bind: Callable[[TableScope], Row]) -> BoundExpression:
+        """Bind something over rows of a shape that arrive in batches."""
+        name = f"batch_{next(self._numbers)}"
+        context = self.context()
+        number = context.number()
+        relation = BatchRelation(number, name, row_of(given, lambda column: f"r{number}.{column}"))
+        row = bind(TableScope(context, relation))
+        query = Query(relation, row, Atom("''", Kind.PATH), "NULL")
+        type_, fields = output_columns(row, timestamps=True)
+        plan = Plan(query.render(fields or {"one": "1"}, ordered=False), type_, True)
+        return BoundExpression(self.database, plan, name, given)
+
+
+@dataclass(frozen=True)
+class BoundExpression:
+    """SQL applied to batches of rows; a ``BoundFunction`` that gives timestamps."""
+
+    database: Database
+    plan: Plan
+    table: str
+    given: RowType
+    timestamps: bool = True
+
+    @property
+    def output(self) -> RowType:
+        return self.plan.type
+
+    def apply(self, batch: RowBatch) -> RowBatch:
+        with self.database.cursor() as cursor, engine_errors():
+            cursor.register(self.table, table_of(batch))
+            table = cursor.sql(self.plan.sql).to_arrow_table().combine_chunks()
+        batches = table.to_batches()
+        if not batches:
+            return RowBatch(
+                self.plan.type, 0, [pa.array([], field.type) for field in table.schema][: len(self.plan.type.columns)]
+            )
+        return to_rows(batches[0], self.plan)
+
+
+def row_of(type_: RowType, reference: Callable[[str], str]) -> Row:
+    """Rows of a shape as a bound row: column i is read as ``reference("c<i>")``."""
+    columns: dict[Path, Leaf] = {}
+    for index, column in enumerate(type_.columns):
+        sql = reference(f"c{index}")
+        ts = functools.partial(reference, f"t{index}")
+        if column.shape is None:
+            columns[column.path] = Atom(sql, column.kind, ts, sparse=column.sparse)
+        else:
+            shape = None if -1 in column.shape else column.shape
+            columns[column.path] = Embedding(sql, column.kind, shape, ts, column.names)
+    return Row(columns, (Rest((), reference("rest")),) if type_.open else ())
+
+
+def table_of(batch: RowBatch) -> pa.Table:
+    """A batch as the Arrow table that ``row_of`` reads."""
+    names: list[str] = ["one"]
+    arrays: list[Any] = [pa.nulls(batch.length, pa.int8())]
+    for index, value in enumerate(batch.values):
+        names += [f"c{index}", f"t{index}"]
+        arrays += [value, _seconds(batch.timestamp(index), batch.length)]
+    if batch.rest is not None:
+        names.append("rest")
+        arrays.append(batch.rest)
+    return pa.Table.from_arrays(arrays, names)
+
+
+def _seconds(times: pa.Array | float, length: int) -> pa.Array:
+    if isinstance(times, float | int):
+        return pa.array([float(times)] * length, pa.float64())
+    return times
+
+
+# ── batch functions as DuckDB functions ──────────────────────────────────────────────────────────────────────
+
+
+def _define(connection: Any, name: str, bound: BoundFunction, type_: RowType, timed: bool) -> None:
+    given = _struct(type_, timed) or "STRUCT(one INTEGER)"
+    given_columns = len(type_.columns)
+    output = bound.output
+    returned = _struct(output, timed) or "STRUCT(one INTEGER)"
+
+    def call(column: pa.Array | pa.ChunkedArray) -> pa.Array:
+        structs = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+        if isinstance(structs, pa.ChunkedArray):
+            structs = pa.concat_arrays(structs.chunks)
+        values = [structs.field(f"c{index}") for index in range(given_columns)]
+        times = [structs.field(f"t{index}") if timed else NEVER for index in range(given_columns)]
+        rest = structs.field("rest") if type_.open else None
+        result = bound.apply(RowBatch(type_, len(structs), values, times, rest))
+        return _to_struct(result, output, timed)
+
+    connection.create_function(
+        name,
+        call,
+        [connection.type(given)],
+        connection.type(returned),
+        type=PythonUDFType.ARROW,
+        null_handling=FunctionNullHandling.SPECIAL,
+    )
+
+
+def _remove(name: str, connection: Any) -> None:
+    connection.remove_function(name)
+
+
+def _struct(type_: RowType, timed: bool) -> str:
+    fields: list[str] = []
+    for index, column in enumerate(type_.columns):
+        fields.append(f"c{index} {_duck_column(column)}")
+        if timed:
+            fields.append(f"t{index} DOUBLE")
+    if type_.open:
+        fields.append(f"rest {CELL_TYPE}[]")
+    return f"STRUCT({', '.join(fields)})" if fields else ""
+
+
+def _duck_column(column: Column) -> str:
+    base = duck_type(column.kind)
+    return base if column.shape is None else f"{base}[]"
+
+
+def _to_struct(batch: RowBatch, output: RowType, timed: bool) -> pa.Array:
+    names: list[str] = []
+    arrays: list[pa.Array] = []
+    for index, column in enumerate(output.columns):
+        names.append(f"c{index}")
+        arrays.append(_as_declared(batch.values[index], column))
+        if timed:
+            names.append(f"t{index}")
+            arrays.append(_seconds(batch.timestamp(index), batch.length))
+    if output.open:
+        names.append("rest")
+        arrays.append(batch.rest)
+    if not arrays:
+        return pa.StructArray.from_arrays([pa.nulls(batch.length, pa.int32())], names=["one"])
+    return pa.StructArray.from_arrays(arrays, names=names)
+
+
+def _as_declared(array: pa.Array, column: Column) -> pa.Array:
+    """A result column in the Arrow type that DuckDB expects (float32 results as DOUBLE, lists as lists)."""
+    if isinstance(array, pa.ChunkedArray):
+        array = array.combine_chunks()
+    if pa.types.is_union(array.type):
+        return array
+    wanted = ARROW_TYPES[column.kind]
+    if column.shape is not None:
+        wanted = pa.list_(wanted)
+    return array if array.type == wanted else array.cast(wanted)

@@ -1,0 +1,369 @@
+"""What operators and the binder itself call: arithmetic on ``ANY``, casts, names, hashes, group keys."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from itertools import groupby
+from typing import Any
+
+from server.errors import MldbError
+from server.sql.bound import Atom as BoundAtom
+from server.sql.bound import Value, is_constant
+from server.sql.functions.registry import Builtin
+from server.sql.runtime import CELLS, ITEMS, TEXTS, Routine, atom_text, storage_class
+from server.sql.scope import Scope
+from server.sql.tree import Call
+from server.values.atoms import (
+    Atom,
+    Interval,
+    PathValue,
+    Timestamp,
+    atom_to_json,
+    collapse,
+    parse_timestamp,
+    timestamp_text,
+)
+from server.values.batches import Cell
+from server.values.kinds import Kind
+from server.values.paths import Path, format_path, natural_key, parse_path, quote_element
+
+_DAY = 86400.0
+
+# ── arithmetic where the kinds show only at run time ─────────────────────────────────────────────────────────
+
+
+def _number(value: Atom) -> float:
+    if isinstance(value, int | float):
+        return float(value)
+    raise MldbError(f"Can't convert value '{atom_text(value)}' of type '{storage_class(value)}' to double")
+
+
+def _integer(value: Atom) -> int:
+    if isinstance(value, int):
+        return value
+    raise MldbError(f"Can't convert value '{atom_text(value)}' of type '{storage_class(value)}' to integer")
+
+
+def divide(a: float, b: float) -> float:
+    """IEEE division: by zero it is infinite, or NaN."""
+    if b:
+        return a / b
+    if a == 0 or math.isnan(a):
+        return math.nan
+    return math.copysign(math.inf, a) * math.copysign(1, b)
+
+
+def modulo(left: Atom, right: Atom) -> Atom:
+    """C's remainder: of integers exactly, else ``fmod``."""
+    if isinstance(left, int) and isinstance(right, int):
+        if right == 0:
+            raise MldbError("Integer Modulus by a zero dividend")
+        if (left < 0) != (right < 0):
+            # Mixed signs: both operands are taken as unsigned 64-bit numbers, as upstream does.
+            return (left % 2**64) % (right % 2**64)
+        return int(math.fmod(left, right)) if abs(left) < 2**53 > abs(right) else abs(left) % abs(right)
+    a, b = _number(left), _number(right)
+    return math.nan if b == 0 or math.isinf(a) else collapse(math.fmod(a, b))
+
+
+_NUMBERS: dict[str, Callable[[float, float], float]] = {
+    "+": lambda a, b: a + b, "-": lambda a, b: a - b, "*": lambda a, b: a * b, "/": divide,
+}  # fmt: skip
+_BITS: dict[str, Callable[[int, int], int]] = {
+    "&": lambda a, b: a & b, "|": lambda a, b: a | b, "^": lambda a, b: a ^ b,
+}  # fmt: skip
+
+
+def arithmetic(op: str, left: Atom, right: Atom) -> Atom:
+    """``left op right`` by the atoms' own types (§7.1)."""
+    if op == "+" and (isinstance(left, str) or isinstance(right, str)):
+        return atom_text(left) + atom_text(right)
+    if op == "%":
+        return modulo(left, right)
+    if op in _BITS:
+        return _BITS[op](_integer(left), _integer(right))
+    if isinstance(left, Timestamp) or isinstance(right, Timestamp):
+        return _with_timestamp(op, left, right)
+    if isinstance(left, Interval) or isinstance(right, Interval):
+        return _with_interval(op, left, right)
+    return collapse(_NUMBERS[op](_number(left), _number(right)))
+
+
+def _with_timestamp(op: str, left: Atom, right: Atom) -> Atom:
+    if isinstance(left, Timestamp) and isinstance(right, Timestamp) and op == "-":
+        return _difference(left.seconds - right.seconds)
+    if op == "+" and isinstance(right, Timestamp):
+        left, right = right, left
+    if not isinstance(left, Timestamp) or op not in "+-":
+        raise MldbError(f"a timestamp cannot stand on this side of '{op}'")
+    sign = 1 if op == "+" else -1
+    if isinstance(right, int):
+        return Timestamp(left.seconds + sign * right * _DAY)
+    if isinstance(right, Interval):
+        return Timestamp(_shift(left.seconds, right, sign))
+    verb = "Adding" if op == "+" else "Substracting"
+    raise MldbError(f"{verb} unsupported type to timetamp")
+
+
+def _difference(seconds: float) -> Interval:
+    days = int(abs(seconds) // _DAY)
+    return Interval(0, days, math.copysign(abs(seconds) - days * _DAY, seconds))
+
+
+def _shift(seconds: float, by: Interval, sign: int) -> float:
+    """A timestamp moved by an interval: months first (the end of a month stays one), then days and seconds."""
+    if math.copysign(1, by.seconds) < 0:
+        sign = -sign
+    if by.months and math.isfinite(seconds):
+        seconds = _add_months(seconds, sign * by.months)
+    return seconds + sign * (by.days * _DAY + abs(by.seconds))
+
+
+def _add_months(seconds: float, months: int) -> float:
+    import calendar
+
+    text = timestamp_text(math.floor(seconds / _DAY) * _DAY)
+    year, month, day = int(text[:4]), int(text[5:7]), int(text[8:10])
+    last = day == calendar.monthrange(year, month)[1]
+    year, month = year + (month - 1 + months) // 12, (month - 1 + months) % 12 + 1
+    if not 1 <= year <= 9999:
+        raise MldbError("a date must lie between the years 1 and 9999")
+    end = calendar.monthrange(year, month)[1]
+    moved = parse_timestamp(f"{year:04d}-{month:02d}-{end if last else min(day, end):02d}")
+    assert moved is not None
+    return moved + seconds % _DAY
+
+
+def _signed(value: Interval) -> tuple[int, int, float]:
+    sign = -1 if math.copysign(1, value.seconds) < 0 else 1
+    return sign * value.months, sign * value.days, sign * abs(value.seconds)
+
+
+def _interval(months: int, days: int, seconds: float) -> Interval:
+    signs = {math.copysign(1, part) for part in (months, days, seconds) if part}
+    if len(signs) > 1:
+        raise MldbError("an interval cannot have parts of different signs")
+    return Interval(abs(months), abs(days), math.copysign(abs(seconds), signs.pop() if signs else 1))
+
+
+def _with_interval(op: str, left: Atom, right: Atom) -> Atom:
+    if isinstance(left, Interval) and isinstance(right, Interval) and op in "+-":
+        a, b = _signed(left), _signed(right)
+        sign = 1 if op == "+" else -1
+        return _interval(a[0] + sign * b[0], a[1] + sign * b[1], a[2] + sign * b[2])
+    if op == "*" and isinstance(right, Interval):
+        left, right = right, left
+    if isinstance(left, Interval) and op in "*/" and isinstance(right, int | float):
+        factor = float(right) if op == "*" else divide(1.0, float(right))
+        months, days, seconds = _signed(left)
+        whole = math.trunc(days * factor)
+        return _interval(math.trunc(months * factor), whole, seconds * factor + (days * factor - whole) * _DAY)
+    raise MldbError(f"an interval cannot be combined by '{op}' with a value of type '{storage_class(right)}'")
+
+
+def negate(value: Atom) -> Atom:
+    if isinstance(value, Interval):
+        return Interval(value.months, value.days, -value.seconds)
+    if isinstance(value, int):
+        return -value
+    return collapse(-_number(value))
+
+
+# ── casts (§1.4) ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def parse_number(text: str) -> int | float | None:
+    """A whole text as int64, uint64 or double, as the C library reads them."""
+    body = text.lstrip(" \t\n\v\f\r")
+    if not body or body[-1].isspace() or "_" in body:
+        return None
+    try:
+        number = int(body)
+        if -(2**63) <= number < 2**64:
+            return number
+    except ValueError:
+        pass
+    try:
+        return collapse(float.fromhex(body) if "x" in body.lower() else float(body))
+    except (ValueError, OverflowError):
+        return None
+
+
+def cast_number(value: Atom) -> float | None:
+    match value:
+        case str():
+            found = parse_number(value)
+            return None if found is None else float(found)
+        case Timestamp(seconds):
+            return seconds
+        case int() | float():
+            return float(value)
+    return None
+
+
+def cast_integer(value: Atom) -> int | None:
+    if isinstance(value, int):
+        return value
+    if isinstance(value, str):
+        found = parse_number(value)
+        value = found
+    if isinstance(value, Timestamp):
+        value = value.seconds
+    if not isinstance(value, int | float) or not math.isfinite(value) or abs(value) >= 2**63:
+        return None
+    return int(value)
+
+
+def cast_boolean(value: Atom) -> bool | None:
+    match value:
+        case str():
+            word = {"true": True, "false": False}.get(value.lower())
+            number = parse_number(value) if word is None else None
+            return word if number is None else number != 0
+        case Timestamp(seconds):
+            return math.isfinite(seconds)
+        case Interval(months, days, seconds):
+            return bool(months or days or seconds)
+        case PathValue(path):
+            return bool(path)
+        case int() | float():
+            return value != 0
+    return None
+
+
+def cast_blob(value: Atom) -> bytes:
+    return value if isinstance(value, bytes) else atom_text(value).encode()
+
+
+# ── names, rows and groups ───────────────────────────────────────────────────────────────────────────────────
+
+
+def natural_sort_text(text: str) -> bytes:
+    """A path's text as bytes that sort in natural order (§3.2)."""
+    parts: list[bytes] = []
+    for element in natural_key(parse_path(text)):
+        for byte, number, zeros, _ in element:
+            if number < 0:
+                parts.append(bytes([byte + 1 if byte < 255 else 255]))
+                continue
+            digits = str(number).encode()
+            parts.append(b"\x31" + len(digits).to_bytes(4, "big") + digits + (2**16 + zeros).to_bytes(4, "big"))
+        parts.append(b"\x00")
+    return b"".join(parts)
+
+
+def natural_cells(cells: list[Cell]) -> list[Cell]:
+    return sorted(cells, key=lambda cell: natural_key(cell.path))
+
+
+def row_items(cells: list[Cell]) -> list[tuple[Path, list[Cell]]]:
+    """The top-level columns of a row, in natural order, each with its cells."""
+    ordered = sorted(cells, key=lambda cell: natural_key(cell.path[:1]))
+    groups = groupby(ordered, key=lambda cell: cell.path[:1])
+    return [(first, [Cell(c.path[1:], c.value, c.timestamp) for c in below]) for first, below in groups]
+
+
+def _compact(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def key_json(value: Atom) -> str:
+    return _compact(atom_to_json(value))
+
+
+def cells_json(cells: list[Cell]) -> str:
+    """A row-valued group key: ``[[name,[value,timestamp]],…]``."""
+    nested: dict[str, list[Cell]] = {}
+    for cell in natural_cells(cells):
+        if not cell.path:
+            return key_json(cell.value)
+        nested.setdefault(cell.path[0], []).append(Cell(cell.path[1:], cell.value, cell.timestamp))
+    items = []
+    for name, below in nested.items():
+        newest = max(cell.timestamp for cell in below)
+        items.append([name, [json.loads(cells_json(below)), timestamp_text(newest)]])
+    return _compact(items)
+
+
+def path_element(text: str, index: int) -> str | None:
+    path = parse_path(text)
+    return path[index] if -len(path) <= index < len(path) else None
+
+
+def named_column(value: Atom) -> str:
+    """The column that a NAMED_COLUMNS row names: its text as one element."""
+    if value is None:
+        raise MldbError("Column names in NAMED_COLUMNS SQL can't be null")
+    if isinstance(value, PathValue):
+        return format_path(value.path)
+    text = atom_text(value)
+    if not text:
+        raise MldbError("Empty or null column names cannot be returned from NAMED_COLUMNS sql query")
+    return quote_element(text)
+
+
+def join_texts(texts: list[str], separators: list[str]) -> str:
+    """Texts joined, each separator being that of the element before it."""
+    parts = [part for pair in zip(texts, separators, strict=True) for part in pair]
+    return "".join(parts[:-1])
+
+
+def aggregate_cells(name: str, cells: list[Cell]) -> list[Cell]:
+    """An aggregate over the cells of a group's open rows: one result per column."""
+    from server.sql.functions.openaggregates import AGGREGATES
+
+    by_path: dict[Path, list[Cell]] = {}
+    for cell in cells:
+        by_path.setdefault(cell.path, []).append(cell)
+    return [AGGREGATES[name](path, group) for path, group in by_path.items()]
+
+
+ROUTINES = [
+    Routine("u_arithmetic", (Kind.STRING, Kind.ANY, Kind.ANY), Kind.ANY, arithmetic),
+    Routine("u_modulo", (Kind.ANY, Kind.ANY), Kind.ANY, modulo),
+    Routine("u_negate", (Kind.ANY,), Kind.ANY, negate),
+    Routine("u_cast_number", (Kind.ANY,), Kind.NUMBER, cast_number),
+    Routine("u_cast_integer", (Kind.ANY,), Kind.INTEGER, cast_integer),
+    Routine("u_cast_boolean", (Kind.ANY,), Kind.BOOLEAN, cast_boolean),
+    Routine("u_cast_blob", (Kind.ANY,), Kind.BLOB, cast_blob),
+    Routine("u_natural_key", (Kind.STRING,), Kind.BLOB, natural_sort_text),
+    Routine("u_natural_cells", (CELLS,), CELLS, natural_cells),
+    Routine("u_row_items", (CELLS,), ITEMS, row_items),
+    Routine("u_key_json", (Kind.ANY,), Kind.STRING, key_json),
+    Routine("u_cells_json", (CELLS,), Kind.STRING, cells_json),
+    Routine("u_path_element", (Kind.STRING, Kind.INTEGER), Kind.STRING, path_element),
+    Routine("u_path_length", (Kind.STRING,), Kind.INTEGER, lambda text: len(parse_path(text))),
+    Routine("u_named_column", (Kind.ANY,), Kind.STRING, named_column, strict=False),
+    Routine("u_join_texts", (TEXTS, TEXTS), Kind.STRING, join_texts),
+    Routine("u_aggregate_cells", (Kind.STRING, CELLS), CELLS, aggregate_cells),
+]
+
+MACROS = """
+m_divide(a, b) := a / b
+m_modulo(a, b) := CASE WHEN b = 0 THEN error('Integer Modulus by a zero dividend') WHEN a >= 0 AND b > 0 THEN a % b
+    WHEN a < 0 AND b < 0 THEN u_cast_integer(u_modulo(any_i(a), any_i(b)))
+    ELSE u_cast_integer(u_modulo(any_i(a), any_i(b))) END
+m_arithmetic_fast(a, b, o, slow) := CASE WHEN m_tag(a) = 'n' AND m_tag(b) = 'n' THEN any_n(CASE o
+    WHEN 1 THEN union_extract(a, 'n') - union_extract(b, 'n') WHEN 2 THEN union_extract(a, 'n') * union_extract(b, 'n')
+    ELSE union_extract(a, 'n') / union_extract(b, 'n') END) ELSE slow END
+m_like_text(a) := CASE m_tag(a) WHEN 's' THEN union_extract(a, 's')
+    ELSE CASE WHEN a IS NULL THEN NULL ELSE error('LIKE expression must have string on left side') END END
+m_only_null(l) := len(list_filter(l, lambda c: c.v IS NOT NULL)) = 0
+m_need_ts(t) := CASE WHEN t IS NULL THEN error('couldn''t parse a date for @; use a timestamp or ISO 8601 text')
+    ELSE t END
+m_need_name(p) := CASE WHEN p IS NULL THEN error('Can''t create a row with a null name.') ELSE p END
+m_starts(p, x) := starts_with(p, x) OR starts_with(p, '"' || x)
+m_starting(l, x) := list_filter(l, lambda c: starts_with(c.p, x) OR starts_with(c.p, '"' || x))
+"""
+
+
+def _isconst(node: Call, args: list[Value], scope: Scope) -> Value:
+    del node, scope
+    return BoundAtom("'1'::BIGINT" if is_constant(args[0]) else "'0'::BIGINT", Kind.INTEGER, constant=True)
+
+
+BUILTINS = [
+    Builtin("__isconst", 1, 1, _isconst, "__isconst(x)", "Whether x is known before any row is read."),
+]

@@ -1,0 +1,81 @@
+"""Aggregates over the cells of open rows, in plain Python: the counterpart of ``server.sql.binder.aggregates``."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable
+
+from server.errors import MldbError
+from server.sql.runtime import atom_text, storage_class
+from server.values.atoms import NEVER, Atom, Interval, PathValue, Timestamp
+from server.values.batches import Cell
+from server.values.paths import Path, format_path
+
+
+def sort_key(value: Atom) -> tuple[object, ...]:
+    """MLDB's order of atoms (§7.3)."""
+    match value:
+        case None:
+            return (0,)
+        case int() | float():
+            return (1,) if math.isnan(value) else (2, value)
+        case str():
+            return (3, value.encode())
+        case Timestamp(seconds):
+            return (4, seconds)
+        case Interval(months, days, seconds):
+            sign = math.copysign(1, seconds)
+            return (5, sign, sign * months, sign * days, seconds)
+        case bytes():
+            return (6, value)
+        case PathValue(path):
+            return (7, format_path(path).encode())
+
+
+def number(value: Atom) -> float:
+    if isinstance(value, int | float):
+        return float(value)
+    raise MldbError(f"Can't convert value '{atom_text(value)}' of type '{storage_class(value)}' to double")
+
+
+def _newest(cells: list[Cell]) -> float:
+    return max((cell.timestamp for cell in cells), default=NEVER)
+
+
+def _folding(fold: Callable[[list[Atom]], Atom]) -> Callable[[Path, list[Cell]], Cell]:
+    """An aggregate of the non-null values, at the newest timestamp of them."""
+
+    def build(path: Path, cells: list[Cell]) -> Cell:
+        used = [cell for cell in cells if cell.value is not None]
+        return Cell(path, fold([cell.value for cell in used]), _newest(used))
+
+    return build
+
+
+def _choosing(choose: Callable[[list[Cell]], Cell]) -> Callable[[Path, list[Cell]], Cell]:
+    """An aggregate that is one of the cells."""
+
+    def build(path: Path, cells: list[Cell]) -> Cell:
+        used = [cell for cell in cells if cell.value is not None]
+        return choose(used) if used else Cell(path, None)
+
+    return build
+
+
+def _spread(fold: Callable[[list[float]], float]) -> Callable[[list[Atom]], Atom]:
+    return lambda values: fold([number(value) for value in values]) if len(values) > 1 else math.nan
+
+
+AGGREGATES: dict[str, Callable[[Path, list[Cell]], Cell]] = {
+    "count": _folding(len),
+    "count_distinct": _folding(lambda values: len(set(values))),
+    "sum": _folding(lambda values: math.fsum(map(number, values))),
+    "avg": _folding(lambda values: math.fsum(map(number, values)) / len(values) if values else math.nan),
+    "variance": _folding(_spread(statistics.variance)),
+    "stddev": _folding(_spread(statistics.stdev)),
+    "min": _choosing(lambda cells: min(cells, key=lambda c: (sort_key(c.value), c.timestamp))),
+    "max": _choosing(lambda cells: max(cells, key=lambda c: (sort_key(c.value), -c.timestamp))),
+    "earliest": _choosing(lambda cells: min(cells, key=lambda c: (c.timestamp, sort_key(c.value)))),
+    "latest": _choosing(lambda cells: min(cells, key=lambda c: (-c.timestamp, sort_key(c.value)))),
+}

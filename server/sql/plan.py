@@ -1,0 +1,150 @@
+"""A compiled query: the DuckDB SQL of a bound one, and what its result columns are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+from server.declarations import NamedBatch, Progress
+from server.errors import Cancelled, MldbError
+from server.sql import coerce
+from server.sql.binder.query import Query
+from server.sql.bound import NEVER_SQL, Atom, Embedding, Leaf, Row, Several, any_sql
+from server.storage.database import Database
+from server.values.atoms import NEVER
+from server.values.batches import Column, RowBatch, RowType
+from server.values.cells import CELLS_ARROW
+from server.values.kinds import CELL_TYPE, Kind
+from server.values.paths import Path
+
+BATCH_ROWS = 65536  # rows per batch that leaves DuckDB
+
+
+@dataclass(frozen=True)
+class Plan:
+    """``sql`` gives ``name``, the columns ``c0``, … of ``type``, with ``timestamps`` also ``t0``, …, and ``rest``."""
+
+    sql: str
+    type: RowType
+    timestamps: bool
+
+
+def compile_query(query: Query, *, timestamps: bool) -> Plan:
+    """The final step: which columns leave, and the SQL that makes them."""
+    items: dict[str, str] = {"name": query.path_text()}
+    columns, fields = output_columns(query.row, timestamps=timestamps)
+    items.update(fields)
+    return Plan(query.render(items, ordered=True), columns, timestamps)
+
+
+def output_columns(row: Row, *, timestamps: bool) -> tuple[RowType, dict[str, str]]:
+    """A row value as result columns. Multi-valued cells have no column of their own: they go to the rest."""
+    columns: list[Column] = []
+    fields: dict[str, str] = {}
+    several: dict[Path, Leaf] = {}
+    for path, leaf in row.columns.items():
+        if isinstance(leaf, Several):
+            several[path] = leaf
+            continue
+        index = len(columns)
+        columns.append(_column(path, leaf))
+        fields[f"c{index}"] = _leaf_sql(leaf)
+        if timestamps:
+            fields[f"t{index}"] = f"coalesce({leaf.ts()}, {NEVER_SQL})"
+    opened = bool(several or row.rests)
+    if opened:
+        cells = coerce.to_cells(Row(several, row.rests))
+        fields["rest"] = f"CAST(coalesce({cells}, []) AS {CELL_TYPE}[])"
+    return RowType(tuple(columns), opened), fields
+
+
+def _column(path: Path, leaf: Atom | Embedding) -> Column:
+    if isinstance(leaf, Embedding):
+        return Column(path, leaf.kind, leaf.shape or (-1,), names=leaf.names)
+    return Column(path, Kind.ANY if leaf.kind is Kind.NULL else leaf.kind, sparse=leaf.sparse)
+
+
+def _leaf_sql(leaf: Atom | Embedding) -> str:
+    return any_sql(leaf.sql, leaf.kind) if isinstance(leaf, Atom) and leaf.kind is Kind.NULL else leaf.sql
+
+
+@dataclass
+class Result:
+    """A query ready to run, as ``server.declarations.QueryResult``. ``inputs`` are Arrow tables it reads by name."""
+
+    database: Database
+    plan: Plan
+    inputs: Mapping[str, pa.Table] = field(default_factory=dict)
+
+    @property
+    def type(self) -> RowType:
+        return self.plan.type
+
+    def batches(self, progress: Progress | None = None) -> Iterator[NamedBatch]:
+        """Run the query. Raises ``MldbError`` with the engine's message, ``Cancelled`` when it was cancelled."""
+        with self.database.cursor() as cursor:
+            if progress is not None:
+                progress.check()
+                progress.on_cancel(cursor.interrupt)
+            for name, table in self.inputs.items():
+                cursor.register(name, table)
+            with engine_errors(progress):
+                reader = cursor.sql(self.plan.sql).to_arrow_reader(BATCH_ROWS)
+                for batch in reader:
+                    if batch.num_rows:
+                        yield self._batch(batch)
+                    if progress is not None:
+                        progress.check()
+
+    def _batch(self, batch: pa.RecordBatch) -> NamedBatch:
+        names = batch.column(0)
+        return NamedBatch(names, to_rows(batch, self.plan))
+
+
+def to_rows(batch: pa.RecordBatch, plan: Plan) -> RowBatch:
+    """The result columns of a record batch as rows."""
+    by_name = dict(zip(batch.schema.names, batch.columns, strict=True))
+    count = len(plan.type.columns)
+    values = [by_name[f"c{index}"] for index in range(count)]
+    times: list[pa.Array | float] = [by_name[f"t{index}"] if plan.timestamps else NEVER for index in range(count)]
+    rest = by_name.get("rest")
+    if rest is not None and rest.null_count:
+        rest = pa.compute.coalesce(rest, pa.scalar([], CELLS_ARROW))
+    return RowBatch(plan.type, batch.num_rows, values, times, rest)
+
+
+class engine_errors:  # noqa: N801 - a context manager that reads as a statement
+    """Turns DuckDB's exceptions into ours: the message without DuckDB's wrapping."""
+
+    def __init__(self, progress: Progress | None = None) -> None:
+        self.progress = progress
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        import duckdb
+
+        if isinstance(error, duckdb.InterruptException):
+            raise Cancelled("the query was cancelled") from None
+        if isinstance(error, duckdb.Error):
+            raise translated(error) from error
+
+
+_WRAPPERS = (
+    "Invalid Input Error: ",
+    "Python exception occurred while executing the UDF: ",
+    "MldbError: ",
+    "ValueError: ",
+)
+
+
+def translated(error: Exception) -> MldbError:
+    """An engine error as ``MldbError``: what a Python function or ``error()`` said, as it said it."""
+    text = str(error)
+    for wrapper in _WRAPPERS:
+        text = text.removeprefix(wrapper)
+    text = text.split("\n\nAt:", 1)[0].rstrip()
+    return MldbError(text)

@@ -1,0 +1,310 @@
+"""What compiled queries call at run time: DuckDB macros, and Python functions over Arrow vectors.
+
+Macros (``any_…``, ``m_…``) are DuckDB SQL and cost nothing to call. Python functions (``u_…``) are for what SQL
+cannot say; they see whole vectors. ``install`` defines both, once per database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+from duckdb.func import FunctionNullHandling, PythonUDFType
+
+from server.values.atoms import Atom, Interval, PathValue, Timestamp, number_text, parse_timestamp, timestamp_text
+from server.values.cells import ARROW_TYPES, CELLS_ARROW, any_array, atoms_of, cells_array, cells_of
+from server.values.kinds import ANY_TYPE, CELL_TYPE, Kind
+from server.values.paths import format_path, quote_element
+
+MACROS = r"""
+any_n(x) := CASE WHEN x IS NULL THEN NULL ELSE CAST(union_value(n := x) AS any_value_t) END
+any_i(x) := CASE WHEN x IS NULL THEN NULL WHEN x BETWEEN -9007199254740992 AND 9007199254740992
+    THEN CAST(union_value(n := CAST(x AS DOUBLE)) AS any_value_t) ELSE CAST(union_value(i := x) AS any_value_t) END
+any_u(x) := CASE WHEN x IS NULL THEN NULL WHEN x <= 9223372036854775807 THEN any_i(CAST(x AS BIGINT))
+    ELSE CAST(union_value(u := x) AS any_value_t) END
+any_s(x) := CASE WHEN x IS NULL THEN NULL ELSE CAST(union_value(s := x) AS any_value_t) END
+any_t(x) := CASE WHEN x IS NULL THEN NULL ELSE CAST(union_value(t := x) AS any_value_t) END
+any_v(x) := CASE WHEN x IS NULL THEN NULL ELSE CAST(union_value(v := x) AS any_value_t) END
+any_b(x) := CASE WHEN x IS NULL THEN NULL ELSE CAST(union_value(b := x) AS any_value_t) END
+any_p(x) := CASE WHEN x IS NULL THEN NULL ELSE CAST(union_value(p := x) AS any_value_t) END
+m_tag(a) := CASE WHEN a IS NULL THEN NULL ELSE CAST(union_tag(a) AS VARCHAR) END
+m_quote(x) := CASE WHEN x <> '' AND NOT regexp_matches(x, '[\x00-\x1f".]') THEN x
+    ELSE '"' || replace(x, '"', '""') || '"' END
+m_numtext(x) := CASE WHEN x = trunc(x) AND abs(x) < 1e15 THEN CAST(CAST(x AS BIGINT) AS VARCHAR) ELSE u_numtext(x) END
+m_tstext(x) := CASE WHEN isfinite(x) AND x = floor(x) AND x BETWEEN -62135596800 AND 253402300799
+    THEN strftime(make_timestamp(CAST(x AS BIGINT) * 1000000), '%Y-%m-%dT%H:%M:%SZ') ELSE u_tstext(x) END
+m_num(a) := CASE m_tag(a) WHEN 'n' THEN union_extract(a, 'n') WHEN 'i' THEN CAST(union_extract(a, 'i') AS DOUBLE)
+    WHEN 'u' THEN CAST(union_extract(a, 'u') AS DOUBLE) WHEN 't' THEN union_extract(a, 't') ELSE u_num(a) END
+m_int(a) := CASE m_tag(a) WHEN 'i' THEN union_extract(a, 'i') ELSE u_int(a) END
+m_text(a) := CASE m_tag(a) WHEN 's' THEN union_extract(a, 's') WHEN 'n' THEN m_numtext(union_extract(a, 'n'))
+    WHEN 'p' THEN union_extract(a, 'p') ELSE u_text(a) END
+m_ts(a) := CASE m_tag(a) WHEN 't' THEN union_extract(a, 't') WHEN 'n' THEN union_extract(a, 'n')
+    WHEN 's' THEN u_parse_ts(union_extract(a, 's')) ELSE NULL END
+m_path(a) := CASE m_tag(a) WHEN 'p' THEN union_extract(a, 'p') WHEN 's' THEN m_quote(union_extract(a, 's'))
+    ELSE m_quote(m_text(a)) END
+m_truth(a) := CASE m_tag(a) WHEN 'n' THEN union_extract(a, 'n') <> 0 WHEN 's' THEN union_extract(a, 's') <> ''
+    WHEN 'p' THEN union_extract(a, 'p') <> '' WHEN 't' THEN isfinite(union_extract(a, 't'))
+    WHEN 'v' THEN union_extract(a, 'v').months <> 0 OR union_extract(a, 'v').days <> 0
+        OR union_extract(a, 'v').seconds <> 0
+    WHEN 'b' THEN octet_length(union_extract(a, 'b')) > 0 WHEN 'i' THEN TRUE WHEN 'u' THEN TRUE ELSE NULL END
+m_interval_key(v) := CASE WHEN v IS NULL THEN NULL WHEN signbit(v.seconds)
+    THEN struct_pack(g := -1, m := -v.months, d := -v.days, s := v.seconds)
+    ELSE struct_pack(g := 1, m := v.months, d := v.days, s := v.seconds) END
+m_sort_key(a) := CASE WHEN a IS NULL THEN NULL ELSE struct_pack(
+    k := CASE m_tag(a) WHEN 'n' THEN CASE WHEN isnan(union_extract(a, 'n')) THEN 0 ELSE 1 END WHEN 'i' THEN 1
+        WHEN 'u' THEN 1 WHEN 's' THEN 2 WHEN 't' THEN 3 WHEN 'v' THEN 4 WHEN 'b' THEN 5 ELSE 6 END,
+    d := CASE m_tag(a) WHEN 'n' THEN union_extract(a, 'n') WHEN 'i' THEN CAST(union_extract(a, 'i') AS DOUBLE)
+        WHEN 'u' THEN CAST(union_extract(a, 'u') AS DOUBLE) ELSE 0 END,
+    v := m_interval_key(union_extract(a, 'v')), a := a) END
+m_compare(a, b) := CASE WHEN a IS NULL OR b IS NULL THEN NULL WHEN a = b THEN 0
+    WHEN m_sort_key(a) < m_sort_key(b) THEN -1 ELSE 1 END
+m_latest(l) := list_min(list_transform(l, lambda c: struct_pack(t := -c.t, v := c.v)))
+m_earliest(l) := list_min(list_transform(l, lambda c: struct_pack(t := c.t, v := c.v)))
+m_prefixed(l, x) := list_transform(l, lambda c: struct_pack(
+    p := CASE WHEN c.p = '' THEN x ELSE x || '.' || c.p END, v := c.v, t := c.t))
+m_under(l, x) := list_transform(
+    list_filter(l, lambda c: c.p = x OR starts_with(c.p, x || '.')),
+    lambda c: struct_pack(p := substr(c.p, length(x) + 2), v := c.v, t := c.t))
+m_atom(l) := m_latest(list_filter(l, lambda c: c.p = '')).v
+m_newest(l) := list_max(list_transform(l, lambda c: c.t))
+m_vector_cells(l, x, w) := list_transform(l, lambda e, i: struct_pack(
+    p := CASE WHEN x = '' THEN '' ELSE x || '.' END || CAST(i - 1 AS VARCHAR), v := e, t := w))
+m_named_cells(l, n, x, w) := list_transform(l, lambda e, i: struct_pack(
+    p := CASE WHEN x = '' THEN '' ELSE x || '.' END || n[i], v := e, t := w))
+m_sort_cells(l) := list_sort(list_transform(l, lambda c: struct_pack(p := c.p, v := m_sort_key(c.v))))
+m_compare_cells(a, b) := CASE WHEN a IS NULL OR b IS NULL THEN NULL WHEN m_sort_cells(a) = m_sort_cells(b) THEN 0
+    WHEN m_sort_cells(a) < m_sort_cells(b) THEN -1 ELSE 1 END
+m_sorted_cells(l) := list_sort(l)
+m_fmod(a, b) := a - b * trunc(a / b)
+m_month_add(t, m) := epoch(make_timestamp(CAST(floor(t) AS BIGINT) * 1000000) + to_months(CAST(m AS INTEGER)))
+    + (t - floor(t))
+"""
+
+# Marks an argument or result as a list of cells, of ANY, …; other entries are kinds.
+CELLS = "cells"
+ANYS = "anys"
+NUMBERS = "numbers"
+TEXTS = "texts"
+ITEMS = "items"  # top-level columns: path and cells
+
+Shape = Kind | str
+
+_DUCK_TYPES = {
+    CELLS: f"{CELL_TYPE}[]", ANYS: f"{ANY_TYPE}[]", NUMBERS: "DOUBLE[]", TEXTS: "VARCHAR[]",
+    ITEMS: f"STRUCT(p VARCHAR, c {CELL_TYPE}[])[]",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Routine:
+    """A Python function that compiled SQL may call: on whole vectors underneath, on Python values in ``body``.
+
+    ``arguments`` and ``result`` are kinds or list shapes; cells arrive as ``list[Cell]``, atoms as in
+    ``server.values.atoms``. With ``strict`` a NULL in any argument gives NULL without a call.
+    """
+
+    name: str
+    arguments: tuple[Shape, ...]
+    result: Shape
+    body: Callable[..., Any]
+    strict: bool = True
+    volatile: bool = False
+
+
+def duck_type(shape: Shape) -> str:
+    return shape.duck if isinstance(shape, Kind) else _DUCK_TYPES[shape]
+
+
+def install(connection: duckdb.DuckDBPyConnection, routines: Sequence[Routine], macros: Sequence[str]) -> None:
+    """Define the routines and the macros (which call them); each macro text holds lines ``name(args) := SQL``."""
+    for routine in (*_CORE, *routines):
+        connection.create_function(
+            routine.name,
+            _vectorised(routine),
+            [connection.type(duck_type(shape)) for shape in routine.arguments],
+            connection.type(duck_type(routine.result)),
+            type=PythonUDFType.ARROW,
+            null_handling=FunctionNullHandling.SPECIAL,
+            side_effects=routine.volatile,
+        )
+    for text in (MACROS, *macros):
+        for macro in split_macros(text):
+            connection.execute(f"CREATE OR REPLACE MACRO {macro}")
+
+
+def split_macros(text: str) -> list[str]:
+    """The definitions in a macro text: a line that is not indented begins one."""
+    texts: list[str] = []
+    for line in text.strip().splitlines():
+        if ":=" in line and not line.startswith(" "):
+            texts.append(line.replace(":=", "AS", 1))
+        else:
+            texts[-1] += "\n" + line
+    return texts
+
+
+def _vectorised(routine: Routine) -> Callable[..., pa.Array]:
+    def call(*columns: pa.Array | pa.ChunkedArray) -> pa.Array:
+        values = [from_arrow(column, shape) for column, shape in zip(columns, routine.arguments, strict=True)]
+        rows = zip(*values, strict=True) if values else iter([()])
+        body, strict = routine.body, routine.strict
+        results = [None if strict and None in row_is_null(row) else body(*row) for row in rows]
+        return to_arrow(results, routine.result)
+
+    return _ARITIES[len(routine.arguments)](call)
+
+
+# DuckDB wants a function of as many parameters as it declares.
+_ARITIES: list[Callable[[Callable[..., pa.Array]], Callable[..., pa.Array]]] = [
+    lambda call: lambda: call(),
+    lambda call: lambda a: call(a),
+    lambda call: lambda a, b: call(a, b),
+    lambda call: lambda a, b, c: call(a, b, c),
+    lambda call: lambda a, b, c, d: call(a, b, c, d),
+    lambda call: lambda a, b, c, d, e: call(a, b, c, d, e),
+]
+
+
+def row_is_null(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The row with non-null members made plain, so that ``None in`` cannot be fooled by their equality."""
+    return tuple(None if value is None else True for value in row)
+
+
+def from_arrow(column: pa.Array | pa.ChunkedArray, shape: Shape) -> list[Any]:
+    """An Arrow vector as Python values of a shape."""
+    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    if isinstance(array, pa.ChunkedArray):
+        array = pa.concat_arrays(array.chunks)
+    if isinstance(shape, Kind):
+        return atoms_of(array, shape)
+    if shape == CELLS:
+        cells = cells_of(array)
+        return [None if null else row for null, row in zip(array.is_null().to_pylist(), cells, strict=True)]
+    if shape == ANYS:
+        return _lists_of(array)
+    return list(array.to_pylist())
+
+
+def _lists_of(array: pa.Array) -> list[Any]:
+    flat = atoms_of(array.flatten(), Kind.ANY)
+    lists: list[list[Atom] | None] = []
+    at = 0
+    for length in array.value_lengths().to_pylist():
+        lists.append(None if length is None else flat[at : at + length])
+        at += length or 0
+    return lists
+
+
+def to_arrow(values: list[Any], shape: Shape) -> pa.Array:
+    """Python values as an Arrow vector of a shape."""
+    if shape == CELLS:
+        return _nullable_lists(values, lambda rows: cells_array(rows), CELLS_ARROW)
+    if shape == ANYS:
+        return _nullable_lists(values, _any_lists, pa.list_(ARROW_TYPES[Kind.ANY]))
+    if shape == NUMBERS:
+        return pa.array(values, pa.list_(pa.float64()))
+    if shape == TEXTS:
+        return pa.array(values, pa.list_(pa.string()))
+    if shape == ITEMS:
+        return _items(values)
+    if shape in (Kind.ANY, Kind.NULL):
+        return any_array(values)
+    return pa.array([_plain(value) for value in values], ARROW_TYPES[shape])  # type: ignore[index]
+
+
+def _nullable_lists(values: list[Any], build: Callable[[list[Any]], pa.Array], type_: pa.DataType) -> pa.Array:
+    built = build([value if value is not None else [] for value in values])
+    if None not in row_is_null(tuple(values)):
+        return built
+    mask = pa.array([value is None for value in values])
+    return pa.ListArray.from_arrays(built.offsets, built.values, mask=mask).cast(type_)
+
+
+def _any_lists(rows: list[list[Atom]]) -> pa.Array:
+    offsets = [0]
+    for row in rows:
+        offsets.append(offsets[-1] + len(row))
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), any_array([a for row in rows for a in row]))
+
+
+def _items(rows: list[Any]) -> pa.Array:
+    flat = [item for row in rows for item in row or ()]
+    offsets = [0]
+    for row in rows:
+        offsets.append(offsets[-1] + len(row or ()))
+    texts = pa.array([format_path(path) for path, _ in flat], pa.string())
+    items = pa.StructArray.from_arrays([texts, cells_array([cells for _, cells in flat])], names=["p", "c"])
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), items)
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case Timestamp(seconds):
+            return seconds
+        case Interval(months, days, seconds):
+            return {"months": months, "days": days, "seconds": seconds}
+        case PathValue(path):
+            return format_path(path)
+    return value
+
+
+# ── the routines that conversions need ───────────────────────────────────────────────────────────────────────
+
+_CLASS_NAMES = {Timestamp: "TIMESTAMP", Interval: "TIMEINTERVAL", bytes: "BLOB", PathValue: "PATH"}
+
+
+def storage_class(value: Atom) -> str:
+    """Upstream's name of an atom's storage class, as messages quote it."""
+    if isinstance(value, str):
+        return "ASCII_STRING" if value.isascii() else "UTF8_STRING"
+    return _CLASS_NAMES.get(type(value), "EMPTY" if value is None else "INTEGER" if isinstance(value, int) else "FLOAT")
+
+
+def _no_number(value: Atom, target: str) -> ValueError:
+    return ValueError(f"Can't convert value '{atom_text(value)}' of type '{storage_class(value)}' to {target}")
+
+
+def _number(value: Atom) -> float:
+    if isinstance(value, int | float):
+        return float(value)
+    raise _no_number(value, "double")
+
+
+def _integer(value: Atom) -> int:
+    if isinstance(value, int):
+        return value
+    raise _no_number(value, "integer")
+
+
+def atom_text(value: Atom) -> str:
+    """The text form of an atom (§1.4)."""
+    if isinstance(value, int | float):
+        return number_text(value)
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return str(value)
+
+
+def _join_path(elements: list[Atom]) -> str:
+    return ".".join(quote_element(atom_text(element)) for element in elements)
+
+
+def _numbers(cells: list[Any]) -> list[float]:
+    from server.values.paths import natural_key
+
+    return [_number(cell.value) for cell in sorted(cells, key=lambda cell: natural_key(cell.path))]
+
+
+_CORE = (
+    Routine("u_numtext", (Kind.NUMBER,), Kind.STRING, number_text),
+    Routine("u_tstext", (Kind.TIMESTAMP,), Kind.STRING, lambda moment: timestamp_text(moment.seconds)),
+    Routine("u_num", (Kind.ANY,), Kind.NUMBER, _number),
+    Routine("u_int", (Kind.ANY,), Kind.INTEGER, _integer),
+    Routine("u_text", (Kind.ANY,), Kind.STRING, atom_text),
+    Routine("u_parse_ts", (Kind.STRING,), Kind.TIMESTAMP, parse_timestamp),
+    Routine("u_join_path", (ANYS,), Kind.STRING, _join_path),
+    Routine("u_numbers", (CELLS,), NUMBERS, _numbers),
+)

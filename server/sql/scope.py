@@ -1,0 +1,226 @@
+"""Scopes: what names mean at a place in a query.
+
+NoScope      nothing can be read (a statement without FROM)
+TableScope   the columns of a relation
+RowScope     the columns of a row value (``e[…]``, function bodies)
+OverlayScope one row value first, another scope behind it (ORDER BY sees SELECT's output)
+GroupScope   (server.sql.binder.groups) group keys and aggregates
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from server.errors import MldbError
+from server.sql.bound import Atom, Row, Value
+from server.sql.relations import Relation, cut, lookup
+from server.values.kinds import Kind
+from server.values.paths import Path, format_path
+
+if TYPE_CHECKING:
+    from server.declarations import Function
+    from server.sql.tree import Call, Expression
+    from server.sql.views import Layout
+
+MAX_DEPTH = 50  # nested function bindings, as upstream
+
+
+class Catalog(Protocol):
+    """What the engine may look up. ``version`` changes with every change of datasets or functions."""
+
+    @property
+    def version(self) -> int: ...
+    def layout(self, dataset: str) -> Layout: ...
+    def function(self, name: str) -> Function | None: ...
+
+
+ScopeFunction = Callable[[], Value]
+
+
+@dataclass
+class Context:
+    """One binding: the catalogue, running numbers, parameters. ``calls`` are the function calls met so far."""
+
+    catalog: Catalog
+    register: Callable[[Any, Any], str]  # bound function, input shape → name of its DuckDB function
+    execute: Callable[[str], list[tuple[Any, ...]]]  # run SQL while binding (small look-ups only)
+    parameters: Row | None = None
+    layouts: Mapping[str, Layout] = field(default_factory=dict)
+    depth: int = 0
+    numbers: itertools.count[int] = field(default_factory=itertools.count)
+    volatile: bool = False
+
+    def number(self) -> int:
+        return next(self.numbers)
+
+    def deeper(self) -> Context:
+        """For the body of a function that is called here."""
+        if self.depth >= MAX_DEPTH:
+            raise MldbError(
+                f"Reached a stack depth of over {MAX_DEPTH} functions while analysing query, "
+                "possible infinite recursion"
+            )
+        return Context(
+            self.catalog, self.register, self.execute, None, self.layouts, self.depth + 1, self.numbers, self.volatile
+        )
+
+
+class Scope:
+    """What a name means. Subclasses answer for columns; the rest has defaults."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+
+    def known(self, expression: Expression) -> Value | None:
+        """A value that stands for a whole expression (a group key)."""
+        return None
+
+    def column(self, path: Path) -> Value:
+        raise MldbError(f'Cannot read column "{format_path(path)}" with no FROM clause.')
+
+    def everything(self) -> Row:
+        """What ``*`` means."""
+        raise MldbError("Wildcard usage requires a FROM statement")
+
+    def qualified(self, prefix: Path) -> Row | None:
+        """The columns that ``prefix.*`` means when ``prefix`` begins with a table alias, names kept."""
+        return None
+
+    def call(self, call: Call) -> Value | None:
+        """A function that only this scope has (rowName, aggregates, …); None if there is no such."""
+        return None
+
+    def aggregates(self) -> bool:
+        """Whether aggregate functions may be called here."""
+        return False
+
+    def parameter(self, name: str) -> Value:
+        if self.context.parameters is None:
+            raise MldbError("Bound parameters requested but none passed", code=500)
+        return lookup(self.context.parameters, (name,)) or Atom("NULL", Kind.NULL)
+
+    def stage(self, sql: str) -> str:
+        """Compute SQL once per row and give a reference to it, where there are rows to do so on."""
+        return sql
+
+
+class NoScope(Scope):
+    """No FROM: constants only. ``inside_row``: the message of wildcards in ``{…}`` differs."""
+
+    def __init__(self, context: Context, relation: Relation) -> None:
+        super().__init__(context)
+        self.relation = relation
+
+    def stage(self, sql: str) -> str:
+        return self.relation.stage(sql)
+
+
+class RowScope(Scope):
+    """The columns of a row value; parameters and staging come from where the row stands.
+
+    With ``closed`` a column that the row cannot have is an error, as in ``e[x]``.
+    """
+
+    def __init__(self, outer: Scope, row: Row, *, closed: bool) -> None:
+        super().__init__(outer.context)
+        self.outer = outer
+        self.row = row
+        self.closed = closed
+
+    def column(self, path: Path) -> Value:
+        found = lookup(self.row, path)
+        if found is None:
+            if self.closed and len(path) == 1:
+                raise MldbError(f"Couldn't find column '{format_path(path)}' in extract")
+            return Atom("NULL", Kind.NULL)
+        return found
+
+    def everything(self) -> Row:
+        return self.row
+
+    def parameter(self, name: str) -> Value:
+        return self.outer.parameter(name)
+
+    def stage(self, sql: str) -> str:
+        return self.outer.stage(sql)
+
+
+class TableScope(Scope):
+    """The columns of a relation, with or without its alias."""
+
+    def __init__(
+        self, context: Context, relation: Relation, functions: Mapping[str, ScopeFunction] | None = None
+    ) -> None:
+        super().__init__(context)
+        self.relation = relation
+        self.functions = functions or {}
+
+    def column(self, path: Path) -> Value:
+        found = self._lookup(path)
+        return Atom("NULL", Kind.NULL) if found is None else found
+
+    def _lookup(self, path: Path) -> Value | None:
+        alias = self.relation.alias
+        if alias is not None and len(path) > 1 and path[0] == alias:
+            return self.relation.lookup(path[1:])
+        return self.relation.lookup(path)
+
+    def everything(self) -> Row:
+        return self.relation.row()
+
+    def qualified(self, prefix: Path) -> Row | None:
+        if self.relation.alias is not None and prefix[:1] == (self.relation.alias,):
+            return self.relation.row()
+        return None
+
+    def stage(self, sql: str) -> str:
+        return self.relation.stage(sql)
+
+    def call(self, call: Call) -> Value | None:
+        from server.sql.binder.rowfunctions import row_function
+
+        if call.qualifier is None and call.name in self.functions:
+            return self.functions[call.name]()
+        return row_function(self.relation, call)
+
+
+class OverlayScope(Scope):
+    """A row's columns first; what it lacks (or has as NULL, for dotted names) comes from the scope behind."""
+
+    def __init__(self, row: Row, behind: Scope) -> None:
+        super().__init__(behind.context)
+        self.row = row
+        self.behind = behind
+
+    def known(self, expression: Expression) -> Value | None:
+        return self.behind.known(expression)
+
+    def column(self, path: Path) -> Value:
+        found = lookup(self.row, path)
+        if found is None or (isinstance(found, Atom) and found.kind is Kind.NULL):
+            return self.behind.column(path)
+        return found
+
+    def everything(self) -> Row:
+        return self.behind.everything()
+
+    def qualified(self, prefix: Path) -> Row | None:
+        return self.behind.qualified(prefix)
+
+    def call(self, call: Call) -> Value | None:
+        return self.behind.call(call)
+
+    def aggregates(self) -> bool:
+        return self.behind.aggregates()
+
+    def parameter(self, name: str) -> Value:
+        return self.behind.parameter(name)
+
+    def stage(self, sql: str) -> str:
+        return self.behind.stage(sql)
+
+
+__all__ = ["Catalog", "Context", "NoScope", "OverlayScope", "RowScope", "Scope", "ScopeFunction", "TableScope", "cut"]

@@ -1,0 +1,286 @@
+"""The function types ``sql.expression`` and ``sql.query`` (sql-dialect.md §11.3–11.4, entity-types.md §4.1).
+
+Both are bound into the query that calls them; over REST the caller is a query over the batch of inputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any, Literal
+
+from pydantic import Field
+
+from server.declarations import BoundFunction, Creation, EntityType, Params, Services
+from server.errors import MldbError
+from server.sql import coerce
+from server.sql.binder.query import Query, SelectRelation
+from server.sql.binder.rows import bind_clauses
+from server.sql.binder.select import bind_select
+from server.sql.bound import Atom, Embedding, Open, Rest, Row, RowBuilder, Several, Value, any_sql, fixed, is_constant
+from server.sql.parser import parse_clauses, parse_statement, query_from_object
+from server.sql.relations import lookup, require_row
+from server.sql.render import render
+from server.sql.scope import RowScope, Scope
+from server.sql.tree import Clause, ColumnRef, Item, Node, Parameter, Select, Wildcard
+from server.values.batches import Column, RowType
+from server.values.kinds import CELL_TYPE, Kind
+from server.values.paths import Path
+
+
+class ExpressionParams(Params):
+    """Parameters of ``sql.expression``."""
+
+    expression: str = Field(description="SELECT list (without SELECT) over the function's input")
+    prepared: bool = Field(False, description="Bind once, for inputs of any kind")
+    raw: bool = Field(False, description="Give the bare value of the one clause instead of a row")
+    autoInput: bool = Field(False, description="The one input variable may be passed bare")
+
+
+class QueryParams(Params):
+    """Parameters of ``sql.query``."""
+
+    query: str | dict[str, Any] = Field(description="A whole statement; inputs are $name")
+    output: Literal["FIRST_ROW", "NAMED_COLUMNS"] = Field(
+        "FIRST_ROW", description="The first row, or a row made of the columns 'column' and 'value' of all rows"
+    )
+
+
+class SqlExpression:
+    """A SELECT list as a function; its column reads are the inputs."""
+
+    def __init__(self, creation: Creation) -> None:
+        self.params: ExpressionParams = creation.params
+        self.services = creation.services
+        self.id = creation.id
+        text = self.params.expression.strip()
+        self.clauses: tuple[Clause, ...] = parse_clauses(text)
+        self.variables = _variables(self.clauses)
+        self._check()
+
+    def _check(self) -> None:
+        if self.params.raw and (len(self.clauses) != 1 or not isinstance(self.clauses[0], Item)):
+            raise MldbError(
+                "An sql.expression function with raw=true must have a single clause in the select, an expression"
+            )
+        if self.params.autoInput and (len(self.variables) != 1 or () in self.variables):
+            raise MldbError(
+                "An sql.expression function with autoInput=true must have a single variable in the expression; "
+                f"this one has {len(self.variables)}"
+            )
+
+    @cached_property
+    def input(self) -> RowType:
+        columns = (Column(path, Kind.ANY) for path in self.variables if path)
+        return RowType(tuple(columns), open=True)
+
+    @cached_property
+    def output(self) -> RowType:
+        return self.bind(self.input).output
+
+    def bind(self, given: RowType) -> BoundFunction:
+        """For batches (REST): what the input lacks is null."""
+        bound: BoundFunction = engine(self.services).over_batch(
+            given, lambda scope: as_row(self._body(scope.everything(), scope, closed=False))
+        )
+        return bound
+
+    def inline(self, argument: Value, scope: Scope) -> Value:
+        """Bound into a query: the expression over the argument's columns."""
+        if self.params.autoInput and not isinstance(argument, Row | Open):
+            builder = RowBuilder()
+            builder.add(self.variables[0], argument)
+            argument = builder.build()
+        row = require_row(argument, f"User function {self.id} expected a single row {{ }} argument")
+        return self._body(row, scope, closed=not row.rests and not self.params.prepared)
+
+    def _body(self, row: Row, scope: Scope, *, closed: bool) -> Value:
+        inner = _BodyScope(scope, row, closed=closed)
+        if self.params.raw:
+            from server.sql.binder.expressions import bind
+
+            clause = self.clauses[0]
+            assert isinstance(clause, Item)
+            return bind(clause.expression, inner)
+        return bind_clauses(self.clauses, inner)
+
+    def status(self) -> dict[str, Any]:
+        return {"expression": {"ast": ", ".join(map(render, self.clauses)), "surface": self.params.expression}}
+
+
+class _BodyScope(RowScope):
+    """The scope of a function's body: its input, and no table around it."""
+
+    def __init__(self, outer: Scope, row: Row, *, closed: bool) -> None:
+        super().__init__(outer, row, closed=closed)
+        self.context = outer.context.deeper()
+
+    def parameter(self, name: str) -> Value:
+        raise MldbError("Bound parameters requested but none passed", code=500)
+
+
+class SqlQuery:
+    """A statement with parameters as a function: a correlated sub-query of the query that calls it."""
+
+    def __init__(self, creation: Creation) -> None:
+        self.params: QueryParams = creation.params
+        self.services = creation.services
+        self.id = creation.id
+        query = self.params.query
+        self.select: Select = parse_statement(query) if isinstance(query, str) else query_from_object(query)
+        if self.select.source is None:
+            raise MldbError("sql.query must contain a FROM clause")
+        self.parameters = list(dict.fromkeys(node.name for node in _nodes(self.select) if isinstance(node, Parameter)))
+
+    @cached_property
+    def input(self) -> RowType:
+        return RowType(tuple(Column((name,), Kind.ANY) for name in self.parameters), open=True)
+
+    @cached_property
+    def output(self) -> RowType:
+        return self.bind(self.input).output
+
+    def bind(self, given: RowType) -> BoundFunction:
+        bound: BoundFunction = engine(self.services).over_batch(
+            given, lambda scope: as_row(self.inline(scope.everything(), scope))
+        )
+        return bound
+
+    def inline(self, argument: Value, scope: Scope) -> Value:
+        row = require_row(argument, f"User function {self.id} expected a single row {{ }} argument")
+        context = scope.context.deeper()
+        context.parameters = row
+        query = bind_select(self.select, context)
+        if self.params.output == "NAMED_COLUMNS":
+            return self._named_columns(query, scope)
+        return _first_row(query, scope)
+
+    def _named_columns(self, query: Query, scope: Scope) -> Row:
+        """``{output: {<column>: <value>, …}}`` from the rows' columns ``column`` and ``value``."""
+        names = set(query.row.columns)
+        if query.row.rests or any(path[0] not in ("column", "value") for path in names):
+            raise MldbError("Rows returned from NAMED_COLUMNS SQL query can only contain 'column' and 'value' columns")
+        relation = SelectRelation(scope.context.number(), query)
+        name, value = lookup(relation.row(), ("column",)), lookup(relation.row(), ("value",))
+        if name is None or value is None:
+            raise MldbError(
+                "Rows returned from NAMED_COLUMNS SQL query must contain exactly one 'column' and one 'value' column"
+            )
+        text = f"u_named_column({coerce.to_any(name)})"
+        cells = f"m_prefixed({coerce.to_cells(value)}, {text})"
+        source = relation.render(cells, ordered=True)
+        listed = f"(SELECT flatten(list({cells})) FROM {source})"
+        builder = RowBuilder()
+        builder.add(("output",), Open(scope.stage(f"CAST(coalesce({listed}, []) AS {CELL_TYPE}[])")))
+        return builder.build()
+
+    def status(self) -> dict[str, Any]:
+        query = self.params.query
+        surface = query if isinstance(query, str) else render(self.select)
+        return {"expression": {"query": {"ast": render(self.select), "surface": surface}}}
+
+
+def _first_row(query: Query, scope: Scope) -> Row:
+    """The columns of a query's first row, as fields of one scalar sub-query."""
+    relation = SelectRelation(scope.context.number(), query)
+    query.limit = 1
+    row = relation.row()
+    fields: list[str] = []
+    for index, leaf in enumerate(row.columns.values()):
+        sql = (
+            leaf.sql
+            if not isinstance(leaf, Atom)
+            else any_sql("NULL", leaf.kind)
+            if leaf.kind is Kind.NULL
+            else leaf.sql
+        )
+        fields.append(f"c{index} := {sql}")
+        if not isinstance(leaf, Several):
+            fields.append(f"t{index} := {leaf.ts()}")
+    fields.extend(f"rest{number} := {rest.sql}" for number, rest in enumerate(row.rests))
+    packed = f"struct_pack({', '.join(fields) or 'one := 1'})"
+    result = scope.stage(f"(SELECT {packed} FROM {relation.render(packed, ordered=True)})")
+    return _fields_of(row, result)
+
+
+def _fields_of(row: Row, result: str) -> Row:
+    builder = RowBuilder()
+    for index, (path, leaf) in enumerate(row.columns.items()):
+        sql = f"{result}.c{index}"
+        ts = fixed(f"{result}.t{index}")
+        match leaf:
+            case Several(kind=kind):
+                builder.add(path, Several(sql, kind))
+            case Embedding():
+                builder.add(path, Embedding(sql, leaf.kind, leaf.shape, ts, leaf.names))
+            case Atom():
+                builder.add(
+                    path, Atom(sql, leaf.kind if leaf.kind is not Kind.NULL else Kind.ANY, ts, sparse=leaf.sparse)
+                )
+    for number, rest in enumerate(row.rests):
+        builder.rests.append(Rest(rest.prefix, f"{result}.rest{number}"))
+    return builder.build()
+
+
+def as_row(value: Value) -> Row:
+    """The output of a function as a row; a bare value stands under the empty path."""
+    if isinstance(value, Row):
+        return value
+    if isinstance(value, Open):
+        return Row({}, (Rest((), value.sql),))
+    return Row({(): value}, constant=is_constant(value))
+
+
+def engine(services: Services) -> Any:
+    return services.engine
+
+
+def _nodes(node: object) -> Iterator[Node]:
+    from dataclasses import fields
+
+    if isinstance(node, Node):
+        yield node
+        for field in fields(node):
+            yield from _nodes(getattr(node, field.name))
+    elif isinstance(node, tuple):
+        for item in node:
+            yield from _nodes(item)
+
+
+def _variables(clauses: tuple[Clause, ...]) -> list[Path]:
+    """The columns that a SELECT list reads; ``()`` when a wildcard reads them all.
+
+    Inside ``e[…]`` names belong to ``e``.
+    """
+    from server.sql.binder.groups import children
+    from server.sql.tree import Extract
+
+    found: dict[Path, None] = {}
+
+    def visit(node: object) -> None:
+        if isinstance(node, ColumnRef):
+            found.setdefault(node.path)
+        elif isinstance(node, Wildcard):
+            found.setdefault(node.prefix)
+        elif isinstance(node, Extract):
+            visit(node.base)
+        else:
+            for child in children(node):
+                visit(child)
+
+    for clause in clauses:
+        visit(clause)
+    return list(found)
+
+
+TYPES = [
+    EntityType(
+        "function",
+        "sql.expression",
+        ExpressionParams,
+        "An SQL expression as a function",
+        SqlExpression,
+        "The SELECT list is bound into each query that calls the function, so it runs at the engine's speed.",
+    ),
+    EntityType("function", "sql.query", QueryParams, "A query with parameters as a function", SqlQuery),
+]
