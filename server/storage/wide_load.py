@@ -82,7 +82,7 @@ def gather(
     first = True
     for batch in result.batches(progress):
         progress.check()
-        loose, chosen = _loose(batch, arrays)
+        loose, chosen = loosen(batch, arrays)
         for target, values in zip(collected, chosen, strict=True):
             target.append(values)
         if first and batch.rows.length:
@@ -93,7 +93,7 @@ def gather(
     return _stage(cursor, pending, columns, fixed, list(zip(arrays, map(concatenate, collected), strict=True)))
 
 
-def _loose(batch: NamedBatch, arrays: list[Column]) -> tuple[NamedBatch, list[pa.Array]]:
+def loosen(batch: NamedBatch, arrays: list[Column]) -> tuple[NamedBatch, list[pa.Array]]:
     """A batch without its array columns, and those."""
     rows = batch.rows
     positions = [index for index, column in enumerate(rows.type.columns) if column not in arrays]

@@ -1,0 +1,167 @@
+"""``embedding``: a vector of numbers per row, for distances and neighbours (entity-types.md §2.6)."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+from pydantic import Field
+
+from server.datasets.base import checked_rows
+from server.declarations import Creation, EntityType, NamedBatch, Params, Progress, QueryResult, Recorded
+from server.errors import MldbError
+from server.storage.database import Database, drop_tables, new_table
+from server.storage.layouts import Wide, WideColumn
+from server.storage.pending import Pending
+from server.storage.vectors import VectorRows, vectors_of_batch, vectors_of_recorded
+from server.storage.wide import copy_wide, read_wide, repeated_names
+from server.values.kinds import Kind
+from server.values.paths import Path
+
+
+class EmbeddingParams(Params):
+    metric: Literal["euclidean", "cosine"] = Field("euclidean", description="How distances are measured")
+
+
+class EmbeddingDataset:
+    """Rows are gathered until the one commit, then lie as one array column of single-precision numbers."""
+
+    def __init__(self, database: Database, table: str, metric: str = "euclidean") -> None:
+        self.metric = metric
+        self._database = database
+        self._table = table
+        self._lock = threading.Lock()
+        self._pending = Pending()
+        self._names: set[Path] = set()
+        with database.cursor() as cursor:
+            self._wide = read_wide(cursor, table)
+
+    def layout(self) -> Wide:
+        if self._wide is None:
+            raise MldbError("The embedding dataset has not been committed yet: it can be queried after its commit")
+        return self._wide
+
+    def status(self) -> dict[str, Any]:
+        return {}
+
+    def persist(self) -> dict[str, Any]:
+        return {"tables": [self._table]}
+
+    def record_rows(self, rows: Iterable[Recorded]) -> None:
+        checked = checked_rows(rows)
+        with self._lock:
+            self._refuse_when_committed()
+            for path, cells in checked:
+                self._check_row(path, [column for column, _, _ in cells])
+            for path, cells in checked:
+                self._names.add(path)
+                self._pending.add_row(path, cells)
+
+    def _check_row(self, path: Path, columns: list[Path]) -> None:
+        if path in self._names:
+            raise MldbError(f"Row '{'.'.join(path)}' is recorded twice: an embedding takes each row once")
+        if len(set(columns)) != len(columns):
+            raise MldbError(f"Row '{'.'.join(path)}' has several values for one column of an embedding")
+
+    def record_columns(self, columns: Iterable[Recorded]) -> None:  # noqa: ARG002
+        raise MldbError("Dataset type 'embedding' doesn't allow recording columns")
+
+    def commit(self) -> None:
+        with self._lock:
+            if self._wide is not None:
+                return
+            with self._database.transaction() as cursor:
+                self._wide = self._store(cursor, [vectors_of_recorded(self._pending)])
+            self._pending = Pending()
+            self._names = set()
+
+    def write(self, result: QueryResult, progress: Progress) -> None:
+        with self._lock:
+            self._refuse_when_committed()
+            with self._database.transaction() as cursor:
+                parts = (_checked(batch, progress) for batch in result.batches(progress))
+                self._wide = self._store(cursor, parts)
+
+    def _store(self, cursor: duckdb.DuckDBPyConnection, parts: Iterable[VectorRows]) -> Wide:
+        paths: tuple[Path, ...] | None = None
+        for part in parts:
+            if not len(part.names):
+                continue
+            if not part.paths:
+                raise MldbError("Rows of an embedding have at least one column")
+            if paths is None:
+                paths = part.paths
+                cursor.execute(f"CREATE TEMP TABLE stage (_row VARCHAR, _ts DOUBLE, c0 FLOAT[{len(paths)}])")
+            elif part.paths != paths:
+                raise MldbError("All rows of an embedding must have exactly the same columns")
+            _insert(cursor, part)
+        column = vector_column(paths or ())
+        if paths is None:
+            cursor.execute("CREATE TEMP TABLE stage (_row VARCHAR, _ts DOUBLE)")
+        wide = copy_wide(cursor, "stage", self._table, [column] if column else [])
+        repeated = repeated_names(cursor, self._table)
+        if repeated:
+            raise MldbError(f"Row '{repeated[0]}' is recorded twice: an embedding takes each row once")
+        return wide
+
+    def _refuse_when_committed(self) -> None:
+        if self._wide is not None:
+            raise MldbError("The embedding dataset was committed already: nothing more can be recorded")
+
+    def drop(self) -> None:
+        with self._lock, self._database.transaction() as cursor:
+            drop_tables(cursor, self._table)
+
+
+def _checked(batch: NamedBatch, progress: Progress) -> VectorRows:
+    progress.check()
+    return vectors_of_batch(batch)
+
+
+def _insert(cursor: duckdb.DuckDBPyConnection, part: VectorRows) -> None:
+    size = len(part.paths)
+    flat = pa.array(np.ascontiguousarray(part.vectors).reshape(-1), pa.float32())
+    vectors = pa.FixedSizeListArray.from_arrays(flat, size)
+    cursor.register("vectors", pa.table({"name": part.names, "ts": part.times, "vector": vectors}))
+    cursor.execute("INSERT INTO stage SELECT * FROM vectors")
+    cursor.unregister("vectors")
+
+
+def vector_column(paths: tuple[Path, ...]) -> WideColumn | None:
+    """How the vector's elements are named: below their common prefix, by number where that is how they are called."""
+    if not paths:
+        return None
+    prefix = _common_prefix(paths)
+    names = tuple(path[len(prefix) :] for path in paths)
+    plain = names == tuple((str(index),) for index in range(len(paths)))
+    return WideColumn(prefix, "c0", Kind.NUMBER, (len(paths),), None if plain else names, single=True)
+
+
+def _common_prefix(paths: tuple[Path, ...]) -> Path:
+    shortest = min(map(len, paths)) - 1
+    size = 0
+    while size < shortest and len({path[size] for path in paths}) == 1:
+        size += 1
+    return paths[0][:size]
+
+
+def _create(creation: Creation) -> EmbeddingDataset:
+    table = creation.stored["tables"][0] if creation.stored else new_table()
+    return EmbeddingDataset(creation.services.database, table, creation.params.metric)
+
+
+TYPES = [
+    EntityType(
+        "dataset",
+        "embedding",
+        EmbeddingParams,
+        "A vector of numbers per row, for distances and nearest neighbours",
+        _create,
+        "Each row is recorded once; all rows have the same columns, whose values are finite numbers, kept in single "
+        "precision.",
+    ),
+]

@@ -1,0 +1,52 @@
+"""``merged`` and ``union``: several datasets seen as one (entity-types.md §2.4)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from server.datasets.views import ViewDataset, inputs, refer
+from server.declarations import Creation, EntityType, Params
+from server.errors import MldbError
+from server.sql.tree import TableCall
+
+
+class SeveralParams(Params):
+    datasets: list[dict[str, Any]] = Field(
+        description="Datasets to combine: an object with the id of each, or with the type and params to create it"
+    )
+
+
+def _merged(creation: Creation) -> ViewDataset:
+    if not creation.params.datasets:
+        raise MldbError("Attempt to merge no datasets together")
+    ids = inputs(creation, creation.params.datasets)
+    return ViewDataset("merged", TableCall("merge", refer(ids)), {"inputs": ids})
+
+
+def _union(creation: Creation) -> ViewDataset:
+    if not creation.params.datasets:
+        raise MldbError("Attempt to unify no datasets together")
+    ids = inputs(creation, creation.params.datasets)
+    return ViewDataset("union", TableCall("union", refer(ids)), {"inputs": ids})
+
+
+TYPES = [
+    EntityType(
+        "dataset",
+        "merged",
+        SeveralParams,
+        "Rows of equal name of several datasets combined",
+        _merged,
+        "A cell that several inputs have keeps all their values. The same as `merge(a, b)` in SQL.",
+    ),
+    EntityType(
+        "dataset",
+        "union",
+        SeveralParams,
+        "Rows of several datasets one after the other",
+        _union,
+        "Row `r` of input number k (from 0) is named `k.r`.",
+    ),
+]

@@ -1,0 +1,65 @@
+"""``sampled``: random rows of a dataset, the same ones for as long as it lives (entity-types.md §2.4)."""
+
+from __future__ import annotations
+
+import secrets
+from typing import NoReturn
+
+from pydantic import Field
+
+from server.datasets.views import Spec, ViewDataset, inputs, refer
+from server.declarations import Creation, EntityType, Params
+from server.errors import MldbError
+from server.sql.tree import Constant, Item, RowLiteral, Select, TableCall, Wildcard
+from server.values.atoms import number_text
+
+
+class SampledParams(Params):
+    dataset: Spec | None = Field(None, description="Dataset to draw from: its id, or an object with id or type")
+    rows: int = Field(0, ge=0, description="Number of rows to draw")
+    fraction: float = Field(0.0, description="Share of the rows to draw, above 0 and up to 1; instead of `rows`")
+    withReplacement: bool = Field(False, description="Whether a row may be drawn several times")
+    seed: int = Field(0, description="Draws with the same seed are the same; 0 for a random one")
+
+
+class SampledDataset(ViewDataset):
+    def _refuse(self) -> NoReturn:
+        raise MldbError("'sampled' dataset type doesn't allow recording")
+
+
+def _check(params: SampledParams) -> None:
+    if params.dataset is None:
+        raise MldbError("You need to define the dataset key")
+    if params.rows and params.fraction:
+        raise MldbError("The 'rows' and 'fraction' parameters cannot be set at the same time.")
+    if not params.rows and not 0 < params.fraction <= 1:
+        raise MldbError(
+            f"The 'fraction' parameter needs to be between 0 and 1. Value provided is '{number_text(params.fraction)}'"
+        )
+
+
+def _create(creation: Creation) -> SampledDataset:
+    params: SampledParams = creation.params
+    _check(params)
+    ids = inputs(creation, [params.dataset])
+    # Drawn anew by each query, so one seed is kept: the sample does not change between two looks.
+    seed = creation.stored["seed"] if creation.stored else params.seed or secrets.randbelow(2**31 - 1) + 1
+    amount: dict[str, int | float] = {"rows": params.rows} if params.rows else {"fraction": params.fraction}
+    options = {**amount, "withReplacement": int(params.withReplacement), "seed": seed}
+    items = tuple(Item(Constant(value), (name,), name) for name, value in options.items())
+    table = TableCall("sample", refer(ids), RowLiteral(items))
+    if creation.stored is None:
+        creation.services.query(Select((Wildcard(),), source=table, limit=0))  # binding it finds what is wrong
+    return SampledDataset("sampled", table, {"inputs": ids, "seed": seed})
+
+
+TYPES = [
+    EntityType(
+        "dataset",
+        "sampled",
+        SampledParams,
+        "Random rows of a dataset",
+        _create,
+        "Rows keep their names; one that is drawn twice appears twice. The same as `sample(d, {rows: 10})` in SQL.",
+    ),
+]
