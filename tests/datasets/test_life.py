@@ -1,0 +1,70 @@
+"""Datasets over REST: what they say of themselves, refusals, and what survives a kill."""
+
+import pytest
+
+
+def put(client, id, type, **params):
+    answer = client.put(f"/v1/datasets/{id}", json={"type": type, "params": params})
+    return answer.status_code, answer.json()
+
+
+def test_status_and_refusals(client):
+    code, body = put(client, "s", "sparse.mutable")
+    assert (code, body["status"]) == (201, {"columnCount": 0, "rowCount": 0, "valueCount": 0})
+    rows = [["r1", [["x", 1, 0], ["y.z", "t", 0]]], ["r2", [["x", 2.5, 0]]]]
+    assert client.post("/v1/datasets/s/multirows", json=rows).status_code == 200
+    assert client.post("/v1/datasets/s/commit").status_code == 200
+    assert client.get("/v1/datasets/s").json()["status"] == {"columnCount": 2, "rowCount": 2, "valueCount": 3}
+    assert client.get("/v1/datasets/s/rows").json() == ["r2", "r1"]
+    assert client.get("/v1/datasets/s/columns").json() == ["x", "y.z"]
+    assert put(client, "m", "merged", datasets=[{"id": "s"}])[0] == 201
+    answer = client.post("/v1/datasets/m/rows", json={"rowName": "a", "columns": []})
+    assert (answer.status_code, answer.json()["error"]) == (400, "Dataset type 'merged' doesn't allow recording")
+
+
+@pytest.mark.parametrize(
+    ("type", "params", "message"),
+    [
+        ("merged", {"datasets": []}, "Attempt to merge no datasets together"),
+        ("union", {"datasets": []}, "Attempt to unify no datasets together"),
+        ("merged", {"datasets": [{"id": "absent"}]}, "dataset entry 'absent' doesn't exist"),
+        ("sampled", {}, "You need to define the dataset key"),
+        (
+            "sampled",
+            {"dataset": {"id": "s"}, "rows": 1, "fraction": 0.5},
+            "The 'rows' and 'fraction' parameters cannot be set at the same time.",
+        ),
+        (
+            "sampled",
+            {"dataset": {"id": "s"}, "fraction": 2},
+            "The 'fraction' parameter needs to be between 0 and 1. Value provided is '2'",
+        ),
+    ],
+)
+def test_views_refuse_bad_parameters(client, type, params, message):
+    code, body = put(client, "bad", type, **params)
+    assert code in (400, 404)
+    assert body["error"] == message
+
+
+def test_merged_refuses_bare_names(client):
+    assert put(client, "bad", "merged", datasets=["s"])[0] == 400
+
+
+def test_committed_data_survive_a_kill_and_orphans_go(start_server, tmp_path):
+    server = start_server()
+    with server.client() as client:
+        for id, type in (("s", "sparse.mutable"), ("t", "tabular"), ("e", "embedding"), ("gone", "sparse.mutable")):
+            assert put(client, id, type)[0] == 201
+            row = {"rowName": "r", "columns": [["x", 1, 0]]}
+            assert client.post(f"/v1/datasets/{id}/rows", json=row).status_code == 200
+            assert client.post(f"/v1/datasets/{id}/commit").status_code == 200
+        assert put(client, "view", "transposed", dataset={"id": "s"})[0] == 201
+        assert client.delete("/v1/datasets/gone").status_code == 204
+        assert client.post("/v1/datasets/s/rows", json={"rowName": "lost", "columns": []}).status_code == 200
+    server.kill()
+    with start_server(data_dir=server.data_dir).client() as client:
+        assert client.get("/v1/datasets").json() == ["e", "s", "t", "view"]
+        for id in "set":
+            assert client.get(f"/v1/datasets/{id}/rows").json() == ["r"]
+        assert client.get("/v1/datasets/view").json()["state"] == "ok"
