@@ -1,0 +1,339 @@
+"""Generalized linear classifiers: a linear model per label, through a link (entity-types.md §6.3).
+
+A numeric feature gives its value (0 when missing) and, when some row lacks it, a column that says whether it is
+there; a categorical feature gives a column per category.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from server.learning.configurations import Glz, Link
+from server.learning.examples import Examples, Explanation, Tick
+from server.learning.glm import LINKS, Doubles, Solve, irls
+from server.learning.matrix import Floats, Matrix, Sparse, dense_chunks
+
+if TYPE_CHECKING:
+    from server.learning.archive import Archive
+    from server.learning.feature_space import FeatureSpace
+
+VALUE, VALUE_IF_PRESENT, PRESENCE, EQUALS = range(4)
+_EXTRACTS = ("VALUE", "VALUE", "PRESENCE", "VALUE_EQUALS")
+_MAX_DENSE = 4096  # columns up to which the normal matrix is formed
+_DEPENDENT = 1e-9  # share of a column's length that must be its own
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns that features give: feature, kind (VALUE …) and, for EQUALS, the category's index."""
+
+    feature: NDArray[np.int32]
+    kind: NDArray[np.int8]
+    category: NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.feature)
+
+    def take(self, chosen: NDArray[Any]) -> Columns:
+        return Columns(self.feature[chosen], self.kind[chosen], self.category[chosen])
+
+
+def columns_for(space: FeatureSpace) -> Columns:
+    """All columns of a feature space, in feature order."""
+    rows: list[tuple[int, int, int]] = []
+    for number, feature in enumerate(space.features):
+        if feature.categories is not None:
+            rows.extend((number, EQUALS, code) for code in range(len(feature.categories)))
+            continue
+        rows.append((number, VALUE, 0))
+        if feature.optional:
+            rows.append((number, PRESENCE, 0))
+    table = np.array(rows, np.int32).reshape(-1, 3)
+    return Columns(table[:, 0], table[:, 1].astype(np.int8), table[:, 2])
+
+
+def expand(matrix: Floats, columns: Columns) -> Doubles:
+    """The design matrix (without bias) of dense rows."""
+    x = matrix[:, columns.feature]
+    missing = np.isnan(x)
+    out = np.where(missing, 0.0, x).astype(np.float64)
+    presence, equals = columns.kind == PRESENCE, columns.kind == EQUALS
+    out[:, presence] = ~missing[:, presence]
+    out[:, equals] = x[:, equals] == columns.category[equals]
+    return out
+
+
+@dataclass(frozen=True)
+class GlzModel:
+    """``weights`` has a row per label: one number per column, then the bias when there is one."""
+
+    columns: Columns
+    weights: Floats
+    add_bias: bool
+    link: Link
+    decode: bool
+    width: int
+    type = "glz"
+
+    @cached_property
+    def _by_feature(self) -> tuple[Doubles, Doubles, dict[int, Doubles]]:
+        """Weights [feature, label] of values and of presence, and per categorical feature [category, label]."""
+        labels = len(self.weights)
+        values, presence = np.zeros((self.width, labels)), np.zeros((self.width, labels))
+        weights = self.weights.astype(np.float64)[:, : len(self.columns)].T
+        plain = np.isin(self.columns.kind, (VALUE, VALUE_IF_PRESENT))
+        np.add.at(values, self.columns.feature[plain], weights[plain])
+        there = self.columns.kind == PRESENCE
+        np.add.at(presence, self.columns.feature[there], weights[there])
+        tables: dict[int, Doubles] = {}
+        equals = np.flatnonzero(self.columns.kind == EQUALS)
+        for feature in np.unique(self.columns.feature[equals]).tolist():
+            mine = equals[self.columns.feature[equals] == feature]
+            table = np.zeros((int(self.columns.category[mine].max()) + 1, labels))
+            table[self.columns.category[mine]] = weights[mine]
+            tables[feature] = table
+        return values, presence, tables
+
+    @property
+    def _bias(self) -> Doubles:
+        return self.weights[:, -1].astype(np.float64) if self.add_bias else np.zeros(len(self.weights))
+
+    def scores(self, matrix: Matrix) -> Floats:
+        if isinstance(matrix, Sparse) and not self._by_feature[2]:
+            predictor = self._sparse_predictor(matrix)
+        else:
+            predictor = np.concatenate(
+                [self._predictor(chunk) for _, chunk in dense_chunks(matrix)] or [np.zeros((0, len(self.weights)))]
+            )
+        predictor += self._bias
+        return (LINKS[self.link].inverse(predictor) if self.decode else predictor).astype(np.float32)
+
+    def _predictor(self, matrix: Floats) -> Doubles:
+        values, presence, tables = self._by_feature
+        missing = np.isnan(matrix)
+        out = np.where(missing, 0, matrix).astype(np.float64) @ values
+        if presence.any():
+            out += ~missing @ presence
+        for feature, table in tables.items():
+            out += _look_up(table, matrix[:, feature])
+        return out
+
+    def _sparse_predictor(self, matrix: Sparse) -> Doubles:
+        values, presence, _ = self._by_feature
+        rows = matrix.rows()
+        return np.stack(
+            [
+                np.bincount(
+                    rows,
+                    matrix.values * values[matrix.columns, label] + presence[matrix.columns, label],
+                    matrix.shape[0],
+                )
+                for label in range(len(self.weights))
+            ],
+            axis=1,
+        )
+
+    def explain(self, matrix: Floats, label: int) -> Explanation:
+        """Weight times value, before the link."""
+        values, presence, tables = self._by_feature
+        missing = np.isnan(matrix)
+        weights = np.where(missing, 0, matrix * values[:, label] + presence[:, label])
+        for feature, table in tables.items():
+            weights[:, feature] = _look_up(table[:, label : label + 1], matrix[:, feature])[:, 0]
+        used = np.zeros(matrix.shape, np.bool_)
+        used[:, np.unique(self.columns.feature)] = True
+        bias = np.full(len(matrix), self._bias[label], np.float32)
+        return Explanation(bias, weights.astype(np.float32), used & ~missing)
+
+    def describe(self, space: FeatureSpace) -> dict[str, Any]:
+        features = []
+        for feature, kind, category in zip(
+            self.columns.feature, self.columns.kind, self.columns.category, strict=True
+        ):
+            entry = {"feature": space.features[feature].name, "extract": _EXTRACTS[kind]}
+            categories = space.features[feature].categories
+            if kind == EQUALS and categories is not None:
+                entry["category"] = categories[category]
+            features.append(entry)
+        params = {
+            "addBias": self.add_bias, "features": features,
+            "link": self.link.upper(), "weights": self.weights.tolist(),
+        }  # fmt: skip
+        return {"type": "GLZ", "params": params}
+
+    def save(self, archive: Archive) -> dict[str, Any]:
+        for name in ("feature", "kind", "category"):
+            archive.put(name, getattr(self.columns, name))
+        archive.put("weights", self.weights)
+        return {"addBias": self.add_bias, "link": self.link, "decode": self.decode, "width": self.width}
+
+    @classmethod
+    def load(cls, state: Mapping[str, Any], archive: Archive) -> GlzModel:
+        columns = Columns(archive.get("feature"), archive.get("kind"), archive.get("category"))
+        return cls(
+            columns, archive.get("weights"), state["addBias"], state["link"], state["decode"], state["width"]
+        )
+
+
+def _look_up(table: Doubles, codes: Floats) -> Doubles:
+    """Rows of a table by category; zeros for what is missing or unknown."""
+    known = (codes >= 0) & (codes < len(table))
+    at = np.where(known, codes, 0).astype(np.int64)
+    return np.where(known[:, None], table[at], 0.0)
+
+
+def train_glz(config: Glz, examples: Examples, rng: np.random.Generator, tick: Tick) -> GlzModel:
+    """Fit a linear model for each label (one, in regression)."""
+    columns = columns_for(examples.space)
+    if config.feature_proportion < 1:
+        drawn = np.flatnonzero(rng.random(len(columns)) < config.feature_proportion)
+        columns = columns.take(drawn if len(drawn) else np.arange(min(1, len(columns))))
+    if len(columns) > _MAX_DENSE:
+        from server.learning.glz_wide import fit_wide
+
+        weights = fit_wide(config, examples, columns, tick)
+    else:
+        weights = _fit(config, examples, columns, tick)
+    return GlzModel(
+        columns, weights, config.add_bias, config.link_function, config.decode, len(examples.space)
+    )
+
+
+def targets_of(examples: Examples) -> list[Doubles]:
+    """What each label's linear model is to predict."""
+    if examples.regression:
+        return [examples.labels.astype(np.float64)]
+    return [(examples.labels == label).astype(np.float64) for label in range(examples.label_count)]
+
+
+def fit_weights(examples: Examples) -> Doubles:
+    """Weights of the rows: in regression 1 on average, as the size of a penalty is relative to them."""
+    weights = examples.row_weights.astype(np.float64)
+    return weights * (len(weights) / weights.sum()) if examples.regression else weights
+
+
+def _fit(config: Glz, examples: Examples, columns: Columns, tick: Tick) -> Floats:
+    design = np.concatenate([expand(chunk, columns) for _, chunk in dense_chunks(examples.matrix)])
+    scaling = Scaling.of(design, config)
+    design = scaling.apply(design)
+    if config.add_bias:
+        design = np.concatenate([design, np.ones((len(design), 1))], axis=1)
+    kept = _independent(design, config.add_bias) if config.condition else np.arange(design.shape[1])
+    design, weights = design[:, kept], fit_weights(examples)
+    rows = []
+    targets = targets_of(examples)
+    for number, target in enumerate(targets):
+        full = np.zeros(len(columns) + config.add_bias)
+        full[kept] = _fit_label(config, design, target, weights)
+        rows.append(scaling.undo(full, config.add_bias))
+        tick((number + 1) / len(targets))
+    return np.array(rows, np.float32)
+
+
+def _fit_label(config: Glz, design: Doubles, target: Doubles, weights: Doubles) -> Doubles:
+    solve = _solver(config)
+    if config.link_function == "linear":
+        scaled = design * weights[:, None]
+        return solve(design.T @ scaled, scaled.T @ target)
+    return irls(design, target, weights, config.link_function, solve)
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Columns moved to mean 0 and scaled to standard deviation 1."""
+
+    mean: Doubles
+    deviation: Doubles
+
+    @staticmethod
+    def of(design: Doubles, config: Glz) -> Scaling:
+        if not config.normalize:
+            return Scaling(np.zeros(design.shape[1]), np.ones(design.shape[1]))
+        # Without a bias to take it up the mean must stay.
+        mean = design.mean(axis=0) if config.add_bias else np.zeros(design.shape[1])
+        deviation = design.std(axis=0)
+        return Scaling(mean, np.where(deviation > 0, deviation, 1.0))
+
+    def apply(self, design: Doubles) -> Doubles:
+        return (design - self.mean) / self.deviation
+
+    def undo(self, parameters: Doubles, bias: bool) -> Doubles:
+        """Parameters for the columns as they were."""
+        out = parameters.copy()
+        count = len(self.mean)
+        out[:count] /= self.deviation
+        if bias:
+            out[count] -= out[:count] @ self.mean
+        return out
+
+
+def _solver(config: Glz) -> Solve:
+    factor = config.regularization_factor
+    if config.regularization == "none":
+        return _least_squares
+    if config.regularization == "l2":
+        return lambda normal, right: _ridge(normal, right, factor)
+    return lambda normal, right: _lasso(normal, right, factor, config)
+
+
+def _least_squares(normal: Doubles, right: Doubles) -> Doubles:
+    """The shortest solution of the normal equations: columns may depend on one another."""
+    out: Doubles = np.linalg.lstsq(normal, right, rcond=1e-12)[0]
+    return out
+
+
+def _automatic(normal: Doubles) -> float:
+    return 1e-5 * float(np.trace(normal)) / max(len(normal), 1)
+
+
+def _ridge(normal: Doubles, right: Doubles, factor: float) -> Doubles:
+    factor = _automatic(normal) if factor < 0 else factor
+    try:
+        return np.linalg.solve(normal + factor * np.eye(len(normal)), right)
+    except np.linalg.LinAlgError:
+        return _least_squares(normal, right)
+
+
+def _lasso(normal: Doubles, right: Doubles, factor: float, config: Glz) -> Doubles:
+    """Coordinate descent for the least of |y - Xb|^2 + factor * |b|_1."""
+    limit = (_automatic(normal) if factor < 0 else factor) / 2
+    parameters = np.zeros(len(right))
+    gradient = right.copy()  # X'(y - Xb), kept up to date
+    diagonal = np.diag(normal)
+    for _ in range(config.max_regularization_iteration):
+        largest = 0.0
+        for at in np.flatnonzero(diagonal > 0).tolist():
+            before = parameters[at]
+            pull = gradient[at] + diagonal[at] * before
+            after = np.sign(pull) * max(abs(pull) - limit, 0) / diagonal[at]
+            if after != before:
+                gradient -= normal[:, at] * (after - before)
+                parameters[at] = after
+                largest = max(largest, abs(after - before))
+        # The spec's epsilon is a tolerance on fitted values; parameters must be nearer by far for them to agree.
+        if largest <= config.regularization_epsilon * 1e-3:
+            break
+    return parameters
+
+
+def _independent(design: Doubles, bias: bool) -> NDArray[np.int64]:
+    """Columns that do not depend linearly on later ones (the bias, the last, always stays)."""
+    count = design.shape[1]
+    basis: list[Doubles] = []
+    kept = []
+    for at in reversed(range(count)):
+        rest = design[:, at].copy()
+        length = np.linalg.norm(rest)
+        for direction in basis:
+            rest -= direction * (direction @ rest)
+        own = np.linalg.norm(rest)
+        if (bias and at == count - 1) or own > _DEPENDENT * max(length, 1e-300):
+            kept.append(at)
+            basis.append(rest / own)
+    return np.array(kept[::-1], np.int64)

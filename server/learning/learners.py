@@ -1,0 +1,99 @@
+"""Which learner trains a configuration, and which model a file's type name means."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from server.errors import MldbError
+from server.learning import lightgbm_trees
+from server.learning.archive import Archive
+from server.learning.bagging import train_bagging
+from server.learning.boosting import train_boosted_stumps, train_boosting
+from server.learning.committee import Committee, Constant, train_null
+from server.learning.configurations import (
+    Bagging,
+    BoostedStumps,
+    Boosting,
+    DecisionTree,
+    FastText,
+    Glz,
+    Learner,
+    NaiveBayes,
+    Null,
+    OneVsAll,
+    Perceptron,
+    Stump,
+)
+from server.learning.decision_tree import train_stump, train_tree
+from server.learning.examples import Examples, Model, Tick
+from server.learning.fasttext import FastTextModel, train_fasttext
+from server.learning.glz import GlzModel, train_glz
+from server.learning.naive_bayes import NaiveBayesModel, train_naive_bayes
+from server.learning.one_vs_all import OneVsAllModel
+from server.learning.perceptron import PerceptronModel, train_perceptron
+from server.learning.trees import TreeEnsemble
+
+_MODELS: dict[str, type[Model]] = {
+    kind.type: kind
+    for kind in (
+        TreeEnsemble, Committee, Constant, GlzModel, PerceptronModel, NaiveBayesModel, FastTextModel, OneVsAllModel,
+    )
+}  # fmt: skip
+
+
+def train(
+    config: Learner, examples: Examples, rng: np.random.Generator, tick: Tick, held_out: Examples | None = None
+) -> Model:
+    """Train whatever a configuration asks for. ``held_out``: rows for learners that validate."""
+    match config:
+        case DecisionTree():
+            return train_tree(config, examples, rng, tick)
+        case Stump():
+            return train_stump(config, examples, rng, tick)
+        case BoostedStumps():
+            if lightgbm_trees.is_large(examples, config.max_iter):
+                return lightgbm_trees.train_boosted(config, examples, rng, tick, held_out)
+            return train_boosted_stumps(config, examples, rng, tick, held_out)
+        case Boosting():
+            trees = isinstance(config.weak_learner, DecisionTree)
+            if trees and lightgbm_trees.is_large(examples, config.max_iter):
+                return lightgbm_trees.train_boosted(config, examples, rng, tick, held_out)
+            return train_boosting(config, examples, rng, tick, train, held_out)
+        case Bagging():
+            trees = isinstance(config.weak_learner, DecisionTree)
+            if trees and lightgbm_trees.is_large(examples, config.num_bags):
+                return lightgbm_trees.train_forest(config, examples, rng, tick)
+            return train_bagging(config, examples, rng, tick, train)
+        case _:
+            return _train_plain(config, examples, rng, tick)
+
+
+def _train_plain(config: Learner, examples: Examples, rng: np.random.Generator, tick: Tick) -> Model:
+    match config:
+        case Glz():
+            return train_glz(config, examples, rng, tick)
+        case Perceptron():
+            return train_perceptron(config, examples, rng, tick)
+        case NaiveBayes():
+            return train_naive_bayes(config, examples, rng, tick)
+        case FastText():
+            return train_fasttext(config, examples, rng, tick)
+        case OneVsAll():
+            return train(config.weak_learner, examples, rng, tick)
+        case Null():
+            return train_null(config, examples, rng, tick)
+    raise MldbError(f"Classifiers of type '{config.type}' cannot be trained")
+
+
+def load_model(state: Mapping[str, Any], archive: Archive) -> Model:
+    """A model from its saved form."""
+    kind = _MODELS.get(str(state.get("type")))
+    if kind is None:
+        raise MldbError(f"The model file holds a classifier of unknown type '{state.get('type')}'")
+    try:
+        return kind.load(state, archive)
+    except (KeyError, TypeError, ValueError) as error:
+        raise MldbError(f"The model file is damaged: {error!r}") from None

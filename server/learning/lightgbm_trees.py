@@ -1,0 +1,240 @@
+"""Large tree ensembles grown by LightGBM, turned into our own trees.
+
+Its trees have two ways out of a node; our third, for what is missing, goes where LightGBM sends missing values.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from server.learning.boosting import split_rows
+from server.learning.configurations import Bagging, BoostedStumps, Boosting, DecisionTree, UpdateAlgorithm
+from server.learning.examples import Examples, Tick
+from server.learning.matrix import Floats, Sparse
+from server.learning.trees import AMONG, LESS, Nodes, TreeEnsemble, concatenate, leafless
+
+# Values x trees above which our own trees, which are exact in MLDB's way, would take minutes.
+_LARGE = 10_000_000
+_MAX_LEAVES = 4096
+_LEARNING_RATE = 0.3
+_PART_DRAWN = 0.632  # share of different rows in a draw of as many with replacement
+
+
+def is_large(examples: Examples, trees: int) -> bool:
+    """Whether an ensemble of so many trees should be grown by LightGBM. Sparse rows stay with our own trees."""
+    matrix = examples.matrix
+    return not isinstance(matrix, Sparse) and matrix.size * trees > _LARGE
+
+
+def train_forest(config: Bagging, examples: Examples, rng: np.random.Generator, tick: Tick) -> TreeEnsemble:
+    """Bagged decision trees: a forest per label on 0/1 targets, whose leaves hold shares of the label."""
+    tree: DecisionTree = config.weak_learner
+    share = (1 - config.validation_split) * _PART_DRAWN
+    params = _tree_params(tree.max_depth, tree.random_feature_propn, rng) | {
+        "boosting": "rf", "objective": "regression", "bagging_freq": 1, "bagging_fraction": share,
+    }  # fmt: skip
+    two = examples.label_count == 2
+    targets = [examples.labels] if examples.regression else [
+        (examples.labels == label).astype(np.float32) for label in ([1] if two else range(examples.label_count))
+    ]  # fmt: skip
+    forests = []
+    for number, target in enumerate(targets):
+        booster = _train(params, _dataset(examples, target), config.num_bags, _part(tick, number, len(targets)))
+        parts = [_single_values(info) for info in booster.dump_model()["tree_info"]]
+        forests.append(parts)
+    spread = [
+        _spread(nodes, label, examples, tree.update_alg)
+        for label, parts in enumerate(forests)
+        for nodes in parts
+    ]
+    weights = np.full(len(spread), 1 / config.num_bags, np.float32)
+    return _ensemble(spread, weights, examples.label_count)
+
+
+def _spread(nodes: Nodes, label: int, examples: Examples, update: UpdateAlgorithm) -> Nodes:
+    """Values for all labels from a forest of one: shares p become what the update algorithm puts into leaves."""
+    count = examples.label_count
+    share = nodes.values[:, 0].astype(np.float64)
+    if examples.regression:
+        return nodes
+    if count == 2:
+        both = np.stack([1 - share, share], axis=1)
+        return replace(nodes, values=_leaf_outputs(both, update, len(examples)))
+    values = np.zeros((len(nodes), count), np.float32)
+    values[:, label] = _leaf_outputs(share, update, len(examples))
+    return replace(nodes, values=values)
+
+
+def _leaf_outputs(share: NDArray[Any], update: UpdateAlgorithm, examples: int) -> Floats:
+    share = share.clip(0, 1)
+    if update == "prob":
+        return share.astype(np.float32)
+    if update == "gentle":
+        return (2 * share - 1).astype(np.float32)
+    return (0.5 * np.log((share + 1 / examples) / (1 - share + 1 / examples))).astype(np.float32)
+
+
+def train_boosted(
+    config: Boosting | BoostedStumps,
+    examples: Examples,
+    rng: np.random.Generator,
+    tick: Tick,
+    held_out: Examples | None = None,
+) -> TreeEnsemble:
+    """Gradient boosted trees; the rounds kept are chosen on the rows held out."""
+    tree = config.weak_learner if isinstance(config, Boosting) else None
+    depth = tree.max_depth if tree else 1
+    share = tree.random_feature_propn if tree else config.feature_prop if isinstance(config, BoostedStumps) else 1.0
+    training = examples
+    if held_out is None:
+        training, held_out = split_rows(examples, config.validate_split, rng)
+    count = examples.label_count
+    objective = {1: "regression", 2: "binary"}.get(count, "multiclass")
+    params = _tree_params(depth, share, rng) | {"objective": objective, "learning_rate": _LEARNING_RATE}
+    if count > 2:
+        params["num_class"] = count
+    data = _dataset(training, training.labels)
+    history: dict[str, Any] = {}
+    booster = _train(params, data, config.max_iter, tick, held_out, history)
+    rounds = max(_best_round(history, config.max_iter), min(config.min_iter, config.max_iter))
+    per_round = count if count > 2 else 1
+    parts = [_single_values(info) for info in booster.dump_model()["tree_info"][: rounds * per_round]]
+    spread = [_raw(nodes, number % per_round, count) for number, nodes in enumerate(parts)]
+    return _ensemble(spread, np.ones(len(spread), np.float32), count)
+
+
+def _raw(nodes: Nodes, label: int, count: int) -> Nodes:
+    """Raw scores per label. Half the log of the odds for two labels, as AdaBoost's sums are."""
+    if count == 1:
+        return nodes
+    if count == 2:
+        half = nodes.values[:, 0] / 2
+        return replace(nodes, values=np.stack([-half, half], axis=1))
+    values = np.zeros((len(nodes), count), np.float32)
+    values[:, label] = nodes.values[:, 0]
+    return replace(nodes, values=values)
+
+
+def _best_round(history: dict[str, Any], rounds: int) -> int:
+    losses = next((values for part in history.values() for values in part.values()), None)
+    return int(np.argmin(losses)) + 1 if losses else rounds
+
+
+def _tree_params(depth: int, feature_share: float, rng: np.random.Generator) -> dict[str, Any]:
+    return {
+        "max_depth": depth,
+        "num_leaves": min(_MAX_LEAVES, 2 ** min(depth, 12)) if depth > 0 else _MAX_LEAVES,
+        "feature_fraction": max(feature_share, 1e-6),
+        "min_data_in_leaf": 1,
+        "min_sum_hessian_in_leaf": 1e-9,
+        "seed": int(rng.integers(1 << 31)),
+        "deterministic": True,
+        "force_col_wise": True,
+        "num_threads": os.cpu_count() or 1,
+        "verbosity": -1,
+    }
+
+
+def _dataset(examples: Examples, target: NDArray[Any]) -> Any:
+    import lightgbm
+
+    # Weights of 1 on average: LightGBM's limits on leaves are absolute.
+    weights = examples.row_weights * np.float32(len(examples))
+    categorical = [number for number, f in enumerate(examples.space.features) if f.categories is not None]
+    return lightgbm.Dataset(
+        examples.matrix, target, weight=weights, categorical_feature=categorical, free_raw_data=False,
+        params={"verbosity": -1},
+    )  # fmt: skip
+
+
+def _train(
+    params: dict[str, Any],
+    data: Any,
+    rounds: int,
+    tick: Tick,
+    held_out: Examples | None = None,
+    history: dict[str, Any] | None = None,
+) -> Any:
+    import lightgbm
+
+    def report(env: Any) -> None:
+        tick((env.iteration + 1) / rounds)
+
+    callbacks: list[Callable[[Any], None]] = [report]
+    sets = []
+    if held_out is not None and history is not None:
+        sets = [data.create_valid(held_out.matrix, held_out.labels, weight=held_out.row_weights * len(held_out))]
+        callbacks.append(lightgbm.record_evaluation(history))
+    return lightgbm.train(params, data, rounds, valid_sets=sets, callbacks=callbacks)
+
+
+def _part(tick: Tick, number: int, count: int) -> Tick:
+    return lambda share: tick((number + share) / count)
+
+
+def _ensemble(trees: list[Nodes], weights: Floats, labels: int) -> TreeEnsemble:
+    nodes, starts = concatenate(trees)
+    return TreeEnsemble(nodes, np.array(starts, np.int32), weights, np.zeros(labels, np.float32), "committee")
+
+
+def _single_values(info: dict[str, Any]) -> Nodes:
+    """A dumped tree as nodes with one value each; its root is node 0."""
+    listed: list[dict[str, Any]] = []
+    todo = [info["tree_structure"]]
+    while todo:
+        node = todo.pop()
+        node["place"] = len(listed)
+        listed.append(node)
+        if "split_feature" in node:
+            todo += [node["right_child"], node["left_child"]]
+    nodes = leafless(len(listed), 1)
+    words: list[int] = []
+    for place, node in enumerate(listed):
+        leaf = "split_feature" not in node
+        nodes.values[place] = node["leaf_value"] if leaf else node["internal_value"]
+        nodes.examples[place] = node.get("leaf_count", 0) if leaf else node["internal_count"]
+        if not leaf:
+            _convert_split(nodes, place, node, words)
+    return replace(nodes, words=np.array(words, np.uint32))
+
+
+def _convert_split(nodes: Nodes, place: int, node: dict[str, Any], words: list[int]) -> None:
+    left, right = node["left_child"]["place"], node["right_child"]["place"]
+    nodes.feature[place] = node["split_feature"]
+    nodes.z[place] = node["split_gain"]
+    if node["decision_type"] == "==":
+        mine = _bits([int(code) for code in str(node["threshold"]).split("||")])
+        nodes.operation[place] = AMONG
+        nodes.first_word[place], nodes.word_count[place] = len(words), len(mine)
+        words += mine
+        missing = right
+    else:
+        threshold = float(node["threshold"])
+        nodes.operation[place] = LESS
+        nodes.threshold[place] = _strict(threshold)
+        # Where nothing was missing in training, LightGBM takes what is missing for 0.
+        to_left = node["default_left"] if node["missing_type"] == "NaN" else threshold >= 0
+        missing = left if to_left else right
+    nodes.children[place] = left, right, missing
+
+
+def _bits(codes: list[int]) -> list[int]:
+    words = [0] * (max(codes, default=0) // 32 + 1)
+    for code in codes:
+        words[code >> 5] |= 1 << (code & 31)
+    return words
+
+
+def _strict(threshold: float) -> np.float32:
+    """The t for which x < t says the same of single-precision numbers as x <= threshold."""
+    with np.errstate(over="ignore"):
+        single = np.float32(threshold)
+    if float(single) > threshold:
+        return single
+    return np.nextafter(single, np.float32(np.inf), dtype=np.float32)

@@ -1,0 +1,106 @@
+"""Naive Bayes over features that are split in two where that separates the labels best (entity-types.md §6.7)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from server.errors import MldbError
+from server.learning.binning import Binned, bin_features
+from server.learning.configurations import NaiveBayes
+from server.learning.decision_tree import SplitStatistics
+from server.learning.examples import Examples, Explanation, Tick, normalized
+from server.learning.matrix import Floats, Matrix, pick_columns
+
+if TYPE_CHECKING:
+    from server.learning.archive import Archive
+    from server.learning.feature_space import FeatureSpace
+
+
+@dataclass(frozen=True)
+class NaiveBayesModel:
+    """Per split: feature, threshold (a category's index where ``equal``), and ``logs`` [split, true/false, label]."""
+
+    feature: NDArray[np.int32]
+    threshold: Floats
+    equal: NDArray[np.bool_]
+    logs: NDArray[np.float64]
+    priors: NDArray[np.float64]
+    type = "naive_bayes"
+
+    def scores(self, matrix: Matrix) -> Floats:
+        x = pick_columns(matrix, self.feature)
+        true = np.where(self.equal, x == self.threshold, x < self.threshold)
+        there = ~np.isnan(x)
+        total = (true & there) @ self.logs[:, 0] + (~true & there) @ self.logs[:, 1]
+        chances = np.exp(total - total.max(axis=1, keepdims=True)) * self.priors
+        return (chances / chances.sum(axis=1, keepdims=True)).astype(np.float32)
+
+    def explain(self, matrix: Floats, label: int) -> Explanation:
+        raise MldbError("Naive_Bayes doesn't implement the explain() method")
+
+    def describe(self, space: FeatureSpace) -> dict[str, Any]:
+        features = []
+        for number, (feature, threshold) in enumerate(zip(self.feature.tolist(), self.threshold, strict=True)):
+            known = space.features[feature]
+            value = known.categories[int(threshold)] if known.categories is not None else float(threshold)
+            logs = self.logs[number].tolist()
+            features.append({"feature": known.name, "value": value, "true": logs[0], "false": logs[1]})
+        return {"type": "NAIVE_BAYES", "params": {"priors": self.priors.tolist(), "features": features}}
+
+    def save(self, archive: Archive) -> dict[str, Any]:
+        for name in ("feature", "threshold", "equal", "logs", "priors"):
+            archive.put(name, getattr(self, name))
+        return {}
+
+    @classmethod
+    def load(cls, state: Mapping[str, Any], archive: Archive) -> NaiveBayesModel:  # noqa: ARG003
+        return cls(*(archive.get(name) for name in ("feature", "threshold", "equal", "logs", "priors")))
+
+
+def train_naive_bayes(
+    config: NaiveBayes, examples: Examples, rng: np.random.Generator, tick: Tick
+) -> NaiveBayesModel:
+    """A split per feature that has two values at least; ``MldbError`` in regression."""
+    if examples.regression:
+        raise MldbError("Naive Bayes classifiers do not support regression mode")
+    weights = normalized(examples.row_weights)
+    statistics = SplitStatistics(examples, weights)
+    epsilon = 1 / (len(examples) * examples.label_count)
+    splits = []
+    for number, binned in enumerate(bin_features(examples.space, examples.matrix)):
+        if config.feature_prop >= 1 or rng.random() < config.feature_prop:
+            split = _best_split(binned, statistics)
+            if split is not None:
+                splits.append((number, *split))
+    tick(1.0)
+    branches = np.array([split[3] for split in splits]).reshape(len(splits), 2, examples.label_count)
+    shares = branches / np.maximum(branches.sum(axis=1, keepdims=True), 1e-300)
+    return NaiveBayesModel(
+        np.array([split[0] for split in splits], np.int32),
+        np.array([split[1] for split in splits], np.float32),
+        np.array([split[2] for split in splits], np.bool_),
+        np.log(np.maximum(1.0, shares / epsilon)),
+        np.bincount(examples.labels, weights, examples.label_count).astype(np.float64),
+    )
+
+
+def _best_split(binned: Binned, statistics: SplitStatistics) -> tuple[float, bool, NDArray[Any]] | None:
+    """Threshold, whether it is a category, and the weight [true/false, label] of each side."""
+    positive, total = statistics.sums(binned.rows, binned.buckets.astype(np.int64), binned.count)
+    whole = positive.sum(axis=0), total.sum(axis=0)
+    if binned.thresholds is not None:
+        positive, total = positive.cumsum(axis=0), total.cumsum(axis=0)
+    others = whole[0] - positive, whole[1] - total
+    z = statistics.impurity(positive, total) + statistics.impurity(*others)
+    possible = (total.max(axis=1) > 0) & (others[1].max(axis=1) > 1e-12)
+    if not possible.any():
+        return None
+    best = int(np.where(possible, z, np.inf).astype(np.float32).argmin())
+    sides = np.stack([positive[best], np.maximum(others[0][best], 0)])
+    sides[sides < 1e-12] = 0
+    return (best, True, sides) if binned.thresholds is None else (float(binned.thresholds[best]), False, sides)

@@ -1,0 +1,174 @@
+"""Feed-forward neural networks; trained by scikit-learn, applied with NumPy (entity-types.md §6.3)."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from server.errors import MldbError
+from server.learning.configurations import Perceptron
+from server.learning.examples import Examples, Explanation, Tick
+from server.learning.glm import Doubles
+from server.learning.glz import Columns, columns_for, expand
+from server.learning.matrix import Floats, Matrix, dense_chunks
+
+if TYPE_CHECKING:
+    from server.learning.archive import Archive
+    from server.learning.feature_space import FeatureSpace
+
+_ACTIVATIONS: dict[str, tuple[str, Callable[[Doubles], Doubles]]] = {
+    "logsig": ("logistic", lambda x: 1 / (1 + np.exp(-x))),
+    "tanh": ("tanh", np.tanh),
+    "tanhs": ("tanh", np.tanh),
+    "identity": ("identity", lambda x: x),
+    "softmax": ("tanh", np.tanh),
+    "nonstandard": ("relu", lambda x: np.maximum(x, 0)),
+}
+_MAX_WHITENED = 1024  # columns up to which inputs are decorrelated
+_FLAT = 1e-10  # share of the variance below which a direction is noise
+_SEED = 0
+
+
+@dataclass(frozen=True)
+class PerceptronModel:
+    """Layers of (weights [in, out], biases); ``output`` says what the last one's sums become."""
+
+    columns: Columns
+    layers: list[tuple[Doubles, Doubles]]
+    activation: str
+    output: str  # softmax, logistic (two labels from one output) or identity
+    type = "perceptron"
+
+    def scores(self, matrix: Matrix) -> Floats:
+        return np.concatenate(
+            [self._scores(expand(chunk, self.columns)) for _, chunk in dense_chunks(matrix)]
+            or [np.zeros((0, 1), np.float32)]
+        )
+
+    def _scores(self, x: Doubles) -> Floats:
+        activate = _ACTIVATIONS[self.activation][1]
+        for number, (weights, biases) in enumerate(self.layers):
+            x = x @ weights + biases
+            # The first layer only scales the inputs.
+            if 0 < number < len(self.layers) - 1:
+                x = activate(x)
+        if self.output == "softmax":
+            x = np.exp(x - x.max(axis=1, keepdims=True))
+            x /= x.sum(axis=1, keepdims=True)
+        elif self.output == "logistic":
+            x = 1 / (1 + np.exp(-x))
+            x = np.concatenate([1 - x, x], axis=1)
+        return x.astype(np.float32)
+
+    def explain(self, matrix: Floats, label: int) -> Explanation:
+        raise MldbError("Perceptron doesn't implement the explain() method")
+
+    def describe(self, space: FeatureSpace) -> dict[str, Any]:
+        layers = [{"weights": weights.tolist(), "bias": biases.tolist()} for weights, biases in self.layers]
+        names = [space.features[feature].name for feature in self.columns.feature]
+        params = {"features": names, "activation": self.activation, "output": self.output, "layers": layers}
+        return {"type": "PERCEPTRON", "params": params}
+
+    def save(self, archive: Archive) -> dict[str, Any]:
+        for name in ("feature", "kind", "category"):
+            archive.put(name, getattr(self.columns, name))
+        for number, (weights, biases) in enumerate(self.layers):
+            archive.put(f"{number}.weights", weights)
+            archive.put(f"{number}.biases", biases)
+        return {"layers": len(self.layers), "activation": self.activation, "output": self.output}
+
+    @classmethod
+    def load(cls, state: Mapping[str, Any], archive: Archive) -> PerceptronModel:
+        columns = Columns(archive.get("feature"), archive.get("kind"), archive.get("category"))
+        layers = [(archive.get(f"{n}.weights"), archive.get(f"{n}.biases")) for n in range(state["layers"])]
+        return cls(columns, layers, state["activation"], state["output"])
+
+
+def train_perceptron(
+    config: Perceptron,
+    examples: Examples,
+    rng: np.random.Generator,  # noqa: ARG001 - scikit-learn takes a seed
+    tick: Tick,
+) -> PerceptronModel:
+    """Train a network; scores are probabilities, in regression the number."""
+    if config.activation not in _ACTIVATIONS:
+        raise MldbError(f"Unknown activation '{config.activation}'; there are {', '.join(_ACTIVATIONS)}")
+    columns = columns_for(examples.space)
+    design = np.concatenate([expand(chunk, columns) for _, chunk in dense_chunks(examples.matrix)])
+    scaling = _input_layer(config, design)
+    network = _network(config, examples, design.shape[1])
+    weights = examples.row_weights * np.float32(len(examples))
+    with warnings.catch_warnings():
+        # Ending at max_iter is what was asked for.
+        warnings.simplefilter("ignore")
+        network.fit(design @ scaling[0] + scaling[1], examples.labels, sample_weight=weights)
+    tick(1.0)
+    layers = [scaling, *zip(network.coefs_, network.intercepts_, strict=True)]
+    return PerceptronModel(columns, _all_labels(layers, network, examples), config.activation, _output(network, examples))
+
+
+def _input_layer(config: Perceptron, design: Doubles) -> tuple[Doubles, Doubles]:
+    """The affine map that scales (and whitens) the inputs."""
+    width = design.shape[1]
+    mean = design.mean(axis=0)
+    if config.decorrelate and width <= _MAX_WHITENED and len(design) > width:
+        values, vectors = np.linalg.eigh(np.cov(design, rowvar=False).reshape(width, width))
+        keep = values > _FLAT * max(values.max(initial=0), 1e-300)
+        rotation = vectors[:, keep] / np.sqrt(values[keep])
+        if keep.any():
+            return rotation, -mean @ rotation
+    deviation = design.std(axis=0) if config.normalize else np.ones(width)
+    scale = np.diag(1 / np.where(deviation > 0, deviation, 1.0))
+    return scale, -mean @ scale
+
+
+def _network(config: Perceptron, examples: Examples, inputs: int) -> Any:
+    from sklearn.neural_network import MLPClassifier, MLPRegressor
+
+    batch = config.batch_size if config.batch_size >= 1 else config.batch_size * len(examples)
+    kind = MLPRegressor if examples.regression else MLPClassifier
+    return kind(
+        hidden_layer_sizes=_hidden_sizes(config.arch, inputs, examples.label_count),
+        activation=_ACTIVATIONS[config.activation][0],
+        learning_rate_init=abs(config.learning_rate),
+        max_iter=config.max_iter,
+        n_iter_no_change=max(config.min_iter, 10),
+        batch_size=max(1, min(int(batch), len(examples))),
+        random_state=_SEED,
+    )
+
+
+def _hidden_sizes(arch: str, inputs: int, outputs: int) -> tuple[int, ...]:
+    try:
+        sizes = [int(part.replace("%i", str(inputs)).replace("%o", str(outputs))) for part in arch.split("_") if part]
+    except ValueError:
+        sizes = [0]
+    if any(size < 1 for size in sizes):
+        raise MldbError(f"Invalid perceptron arch '{arch}': it is a list of layer sizes such as 50, 10_5 or %i")
+    return tuple(sizes)
+
+
+def _output(network: Any, examples: Examples) -> str:
+    if examples.regression:
+        return "identity"
+    return "softmax" if len(network.classes_) != 2 or examples.label_count != 2 else "logistic"
+
+
+def _all_labels(layers: list[Any], network: Any, examples: Examples) -> list[tuple[Doubles, Doubles]]:
+    """Layers whose last has an output per label, labels without any example included."""
+    layers = [(np.asarray(weights, np.float64), np.asarray(biases, np.float64)) for weights, biases in layers]
+    count = examples.label_count
+    if examples.regression or (len(network.classes_) == 2 and count == 2):
+        return layers
+    weights, biases = layers[-1]
+    if len(network.classes_) == 2:
+        weights, biases = np.concatenate([-weights, weights], 1) / 2, np.concatenate([-biases, biases]) / 2
+    elif len(network.classes_) == 1:
+        weights, biases = np.zeros((len(weights), 1)), np.zeros(1)
+    full, full_biases = np.zeros((len(weights), count)), np.full(count, -30.0)
+    full[:, network.classes_], full_biases[network.classes_] = weights, biases
+    return [*layers[:-1], (full, full_biases)]

@@ -1,0 +1,61 @@
+"""Scores made probabilities by a one-variable generalized linear model (entity-types.md §3.15)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from server.errors import MldbError
+from server.learning.configurations import Link
+from server.learning.glm import LINKS, Doubles, irls
+from server.learning.matrix import Floats
+
+_RIDGE = 1e-10
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """``probability = inverse link of slope * score + intercept``, all in single precision."""
+
+    link: Link
+    slope: float
+    intercept: float
+
+    def apply(self, scores: NDArray[Any]) -> Floats:
+        predictor = np.float32(self.slope) * scores.astype(np.float32) + np.float32(self.intercept)
+        return LINKS[self.link].inverse(predictor.astype(np.float64)).astype(np.float32)
+
+    def to_json(self) -> dict[str, Any]:
+        params = [float(np.float32(self.slope)), float(np.float32(self.intercept))]
+        return {"style": "glz", "link": self.link.upper(), "params": params}
+
+    @staticmethod
+    def from_json(state: Mapping[str, Any]) -> Calibration:
+        try:
+            link, (slope, intercept) = str(state["link"]).lower(), state["params"]
+            if link not in LINKS:
+                raise ValueError(link)
+            return Calibration(link, float(slope), float(intercept))  # type: ignore[arg-type]
+        except (KeyError, TypeError, ValueError) as error:
+            raise MldbError(f"Not a probabilizer model: {error}") from None
+
+
+def calibrate(scores: NDArray[Any], labels: NDArray[Any], weights: NDArray[Any], link: Link) -> Calibration:
+    """Fit a calibration to scores, true/false labels and weights."""
+    target = labels.astype(np.float64)
+    single = scores.astype(np.float64)
+    design = np.stack([single, np.ones(len(single))], axis=1)
+    slope, intercept = irls(design, target, weights.astype(np.float64), link, _ridge_on_square)
+    share, weighted = float(target.mean()), float(weights @ target / weights.sum())
+    if 0 < share < 1 and 0 < weighted < 1:
+        intercept -= np.log((1 - weighted) / weighted * share / (1 - share))
+    return Calibration(link, float(np.float32(slope)), float(np.float32(intercept)))
+
+
+def _ridge_on_square(normal: Doubles, right: Doubles) -> Doubles:
+    """MLDB puts the ridge on the square of the normal matrix."""
+    return np.linalg.solve(normal @ normal + _RIDGE * np.eye(len(normal)), normal @ right)

@@ -1,0 +1,279 @@
+"""Trees and weighted sums of trees as flat arrays, and the one evaluator for all of them.
+
+Decision trees, boosted and bagged trees, trees grown by LightGBM and those of MLDB's ``.cls`` files are all this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from server.errors import MldbError
+from server.learning.examples import Explanation
+from server.learning.matrix import Floats, Matrix, pick_columns
+
+if TYPE_CHECKING:
+    from server.learning.archive import Archive
+    from server.learning.feature_space import FeatureSpace
+
+LESS, EQUAL, PRESENT, AMONG = range(4)
+TRUE, FALSE, MISSING = range(3)
+_OPERATIONS = ("LESS", "EQUAL", "PRESENT", "IN")
+_PATHS_AT_ONCE = 1 << 18  # rows x trees walked together, so that the intermediate arrays stay in cache
+
+
+def _no_words() -> NDArray[np.uint32]:
+    return np.zeros(0, np.uint32)
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """Nodes of one or more trees, the arrays having an entry each.
+
+    A node tests a feature: ``x < threshold`` (LESS), ``x == threshold`` (EQUAL, the index of a category), whether
+    it is there (PRESENT), or whether the category's bit is set in ``words[first_word:]`` (AMONG, ``word_count``
+    words). ``children`` has the nodes to go to when true, when false and when the feature is missing; a leaf has
+    feature -1 and goes to itself. ``values`` has a column per label, at inner nodes too.
+    """
+
+    feature: NDArray[np.int32]
+    operation: NDArray[np.int8]
+    threshold: Floats
+    children: NDArray[np.int32]
+    values: Floats
+    examples: Floats
+    z: Floats
+    first_word: NDArray[np.int32]
+    word_count: NDArray[np.int32]
+    words: NDArray[np.uint32] = field(default_factory=_no_words)
+
+    def __len__(self) -> int:
+        return len(self.feature)
+
+
+def leafless(count: int, labels: int) -> Nodes:
+    """``count`` nodes, all leaves that score 0, to be filled in."""
+    own = np.arange(count, dtype=np.int32)
+    return Nodes(
+        feature=np.full(count, -1, np.int32),
+        operation=np.zeros(count, np.int8),
+        threshold=np.zeros(count, np.float32),
+        children=np.stack([own, own, own], axis=1),
+        values=np.zeros((count, labels), np.float32),
+        examples=np.zeros(count, np.float32),
+        z=np.zeros(count, np.float32),
+        first_word=np.zeros(count, np.int32),
+        word_count=np.zeros(count, np.int32),
+    )
+
+
+def concatenate(parts: Sequence[Nodes]) -> tuple[Nodes, list[int]]:
+    """Nodes of several trees in one, and where each part begins."""
+    sizes = np.cumsum([0] + [len(part) for part in parts])
+    word_sizes = np.cumsum([0] + [len(part.words) for part in parts])
+    moved = [
+        replace(part, children=part.children + np.int32(size), first_word=part.first_word + np.int32(words))
+        for part, size, words in zip(parts, sizes, word_sizes, strict=False)
+    ]
+    joined = {item.name: np.concatenate([getattr(part, item.name) for part in moved]) for item in fields(Nodes)}
+    return Nodes(**joined), sizes[:-1].tolist()
+
+
+@dataclass(frozen=True)
+class TreeEnsemble:
+    """``bias`` + the weighted sum of trees. ``kind`` (tree, stump or committee) only shows in descriptions."""
+
+    nodes: Nodes
+    roots: NDArray[np.int32]
+    weights: Floats
+    bias: Floats
+    kind: str = "tree"
+    type = "trees"
+
+    @staticmethod
+    def single(nodes: Nodes, kind: str = "tree") -> TreeEnsemble:
+        """One tree whose root is node 0."""
+        labels = nodes.values.shape[1]
+        return TreeEnsemble(
+            nodes, np.zeros(1, np.int32), np.ones(1, np.float32), np.zeros(labels, np.float32), kind
+        )
+
+    @staticmethod
+    def combine(members: Sequence[TreeEnsemble], weights: Sequence[float]) -> TreeEnsemble:
+        """The weighted sum of ensembles, flattened."""
+        nodes, starts = concatenate([member.nodes for member in members])
+        scaled = np.asarray(weights, np.float32)
+        bias = sum((m.bias * w for m, w in zip(members, scaled, strict=True)), np.zeros_like(members[0].bias))
+        return TreeEnsemble(
+            nodes,
+            np.concatenate([m.roots + np.int32(start) for m, start in zip(members, starts, strict=True)]),
+            np.concatenate([m.weights * w for m, w in zip(members, scaled, strict=True)]),
+            bias.astype(np.float32),
+            "committee",
+        )
+
+    @cached_property
+    def depth(self) -> int:
+        """Steps after which every path has ended in a leaf."""
+        current, depth = np.unique(self.roots), 0
+        while True:
+            current = current[self.nodes.feature[current] >= 0]
+            if not len(current):
+                return depth
+            current = np.unique(self.nodes.children[current])
+            depth += 1
+            if depth > len(self.nodes):
+                raise MldbError("The model's trees lead in circles")
+
+    @cached_property
+    def used(self) -> NDArray[np.int64]:
+        """Features that some node tests, ascending."""
+        return np.unique(self.nodes.feature[self.nodes.feature >= 0]).astype(np.int64)
+
+    @cached_property
+    def _column(self) -> NDArray[np.int64]:
+        """Feature of each node as a column of the features used (0 at leaves)."""
+        return np.searchsorted(self.used, np.maximum(self.nodes.feature, 0)).clip(0, max(len(self.used) - 1, 0))
+
+    @cached_property
+    def _plain(self) -> bool:
+        return bool((self.nodes.operation[self.nodes.feature >= 0] == LESS).all())
+
+    def _step(self, picked: Floats, rows: NDArray[Any], current: NDArray[Any]) -> NDArray[Any]:
+        """One step down for each path: the next node of each."""
+        x = picked[rows, self._column[current]]
+        test = x < self.nodes.threshold[current]
+        if not self._plain:
+            test = self._other_tests(x, current, test)
+        branch = np.where(np.isnan(x), MISSING, np.where(test, TRUE, FALSE))
+        return self.nodes.children[current, branch]
+
+    def _other_tests(self, x: Floats, current: NDArray[Any], less: NDArray[Any]) -> NDArray[Any]:
+        operation = self.nodes.operation[current]
+        test = np.where(operation == EQUAL, x == self.nodes.threshold[current], less)
+        test = np.where(operation == PRESENT, True, test)
+        if len(self.nodes.words):
+            among = operation == AMONG
+            code = np.where(np.isnan(x), -1, x).astype(np.int64)
+            word = code >> 5
+            known = among & (code >= 0) & (word < self.nodes.word_count[current])
+            at = np.where(known, self.nodes.first_word[current] + word, 0)
+            test = np.where(among, known & ((self.nodes.words[at] >> (code & 31)) & 1 > 0), test)
+        return test
+
+    def leaves(self, picked: Floats) -> NDArray[np.int32]:
+        """The leaf that each row (of the used features) reaches in each tree."""
+        rows = np.arange(len(picked))[:, None]
+        current = np.broadcast_to(self.roots, (len(picked), len(self.roots)))
+        for _ in range(self.depth):
+            current = self._step(picked, rows, current)
+        return current
+
+    def scores(self, matrix: Matrix) -> Floats:
+        picked = pick_columns(matrix, self.used)
+        count, labels = len(picked), self.nodes.values.shape[1]
+        out = np.empty((count, labels), np.float32)
+        rows = max(1, _PATHS_AT_ONCE // max(len(self.roots), 1))
+        values = self.nodes.values
+        for begin in range(0, count, rows):
+            leaves = self.leaves(picked[begin : begin + rows])
+            for label in range(labels):
+                column = values[:, label][leaves].astype(np.float64)
+                out[begin : begin + rows, label] = column @ self.weights.astype(np.float64) + self.bias[label]
+        return out
+
+    def explain(self, matrix: Floats, label: int) -> Explanation:
+        """Each step down a tree credits the difference it makes to the feature that was tested (§6.6)."""
+        count = len(matrix)
+        picked, value = pick_columns(matrix, self.used), self.nodes.values[:, label]
+        rows = np.arange(count)[:, None]
+        weights = np.zeros((count, matrix.shape[1]), np.float64)
+        used = np.zeros((count, matrix.shape[1]), np.bool_)
+        current = np.broadcast_to(self.roots, (count, len(self.roots)))
+        for _ in range(self.depth):
+            following = self._step(picked, rows, current)
+            moved = np.nonzero(following != current)
+            before, after = current[moved], following[moved]
+            tested = self.nodes.feature[before]
+            np.add.at(weights, (moved[0], tested), (value[after] - value[before]) * self.weights[moved[1]])
+            used[moved[0], tested] = True
+            current = following
+        bias = np.float32(self.bias[label] + (value[self.roots] * self.weights).sum(dtype=np.float64))
+        return Explanation(np.full(count, bias, np.float32), weights.astype(np.float32), used)
+
+    def describe(self, space: FeatureSpace) -> dict[str, Any]:
+        trees = [self._describe_tree(root, space) for root in self.roots.tolist()]
+        if self.kind == "stump":
+            return {"type": "STUMP", "params": _stump(trees[0])}
+        members = [{"type": "DECISION_TREE", "params": {"tree": {"root": root}}} for root in trees]
+        if self.kind == "tree":
+            return members[0]
+        return {
+            "type": "COMMITTEE",
+            "params": {"bias": self.bias.tolist(), "weights": self.weights.tolist(), "classifiers": members},
+        }
+
+    def _describe_tree(self, root: int, space: FeatureSpace) -> dict[str, Any]:
+        """A tree as nested objects, without recursion: trees may be thousands of nodes deep."""
+        top: dict[str, Any] = {}
+        todo = [(root, top)]
+        while todo:
+            node, out = todo.pop()
+            out |= {"examples": float(self.nodes.examples[node]), "pred": self.nodes.values[node].tolist()}
+            if self.nodes.feature[node] < 0:
+                continue
+            out |= {"z": float(self.nodes.z[node]), "split": self._describe_split(node, space)}
+            for branch, name in enumerate(("true", "false", "missing")):
+                out[name] = {}
+                todo.append((int(self.nodes.children[node, branch]), out[name]))
+        return top
+
+    def _describe_split(self, node: int, space: FeatureSpace) -> dict[str, Any]:
+        feature = space.features[self.nodes.feature[node]]
+        operation = int(self.nodes.operation[node])
+        split: dict[str, Any] = {"feature": feature.name, "op": _OPERATIONS[operation]}
+        categories = feature.categories
+        if operation == EQUAL and categories is not None:
+            split["value"] = categories[int(self.nodes.threshold[node])]
+        elif operation == AMONG and categories is not None:
+            first, count = int(self.nodes.first_word[node]), int(self.nodes.word_count[node])
+            bits = np.unpackbits(self.nodes.words[first : first + count].astype("<u4").view(np.uint8), bitorder="little")
+            split["value"] = [categories[code] for code in np.flatnonzero(bits) if code < len(categories)]
+        elif operation != PRESENT:
+            split["value"] = float(self.nodes.threshold[node])
+        return split
+
+    def save(self, archive: Archive) -> dict[str, Any]:
+        for item in fields(Nodes):
+            archive.put(f"nodes.{item.name}", getattr(self.nodes, item.name))
+        for name in ("roots", "weights", "bias"):
+            archive.put(name, getattr(self, name))
+        return {"kind": self.kind}
+
+    @classmethod
+    def load(cls, state: Mapping[str, Any], archive: Archive) -> TreeEnsemble:
+        nodes = Nodes(**{item.name: archive.get(f"nodes.{item.name}") for item in fields(Nodes)})
+        return cls(nodes, archive.get("roots"), archive.get("weights"), archive.get("bias"), state["kind"])
+
+
+def _stump(root: dict[str, Any]) -> dict[str, Any]:
+    """A tree of one split in the form of MLDB's stumps."""
+    if "split" not in root:
+        return {"split": None, "action": {"true": root["pred"], "false": root["pred"], "missing": root["pred"]}}
+    return {"split": root["split"], "action": {name: root[name]["pred"] for name in ("true", "false", "missing")}}
+
+
+def checked(ensemble: TreeEnsemble, features: int) -> bool:
+    """Whether the arrays of an ensemble from outside are consistent, so that no look-up can leave them."""
+    nodes, count = ensemble.nodes, len(ensemble.nodes)
+    inside = ((nodes.children >= 0) & (nodes.children < count)).all() and (nodes.feature < features).all()
+    words = (nodes.first_word >= 0) & (nodes.word_count >= 0) & (nodes.first_word + nodes.word_count <= len(nodes.words))
+    roots = ((ensemble.roots >= 0) & (ensemble.roots < count)).all()
+    sizes = len(ensemble.weights) == len(ensemble.roots) and ensemble.bias.shape == nodes.values.shape[1:]
+    return bool(inside and words.all() and roots and sizes)
+
