@@ -92,10 +92,7 @@ class _Booster:
         signs[np.arange(len(scores)), self.examples.labels] = -1
         with np.errstate(under="ignore"):
             step = np.clip(signs * scores, -_LARGEST_STEP, _LARGEST_STEP)
-            if self.config.cost_function == "logistic":
-                factor = 1 / (1 + np.exp(-step))
-            else:
-                factor = np.exp(step)
+            factor = 1 / (1 + np.exp(-step)) if self.config.cost_function == "logistic" else np.exp(step)
             weights = self.current.weights * factor
         self.current = self.current.weighted((weights / weights.sum()).astype(np.float32))
 
@@ -185,9 +182,7 @@ def _boost(
     return _Booster(config, training, rounds(training)).run(validation, tick)
 
 
-def split_rows(
-    examples: Examples, share: float, rng: np.random.Generator
-) -> tuple[Examples, Examples | None]:
+def split_rows(examples: Examples, share: float, rng: np.random.Generator) -> tuple[Examples, Examples | None]:
     """Set a random share of the rows aside; None when that is no row, or would take a label away."""
     count = round(len(examples) * share)
     order = rng.permutation(len(examples))

@@ -22,9 +22,9 @@ class Learner(BaseModel):
     model_config = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
 
     type: str
-    verbosity: int = Field(2, description="accepted for compatibility; has no effect")
-    profile: bool = Field(False, description="accepted for compatibility; has no effect")
-    validate_: bool = Field(False, alias="validate", description="accepted for compatibility; has no effect")
+    verbosity: int = Field(default=2, description="accepted for compatibility; has no effect")
+    profile: bool = Field(default=False, description="accepted for compatibility; has no effect")
+    validate_: bool = Field(default=False, alias="validate", description="accepted for compatibility; has no effect")
 
 
 class Null(Learner):
@@ -32,91 +32,103 @@ class Null(Learner):
 
 
 class DecisionTree(Learner):
-    max_depth: int = Field(-1, description="levels of splits; -1 grows until the leaves are pure")
+    max_depth: int = Field(default=-1, description="levels of splits; -1 grows until the leaves are pure")
     update_alg: Annotated[UpdateAlgorithm, BeforeValidator(_lower)] = Field(
-        "prob", description="what leaves hold: probabilities, or numbers for boosting"
+        default="prob", description="what leaves hold: probabilities, or numbers for boosting"
     )
-    random_feature_propn: float = Field(1.0, ge=0, le=1, description="share of the features that a tree may use")
-    trace: int = Field(0, description="accepted for compatibility; has no effect")
+    random_feature_propn: float = Field(
+        default=1.0, ge=0, le=1, description="share of the features that a tree may use"
+    )
+    trace: int = Field(default=0, description="accepted for compatibility; has no effect")
 
 
 class Stump(Learner):
-    committee_size: int = Field(1, ge=1, description="stumps to average")
-    feature_prop: float = Field(1.0, ge=0, le=1, description="share of the features that a stump may use")
-    update_alg: Annotated[UpdateAlgorithm, BeforeValidator(_lower)] = Field("normal", description="what leaves hold")
-    ignore_highest: float = Field(0.0, ge=0, le=1, description="share of the best features to pass over")
-    trace: int = Field(0, description="accepted for compatibility; has no effect")
+    committee_size: int = Field(default=1, ge=1, description="stumps to average")
+    feature_prop: float = Field(default=1.0, ge=0, le=1, description="share of the features that a stump may use")
+    update_alg: Annotated[UpdateAlgorithm, BeforeValidator(_lower)] = Field(
+        default="normal", description="what leaves hold"
+    )
+    ignore_highest: float = Field(default=0.0, ge=0, le=1, description="share of the best features to pass over")
+    trace: int = Field(default=0, description="accepted for compatibility; has no effect")
 
 
 class _Boosted(Learner):
-    min_iter: int = Field(10, ge=0, description="rounds to keep at least")
-    max_iter: int = Field(500, ge=1, description="rounds to run at most")
-    validate_split: float = Field(0.30, ge=0, lt=1, description="share of the rows that choose the best round")
-    cost_function: Annotated[CostFunction, BeforeValidator(_lower)] = Field("exponential", description="what is lowered")
-    short_circuit_window: int = Field(0, ge=0, description="rounds without a gain after which to stop; 0 never")
-    trace_training_acc: bool = Field(False, description="accepted for compatibility; has no effect")
+    min_iter: int = Field(default=10, ge=0, description="rounds to keep at least")
+    max_iter: int = Field(default=500, ge=1, description="rounds to run at most")
+    validate_split: float = Field(default=0.30, ge=0, lt=1, description="share of the rows that choose the best round")
+    cost_function: Annotated[CostFunction, BeforeValidator(_lower)] = Field(
+        default="exponential", description="what is lowered"
+    )
+    short_circuit_window: int = Field(default=0, ge=0, description="rounds without a gain after which to stop; 0 never")
+    trace_training_acc: bool = Field(default=False, description="accepted for compatibility; has no effect")
 
 
 class BoostedStumps(_Boosted):
-    true_only: bool = Field(False, description="accepted for compatibility; has no effect")
-    fair: bool = Field(False, description="accepted for compatibility; has no effect")
-    output_function: Literal["raw", "logit", "logit_norm"] = Field("raw", description="applied to the sum of scores")
-    update_alg: Annotated[UpdateAlgorithm, BeforeValidator(_lower)] = Field("normal", description="what leaves hold")
-    committee_size: int = Field(1, ge=1, description="accepted for compatibility; has no effect")
-    feature_prop: float = Field(1.0, ge=0, le=1, description="share of the features that a stump may use")
-    ignore_highest: float = Field(0.0, ge=0, le=1, description="share of the best features to pass over")
-    trace: int = Field(0, description="accepted for compatibility; has no effect")
+    true_only: bool = Field(default=False, description="accepted for compatibility; has no effect")
+    fair: bool = Field(default=False, description="accepted for compatibility; has no effect")
+    output_function: Literal["raw", "logit", "logit_norm"] = Field(
+        default="raw", description="applied to the sum of scores"
+    )
+    update_alg: Annotated[UpdateAlgorithm, BeforeValidator(_lower)] = Field(
+        default="normal", description="what leaves hold"
+    )
+    committee_size: int = Field(default=1, ge=1, description="accepted for compatibility; has no effect")
+    feature_prop: float = Field(default=1.0, ge=0, le=1, description="share of the features that a stump may use")
+    ignore_highest: float = Field(default=0.0, ge=0, le=1, description="share of the best features to pass over")
+    trace: int = Field(default=0, description="accepted for compatibility; has no effect")
 
 
 class Boosting(_Boosted):
-    weak_learner: Any = Field(None, description="configuration of the learner of each round")
+    weak_learner: Any = Field(default=None, description="configuration of the learner of each round")
 
 
 class Bagging(Learner):
-    num_bags: int = Field(10, ge=1, description="models to average")
-    validation_split: float = Field(0.35, ge=0, lt=1, description="share of the rows left out of each bag")
-    weak_learner: Any = Field(None, description="configuration of the learner of each bag")
+    num_bags: int = Field(default=10, ge=1, description="models to average")
+    validation_split: float = Field(default=0.35, ge=0, lt=1, description="share of the rows left out of each bag")
+    weak_learner: Any = Field(default=None, description="configuration of the learner of each bag")
 
 
 class Glz(Learner):
-    link_function: Annotated[Link, BeforeValidator(_lower)] = Field("logit", description="link function")
-    add_bias: bool = Field(True, description="fit an intercept")
-    decode: bool = Field(True, description="scores are probabilities rather than linear predictors")
-    normalize: bool = Field(True, description="scale columns to mean 0 and standard deviation 1 while fitting")
-    condition: bool = Field(False, description="leave out columns that depend linearly on others")
-    regularization: Annotated[Regularization, BeforeValidator(_lower)] = Field("l2", description="penalty on weights")
-    regularization_factor: float = Field(1e-5, description="size of the penalty; negative chooses one")
-    max_regularization_iteration: int = Field(1000, ge=1, description="rounds of the l1 solver")
-    regularization_epsilon: float = Field(1e-4, ge=0, description="change at which the l1 solver stops")
-    feature_proportion: float = Field(1.0, gt=0, le=1, description="share of the columns that are used")
+    link_function: Annotated[Link, BeforeValidator(_lower)] = Field(default="logit", description="link function")
+    add_bias: bool = Field(default=True, description="fit an intercept")
+    decode: bool = Field(default=True, description="scores are probabilities rather than linear predictors")
+    normalize: bool = Field(default=True, description="scale columns to mean 0 and standard deviation 1 while fitting")
+    condition: bool = Field(default=False, description="leave out columns that depend linearly on others")
+    regularization: Annotated[Regularization, BeforeValidator(_lower)] = Field(
+        default="l2", description="penalty on weights"
+    )
+    regularization_factor: float = Field(default=1e-5, description="size of the penalty; negative chooses one")
+    max_regularization_iteration: int = Field(default=1000, ge=1, description="rounds of the l1 solver")
+    regularization_epsilon: float = Field(default=1e-4, ge=0, description="change at which the l1 solver stops")
+    feature_proportion: float = Field(default=1.0, gt=0, le=1, description="share of the columns that are used")
 
 
 class Perceptron(Learner):
-    arch: str = Field("%i", description="sizes of the hidden layers, as in 50 or 10_5; %i inputs, %o outputs")
-    activation: str = Field("tanh", description="logsig, tanh, tanhs, identity, softmax or nonstandard")
-    output_activation: str = Field("tanh", description="as activation, of the last layer")
-    min_iter: int = Field(10, ge=0, description="rounds to run at least")
-    max_iter: int = Field(100, ge=1, description="rounds to run at most")
-    learning_rate: float = Field(0.01, description="step; negative: not scaled by the number of inputs")
-    batch_size: float = Field(1024, gt=0, description="rows of a step; below 1 a share of all")
-    decorrelate: bool = Field(True, description="whiten the inputs")
-    normalize: bool = Field(True, description="scale the inputs")
-    target_value: float = Field(0.8, description="output wanted for the right label")
-    validate_split: float = Field(0.30, ge=0, lt=1, description="share of the rows that choose the best round")
+    arch: str = Field(default="%i", description="sizes of the hidden layers, as in 50 or 10_5; %i inputs, %o outputs")
+    activation: str = Field(default="tanh", description="logsig, tanh, tanhs, identity, softmax or nonstandard")
+    output_activation: str = Field(default="tanh", description="as activation, of the last layer")
+    min_iter: int = Field(default=10, ge=0, description="rounds to run at least")
+    max_iter: int = Field(default=100, ge=1, description="rounds to run at most")
+    learning_rate: float = Field(default=0.01, description="step; negative: not scaled by the number of inputs")
+    batch_size: float = Field(default=1024, gt=0, description="rows of a step; below 1 a share of all")
+    decorrelate: bool = Field(default=True, description="whiten the inputs")
+    normalize: bool = Field(default=True, description="scale the inputs")
+    target_value: float = Field(default=0.8, description="output wanted for the right label")
+    validate_split: float = Field(default=0.30, ge=0, lt=1, description="share of the rows that choose the best round")
 
 
 class NaiveBayes(Learner):
-    feature_prop: float = Field(1.0, ge=0, le=1, description="share of the features that are used")
-    trace: int = Field(0, description="accepted for compatibility; has no effect")
+    feature_prop: float = Field(default=1.0, ge=0, le=1, description="share of the features that are used")
+    trace: int = Field(default=0, description="accepted for compatibility; has no effect")
 
 
 class FastText(Learner):
-    epoch: int = Field(5, ge=1, description="passes over the rows")
-    dims: int = Field(100, ge=1, description="dimensions of the word vectors")
+    epoch: int = Field(default=5, ge=1, description="passes over the rows")
+    dims: int = Field(default=100, ge=1, description="dimensions of the word vectors")
 
 
 class OneVsAll(Learner):
-    weak_learner: Any = Field(None, description="configuration of the model of each label")
+    weak_learner: Any = Field(default=None, description="configuration of the model of each label")
 
 
 TYPES: dict[str, type[Learner]] = {

@@ -120,7 +120,7 @@ class _Growth:
         positive, total, examples = self.stats.per_node(self.slot, len(nodes))
         self.parts.values[nodes] = self.stats.outputs(positive, total, examples, self.update)
         self.parts.examples[nodes] = examples
-        mixed = np.flatnonzero(self.stats.mixed(positive, total, self.slot, len(nodes)))
+        mixed = np.flatnonzero(self.stats.mixed(positive, self.slot, len(nodes)))
         place = np.full(len(nodes) + 1, -1, np.int32)
         place[mixed] = np.arange(len(mixed))
         self.slot = place[self.slot]
@@ -131,7 +131,7 @@ class _Growth:
         """Find the best split of every open node, make the children, and open those."""
         best = _Best.none(self.open_nodes)
         for block in blocks:
-            self._search(block, hashes, binned, best)
+            self._search(block, hashes, best)
         split = np.flatnonzero(best.feature >= 0)
         first = self.size
         self._add_nodes(3 * len(split))
@@ -179,7 +179,7 @@ class _Growth:
             branch[rows] = 3 * mine[rows] + np.where(true, TRUE, TRUE + 1)
         return branch
 
-    def _search(self, block: Block, hashes: NDArray[np.uint64], binned: list[Binned], best: _Best) -> None:
+    def _search(self, block: Block, hashes: NDArray[np.uint64], best: _Best) -> None:
         slots = self.slot[block.rows]
         inside = slots >= 0
         rows, cells, slots = block.rows[inside], block.cells[inside], slots[inside]
@@ -203,7 +203,7 @@ class _Growth:
     def _best_of(
         self, positive: NDArray[Any], total: NDArray[Any], block: Block, begin: int, end: int
     ) -> tuple[Floats, NDArray[np.int64]]:
-        """Lowest Z of each node and feature, and its bucket (-1: presence); arrays are [node, feature, bucket, label]."""
+        """Lowest Z of each node and feature, and its bucket (-1: presence); sums are [node, feature, bucket, label]."""
         present = positive.sum(axis=2), total.sum(axis=2)
         if block.categorical:
             true = positive, total
@@ -279,10 +279,10 @@ class SplitStatistics:
         z: NDArray[Any] = 2 * np.sqrt(np.maximum(right * wrong, 0)).sum(axis=-1)
         return z
 
-    def mixed(self, positive: NDArray[Any], total: NDArray[Any], slot: NDArray[Any], count: int) -> NDArray[np.bool_]:
+    def mixed(self, positive: NDArray[Any], slot: NDArray[Any], count: int) -> NDArray[np.bool_]:
         """Nodes whose examples still differ in what is to be predicted."""
         if not self.regression:
-            return (positive > 0).sum(axis=1) > 1
+            return np.asarray((positive > 0).sum(axis=1) > 1)
         low, high = np.full(count, np.inf), np.full(count, -np.inf)
         rows = np.flatnonzero(slot >= 0)
         np.minimum.at(low, slot[rows], self.numbers[rows])
@@ -331,9 +331,7 @@ def train_stump(config: Stump, examples: Examples, rng: np.random.Generator, tic
     share = config.feature_prop if size == 1 else min(config.feature_prop, 0.9)
     trees = []
     for number in range(size):
-        tree, _ = grower.grow(
-            examples.weights, max_depth=1, update=config.update_alg, feature_share=share, rng=rng
-        )
+        tree, _ = grower.grow(examples.weights, max_depth=1, update=config.update_alg, feature_share=share, rng=rng)
         trees.append(tree)
         tick((number + 1) / size)
     if size > 1:

@@ -37,7 +37,7 @@ class Examples:
 
     @property
     def row_weights(self) -> Floats:
-        return self.weights if self.weights.ndim == 1 else self.weights.sum(axis=1, dtype=np.float32)
+        return self.weights if self.weights.ndim == 1 else np.asarray(self.weights.sum(axis=1, dtype=np.float32))
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -45,9 +45,7 @@ class Examples:
     def take(self, rows: NDArray[Any], weights: Floats | None = None) -> Examples:
         """Some rows, with their weights or with these (brought to sum 1)."""
         chosen = self.weights[rows] if weights is None else weights
-        return replace(
-            self, matrix=take_rows(self.matrix, rows), labels=self.labels[rows], weights=normalized(chosen)
-        )
+        return replace(self, matrix=take_rows(self.matrix, rows), labels=self.labels[rows], weights=normalized(chosen))
 
     def weighted(self, weights: Floats) -> Examples:
         return replace(self, weights=weights)
@@ -57,9 +55,9 @@ def normalized(weights: NDArray[Any]) -> Floats:
     """Weights divided by their sum; single precision, summed in row order (the last digits of scores depend on it)."""
     single = weights.astype(np.float32)
     if single.ndim > 1:
-        return (single / single.sum(dtype=np.float64)).astype(np.float32)
+        return np.asarray(single / single.sum(dtype=np.float64), np.float32)
     total = np.cumsum(single, dtype=np.float32)[-1] if len(single) else np.float32(1)
-    return single / total if total > 0 else single
+    return np.asarray(single / total) if total > 0 else single
 
 
 @dataclass(frozen=True)

@@ -66,13 +66,13 @@ def _score(model: FastTextModel, words: NDArray[Any], counts: Floats) -> Floats:
     chances = np.exp(predictor - predictor.max())
     chances /= chances.sum(dtype=np.float32)
     step = np.floor(chances * np.float32(_TABLE))
-    return np.log((step + 1e-5) / _TABLE).astype(np.float32)
+    return np.asarray(np.log((step + 1e-5) / _TABLE), np.float32)
 
 
 def _hidden(inputs: Floats, words: NDArray[Any], counts: Floats) -> Floats:
     """The mean of the words' vectors, each as often as it occurs."""
     total = (inputs[words] * counts[:, None]).sum(axis=0, dtype=np.float32)
-    return total * np.float32(1.0 / counts.sum())
+    return np.asarray(total * np.float32(1.0 / counts.sum()))
 
 
 def _word_counts(matrix: Matrix) -> Iterator[tuple[NDArray[Any], Floats]]:

@@ -54,7 +54,7 @@ def _normal_quantile(p: Doubles) -> Doubles:
 
 
 def _probit_slope(mean: Doubles) -> Doubles:
-    return np.sqrt(2 * np.pi) * np.exp(_normal_quantile(_inside(mean)) ** 2 / 2)
+    return np.asarray(np.sqrt(2 * np.pi) * np.exp(_normal_quantile(_inside(mean)) ** 2 / 2))
 
 
 def _exp(x: Doubles) -> Doubles:

@@ -153,9 +153,7 @@ class GlzModel:
 
     def describe(self, space: FeatureSpace) -> dict[str, Any]:
         features = []
-        for feature, kind, category in zip(
-            self.columns.feature, self.columns.kind, self.columns.category, strict=True
-        ):
+        for feature, kind, category in zip(self.columns.feature, self.columns.kind, self.columns.category, strict=True):
             entry = {"feature": space.features[feature].name, "extract": _EXTRACTS[kind]}
             categories = space.features[feature].categories
             if kind == EQUALS and categories is not None:
@@ -176,9 +174,7 @@ class GlzModel:
     @classmethod
     def load(cls, state: Mapping[str, Any], archive: Archive) -> GlzModel:
         columns = Columns(archive.get("feature"), archive.get("kind"), archive.get("category"))
-        return cls(
-            columns, archive.get("weights"), state["addBias"], state["link"], state["decode"], state["width"]
-        )
+        return cls(columns, archive.get("weights"), state["addBias"], state["link"], state["decode"], state["width"])
 
 
 def _look_up(table: Doubles, codes: Floats) -> Doubles:
@@ -200,9 +196,7 @@ def train_glz(config: Glz, examples: Examples, rng: np.random.Generator, tick: T
         weights = fit_wide(config, examples, columns, tick)
     else:
         weights = _fit(config, examples, columns, tick)
-    return GlzModel(
-        columns, weights, config.add_bias, config.link_function, config.decode, len(examples.space)
-    )
+    return GlzModel(columns, weights, config.add_bias, config.link_function, config.decode, len(examples.space))
 
 
 def targets_of(examples: Examples) -> list[Doubles]:
@@ -284,8 +278,7 @@ def _solver(config: Glz) -> Solve:
 
 def _least_squares(normal: Doubles, right: Doubles) -> Doubles:
     """The shortest solution of the normal equations: columns may depend on one another."""
-    out: Doubles = np.linalg.lstsq(normal, right, rcond=1e-12)[0]
-    return out
+    return np.asarray(np.linalg.lstsq(normal, right, rcond=1e-12)[0], np.float64)
 
 
 def _automatic(normal: Doubles) -> float:
@@ -295,7 +288,7 @@ def _automatic(normal: Doubles) -> float:
 def _ridge(normal: Doubles, right: Doubles, factor: float) -> Doubles:
     factor = _automatic(normal) if factor < 0 else factor
     try:
-        return np.linalg.solve(normal + factor * np.eye(len(normal)), right)
+        return np.asarray(np.linalg.solve(normal + factor * np.eye(len(normal)), right), np.float64)
     except np.linalg.LinAlgError:
         return _least_squares(normal, right)
 
@@ -311,7 +304,7 @@ def _lasso(normal: Doubles, right: Doubles, factor: float, config: Glz) -> Doubl
         for at in np.flatnonzero(diagonal > 0).tolist():
             before = parameters[at]
             pull = gradient[at] + diagonal[at] * before
-            after = np.sign(pull) * max(abs(pull) - limit, 0) / diagonal[at]
+            after = np.sign(pull) * np.maximum(np.abs(pull) - limit, 0.0) / diagonal[at]
             if after != before:
                 gradient -= normal[:, at] * (after - before)
                 parameters[at] = after
@@ -329,10 +322,10 @@ def _independent(design: Doubles, bias: bool) -> NDArray[np.int64]:
     kept = []
     for at in reversed(range(count)):
         rest = design[:, at].copy()
-        length = np.linalg.norm(rest)
+        length = float(np.linalg.norm(rest))
         for direction in basis:
             rest -= direction * (direction @ rest)
-        own = np.linalg.norm(rest)
+        own = float(np.linalg.norm(rest))
         if (bias and at == count - 1) or own > _DEPENDENT * max(length, 1e-300):
             kept.append(at)
             basis.append(rest / own)

@@ -49,9 +49,7 @@ def train_forest(config: Bagging, examples: Examples, rng: np.random.Generator, 
         parts = [_single_values(info) for info in booster.dump_model()["tree_info"]]
         forests.append(parts)
     spread = [
-        _spread(nodes, label, examples, tree.update_alg)
-        for label, parts in enumerate(forests)
-        for nodes in parts
+        _spread(nodes, label, examples, tree.update_alg) for label, parts in enumerate(forests) for nodes in parts
     ]
     weights = np.full(len(spread), 1 / config.num_bags, np.float32)
     return _ensemble(spread, weights, examples.label_count)
@@ -237,4 +235,4 @@ def _strict(threshold: float) -> np.float32:
         single = np.float32(threshold)
     if float(single) > threshold:
         return single
-    return np.nextafter(single, np.float32(np.inf), dtype=np.float32)
+    return np.float32(np.nextafter(single, np.float32(np.inf)))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -96,4 +97,4 @@ def columns_of(matrix: Matrix) -> list[tuple[NDArray[np.int64], Floats]]:
     order = np.argsort(matrix.columns, kind="stable")
     bounds = np.searchsorted(matrix.columns[order], np.arange(matrix.width + 1))
     rows, values = matrix.rows()[order], matrix.values[order]
-    return [(rows[a:b], values[a:b]) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+    return [(rows[a:b], values[a:b]) for a, b in pairwise(bounds)]

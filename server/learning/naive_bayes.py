@@ -38,9 +38,9 @@ class NaiveBayesModel:
         there = ~np.isnan(x)
         total = (true & there) @ self.logs[:, 0] + (~true & there) @ self.logs[:, 1]
         chances = np.exp(total - total.max(axis=1, keepdims=True)) * self.priors
-        return (chances / chances.sum(axis=1, keepdims=True)).astype(np.float32)
+        return np.asarray(chances / chances.sum(axis=1, keepdims=True), np.float32)
 
-    def explain(self, matrix: Floats, label: int) -> Explanation:
+    def explain(self, matrix: Floats, label: int) -> Explanation:  # noqa: ARG002 - the protocol's arguments
         raise MldbError("Naive_Bayes doesn't implement the explain() method")
 
     def describe(self, space: FeatureSpace) -> dict[str, Any]:
@@ -62,9 +62,7 @@ class NaiveBayesModel:
         return cls(*(archive.get(name) for name in ("feature", "threshold", "equal", "logs", "priors")))
 
 
-def train_naive_bayes(
-    config: NaiveBayes, examples: Examples, rng: np.random.Generator, tick: Tick
-) -> NaiveBayesModel:
+def train_naive_bayes(config: NaiveBayes, examples: Examples, rng: np.random.Generator, tick: Tick) -> NaiveBayesModel:
     """A split per feature that has two values at least; ``MldbError`` in regression."""
     if examples.regression:
         raise MldbError("Naive Bayes classifiers do not support regression mode")

@@ -64,7 +64,7 @@ class PerceptronModel:
             x = np.concatenate([1 - x, x], axis=1)
         return x.astype(np.float32)
 
-    def explain(self, matrix: Floats, label: int) -> Explanation:
+    def explain(self, matrix: Floats, label: int) -> Explanation:  # noqa: ARG002 - the protocol's arguments
         raise MldbError("Perceptron doesn't implement the explain() method")
 
     def describe(self, space: FeatureSpace) -> dict[str, Any]:
@@ -108,7 +108,9 @@ def train_perceptron(
         network.fit(design @ scaling[0] + scaling[1], examples.labels, sample_weight=weights)
     tick(1.0)
     layers = [scaling, *zip(network.coefs_, network.intercepts_, strict=True)]
-    return PerceptronModel(columns, _all_labels(layers, network, examples), config.activation, _output(network, examples))
+    return PerceptronModel(
+        columns, _all_labels(layers, network, examples), config.activation, _output(network, examples)
+    )
 
 
 def _input_layer(config: Perceptron, design: Doubles) -> tuple[Doubles, Doubles]:

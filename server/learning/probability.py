@@ -19,19 +19,18 @@ _RIDGE = 1e-10
 
 @dataclass(frozen=True)
 class Calibration:
-    """``probability = inverse link of slope * score + intercept``, all in single precision."""
+    """``probability = inverse link of slope * score + intercept``: single-precision parameters and result."""
 
     link: Link
     slope: float
     intercept: float
 
     def apply(self, scores: NDArray[Any]) -> Floats:
-        predictor = np.float32(self.slope) * scores.astype(np.float32) + np.float32(self.intercept)
-        return LINKS[self.link].inverse(predictor.astype(np.float64)).astype(np.float32)
+        predictor = self.slope * scores.astype(np.float32).astype(np.float64) + self.intercept
+        return LINKS[self.link].inverse(predictor).astype(np.float32)
 
     def to_json(self) -> dict[str, Any]:
-        params = [float(np.float32(self.slope)), float(np.float32(self.intercept))]
-        return {"style": "glz", "link": self.link.upper(), "params": params}
+        return {"style": "glz", "link": self.link.upper(), "params": [self.slope, self.intercept]}
 
     @staticmethod
     def from_json(state: Mapping[str, Any]) -> Calibration:
@@ -39,7 +38,7 @@ class Calibration:
             link, (slope, intercept) = str(state["link"]).lower(), state["params"]
             if link not in LINKS:
                 raise ValueError(link)
-            return Calibration(link, float(slope), float(intercept))  # type: ignore[arg-type]
+            return Calibration(link, _single(slope), _single(intercept))
         except (KeyError, TypeError, ValueError) as error:
             raise MldbError(f"Not a probabilizer model: {error}") from None
 
@@ -53,9 +52,14 @@ def calibrate(scores: NDArray[Any], labels: NDArray[Any], weights: NDArray[Any],
     share, weighted = float(target.mean()), float(weights @ target / weights.sum())
     if 0 < share < 1 and 0 < weighted < 1:
         intercept -= np.log((1 - weighted) / weighted * share / (1 - share))
-    return Calibration(link, float(np.float32(slope)), float(np.float32(intercept)))
+    return Calibration(link, _single(slope), _single(intercept))
+
+
+def _single(number: Any) -> float:
+    return float(np.float32(number))
 
 
 def _ridge_on_square(normal: Doubles, right: Doubles) -> Doubles:
     """MLDB puts the ridge on the square of the normal matrix."""
-    return np.linalg.solve(normal @ normal + _RIDGE * np.eye(len(normal)), normal @ right)
+    square: Doubles = normal @ normal + _RIDGE * np.eye(len(normal))
+    return np.asarray(np.linalg.solve(square, normal @ right), np.float64)

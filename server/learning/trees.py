@@ -99,9 +99,7 @@ class TreeEnsemble:
     def single(nodes: Nodes, kind: str = "tree") -> TreeEnsemble:
         """One tree whose root is node 0."""
         labels = nodes.values.shape[1]
-        return TreeEnsemble(
-            nodes, np.zeros(1, np.int32), np.ones(1, np.float32), np.zeros(labels, np.float32), kind
-        )
+        return TreeEnsemble(nodes, np.zeros(1, np.int32), np.ones(1, np.float32), np.zeros(labels, np.float32), kind)
 
     @staticmethod
     def combine(members: Sequence[TreeEnsemble], weights: Sequence[float]) -> TreeEnsemble:
@@ -138,7 +136,8 @@ class TreeEnsemble:
     @cached_property
     def _column(self) -> NDArray[np.int64]:
         """Feature of each node as a column of the features used (0 at leaves)."""
-        return np.searchsorted(self.used, np.maximum(self.nodes.feature, 0)).clip(0, max(len(self.used) - 1, 0))
+        places = np.searchsorted(self.used, np.maximum(self.nodes.feature, 0))
+        return places.clip(0, max(len(self.used) - 1, 0))
 
     @cached_property
     def _plain(self) -> bool:
@@ -151,7 +150,7 @@ class TreeEnsemble:
         if not self._plain:
             test = self._other_tests(x, current, test)
         branch = np.where(np.isnan(x), MISSING, np.where(test, TRUE, FALSE))
-        return self.nodes.children[current, branch]
+        return np.asarray(self.nodes.children[current, branch])
 
     def _other_tests(self, x: Floats, current: NDArray[Any], less: NDArray[Any]) -> NDArray[Any]:
         operation = self.nodes.operation[current]
@@ -242,7 +241,9 @@ class TreeEnsemble:
             split["value"] = categories[int(self.nodes.threshold[node])]
         elif operation == AMONG and categories is not None:
             first, count = int(self.nodes.first_word[node]), int(self.nodes.word_count[node])
-            bits = np.unpackbits(self.nodes.words[first : first + count].astype("<u4").view(np.uint8), bitorder="little")
+            bits = np.unpackbits(
+                self.nodes.words[first : first + count].astype("<u4").view(np.uint8), bitorder="little"
+            )
             split["value"] = [categories[code] for code in np.flatnonzero(bits) if code < len(categories)]
         elif operation != PRESENT:
             split["value"] = float(self.nodes.threshold[node])
@@ -272,8 +273,9 @@ def checked(ensemble: TreeEnsemble, features: int) -> bool:
     """Whether the arrays of an ensemble from outside are consistent, so that no look-up can leave them."""
     nodes, count = ensemble.nodes, len(ensemble.nodes)
     inside = ((nodes.children >= 0) & (nodes.children < count)).all() and (nodes.feature < features).all()
-    words = (nodes.first_word >= 0) & (nodes.word_count >= 0) & (nodes.first_word + nodes.word_count <= len(nodes.words))
+    words = (
+        (nodes.first_word >= 0) & (nodes.word_count >= 0) & (nodes.first_word + nodes.word_count <= len(nodes.words))
+    )
     roots = ((ensemble.roots >= 0) & (ensemble.roots < count)).all()
     sizes = len(ensemble.weights) == len(ensemble.roots) and ensemble.bias.shape == nodes.values.shape[1:]
     return bool(inside and words.all() and roots and sizes)
-

@@ -1,0 +1,114 @@
+"""A classifier as a whole: features, labels, mode and model; training, files, scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from server.errors import MldbError
+from server.learning.archive import Archive, is_archive, pack, unpack
+from server.learning.configurations import Learner
+from server.learning.examples import Examples, Model, Tick
+from server.learning.feature_space import FeatureSpace
+from server.learning.learners import load_model, train
+from server.learning.matrix import Floats, Matrix
+from server.learning.one_vs_all import OneVsAllModel
+from server.learning.probability import calibrate
+from server.learning.training_set import Mode, Strategy, TrainingSet, balanced, examples_of
+
+_SEED = 2
+KIND = "classifier"
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """``labels`` are the JSON texts that name the columns of ``scores``, none in regression.
+
+    ``origin`` tells where the model comes from: parameters, training query, versions of the libraries.
+    """
+
+    mode: Mode
+    space: FeatureSpace
+    labels: tuple[str, ...]
+    model: Model
+    origin: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def single(self) -> bool:
+        """Whether there is one score only."""
+        return self.mode in ("boolean", "regression")
+
+    def scores(self, matrix: Matrix) -> Floats:
+        """Scores [row, label]; in boolean mode and regression one column."""
+        scores = self.model.scores(matrix)
+        return scores[:, -1:] if self.single else scores
+
+    def summary(self) -> str:
+        kind = self.model.describe(self.space)["type"] if len(self.space) < 1000 else self.model.type.upper()
+        return f"{self.mode} classifier of type {kind} on {len(self.space)} features"
+
+    def to_bytes(self) -> bytes:
+        archive = Archive()
+        body = {
+            "mode": self.mode,
+            "labels": list(self.labels),
+            "space": self.space.to_json(),
+            "model": {"type": self.model.type} | self.model.save(archive.child("model")),
+            "origin": dict(self.origin),
+        }
+        return pack(KIND, body, archive)
+
+    @staticmethod
+    def from_bytes(data: bytes) -> Classifier:
+        """Our own format, or MLDB's binary ``.cls``; ``MldbError`` for anything else."""
+        if not is_archive(data):
+            from server.learning.cls_file import read_cls
+
+            return read_cls(data)
+        body, archive = unpack(KIND, data)
+        try:
+            space = FeatureSpace.from_json(body["space"])
+            model = load_model(body["model"], archive.child("model"))
+            return Classifier(body["mode"], space, tuple(body["labels"]), model, body["origin"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise MldbError(f"The model file is damaged: {error!r}") from None
+
+
+def train_classifier(
+    table: TrainingSet,
+    learner: Learner,
+    *,
+    equalization: float = 0.5,
+    strategy: Strategy = "one-vs-all",
+    tick: Tick = lambda _: None,
+    origin: Mapping[str, Any] | None = None,
+) -> Classifier:
+    """Train on a table. Equal input gives an equal model."""
+    rng = np.random.default_rng(_SEED)
+    if table.mode == "multilabel" and strategy == "one-vs-all":
+        model: Model = _train_one_vs_all(table, learner, equalization, rng, tick)
+    else:
+        model = train(learner, examples_of(table, equalization, strategy), rng, tick)
+    return Classifier(table.mode, table.space, table.labels, model, origin or {})
+
+
+def _train_one_vs_all(
+    table: TrainingSet, learner: Learner, equalization: float, rng: np.random.Generator, tick: Tick
+) -> OneVsAllModel:
+    weights = balanced(table.targets, table.weights, equalization)
+    count = len(table.labels)
+    members, calibrations = [], []
+    for label in range(count):
+        truth = table.targets[:, label]
+        examples = Examples(table.space, table.matrix, truth.astype(np.int64), 2, weights)
+
+        def label_tick(share: float, done: int = label) -> None:
+            tick((done + share) / count)
+
+        member = train(learner, examples, rng, label_tick)
+        members.append(member)
+        calibrations.append(calibrate(member.scores(table.matrix)[:, 1], truth, weights, "logit"))
+    return OneVsAllModel(members, calibrations)

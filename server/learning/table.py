@@ -1,0 +1,294 @@
+"""From batches of rows to a feature space and a matrix (entity-types.md §6.5)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from server.errors import MldbError
+from server.learning.columns import AtomPiece, BlockPiece, CellsPiece, Piece, Values, single
+from server.learning.feature_space import Feature, FeatureSpace
+from server.learning.matrix import Floats, Matrix, Sparse
+from server.values.atoms import collapse, number_text
+from server.values.cityhash import hash_path_texts
+from server.values.paths import natural_key, parse_path
+
+_MAX_DENSE_CELLS = 1 << 28  # 1 GiB of float32
+_DENSE_SHARE = 0.2  # share of present cells from which a dense matrix is the smaller one
+
+
+@dataclass
+class _Gathered:
+    """What is known of one column while batches are gone through."""
+
+    texts: set[str] = field(default_factory=set)
+    has_texts: bool = False
+    present: int = 0
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The pieces of one batch, and the number of its first row."""
+
+    pieces: Sequence[Piece]
+    first: int
+
+
+def build(parts: Sequence[tuple[int, Sequence[Piece]]], row_name: Callable[[int], str]) -> tuple[FeatureSpace, Matrix]:
+    """The features of all batches; a part is the number of rows and the pieces of a batch.
+
+    ``row_name`` gives the name of a row for the error that it has a column twice.
+    """
+    placed, count = [], 0
+    for length, pieces in parts:
+        placed.append(_Part(pieces, count))
+        count += length
+    gathered = _gather(placed)
+    names = sorted((name for name, info in gathered.items() if info.present), key=_natural)
+    space = _space(names, gathered, count)
+    cells = sum(gathered[name].present for name in names)
+    size = count * len(names)
+    if size <= _MAX_DENSE_CELLS and (cells >= _DENSE_SHARE * size or size <= 1 << 20):
+        return space, _fill_dense(space, placed, count, row_name)
+    return space, _fill_sparse(space, placed, count, row_name)
+
+
+def _natural(name: str) -> Any:
+    return natural_key(parse_path(name))
+
+
+def _gather(parts: Sequence[_Part]) -> dict[str, _Gathered]:
+    gathered: dict[str, _Gathered] = {}
+    for part in parts:
+        for piece in part.pieces:
+            if isinstance(piece, BlockPiece):
+                present = (~np.isnan(piece.numbers)).sum(axis=0)
+                for name, number in zip(piece.names, present.tolist(), strict=True):
+                    gathered.setdefault(name, _Gathered()).present += number
+            elif isinstance(piece, AtomPiece):
+                _gather_values(gathered.setdefault(piece.name, _Gathered()), piece.values)
+            else:
+                _gather_cells(gathered, piece)
+    mixed = {name for name, info in gathered.items() if info.has_texts}
+    for part in parts if mixed else ():
+        for piece in part.pieces:
+            _gather_numbers_among_texts(gathered, piece, mixed)
+    return gathered
+
+
+def _gather_numbers_among_texts(gathered: dict[str, _Gathered], piece: Piece, mixed: set[str]) -> None:
+    """Where a column has texts, its numbers are categories too."""
+    if isinstance(piece, AtomPiece) and piece.name in mixed:
+        gathered[piece.name].texts.update(_number_texts(piece.values.numbers))
+    elif isinstance(piece, CellsPiece):
+        for column, name in enumerate(piece.names):
+            if name in mixed:
+                gathered[name].texts.update(_number_texts(piece.values.numbers[piece.columns == column]))
+
+
+def _number_texts(numbers: NDArray[np.float64]) -> set[str]:
+    return {number_text(collapse(number)) for number in np.unique(numbers[~np.isnan(numbers)]).tolist()}
+
+
+def _gather_values(info: _Gathered, values: Values) -> None:
+    info.present += int(values.present.sum())
+    if values.codes is not None and (values.codes >= 0).any():
+        info.has_texts = True
+        info.texts.update(_distinct_texts(values, np.arange(len(values.numbers))))
+
+
+def _gather_cells(gathered: dict[str, _Gathered], piece: CellsPiece) -> None:
+    present = piece.values.present
+    counts = np.bincount(piece.columns[present], minlength=len(piece.names))
+    for name, number in zip(piece.names, counts.tolist(), strict=True):
+        gathered.setdefault(name, _Gathered()).present += number
+    codes = piece.values.codes
+    if codes is None:
+        return
+    for column in np.unique(piece.columns[codes >= 0]).tolist():
+        info = gathered[piece.names[column]]
+        info.has_texts = True
+        info.texts.update(_distinct_texts(piece.values, np.flatnonzero(piece.columns == column)))
+
+
+def _distinct_texts(values: Values, rows: NDArray[np.int64]) -> set[str]:
+    codes = values.codes
+    assert codes is not None
+    return {values.texts[code] for code in np.unique(codes[rows]).tolist() if code >= 0}
+
+
+def _space(names: Sequence[str], gathered: dict[str, _Gathered], rows: int) -> FeatureSpace:
+    hashes = hash_path_texts(pa.array(names, pa.string())).tolist() if names else []
+    features = []
+    for name, hash_ in zip(names, hashes, strict=True):
+        info = gathered[name]
+        categories = tuple(sorted(info.texts)) if info.has_texts else None
+        features.append(Feature(name, categories, info.present < rows, int(hash_)))
+    return FeatureSpace(tuple(features), frozenset(name for name, info in gathered.items() if not info.present))
+
+
+@dataclass
+class Encoder:
+    """Values of features as float32: numbers, or indexes of categories (-1: not seen in training)."""
+
+    space: FeatureSpace
+    codes: dict[int, dict[str, int]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.codes = {feature: dict(known) for feature, known in self.space.categories.items()}
+
+    def encode(self, feature: int, values: Values) -> Floats:
+        """``MldbError`` for a text where training saw numbers only."""
+        known = self.codes.get(feature)
+        if known is None:
+            self._refuse_text(feature, values)
+            return single(values.numbers)
+        out = np.full(len(values.numbers), np.nan, np.float32)
+        if values.codes is not None:
+            table = np.array([known.get(text, -1) for text in values.texts] + [np.nan], np.float32)
+            out = table[values.codes]
+        for at in np.flatnonzero(~np.isnan(values.numbers)).tolist():
+            out[at] = known.get(values.text_of(at), -1)
+        return out
+
+    def _refuse_text(self, feature: int, values: Values) -> None:
+        if values.codes is not None and (values.codes >= 0).any():
+            text = values.texts[values.codes[values.codes >= 0][0]]
+            name = self.space.features[feature].name
+            raise MldbError(f"Value for column '{name}' was numeric in training, but is now \"{text}\"")
+
+
+def take_values(values: Values, rows: NDArray[np.int64]) -> Values:
+    return Values(values.numbers[rows], None if values.codes is None else values.codes[rows], values.texts)
+
+
+def _duplicated(name: str, row: str) -> MldbError:
+    return MldbError(f"Training dataset cannot have duplicated column '{name}' for row '{row}'")
+
+
+def _fill_dense(space: FeatureSpace, parts: Sequence[_Part], count: int, row_name: Callable[[int], str]) -> Floats:
+    out = np.full((count, len(space)), np.nan, np.float32)
+    encoder = Encoder(space)
+    for part in parts:
+        for piece in part.pieces:
+            if isinstance(piece, BlockPiece):
+                _put_block(out, space, part.first, piece)
+            elif isinstance(piece, AtomPiece):
+                feature = space.index.get(piece.name)
+                if feature is not None:
+                    _put(out, part.first, np.arange(len(piece.values.numbers)), feature,
+                         encoder.encode(feature, piece.values), space, row_name)  # fmt: skip
+            else:
+                rows, features, values = encode_cells(piece, space, encoder)
+                _put(out, part.first, rows, features, values, space, row_name)
+    return out
+
+
+def _put_block(out: Floats, space: FeatureSpace, first: int, piece: BlockPiece) -> None:
+    places = np.array([space.index.get(name, -1) for name in piece.names])
+    rows = slice(first, first + len(piece.numbers))
+    known = places >= 0
+    if known.all() and len(places) and (np.diff(places) == 1).all():
+        out[rows, places[0] : places[-1] + 1] = piece.numbers
+    else:
+        out[rows, places[known]] = piece.numbers[:, known]
+
+
+def _put(
+    out: Floats,
+    first: int,
+    rows: NDArray[np.int64],
+    features: NDArray[np.int64] | int,
+    values: Floats,
+    space: FeatureSpace,
+    row_name: Callable[[int], str],
+) -> None:
+    there = ~np.isnan(values)
+    rows, values = rows[there] + first, values[there]
+    columns = np.broadcast_to(features, there.shape)[there]
+    taken = ~np.isnan(out[rows, columns]) | _repeated(rows, columns, out.shape[1])
+    if taken.any():
+        at = int(np.flatnonzero(taken)[0])
+        raise _duplicated(space.features[columns[at]].name, row_name(int(rows[at])))
+    out[rows, columns] = values
+
+
+def _repeated(rows: NDArray[np.int64], columns: NDArray[np.int64], width: int) -> NDArray[np.bool_]:
+    """Marks the entries whose row and column occurred before."""
+    keys = rows * np.int64(width) + columns
+    _, firsts = np.unique(keys, return_index=True)
+    again = np.ones(len(keys), np.bool_)
+    again[firsts] = False
+    return again
+
+
+def encode_cells(
+    piece: CellsPiece, space: FeatureSpace, encoder: Encoder
+) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats]:
+    """Row, feature and value of the cells whose column is a feature."""
+    places = np.array([space.index.get(name, -1) for name in piece.names], np.int64)
+    features = places[piece.columns] if len(places) else np.zeros(0, np.int64)
+    chosen = np.flatnonzero((features >= 0) & piece.values.present)
+    features, rows = features[chosen], piece.rows[chosen]
+    values = take_values(piece.values, chosen)
+    out = single(values.numbers)
+    special = set(space.categories)
+    if values.codes is not None:
+        special.update(np.unique(features[values.codes >= 0]).tolist())
+    for feature in special:
+        mine = np.flatnonzero(features == feature)
+        if len(mine):
+            out[mine] = encoder.encode(feature, take_values(values, mine))
+    return rows, features, out
+
+
+def _fill_sparse(space: FeatureSpace, parts: Sequence[_Part], count: int, row_name: Callable[[int], str]) -> Sparse:
+    encoder = Encoder(space)
+    found: list[tuple[NDArray[np.int64], NDArray[np.int64], Floats]] = []
+    for part in parts:
+        for piece in part.pieces:
+            rows, features, values = _entries(piece, space, encoder)
+            there = ~np.isnan(values)
+            found.append((rows[there] + part.first, features[there], values[there]))
+    rows, features, values = (np.concatenate(list(items)) for items in zip(*found, strict=True))
+    order = np.lexsort((features, rows))
+    rows, features, values = rows[order], features[order], values[order]
+    again = (np.diff(rows) == 0) & (np.diff(features) == 0)
+    if again.any():
+        at = int(np.flatnonzero(again)[0])
+        raise _duplicated(space.features[features[at]].name, row_name(int(rows[at])))
+    starts = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=count))])
+    return Sparse(starts, features.astype(np.int32), values, len(space))
+
+
+def _entries(
+    piece: Piece, space: FeatureSpace, encoder: Encoder
+) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats]:
+    if isinstance(piece, CellsPiece):
+        return encode_cells(piece, space, encoder)
+    if isinstance(piece, AtomPiece):
+        feature = space.index.get(piece.name)
+        if feature is None:
+            return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32)
+        values = encoder.encode(feature, piece.values)
+        return np.arange(len(values)), np.full(len(values), feature), values
+    places = np.array([space.index.get(name, -1) for name in piece.names])
+    known = np.flatnonzero(places >= 0)
+    rows, columns = np.nonzero(~np.isnan(piece.numbers[:, known]))
+    return rows, places[known[columns]], single(piece.numbers[rows, known[columns]])
+
+
+def natural_order(names: Sequence[str]) -> NDArray[np.int64] | None:
+    """The order of rows by name (digit runs compare as numbers); None when they stand in it already."""
+    if all(name.isascii() and name.isdigit() and len(name) < 19 and (name[0] != "0" or name == "0") for name in names):
+        keys = np.array([int(name) for name in names], np.int64)
+        if (np.diff(keys) >= 0).all():
+            return None
+        return np.argsort(keys, kind="stable")
+    order = sorted(range(len(names)), key=[natural_key(parse_path(name)) for name in names].__getitem__)
+    return np.array(order)
