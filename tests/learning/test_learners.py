@@ -8,12 +8,13 @@ import pytest
 from server.errors import MldbError
 from server.learning.config import builtin_configurations, resolve
 from server.learning.configurations import FastText, NaiveBayes
-from server.learning.examples import Examples, Model, normalized
+from server.learning.examples import Examples, Model
 from server.learning.fasttext import train_fasttext
 from server.learning.learners import train
 from server.learning.matrix import Sparse
 from server.learning.naive_bayes import train_naive_bayes
 from server.learning.probability import calibrate
+from server.learning.training_set import balanced
 from tests.learning.tables import auc, examples, rings, space
 
 
@@ -221,7 +222,7 @@ def test_fasttext_cannot_be_bagged():
 
 def test_calibration_digits():
     scores = np.array([1] * 5 + [-1] * 5)
-    weights = normalized(np.ones(10))
+    weights = balanced((scores > 0)[:, None] == [False, True], np.ones(10), 0.5)
     fitted = calibrate(scores, scores > 0, weights, "logit")
     probability = fitted.apply(np.array([1, -1])).tolist()
     assert probability == [0.9999726414680481, 2.73847472271882e-05]
