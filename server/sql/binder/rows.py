@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from server.errors import MldbError
 from server.sql.binder.expressions import bind
-from server.sql.bound import Atom, Embedding, Rest, Row, RowBuilder, Several, Value, enumerate_elements
+from server.sql.bound import NEVER_SQL, Atom, Embedding, Rest, Row, RowBuilder, Several, Value, enumerate_elements
 from server.sql.duck import literal_text
 from server.sql.relations import require_row
 from server.sql.scope import NoScope, Scope
@@ -21,7 +23,7 @@ def bind_clauses(clauses: tuple[Clause, ...], scope: Scope, *, inside: bool = Fa
             case Wildcard():
                 builder.add((), wildcard(clause, scope, inside=inside))
             case Item():
-                builder.add(item_name(clause), bind(clause.expression, scope))
+                builder.add(item_name(clause), present(bind(clause.expression, scope)))
             case Flatten():
                 builder.add((), flatten(clause, scope))
             case ColumnExpr():
@@ -29,6 +31,17 @@ def bind_clauses(clauses: tuple[Clause, ...], scope: Scope, *, inside: bool = Fa
 
                 builder.add((), column_expression(clause, scope))
     return builder.build()
+
+
+def present(value: Value) -> Value:
+    """A value that was asked for by name: where the row lacks it, it is there as null, at -Inf."""
+    match value:
+        case Atom(sparse=True):
+            return replace(value, sparse=False)
+        case Several(sql, kind):
+            missing = f"[struct_pack(v := NULL, t := {NEVER_SQL})]"
+            return Several(f"CASE WHEN coalesce(len({sql}), 0) = 0 THEN {missing} ELSE {sql} END", kind)
+    return value
 
 
 def item_name(item: Item) -> Path:
