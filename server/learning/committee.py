@@ -88,7 +88,7 @@ class Constant:
             np.zeros(matrix.shape, np.bool_),
         )
 
-    def describe(self, space: FeatureSpace) -> dict[str, Any]:  # noqa: ARG002 - the protocol's argument
+    def describe(self, space: FeatureSpace) -> dict[str, Any]:
         return {"type": "NULL", "params": {"output": self.output.tolist()}}
 
     def save(self, archive: Archive) -> dict[str, Any]:
@@ -96,11 +96,11 @@ class Constant:
         return {}
 
     @classmethod
-    def load(cls, state: Mapping[str, Any], archive: Archive) -> Constant:  # noqa: ARG003
+    def load(cls, state: Mapping[str, Any], archive: Archive) -> Constant:
         return cls(archive.get("output"))
 
 
-def train_null(config: Null, examples: Examples, rng: np.random.Generator, tick: Tick) -> Constant:  # noqa: ARG001
+def train_null(config: Null, examples: Examples, rng: np.random.Generator, tick: Tick) -> Constant:
     """The weighted share of each label, or the weighted mean."""
     tick(1.0)
     weights = examples.row_weights.astype(np.float64)

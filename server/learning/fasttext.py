@@ -54,7 +54,7 @@ class FastTextModel:
         return {}
 
     @classmethod
-    def load(cls, state: Mapping[str, Any], archive: Archive) -> FastTextModel:  # noqa: ARG003
+    def load(cls, state: Mapping[str, Any], archive: Archive) -> FastTextModel:
         return cls(archive.get("inputs"), archive.get("outputs"))
 
 

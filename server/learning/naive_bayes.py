@@ -40,7 +40,7 @@ class NaiveBayesModel:
         chances = np.exp(total - total.max(axis=1, keepdims=True)) * self.priors
         return np.asarray(chances / chances.sum(axis=1, keepdims=True), np.float32)
 
-    def explain(self, matrix: Floats, label: int) -> Explanation:  # noqa: ARG002 - the protocol's arguments
+    def explain(self, matrix: Floats, label: int) -> Explanation:
         raise MldbError("Naive_Bayes doesn't implement the explain() method")
 
     def describe(self, space: FeatureSpace) -> dict[str, Any]:
@@ -58,7 +58,7 @@ class NaiveBayesModel:
         return {}
 
     @classmethod
-    def load(cls, state: Mapping[str, Any], archive: Archive) -> NaiveBayesModel:  # noqa: ARG003
+    def load(cls, state: Mapping[str, Any], archive: Archive) -> NaiveBayesModel:
         return cls(*(archive.get(name) for name in ("feature", "threshold", "equal", "logs", "priors")))
 
 

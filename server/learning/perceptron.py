@@ -64,7 +64,7 @@ class PerceptronModel:
             x = np.concatenate([1 - x, x], axis=1)
         return x.astype(np.float32)
 
-    def explain(self, matrix: Floats, label: int) -> Explanation:  # noqa: ARG002 - the protocol's arguments
+    def explain(self, matrix: Floats, label: int) -> Explanation:
         raise MldbError("Perceptron doesn't implement the explain() method")
 
     def describe(self, space: FeatureSpace) -> dict[str, Any]:
@@ -91,7 +91,7 @@ class PerceptronModel:
 def train_perceptron(
     config: Perceptron,
     examples: Examples,
-    rng: np.random.Generator,  # noqa: ARG001 - scikit-learn takes a seed
+    rng: np.random.Generator,
     tick: Tick,
 ) -> PerceptronModel:
     """Train a network; scores are probabilities, in regression the number."""

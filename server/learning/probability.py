@@ -45,10 +45,10 @@ class Calibration:
 
 def calibrate(scores: NDArray[Any], labels: NDArray[Any], weights: NDArray[Any], link: Link) -> Calibration:
     """Fit a calibration to scores, true/false labels and weights."""
-    target = labels.astype(np.float64)
+    target, weights = labels.astype(np.float64), weights.astype(np.float64)
     single = scores.astype(np.float64)
     design = np.stack([single, np.ones(len(single))], axis=1)
-    slope, intercept = irls(design, target, weights.astype(np.float64), link, _ridge_on_square)
+    slope, intercept = irls(design, target, weights, link, _ridge_on_square)
     share, weighted = float(target.mean()), float(weights @ target / weights.sum())
     if 0 < share < 1 and 0 < weighted < 1:
         intercept -= np.log((1 - weighted) / weighted * share / (1 - share))
