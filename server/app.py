@@ -8,6 +8,8 @@ import threading
 from collections.abc import Callable
 from importlib import import_module
 
+import duckdb
+
 from server.entities import jsontext
 from server.entities.catalogue import Catalogue
 from server.entities.credentials import Credentials
@@ -50,11 +52,7 @@ class Server:
     def __init__(self, settings: Settings, gate: Gate, stop: Callable[[], None]) -> None:
         jsontext.MAX_DEPTH = settings.json_depth
         settings.data_dir.mkdir(parents=True, exist_ok=True)
-        self.database = Database(
-            settings.database_file,
-            memory_limit=settings.database_memory or None,
-            threads=settings.database_threads or None,
-        )
+        self.database = open_database(settings)
         self.jobs = Jobs()
         self.models = model_worker(settings)
         registry_types = TypeRegistry()
@@ -96,6 +94,22 @@ class Server:
         self.host.registry.close()
         self.host.resources.threads.shutdown(wait=False, cancel_futures=True)
         self.database.close()
+
+
+def open_database(settings: Settings) -> Database:
+    """The database of the data root; OSError with the remedy when another process has it."""
+    try:
+        return Database(
+            settings.database_file,
+            memory_limit=settings.database_memory or None,
+            threads=settings.database_threads or None,
+        )
+    except duckdb.IOException as error:
+        if "lock" not in str(error):
+            raise
+        raise OSError(
+            f"{settings.database_file} is in use by another process: stop that server, or give this one another data-dir"
+        ) from None
 
 
 def model_worker(settings: Settings) -> ModelWorker:

@@ -65,6 +65,7 @@ class RunningServer:
                 timer.cancel()
                 return lines
         timer.cancel()
+        self.kill()
         raise AssertionError(f"the server did not start: {lines} {self.errors}")
 
     def _drain(self) -> None:

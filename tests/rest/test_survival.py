@@ -1,0 +1,139 @@
+"""What was committed survives ``kill -9`` and restarts; nothing half-made is ever seen."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+COUNT = 400
+
+
+def restart(start_server, server):
+    return start_server(data_dir=server.data_dir)
+
+
+def wait_restored(client):
+    end = time.monotonic() + 20
+    while client.get("/readyz").status_code != 200:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def fill(client, name, rows=3):
+    client.put(f"/v1/datasets/{name}", json={"type": "sparse.mutable"})
+    body = [[f"r{index}", [["x", index, 0], ["y", "text", 0]]] for index in range(rows)]
+    client.post(f"/v1/datasets/{name}/multirows", json=body)
+    assert client.post(f"/v1/datasets/{name}/commit").status_code == 200
+
+
+def test_entities_come_back_in_their_order(start_server):
+    server = start_server()
+    with server.client() as client:
+        fill(client, "kept")
+        client.put("/v1/procedures/p", json={"type": "mock", "params": {"durationMs": 5}})
+        client.put("/v1/procedures/session", json={"type": "null", "persistent": False})
+        client.put("/v1/procedures/gone", json={"type": "null"})
+        client.delete("/v1/procedures/gone")
+        client.put("/v1/procedures/failed", json={"type": "nope"})
+        client.put("/v1/credentials/c", json={"store": {"resource": "s3://b", "credential": {"secret": "hush"}}})
+    assert server.stop() == 0
+    server = restart(start_server, server)
+    with server.client() as client:
+        wait_restored(client)
+        assert client.get("/v1/procedures").json() == ["p"]
+        assert client.get("/v1/procedures/p").json()["config"]["params"] == {"durationMs": 5}
+        assert client.get("/v1/procedures/p/runs").json() == []
+        assert client.get("/v1/datasets/kept").json()["status"]["rowCount"] == 3
+        assert sorted(client.get("/v1/datasets/kept/rows").json()) == ["r0", "r1", "r2"]
+        assert client.get("/v1/credentials").json() == ["c"]
+    assert (server.data_dir / "credentials.json").stat().st_mode & 0o077 == 0
+
+
+def test_a_killed_server_keeps_what_was_committed(start_server):
+    server = start_server()
+    with server.client() as client:
+        fill(client, "kept")
+        client.post("/v1/datasets/kept/rows", json={"rowName": "late", "columns": [["x", 9, 0]]})
+    server.kill()
+    server = restart(start_server, server)
+    with server.client() as client:
+        wait_restored(client)
+        assert sorted(client.get("/v1/datasets/kept/rows").json()) == ["r0", "r1", "r2"]
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.01, 0.03, 0.06, 0.1])
+def test_killed_during_a_commit(start_server, delay):
+    """All rows of the commit, or none."""
+    server = start_server()
+    with server.client() as client:
+        fill(client, "big", 5)
+        body = [[f"n{index}", [[f"c{column}", index, 0] for column in range(5)]] for index in range(COUNT * 20)]
+        client.post("/v1/datasets/big/multirows", json=body)
+        answered = []
+
+        def commit():
+            try:
+                answered.append(httpx.post(f"{server.url}/v1/datasets/big/commit", timeout=30).status_code)
+            except httpx.HTTPError:
+                return
+
+        thread = threading.Thread(target=commit)
+        thread.start()
+        time.sleep(delay)
+        server.kill()
+        thread.join()
+    server = restart(start_server, server)
+    with server.client() as client:
+        wait_restored(client)
+        rows = len(client.get("/v1/datasets/big/rows").json())
+        assert rows in ((5 + COUNT * 20,) if answered else (5, 5 + COUNT * 20))
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.002, 0.005, 0.01, 0.02])
+def test_killed_while_entities_are_made_and_replaced(start_server, delay):
+    """What was answered 201 is there, what was answered 204 is not, and all that is there is whole."""
+    server = start_server()
+    made: list[str] = []
+    deleted: list[str] = []
+
+    def work():
+        try:
+            with server.client() as client:
+                for index in range(1000):
+                    name = f"d{index}"
+                    client.put(f"/v1/datasets/{name}", json={"type": "sparse.mutable"}).raise_for_status()
+                    made.append(name)
+                    client.put("/v1/datasets/same", json={"type": "sparse.mutable"}).raise_for_status()
+                    if index % 3 == 0:
+                        made.remove(name)
+                        client.delete(f"/v1/datasets/{name}").raise_for_status()
+                        deleted.append(name)
+        except httpx.HTTPError:
+            return
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    time.sleep(0.3 + delay)
+    server.kill()
+    thread.join()
+    server = restart(start_server, server)
+    with server.client() as client:
+        wait_restored(client)
+        names = client.get("/v1/datasets").json()
+        assert set(made) <= set(names)
+        assert not set(deleted) & set(names)
+        for name in names:
+            assert client.get(f"/v1/datasets/{name}").json()["state"] == "ok", name
+            assert client.get(f"/v1/datasets/{name}/rows").json() == []
+
+
+def test_a_second_server_on_the_same_data_says_why_it_stops(start_server, tmp_path: Path):
+    server = start_server()
+    with pytest.raises(AssertionError, match="in use by another process"):
+        start_server(data_dir=server.data_dir)
+    with server.client() as client:
+        assert client.get("/ping").status_code == 200
