@@ -108,7 +108,7 @@ def open_database(settings: Settings) -> Database:
         if "lock" not in str(error):
             raise
         raise OSError(
-            f"{settings.database_file} is in use by another process: stop that server, or give this one another data-dir"
+            f"{settings.database_file} is in use by another process: stop that one, or choose another data-dir"
         ) from None
 
 
