@@ -7,8 +7,9 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
-from typing import Any
+from typing import Any, Final
 
 from runtime import protocol
 from runtime.executor import Environment, Executor, WorkerHandle
@@ -19,7 +20,10 @@ from runtime.output import Output
 
 logger = logging.getLogger(__name__)
 
-_LONGEST_LINE = 64 * 1024
+_LONGEST_LINE: Final = 64 * 1024
+
+# Watching for a client that hangs up costs more than a short request does.
+_SLOW_SECONDS: Final = 0.5
 
 
 class RequestFailed(Exception):
@@ -44,6 +48,10 @@ class Answer:
         return Output(self.body, self.logs, self.exception)
 
 
+# Told once when a request takes long, with a function that gives it up (its client is gone).
+OnSlow = Callable[[Callable[[], None]], None]
+
+
 @dataclass(slots=True)
 class _Pending:
     """A request in flight. Its clock runs only while no call to the host is open."""
@@ -53,7 +61,8 @@ class _Pending:
     resumed: float
     spent: float = 0.0
     calls: int = 0
-    abandoned: bool = False
+    began: float = 0.0
+    on_slow: OnSlow | None = None
 
     def own_seconds(self, now: float) -> float:
         return self.spent + (now - self.resumed if self.calls == 0 else 0.0)
@@ -108,7 +117,7 @@ class Generation:
         self.last_pong = time.monotonic()
         return await self._ask(lambda number: [protocol.START, number, self.launch.plain()], self.limits.start_seconds)
 
-    async def request(self, request: PluginRequest) -> Answer:
+    async def request(self, request: PluginRequest, on_slow: OnSlow | None = None) -> Answer:
         """Have routes.py answer; ``RequestFailed`` when it cannot."""
         return await self._ask(
             lambda number: [
@@ -124,13 +133,15 @@ class Generation:
                 request.content_length,
             ],
             self.limits.request_seconds,
+            on_slow,
         )
 
-    async def _ask(self, frame: Callable[[int], list[Any]], limit: float) -> Answer:
+    async def _ask(self, frame: Callable[[int], list[Any]], limit: float, on_slow: OnSlow | None = None) -> Answer:
         if self.ended is not None or self.worker is None:
             raise RequestFailed(502, f"the plugin's worker {self.ended or 'has not started'}")
         number = next(self._numbers)
-        pending = _Pending(self._loop.create_future(), limit, time.monotonic())
+        now = time.monotonic()
+        pending = _Pending(self._loop.create_future(), limit, now, began=now, on_slow=on_slow)
         try:
             self.worker.send(frame(number))
         except ValueError as error:
@@ -139,11 +150,15 @@ class Generation:
         try:
             return await pending.answer
         except asyncio.CancelledError:
-            # The client is gone. The code runs on, under its deadline, until it asks the host for something.
-            pending.abandoned = True
-            if number in self._pending:
-                self.worker.send([protocol.CANCEL, number])
+            self._give_up(number)
             raise
+
+    def _give_up(self, number: int) -> None:
+        """Nobody waits any more. The code runs on, under its deadline, until it asks the host for something."""
+        pending = self._pending.get(number)
+        if pending is not None and self.worker is not None:
+            self.worker.send([protocol.CANCEL, number])
+            self._fail(pending, RequestFailed(503, "the client has gone"))
 
     async def ping(self, patience: float) -> float:
         """Seconds of a round trip to the worker; ``TimeoutError`` when it does not answer."""
@@ -164,8 +179,12 @@ class Generation:
         return len(self._pending)
 
     def overdue(self) -> int:
-        """Answer 504 to requests beyond their deadline; how many there were."""
+        """Answer 504 to requests beyond their deadline; how many there were. Called all the time."""
         now = time.monotonic()
+        for number, pending in list(self._pending.items()):
+            if pending.on_slow is not None and now - pending.began > _SLOW_SECONDS:
+                on_slow, pending.on_slow = pending.on_slow, None
+                on_slow(partial(self._give_up, number))
         late = [number for number, pending in self._pending.items() if pending.own_seconds(now) > pending.limit]
         for number in late:
             pending = self._pending.pop(number)

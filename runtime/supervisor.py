@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from runtime import protocol
 from runtime.executor import Environment, Executor, WorkerFailure
-from runtime.generation import Answer, Generation, Hooks, RequestFailed
+from runtime.generation import Answer, Generation, Hooks, OnSlow, RequestFailed
 from runtime.messages import Launch, Limits, LogLine, Perform, PluginRequest
 from runtime.output import time_text
 
@@ -164,10 +164,10 @@ class Supervisor:
                 return False
             return True
 
-    async def request(self, request: PluginRequest) -> Answer:
+    async def request(self, request: PluginRequest, on_slow: OnSlow | None = None) -> Answer:
         """Have routes.py answer. ``RequestFailed``: 502 died, 503 restarting or out of memory, 504 too late."""
         generation = self.generation or await self._wait_for_generation()
-        answer = await generation.request(request)
+        answer = await generation.request(request, on_slow)
         if answer.kind == protocol.EXHAUSTED:
             self._replace(generation, "ran out of its memory limit")
             raise RequestFailed(503, "the plugin's worker ran out of its memory limit and is replaced")
@@ -200,8 +200,8 @@ class Supervisor:
             return "stopped"
         return "backing off" if self._retry_at > time.time() + _RESTART_WAIT_SECONDS else "restarting"
 
-    async def stop(self) -> None:
-        """End all workers; requests in flight end first."""
+    async def stop(self, patience: float | None = None) -> None:
+        """End all workers; requests in flight may end first, within their deadline or ``patience`` seconds."""
         self._stopped = True
         generation, self.generation = self.generation, None
         if self._restarting is not None:
@@ -209,7 +209,7 @@ class Supervisor:
         for task in self._tasks:
             task.cancel()
         if generation is not None:
-            await self._drain(generation, self._limits.request_seconds)
+            await self._drain(generation, self._limits.request_seconds if patience is None else patience)
         for retiring in list(self._retiring):
             retiring.stop()
 

@@ -14,6 +14,7 @@ from server.entities import jsontext
 from server.entities.catalogue import Catalogue
 from server.entities.credentials import Credentials
 from server.entities.jobs import Jobs
+from server.entities.plugins import PluginHost
 from server.entities.registry import Announced, Registry
 from server.entities.runs import Runner
 from server.entities.services import ServerServices
@@ -58,6 +59,8 @@ class Server:
         registry_types = TypeRegistry()
         for name in TYPE_MODULES:
             registry_types.register(import_module(name).TYPES)
+        self.plugins = PluginHost(settings)
+        registry_types.register(self.plugins.types())
         registry = Registry(registry_types, Catalogue(self.database))
         runner = Runner(registry)
         stored_credentials = Credentials(settings.data_dir / "credentials.json")
@@ -67,14 +70,21 @@ class Server:
         self.host = Host(settings, registry_types, registry, runner, self.services, stored_credentials, stop=stop)
         for module in RESOURCES:
             module.register(self.host)
+        self.host.health_checks["plugins"] = self.plugins.health
         page_app, page_roots = pages.application(self.host)
         self.gateway = Gateway(settings, self.host.resources, gate, page_app, page_roots)
 
     async def start(self) -> None:
         """Called on the event loop before the first request."""
         self.services.attach(asyncio.get_running_loop(), self.host.resources)
+        self.plugins.attach(asyncio.get_running_loop(), self.host.resources.dispatch)
         waiting = await asyncio.to_thread(self._announce)
-        threading.Thread(target=self.host.registry.restore, args=(waiting,), name="restore", daemon=True).start()
+        threading.Thread(target=self._restore, args=(waiting,), name="restore", daemon=True).start()
+
+    def _restore(self, waiting: list[Announced]) -> None:
+        """What the catalogue holds first: it wins over folders of the same name."""
+        self.host.registry.restore(waiting)
+        self.plugins.load_folders(self.host.registry)
 
     def _announce(self) -> list[Announced]:
         """Tables that no saved dataset refers to are what a kill left half-made: they go before anything is made."""
@@ -85,6 +95,7 @@ class Server:
 
     async def close(self) -> None:
         """Stop runs, close entities (their stored data stay), end processes, close the database."""
+        await self.plugins.close()
         await asyncio.get_running_loop().run_in_executor(None, self._close)
 
     def _close(self) -> None:

@@ -95,6 +95,7 @@ def serve(settings: Settings) -> int:
     """Serve until told to stop; the exit code."""
     listening = listen(settings.host, settings.port)
     address = listening.getsockname()
+    settings.port = address[1]
     gate = Gate(settings)
     running: list[uvicorn.Server] = []
 

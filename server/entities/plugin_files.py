@@ -22,7 +22,6 @@ PLUGIN_POLICY: Final = (
 )
 _HEADERS: Final = [
     ("Content-Security-Policy", PLUGIN_POLICY),
-    ("X-Content-Type-Options", "nosniff"),
     ("Cache-Control", "no-cache"),
 ]
 

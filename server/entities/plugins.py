@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pydantic import Field
 
@@ -22,14 +22,19 @@ from runtime.watcher import FolderWatch, Watcher
 from server.declarations import Creation, EntityType, Params, Services
 from server.entities import plugin_files, scripts
 from server.entities.messages import Request, Response
+from server.entities.plugin_folders import PluginFolders
 from server.entities.plugin_sources import Opened, Sources
 from server.errors import MldbError, NotFound
 from server.settings import Settings
+
+if TYPE_CHECKING:
+    from server.entities.registry import Registry
 
 Dispatch = Callable[[Request], Awaitable[Response]]
 Result = TypeVar("Result")
 
 _LEVELS: Final = {"log": logging.INFO, "stdout": logging.INFO, "stderr": logging.WARNING, "error": logging.ERROR}
+_CLOSING_SECONDS: Final = 5.0  # for requests in flight when the server stops
 _JSON: Final = "application/json"
 _logger = logging.getLogger("mldb.plugins")
 
@@ -56,7 +61,6 @@ class PluginHost:
 
     settings: Settings
     executor: Executor = field(default_factory=LocalExecutor)
-    address: str = ""
     _dispatch: Dispatch | None = None
     _loop: asyncio.AbstractEventLoop | None = None
     _plugins: dict[int, PythonPlugin] = field(default_factory=dict)
@@ -64,10 +68,20 @@ class PluginHost:
     def __post_init__(self) -> None:
         self.watcher = Watcher()
 
-    def attach(self, loop: asyncio.AbstractEventLoop, dispatch: Dispatch, address: str) -> None:
-        """``dispatch`` answers what plugin code asks of the server; ``address`` is the server's own URL."""
-        self._loop, self._dispatch, self.address = loop, dispatch, address
+    def attach(self, loop: asyncio.AbstractEventLoop, dispatch: Dispatch) -> None:
+        """``dispatch`` answers what plugin code asks of the server. Called on the event loop."""
+        self._loop, self._dispatch = loop, dispatch
         self.watcher.start()
+
+    def load_folders(self, registry: Registry) -> None:
+        """Create the plugins of folders and manifests and keep them in step. Called from a thread; takes its time."""
+        PluginFolders(self.settings, _Registered(registry), self.watcher).load()
+
+    @property
+    def address(self) -> str:
+        """The server's own URL."""
+        host = self.settings.host
+        return f"http://[{host}]:{self.settings.port}" if ":" in host else f"http://{host}:{self.settings.port}"
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -127,7 +141,7 @@ class PluginHost:
         """Stop watching and end all workers."""
         await asyncio.to_thread(self.watcher.stop)
         for plugin in list(self._plugins.values()):
-            await plugin.supervisor.stop()
+            await plugin.supervisor.stop(_CLOSING_SECONDS)
         await self.executor.close()
 
     def types(self) -> list[EntityType]:
@@ -151,6 +165,23 @@ class PluginHost:
         if request.verb == "POST" and request.remaining == "/run":
             return await scripts.run(self, services, request)
         raise NotFound(f"unknown resource {request.verb} {request.path}")
+
+
+class _Registered:
+    """The plugins of the registry, as ``PluginFolders`` needs them."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+
+    def create(self, config: dict[str, Any]) -> None:
+        self._registry.create("plugin", config)
+
+    def delete(self, id: str) -> None:
+        self._registry.delete("plugin", id)
+
+    def needs_creation(self, id: str) -> bool:
+        entry = self._registry.find("plugin", id)
+        return entry is None or (entry.ready is None and not entry.under_construction)
 
 
 def _split_query(path: str, params: list[tuple[str, str]]) -> tuple[str, list[tuple[str, str]]]:
@@ -243,7 +274,9 @@ class PythonPlugin:
         self._watch = self._host.watcher.watch(folder, self._on_change)
 
     def _on_change(self, _paths: frozenset[Path]) -> None:
-        """Called from the watcher's thread."""
+        """Called from the watcher's thread. A folder that is gone takes its plugin with it, not by a reload."""
+        if self._opened.main is None or not self._opened.main.exists():
+            return
         self._host.loop.call_soon_threadsafe(lambda: asyncio.ensure_future(self.supervisor.reload()))
 
     async def reload(self) -> bool:
@@ -294,14 +327,8 @@ class PythonPlugin:
             request.content_type,
             request.content_length,
         )
-        work = self.supervisor.request(message)
         try:
-            if request.client is None:
-                answer = await work
-            else:
-                task = asyncio.ensure_future(work)
-                request.client.on_gone(scripts.canceller(task))
-                answer = await task
+            answer = await self.supervisor.request(message, request.client.on_gone if request.client else None)
         except RequestFailed as error:
             raise MldbError(str(error), code=error.code) from None
         return _response(answer, request)

@@ -1,0 +1,155 @@
+"""Plugins that come from folders (plugin-runtime.md §3.1): dropped into the data root, or found by their manifest.
+
+A real folder with a ``main.py`` in ``<data root>/plugins`` is a plugin of that name for as long as it is there; links
+there belong to plugins made over REST. ``mldb_plugin.json`` files are loaded at the start, from
+``<data root>/plugins/autoload`` and the folders that the settings name.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import threading
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final, Protocol
+from urllib.parse import quote
+
+from runtime.watcher import FolderWatch, Watcher, is_code
+from server.errors import MldbError
+from server.settings import Settings
+
+MANIFEST: Final = "mldb_plugin.json"
+AUTOLOAD: Final = "autoload"
+_LONGEST_MANIFEST: Final = 2**20
+
+_log = logging.getLogger("mldb.plugins")
+
+
+class Plugins(Protocol):
+    """What is needed of the registry."""
+
+    def create(self, config: dict[str, Any]) -> None: ...
+    def delete(self, id: str) -> None: ...
+    def needs_creation(self, id: str) -> bool:
+        """Whether there is no such plugin, or its creation failed."""
+
+
+class PluginFolders:
+    """Keeps the plugins of a server in step with the folders."""
+
+    def __init__(self, settings: Settings, plugins: Plugins, watcher: Watcher) -> None:
+        self._root = settings.data_dir.resolve() / "plugins"
+        self._scanned = [self._root / AUTOLOAD, *(Path(folder).resolve() for folder in settings.plugin_directory)]
+        self._plugins = plugins
+        self._watcher = watcher
+        self._watch: FolderWatch | None = None
+        self._dropped: set[str] = set()
+        self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+
+    def load(self) -> None:
+        """Load what is there and begin to watch. Blocks until all ``main.py`` have run."""
+        self._root.mkdir(parents=True, exist_ok=True)
+        self._watch = self._watcher.add(self._root, self._matters, self._changed)
+        for folder in self._scanned:
+            for manifest in manifests(folder):
+                self._autoload(manifest)
+        for folder in sorted(self._root.iterdir()):
+            if self._is_candidate(folder.name):
+                self._reconcile(folder.name)
+
+    # ── manifests ──
+
+    def _autoload(self, manifest: Path) -> None:
+        try:
+            config = manifest_config(manifest)
+            self._plugins.create({"id": manifest.parent.name, "persistent": False, **config})
+        except (MldbError, OSError, ValueError) as error:
+            _log.error("%s was not loaded: %s", manifest, error)
+
+    # ── dropped folders ──
+
+    def _is_candidate(self, name: str) -> bool:
+        return not name.startswith(".") and name != AUTOLOAD
+
+    def _matters(self, path: Path) -> bool:
+        """Folders that come and go, and code below them."""
+        name, *rest = path.relative_to(self._root).parts or ("",)
+        if not name or not self._is_candidate(name):
+            return False
+        return not rest or rest[-1] == MANIFEST or is_code(path, self._root)
+
+    def _changed(self, paths: frozenset[Path]) -> None:
+        for name in {path.relative_to(self._root).parts[0] for path in paths}:
+            # main.py may run for long; other folders must not wait for it.
+            threading.Thread(target=self._reconcile, args=(name,), name=f"plugin {name}", daemon=True).start()
+
+    def _reconcile(self, name: str) -> None:
+        """Create the plugin of a folder that has none in service, delete that of a folder that is gone."""
+        folder = self._root / name
+        with self._locks[name]:
+            try:
+                if not folder.exists():
+                    if name in self._dropped:
+                        self._dropped.discard(name)
+                        self._plugins.delete(name)
+                elif self._is_plugin(folder) and self._plugins.needs_creation(name):
+                    self._dropped.add(name)
+                    self._plugins.create(self._dropped_config(folder))
+                    _log.info("plugin made of the folder %s", folder, extra={"source": name})
+            except (MldbError, OSError, ValueError) as error:
+                _log.error("the folder %s is no plugin yet: %s", folder, _reason(error), extra={"source": name})
+
+    @staticmethod
+    def _is_plugin(folder: Path) -> bool:
+        return not folder.is_symlink() and is_trusted(folder / "main.py")
+
+    def _dropped_config(self, folder: Path) -> dict[str, Any]:
+        """A manifest in the folder may carry ``args``; the id is the folder's name."""
+        manifest = folder / MANIFEST
+        config = manifest_config(manifest) if manifest.is_file() else python_config({}, folder)
+        return {**config, "id": folder.name, "persistent": False}
+
+
+def manifests(folder: Path) -> Iterator[Path]:
+    """The manifest of a folder, else those of the tree below it, in order of their paths."""
+    if (folder / MANIFEST).is_file():
+        yield folder / MANIFEST
+    elif folder.is_dir():
+        yield from sorted(folder.rglob(MANIFEST))
+
+
+def manifest_config(manifest: Path) -> dict[str, Any]:
+    """The plugin configuration that a manifest holds; ``ValueError`` when there is none that can be used."""
+    if manifest.stat().st_size > _LONGEST_MANIFEST:
+        raise ValueError("the manifest is too long")
+    content = json.loads(manifest.read_text(encoding="utf-8"))
+    config = content.get("config") if isinstance(content, dict) else None
+    if not isinstance(config, dict) or config.get("type") != "python":
+        raise ValueError("the manifest has no 'config' of type 'python'")
+    return python_config(config, manifest.parent)
+
+
+def python_config(config: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The configuration with this folder as its address."""
+    params = {**(config.get("params") or {}), "address": "file://" + quote(str(folder))}
+    return {**config, "type": "python", "params": params}
+
+
+def is_trusted(main: Path) -> bool:
+    """Whether a main.py is there and belongs to the operator: this process's user, or root."""
+    try:
+        status = main.stat()
+    except OSError:
+        return False
+    return status.st_uid in (0, os.getuid())
+
+
+def _reason(error: Exception) -> str:
+    details = error.details.get("exception") if isinstance(error, MldbError) else None
+    if not isinstance(details, dict):
+        return str(error)
+    text, uri, line = (details.get(name) for name in ("message", "scriptUri", "lineNumber"))
+    return f"{details.get('type')}: {text} ({uri}, line {line})"
