@@ -40,15 +40,27 @@ def not_a_date() -> str:
     return NOT_A_DATE_SQL
 
 
+def unknown() -> bool:
+    return True
+
+
+def never_nan() -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Atom:
-    """``sparse``: NULL means that the row lacks the cell; ``constant``: known before any row is read."""
+    """``sparse``: NULL means that the row lacks the cell; ``constant``: known before any row is read.
+
+    ``may_be_nan`` tells whether a NUMBER can be NaN, which MLDB orders before all numbers and DuckDB after them.
+    """
 
     sql: str
     kind: Kind
     ts: Ts = never
     constant: bool = False
     sparse: bool = False
+    may_be_nan: Callable[[], bool] = unknown
 
 
 @dataclass(frozen=True, slots=True)

@@ -287,7 +287,20 @@ def _compare_sql(op: str, left: Value, right: Value) -> str:
     return f"({a.sql} {op} {b.sql})"
 
 
+# NaN is the smallest number for MLDB and the greatest for DuckDB.
+_NAN_SAFE = {
+    ">": "m_greater({0}, {1})", "<": "m_greater({1}, {0})", ">=": "(NOT m_greater({1}, {0}))",
+    "<=": "(NOT m_greater({0}, {1}))",
+}  # fmt: skip
+
+
+def _may_be_nan(atom: Atom) -> bool:
+    return atom.kind is Kind.NUMBER and atom.may_be_nan()
+
+
 def _compare_numbers(op: str, a: Atom, b: Atom) -> str:
+    if op in _NAN_SAFE and (_may_be_nan(a) or _may_be_nan(b)):
+        return _NAN_SAFE[op].format(to_double(a), to_double(b))
     if a.kind is b.kind:
         left, right = a.sql, b.sql
     elif Kind.NUMBER in (a.kind, b.kind):
@@ -323,6 +336,8 @@ def sort_terms(value: Value, descending: bool) -> list[str]:
     match one.kind:
         case Kind.NULL:
             return []
+        case Kind.NUMBER if not one.may_be_nan():
+            return [f"{one.sql} {direction}"]
         case Kind.NUMBER:
             return [f"isnan({one.sql}) {'ASC' if descending else 'DESC'} NULLS {'LAST' if descending else 'FIRST'}",
                     f"{one.sql} {direction}"]  # fmt: skip

@@ -18,6 +18,7 @@ from server.sql.binder.query import Query
 from server.sql.binder.rows import bind_clauses
 from server.sql.binder.select import bind_select
 from server.sql.bound import Atom, Embedding, Leaf, Rest, Row
+from server.sql.duck import identifier
 from server.sql.functions import MACROS, ROUTINES
 from server.sql.parser import parse_clauses, parse_statement, query_from_object
 from server.sql.plan import Plan, Result, compile_query, engine_errors, output_columns, to_rows
@@ -48,6 +49,7 @@ class Engine:
         self._plans: OrderedDict[Any, Plan] = OrderedDict()
         self._functions: OrderedDict[Any, str] = OrderedDict()
         self._bound: dict[str, BoundFunction] = {}
+        self._nan: dict[tuple[str, str], bool] = {}
         self._numbers = itertools.count()
         self._lock = threading.Lock()
         database.define(lambda connection: install(connection, ROUTINES, MACROS))
@@ -86,7 +88,7 @@ class Engine:
         return parse_statement(query) if isinstance(query, str) else query_from_object(query)
 
     def context(self, *, parameters: Row | None = None, layouts: Mapping[str, Layout] | None = None) -> Context:
-        return Context(self.catalog, self.register, self._execute, parameters, layouts or {})
+        return Context(self.catalog, self.register, self._execute, self._has_nan, parameters, layouts or {})
 
     def _cached(self, query: QueryText, timestamps: bool) -> Plan | None:
         if not isinstance(query, str):
@@ -107,6 +109,14 @@ class Engine:
     def _execute(self, sql: str) -> list[tuple[Any, ...]]:
         with self.database.cursor() as cursor, engine_errors():
             return list(cursor.execute(sql).fetchall())
+
+    def _has_nan(self, table: str, column: str) -> bool:
+        """Whether a stored column holds NaN; remembered, for wide tables never change."""
+        key = (table, column)
+        if key not in self._nan:
+            sql = f"SELECT coalesce(bool_or(isnan({identifier(column)})), FALSE) FROM {identifier(table)}"
+            self._nan[key] = bool(self._execute(sql)[0][0])
+        return self._nan[key]
 
     def _parameters(self, parameters: Mapping[str, Any] | None) -> tuple[Row | None, dict[str, pa.Table]]:
         """Bound parameters as a one-row table that the query reads by scalar sub-queries."""

@@ -6,7 +6,8 @@ rendered last, from the SQL that was written above it, so it reads and computes 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 from server.errors import MldbError
@@ -20,6 +21,7 @@ from server.sql.bound import (
     Several,
     Value,
     enumerate_elements,
+    unknown,
 )
 from server.sql.duck import identifier, literal_text, references
 from server.values.kinds import CELL_TYPE, Kind
@@ -191,9 +193,13 @@ class NoTable(Relation):
 class WideRelation(Relation):
     """A table of typed columns."""
 
-    def __init__(self, number: int, layout: Wide, alias: str | None) -> None:
+    def __init__(
+        self, number: int, layout: Wide, alias: str | None, has_nan: Callable[[str, str], bool] | None = None
+    ) -> None:
+        """``has_nan`` tells whether a column of a table (by SQL names) holds any NaN."""
         super().__init__(number, alias)
         self.layout = layout
+        self._has_nan = has_nan
         self._row = Row({column.path: self._leaf(column) for column in layout.columns})
 
     def _leaf(self, column: WideColumn) -> Leaf:
@@ -202,7 +208,10 @@ class WideRelation(Relation):
             return Embedding(sql, column.kind, column.shape, self._ts, column.names)
         if column.single:
             sql = f"CAST({sql} AS DOUBLE)"
-        return Atom(sql, column.kind, self._ts, sparse=column.sparse)
+        may_be_nan = unknown
+        if self._has_nan is not None and column.kind is Kind.NUMBER:
+            may_be_nan = partial(self._has_nan, self.layout.table, column.name)
+        return Atom(sql, column.kind, self._ts, sparse=column.sparse, may_be_nan=may_be_nan)
 
     def _ts(self) -> str:
         return self.ref("_ts")

@@ -59,6 +59,8 @@ m_sort_key(a) := CASE WHEN a IS NULL THEN NULL ELSE struct_pack(
     d := CASE m_tag(a) WHEN 'n' THEN union_extract(a, 'n') WHEN 'i' THEN CAST(union_extract(a, 'i') AS DOUBLE)
         WHEN 'u' THEN CAST(union_extract(a, 'u') AS DOUBLE) ELSE 0 END,
     v := m_interval_key(union_extract(a, 'v')), a := a) END
+m_greater(a, b) := CASE WHEN a IS NULL OR b IS NULL THEN NULL WHEN isnan(a) THEN FALSE WHEN isnan(b) THEN TRUE
+    ELSE a > b END
 m_compare(a, b) := CASE WHEN a IS NULL OR b IS NULL THEN NULL WHEN a = b THEN 0
     WHEN m_sort_key(a) < m_sort_key(b) THEN -1 ELSE 1 END
 m_latest(l) := list_min(list_transform(l, lambda c: struct_pack(t := -c.t, v := c.v)))

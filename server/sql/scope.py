@@ -47,6 +47,7 @@ class Context:
     catalog: Catalog
     register: Callable[[Any, Any], str]  # bound function, input shape → name of its DuckDB function
     execute: Callable[[str], list[tuple[Any, ...]]]  # run SQL while binding (small look-ups only)
+    has_nan: Callable[[str, str], bool] | None = None  # does a column of a wide table hold NaN
     parameters: Row | None = None
     layouts: Mapping[str, Layout] = field(default_factory=dict)
     depth: int = 0
@@ -64,7 +65,15 @@ class Context:
                 "possible infinite recursion"
             )
         return Context(
-            self.catalog, self.register, self.execute, None, self.layouts, self.depth + 1, self.numbers, self.volatile
+            self.catalog,
+            self.register,
+            self.execute,
+            self.has_nan,
+            None,
+            self.layouts,
+            self.depth + 1,
+            self.numbers,
+            self.volatile,
         )
 
 

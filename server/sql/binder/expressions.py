@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -20,7 +21,9 @@ from server.sql.bound import (
     any_sql,
     is_constant,
     latest_ts,
+    never_nan,
     timestamp_of,
+    unknown,
     with_ts,
 )
 from server.sql.duck import literal
@@ -63,7 +66,8 @@ def bind_atom(expression: Expression, scope: Scope) -> Atom:
 
 def _constant(node: Constant, scope: Scope) -> Value:
     sql, kind = literal(node.value)
-    return Atom(sql, kind, constant=True)
+    nan = isinstance(node.value, float) and math.isnan(node.value)
+    return Atom(sql, kind, constant=True, may_be_nan=unknown if nan else never_nan)
 
 
 def _column(node: ColumnRef, scope: Scope) -> Value:

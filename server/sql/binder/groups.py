@@ -65,8 +65,10 @@ class GroupRelation(Relation):
         raise MldbError("Wildcard cannot be used with GROUP BY")
 
     def row_path(self) -> Atom:
+        if not self.key_values:
+            return Atom("'[]'", Kind.PATH)
         parts = ", ".join(_key_json(value) for value in self.key_values)
-        text = f"concat('[', concat_ws(',', {parts}), ']')" if parts else "'[]'"
+        text = f"concat('[', concat_ws(',', {parts}), ']')"
         return Atom(f"m_quote({text})", Kind.PATH)
 
     def order(self) -> list[str]:

@@ -80,7 +80,9 @@ class Exporter(Relation):
         if atom.kind is Kind.NULL:
             return Atom("NULL", Kind.NULL, sparse=atom.sparse)
         ts = atom.ts
-        return Atom(self.offer(atom.sql), atom.kind, lambda: self.offer(ts()), sparse=atom.sparse or missing)
+        return replace(
+            atom, sql=self.offer(atom.sql), ts=lambda: self.offer(ts()), constant=False, sparse=atom.sparse or missing
+        )
 
     def export_row(self, row: Row, *, missing: bool = False) -> Row:
         columns: dict[Path, Leaf] = {}

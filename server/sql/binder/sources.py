@@ -36,7 +36,7 @@ def bind_dataset(name: str, alias: str, context: Context) -> Relation:
     layout = context.layouts.get(name) or context.catalog.layout(name)
     match layout:
         case Wide():
-            return WideRelation(context.number(), layout, alias)
+            return WideRelation(context.number(), layout, alias, context.has_nan)
         case Cells():
             return CellsRelation(context.number(), layout, alias)
         case View(table=table):
