@@ -33,11 +33,13 @@ log = logging.getLogger("mldb.server")
 # Modules that declare entity types: each has a list ``TYPES``.
 TYPE_MODULES = (
     "server.entities.procedures",
+    "server.datasets.beh",
     "server.datasets.embedding",
     "server.datasets.joined",
     "server.datasets.merged",
     "server.datasets.sampled",
     "server.datasets.sparse",
+    "server.datasets.structured",
     "server.datasets.tabular",
     "server.datasets.transposed",
     "server.sql.user_functions",

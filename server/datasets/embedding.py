@@ -67,7 +67,7 @@ class EmbeddingDataset:
         if len(set(columns)) != len(columns):
             raise MldbError(f"Row '{'.'.join(path)}' has several values for one column of an embedding")
 
-    def record_columns(self, columns: Iterable[Recorded]) -> None:  # noqa: ARG002
+    def record_columns(self, columns: Iterable[Recorded]) -> None:
         raise MldbError("Dataset type 'embedding' doesn't allow recording columns")
 
     def commit(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
 from pydantic import Field, field_validator
@@ -39,8 +39,8 @@ class SparseParams(Params):
 class SparseDataset:
     """Cells in DuckDB, plus what was recorded since the last commit in memory. Reading stores that too."""
 
-    def __init__(self, database: Database, prefix: str, quantum: float = 0.0) -> None:
-        self._tables = CellTables(database, prefix, quantum)
+    def __init__(self, database: Database, prefix: str, quantum: float = 0.0, *, by_hash: bool = False) -> None:
+        self._tables = CellTables(database, prefix, quantum, by_hash=by_hash)
         self._pending = Pending()
         self._lock = threading.Lock()  # of what is pending; the tables have their own
 
@@ -81,22 +81,40 @@ class SparseDataset:
             self._lock.release()
 
     def write(self, result: QueryResult, progress: Progress) -> None:
-        """Store a query's rows as one batch, in pieces of bounded size."""
-        self.commit()
-        with self._tables.batch() as add:
-            piece = Pending()
-            for batch in result.batches(progress):
-                progress.check()
-                piece.add_batch(batch)
-                if piece.cells >= PIECE:
-                    add(piece)
-                    piece = Pending()
-            add(piece)
+        self._store_pending(wait=True)
+        load(self._tables, result, progress, self._new_piece, self._check_piece)
+
+    def _new_piece(self) -> Pending:
+        return Pending()
+
+    def _check_piece(self, piece: Pending) -> None:
+        """Types that do not take every value refuse a piece here."""
 
     def drop(self) -> None:
         with self._lock:
             self._pending = Pending()
         self._tables.drop()
+
+
+def load(
+    tables: CellTables,
+    result: QueryResult,
+    progress: Progress,
+    new_piece: Callable[[], Pending] = Pending,
+    check: Callable[[Pending], None] = lambda _: None,
+) -> None:
+    """Store a whole result as one batch, in checked pieces of bounded size."""
+    with tables.batch() as add:
+        piece = new_piece()
+        for batch in result.batches(progress):
+            progress.check()
+            piece.add_batch(batch)
+            if piece.cells >= PIECE:
+                check(piece)
+                add(piece)
+                piece = new_piece()
+        check(piece)
+        add(piece)
 
 
 def _create(creation: Creation) -> SparseDataset:

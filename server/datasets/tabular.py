@@ -10,9 +10,12 @@ import duckdb
 from pydantic import Field
 
 from server.datasets.base import checked_rows
-from server.declarations import Creation, EntityType, Params, Progress, QueryResult, Recorded
+from server.datasets.files import opened, save_to, saved, saves_url
+from server.declarations import Creation, EntityType, Params, Progress, QueryResult, Recorded, Services
+from server.entities.messages import Request, Response
 from server.errors import MldbError
-from server.storage.database import Database, drop_tables, new_table
+from server.storage.database import drop_tables, new_table
+from server.storage.dataset_files import DatasetFile
 from server.storage.layouts import Wide
 from server.storage.pending import Pending
 from server.storage.wide import copy_wide, read_wide, repeated_names
@@ -36,8 +39,9 @@ class TabularParams(Params):
 class TabularDataset:
     """Rows are gathered in memory until the commit; then a wide table, never changed again."""
 
-    def __init__(self, database: Database, table: str, unknown: str = "error") -> None:
-        self._database = database
+    def __init__(self, services: Services, table: str, unknown: str = "error") -> None:
+        self._services = services
+        self._database = database = services.database
         self._table = table
         self._unknown = unknown
         self._lock = threading.Lock()
@@ -92,14 +96,25 @@ class TabularDataset:
             self._wide = wide
             self._pending = Pending()
 
+    @property
+    def committed(self) -> bool:
+        return self._wide is not None
+
     def write(self, result: QueryResult, progress: Progress) -> None:
+        self._write(result, progress, self._unknown)
+
+    def load(self, file: DatasetFile, progress: Progress) -> None:
+        """Commit the rows of a dataset file, whatever their columns."""
+        self._write(file, progress, "add")
+
+    def _write(self, result: QueryResult, progress: Progress, unknown: str) -> None:
         with self._lock:
             self._refuse_when_committed()
             with self._database.transaction() as cursor:
                 if can_stream(result.type):
                     columns = stream(cursor, result, progress)
                 else:
-                    columns = gather(cursor, result, progress, self._unknown)
+                    columns = gather(cursor, result, progress, unknown)
                 wide = self._finish(cursor, columns)
             self._wide = wide
 
@@ -115,6 +130,11 @@ class TabularDataset:
         if self._wide is not None:
             raise MldbError("The tabular dataset was committed already: nothing more can be recorded")
 
+    def route(self, request: Request) -> Response:
+        """``POST /saves {dataFileUrl}`` writes the committed rows to a dataset file."""
+        save_to(self._services, self.layout(), saves_url(request), "tabular")
+        return saved()
+
     def drop(self) -> None:
         with self._lock, self._database.transaction() as cursor:
             drop_tables(cursor, self._table)
@@ -122,7 +142,12 @@ class TabularDataset:
 
 def _create(creation: Creation) -> TabularDataset:
     table = creation.stored["tables"][0] if creation.stored else new_table()
-    return TabularDataset(creation.services.database, table, creation.params.unknownColumns)
+    params: TabularParams = creation.params
+    dataset = TabularDataset(creation.services, table, params.unknownColumns)
+    if params.dataFileUrl and not dataset.committed:
+        with opened(creation.services, params.dataFileUrl) as file:
+            dataset.load(file, creation.progress)
+    return dataset
 
 
 TYPES = [

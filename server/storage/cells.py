@@ -18,20 +18,29 @@ from server.storage.pending import Pending
 
 _VALUE_TYPES = {"int": "BIGINT", "num": "DOUBLE", "str": "VARCHAR", "any": "any_value_t"}
 
+_BLOCK_MEGABYTES = 0.25  # DuckDB's block size
+
 
 class CellTables:
     """The tables of one sparse dataset. One writer at a time, readers at any time."""
 
-    def __init__(self, database: Database, prefix: str, quantum: float = 0.0) -> None:
+    def __init__(self, database: Database, prefix: str, quantum: float = 0.0, *, by_hash: bool = False) -> None:
+        """``by_hash``: rows are always listed by ascending hash (the beh family)."""
         self.prefix = prefix
         self._database = database
         self._quantum = quantum
+        self._by_hash = by_hash
         self._writing = threading.Lock()
         with database.cursor() as cursor:
             stored = read_meta(cursor, prefix)
         self._counts = CellCounts(**stored["cells"]) if stored else CellCounts()
         self._created = stored is not None
         self._layout: Cells | None = None
+
+    @property
+    def created(self) -> bool:
+        """Whether anything was ever committed (an empty batch counts)."""
+        return self._created
 
     @property
     def rows(self) -> int:
@@ -74,7 +83,7 @@ class CellTables:
     @contextmanager
     def _transaction(self) -> Iterator[Callable[[Pending], None]]:
         with self._database.transaction() as cursor:
-            writer = CellWriter(cursor, self.prefix, CellCounts(**asdict(self._counts)), self._quantum)
+            writer = CellWriter(cursor, self.prefix, self._next_counts(), self._quantum)
             if not self._created:
                 self._create(cursor, self._counts)
             yield writer.add
@@ -83,6 +92,23 @@ class CellTables:
         self._created = True
         self._counts = counts
         self._layout = None
+
+    def _next_counts(self) -> CellCounts:
+        counts = CellCounts(**asdict(self._counts))
+        if self._by_hash:
+            counts.batches = max(counts.batches, 2)  # as if several batches had come already
+        return counts
+
+    def megabytes(self) -> float:
+        """Size of the stored tables in the file, in MB (0 in memory)."""
+        if not self._created:
+            return 0.0
+        blocks = 0
+        with self._database.cursor() as cursor:
+            for suffix in ("rows", "cols", "times", *_VALUE_TYPES):
+                count = f"SELECT count(DISTINCT block_id) FROM pragma_storage_info('{self.prefix}_{suffix}')"
+                blocks += int(cursor.execute(f"{count} WHERE persistent").fetchall()[0][0])
+        return round(blocks * _BLOCK_MEGABYTES, 2)
 
     def _create_empty(self) -> None:
         if not self._writing.acquire(blocking=False):

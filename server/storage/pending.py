@@ -46,8 +46,10 @@ class Pending:
     Rows are numbered as they come, one number per time a row is named; columns once per path.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, nulls: bool = True) -> None:
+        """``nulls``: whether a NULL of a query is kept as a cell."""
         self.cells = 0
+        self._nulls = nulls
         self.row_count = 0
         self.columns: dict[str, int] = {}
         self.seen: list[int] = []  # Seen flags per column
@@ -126,8 +128,10 @@ class Pending:
         rows: npt.NDArray[np.int32],
         times: npt.NDArray[np.float64],
     ) -> None:
-        number = self.column_number(name)
         for part in split(values, kind):
+            if part.seen == Seen.NULL and not self._nulls:
+                continue
+            number = self.column_number(name)
             self.seen[number] |= part.seen
             self._add_part(part, rows, np.full(len(values), number, np.int32), times)
 
@@ -169,6 +173,8 @@ class Pending:
     ) -> None:
         """Cells of many columns at once."""
         for part in split(values, kind):
+            if part.seen == Seen.NULL and not self._nulls:
+                continue
             touched = columns if part.where is None else columns[part.where]
             for number in np.unique(touched).tolist():
                 self.seen[number] |= part.seen

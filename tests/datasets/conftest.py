@@ -1,10 +1,15 @@
 import pytest
 
-from server.storage.database import Database
+from tests.datasets.parts import Parts
 
 
 @pytest.fixture
-def database():
-    database = Database()
-    yield database
-    database.close()
+def services(tmp_path):
+    parts = Parts(tmp_path)
+    yield parts
+    parts.database.close()
+
+
+@pytest.fixture
+def database(services):
+    return services.database

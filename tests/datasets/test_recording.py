@@ -27,11 +27,19 @@ ATOMS = [
 ]  # fmt: skip
 
 
+def sparse(services):
+    return SparseDataset(services.database, new_table())
+
+
+def tabular(services, unknown="error"):
+    return TabularDataset(services, new_table(), unknown)
+
+
 def expected(rows):
     return {name: sorted((column, repr(atom), str(at)) for column, atom, at in cells) for name, cells in rows.items()}
 
 
-def test_every_atom_recorded_into_sparse(database):
+def test_every_atom_recorded_into_sparse(services, database):
     dataset = SparseDataset(database, new_table())
     dataset.record_rows([((f"row{number}",), [(("x",), atom, 1.0)]) for number, atom in enumerate(ATOMS)])
     dataset.commit()
@@ -41,8 +49,8 @@ def test_every_atom_recorded_into_sparse(database):
 
 
 @pytest.mark.parametrize("atom", ATOMS, ids=repr)
-def test_every_atom_alone_in_a_tabular_column(database, atom):
-    dataset = TabularDataset(database, new_table())
+def test_every_atom_alone_in_a_tabular_column(services, database, atom):
+    dataset = TabularDataset(services, new_table())
     dataset.record_rows([(("r",), [(("x",), atom, 1.0)]), (("s",), [(("x",), atom, 2.0)])])
     dataset.commit()
     layout = dataset.layout()
@@ -50,8 +58,8 @@ def test_every_atom_alone_in_a_tabular_column(database, atom):
     assert layout.columns[0].kind is not Kind.ANY
 
 
-def test_every_atom_in_one_tabular_column(database):
-    dataset = TabularDataset(database, new_table())
+def test_every_atom_in_one_tabular_column(services, database):
+    dataset = TabularDataset(services, new_table())
     dataset.record_rows([((str(number),), [(("x",), atom, 1.0)]) for number, atom in enumerate(ATOMS)])
     dataset.commit()
     layout = dataset.layout()
@@ -60,8 +68,8 @@ def test_every_atom_in_one_tabular_column(database):
     assert cells_of(database, layout) == expected({str(n): [("x", atom, 1.0)] for n, atom in enumerate(ATOMS)})
 
 
-@pytest.mark.parametrize("make", [SparseDataset, TabularDataset])
-def test_every_atom_written_in_bulk(database, make):
+@pytest.mark.parametrize("make", [sparse, tabular])
+def test_every_atom_written_in_bulk(services, database, make):
     type_ = RowType((Column(("x",), Kind.ANY), Column(("y", "z"), Kind.INTEGER)), open=True)
     rest = cells_array([[Cell(("rest", str(n % 2)), atom, float(n))] for n, atom in enumerate(ATOMS)])
     names = [f"row{n}" for n in range(len(ATOMS))]
@@ -75,8 +83,8 @@ def test_every_atom_written_in_bulk(database, make):
         )
         for start in range(0, len(ATOMS), 7)
     ]
-    arguments = ("add",) if make is TabularDataset else ()
-    dataset = make(database, new_table(), *arguments)
+    arguments = ("add",) if make is tabular else ()
+    dataset = make(services, *arguments)
     dataset.write(Result(type_, parts), Unhurried())
     found = cells_of(database, dataset.layout())
     for number, atom in enumerate(ATOMS):
@@ -84,13 +92,13 @@ def test_every_atom_written_in_bulk(database, make):
         assert cells["x"] == repr(atom)
         assert cells["y.z"] == repr(number or None)
         assert cells.get(f"rest.{number % 2}", "None") == repr(atom)
-    if make is SparseDataset:
+    if make is sparse:
         assert found["row5"] == sorted(
             [("x", repr(ATOMS[5]), "1.0"), ("y.z", "5", "5.0"), ("rest.1", repr(ATOMS[5]), "5.0")]
         )
 
 
-def test_typed_columns_and_embeddings_are_streamed_into_a_table(database):
+def test_typed_columns_and_embeddings_are_streamed_into_a_table(services, database):
     type_ = RowType(
         (
             Column(("a",), Kind.STRING),
@@ -109,7 +117,7 @@ def test_typed_columns_and_embeddings_are_streamed_into_a_table(database):
             [1.0, 2.0],
         )
     ]
-    dataset = TabularDataset(database, new_table())
+    dataset = TabularDataset(services, new_table())
     dataset.write(Result(type_, parts), Unhurried())
     layout = dataset.layout()
     assert layout.numbered
@@ -129,7 +137,7 @@ def test_typed_columns_and_embeddings_are_streamed_into_a_table(database):
     ]
 
 
-def test_embeddings_become_cells_in_sparse(database):
+def test_embeddings_become_cells_in_sparse(services, database):
     type_ = RowType((Column(("e",), Kind.NUMBER, (2, 2)), Column(("v",), Kind.INTEGER, (-1,))))
     matrix = pa.array([[0.5, 1, 2, 3], None], pa.list_(pa.float64(), 4))
     lists = pa.array([[7], [8, 9]])
@@ -147,7 +155,7 @@ def test_embeddings_become_cells_in_sparse(database):
     }
 
 
-def test_cells_keep_all_their_values_and_rows_may_be_empty(database):
+def test_cells_keep_all_their_values_and_rows_may_be_empty(services, database):
     dataset = SparseDataset(database, new_table())
     dataset.record_rows([(("r",), [(("x",), 1, 1.0), (("x",), 1, 1.0), (("x",), "b", math.nan)]), (("empty",), [])])
     assert cells_of(database, dataset.layout()) == {
@@ -157,7 +165,7 @@ def test_cells_keep_all_their_values_and_rows_may_be_empty(database):
     assert dataset.status() == {"columnCount": 1, "rowCount": 2, "valueCount": 3}
 
 
-def test_columns_are_recorded_like_rows(database):
+def test_columns_are_recorded_like_rows(services, database):
     dataset = SparseDataset(database, new_table())
     dataset.record_columns([(("c",), [(("r1",), 1, 0.0), (("r2",), 2, 0.0)]), (("d",), [(("r1",), 3, 0.0)])])
     dataset.commit()
@@ -167,9 +175,9 @@ def test_columns_are_recorded_like_rows(database):
     }
 
 
-@pytest.mark.parametrize("make", [SparseDataset, TabularDataset])
-def test_empty_names_are_refused_and_nothing_of_the_call_is_kept(database, make):
-    dataset = make(database, new_table())
+@pytest.mark.parametrize("make", [sparse, tabular])
+def test_empty_names_are_refused_and_nothing_of_the_call_is_kept(services, database, make):
+    dataset = make(services)
     with pytest.raises(MldbError, match=r"^empty row names are not allowed$"):
         dataset.record_rows([(("r",), []), ((), [])])
     with pytest.raises(MldbError, match=r"^empty column names are not allowed$"):
@@ -179,7 +187,7 @@ def test_empty_names_are_refused_and_nothing_of_the_call_is_kept(database, make)
     assert cells_of(database, dataset.layout()) == {'""': [('""', "1", "0.0")]}
 
 
-def test_quantum(database):
+def test_quantum(services, database):
     for quantum, time_, stored in (
         (0.01, 20.956, "20.96"),
         (1.0, 20.956, "21.0"),
@@ -191,15 +199,15 @@ def test_quantum(database):
         assert cells_of(database, dataset.layout()) == {"r": [("x", "1", stored)]}
 
 
-def test_tabular_unknown_columns(database):
+def test_tabular_unknown_columns(services, database):
     rows = [(("r",), [(("x",), 1, 0.0)]), (("s",), [(("y",), 2, 5.0)])]
     with pytest.raises(MldbError, match="unknownColumns=ERROR"):
-        TabularDataset(database, new_table()).record_rows(rows)
-    ignoring = TabularDataset(database, new_table(), "ignore")
+        TabularDataset(services, new_table()).record_rows(rows)
+    ignoring = TabularDataset(services, new_table(), "ignore")
     ignoring.record_rows(rows)
     ignoring.commit()
     assert cells_of(database, ignoring.layout()) == {"r": [("x", "1", "0.0")], "s": [("x", "None", "-inf")]}
-    adding = TabularDataset(database, new_table(), "add")
+    adding = TabularDataset(services, new_table(), "add")
     adding.record_rows(rows)
     adding.commit()
     assert cells_of(database, adding.layout()) == {
@@ -208,8 +216,8 @@ def test_tabular_unknown_columns(database):
     }
 
 
-def test_tabular_before_and_after_its_commit(database):
-    dataset = TabularDataset(database, new_table())
+def test_tabular_before_and_after_its_commit(services, database):
+    dataset = TabularDataset(services, new_table())
     dataset.record_rows([(("b",), [(("x",), 1, 0.0)]), (("a",), [(("x",), 2, 0.0)])])
     with pytest.raises(MldbError, match="commit"):
         dataset.layout()
@@ -220,22 +228,22 @@ def test_tabular_before_and_after_its_commit(database):
         dataset.record_rows([(("c",), [])])
 
 
-def test_tabular_duplicates_are_refused(database):
-    dataset = TabularDataset(database, new_table())
+def test_tabular_duplicates_are_refused(services, database):
+    dataset = TabularDataset(services, new_table())
     dataset.record_rows([((name,), []) for name in ("0", "1", "2", "0", "1")])
     with pytest.raises(MldbError, match=r"^Duplicate row name\(s\) in tabular dataset: 0, 1$"):
         dataset.commit()
 
 
-@pytest.mark.parametrize("make", [SparseDataset, TabularDataset])
-def test_an_empty_dataset_is_readable(database, make):
-    dataset = make(database, new_table())
+@pytest.mark.parametrize("make", [sparse, tabular])
+def test_an_empty_dataset_is_readable(services, database, make):
+    dataset = make(services)
     dataset.commit()
     assert cells_of(database, dataset.layout()) == {}
     assert dataset.layout().rows == 0
 
 
-def test_twenty_thousand_single_rows_take_less_than_a_second(database):
+def test_twenty_thousand_single_rows_take_less_than_a_second(services, database):
     dataset = SparseDataset(database, new_table())
     started = time.process_time()
     for number in range(20_000):

@@ -34,12 +34,12 @@ WIDE_WRITER = """
 import sys
 from pathlib import Path
 from server.datasets.tabular import TabularDataset
-from server.storage.database import Database
+from tests.datasets.parts import Parts
 
-database = Database(Path(sys.argv[1]))
+parts = Parts(Path(sys.argv[1]).parent, Path(sys.argv[1]))
 number = 0
 while True:
-    dataset = TabularDataset(database, f"d_table{number}")
+    dataset = TabularDataset(parts, f"d_table{number}")
     dataset.record_rows([((str(row),), [(("x",), number, 1.0), (("y",), "t" * 100, 1.0)]) for row in range(2000)])
     dataset.commit()
     print(number, flush=True)

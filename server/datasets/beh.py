@@ -1,0 +1,193 @@
+"""The ``beh`` family: behaviour files, sparse matrices written once (entity-types.md §2.7)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+from typing import Any
+
+import numpy as np
+from pydantic import Field
+
+from server.datasets.base import ReadOnly
+from server.datasets.files import opened, save_to, saved, saves_url
+from server.datasets.sparse import SparseDataset, load
+from server.declarations import Creation, EntityType, Params, Progress, QueryResult, Recorded, Services
+from server.entities.messages import Request, Response
+from server.errors import MldbError
+from server.storage.cells import CellTables
+from server.storage.database import new_table
+from server.storage.layouts import Cells
+from server.storage.pending import Pending
+
+BINARY = "beh.binary"
+PLAIN = "beh"
+_ONLY_ONES = "a beh.binary.mutable dataset takes only the value 1"
+
+
+class FileParams(Params):
+    dataFileUrl: str = Field(description="The file to load")
+
+
+class MutableParams(Params):
+    dataFileUrl: str | None = Field(None, description="Where the commit writes the file; without it nothing is written")
+    timeQuantumSeconds: float = Field(1.0, gt=0, description="Resolution of timestamps, as of sparse.mutable")
+
+
+class LoadedDataset(ReadOnly):
+    """A file's cells, read once into the database."""
+
+    def __init__(self, type_name: str, tables: CellTables) -> None:
+        self.type_name = type_name
+        self._tables = tables
+
+    def layout(self) -> Cells:
+        return self._tables.layout()
+
+    def status(self) -> dict[str, Any]:
+        return status_of(self._tables, self.type_name)
+
+    def persist(self) -> dict[str, Any]:
+        return {"tables": [self._tables.prefix]}
+
+    def drop(self) -> None:
+        self._tables.drop()
+
+
+class MutableDataset(SparseDataset):
+    """Recorded into until its commit, which freezes it and writes the file. ``kind``: BINARY or PLAIN."""
+
+    def __init__(self, services: Services, prefix: str, kind: str, url: str | None, quantum: float) -> None:
+        super().__init__(services.database, prefix, quantum, by_hash=True)
+        self._services = services
+        self._kind = kind
+        self._url = url
+
+    def layout(self) -> Cells:
+        if not self._tables.created:
+            raise MldbError("No matrix view for an uncommitted mutable dataset")
+        return self._tables.layout()
+
+    def status(self) -> dict[str, Any]:
+        return status_of(self._tables, self._kind)
+
+    def record_rows(self, rows: Iterable[Recorded]) -> None:
+        listed = list(rows)
+        self._check(listed)
+        super().record_rows(listed)
+
+    def record_columns(self, columns: Iterable[Recorded]) -> None:
+        listed = list(columns)
+        self._check(listed)
+        super().record_columns(listed)
+
+    def _check(self, recorded: list[Recorded]) -> None:
+        self._refuse_when_frozen()
+        if self._kind == BINARY and any(value != 1 for _, cells in recorded for _, value, _ in cells):
+            raise MldbError(_ONLY_ONES)
+
+    def _refuse_when_frozen(self) -> None:
+        if self._tables.created:
+            raise MldbError(f"The {self._kind}.mutable dataset was committed already: nothing more can be recorded")
+
+    def commit(self) -> None:
+        if self._tables.created:
+            return
+        super().commit()
+        self._freeze()
+
+    def write(self, result: QueryResult, progress: Progress) -> None:
+        self._refuse_when_frozen()
+        if self._pending:
+            raise MldbError(
+                f"The {self._kind}.mutable dataset has rows that wait for its commit: it is written in one go"
+            )
+        super().write(result, progress)
+        self._freeze()
+
+    def _new_piece(self) -> Pending:
+        return Pending(nulls=self._kind != BINARY)
+
+    def _check_piece(self, piece: Pending) -> None:
+        if self._kind == BINARY:
+            others = any(piece.chunks(store) for store in ("num", "str", "any"))
+            if others or any((np.asarray(chunk.values) != 1).any() for chunk in piece.chunks("int")):
+                raise MldbError(_ONLY_ONES)
+
+    def _freeze(self) -> None:
+        layout = self._tables.layout()
+        if self._url:
+            save_to(self._services, layout, self._url, self._kind)
+
+    def route(self, request: Request) -> Response:
+        """``POST /saves {dataFileUrl}`` writes the file and freezes the dataset."""
+        url = saves_url(request)
+        self.commit()
+        save_to(self._services, self._tables.layout(), url, self._kind)
+        return saved()
+
+
+def status_of(tables: CellTables, kind: str) -> dict[str, Any]:
+    counts: dict[str, Any] = {
+        "columnCount": tables.columns,
+        "memUsageMb": tables.megabytes(),
+        "rowCount": tables.rows,
+        "valueCount": tables.cells,
+    }
+    if kind == BINARY:
+        counts["cellCount"] = tables.cells
+    return counts
+
+
+def _mutable(kind: str, creation: Creation) -> MutableDataset:
+    params: MutableParams = creation.params
+    prefix = creation.stored["tables"][0] if creation.stored else new_table()
+    if params.dataFileUrl:
+        creation.services.urls.check_writable(params.dataFileUrl, "dataFileUrl")
+    return MutableDataset(creation.services, prefix, kind, params.dataFileUrl, params.timeQuantumSeconds)
+
+
+def _loaded(kind: str, creation: Creation) -> LoadedDataset:
+    services = creation.services
+    prefix = creation.stored["tables"][0] if creation.stored else new_table()
+    tables = CellTables(services.database, prefix, by_hash=True)
+    if not tables.created:
+        with opened(services, creation.params.dataFileUrl) as file:
+            if file.dataset_type != kind:
+                found = file.dataset_type or "unknown"
+                raise MldbError(f"The loaded dataset is not of type {kind}, it is of type {found}")
+            load(tables, file, creation.progress)
+    return LoadedDataset(kind, tables)
+
+
+def _plain_doc(kind: str) -> str:
+    return f"The file is Parquet, written by `{kind}.mutable`: one line per cell with its row, column and timestamp."
+
+
+TYPES = [
+    EntityType("dataset", PLAIN, FileParams, "Behaviour file", partial(_loaded, PLAIN), _plain_doc(PLAIN)),
+    EntityType(
+        "dataset",
+        "beh.mutable",
+        MutableParams,
+        "Recordable behaviour dataset, frozen by its commit",
+        partial(_mutable, PLAIN),
+        "The commit makes it readable and writes the file.",
+    ),
+    EntityType(
+        "dataset",
+        BINARY,
+        FileParams,
+        "Behaviour file whose values are all 1",
+        partial(_loaded, BINARY),
+        _plain_doc(BINARY),
+    ),
+    EntityType(
+        "dataset",
+        "beh.binary.mutable",
+        MutableParams,
+        "Recordable behaviour dataset that takes only the value 1",
+        partial(_mutable, BINARY),
+        "The commit makes it readable and writes the file; so does `POST …/routes/saves`.",
+    ),
+]

@@ -1,0 +1,63 @@
+"""Saving datasets to URLs and loading them, whatever the scheme."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from server.declarations import Services
+from server.entities.messages import Request, Response
+from server.errors import MldbError
+from server.storage.dataset_files import DatasetFile, save
+from server.storage.layouts import Cells, Wide
+
+
+def save_to(services: Services, layout: Cells | Wide, url: str, type_name: str) -> None:
+    """Write a dataset's cells to a URL; nothing is seen there before all is written."""
+    with tempfile.TemporaryDirectory(prefix="mldb-") as folder:
+        file = Path(folder) / "dataset.parquet"
+        with services.urls.open_write(url) as target:
+            with services.database.cursor() as cursor:
+                save(cursor, layout, file, type_name)
+            with file.open("rb") as source:
+                shutil.copyfileobj(source, target, 1 << 20)
+
+
+@contextmanager
+def opened(services: Services, url: str) -> Iterator[DatasetFile]:
+    """The dataset file behind a URL; one that is not a plain local file is copied first."""
+    with tempfile.TemporaryDirectory(prefix="mldb-") as folder:
+        file = services.urls.local_path(url)
+        if file is None:
+            file = Path(folder) / "dataset.parquet"
+            with services.urls.open_read(url) as source, file.open("wb") as target:
+                shutil.copyfileobj(source, target, 1 << 20)
+        dataset = DatasetFile(file, url)
+        try:
+            yield dataset
+        finally:
+            dataset.close()
+
+
+def saves_url(request: Request) -> str:
+    """The ``dataFileUrl`` of a ``POST …/routes/saves``; ``MldbError`` for any other route."""
+    if request.remaining.strip("/") != "saves" or request.verb != "POST":
+        raise MldbError(f"Unknown route '{request.verb} {request.remaining}': there is POST /saves", code=404)
+    try:
+        body: Any = orjson.loads(request.body or b"{}")
+    except orjson.JSONDecodeError as error:
+        raise MldbError(f"the body of saves is a JSON object with dataFileUrl: {error}") from None
+    url = body.get("dataFileUrl") if isinstance(body, dict) else None
+    if not isinstance(url, str) or not url:
+        raise MldbError("saves needs a dataFileUrl")
+    return url
+
+
+def saved() -> Response:
+    return Response(200, b"{}")
