@@ -114,8 +114,8 @@ class _Bytes:
         found[(at + distance < 0) | (at + distance >= len(self._raw))] = _NEWLINE
         return found
 
-    def _ends_cell(self, bytes_: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
-        return (bytes_ == self._delimiter) | (bytes_ == _NEWLINE) | (bytes_ == self._quote)
+    def _ends_cell(self, found: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+        return np.isin(found, (self._delimiter, self._quote, _NEWLINE))
 
     def lines_end_blank(self) -> bool:
         """Whether some line is empty or ends with a blank."""

@@ -1,0 +1,198 @@
+"""``import.text``: lines and CSV into a dataset (entity-types.md §3.2)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, Protocol, cast
+
+import duckdb
+from pydantic import Field, field_validator
+
+from server.declarations import Creation, Dataset, EntityType, ProcedureParams, Progress, RunResult, Services
+from server.errors import MldbError
+from server.storage.database import drop_tables, new_table
+from server.storage.layouts import Wide
+from server.storage.wide import write_wide
+from server.transfer.csvformat import CsvFormat, checked_format
+from server.transfer.csvread import CsvReader, ReadOptions
+from server.transfer.inputs import STAGED, TimedResult, ahead, import_select, is_default
+from server.transfer.lines import LineSource
+from server.transfer.staging import Staging
+
+FILE_TIME = "fileTimestamp()"
+
+
+class ImportTextParams(ProcedureParams):
+    """Parameters of import.text."""
+
+    dataFileUrl: str = Field("", description="URL of the file; packed files and members of archives are read as well")
+    outputDataset: Any = Field(default={}, description="Dataset to create; tabular unless it says otherwise")
+    headers: list[str] = Field(default=[], description="Column names of a file without a header row")
+    autoGenerateHeaders: bool = Field(False, description="Name the columns 0, 1, 2, …; the first row is data")
+    quoteChar: str = Field('"', description="Character around cells; empty for none")
+    delimiter: str = Field(",", description="Character between cells; empty (with `quoteChar`) for whole lines")
+    limit: int = Field(-1, description="Most lines to read; -1 for all")
+    offset: int = Field(0, ge=0, description="Data lines to leave out at the beginning")
+    preHeaderOffset: int = Field(0, ge=0, description="Lines to leave out before the header")
+    encoding: str = Field("utf-8", description="utf-8, latin1 or ascii")
+    ignoreBadLines: bool = Field(False, description="Leave bad lines out instead of failing")
+    structuredColumnNames: bool = Field(False, description="A dot in a header separates the elements of a path")
+    replaceInvalidCharactersWith: str = Field("", description="Character for badly encoded ones; empty: an error")
+    select: str = Field("*", description="What to record of each line")
+    where: str = Field("true", description="Which lines to record")
+    named: str = Field("lineNumber()", description="Name of a line's row")
+    timestamp: str = Field(FILE_TIME, description="Timestamp of a line's row")
+    allowMultiLines: bool = Field(False, description="A quoted cell may go on in the next line")
+    ignoreExtraColumns: bool = Field(False, description="Leave out cells beyond the header")
+    processExcelFormulas: bool = Field(True, description='Read cells of the form ="x" as x')
+    skipLineRegex: str = Field("", description="Lines that match as a whole are left out")
+
+    @field_validator("headers", mode="before")
+    @classmethod
+    def _names_are_texts(cls, names: Any) -> Any:
+        return [str(name) for name in names] if isinstance(names, list) else names
+
+
+class Fillable(Protocol):
+    """A dataset that lets its one table be built in place."""
+
+    def fill(self, build: Callable[[duckdb.DuckDBPyConnection, str], Wide]) -> None:
+        """``build(cursor, table)`` makes the table and its description within a transaction of the dataset's."""
+
+
+class ImportText:
+    """The procedure entity."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def run(self, params: ImportTextParams, progress: Progress) -> RunResult:
+        csv, options = csv_format(params), read_options(params)
+        if not params.dataFileUrl:
+            raise MldbError("dataFileUrl is a required property and must not be empty")
+        progress.step("iterating", "lines")
+        source = self._services.urls.open_source(params.dataFileUrl, patient=True)
+        with source.stream as stream:
+            reader = CsvReader(LineSource(stream), csv, options)
+            self._record(reader, params, source.last_modified, progress)
+        return RunResult({"rowCount": reader.rows, "numLineErrors": reader.errors})
+
+    def _record(self, reader: CsvReader, params: ImportTextParams, file_time: float, progress: Progress) -> None:
+        plain = is_default(params.select, params.where, params.named) and params.timestamp == FILE_TIME
+        if not plain:
+            self._record_query(reader, params, file_time, progress)
+            return
+        _, dataset = self._services.output_dataset(params.outputDataset, "tabular")
+        if hasattr(dataset, "fill"):
+            cast(Fillable, dataset).fill(lambda cursor, table: load(reader, cursor, table, file_time, progress))
+        else:
+            self._record_query(reader, params, file_time, progress, dataset)
+
+    def _record_query(
+        self,
+        reader: CsvReader,
+        params: ImportTextParams,
+        file_time: float,
+        progress: Progress,
+        dataset: Dataset | None = None,
+    ) -> None:
+        """Stage the lines, then record what the SQL parameters make of them."""
+        tree = import_select(
+            select=params.select,
+            where=params.where,
+            named=params.named,
+            timestamp=params.timestamp,
+            file_timestamp=file_time,
+            url=params.dataFileUrl,
+        )
+        database, table = self._services.database, new_table()
+        try:
+            with database.transaction() as cursor:
+                wide = load(reader, cursor, table, file_time, progress)
+            result = TimedResult(self._services.query(tree, layouts={STAGED: wide}, timestamps=True))
+            refuse_rows(result)
+            if dataset is None:
+                _, dataset = self._services.output_dataset(params.outputDataset, "tabular")
+            dataset.write(result, progress)
+        finally:
+            with database.transaction() as cursor:
+                drop_tables(cursor, table)
+
+
+def load(
+    reader: CsvReader, cursor: duckdb.DuckDBPyConnection, table: str, timestamp: float, progress: Progress
+) -> Wide:
+    """Read everything into a wide table, described as the storage layer wants it."""
+    progress.on_cancel(cursor.interrupt)
+    staging = Staging(cursor, table, reader.paths, timestamp)
+    for block in ahead(reader.blocks()):
+        staging.append(block)
+        progress.update(staging.rows)
+    wide = staging.finish()
+    write_wide(cursor, wide)
+    return wide
+
+
+def refuse_rows(result: TimedResult) -> None:
+    """An import records atoms under names that differ."""
+    paths = [column.path for column in result.type.columns]
+    if result.type.open or any(column.shape is not None for column in result.type.columns):
+        raise MldbError("Import select expression cannot have row-valued columns.")
+    if len(set(paths)) < len(paths):
+        raise MldbError("Duplicate column name in select expression")
+
+
+def csv_format(params: ImportTextParams) -> CsvFormat:
+    """How cells are cut, with MLDB's errors for parameters that do not go together."""
+    if params.autoGenerateHeaders and params.headers:
+        raise MldbError("autoGenerateHeaders cannot be true if headers is defined.")
+    return checked_format(
+        delimiter=params.delimiter,
+        quote=params.quoteChar,
+        encoding=params.encoding,
+        replacement=params.replaceInvalidCharactersWith,
+        multi_line=params.allowMultiLines,
+        ignore_extra=params.ignoreExtraColumns,
+        excel=params.processExcelFormulas,
+    )
+
+
+def read_options(params: ImportTextParams) -> ReadOptions:
+    """Which lines are read."""
+    try:
+        skip = re.compile(params.skipLineRegex) if params.skipLineRegex else None
+    except re.error as error:
+        raise MldbError(f"skipLineRegex is not a regular expression: {error}") from None
+    return ReadOptions(
+        headers=params.headers,
+        generate_headers=params.autoGenerateHeaders,
+        structured=params.structuredColumnNames,
+        pre_header_offset=params.preHeaderOffset,
+        offset=params.offset,
+        limit=params.limit,
+        ignore_bad=params.ignoreBadLines,
+        skip=skip,
+    )
+
+
+def create(creation: Creation) -> ImportText:
+    csv_format(creation.params)
+    read_options(creation.params)
+    return ImportText(creation.services)
+
+
+TYPES = [
+    EntityType(
+        kind="procedure",
+        name="import.text",
+        params=ImportTextParams,
+        summary="Import a text file, such as CSV, line by line",
+        create=create,
+        doc=(
+            "Each line becomes a row named by its number in the file. A cell that is a number becomes one, an empty "
+            "cell is null, everything else is text. `select`, `where`, `named` and `timestamp` are SQL that is "
+            "evaluated for each line; there `lineNumber()`, `fileTimestamp()` and `dataFileUrl()` are known too."
+        ),
+    )
+]

@@ -1,0 +1,115 @@
+"""Typed blocks into one wide table whose columns become wider as the data ask for it.
+
+The table has the shape of ``server.storage.layouts.Wide`` from the start, so that a default import *is* its dataset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import duckdb
+import pyarrow as pa
+
+from server.storage.database import quote
+from server.storage.layouts import HASH, ROW, TIMESTAMP, Wide, WideColumn
+from server.storage.wide import column_name
+from server.transfer.celltypes import EXACT
+from server.transfer.csvblocks import Block
+from server.values.cityhash import hash_texts
+from server.values.kinds import ANY_TYPE, Kind
+from server.values.paths import Path
+
+_WAITING = "VARCHAR"  # type of a column that has held nothing but nulls
+
+
+class Staging:
+    """Appends blocks to ``table`` within the caller's transaction. All rows have one timestamp."""
+
+    def __init__(self, cursor: duckdb.DuckDBPyConnection, table: str, paths: Sequence[Path], timestamp: float) -> None:
+        self._cursor = cursor
+        self._table = table
+        self._timestamp = timestamp
+        self._columns = [WideColumn(path, column_name(index), Kind.NULL) for index, path in enumerate(paths)]
+        self.rows = 0
+        declared = "".join(f", {column.name} {_WAITING}" for column in self._columns)
+        cursor.execute(f"CREATE TABLE {quote(table)} ({ROW} BIGINT, {TIMESTAMP} DOUBLE, {HASH} UBIGINT{declared})")
+
+    def append(self, block: Block) -> None:
+        for index, (kind, values) in enumerate(block.columns):
+            self._widen(index, self._merged(index, kind, values))
+        names = [column.name for column in self._columns]
+        lines = pa.array(block.lines)
+        arrays = [pa.array(hash_texts(lines.cast(pa.string()))), *(values for _, values in block.columns)]
+        self._cursor.register("block", pa.Table.from_arrays([lines, *arrays], names=[ROW, HASH, *names]))
+        values = "".join(
+            f", {converted(column.name, kind, column.kind)}"
+            for column, (kind, _) in zip(self._columns, block.columns, strict=True)
+        )
+        self._cursor.execute(
+            f"INSERT INTO {quote(self._table)} SELECT {ROW}, CAST(? AS DOUBLE), {HASH}{values} FROM block",
+            [self._timestamp],
+        )
+        self._cursor.unregister("block")
+        self.rows += len(block.lines)
+
+    def finish(self) -> Wide:
+        """The layout of what was appended."""
+        for column in self._columns:
+            if column.kind is Kind.NULL:
+                self._alter(column, Kind.NULL.duck, "NULL")
+        return Wide(self._table, tuple(self._columns), numbered=True, rows=self.rows)
+
+    def _merged(self, index: int, kind: Kind, values: pa.Array) -> Kind:
+        """The kind that a column needs to hold a block's values too."""
+        old = self._columns[index].kind
+        if kind in (old, Kind.NULL):
+            return old
+        if old is Kind.NULL:
+            return kind
+        if {old, kind} == {Kind.INTEGER, Kind.NUMBER} and self._integers_are_exact(index, kind, values):
+            return Kind.NUMBER
+        return Kind.ANY
+
+    def _integers_are_exact(self, index: int, kind: Kind, values: pa.Array) -> bool:
+        """Whether the integers, of the block or of the table, stay the same as doubles."""
+        if kind is Kind.INTEGER:
+            self._cursor.register("block", pa.Table.from_arrays([values], names=["value"]))
+            name, source = "value", "block"
+        else:
+            name, source = self._columns[index].name, quote(self._table)
+        limits = self._cursor.execute(f"SELECT min({name}), max({name}) FROM {source}").fetchall()[0]
+        return all(limit is None or abs(limit) <= EXACT for limit in limits)
+
+    def _widen(self, index: int, kind: Kind) -> None:
+        column = self._columns[index]
+        if kind is column.kind:
+            return
+        self._alter(column, kind.duck, converted(column.name, column.kind, kind))
+        self._columns[index] = WideColumn(column.path, column.name, kind)
+
+    def _alter(self, column: WideColumn, type_: str, value: str) -> None:
+        if type_ == _WAITING and column.kind is Kind.NULL:
+            return
+        self._cursor.execute(f"ALTER TABLE {quote(self._table)} ALTER {column.name} TYPE {type_} USING {value}")
+
+
+def converted(name: str, kind: Kind, wanted: Kind) -> str:
+    """SQL that turns a column of one kind into another that holds its values."""
+    if kind is wanted:
+        return name
+    if kind is Kind.NULL:
+        return "NULL"
+    if wanted is Kind.NUMBER:
+        return f"CAST({name} AS DOUBLE)"
+    return f"CASE WHEN {name} IS NULL THEN NULL ELSE {_as_any(name, kind)} END"
+
+
+def _as_any(name: str, kind: Kind) -> str:
+    """The union member that MLDB's rule of numbers asks for (server.values.kinds)."""
+    if kind is Kind.STRING:
+        return f"union_value(s := {name})::{ANY_TYPE}"
+    double = f"union_value(n := CAST({name} AS DOUBLE))::{ANY_TYPE}"
+    if kind is Kind.NUMBER:
+        return double
+    exact, tag = (f"{name} BETWEEN {-EXACT} AND {EXACT}", "i") if kind is Kind.INTEGER else (f"{name} <= {EXACT}", "u")
+    return f"CASE WHEN {exact} THEN {double} ELSE union_value({tag} := {name})::{ANY_TYPE} END"
