@@ -43,6 +43,8 @@ TYPE_MODULES = (
     "server.datasets.tabular",
     "server.datasets.transposed",
     "server.sql.user_functions",
+    "server.transfer.fetcher",
+    "server.transfer.import_text",
     "server.learning.tensorflow_graph",
 )
 # Modules with the REST routes of one resource: each has ``register(host)``.

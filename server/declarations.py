@@ -222,8 +222,12 @@ class Services(Protocol):
         *,
         parameters: Mapping[str, Any] | None = None,
         timestamps: bool = False,
+        layouts: Mapping[str, Layout] | None = None,
     ) -> QueryResult:
-        """Bind a query: SQL text, MLDB's object form, or a tree. ``timestamps``: batches carry them."""
+        """Bind a query: SQL text, MLDB's object form, or a tree. ``timestamps``: batches carry them.
+
+        ``layouts``: tables by name that stand before the datasets of the same name.
+        """
 
     def perform(
         self,

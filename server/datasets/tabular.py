@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Callable, Iterable, Sequence, Set
 from typing import Any, Literal
 
 import duckdb
@@ -116,6 +116,17 @@ class TabularDataset:
                 else:
                     columns = gather(cursor, result, progress, unknown)
                 wide = self._finish(cursor, columns)
+            self._wide = wide
+
+    def fill(self, build: Callable[[duckdb.DuckDBPyConnection, str], Wide]) -> None:
+        """Commit a table that ``build(cursor, table)`` makes in place, with its description: nothing is copied.
+
+        The builder answers for the names of its rows being distinct.
+        """
+        with self._lock:
+            self._refuse_when_committed()
+            with self._database.transaction() as cursor:
+                wide = build(cursor, self._table)
             self._wide = wide
 
     def _finish(self, cursor: duckdb.DuckDBPyConnection, columns: list[Any]) -> Wide:

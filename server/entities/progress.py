@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -10,6 +11,8 @@ from typing import Any
 
 from server.errors import Cancelled
 from server.values.atoms import timestamp_text
+
+log = logging.getLogger("mldb.server")
 
 
 @dataclass(slots=True)
@@ -100,14 +103,23 @@ class TaskProgress:
             self._cancelled.set()
             callbacks, self._callbacks = self._callbacks, []
         for callback in callbacks:
-            callback()
+            _call(callback)
 
     def finish(self) -> None:
         """End the step under way, when the task has come to its end."""
         with self._lock:
             self._end_current(time.time())
+            self._callbacks = []
 
     def to_json(self) -> dict[str, Any]:
         """``{"steps": […]}``, or {} when nothing was reported."""
         with self._lock:
             return {"steps": [step.to_json() for step in self._steps]} if self._steps else {}
+
+
+def _call(callback: Callable[[], None]) -> None:
+    """What is to be stopped may have ended meanwhile (a cursor closed, a process gone); the others must be stopped."""
+    try:
+        callback()
+    except Exception:
+        log.debug("a cancel came too late for %r", callback, exc_info=True)

@@ -139,8 +139,9 @@ class ServerServices:
         *,
         parameters: Mapping[str, Any] | None = None,
         timestamps: bool = False,
+        layouts: Mapping[str, Layout] | None = None,
     ) -> QueryResult:
-        result: QueryResult = self.engine.query(query, parameters=parameters, timestamps=timestamps)
+        result: QueryResult = self.engine.query(query, parameters=parameters, timestamps=timestamps, layouts=layouts)
         return result
 
     def perform(

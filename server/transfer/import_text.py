@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, cast
 
 import duckdb
@@ -11,12 +11,13 @@ from pydantic import Field, field_validator
 
 from server.declarations import Creation, Dataset, EntityType, ProcedureParams, Progress, RunResult, Services
 from server.errors import MldbError
+from server.sql.tree import Clause, ColumnRef, Item
 from server.storage.database import drop_tables, new_table
 from server.storage.layouts import Wide
 from server.storage.wide import write_wide
 from server.transfer.csvformat import CsvFormat, checked_format
 from server.transfer.csvread import CsvReader, ReadOptions
-from server.transfer.inputs import STAGED, TimedResult, ahead, import_select, is_default
+from server.transfer.inputs import STAGED, WHEN, TimedResult, ahead, import_select, is_default
 from server.transfer.lines import LineSource
 from server.transfer.staging import Staging
 
@@ -111,7 +112,7 @@ class ImportText:
             with database.transaction() as cursor:
                 wide = load(reader, cursor, table, file_time, progress)
             result = TimedResult(self._services.query(tree, layouts={STAGED: wide}, timestamps=True))
-            refuse_rows(result)
+            refuse_rows(result, tree.clauses)
             if dataset is None:
                 _, dataset = self._services.output_dataset(params.outputDataset, "tabular")
             dataset.write(result, progress)
@@ -134,13 +135,19 @@ def load(
     return wide
 
 
-def refuse_rows(result: TimedResult) -> None:
+def refuse_rows(result: TimedResult, clauses: Sequence[Clause]) -> None:
     """An import records atoms under names that differ."""
     paths = [column.path for column in result.type.columns]
-    if result.type.open or any(column.shape is not None for column in result.type.columns):
+    named = [item.name or (item.text,) for item in clauses if isinstance(item, Item) and is_computed(item)]
+    rows = [path for path in named if path not in paths and path != WHEN]
+    if rows or result.type.open or any(column.shape is not None for column in result.type.columns):
         raise MldbError("Import select expression cannot have row-valued columns.")
     if len(set(paths)) < len(paths):
         raise MldbError("Duplicate column name in select expression")
+
+
+def is_computed(item: Item) -> bool:
+    return not isinstance(item.expression, ColumnRef)
 
 
 def csv_format(params: ImportTextParams) -> CsvFormat:

@@ -23,7 +23,7 @@ from server.values.batches import Column, RowBatch, RowType
 from server.values.cells import Cell, atoms_of, cells_array, cells_of
 
 STAGED = "lines"  # the FROM of an importer's query
-_WHEN = ("timestamp of the import",)  # the column that carries the rows' timestamps; cut off before they are written
+WHEN = ("timestamp of the import",)  # the column that carries the rows' timestamps; cut off before they are written
 Thing = TypeVar("Thing")
 
 
@@ -40,8 +40,13 @@ def import_select(
     if distinct:
         raise MldbError("DISTINCT cannot be used in an import")
     if timestamp is not None:
-        clauses = (*clauses, Item(parse_expression(timestamp), _WHEN))
-    tree = Select(clauses, named=parse_expression(named), source=DatasetRef(STAGED), where=parse_expression(where))
+        clauses = (*clauses, Item(parse_expression(timestamp), WHEN))
+    tree = Select(
+        clauses,
+        named=None if _says(named, "lineNumber()") else parse_expression(named),
+        source=DatasetRef(STAGED),
+        where=None if _says(where, "true", "1") else parse_expression(where),
+    )
     replaced = replace_calls(tree, functions)
     assert isinstance(replaced, Select)
     return replaced
@@ -49,12 +54,13 @@ def import_select(
 
 def is_default(select: str, where: str, named: str) -> bool:
     """Whether SQL parameters keep every line as it is, named by its number."""
-    _, clauses = parse_select_list(select)
-    return (
-        clauses == parse_select_list("*")[1]
-        and parse_expression(where) in (parse_expression("true"), parse_expression("1"))
-        and parse_expression(named) == parse_expression("lineNumber()")
-    )
+    everything = parse_select_list(select)[1] == parse_select_list("*")[1]
+    return everything and _says(where, "true", "1") and _says(named, "lineNumber()")
+
+
+def _says(text: str, *expressions: str) -> bool:
+    parsed = parse_expression(text)
+    return any(parsed == parse_expression(expression) for expression in expressions)
 
 
 def replace_calls(node: Any, functions: Mapping[str, Callable[[], Expression]]) -> Any:
@@ -79,7 +85,7 @@ class TimedResult:
     def __init__(self, inner: QueryResult) -> None:
         self._inner = inner
         columns = inner.type.columns
-        if not columns or columns[-1].path != _WHEN:
+        if not columns or columns[-1].path != WHEN:
             raise MldbError("the timestamp of an import must be an atom")
         self._time_column = columns[-1]
         self.type = RowType(columns[:-1], inner.type.open)
