@@ -20,6 +20,7 @@ from server.transfer.csvread import CsvReader, ReadOptions
 from server.transfer.inputs import STAGED, WHEN, TimedResult, ahead, import_select, is_default
 from server.transfer.lines import LineSource
 from server.transfer.staging import Staging
+from server.values.paths import Path
 
 FILE_TIME = "fileTimestamp()"
 
@@ -137,17 +138,20 @@ def load(
 
 def refuse_rows(result: TimedResult, clauses: Sequence[Clause]) -> None:
     """An import records atoms under names that differ."""
-    paths = [column.path for column in result.type.columns]
-    named = [item.name or (item.text,) for item in clauses if isinstance(item, Item) and is_computed(item)]
-    rows = [path for path in named if path not in paths and path != WHEN]
+    items = [item for item in clauses if isinstance(item, Item)]
+    names = [_name(item) for item in items]
+    if len(set(names)) < len(names):
+        raise MldbError("Duplicate column name in select expression")
+    given = {column.path for column in result.type.columns} | {WHEN}
+    rows = [item for item in items if not isinstance(item.expression, ColumnRef) and _name(item) not in given]
     if rows or result.type.open or any(column.shape is not None for column in result.type.columns):
         raise MldbError("Import select expression cannot have row-valued columns.")
-    if len(set(paths)) < len(paths):
-        raise MldbError("Duplicate column name in select expression")
 
 
-def is_computed(item: Item) -> bool:
-    return not isinstance(item.expression, ColumnRef)
+def _name(item: Item) -> Path:
+    if item.name is not None:
+        return item.name
+    return item.expression.path if isinstance(item.expression, ColumnRef) else (item.text,)
 
 
 def csv_format(params: ImportTextParams) -> CsvFormat:

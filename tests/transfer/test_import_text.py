@@ -325,7 +325,8 @@ def test_into_a_sparse_dataset(bench):
     assert imported(bench, "a,b\n1,x\n,y\n", select="*") == {"2": {"a": 1, "b": "x"}, "3": {"a": None, "b": "y"}}
     url = bench.file("a.csv", "a,b\n1,x\n,y\n")
     bench.run("import.text", dataFileUrl=url, outputDataset={"id": "y", "type": "sparse.mutable"})
-    assert bench.rows("SELECT a, b FROM y") == {"2": {"a": 1, "b": "x"}, "3": {"a": None, "b": "y"}}
+    assert bench.services.dataset("y").status()["rowCount"] == 2
+    assert bench.rows("SELECT b FROM y") == {"2": {"b": "x"}, "3": {"b": "y"}}
 
 
 def test_names_that_repeat(bench):
