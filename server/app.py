@@ -10,6 +10,7 @@ from importlib import import_module
 
 import duckdb
 
+from server.declarations import EntityKind
 from server.entities import jsontext
 from server.entities.catalogue import Catalogue
 from server.entities.credentials import Credentials
@@ -19,12 +20,14 @@ from server.entities.registry import Announced, Registry
 from server.entities.runs import Runner
 from server.entities.services import ServerServices
 from server.entities.types import TypeRegistry
+from server.errors import MldbError
 from server.http import collections, credentials, datasets, functions, pages, plugins, procedures, query, system, types
 from server.http.gateway import Gateway
 from server.http.host import Host
 from server.http.security import Gate
 from server.learning.model_worker import ModelWorker
 from server.settings import Settings
+from server.sql.functions import BUILTINS
 from server.storage.database import Database
 from server.transfer.urls import Urls
 
@@ -71,6 +74,7 @@ class Server:
         urls = Urls(settings, stored_credentials.lookup)
         self.services = ServerServices(settings, self.database, urls, registry, runner, self.jobs, self.models)
         registry.attach(self.services)
+        registry.add_check(refuse_builtin_names)
         self.host = Host(settings, registry_types, registry, runner, self.services, stored_credentials, stop=stop)
         for module in RESOURCES:
             module.register(self.host)
@@ -125,6 +129,12 @@ def open_database(settings: Settings) -> Database:
         raise OSError(
             f"{settings.database_file} is in use by another process: stop that one, or choose another data-dir"
         ) from None
+
+
+def refuse_builtin_names(kind: EntityKind, id: str) -> None:
+    """A function may not hide a builtin of the dialect."""
+    if kind == "function" and id in BUILTINS:
+        raise MldbError(f"Cannot add function: MLDB already has a built-in function named {id}")
 
 
 def model_worker(settings: Settings) -> ModelWorker:

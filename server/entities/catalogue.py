@@ -38,6 +38,11 @@ class Catalogue:
         with database.transaction() as cursor:
             cursor.execute(_TABLE)
 
+    @property
+    def commits(self) -> int:
+        """Transactions of the database so far, whoever made them."""
+        return self._database.commits
+
     def records(self) -> list[Record]:
         with self._database.cursor() as cursor:
             rows = cursor.execute("SELECT kind, id, config, stored FROM mldb_catalogue ORDER BY position").fetchall()

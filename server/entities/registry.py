@@ -150,12 +150,12 @@ Announced = tuple[Entry, Building, "Record"]  # a saved entity that waits to be 
 
 
 class Registry:
-    """Entities of all kinds by id. ``version`` grows with every change of a dataset or function."""
+    """Entities of all kinds by id. ``version`` grows with every change of an entity or of stored data."""
 
     def __init__(self, types: TypeRegistry, catalogue: Catalogue) -> None:
         self.types = types
         self.catalogue = catalogue
-        self.version = 0
+        self._changes = 0
         self.restored = threading.Event()
         self._services: Services | None = None
         self._entries: dict[EntityKind, dict[str, Entry]] = {kind: {} for kind in PLURALS}
@@ -170,6 +170,11 @@ class Registry:
         self._checks.append(check)
 
     @property
+    def version(self) -> int:
+        """What is looked up under one version stays valid as long as the version does."""
+        return self._changes + self.catalogue.commits
+
+    @property
     def services(self) -> Services:
         assert self._services is not None, "attach() comes first"
         return self._services
@@ -177,7 +182,7 @@ class Registry:
     def touch(self) -> None:
         """Data or definitions changed: compiled queries must be made anew."""
         with self._lock:
-            self.version += 1
+            self._changes += 1
 
     # ── looking up ──
 
@@ -303,7 +308,7 @@ class Registry:
                     self.catalogue.remove(entry.kind, entry.id)
                 old, entry.ready = entry.ready, ready
                 entry.building = None
-                self.version += 1
+                self._changes += 1
         if gone:
             discard(ready.entity)
             raise Cancelled("deleted while it was being built")
@@ -317,7 +322,7 @@ class Registry:
         entry = self._entries[kind].get(id)
         ready = entry.ready if entry is not None else None
         with self._lock:
-            self.version += 1
+            self._changes += 1
             if ready is None or ready.config.get("persistent") is False:
                 return
             stored = persisted(ready.entity)
@@ -331,7 +336,7 @@ class Registry:
             entry = self._entries[kind].pop(id, None)
             if entry is not None:
                 self.catalogue.remove(kind, id)
-                self.version += 1
+                self._changes += 1
         if entry is None:
             return
         building = entry.building

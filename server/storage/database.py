@@ -63,6 +63,7 @@ class Database:
         if temp_directory:
             config["temp_directory"] = str(temp_directory)
         self.file = file
+        self.commits = 0  # grows with every transaction: who caches what tables look like compares it
         self._defining = threading.Lock()
         self._root = duckdb.connect(str(file) if file else ":memory:", config=config)
         self._root.execute(f"CREATE TYPE IF NOT EXISTS any_value_t AS {ANY_TYPE}")
