@@ -43,7 +43,7 @@ def _query(host: Host, call: Call) -> Response:
 
 def answer_query(host: Host, call: Call, query: str | Mapping[str, Any]) -> Response:
     """Run a query as the format parameters of a call say. The query ends when the client goes or time is up."""
-    from server.sql import formats
+    from server.sql.formats import render
 
     if call["format"] not in _FORMATS:
         raise MldbError(f"Unknown output format '{call['format']}'")
@@ -55,7 +55,7 @@ def answer_query(host: Host, call: Call, query: str | Mapping[str, Any]) -> Resp
         result = Watched(host.services.query(query, timestamps=timestamps), progress)
         if arrow:
             return Response(200, arrow_stream(result), ARROW)
-        content = formats.render(
+        content = render(
             result,
             call["format"] or "full",
             headers=bool(call["headers"]),
