@@ -114,12 +114,15 @@ class CellWriter:
         return ids
 
     def _time_ids(self, times: Floats) -> Integers:
-        encoded = pa.array(quantize(times, self._quantum) if self._quantum else times).dictionary_encode()
-        ids, new = self._match("times", "ts", encoded.dictionary, self._counts.times)
+        encoded = pa.array(times).dictionary_encode()
+        given = encoded.dictionary.to_numpy(zero_copy_only=False)
+        distinct = pa.array(quantize(given, self._quantum) if self._quantum else given).dictionary_encode()
+        ids, new = self._match("times", "ts", distinct.dictionary, self._counts.times)
         if len(new):
-            self._insert("times", pa.table({"id": ids[new].astype(np.int32), "ts": encoded.dictionary.take(new)}))
+            table = pa.table({"id": ids[new].astype(np.int32), "ts": distinct.dictionary.take(pa.array(new))})
+            self._insert("times", table)
             self._counts.times += len(new)
-        return _taken(ids, encoded.indices)
+        return _taken(_taken(ids, distinct.indices), encoded.indices)
 
     def _match(self, table: str, key: str, keys: pa.Array, stored: int) -> tuple[Integers, Integers]:
         """Ids of distinct keys in a dictionary of ``stored`` entries, and which of them are new (ids follow on)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -175,10 +175,14 @@ class Pending:
         for part in split(values, kind):
             if part.seen == Seen.NULL and not self._nulls:
                 continue
-            touched = columns if part.where is None else columns[part.where]
-            for number in np.unique(touched).tolist():
-                self.seen[number] |= part.seen
-            self._add_part(part, rows, columns, times)
+            for piece in _by_column(part, columns) if part.store == "num" else (part,):
+                self._note(piece, columns)
+                self._add_part(piece, rows, columns, times)
+
+    def _note(self, part: Part, columns: npt.NDArray[np.int32]) -> None:
+        touched = columns if part.where is None else columns[part.where]
+        for number in np.flatnonzero(np.bincount(touched)).tolist():
+            self.seen[number] |= part.seen
 
     def _element_numbers(self, column: Column, size: int) -> npt.NDArray[np.int32]:
         """Column numbers of an embedding's first ``size`` elements, row-major."""
@@ -247,6 +251,19 @@ def _place_huge(value: int) -> tuple[str, int, Atom]:
         return "any", int(Seen.UNSIGNED), value
     number = float(value) if abs(value) < 1 << 1023 else float("inf") if value > 0 else float("-inf")
     return "num", int(Seen.NUMBER), number
+
+
+def _by_column(part: Part, columns: npt.NDArray[np.int32]) -> Iterator[Part]:
+    """Doubles of many columns: those of columns without fractions are stored as integers."""
+    numbers = part.values.to_numpy(zero_copy_only=False)
+    where = np.arange(len(columns)) if part.where is None else part.where
+    fractions = ~((np.abs(numbers) <= _EXACT) & (np.floor(numbers) == numbers))
+    fractional = np.bincount(columns[where], weights=fractions)[columns[where]] > 0
+    if not fractional.all():
+        whole = pa.array(numbers[~fractional].astype(np.int64))
+        yield Part("int", Seen.INTEGER, whole, where[~fractional])
+    if fractional.any():
+        yield Part("num", Seen.NUMBER, part.values.filter(pa.array(fractional)), where[fractional])
 
 
 _SEEN_OF = {
