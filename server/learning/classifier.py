@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from server.errors import MldbError
-from server.learning.archive import Archive, is_archive, pack, unpack
+from server.learning.archive import Archive, pack, unpack
 from server.learning.configurations import Learner
 from server.learning.examples import Examples, Model, Tick
 from server.learning.feature_space import FeatureSpace
-from server.learning.learners import load_model, train
+from server.learning.learners import train
 from server.learning.matrix import Floats, Matrix
+from server.learning.model_types import load_model, save_model
 from server.learning.one_vs_all import OneVsAllModel
 from server.learning.probability import calibrate
 from server.learning.training_set import Mode, Strategy, TrainingSet, balanced, examples_of
@@ -56,18 +57,14 @@ class Classifier:
             "mode": self.mode,
             "labels": list(self.labels),
             "space": self.space.to_json(),
-            "model": {"type": self.model.type} | self.model.save(archive.child("model")),
+            "model": save_model(self.model, archive.child("model")),
             "origin": dict(self.origin),
         }
         return pack(KIND, body, archive)
 
     @staticmethod
     def from_bytes(data: bytes) -> Classifier:
-        """Our own format, or MLDB's binary ``.cls``; ``MldbError`` for anything else."""
-        if not is_archive(data):
-            from server.learning.cls_file import read_cls
-
-            return read_cls(data)
+        """Read our own format; ``MldbError`` for anything else."""
         body, archive = unpack(KIND, data)
         try:
             space = FeatureSpace.from_json(body["space"])

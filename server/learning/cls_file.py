@@ -12,9 +12,10 @@ from server.errors import MldbError
 from server.learning.classifier import Classifier
 from server.learning.committee import Constant, combine
 from server.learning.configurations import Link
+from server.learning.design import EQUALS, Columns
 from server.learning.examples import Model
 from server.learning.feature_space import Feature, FeatureSpace
-from server.learning.glz import EQUALS, Columns, GlzModel
+from server.learning.glz import GlzModel
 from server.learning.matrix import Floats
 from server.learning.training_set import Mode
 from server.learning.trees import EQUAL, LESS, PRESENT, Nodes, TreeEnsemble, leafless

@@ -10,6 +10,7 @@ import numpy as np
 
 from server.learning.examples import Examples, Explanation, Model, Tick
 from server.learning.matrix import Floats, Matrix
+from server.learning.model_types import load_model, model_type, save_model
 from server.learning.trees import TreeEnsemble
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from server.learning.feature_space import FeatureSpace
 
 
+@model_type
 @dataclass(frozen=True)
 class Committee:
     """The weighted sum of models of any type."""
@@ -49,16 +51,11 @@ class Committee:
     def save(self, archive: Archive) -> dict[str, Any]:
         archive.put("weights", self.weights)
         return {
-            "members": [
-                {"type": member.type} | member.save(archive.child(str(number)))
-                for number, member in enumerate(self.members)
-            ]
+            "members": [save_model(member, archive.child(str(number))) for number, member in enumerate(self.members)]
         }
 
     @classmethod
     def load(cls, state: Mapping[str, Any], archive: Archive) -> Committee:
-        from server.learning.learners import load_model
-
         members = [load_model(each, archive.child(str(n))) for n, each in enumerate(state["members"])]
         return cls(members, archive.get("weights"))
 
@@ -71,6 +68,7 @@ def combine(members: Sequence[Model], weights: Sequence[float]) -> Model:
     return Committee(members, np.asarray(weights, np.float32))
 
 
+@model_type
 @dataclass(frozen=True)
 class Constant:
     """The same scores for every row."""
@@ -96,7 +94,7 @@ class Constant:
         return {}
 
     @classmethod
-    def load(cls, state: Mapping[str, Any], archive: Archive) -> Constant:
+    def load(cls, _state: Mapping[str, Any], archive: Archive, /) -> Constant:
         return cls(archive.get("output"))
 
 

@@ -13,6 +13,7 @@ from server.errors import MldbError
 from server.learning.configurations import FastText
 from server.learning.examples import Examples, Explanation, Tick
 from server.learning.matrix import Floats, Matrix, Sparse, dense_chunks
+from server.learning.model_types import model_type
 
 if TYPE_CHECKING:
     from server.learning.archive import Archive
@@ -27,6 +28,7 @@ _MODULUS = 2**31 - 1
 _MULTIPLIER = 48271
 
 
+@model_type
 @dataclass(frozen=True)
 class FastTextModel:
     """A vector per word (``inputs``) and per label (``outputs``)."""
@@ -54,7 +56,7 @@ class FastTextModel:
         return {}
 
     @classmethod
-    def load(cls, state: Mapping[str, Any], archive: Archive) -> FastTextModel:
+    def load(cls, _state: Mapping[str, Any], archive: Archive, /) -> FastTextModel:
         return cls(archive.get("inputs"), archive.get("outputs"))
 
 

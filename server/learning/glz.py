@@ -15,60 +15,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from server.learning.configurations import Glz, Link
+from server.learning.design import (
+    EQUALS,
+    PRESENCE,
+    VALUE,
+    VALUE_IF_PRESENT,
+    Columns,
+    columns_for,
+    expand,
+    fit_weights,
+    targets_of,
+)
 from server.learning.examples import Examples, Explanation, Tick
 from server.learning.glm import LINKS, Doubles, Solve, irls
+from server.learning.glz_wide import fit_wide
 from server.learning.matrix import Floats, Matrix, Sparse, dense_chunks
+from server.learning.model_types import model_type
 
 if TYPE_CHECKING:
     from server.learning.archive import Archive
     from server.learning.feature_space import FeatureSpace
 
-VALUE, VALUE_IF_PRESENT, PRESENCE, EQUALS = range(4)
 _EXTRACTS = ("VALUE", "VALUE", "PRESENCE", "VALUE_EQUALS")
 _MAX_DENSE = 4096  # columns up to which the normal matrix is formed
 _DEPENDENT = 1e-9  # share of a column's length that must be its own
 
 
-@dataclass(frozen=True)
-class Columns:
-    """The columns that features give: feature, kind (VALUE …) and, for EQUALS, the category's index."""
-
-    feature: NDArray[np.int32]
-    kind: NDArray[np.int8]
-    category: NDArray[np.int32]
-
-    def __len__(self) -> int:
-        return len(self.feature)
-
-    def take(self, chosen: NDArray[Any]) -> Columns:
-        return Columns(self.feature[chosen], self.kind[chosen], self.category[chosen])
-
-
-def columns_for(space: FeatureSpace) -> Columns:
-    """All columns of a feature space, in feature order."""
-    rows: list[tuple[int, int, int]] = []
-    for number, feature in enumerate(space.features):
-        if feature.categories is not None:
-            rows.extend((number, EQUALS, code) for code in range(len(feature.categories)))
-            continue
-        rows.append((number, VALUE, 0))
-        if feature.optional:
-            rows.append((number, PRESENCE, 0))
-    table = np.array(rows, np.int32).reshape(-1, 3)
-    return Columns(table[:, 0], table[:, 1].astype(np.int8), table[:, 2])
-
-
-def expand(matrix: Floats, columns: Columns) -> Doubles:
-    """The design matrix (without bias) of dense rows."""
-    x = matrix[:, columns.feature]
-    missing = np.isnan(x)
-    out = np.where(missing, 0.0, x).astype(np.float64)
-    presence, equals = columns.kind == PRESENCE, columns.kind == EQUALS
-    out[:, presence] = ~missing[:, presence]
-    out[:, equals] = x[:, equals] == columns.category[equals]
-    return out
-
-
+@model_type
 @dataclass(frozen=True)
 class GlzModel:
     """``weights`` has a row per label: one number per column, then the bias when there is one."""
@@ -191,25 +164,10 @@ def train_glz(config: Glz, examples: Examples, rng: np.random.Generator, tick: T
         drawn = np.flatnonzero(rng.random(len(columns)) < config.feature_proportion)
         columns = columns.take(drawn if len(drawn) else np.arange(min(1, len(columns))))
     if len(columns) > _MAX_DENSE:
-        from server.learning.glz_wide import fit_wide
-
         weights = fit_wide(config, examples, columns, tick)
     else:
         weights = _fit(config, examples, columns, tick)
     return GlzModel(columns, weights, config.add_bias, config.link_function, config.decode, len(examples.space))
-
-
-def targets_of(examples: Examples) -> list[Doubles]:
-    """What each label's linear model is to predict."""
-    if examples.regression:
-        return [examples.labels.astype(np.float64)]
-    return [(examples.labels == label).astype(np.float64) for label in range(examples.label_count)]
-
-
-def fit_weights(examples: Examples) -> Doubles:
-    """Weights of the rows: in regression 1 on average, as the size of a penalty is relative to them."""
-    weights = examples.row_weights.astype(np.float64)
-    return weights * (len(weights) / weights.sum()) if examples.regression else weights
 
 
 def _fit(config: Glz, examples: Examples, columns: Columns, tick: Tick) -> Floats:

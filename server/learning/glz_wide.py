@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from server.learning.configurations import Glz
+from server.learning.design import EQUALS, PRESENCE, Columns, expand, fit_weights, targets_of
 from server.learning.examples import Examples, Tick
 from server.learning.glm import LINKS, Doubles
-from server.learning.glz import EQUALS, PRESENCE, Columns, expand, fit_weights, targets_of
 from server.learning.matrix import Floats, Matrix, Sparse, dense_chunks
 
 _ROUNDS = 200

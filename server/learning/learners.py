@@ -1,18 +1,14 @@
-"""Which learner trains a configuration, and which model a file's type name means."""
+"""Which learner trains a configuration."""
 
 from __future__ import annotations
-
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
 from server.errors import MldbError
 from server.learning import lightgbm_trees
-from server.learning.archive import Archive
 from server.learning.bagging import train_bagging
 from server.learning.boosting import train_boosted_stumps, train_boosting
-from server.learning.committee import Committee, Constant, train_null
+from server.learning.committee import train_null
 from server.learning.configurations import (
     Bagging,
     BoostedStumps,
@@ -29,19 +25,10 @@ from server.learning.configurations import (
 )
 from server.learning.decision_tree import train_stump, train_tree
 from server.learning.examples import Examples, Model, Tick
-from server.learning.fasttext import FastTextModel, train_fasttext
-from server.learning.glz import GlzModel, train_glz
-from server.learning.naive_bayes import NaiveBayesModel, train_naive_bayes
-from server.learning.one_vs_all import OneVsAllModel
-from server.learning.perceptron import PerceptronModel, train_perceptron
-from server.learning.trees import TreeEnsemble
-
-_MODELS: dict[str, type[Model]] = {
-    kind.type: kind
-    for kind in (
-        TreeEnsemble, Committee, Constant, GlzModel, PerceptronModel, NaiveBayesModel, FastTextModel, OneVsAllModel,
-    )
-}  # fmt: skip
+from server.learning.fasttext import train_fasttext
+from server.learning.glz import train_glz
+from server.learning.naive_bayes import train_naive_bayes
+from server.learning.perceptron import train_perceptron
 
 
 def train(
@@ -86,14 +73,3 @@ def _train_plain(config: Learner, examples: Examples, rng: np.random.Generator, 
         case Null():
             return train_null(config, examples, rng, tick)
     raise MldbError(f"Classifiers of type '{config.type}' cannot be trained")
-
-
-def load_model(state: Mapping[str, Any], archive: Archive) -> Model:
-    """A model from its saved form."""
-    kind = _MODELS.get(str(state.get("type")))
-    if kind is None:
-        raise MldbError(f"The model file holds a classifier of unknown type '{state.get('type')}'")
-    try:
-        return kind.load(state, archive)
-    except (KeyError, TypeError, ValueError) as error:
-        raise MldbError(f"The model file is damaged: {error!r}") from None

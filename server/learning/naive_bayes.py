@@ -15,12 +15,14 @@ from server.learning.configurations import NaiveBayes
 from server.learning.decision_tree import SplitStatistics
 from server.learning.examples import Examples, Explanation, Tick, normalized
 from server.learning.matrix import Floats, Matrix, pick_columns
+from server.learning.model_types import model_type
 
 if TYPE_CHECKING:
     from server.learning.archive import Archive
     from server.learning.feature_space import FeatureSpace
 
 
+@model_type
 @dataclass(frozen=True)
 class NaiveBayesModel:
     """Per split: feature, threshold (a category's index where ``equal``), and ``logs`` [split, true/false, label]."""
@@ -58,7 +60,7 @@ class NaiveBayesModel:
         return {}
 
     @classmethod
-    def load(cls, state: Mapping[str, Any], archive: Archive) -> NaiveBayesModel:
+    def load(cls, _state: Mapping[str, Any], archive: Archive, /) -> NaiveBayesModel:
         return cls(*(archive.get(name) for name in ("feature", "threshold", "equal", "logs", "priors")))
 
 

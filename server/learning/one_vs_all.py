@@ -10,6 +10,7 @@ import numpy as np
 
 from server.learning.examples import Explanation, Model
 from server.learning.matrix import Floats, Matrix
+from server.learning.model_types import load_model, model_type, save_model
 from server.learning.probability import Calibration
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from server.learning.feature_space import FeatureSpace
 
 
+@model_type
 @dataclass(frozen=True)
 class OneVsAllModel:
     """``members[l]`` scores label l against the rest; ``calibrations[l]`` maps that to a probability."""
@@ -43,16 +45,11 @@ class OneVsAllModel:
 
     def save(self, archive: Archive) -> dict[str, Any]:
         return {
-            "members": [
-                {"type": member.type} | member.save(archive.child(str(number)))
-                for number, member in enumerate(self.members)
-            ],
+            "members": [save_model(member, archive.child(str(number))) for number, member in enumerate(self.members)],
             "calibrations": [calibration.to_json() for calibration in self.calibrations],
         }
 
     @classmethod
     def load(cls, state: Mapping[str, Any], archive: Archive) -> OneVsAllModel:
-        from server.learning.learners import load_model
-
         members = [load_model(each, archive.child(str(n))) for n, each in enumerate(state["members"])]
         return cls(members, [Calibration.from_json(each) for each in state["calibrations"]])

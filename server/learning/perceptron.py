@@ -11,10 +11,11 @@ import numpy as np
 
 from server.errors import MldbError
 from server.learning.configurations import Perceptron
+from server.learning.design import Columns, columns_for, expand
 from server.learning.examples import Examples, Explanation, Tick
 from server.learning.glm import Doubles
-from server.learning.glz import Columns, columns_for, expand
 from server.learning.matrix import Floats, Matrix, dense_chunks
+from server.learning.model_types import model_type
 
 if TYPE_CHECKING:
     from server.learning.archive import Archive
@@ -33,6 +34,7 @@ _FLAT = 1e-10  # share of the variance below which a direction is noise
 _SEED = 0
 
 
+@model_type
 @dataclass(frozen=True)
 class PerceptronModel:
     """Layers of (weights [in, out], biases); ``output`` says what the last one's sums become."""

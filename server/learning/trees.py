@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from server.errors import MldbError
 from server.learning.examples import Explanation
 from server.learning.matrix import Floats, Matrix, pick_columns
+from server.learning.model_types import model_type
 
 if TYPE_CHECKING:
     from server.learning.archive import Archive
@@ -84,6 +85,7 @@ def concatenate(parts: Sequence[Nodes]) -> tuple[Nodes, list[int]]:
     return Nodes(**joined), sizes[:-1].tolist()
 
 
+@model_type
 @dataclass(frozen=True)
 class TreeEnsemble:
     """``bias`` + the weighted sum of trees. ``kind`` (tree, stump or committee) only shows in descriptions."""

@@ -1,0 +1,142 @@
+"""The procedure ``classifier.train`` (entity-types.md §3.11)."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from server.declarations import Creation, EntityType, ProcedureParams, Progress, QueryResult, RunResult, Services
+from server.errors import MldbError
+from server.learning.config import resolve
+from server.learning.label_checks import refuse_label_as_feature
+from server.learning.model_params import check_model_url, configuration_of, create_function, save_model
+from server.learning.row_files import write_rows
+from server.learning.training_set import ALL_FILTERED, EMPTY_DATASET, Mode, Strategy
+from server.procedures.validators import input_query, part_expression, plain_columns, refuse, require_from
+from server.sql.render import render
+from server.sql.tree import Constant, Item, Select
+
+NAME = "classifier.train"
+
+
+class LearnerParams(ProcedureParams):
+    """What ``classifier.train`` and ``classifier.experiment`` have in common."""
+
+    mode: Mode = Field("boolean", description="What labels are: boolean, regression, categorical or multilabel")
+    multilabelStrategy: Strategy = Field("one-vs-all", description="How rows of several labels are learned from")
+    algorithm: str = Field("", description="Dotted path of the learner in the configuration; empty is its top level")
+    configuration: dict[str, Any] | None = Field(None, description="Configuration of learners")
+    configurationFile: str | None = Field(None, description="URL of the configuration; else the built-in one")
+    equalizationFactor: float = Field(0.5, description="How far labels are balanced: 0 not, 1 to equal weight")
+
+
+class TrainParams(LearnerParams):
+    trainingData: Any = Field(None, description="Query giving a row 'features', a 'label' and maybe a 'weight'")
+    modelFileUrl: str | None = Field(None, description="Where to save the model (.cls)")
+    functionName: str | None = Field(None, description="Name of a classifier function to create from the model")
+
+
+@dataclass(frozen=True)
+class ClassifierTrain:
+    """Reads the rows here, trains in a job process, saves the model and creates its function."""
+
+    services: Services
+
+    def check(self, params: TrainParams) -> Select | None:
+        """What can be told before any row is read; the query's tree."""
+        select = None if params.trainingData is None else training_query(self.services, params.trainingData)
+        check_model_url(self.services, NAME, params.modelFileUrl, params.functionName)
+        learner_configuration(self.services, params)
+        return select
+
+    def run(self, params: TrainParams, progress: Progress) -> RunResult:
+        select = self.check(params)
+        if select is None:
+            raise MldbError("Classifier training procedure requires 'trainingData' to be set")
+        train_to_file(self.services, params, select, params.modelFileUrl, progress)
+        create_function(self.services, params.functionName, "classifier", params.modelFileUrl)
+        return RunResult()
+
+
+def training_query(services: Services, query: Any) -> Select:
+    """The tree of a training query, refused for what training does not support."""
+    select = input_query(services, query)
+    require_from(select, NAME)
+    refuse(select, NAME, "groupBy", "having")
+    plain_columns(select, NAME)
+    return select
+
+
+def learner_configuration(services: Services, params: LearnerParams) -> dict[str, Any]:
+    """The configuration in use; ``MldbError`` for mistakes in what the algorithm names."""
+    configuration = dict(configuration_of(services, params.configuration, params.configurationFile))
+    resolve(configuration, params.algorithm)
+    return configuration
+
+
+def train_to_file(
+    services: Services, params: LearnerParams, select: Select, url: str | None, progress: Progress
+) -> None:
+    """Train on a query's rows and save the model."""
+    result = services.query(select)
+    check_parts(select, result, params.mode)
+    configuration = learner_configuration(services, params)
+    with tempfile.TemporaryDirectory(prefix="mldb-train-") as folder:
+        rows, model = Path(folder) / "rows.arrow", Path(folder) / "model"
+        progress.step("iterating")
+        if not write_rows(rows, result, progress):
+            raise MldbError(EMPTY_DATASET if _nothing_at_all(services, select) else ALL_FILTERED)
+        arguments = {
+            "rows": str(rows), "model": str(model), "mode": params.mode, "strategy": params.multilabelStrategy,
+            "equalization": params.equalizationFactor, "configuration": configuration, "algorithm": params.algorithm,
+            "origin": {"query": render(select), "params": params.model_dump(mode="json", exclude_defaults=True)},
+        }  # fmt: skip
+        services.job("server.learning.jobs_entry:train", arguments, progress)
+        save_model(services, url, model.read_bytes(), "classifier")
+
+
+def check_parts(select: Select, result: QueryResult, mode: Mode) -> None:
+    """``features`` and ``label`` must be there and apart."""
+    for part in ("features", "label"):
+        if not result.type.under((part,)).columns and not result.type.open:
+            raise MldbError("trainingData must return a 'features' row and a 'label'")
+    label = part_expression(select, "label")
+    refuse_label_as_feature(label, result.type.under(("features",)), by_prefix=mode == "multilabel")
+
+
+def _nothing_at_all(services: Services, select: Select) -> bool:
+    """Whether the query's tables have no rows, whatever its conditions."""
+    bare = replace(
+        select,
+        clauses=(Item(Constant(1), ("one",)),),
+        named=None,
+        when=None,
+        where=None,
+        order_by=(),
+        limit=1,
+        offset=0,
+    )
+    return not any(batch.rows.length for batch in services.query(one).batches())
+
+
+def _create(creation: Creation) -> ClassifierTrain:
+    procedure = ClassifierTrain(creation.services)
+    procedure.check(creation.params)
+    return procedure
+
+
+TYPES = [
+    EntityType(
+        "procedure",
+        NAME,
+        TrainParams,
+        "Trains a classifier",
+        _create,
+        "Trains a model that predicts a label from features: trees, ensembles, linear models, naive Bayes, neural "
+        "networks. The model is saved and, when `functionName` is given, is a live function at once.",
+    )
+]

@@ -1,0 +1,63 @@
+"""What runs in job processes: training, from a file of rows to a file of the model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from server import __version__
+from server.learning.classifier import train_classifier
+from server.learning.config import resolve
+from server.learning.row_files import read_rows
+from server.learning.training_set import read_training_set
+
+Report = Callable[[str, str, float], None]
+_LIBRARIES = ("numpy", "scipy", "scikit-learn", "lightgbm")
+_SMALLEST_STEP = 0.01  # progress is told in steps no finer than this
+
+
+def train(arguments: Mapping[str, Any], report: Report) -> dict[str, Any]:
+    """Train a classifier.
+
+    ``arguments``: ``rows`` and ``model`` (paths of the files), ``mode``, ``strategy``, ``equalization``,
+    ``configuration``, ``algorithm``, ``origin``. The result tells how large the training was.
+    """
+    learner = resolve(arguments["configuration"], arguments["algorithm"])
+    report("reading", "percentile", 0.0)
+    table = read_training_set(read_rows(Path(arguments["rows"])), arguments["mode"])
+    classifier = train_classifier(
+        table,
+        learner,
+        equalization=arguments["equalization"],
+        strategy=arguments["strategy"],
+        tick=throttled("training", report),
+        origin={**arguments["origin"], "libraries": library_versions()},
+    )
+    Path(arguments["model"]).write_bytes(classifier.to_bytes())
+    return {"rows": len(table.weights), "features": len(table.space), "labels": len(table.labels)}
+
+
+def throttled(step: str, report: Report) -> Callable[[float], None]:
+    """A tick that reports a step's progress, but not more often than anyone could see."""
+    report(step, "percentile", 0.0)
+    last = 0.0
+
+    def tick(share: float) -> None:
+        nonlocal last
+        if share >= last + _SMALLEST_STEP or share >= 1 > last:
+            last = share
+            report(step, "percentile", min(share, 1.0))
+
+    return tick
+
+
+def library_versions() -> dict[str, str]:
+    versions = {"mldb": __version__}
+    for name in _LIBRARIES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return versions

@@ -1,0 +1,63 @@
+"""Parameters that training procedures share, and what is checked and done about them (entity-types.md §1.5)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from server.declarations import Services
+from server.errors import MldbError
+from server.learning.config import builtin_configurations
+from server.transfer.urls import split_scheme
+
+
+def check_model_url(services: Services, type_name: str, url: str | None, function: str | None) -> None:
+    """``MldbError`` when the model could not be saved, or a function is wanted without a place for its model."""
+    if not url:
+        if function:
+            raise MldbError(
+                f"{type_name} requires a valid modelFileUrl when specifying a functionName. "
+                f"modelFileUrl '{url or ''}' is invalid."
+            )
+        return
+    try:
+        split_scheme(url)
+    except MldbError as error:
+        raise MldbError(f"The 'modelFileUrl' parameter '{url}' is not valid. {error.message}") from None
+    services.urls.check_writable(url, "modelFileUrl")
+
+
+def save_model(services: Services, url: str | None, data: bytes, what: str) -> None:
+    """Write a model file; ``MldbError`` saying what could not be saved where."""
+    if not url:
+        return
+    try:
+        with services.urls.open_write(url) as stream:
+            stream.write(data)
+    except (MldbError, OSError) as error:
+        raise MldbError(f"Error saving {what} to '{url}': {error}") from None
+
+
+def create_function(services: Services, name: str | None, type_name: str, url: str | None) -> None:
+    """Create (overwrite) the function that applies a model."""
+    if name:
+        services.create("function", {"id": name, "type": type_name, "params": {"modelFileUrl": url}})
+
+
+def configuration_of(
+    services: Services, configuration: Mapping[str, Any] | None, file: str | None
+) -> Mapping[str, Any]:
+    """The inline configuration, else the file's, else the built-in ones."""
+    if configuration is not None:
+        return configuration
+    if not file:
+        return builtin_configurations()
+    try:
+        loaded = orjson.loads(services.urls.read(file).content)
+    except orjson.JSONDecodeError as error:
+        raise MldbError(f"The configuration file '{file}' is not JSON: {error}") from None
+    if not isinstance(loaded, dict):
+        raise MldbError(f"The configuration file '{file}' must hold a JSON object")
+    return loaded
