@@ -48,6 +48,8 @@ TYPE_MODULES = (
     "server.sql.user_functions",
     "server.transfer.fetcher",
     "server.transfer.import_text",
+    "server.learning.classifier_function",
+    "server.learning.classifier_train",
     "server.learning.tensorflow_graph",
 )
 # Modules with the REST routes of one resource: each has ``register(host)``.

@@ -110,16 +110,7 @@ def check_parts(select: Select, result: QueryResult, mode: Mode) -> None:
 
 def _nothing_at_all(services: Services, select: Select) -> bool:
     """Whether the query's tables have no rows, whatever its conditions."""
-    bare = replace(
-        select,
-        clauses=(Item(Constant(1), ("one",)),),
-        named=None,
-        when=None,
-        where=None,
-        order_by=(),
-        limit=1,
-        offset=0,
-    )
+    one = Select((Item(Constant(1), ("one",)),), source=select.source, limit=1)
     return not any(batch.rows.length for batch in services.query(one).batches())
 
 
