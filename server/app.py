@@ -48,7 +48,9 @@ TYPE_MODULES = (
     "server.sql.user_functions",
     "server.transfer.fetcher",
     "server.transfer.import_text",
+    "server.learning.classifier_experiment",
     "server.learning.classifier_function",
+    "server.learning.classifier_test",
     "server.learning.classifier_train",
     "server.learning.tensorflow_graph",
 )

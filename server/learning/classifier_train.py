@@ -26,18 +26,22 @@ NAME = "classifier.train"
 class LearnerParams(ProcedureParams):
     """What ``classifier.train`` and ``classifier.experiment`` have in common."""
 
-    mode: Mode = Field("boolean", description="What labels are: boolean, regression, categorical or multilabel")
-    multilabelStrategy: Strategy = Field("one-vs-all", description="How rows of several labels are learned from")
-    algorithm: str = Field("", description="Dotted path of the learner in the configuration; empty is its top level")
-    configuration: dict[str, Any] | None = Field(None, description="Configuration of learners")
-    configurationFile: str | None = Field(None, description="URL of the configuration; else the built-in one")
-    equalizationFactor: float = Field(0.5, description="How far labels are balanced: 0 not, 1 to equal weight")
+    mode: Mode = Field(default="boolean", description="What labels are: boolean, regression, categorical or multilabel")
+    multilabelStrategy: Strategy = Field(
+        default="one-vs-all", description="How rows of several labels are learned from"
+    )
+    algorithm: str = Field(
+        default="", description="Dotted path of the learner in the configuration; empty is its top level"
+    )
+    configuration: dict[str, Any] | None = Field(default=None, description="Configuration of learners")
+    configurationFile: str | None = Field(default=None, description="URL of the configuration; else the built-in one")
+    equalizationFactor: float = Field(default=0.5, description="How far labels are balanced: 0 not, 1 to equal weight")
 
 
 class TrainParams(LearnerParams):
-    trainingData: Any = Field(None, description="Query giving a row 'features', a 'label' and maybe a 'weight'")
-    modelFileUrl: str | None = Field(None, description="Where to save the model (.cls)")
-    functionName: str | None = Field(None, description="Name of a classifier function to create from the model")
+    trainingData: Any = Field(default=None, description="Query giving a row 'features', a 'label' and maybe a 'weight'")
+    modelFileUrl: str | None = Field(default=None, description="Where to save the model (.cls)")
+    functionName: str | None = Field(default=None, description="Name of a classifier function to create from the model")
 
 
 @dataclass(frozen=True)

@@ -121,10 +121,7 @@ def regression_statistics(scores: Doubles, labels: Doubles, weights: Doubles) ->
     total = _sum(weight)
     mean = float(ratio(_sum(weight * label), total))
     spread = _sum(weight * (label - mean) ** 2)
-    if squares == 0:
-        r2 = 1.0
-    else:
-        r2 = 0.0 if spread == 0 else 1 - squares / spread
+    r2 = 1.0 if squares == 0 else 0.0 if spread == 0 else 1 - squares / spread
     with np.errstate(divide="ignore", invalid="ignore"):
         errors = np.sort(np.abs((score - label) / label))
     quantiles = {
@@ -148,13 +145,6 @@ class LabelledScores:
 
     labels: tuple[str, ...]
     scores: Doubles
-
-    @property
-    def ranking(self) -> NDArray[np.int64]:
-        """Labels of each row by falling score, those without a score last; ties by label, descending."""
-        reverse = self.scores[:, ::-1]
-        order = np.argsort(np.where(np.isnan(reverse), np.inf, -reverse), axis=1, kind="stable")
-        return self.scores.shape[1] - 1 - order
 
 
 def tied_shares(scores: Doubles, of: NDArray[np.int64], top: int) -> Doubles:
@@ -267,7 +257,7 @@ def _top_shares(found: LabelledScores, actual: Sequence[str], top: int) -> Doubl
 def multilabel_statistics(
     found: LabelledScores, actual: Sequence[Sequence[str]], weights: Doubles, decode: Any, recall_over: Sequence[int]
 ) -> dict[str, Any]:
-    """Recall among the top scores per label and over all, and the coverage error; ``actual`` lists each row's labels."""
+    """Recall among the top scores per label and over all, and coverage error; ``actual`` lists each row's labels."""
     rows = np.repeat(np.arange(len(actual)), [len(row) for row in actual])
     names = [name for row in actual for name in row]
     pairs = LabelledScores(found.labels, found.scores[rows])

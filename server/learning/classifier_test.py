@@ -1,0 +1,113 @@
+"""The procedure ``classifier.test`` (entity-types.md §3.12)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from pydantic import Field
+
+from server.declarations import Creation, EntityType, ProcedureParams, Progress, Recorded, RunResult, Services
+from server.errors import MldbError
+from server.learning.metrics import (
+    Thresholds,
+    best_labels,
+    boolean_statistics,
+    categorical_statistics,
+    multilabel_statistics,
+    regression_statistics,
+)
+from server.learning.scored_rows import ScoredRows, boolean_rows, labelled_rows, read_scored, regression_rows
+from server.learning.training_set import Mode, is_true, label_atom
+from server.procedures.validators import input_query, plain_columns, require_from
+from server.sql.tree import Select
+
+NAME = "classifier.test"
+
+
+class TestingParams(ProcedureParams):
+    mode: Mode = Field(default="boolean", description="What labels are; must be the mode of the training")
+    testingData: Any = Field(
+        default=None, description="Query giving a 'score' (or a row of them), a 'label', a 'weight'"
+    )
+    outputDataset: Any = Field(default=None, description="Dataset to record the scored rows in")
+    uniqueScoresOnly: bool = Field(default=False, description="Boolean mode: record one row per distinct score")
+    recallOverN: list[int] = Field(default=[], description="Numbers of top scores to look for the right label in")
+
+
+@dataclass(frozen=True)
+class ClassifierTest:
+    """Compares scores with labels; the run's status holds the statistics."""
+
+    services: Services
+
+    def check(self, params: TestingParams) -> Select | None:
+        if params.testingData is None:
+            return None
+        return testing_query(self.services, params.testingData)
+
+    def run(self, params: TestingParams, progress: Progress) -> RunResult:
+        select = self.check(params)
+        if select is None:
+            raise MldbError("Classifier testing procedure requires 'testingData' to be set")
+        return RunResult(evaluate(self.services, params, select, progress))
+
+
+def testing_query(services: Services, query: Any) -> Select:
+    select = input_query(services, query)
+    require_from(select, NAME)
+    plain_columns(select, NAME)
+    return select
+
+
+def evaluate(services: Services, params: TestingParams, select: Select, progress: Progress) -> dict[str, Any]:
+    """The statistics of a testing query; the scored rows go into the output dataset when there is to be one."""
+    progress.step("scoring")
+    found = read_scored(services.query(select).batches(progress), params.mode)
+    if not found.rows:
+        raise MldbError("Cannot run classifier.test procedure on empty test set")
+    progress.step("evaluating")
+    statistics, rows = _assess(found, params)
+    if params.outputDataset is not None:
+        _, dataset = services.output_dataset(params.outputDataset, "tabular")
+        dataset.record_rows(rows)
+        dataset.commit()
+    return statistics
+
+
+def _assess(found: ScoredRows, params: TestingParams) -> tuple[dict[str, Any], Iterable[Recorded]]:
+    if params.mode == "boolean":
+        truth = np.array([is_true(label) for label in found.labels], np.bool_)
+        thresholds = Thresholds.scan(found.scores[:, 0], truth, found.weights)
+        return boolean_statistics(thresholds), boolean_rows(found, thresholds, truth, params.uniqueScoresOnly)
+    if params.mode == "regression":
+        labels = np.array([float(x) if isinstance(x, int | float) else np.nan for x in found.labels])
+        if not np.isfinite(labels).all():
+            raise MldbError("Regression labels must not be infinite or NaN, or anything but numbers")
+        return regression_statistics(found.scores[:, 0], labels, found.weights), regression_rows(found)
+    if params.mode == "categorical":
+        statistics = categorical_statistics(found.labelled, found.labels, found.weights, label_atom, params.recallOverN)
+        return statistics, labelled_rows(found, best_labels(found.scores))
+    statistics = multilabel_statistics(found.labelled, found.labels, found.weights, label_atom, params.recallOverN)
+    return statistics, labelled_rows(found, None)
+
+
+def _create(creation: Creation) -> ClassifierTest:
+    procedure = ClassifierTest(creation.services)
+    procedure.check(creation.params)
+    return procedure
+
+
+TYPES = [
+    EntityType(
+        "procedure",
+        NAME,
+        TestingParams,
+        "Measures how good a classifier is",
+        _create,
+        "Compares the scores of a query with its labels: area under the curve, best thresholds, precision, recall, "
+        "confusion matrix, errors. The statistics are the status of the run.",
+    )
+]
