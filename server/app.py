@@ -42,6 +42,7 @@ TYPE_MODULES = (
     "server.datasets.merged",
     "server.datasets.sampled",
     "server.datasets.sparse",
+    "server.datasets.sqlite",
     "server.datasets.structured",
     "server.datasets.tabular",
     "server.datasets.transposed",

@@ -11,7 +11,7 @@ The type of the dataset stands in the file's metadata under ``mldb.type``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import duckdb
@@ -77,19 +77,35 @@ def save(cursor: duckdb.DuckDBPyConnection, layout: Cells | Wide, file: Path, ty
 
 def _cells_lines(layout: Cells) -> str:
     prefix = layout.prefix
-    stores = " UNION ALL ".join(
-        f'SELECT "row", col, "time", {values} FROM {prefix}_{store}'
-        for store, values in (
-            ("int", _columns(Kind.INTEGER, '"value"')),
-            ("num", _columns(Kind.NUMBER, '"value"')),
-            ("str", _columns(Kind.STRING, '"value"')),
-            ("any", _any_columns('"value"')),
-        )
-    )
     return (
         f'SELECT r.name AS "row", c.name AS "column", t.ts AS "timestamp", v.* EXCLUDE ("row", col, "time")'
-        f' FROM {prefix}_rows r LEFT JOIN ({stores}) v ON v."row" = r.id LEFT JOIN {prefix}_cols c ON c.id = v.col'
-        f' LEFT JOIN {prefix}_times t ON t.id = v."time" ORDER BY r.ord, c.id, t.ts'
+        f' FROM {prefix}_rows r LEFT JOIN ({_stored_values(layout)}) v ON v."row" = r.id'
+        f' LEFT JOIN {prefix}_cols c ON c.id = v.col LEFT JOIN {prefix}_times t ON t.id = v."time"'
+        " ORDER BY r.ord, c.id, t.ts"
+    )
+
+
+def cell_lines(layout: Cells, since: Mapping[str, int]) -> str:
+    """SQL of the lines of all cells but the first ``since[store]`` of each value table, in the order of the rows."""
+    prefix = layout.prefix
+    return (
+        f'SELECT r.name, c.name, t.ts, v.* EXCLUDE ("row", col, "time") FROM ({_stored_values(layout, since)}) v'
+        f' JOIN {prefix}_rows r ON r.id = v."row" JOIN {prefix}_cols c ON c.id = v.col'
+        f' JOIN {prefix}_times t ON t.id = v."time" ORDER BY r.id, c.id, t.ts'
+    )
+
+
+def _stored_values(layout: Cells, since: Mapping[str, int] | None = None) -> str:
+    values = {
+        "int": _columns(Kind.INTEGER, '"value"'),
+        "num": _columns(Kind.NUMBER, '"value"'),
+        "str": _columns(Kind.STRING, '"value"'),
+        "any": _any_columns('"value"'),
+    }
+    return " UNION ALL ".join(
+        f'SELECT "row", col, "time", {columns} FROM {layout.prefix}_{store}'
+        + (f" WHERE rowid >= {since[store]}" if since else "")
+        for store, columns in values.items()
     )
 
 
