@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from benchmarks import imports, routes, sql
+from benchmarks import images, imports, routes, sql
 from benchmarks.load import generator
 from benchmarks.runner import Comparison, machine
 
@@ -18,6 +18,7 @@ BENCHMARKS: Mapping[str, Callable[[], Iterator[Comparison]]] = {
     "queries": sql.dense_queries,
     "small-query": sql.small_query,
     "import": imports.text_import,
+    "images": images.image_features,
 }
 
 
@@ -30,13 +31,13 @@ def main() -> None:
         parser.error(f"no such benchmark: {', '.join(sorted(unknown))}")
     for name in arguments.names or BENCHMARKS:
         section = measured(name)
-        print(section, flush=True)
         if arguments.write:
             write(name, section)
 
 
 def measured(name: str) -> str:
     head = f"`make bench ARGS={name}`: medians of five. {machine()}, load from {generator()}.\n"
+    print(head)
     tables = []
     for comparison in BENCHMARKS[name]():
         tables.append(comparison.markdown() + "\n")

@@ -32,10 +32,11 @@ class Client:
     def close(self) -> None:
         self._connection.close()
 
-    def request(self, verb: str, path: str, body: Any = None) -> bytes:
+    def request(self, verb: str, path: str, body: Any = None, accept: str = "*/*") -> bytes:
         """The body of the answer; ``RuntimeError`` with it unless the status is below 300."""
         payload = None if body is None else orjson.dumps(body)
-        self._connection.request(verb, path, payload, {"Content-Type": "application/json"} if payload else {})
+        headers = {"Accept": accept} | ({"Content-Type": "application/json"} if payload else {})
+        self._connection.request(verb, quote(path, safe="/?&=%,:"), payload, headers)
         response = self._connection.getresponse()
         answer = response.read()
         if response.status >= 300:
@@ -47,6 +48,11 @@ class Client:
 
     def query(self, sql: str) -> Any:
         return self.json("GET", "/v1/query?" + urlencode({"q": sql, "format": "table"}, quote_via=quote))
+
+    def arrow(self, sql: str) -> bytes:
+        """The answer as an Arrow stream."""
+        path = "/v1/query?" + urlencode({"q": sql}, quote_via=quote)
+        return self.request("GET", path, accept="application/vnd.apache.arrow.stream")
 
 
 @contextmanager
@@ -64,7 +70,8 @@ def peer(*command: str, environment: Mapping[str, str] | None = None) -> Iterato
     port = free_port()
     words = [word.replace("{port}", str(port)) for word in command]
     variables = {"PYTHONPATH": str(PEERS), **(environment or {})}
-    with _process([sys.executable, "-m", *words], port, "/", variables), closing(Client(port)) as client:
+    command_line = [sys.executable, "-m", *words]
+    with _process(command_line, port, "/", variables), closing(Client(port)) as client:
         yield client
 
 
@@ -114,13 +121,13 @@ def _wait(process: subprocess.Popen[bytes], port: int, path: str) -> None:
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise RuntimeError(f"{process.args} ended with {process.returncode}")
-        if _answers(port, path):
+        if answers(port, path):
             return
         time.sleep(0.05)
     raise TimeoutError(f"{process.args} did not answer within {START_SECONDS:.0f} s")
 
 
-def _answers(port: int, path: str) -> bool:
+def answers(port: int, path: str) -> bool:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     try:
         connection.request("GET", path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import shutil
 import subprocess
@@ -109,3 +110,10 @@ def third_party(module: Module) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and not node.level:
             found.add((node.module or "").partition(".")[0])
     return found - sys.stdlib_module_names - {"server", "runtime", "mldb"}
+
+
+def test_browser_tests_run_where_it_counts():
+    """Without a browser they are skipped; on the continuous integration that would hide a broken page."""
+    if os.environ.get("CI") != "true":
+        pytest.skip("only asked of the continuous integration")
+    assert shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -52,7 +52,8 @@ def bind_call(node: Call, scope: Scope) -> Value:
     builtin = BUILTINS.get(node.name)
     if builtin is None:
         raise MldbError(_unknown(node, scope, BUILTINS))
-    return builtin.call(node, scope, bind)
+    builtin.check(len(node.args))
+    return builtin.bind(node, [bind(argument, scope) for argument in node.args], scope)
 
 
 def _unknown(node: Call, scope: Scope, builtins: object) -> str:
