@@ -1,0 +1,220 @@
+"""Makes frozen graphs of networks, each once: ``python network.py FOLDER [SOURCES]``, SOURCES being JSON.
+
+Run as a process of its own, since TensorFlow is slow to import and hungry. It prints a line of JSON for each step,
+``{"step": "weights", "part": 0.4}``, at the end ``{"done": "…/inception_9a0d58056eee.json"}``, and leaves in FOLDER
+
+    pixels.pb              a picture → ``pixels``: 8 × 8 grey levels
+    inception_<hash>.pb    a JPEG → ``pool_3`` (2048 features) and ``softmax`` (a probability for each label)
+    inception_<hash>.json  {"weights": "imagenet", "custom" or "random", "reason": …, "labels": […]}
+
+Without SOURCES the weights are those of ImageNet that Keras publishes; ``{"weights": …, "hash": …, "labels": …}`` names
+others: URLs or files, and ``md5:…`` or ``sha256:…``. Where the weights cannot be had they are random, from a seed.
+"""
+
+import hashlib
+import json
+import sys
+import urllib.parse
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+KERAS = "https://storage.googleapis.com/tensorflow/keras-applications/inception_v3/"
+SEED = 1
+
+
+@dataclass(frozen=True)
+class File:
+    """A file that is fetched once. ``hash`` is empty when any content will do."""
+
+    url: str
+    hash: str = ""
+
+
+@dataclass(frozen=True)
+class Network:
+    """``build`` gives a Keras model whose layer ``features`` feeds the last one; pictures come as -1 … 1."""
+
+    name: str
+    build: Callable[[], Any]
+    features: str
+    size: int
+    weights: File
+    labels: File
+
+
+def inception_v3() -> Any:
+    import keras
+
+    return keras.applications.InceptionV3(weights=None)
+
+
+INCEPTION = Network(
+    name="inception",
+    build=inception_v3,
+    features="avg_pool",
+    size=299,
+    weights=File(KERAS + "inception_v3_weights_tf_dim_ordering_tf_kernels.h5", "md5:9a0d58056eeedaa3f26cb7ebd46da564"),
+    labels=File(
+        "https://storage.googleapis.com/download.tensorflow.org/data/imagenet_class_index.json",
+        "md5:c2c37ea517e94d9795004a39431a14cb",
+    ),
+)
+
+
+def tell(**what: Any) -> None:
+    sys.stdout.write(json.dumps(what) + "\n")
+    sys.stdout.flush()
+
+
+def obtain(file: File, folder: Path, step: str) -> Path:
+    """The file's local copy, fetched when there is none yet; ValueError when its hash is another."""
+    local = Path(urllib.parse.urlparse(file.url).path) if "://" not in file.url else None
+    target = local or folder / Path(urllib.parse.urlparse(file.url).path).name
+    if local is None and not (target.exists() and matches(target, file.hash)):
+        part = target.with_suffix(".part")
+        download(file.url, part, step)
+        check(part, file.hash)
+        part.replace(target)
+    check(target, file.hash)
+    return target
+
+
+def download(url: str, target: Path, step: str) -> None:
+    if not url.startswith(("http://", "https://")):
+        raise ValueError("neither a file nor an http address")
+    with urllib.request.urlopen(url, timeout=20) as source, target.open("wb") as sink:  # noqa: S310 - checked above
+        length = int(source.headers.get("Content-Length") or 0)
+        done = 0
+        while block := source.read(1 << 20):
+            sink.write(block)
+            done += len(block)
+            tell(step=step, part=done / length if length else 0)
+
+
+def matches(path: Path, expected: str) -> bool:
+    algorithm, _, digest = expected.partition(":")
+    return not expected or digest_of(path, algorithm) == digest
+
+
+def digest_of(path: Path, algorithm: str) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()
+
+
+def check(path: Path, expected: str) -> None:
+    if not matches(path, expected):
+        if path.suffix == ".part":
+            path.unlink()
+        raise ValueError(f"{path.name} is not the file that was expected: its hash is not {expected}")
+
+
+def freeze(network: Network, model: Any) -> Any:
+    """The model as a GraphDef without variables, from the bytes of a picture to features and probabilities."""
+    import keras
+    import tensorflow as tf
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    both = keras.Model(model.inputs, [model.get_layer(network.features).output, model.outputs[0]])
+
+    @tf.function(input_signature=[tf.TensorSpec([], tf.string, "contents")])
+    def classify(contents: Any) -> Any:
+        picture = tf.cast(tf.io.decode_jpeg(contents, channels=3), tf.float32)
+        resized = tf.compat.v1.image.resize_bilinear(tf.expand_dims(picture, 0), [network.size, network.size])
+        features, probabilities = both((resized - 127.5) * (1 / 127.5), training=False)
+        pooled = tf.reshape(features, [-1, 1, 1, features.shape[-1]], name="pool_3")
+        return pooled, tf.identity(probabilities, name="softmax")
+
+    frozen = convert_variables_to_constants_v2(classify.get_concrete_function()).graph.as_graph_def()
+    return rename(frozen, {"contents": "DecodeJpeg/contents"})
+
+
+def rename(graph: Any, names: dict[str, str]) -> Any:
+    for node in graph.node:
+        node.name = names.get(node.name, node.name)
+        node.input[:] = [names.get(name, name) for name in node.input]
+    return graph
+
+
+def pixels() -> Any:
+    """A graph that sees a picture as a small grey one: bright ink on dark ground, whatever it was drawn with."""
+    import tensorflow as tf
+
+    graph = tf.Graph()
+    with graph.as_default():
+        contents = tf.compat.v1.placeholder(tf.string, [], name="DecodeJpeg/contents")
+        picture = tf.expand_dims(tf.cast(tf.io.decode_jpeg(contents, channels=1), tf.float32), 0)
+        small = tf.compat.v1.image.resize_area(picture, [8, 8])
+        low, high = (reduce(small, [1, 2, 3], keepdims=True) for reduce in (tf.reduce_min, tf.reduce_max))
+        level = (small - low) / tf.maximum(high - low, 1.0)
+        dark_ink = tf.reduce_mean(level, [1, 2, 3], keepdims=True) > 0.5
+        tf.reshape(tf.where(dark_ink, 1 - level, level), [-1, 64], name="pixels")
+    return graph.as_graph_def()
+
+
+def export(network: Network, folder: Path) -> Path:
+    """Write the network's graph and description where they are not there yet; gives the path of the second."""
+    tell(step="weights", part=0)
+    weights, missing = attempt(network.weights, folder)
+    labels, unknown = attempt(network.labels, folder)
+    digest = digest_of(weights, "md5") if weights else "random"
+    kind = "random" if not weights else "imagenet" if f"md5:{digest}" == INCEPTION.weights.hash else "custom"
+    description = folder / f"{network.name}_{digest[:12]}.json"
+    graph = description.with_suffix(".pb")
+    if not graph.exists():
+        write(graph, make(network, weights).SerializeToString())
+    about = {"weights": kind, "reason": missing or unknown, "labels": read_labels(labels) if labels else []}
+    write(description, json.dumps(about).encode())
+    return description
+
+
+def attempt(file: File, folder: Path) -> tuple[Path | None, str]:
+    """The local copy, or why there is none."""
+    try:
+        return obtain(file, folder, "weights"), ""
+    except (OSError, ValueError) as error:
+        return None, f"{file.url}: {error}"
+
+
+def make(network: Network, weights: Path | None) -> Any:
+    tell(step="network", part=0)
+    import keras
+
+    keras.utils.set_random_seed(SEED)
+    model = network.build()
+    if weights:
+        model.load_weights(weights)
+    tell(step="graph", part=0)
+    return freeze(network, model)
+
+
+def read_labels(path: Path) -> list[str]:
+    """Keras' class index: {"0": ["n01440764", "tench"], …}."""
+    index = json.loads(path.read_text())
+    return [index[str(number)][1].replace("_", " ") for number in range(len(index))]
+
+
+def write(path: Path, content: bytes) -> None:
+    part = path.with_suffix(".part")
+    part.write_bytes(content)
+    part.replace(path)
+
+
+def main(folder: Path, sources: dict[str, str]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / "pixels.pb").exists():
+        tell(step="tensorflow", part=0)
+        write(folder / "pixels.pb", pixels().SerializeToString())
+    tell(step="pixels", part=1)
+    weights, labels = INCEPTION.weights, INCEPTION.labels
+    if sources.get("weights"):
+        weights = File(sources["weights"], sources.get("hash", ""))
+    if sources.get("labels"):
+        labels = File(sources["labels"])
+    tell(done=str(export(replace(INCEPTION, weights=weights, labels=labels), folder)))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), json.loads(sys.argv[2]) if len(sys.argv) > 2 else {})

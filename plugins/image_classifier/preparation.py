@@ -1,0 +1,137 @@
+"""Gets the networks ready in the background, so that the server need not wait: weights, frozen graphs, functions.
+
+``status`` is what routes.py shows of it. The settings are the plugin's ``args``, or the environment:
+
+    weights   MLDB_INCEPTION_WEIGHTS   URL or file with Inception-v3 weights in Keras' format
+    hash      MLDB_INCEPTION_HASH      ``md5:…`` or ``sha256:…`` that the file must have
+    labels    MLDB_INCEPTION_LABELS    URL or file of the class index, as Keras publishes it
+"""
+
+import json
+import os
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mldb import ResponseException, mldb
+
+# The data root holds the plugin's folder in plugins/ and the models beside that.
+FOLDER = Path(mldb.plugin.get_plugin_dir()).parent.parent / "models" / "image_classifier"
+REMEDY = (
+    "Give the plugin Inception-v3 weights: set MLDB_INCEPTION_WEIGHTS to a file or URL of "
+    "inception_v3_weights_tf_dim_ordering_tf_kernels.h5 (and MLDB_INCEPTION_LABELS to imagenet_class_index.json), "
+    "or let this machine reach storage.googleapis.com, and start MLDB again."
+)
+FETCH = "SELECT base64_encode(found.content) AS image, found.error AS error FROM (SELECT fetcher($url) AS found)"
+FROM_URL = 'fetcher(url)[content] AS "DecodeJpeg/contents"'
+FROM_CONTENT = 'content AS "DecodeJpeg/contents"'
+
+
+@dataclass
+class Status:
+    """``state``: preparing, ready or failed. ``weights``: imagenet, custom or random, empty while not known."""
+
+    state: str = "preparing"
+    step: str = "starting"
+    part: float = 0.0
+    weights: str = ""
+    network: str = ""  # which weights exactly: the name of the graph's file
+    reason: str = ""
+    remedy: str = ""
+    labels: list[str] = field(default_factory=list)
+
+    def public(self) -> dict[str, Any]:
+        return {name: value for name, value in asdict(self).items() if name != "labels"}
+
+
+status = Status()
+
+
+def start(on_pixels: Callable[[], None], on_network: Callable[[], None]) -> None:
+    """Begin; ``on_pixels`` is called in a thread of its own when function ``image_pixels`` is there, ``on_network``
+    when ``inception`` is."""
+    threading.Thread(target=_guarded, args=(_prepare, on_pixels, on_network), daemon=True).start()
+
+
+def _guarded(work: Callable[..., None], *arguments: Any) -> None:
+    """What fails is told on the page and in the log: nobody waits for these threads."""
+    try:
+        work(*arguments)
+    except Exception as error:
+        status.state, status.reason = "failed", str(error)
+        mldb.log(f"Image classifier: preparation failed: {error}")
+
+
+def _prepare(on_pixels: Callable[[], None], on_network: Callable[[], None]) -> None:
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    ensure("image_at", "sql.query", {"query": FETCH, "output": "FIRST_ROW"})
+    for message in _make_graphs():
+        status.step, status.part = message.get("step", status.step), message.get("part", 0.0)
+        if message.get("step") == "pixels":
+            threading.Thread(target=_guarded, args=(_use_pixels, on_pixels), daemon=True).start()
+        if "done" in message:
+            _use_network(Path(message["done"]))
+    on_network()
+    status.state, status.step = "ready", "ready"
+
+
+def _use_pixels(on_pixels: Callable[[], None]) -> None:
+    _graph("image_pixels", FOLDER / "pixels.pb", FROM_CONTENT, "pixels")
+    on_pixels()
+
+
+def _make_graphs() -> Iterator[dict[str, Any]]:
+    """Run network.py and yield its messages; RuntimeError with its last words when it fails."""
+    settings = {
+        name: (mldb.plugin.args or {}).get(name) or os.environ.get(f"MLDB_INCEPTION_{name.upper()}", "")
+        for name in ("weights", "hash", "labels")
+    }
+    script = Path(__file__).with_name("network.py")
+    with (
+        (FOLDER / "network.log").open("w+") as errors,
+        subprocess.Popen(  # noqa: S603 - our own script
+            [mldb.get_python_executable(), str(script), str(FOLDER), json.dumps(settings)],
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"},
+        ) as process,
+    ):
+        for line in process.stdout:
+            yield json.loads(line)
+        if process.wait():
+            errors.seek(0)
+            raise RuntimeError(errors.read().strip().split("\n")[-1] or f"network.py ended with {process.returncode}")
+
+
+def _use_network(description: Path) -> None:
+    about = json.loads(description.read_text())
+    graph = description.with_suffix(".pb")
+    status.step = "functions"
+    _graph("inception", graph, FROM_URL, "pool_3")
+    _graph("inception_image", graph, FROM_CONTENT, "pool_3")
+    _graph("inception_labels", graph, FROM_CONTENT, "softmax")
+    ensure("image_labels", "sql.expression", {"expression": "inception_labels({content: base64_decode(image)}) AS *"})
+    status.weights, status.network, status.reason = about["weights"], graph.stem, about["reason"]
+    status.labels = about["labels"] if about["weights"] != "random" else []
+    if about["weights"] == "random":
+        status.remedy = REMEDY
+        mldb.log(f"Image classifier: Inception-v3 runs on RANDOM weights, as {about['reason']}. {REMEDY}")
+
+
+def _graph(name: str, file: Path, inputs: str, outputs: str) -> None:
+    ensure(name, "tensorflow.graph", {"modelFileUrl": f"file://{file}", "inputs": inputs, "outputs": outputs})
+
+
+def ensure(name: str, type: str, params: dict[str, Any]) -> None:
+    """Make a function unless it is there just so: after a restart MLDB has kept it."""
+    try:
+        known = mldb.get(f"/v1/functions/{name}").json()
+        if known["state"] == "ok" and known["config"].get("params") == params:
+            return
+    except ResponseException:
+        pass  # not there yet
+    mldb.put(f"/v1/functions/{name}", {"type": type, "params": params})

@@ -1,0 +1,86 @@
+"""The reference plugin's exporter: weights by hash, their absence, the frozen graphs."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from server.learning.model_worker import Model
+from tests.images.conftest import PICTURE_INPUT, picture
+
+pytestmark = pytest.mark.timeout(180)  # one export in a process of its own, on a busy machine
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("networks")
+    (folder / "picture.jpg").write_bytes(picture(4))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def exports(folder):
+    script = Path(__file__).with_name("export_small.py")
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
+    done = subprocess.run([sys.executable, script, folder], capture_output=True, env=environment, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_weights_are_fetched_checked_and_kept(exports):
+    good = exports["good"]
+    assert good["weights"] == "custom"
+    assert good["labels"] == ["label 0", "label 1", "label 2"]
+    stem = Path(good["file"]).stem
+    assert good["left"] == ["labels.json", "small.weights.h5", f"{stem}.json", f"{stem}.pb"]
+    assert exports["again"] == good
+
+
+@pytest.mark.parametrize("case", ["wrong", "local"])
+def test_a_wrong_hash_is_random_weights_with_the_reason(exports, case):
+    assert exports[case]["weights"] == "random"
+    assert "its hash is not" in exports[case]["reason"]
+    assert "small.weights.h5" not in exports[case]["left"]
+    assert not any(name.endswith(".part") for name in exports[case]["left"])
+
+
+def test_no_weights_are_random_weights_and_no_labels(exports):
+    assert exports["gone"]["weights"] == "random"
+    assert "404" in exports["gone"]["reason"]
+    assert exports["gone"]["labels"] == []
+
+
+def test_the_frozen_graph_gives_what_the_network_gives(exports, folder, models):
+    model = Model(Path(exports["good"]["file"]).with_suffix(".pb"), (PICTURE_INPUT,), ("pool_3", "softmax"))
+    _, outputs = models.describe(model.file, model.inputs, model.outputs)
+    assert outputs["pool_3"].shape == (1, 1, 1, 6)
+    found = models.run(model, {PICTURE_INPUT: [(folder / "picture.jpg").read_bytes()] * 9}, 9)
+    for name, expected in zip(("pool_3", "softmax"), exports["expected"], strict=True):
+        np.testing.assert_allclose(found[name][8].ravel(), expected, rtol=0.05, atol=0.02)
+
+
+def test_random_weights_are_the_same_each_time(exports, folder, models):
+    def features(case):
+        model = Model(Path(exports[case]["file"]).with_suffix(".pb"), (PICTURE_INPUT,), ("pool_3",))
+        return models.run(model, {PICTURE_INPUT: [(folder / "picture.jpg").read_bytes()]}, 1)["pool_3"][0]
+
+    np.testing.assert_allclose(features("wrong"), features("gone"), rtol=1e-3, atol=1e-4)
+    assert not np.allclose(features("wrong"), features("good"), rtol=0.05)
+
+
+@pytest.mark.parametrize("ink", [255, 0])
+def test_pixels_see_bright_ink_on_dark_ground(exports, folder, models, ink):
+    image = Image.new("L", (80, 80), 255 - ink)
+    image.paste(ink, (20, 0, 30, 80))
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    model = Model(folder / "pixels.pb", (PICTURE_INPUT,), ("pixels",))
+    pixels = models.run(model, {PICTURE_INPUT: [buffer.getvalue()]}, 1)["pixels"][0].reshape(8, 8)
+    np.testing.assert_allclose(pixels[:, 2], 1, atol=0.01)
+    assert pixels[:, 3:].max() < 0.01
