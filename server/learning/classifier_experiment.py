@@ -110,10 +110,7 @@ class ClassifierExperiment:
         progress: Progress,
     ) -> dict[str, Any]:
         url, function = model_url(params, number), f"{params.experimentName}_scorer_{number}"
-        training = _fold_rows(
-            queries[0], fold.trainingWhere, fold.trainingOrderBy, fold.trainingLimit, fold.trainingOffset
-        )
-        testing = _fold_rows(queries[1], fold.testingWhere, fold.testingOrderBy, fold.testingLimit, fold.testingOffset)
+        training, testing = fold.training_rows(queries[0]), fold.testing_rows(queries[1])
         started = time.monotonic()
         train_to_file(self.services, params, training, url, progress)
         create_function(self.services, function, "classifier", url)
