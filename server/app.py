@@ -21,11 +21,24 @@ from server.entities.runs import Runner
 from server.entities.services import ServerServices
 from server.entities.types import TypeRegistry
 from server.errors import MldbError
-from server.http import collections, credentials, datasets, functions, pages, plugins, procedures, query, system, types
+from server.http import (
+    collections,
+    credentials,
+    datasets,
+    functions,
+    logs,
+    pages,
+    plugins,
+    procedures,
+    query,
+    system,
+    types,
+)
 from server.http.gateway import Gateway
 from server.http.host import Host
 from server.http.security import Gate
 from server.learning.model_worker import ModelWorker
+from server.logs import LogStore
 from server.settings import Settings
 from server.sql.functions import BUILTINS
 from server.storage.database import Database
@@ -65,6 +78,8 @@ class Server:
     def __init__(self, settings: Settings, gate: Gate, stop: Callable[[], None]) -> None:
         jsontext.MAX_DEPTH = settings.json_depth
         settings.data_dir.mkdir(parents=True, exist_ok=True)
+        self.logs = LogStore(settings)
+        self.logs.install()
         self.database = open_database(settings)
         self.jobs = Jobs()
         self.models = model_worker(settings)
@@ -84,7 +99,7 @@ class Server:
         for module in RESOURCES:
             module.register(self.host)
         self.host.health_checks["plugins"] = self.plugins.health
-        page_app, page_roots = pages.application(self.host)
+        page_app, page_roots = pages.application(self.host, logs.routes(self.logs))
         self.gateway = Gateway(settings, self.host.resources, gate, page_app, page_roots)
 
     async def start(self) -> None:
@@ -118,6 +133,7 @@ class Server:
         self.host.registry.close()
         self.host.resources.threads.shutdown(wait=False, cancel_futures=True)
         self.database.close()
+        self.logs.close()
 
 
 def open_database(settings: Settings) -> Database:

@@ -1,0 +1,160 @@
+"""``GET /logs/mldb``: the server log as a page with a live tail, as plain text, as JSON lines, as an event stream."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from functools import partial
+from html import escape
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.routing import BaseRoute, Route
+
+from server.logs import LEVELS, RING_LINES, Entry, Filter, LogStore
+
+_DEFAULT_LINES: Final = 500
+_HEARTBEAT_SECONDS: Final = 15.0  # proxies close what is silent
+
+# A browser that cannot follow misses lines rather than making the server keep them.
+_BEHIND_LINES: Final = 2000
+
+
+def routes(store: LogStore) -> list[BaseRoute]:
+    """Routes for the page application."""
+    return [
+        Route("/logs/mldb", partial(_log, store)),
+        Route("/logs/mldb/events", partial(_events, store)),
+    ]
+
+
+async def _log(store: LogStore, request: Request) -> Response:
+    form = _form(request)
+    if form == "html":
+        return HTMLResponse(_page(), headers={"Cache-Control": "no-cache"})
+    try:
+        count = int(request.query_params.get("n", RING_LINES))
+        wanted = _filter(request)
+    except ValueError as error:
+        return PlainTextResponse(f"{error}\n", 400)
+    entries = store.last(count, wanted)
+    if form == "jsonl":
+        lines, kind = [entry.json() for entry in entries], "application/x-ndjson"
+    else:
+        lines, kind = [entry.text() for entry in entries], "text/plain"
+    return Response("".join(f"{line}\n" for line in lines).encode("utf-8", "replace"), media_type=kind)
+
+
+def _form(request: Request) -> str:
+    """html, jsonl or text: by ``format``, else by what is accepted (curl accepts anything: text)."""
+    asked = request.query_params.get("format")
+    if asked in ("html", "jsonl", "text"):
+        return asked
+    accepted = request.headers.get("accept", "")
+    if "application/x-ndjson" in accepted:
+        return "jsonl"
+    return "html" if "text/html" in accepted else "text"
+
+
+def _filter(request: Request) -> Filter:
+    """The filter of the query string; ``ValueError`` for an unknown level."""
+    level = request.query_params.get("level", "")
+    if level and level not in LEVELS:
+        raise ValueError(f"level must be one of {', '.join(LEVELS)}")
+    return Filter(request.query_params.get("source", ""), level, request.query_params.get("q", ""))
+
+
+async def _events(store: LogStore, request: Request) -> Response:
+    try:
+        count = int(request.query_params.get("n", _DEFAULT_LINES))
+        wanted = _filter(request)
+        # A browser that reconnects says which line it saw last.
+        seen = int(request.headers.get("last-event-id", 0))
+    except ValueError as error:
+        return PlainTextResponse(f"{error}\n", 400)
+    return StreamingResponse(
+        _tail(store, wanted, count, seen),
+        media_type="text/event-stream",
+        headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
+    )
+
+
+async def _tail(store: LogStore, wanted: Filter, count: int, seen: int) -> AsyncIterator[bytes]:
+    """The last lines, then every new one as it comes."""
+    waiting: deque[Entry] = deque(maxlen=_BEHIND_LINES)
+    arrived = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def listener(entry: Entry) -> None:
+        if wanted.wants(entry):
+            waiting.append(entry)
+            loop.call_soon_threadsafe(arrived.set)
+
+    stop = store.listen(listener)
+    try:
+        yield b": live\n\n"
+        for entry in store.last(count, wanted):
+            if entry.number > seen:
+                seen = entry.number
+                yield _event(entry)
+        while True:
+            if not waiting:
+                arrived.clear()
+                try:
+                    await asyncio.wait_for(arrived.wait(), _HEARTBEAT_SECONDS)
+                except TimeoutError:
+                    yield b": still here\n\n"
+            batch = b""
+            while waiting:
+                entry = waiting.popleft()
+                if entry.number > seen:
+                    seen = entry.number
+                    batch += _event(entry)
+            if batch:
+                yield batch
+    finally:
+        stop()
+
+
+def _event(entry: Entry) -> bytes:
+    return f"id: {entry.number}\ndata: {entry.json()}\n\n".encode("utf-8", "replace")
+
+
+def _page() -> str:
+    levels = "".join(f'<option value="{level}">{escape(level)} and above</option>' for level in LEVELS[1:])
+    return _PAGE.format(levels=levels)
+
+
+_PAGE: Final = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>Log · MLDB</title>
+<link rel="stylesheet" href="/static/logs/logs.css">
+<script src="/static/logs/logs.js" defer></script>
+</head>
+<body>
+<header>
+<h1><a href="/">MLDB</a> <span>log</span></h1>
+<form id="filters" role="search">
+<label><span>Plugin</span><select id="source" name="source"><option value="">all</option></select></label>
+<label><span>Level</span><select id="level" name="level"><option value="">all</option>{levels}</select></label>
+<label class="grow"><span>Search</span>
+<input id="q" name="q" type="search" placeholder="text in the line" autocomplete="off"></label>
+</form>
+<div class="actions">
+<button id="pause" type="button" aria-pressed="false">Pause</button>
+<button id="clear" type="button">Clear</button>
+<a id="download" href="/logs/mldb?format=text" download="mldb.log">Download</a>
+<output id="state" aria-live="polite">connecting</output>
+</div>
+</header>
+<main id="scroll" tabindex="0" aria-label="Log lines"><ol id="lines"></ol><p id="empty">No line yet.</p></main>
+<button id="newest" type="button" hidden>Newest lines ↓</button>
+</body>
+</html>
+"""

@@ -1,0 +1,179 @@
+"""The server log: what ``/logs/mldb`` shows and the files below ``<data root>/logs`` keep (plugin-runtime.md §7.3).
+
+A handler of Python's logging: each record of the ``mldb`` loggers becomes an ``Entry``. ``source`` is a plugin's id,
+``script runner plugin`` or ``server``; it comes with the record as ``extra={"source": …}``.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import logging.handlers
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from server.settings import Settings
+
+RING_LINES: Final = 8192
+
+# A line longer than this is cut: one runaway value must not fill the ring's memory.
+LONGEST_LINE: Final = 16 * 1024
+
+LEVELS: Final = ("debug", "info", "warning", "error")
+SERVER: Final = "server"
+_ROOT: Final = "mldb"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A line. ``number`` grows by one per line; ``seconds`` since 1970."""
+
+    number: int
+    seconds: float
+    source: str
+    level: str
+    message: str
+
+    @property
+    def time(self) -> str:
+        whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(self.seconds))
+        return f"{whole}.{int(self.seconds % 1 * 1000):03d}Z"
+
+    def json(self) -> str:
+        """One line of JSON."""
+        members = {"n": self.number, "ts": self.time, "source": self.source, "level": self.level}
+        return json.dumps({**members, "message": self.message}, ensure_ascii=False)
+
+    def text(self) -> str:
+        """As ``curl`` and the files show it."""
+        return f"{self.time} {self.level.upper():7} {self.source}: {self.message}"
+
+
+Listener = Callable[[Entry], None]
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which entries are wanted; empty members want all."""
+
+    source: str = ""
+    level: str = ""
+    search: str = ""
+
+    def wants(self, entry: Entry) -> bool:
+        if self.source and entry.source != self.source:
+            return False
+        if self.level and LEVELS.index(entry.level) < LEVELS.index(self.level):
+            return False
+        return self.search.lower() in entry.message.lower()
+
+
+class LogStore(logging.Handler):
+    """Keeps the last lines in memory, writes all to rotated files, tells listeners. Thread-safe."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(logging.DEBUG)
+        folder = settings.data_dir / "logs"
+        folder.mkdir(parents=True, exist_ok=True)
+        self._entries: deque[Entry] = deque(maxlen=RING_LINES)
+        self._listeners: list[Listener] = []
+        self._count = 0
+        self._changing = threading.Lock()
+        self._files = logging.handlers.RotatingFileHandler(
+            folder / "mldb.log",
+            maxBytes=settings.log_size * 2**20,
+            backupCount=settings.log_files,
+            encoding="utf-8",
+            errors="backslashreplace",
+            delay=True,
+        )
+
+        # What goes wrong also shows where the server was started; plugins' own output does not.
+        self._console = logging.StreamHandler()
+        self._console.setLevel(logging.WARNING)
+        self._console.addFilter(lambda record: getattr(record, "source", SERVER) == SERVER)
+        self._console.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+
+    @property
+    def folder(self) -> Path:
+        return Path(self._files.baseFilename).parent
+
+    def install(self) -> None:
+        """Take the records of all loggers below ``mldb`` from now on."""
+        logger = logging.getLogger(_ROOT)
+        logger.setLevel(logging.INFO)
+        logger.addHandler(self)
+        logger.addHandler(self._console)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            message = record.getMessage()
+            if record.exc_info:
+                message = f"{message}\n{logging.Formatter().formatException(record.exc_info)}"
+            source = getattr(record, "source", SERVER)
+            self.add(source, message, level_name(record.levelno), record.created)
+        except Exception:
+            # logging's own rule: a record that cannot be handled must not disturb what was logged.
+            self.handleError(record)
+
+    def add(self, source: str, message: str, level: str = "info", seconds: float | None = None) -> Entry:
+        """Append a line."""
+        if len(message) > LONGEST_LINE:
+            message = f"{message[:LONGEST_LINE]}… ({len(message)} characters)"
+        with self._changing:
+            self._count += 1
+            entry = Entry(self._count, time.time() if seconds is None else seconds, source, level, message)
+            self._entries.append(entry)
+            listeners = list(self._listeners)
+            self._write(entry)
+        for listener in listeners:
+            listener(entry)
+        return entry
+
+    def _write(self, entry: Entry) -> None:
+        record = logging.LogRecord(entry.source, logging.INFO, "", 0, entry.text(), None, None)
+        self._files.emit(record)
+
+    def last(self, count: int, wanted: Filter | None = None) -> list[Entry]:
+        """The last lines that pass a filter, oldest first."""
+        with self._changing:
+            entries: Iterable[Entry] = list(self._entries)
+        chosen = [entry for entry in entries if wanted is None or wanted.wants(entry)]
+        return chosen[-count:] if count > 0 else []
+
+    def sources(self) -> list[str]:
+        """Whose lines are in memory."""
+        with self._changing:
+            return sorted({entry.source for entry in self._entries})
+
+    def listen(self, listener: Listener) -> Callable[[], None]:
+        """Tell of every line from now on, from the thread that logs it; the function returned ends that."""
+        with self._changing:
+            self._listeners.append(listener)
+
+        def stop() -> None:
+            with self._changing:
+                self._listeners.remove(listener)
+
+        return stop
+
+    def close(self) -> None:
+        """Stop taking records and close the files."""
+        logger = logging.getLogger(_ROOT)
+        logger.removeHandler(self)
+        logger.removeHandler(self._console)
+        self._files.close()
+        super().close()
+
+
+def level_name(number: int) -> str:
+    if number >= logging.ERROR:
+        return "error"
+    if number >= logging.WARNING:
+        return "warning"
+    return "info" if number >= logging.INFO else "debug"
