@@ -149,6 +149,8 @@ class Worker:
             self._connection.send(outcome.frame(number))
         except ValueError as error:
             self._connection.send(execution.failed(error).frame(number))
+        except OSError:
+            os._exit(1)  # the code closed the socket: nobody can be answered any more
 
 
 def _is_installed(imported: Any) -> bool:

@@ -18,6 +18,7 @@ LAYERS: Mapping[str, int] = {
     "server.settings": 1,
     "server.declarations": 2,
     "server.entities.messages": 2,
+    "server.logs": 2,
     "server.storage": 3,
     "server.sql": 4,
     "server.datasets": 4,

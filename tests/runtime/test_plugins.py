@@ -1,0 +1,404 @@
+"""Plugins under supervision: routes, namespaces, reentrancy, and what happens when their code misbehaves."""
+
+import asyncio
+import json
+import os
+import signal
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from runtime import protocol
+from runtime.generation import RequestFailed
+from runtime.supervisor import MainFailed
+from tests.runtime.harness import get, host, plugin
+
+
+def with_plugin(tmp_path, main, routes, work, **limits):
+    async def run():
+        async with host() as there, plugin(there, tmp_path, main, routes, **limits) as supervisor:
+            return await work(supervisor, there)
+
+    return asyncio.run(run())
+
+
+def answers(tmp_path, main, routes, *requests, **limits):
+    async def work(supervisor, _there):
+        return [await supervisor.request(request) for request in requests]
+
+    return with_plugin(tmp_path, main, routes, work, **limits)
+
+
+async def until(condition, seconds=5.0):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        await asyncio.sleep(0.01)
+
+
+# ── what routes.py sees ──
+
+
+def test_request_members(tmp_path):
+    routes = """
+r = mldb.plugin.rest_params
+assert r is request
+mldb.plugin.set_return([r.verb, r.remaining, r.resource, r.rest_params, r.rest_params[0][1], r.payload,
+    r.content_type, r.contentType, r.content_length, r.contentLength, r.headers], 201)
+"""
+    request = get(
+        "/a%20b", verb="PUT", params=[("k", "v")], body="é".encode(), headers={"x": "y"}, content_type="t",
+        content_length=2,
+    )  # fmt: skip
+    (answer,) = answers(tmp_path, "", routes, request)
+    path = "/v1/plugins/p/routes/a%20b"
+    assert answer.code == 201
+    assert json.loads(answer.body) == ["PUT", "/a%20b", path, [["k", "v"]], "v", "é", "t", "t", 2, 2, {"x": "y"}]
+
+
+def test_main_globals_are_read_but_assignments_do_not_persist(tmp_path):
+    routes = """
+def f(): return g()
+def g(): return counter
+counter += 1
+request.set_return(f())
+"""
+    first, second = answers(tmp_path, "counter = 1", routes, get(), get())
+    assert (first.body, second.body) == (b"2", b"2")
+
+
+def test_raw_mldb_is_there_anew_after_wrapping(tmp_path):
+    wrapping = "mldb = mldb_wrapper.wrap(mldb)\n"
+    routes = wrapping + "mldb.plugin.set_return(mldb.get('/v1/x').status_code)"
+    (answer,) = answers(tmp_path, wrapping, routes, get())
+    assert answer.body == b"200"
+
+
+@pytest.mark.parametrize(
+    ("main", "routes", "kind"),
+    [
+        ("", "x = 1", protocol.UNROUTED),
+        ("", "mldb.plugin.set_return(None)", protocol.UNROUTED),
+        ("", "mldb.plugin.set_return({})", protocol.RETURNED),
+        ("", "request.verb", protocol.UNSET),
+        ("", "request.set_return(None)", protocol.RETURNED),
+        ("", "from mldb import mldb", protocol.UNSET),
+        ("from mldb import mldb", "mldb.log('x')", protocol.UNSET),
+        ("", "request = mldb.plugin.rest_params\nrequest.verb", protocol.UNROUTED),
+        ("", "request.set_return('', 0)", protocol.UNSET),
+        ("", "raise ValueError('no')", protocol.RAISED),
+    ],
+)
+def test_outcomes(tmp_path, main, routes, kind):
+    (answer,) = answers(tmp_path, main, routes, get())
+    assert answer.kind == kind
+
+
+def test_routes_are_read_on_every_request(tmp_path):
+    async def work(supervisor, _there):
+        bodies = []
+        for number in range(3):
+            (tmp_path / "routes.py").write_text(f"request.set_return({number})")
+            bodies.append((await supervisor.request(get())).body)
+        (tmp_path / "routes.py").unlink()
+        gone = await supervisor.request(get())
+        return bodies, gone, supervisor.generation.number
+
+    bodies, gone, number = with_plugin(tmp_path, "", "request.set_return('first')", work)
+    assert bodies == [b"0", b"1", b"2"]
+    assert gone.exception["type"] == "FileNotFoundError"
+    assert number == 1
+
+
+def test_modules_of_the_folder_are_imported(tmp_path):
+    (tmp_path / "mylib.py").write_text("from mldb import mldb\ndef where(): return mldb.plugin.get_plugin_dir()")
+    (answer,) = answers(tmp_path, "import mylib", "import mylib\nrequest.set_return(mylib.where())", get())
+    assert json.loads(answer.body) == str(tmp_path)
+
+
+def test_prints_are_in_the_output_but_logs_are_not(tmp_path):
+    (answer,) = answers(tmp_path, "", "mldb.log('l')\nprint('p')\nrequest.set_return(1)", get())
+    assert answer.output().ordered().startswith(b'{"result":1,"logs":[{"ts":"')
+    assert [entry["c"] for entry in answer.output().plain()["logs"]] == ["p"]
+
+
+def test_a_route_calls_its_own_plugin_deeply_and_in_parallel(tmp_path):
+    routes = """
+depth = int(request.remaining[1:])
+if depth:
+    r = mldb.perform("GET", "/v1/plugins/p/routes/%d" % (depth - 1))
+    request.set_return(int(r["response"]) + 1)
+else:
+    request.set_return(0)
+"""
+
+    async def work(supervisor, _there):
+        deep = await asyncio.gather(*(supervisor.request(get(f"/{depth}")) for depth in (20, 20, 20, 20)))
+        return [answer.body for answer in deep]
+
+    assert with_plugin(tmp_path, "", routes, work) == [b"20"] * 4
+
+
+def test_blocked_requests_do_not_hold_up_others(tmp_path):
+    routes = "import time\nif request.remaining == '/slow': time.sleep(1)\nrequest.set_return(1)"
+
+    async def work(supervisor, _there):
+        slow = [asyncio.ensure_future(supervisor.request(get("/slow"))) for _ in range(20)]
+        await asyncio.sleep(0.2)
+        begun = time.monotonic()
+        await supervisor.request(get("/quick"))
+        quick = time.monotonic() - begun
+        await asyncio.gather(*slow)
+        return quick, time.monotonic() - begun
+
+    quick, all_of_them = with_plugin(tmp_path, "", routes, work)
+    assert quick < 0.3
+    assert all_of_them < 3
+
+
+# ── main.py that fails ──
+
+
+@pytest.mark.parametrize(
+    ("main", "code"),
+    [
+        ("import os; os.abort()", 502),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", 502),
+        ("while True: pass", 504),
+        ("import time; time.sleep(60)", 504),
+        ("x = [0] * 500_000_000", 503),
+        ("import os; os._exit(0)", 502),
+        ("import ctypes; ctypes.string_at(0)", 502),
+    ],
+)
+def test_main_that_kills_or_hangs_its_worker(tmp_path, main, code):
+    async def run():
+        async with host() as there:
+            with pytest.raises(RequestFailed) as caught:
+                async with plugin(there, tmp_path, main, start_seconds=1.0, memory=512 * 2**20):
+                    raise AssertionError("it started")
+            fine = await there.script("request.set_return(1)")
+            return caught.value.code, fine.body
+
+    assert asyncio.run(run()) == (code, b"1")
+
+
+@pytest.mark.parametrize("main", ["1/0", "import sys; sys.exit(2)", "import not_there", "def broken("])
+def test_main_that_raises(tmp_path, main):
+    async def run():
+        async with host() as there:
+            with pytest.raises(MainFailed) as caught:
+                async with plugin(there, tmp_path, "print('before')\n" + main):
+                    raise AssertionError("it started")
+            return caught.value.answer
+
+    exception = asyncio.run(run()).exception
+    assert exception["lineNumber"] == 2
+
+
+def test_blocked_import_in_main_is_ended(tmp_path):
+    (tmp_path / "stuck.py").write_text("import time\ntime.sleep(60)")
+    test_main_that_kills_or_hangs_its_worker(tmp_path, "import stuck", 504)
+
+
+@pytest.mark.parametrize(
+    "main",
+    [
+        "import os; os.close(0); os.close(1); os.close(2)",
+        "import sys; sys.stdout.close(); sys.stderr.close(); sys.stdin = None",
+        "import os\nif os.fork() == 0: os._exit(0)",
+        "import os\nos.fork()",
+        "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); import os; os.chdir('/')",
+        "import subprocess; subprocess.Popen(['sleep', '60'])",
+        "import multiprocessing as m\nwith m.get_context('fork').Pool(2) as p: assert p.map(abs, [-1, -2]) == [1, 2]",
+    ],
+)
+def test_main_that_is_odd_but_lives(tmp_path, main):
+    first, second = answers(tmp_path, main, "print('x')\nrequest.set_return(1)", get(), get())
+    assert (first.body, second.body) == (b"1", b"1")
+    assert first.output().plain()["logs"][0]["c"] == "x"
+
+
+# ── routes.py that fails ──
+
+ROUTES = """
+import os, signal, sys, time
+what = request.remaining
+if what == "/abort": os.abort()
+if what == "/kill": os.kill(os.getpid(), signal.SIGKILL)
+if what == "/exit": os._exit(0)
+if what == "/spin":
+    while True: pass
+if what == "/sleep": time.sleep(60)
+if what == "/memory": hold = [0] * 500_000_000
+if what == "/import": import stuck
+if what == "/close": os.close(3)
+if what == "/sysexit": sys.exit(1)
+if what == "/fd1": os.close(1); os.close(2); print("still captured")
+if what == "/fork": os.fork()
+request.set_return("fine")
+"""
+
+
+@pytest.mark.parametrize(
+    ("what", "codes"),
+    [
+        ("/abort", {502}),
+        ("/kill", {502}),
+        ("/exit", {502}),
+        ("/spin", {504}),
+        ("/sleep", {504}),
+        ("/memory", {503}),
+        ("/import", {504}),
+        ("/close", {502}),
+    ],
+)
+def test_route_that_kills_or_hangs_its_worker(tmp_path, what, codes):
+    (tmp_path / "stuck.py").write_text("import time\ntime.sleep(60)")
+
+    async def work(supervisor, _there):
+        begun = time.monotonic()
+        with pytest.raises(RequestFailed) as caught:
+            await supervisor.request(get(what))
+        failed_after = time.monotonic() - begun
+        begun = time.monotonic()
+        answer = await supervisor.request(get("/ok"))
+        return caught.value.code, failed_after, answer.body, time.monotonic() - begun, supervisor.status()
+
+    code, failed_after, body, back_after, status = with_plugin(
+        tmp_path, "", ROUTES, work, request_seconds=1.0, memory=512 * 2**20
+    )
+    assert code in codes
+    assert failed_after < 2.5
+    assert body == b'"fine"'
+    assert back_after < 2.0
+    assert status["restarts"] == 1
+    assert status["lastFailure"]["message"].startswith("the worker ")
+
+
+@pytest.mark.parametrize("what", ["/sysexit", "/fd1", "/fork"])
+def test_route_that_is_odd_but_answers(tmp_path, what):
+    first, second = answers(tmp_path, "", ROUTES, get(what), get("/ok"))
+    assert first.kind == (protocol.RAISED if what == "/sysexit" else protocol.RETURNED)
+    assert second.body == b'"fine"'
+
+
+def test_requests_in_flight_are_told_when_the_worker_dies(tmp_path):
+    async def work(supervisor, _there):
+        sleeping = [asyncio.ensure_future(supervisor.request(get("/sleep"))) for _ in range(3)]
+        await asyncio.sleep(0.3)
+        os.kill(supervisor.generation.worker.pid, signal.SIGKILL)
+        results = await asyncio.gather(*sleeping, return_exceptions=True)
+        return [result.code for result in results], (await supervisor.request(get("/ok"))).body
+
+    assert with_plugin(tmp_path, "", ROUTES, work) == ([502] * 3, b'"fine"')
+
+
+def test_a_crash_loop_backs_off_and_shows(tmp_path):
+    main = f"import os\nif os.path.exists('{tmp_path}/armed'): os.abort()"
+
+    async def work(supervisor, _there):
+        (tmp_path / "armed").touch()
+        os.kill(supervisor.generation.worker.pid, signal.SIGKILL)
+        await until(lambda: (supervisor.status() or {}).get("state") == "backing off", 20)
+        status = supervisor.status()
+        with pytest.raises(RequestFailed) as caught:
+            await supervisor.request(get("/ok"))
+        (tmp_path / "armed").unlink()
+        assert await supervisor.reload()
+        return status, caught.value.code, (await supervisor.request(get("/ok"))).body
+
+    status, code, body = with_plugin(tmp_path, main, ROUTES, work)
+    assert "nextAttempt" in status
+    assert "SIGABRT" in status["lastFailure"]["message"]
+    assert (code, body) == (503, b'"fine"')
+
+
+def test_other_plugins_do_not_notice(tmp_path):
+    for name in ("bad", "good"):
+        (tmp_path / name).mkdir()
+
+    async def run():
+        async with (
+            host() as there,
+            plugin(there, tmp_path / "bad", "", ROUTES, request_seconds=0.5) as bad,
+            plugin(there, tmp_path / "good", "", ROUTES) as good,
+        ):
+            hurting = asyncio.ensure_future(asyncio.gather(
+                *(bad.request(get(what)) for what in ("/abort", "/spin", "/fork")), return_exceptions=True
+            ))  # fmt: skip
+            times = []
+            for _ in range(50):
+                begun = time.monotonic()
+                assert (await good.request(get("/ok"))).body == b'"fine"'
+                times.append(time.monotonic() - begun)
+                await asyncio.sleep(0.02)
+            await hurting
+            return sorted(times)[-3]
+
+    assert asyncio.run(run()) < 0.5
+
+
+# ── what is left behind ──
+
+
+def processes():
+    """Command lines of our fork servers, workers and of sleeps that test plugins start."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError):
+                if "12345.678" in (entry / "cmdline").read_text():
+                    found.append(entry.name)
+    return found
+
+
+def test_nothing_survives_a_worker(tmp_path):
+    main = """
+import os, subprocess
+subprocess.Popen(["sleep", "12345.678"])
+subprocess.Popen(["sleep", "12345.678"], start_new_session=True)
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        os.execvp("sleep", ["sleep", "12345.678"])
+    os._exit(0)
+"""
+
+    async def work(supervisor, _there):
+        await until(lambda: len(processes()) == 3)
+        os.kill(supervisor.generation.worker.pid, signal.SIGKILL)
+        (tmp_path / "main.py").write_text("")
+        await until(lambda: not processes())
+
+    with_plugin(tmp_path, main, ROUTES, work)
+    assert not processes()
+
+
+def test_cycles_leak_nothing(tmp_path):
+    async def work(supervisor, there):
+        async def cycle():
+            assert await supervisor.reload()
+            assert (await supervisor.request(get("/ok"))).body == b'"fine"'
+            await there.script("print(1)")
+            with pytest.raises(RequestFailed):
+                await supervisor.request(get("/abort"))
+            supervisor._crashes.clear()
+
+        def counted():
+            return len(list(Path("/proc/self/fd").iterdir())), len(list(Path("/proc/self/task").iterdir()))
+
+        for _ in range(3):
+            await cycle()
+        await asyncio.sleep(0.5)
+        before = counted()
+        for _ in range(10):
+            await cycle()
+        await asyncio.sleep(0.5)
+        return before, counted()
+
+    before, after = with_plugin(tmp_path, "", ROUTES, work)
+    assert after[0] <= before[0] + 2
+    assert after[1] <= before[1] + 1
