@@ -66,6 +66,8 @@ TYPE_MODULES = (
     "server.learning.classifier_function",
     "server.learning.classifier_test",
     "server.learning.classifier_train",
+    "server.learning.embedding_neighbors",
+    "server.learning.probabilizer",
     "server.learning.tensorflow_graph",
 )
 # Modules with the REST routes of one resource: each has ``register(host)``.

@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from server.errors import MldbError
-from server.learning.columns import Piece, block_of, element_names, pieces_of, single, values_of
+from server.learning.columns import CellsPiece, Piece, block_of, element_names, pieces_of, single, values_of
 from server.learning.feature_space import FeatureSpace
 from server.learning.matrix import Floats
 from server.learning.table import Encoder, encode_cells
@@ -53,7 +53,10 @@ class FeatureReader:
 
     def read(self, batch: RowBatch) -> tuple[Floats, Times]:
         """Feature values, NaN where missing, and the time of the newest present feature of each row."""
-        rows = batch.under(FEATURES)
+        return self.read_rows(batch.under(FEATURES))
+
+    def read_rows(self, rows: RowBatch) -> tuple[Floats, Times]:
+        """As ``read``, of rows that are the features themselves."""
         out = np.full((rows.length, len(self.space)), np.nan, np.float32)
         times = np.full(rows.length, NEVER)
         for number, (column, array) in enumerate(zip(rows.type.columns, rows.values, strict=True)):
@@ -82,8 +85,6 @@ class FeatureReader:
         return np.asarray(~np.isnan(numbers).all(axis=1))
 
     def _read_cells(self, out: Floats, times: Times, piece: Piece) -> None:
-        from server.learning.columns import CellsPiece
-
         assert isinstance(piece, CellsPiece)
         rows, features, values = encode_cells(piece, self.space, self._encoder)
         out[rows, features] = values

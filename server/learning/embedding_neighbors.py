@@ -1,0 +1,224 @@
+"""The function ``embedding.neighbors`` (entity-types.md §4.2)."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from pydantic import Field
+
+from server.declarations import BoundFunction, Creation, EntityType, NamedBatch, Params, Services
+from server.errors import MldbError
+from server.learning.columns import AtomPiece, BlockPiece, block_of, pieces_of
+from server.learning.feature_reader import FeatureReader
+from server.learning.feature_space import Feature, FeatureSpace
+from server.learning.matrix import Floats
+from server.learning.neighbors import NeighborIndex, as_floats
+from server.learning.training_set import labels_of
+from server.sql.tree import DatasetRef, Select, Wildcard
+from server.values.atoms import NEVER, Atom
+from server.values.batches import Column, RowBatch, RowType
+from server.values.cells import Cell, cells_array
+from server.values.kinds import Kind
+from server.values.paths import Path, natural_key, parse_path
+
+_COORDS = ("coords",)
+
+
+class NeighborsParams(Params):
+    dataset: Any = Field(description="Dataset of type embedding to search")
+    defaultNumNeighbors: int = Field(default=10, ge=0, description="Neighbours to find where a call does not say")
+    defaultMaxDistance: float = Field(default=math.inf, description="Largest distance where a call does not say")
+    columnName: str = Field(default="", description="Column that holds the vectors; all columns when empty")
+
+
+class NeighborsFunction:
+    """Finds the rows of an embedding that are nearest to a row or to coordinates. The vectors are read once."""
+
+    def __init__(self, services: Services, params: NeighborsParams) -> None:
+        self.params = params
+        self._services = services
+        self._name = _dataset_name(services, params.dataset)
+        self._lock = threading.Lock()
+        self._index: tuple[Any, NeighborIndex] | None = None
+        _metric_of(services, self._name)
+
+    @property
+    def input(self) -> RowType:
+        names = (("coords", Kind.ANY), ("numNeighbors", Kind.INTEGER), ("maxDistance", Kind.NUMBER))
+        return RowType(tuple(Column((name,), kind) for name, kind in names), open=True)
+
+    @property
+    def output(self) -> RowType:
+        return RowType((), open=True)
+
+    def bind(self, given: RowType) -> BoundFunction:
+        if not given.under(_COORDS).columns and not given.open:
+            raise MldbError("The function needs 'coords' as input: the name of a row, or a row of coordinates")
+        return _BoundNeighbors(self, given)
+
+    def index(self) -> NeighborIndex:
+        """The vectors, read again when the dataset is another one than before."""
+        layout = self._services.dataset(self._name).layout()
+        with self._lock:
+            if self._index is None or self._index[0] != layout:
+                self._index = (layout, self._read())
+            return self._index[1]
+
+    def _read(self) -> NeighborIndex:
+        prefix = parse_path(self.params.columnName) if self.params.columnName else ()
+        result = self._services.query(Select((Wildcard(),), source=DatasetRef(self._name)))
+        names, columns, vectors = read_vectors(result.batches(), prefix)
+        if prefix and not columns and result.type.columns:
+            raise MldbError(
+                f"The column name '{self.params.columnName}' passed into the embedding.neighbors function does not "
+                f"exist inside the dataset '{self._name}'"
+            )
+        return NeighborIndex(names, columns, vectors, _metric_of(self._services, self._name))
+
+
+def _dataset_name(services: Services, spec: Any) -> str:
+    """The dataset's name; a configuration is created."""
+    if isinstance(spec, str):
+        return spec
+    if isinstance(spec, dict) and spec.get("type"):
+        return str(services.create("dataset", spec)["id"])
+    if isinstance(spec, dict) and spec.get("id"):
+        return str(spec["id"])
+    raise MldbError("embedding.neighbors needs the dataset to search, of type embedding")
+
+
+def _metric_of(services: Services, name: str) -> Any:
+    metric = getattr(services.dataset(name), "metric", None)
+    if metric is None:
+        raise MldbError(
+            f"A dataset of type embedding needs to be provided for embedding.neighbors; '{name}' is not one"
+        )
+    return metric
+
+
+def read_vectors(batches: Iterable[NamedBatch], prefix: Path) -> tuple[list[str], list[str], Floats]:
+    """Row names, column names (below the prefix) and vectors."""
+    names: list[str] = []
+    columns: list[str] = []
+    parts: list[Floats] = []
+    for batch in batches:
+        names += batch.names.to_pylist()
+        found = dict(_numeric_columns(batch.rows.under(prefix) if prefix else batch.rows))
+        columns = columns or list(found)
+        blocks = [found[name] for name in columns]
+        parts.append(as_floats(np.stack(blocks, axis=1)) if blocks else np.zeros((batch.rows.length, 0), np.float32))
+    return names, columns, np.concatenate(parts) if parts else np.zeros((0, 0), np.float32)
+
+
+def _numeric_columns(rows: RowBatch) -> Iterator[tuple[str, Any]]:
+    for piece in pieces_of(rows):
+        if isinstance(piece, AtomPiece):
+            yield piece.name, piece.values.numbers
+        elif isinstance(piece, BlockPiece):
+            for at, name in enumerate(piece.names):
+                yield name, piece.numbers[:, at]
+
+
+@dataclass(frozen=True)
+class _BoundNeighbors:
+    function: NeighborsFunction
+    given: RowType
+
+    @property
+    def output(self) -> RowType:
+        return self.function.output
+
+    def apply(self, batch: RowBatch) -> RowBatch:
+        index = self.function.index()
+        points = self._points(index, batch)
+        params = self.function.params
+        counts = _numbers(labels_of(batch, "numNeighbors"), params.defaultNumNeighbors)
+        furthest = _numbers(labels_of(batch, "maxDistance"), params.defaultMaxDistance)
+        found = index.nearest(points, np.minimum(counts, len(index.names)).astype(np.int64))
+        rows = [
+            _cells(index, neighbours[distance <= limit], distance[distance <= limit])
+            for (neighbours, distance), limit in zip(found, furthest, strict=True)
+        ]
+        return RowBatch(self.output, batch.length, (), (), cells_array(rows))
+
+    def _points(self, index: NeighborIndex, batch: RowBatch) -> Floats:
+        """Coordinates of each row: as given, or those of the row that is named."""
+        named = labels_of(batch, "coords")
+        given = self._coordinates(index, batch)
+        for at, name in enumerate(named):
+            if name is None:
+                continue
+            text = str(name)
+            row = index.row_of.get(text)
+            if row is None:
+                raise MldbError(f"There is no row '{text}' in the embedding dataset")
+            given[at] = index.vectors[row]
+        if np.isnan(given).any():
+            lacking = index.columns[int(np.flatnonzero(np.isnan(given).any(axis=0))[0])]
+            raise MldbError(f"The coordinates lack a number for the column '{lacking}' of the embedding dataset")
+        return given
+
+    def _coordinates(self, index: NeighborIndex, batch: RowBatch) -> Floats:
+        """Columns are matched by name, whatever their order; a bare vector gives them in order."""
+        space = FeatureSpace(tuple(Feature(name) for name in index.columns))
+        below = _renamed(batch.under(_COORDS), index)
+        return FeatureReader(space, below.type).read_rows(below)[0]
+
+
+def _renamed(rows: RowBatch, index: NeighborIndex) -> RowBatch:
+    """Without the name that stands for a row, which is no coordinate."""
+    keep = [at for at, column in enumerate(rows.type.columns) if column.path or column.shape is not None]
+    columns = tuple(rows.type.columns[at] for at in keep)
+    if len(columns) == 1 and columns[0].shape is not None and columns[0].path == ():
+        named = {name: str(at) for at, name in enumerate(index.columns)}
+        if list(named.values()) != list(named):
+            return _as_columns(rows, keep[0], index)
+    return RowBatch(
+        RowType(columns, rows.type.open), rows.length, [rows.values[at] for at in keep],
+        [rows.timestamp(at) for at in keep], rows.rest,
+    )  # fmt: skip
+
+
+def _as_columns(rows: RowBatch, at: int, index: NeighborIndex) -> RowBatch:
+    """A bare vector as the named columns of the dataset."""
+    block = block_of(rows.values[at], len(index.columns))
+    columns = tuple(Column(parse_path(name), Kind.NUMBER) for name in index.columns)
+    values = [pa.array(block[:, number].astype(np.float64)) for number in range(len(columns))]
+    return RowBatch(RowType(columns), rows.length, values)
+
+
+def _numbers(given: list[Atom], default: float) -> Any:
+    return np.array([float(x) if isinstance(x, int | float) else default for x in given], np.float64)
+
+
+def _cells(index: NeighborIndex, rows: Any, distances: Any) -> list[Cell]:
+    """The neighbours' names by rank, and the distance of each, in the order of their names."""
+    names = [index.names[row] for row in rows.tolist()]
+    cells = [Cell(("neighbors", str(rank)), name, NEVER) for rank, name in enumerate(names)]
+    paths = [parse_path(name) for name in names]
+    for path, distance in sorted(zip(paths, distances.tolist(), strict=True), key=lambda pair: natural_key(pair[0])):
+        cells.append(Cell(("distances", *path), distance, NEVER))
+    return cells
+
+
+def _create(creation: Creation) -> NeighborsFunction:
+    return NeighborsFunction(creation.services, creation.params)
+
+
+TYPES = [
+    EntityType(
+        "function",
+        "embedding.neighbors",
+        NeighborsParams,
+        "Finds the nearest rows of an embedding",
+        _create,
+        "`coords` is the name of a row or a row of coordinates; gives `neighbors`, row names by rank, and "
+        "`distances`, by row name. The search is exact.",
+    )
+]

@@ -1,0 +1,156 @@
+"""The procedure ``probabilizer.train`` and the function ``probabilizer`` (entity-types.md §3.15, §4.2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+from pydantic import BeforeValidator, Field
+
+from server.declarations import (
+    BoundFunction,
+    Creation,
+    EntityType,
+    Params,
+    ProcedureParams,
+    Progress,
+    RunResult,
+    Services,
+)
+from server.errors import MldbError
+from server.learning.columns import values_of
+from server.learning.configurations import Link
+from server.learning.model_params import check_model_url, create_function, save_model
+from server.learning.probability import Calibration, calibrate
+from server.learning.scored_rows import read_scored
+from server.learning.training_set import is_true
+from server.procedures.validators import input_query, refuse, require_from, score_and_label
+from server.sql.tree import Select
+from server.values.atoms import NEVER
+from server.values.batches import Column, RowBatch, RowType
+from server.values.cells import cells_of
+from server.values.kinds import Kind
+
+NAME = "probabilizer.train"
+_SCORE = ("score",)
+_MAX_BYTES = 1 << 20  # a probabilizer is two numbers
+
+
+def _lower(value: Any) -> Any:
+    return value.lower() if isinstance(value, str) else value
+
+
+class TrainParams(ProcedureParams):
+    trainingData: Any = Field(default=None, description="Query giving a 'score', a boolean 'label', maybe a 'weight'")
+    link: Annotated[Link, BeforeValidator(_lower)] = Field(default="logit", description="Link function")
+    modelFileUrl: str | None = Field(default=None, description="Where to save the model (.prb)")
+    functionName: str | None = Field(default=None, description="Name of a probabilizer function to create")
+
+
+@dataclass(frozen=True)
+class ProbabilizerTrain:
+    """Fits two numbers; the run's status is the model."""
+
+    services: Services
+
+    def check(self, params: TrainParams) -> Select | None:
+        check_model_url(self.services, NAME, params.modelFileUrl, params.functionName)
+        if params.trainingData is None:
+            return None
+        select = input_query(self.services, params.trainingData)
+        require_from(select, NAME)
+        refuse(select, NAME, "groupBy", "having")
+        score_and_label(select, NAME)
+        return select
+
+    def run(self, params: TrainParams, progress: Progress) -> RunResult:
+        select = self.check(params)
+        if select is None:
+            raise MldbError("probabilizer.train requires 'trainingData' to be set")
+        progress.step("iterating")
+        found = read_scored(self.services.query(select).batches(progress), "boolean")
+        if not found.rows:
+            raise MldbError("Cannot train a probabilizer without any row that has a score and a label")
+        scores = found.scores[:, 0]
+        if not np.isfinite(scores).all():
+            raise MldbError("Scores to train a probabilizer on must be finite numbers")
+        labels = np.array([is_true(label) for label in found.labels], np.bool_)
+        model = calibrate(scores, labels, found.weights, params.link).to_json()
+        save_model(self.services, params.modelFileUrl, orjson.dumps(model), "probabilizer")
+        create_function(self.services, params.functionName, "probabilizer", params.modelFileUrl)
+        return RunResult(model)
+
+
+class FunctionParams(Params):
+    modelFileUrl: str = Field(description="URL of the model, as probabilizer.train saved it")
+
+
+@dataclass(frozen=True)
+class ProbabilizerFunction:
+    """Makes scores probabilities."""
+
+    calibration: Calibration
+
+    @property
+    def input(self) -> RowType:
+        return RowType((Column(_SCORE, Kind.NUMBER),))
+
+    @property
+    def output(self) -> RowType:
+        return RowType((Column(("prob",), Kind.NUMBER),))
+
+    def bind(self, given: RowType) -> BoundFunction:
+        if given.column(_SCORE) is None and not given.open:
+            raise MldbError("The function needs a number 'score' as input")
+        return _BoundProbabilizer(self.calibration, self.output)
+
+    def details(self) -> dict[str, Any]:
+        return {"model": self.calibration.to_json()}
+
+
+@dataclass(frozen=True)
+class _BoundProbabilizer:
+    calibration: Calibration
+    output: RowType
+
+    def apply(self, batch: RowBatch) -> RowBatch:
+        scores, times = _scores(batch)
+        values = self.calibration.apply(scores).astype(np.float64)
+        values[np.isnan(scores)] = np.nan
+        return RowBatch(self.output, batch.length, [pa.array(values, from_pandas=True)], [times])
+
+
+def _scores(batch: RowBatch) -> tuple[Any, Any]:
+    """The scores of a batch and their timestamps; NaN where a row has none."""
+    for number, column in enumerate(batch.type.columns):
+        if column.path == _SCORE and column.shape is None:
+            return values_of(batch.values[number], column.kind, "score").numbers, batch.timestamp(number)
+    scores, times = np.full(batch.length, np.nan), np.full(batch.length, NEVER)
+    for at, row in enumerate([] if batch.rest is None else cells_of(batch.rest)):
+        for cell in row:
+            if cell.path == _SCORE and isinstance(cell.value, int | float):
+                scores[at], times[at] = cell.value, cell.timestamp
+    return scores, pa.array(times)
+
+
+def _create_function(creation: Creation) -> ProbabilizerFunction:
+    data = creation.services.urls.read(creation.params.modelFileUrl, limit=_MAX_BYTES).content
+    try:
+        return ProbabilizerFunction(Calibration.from_json(orjson.loads(data)))
+    except orjson.JSONDecodeError as error:
+        raise MldbError(f"Not a probabilizer model: {error}") from None
+
+
+def _create_procedure(creation: Creation) -> ProbabilizerTrain:
+    procedure = ProbabilizerTrain(creation.services)
+    procedure.check(creation.params)
+    return procedure
+
+
+TYPES = [
+    EntityType("procedure", NAME, TrainParams, "Trains a model that makes scores probabilities", _create_procedure),
+    EntityType("function", "probabilizer", FunctionParams, "Makes scores probabilities", _create_function),
+]
