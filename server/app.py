@@ -60,7 +60,10 @@ TYPE_MODULES = (
     "server.datasets.tabular",
     "server.datasets.transposed",
     "server.sql.user_functions",
+    "server.procedures.control",
+    "server.transfer.export_csv",
     "server.transfer.fetcher",
+    "server.transfer.import_json",
     "server.transfer.import_text",
     "server.learning.classifier_experiment",
     "server.learning.classifier_function",
@@ -68,6 +71,11 @@ TYPE_MODULES = (
     "server.learning.classifier_train",
     "server.learning.embedding_neighbors",
     "server.learning.probabilizer",
+    "server.transfer.melt",
+    "server.transfer.ordering",
+    "server.transfer.split",
+    "server.transfer.summary_statistics",
+    "server.transfer.transform",
     "server.learning.tensorflow_graph",
 )
 # Modules with the REST routes of one resource: each has ``register(host)``.

@@ -17,7 +17,7 @@ from server.storage.layouts import Wide
 from server.storage.wide import write_wide
 from server.transfer.csvformat import CsvFormat, checked_format
 from server.transfer.csvread import CsvReader, ReadOptions
-from server.transfer.inputs import STAGED, WHEN, TimedResult, ahead, import_select, is_default
+from server.transfer.inputs import STAGED, WHEN, TimedResult, ahead, import_select, is_default, require_atom_name
 from server.transfer.lines import LineSource
 from server.transfer.staging import Staging
 from server.values.paths import Path
@@ -112,6 +112,7 @@ class ImportText:
         try:
             with database.transaction() as cursor:
                 wide = load(reader, cursor, table, file_time, progress)
+            require_atom_name(self._services, tree, wide)
             result = TimedResult(self._services.query(tree, layouts={STAGED: wide}, timestamps=True))
             refuse_rows(result, tree.clauses)
             if dataset is None:

@@ -14,10 +14,11 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 
-from server.declarations import NamedBatch, Progress, QueryResult
+from server.declarations import NamedBatch, Progress, QueryResult, Services
 from server.errors import MldbError
 from server.sql.parser import parse_expression, parse_select_list
 from server.sql.tree import Call, Cast, Constant, DatasetRef, Expression, Item, Node, Select
+from server.sql.views import Layout
 from server.values.atoms import NOT_A_DATE, Atom, Timestamp, parse_timestamp
 from server.values.batches import Column, RowBatch, RowType
 from server.values.cells import Cell, atoms_of, cells_array, cells_of
@@ -50,6 +51,16 @@ def import_select(
     replaced = replace_calls(tree, functions)
     assert isinstance(replaced, Select)
     return replaced
+
+
+def require_atom_name(services: Services, tree: Select, layout: Layout) -> None:
+    """``MldbError`` when NAMED gives rows rather than atoms."""
+    if tree.named is None:
+        return
+    alone = dataclasses.replace(tree, clauses=(Item(tree.named, ("name",)),), named=None, where=None)
+    type_ = services.query(alone, layouts={STAGED: layout}).type
+    if type_.open or any(column.path != ("name",) or column.shape is not None for column in type_.columns):
+        raise MldbError("Cannot convert value of type row to the name of a row")
 
 
 def is_default(select: str, where: str, named: str) -> bool:

@@ -1,0 +1,120 @@
+"""Query results row by row in plain Python, and tables made here as query results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from server.declarations import NamedBatch, Progress, QueryResult
+from server.values.atoms import Atom
+from server.values.batches import Column, RowBatch, RowType
+from server.values.cells import Cell, Row, atoms_of, cells_of
+from server.values.kinds import TAGS
+from server.values.paths import Path
+
+
+def named_rows(result: QueryResult, progress: Progress | None = None) -> Iterator[tuple[str, Row]]:
+    """Name and cells of each row: known columns in their order, then the rest. Absent cells are left out."""
+    for batch in result.batches(progress):
+        yield from zip(batch.names.to_pylist(), rows_of(batch.rows), strict=True)
+
+
+def rows_of(batch: RowBatch) -> list[Row]:
+    """The cells of each row of a batch; embeddings are spelled out."""
+    rows: list[Row] = [[] for _ in range(batch.length)]
+    for index, column in enumerate(batch.type.columns):
+        times = seconds(batch.timestamp(index), batch.length)
+        if column.shape is None:
+            _add_atoms(rows, column, atoms_of(batch.values[index], column.kind), times)
+        else:
+            _add_embedding(rows, column, batch.values[index], times)
+    if batch.rest is not None:
+        for row, cells in zip(rows, cells_of(batch.rest), strict=True):
+            row.extend(cells)
+    return rows
+
+
+def _add_atoms(rows: list[Row], column: Column, atoms: Sequence[Atom], times: Sequence[float]) -> None:
+    for row, atom, time in zip(rows, atoms, times, strict=True):
+        if atom is not None or not column.sparse:
+            row.append(Cell(column.path, atom, time))
+
+
+def _add_embedding(rows: list[Row], column: Column, values: pa.Array, times: Sequence[float]) -> None:
+    flat = values.to_pylist()
+    for row, numbers, time in zip(rows, flat, times, strict=True):
+        for path, number in zip(element_paths(column, len(numbers or ())), numbers or (), strict=False):
+            row.append(Cell(path, number, time))
+
+
+def element_paths(column: Column, count: int) -> list[Path]:
+    """Paths of the elements of an embedding of ``count`` numbers."""
+    if column.names is not None:
+        return [(*column.path, *name) for name in column.names]
+    shape = [size for size in column.shape or () if size >= 0]
+    if len(shape) < len(column.shape or ()):  # one dimension varies: it takes what the others leave
+        others = int(np.prod(shape)) or 1
+        shape = [count // others if size < 0 else size for size in column.shape or ()]
+    indexes: list[Path] = [()]
+    for size in shape:
+        indexes = [(*index, str(position)) for index in indexes for position in range(size)]
+    return [(*column.path, *index) for index in indexes]
+
+
+def seconds(times: pa.Array | float, length: int) -> Sequence[float]:
+    """Timestamps of a column, one for each row."""
+    if isinstance(times, float | int):
+        return [float(times)] * length
+    found: list[float] = times.to_pylist()
+    return found
+
+
+def is_null(array: pa.Array) -> npt.NDArray[np.bool_]:
+    """Which values are null, in arrays of unions too."""
+    if not pa.types.is_union(array.type):
+        return np.asarray(array.is_null())
+    nulls = np.zeros(len(array), dtype=bool)
+    codes = np.asarray(array.type_codes)
+    for code in range(len(TAGS)):
+        nulls |= (codes == code) & np.asarray(array.field(code).is_null())
+    return nulls
+
+
+def without_cells(batch: RowBatch) -> npt.NDArray[np.bool_]:
+    """Which rows hold no cell at all."""
+    empty = np.ones(batch.length, dtype=bool)
+    for column, values in zip(batch.type.columns, batch.values, strict=True):
+        if not column.sparse:
+            return np.zeros(batch.length, dtype=bool)
+        empty &= is_null(values)
+    if batch.rest is not None:
+        empty &= np.asarray(batch.rest.value_lengths()) == 0
+    return empty
+
+
+def chosen(batch: NamedBatch, keep: npt.NDArray[np.bool_]) -> NamedBatch:
+    """The rows of a batch for which ``keep`` is true."""
+    mask = pa.array(keep)
+    rows = batch.rows
+    times = [time if isinstance(time, float | int) else time.filter(mask) for time in rows.timestamps]
+    rest = None if rows.rest is None else rows.rest.filter(mask)
+    values = [value.filter(mask) for value in rows.values]
+    return NamedBatch(batch.names.filter(mask), RowBatch(rows.type, int(keep.sum()), values, times, rest))
+
+
+@dataclass(frozen=True)
+class TableResult:
+    """Batches at hand as a query result."""
+
+    type: RowType
+    rows: Sequence[NamedBatch]
+
+    def batches(self, progress: Progress | None = None) -> Iterator[NamedBatch]:
+        for batch in self.rows:
+            if progress is not None:
+                progress.check()
+            yield batch
