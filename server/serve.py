@@ -13,8 +13,9 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
@@ -29,17 +30,42 @@ _STOP_SECONDS = 10  # for requests in flight; then connections are closed
 _EARLY = {"/ping": b'"1"\n', "/healthz": b'{"alive":true}\n'}
 
 
+@dataclass(frozen=True)
+class Script:
+    """A script to run once the server is ready. It decides the exit code unless the server is to ``stay``."""
+
+    file: Path
+    args: Any
+    stay: bool
+
+
 class Application:
     """The ASGI application. ``failure`` says why the parts could not be loaded."""
 
-    def __init__(self, settings: Settings, gate: Gate, stop: Callable[[], None], announcement: str) -> None:
+    def __init__(
+        self, settings: Settings, gate: Gate, stop: Callable[[], None], announcement: str, script: Script | None = None
+    ) -> None:
         self._settings = settings
         self._gate = gate
         self._stop = stop
         self._announcement = announcement
+        self._script = script
         self._server: Server | None = None
         self._loaded = asyncio.Event()
+        self._running_script: asyncio.Task[None] | None = None
         self.failure: Exception | None = None
+        self.code = 0
+
+    async def run_script(self, script: Script) -> None:
+        """Run it through the script runner, print the answer, and stop the server unless it is to stay."""
+        assert self._server is not None
+        body = {"address": script.file.as_uri(), "args": script.args}
+        perform = self._server.services.perform
+        answer = await asyncio.to_thread(perform, "POST", "/v1/types/plugins/python/routes/run", (), body)
+        print(answer.body.decode("utf-8", "replace"), flush=True)  # noqa: T201
+        if not script.stay:
+            self.code = 0 if answer.status == 200 else 1
+            self._stop()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._server is not None and scope["type"] != "lifespan":
@@ -59,6 +85,8 @@ class Application:
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await loading
+        if self._running_script is not None:
+            self._running_script.cancel()
         if self._server is not None:
             await self._server.close()
         await send({"type": "lifespan.shutdown.complete"})
@@ -75,6 +103,8 @@ class Application:
             print(self._announcement, flush=True)  # noqa: T201
         finally:
             self._loaded.set()
+        if self._server is not None and self._script is not None:
+            self._running_script = asyncio.create_task(self.run_script(self._script))
 
     async def _answer_early(self, scope: Scope, send: Send) -> None:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
@@ -91,7 +121,7 @@ def _build(settings: Settings, gate: Gate, stop: Callable[[], None]) -> Server:
     return Server(settings, gate, stop)
 
 
-def serve(settings: Settings) -> int:
+def serve(settings: Settings, script: Script | None = None) -> int:
     """Serve until told to stop; the exit code."""
     listening = listen(settings.host, settings.port)
     address = listening.getsockname()
@@ -103,7 +133,7 @@ def serve(settings: Settings) -> int:
         for each in running:
             each.should_exit = True
 
-    application = Application(settings, gate, stop, announcement(gate, address))
+    application = Application(settings, gate, stop, announcement(gate, address), script)
     running.append(uvicorn.Server(_configuration(application, settings)))
     write_port_file(address[1])
     # uvicorn raises the signal that stopped it once more when it is done; a stop that was asked for is no failure.
@@ -114,7 +144,7 @@ def serve(settings: Settings) -> int:
         print(f"mldb: {application.failure}", file=sys.stderr, flush=True)  # noqa: T201
     sys.stdout.flush()
     # A thread that hangs in a library must not keep a stopped server alive: everything is closed by now.
-    os._exit(0 if application.failure is None else 1)
+    os._exit(application.code if application.failure is None else 1)
 
 
 def _configuration(application: Application, settings: Settings) -> uvicorn.Config:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from server.entities.dispatch import Call, FreeForm
+from server.entities.dispatch import Call, FreeForm, Typed
+from server.errors import MldbError
 from server.http.collections import hand_on
 from server.http.host import Host
 
@@ -24,6 +25,18 @@ def register(host: Host) -> None:
         lenient=True,
     )  # fmt: skip
     add("GET", f"{_ONE}/version", bind(_version, host), summary="Where the plugin's code came from")
+    add("POST", f"{_ONE}/reload", bind(_reload, host), summary="Start the plugin anew; the old one serves until then")
+
+
+async def _reload(host: Host, call: Call) -> Typed:
+    """200 with the status when the new generation serves; 400 when it failed and the old one goes on."""
+    entry = host.registry.entry("plugin", call["plugin"])
+    reload = getattr(host.registry.reachable("plugin", call["plugin"]).entity, "reload", None)
+    if reload is None:
+        raise MldbError(f"plugin '{call['plugin']}' cannot be reloaded")
+    if not await reload():
+        raise MldbError(f"plugin '{call['plugin']}' could not be reloaded; its status says why", details=entry.status())
+    return Typed(entry.status())
 
 
 async def _hand_on(host: Host, hook: str, call: Call) -> Any:

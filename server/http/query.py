@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from server.declarations import NamedBatch, Progress, QueryResult
+from server.entities import jsontext
 from server.entities.dispatch import Call, boolean, hybrid, text
 from server.entities.messages import Response
 from server.entities.progress import TaskProgress
@@ -29,7 +30,8 @@ _FORMATS = ("full", "", "table", "aos", "soa", "sparse", "atom")
 
 def register(host: Host) -> None:
     host.resources.add(
-        "GET", "/v1/query", functools.partial(_query, host), hybrid("q", "", text, "SQL text"), *FORMAT,
+        "GET", "/v1/query", functools.partial(_query, host), hybrid("q", "", text, "SQL text"),
+        hybrid("params", {}, jsontext.parse, "Object with the values of the query's $parameters"), *FORMAT,
         summary="Run an SQL query", result="rows in the format asked for",
     )  # fmt: skip
 
@@ -38,10 +40,15 @@ def _query(host: Host, call: Call) -> Response:
     query = call["q"]
     if not isinstance(query, str):
         raise MldbError("the query must be a text")
-    return answer_query(host, call, query)
+    parameters = call["params"]
+    if not isinstance(parameters, dict):
+        raise MldbError("the params of a query must be an object: {name: value, …}")
+    return answer_query(host, call, query, parameters)
 
 
-def answer_query(host: Host, call: Call, query: str | Mapping[str, Any]) -> Response:
+def answer_query(
+    host: Host, call: Call, query: str | Mapping[str, Any], parameters: Mapping[str, Any] | None = None
+) -> Response:
     """Run a query as the format parameters of a call say. The query ends when the client goes or time is up."""
     from server.sql.formats import render
 
@@ -52,7 +59,7 @@ def answer_query(host: Host, call: Call, query: str | Mapping[str, Any]) -> Resp
     progress = TaskProgress()
     timer = _limit(host, call, progress)
     try:
-        result = Watched(host.services.query(query, timestamps=timestamps), progress)
+        result = Watched(host.services.query(query, parameters=parameters, timestamps=timestamps), progress)
         if arrow:
             return Response(200, arrow_stream(result), ARROW)
         content = render(

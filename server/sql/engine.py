@@ -14,16 +14,16 @@ import pyarrow as pa
 from duckdb.func import FunctionNullHandling, PythonUDFType
 
 from server.declarations import BoundFunction
+from server.sql import functions
 from server.sql.binder.query import Query
 from server.sql.binder.rows import bind_clauses
 from server.sql.binder.select import bind_select
 from server.sql.bound import Atom, Embedding, Leaf, Rest, Row
 from server.sql.duck import identifier
-from server.sql.functions import MACROS, ROUTINES
 from server.sql.parser import parse_clauses, parse_statement, query_from_object
 from server.sql.plan import Plan, Result, compile_query, engine_errors, output_columns, to_rows
 from server.sql.relations import BatchRelation, Relation
-from server.sql.runtime import duck_type, install
+from server.sql.runtime import duck_type
 from server.sql.scope import Catalog, Context, ScopeFunction, TableScope
 from server.sql.tree import Clause, Select
 from server.sql.views import Layout
@@ -52,7 +52,7 @@ class Engine:
         self._nan: dict[tuple[str, str], bool] = {}
         self._numbers = itertools.count()
         self._lock = threading.Lock()
-        database.define(lambda connection: install(connection, ROUTINES, MACROS))
+        database.define(functions.define)
 
     # ── queries ──
 

@@ -52,8 +52,7 @@ def bind_call(node: Call, scope: Scope) -> Value:
     builtin = BUILTINS.get(node.name)
     if builtin is None:
         raise MldbError(_unknown(node, scope, BUILTINS))
-    builtin.check(len(node.args))
-    return builtin.bind(node, [bind(argument, scope) for argument in node.args], scope)
+    return builtin.call(node, scope, bind)
 
 
 def _unknown(node: Call, scope: Scope, builtins: object) -> str:

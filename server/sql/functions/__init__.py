@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import ModuleType
 
-from server.sql.functions import core, numeric
-from server.sql.functions.registry import Builtin
-from server.sql.runtime import Routine
+import duckdb
 
-_FAMILIES: tuple[ModuleType, ...] = (core, numeric)
+from server.sql.functions import across, attempts, core, jsonvalues, moments, numeric, strings, temporal, tokens
+from server.sql.functions.registry import Builtin
+from server.sql.runtime import Routine, install
+
+_FAMILIES: tuple[ModuleType, ...] = (core, numeric, moments, across, temporal, tokens, jsonvalues, attempts, strings)
 
 BUILTINS: dict[str, Builtin] = {one.name: one for family in _FAMILIES for one in family.BUILTINS}
 ROUTINES: list[Routine] = [one for family in _FAMILIES for one in getattr(family, "ROUTINES", ())]
 MACROS: list[str] = [getattr(family, "MACROS", "") for family in _FAMILIES]
+DEFINITIONS: list[Callable[[duckdb.DuckDBPyConnection], None]] = [attempts.define]
+
+
+def define(connection: duckdb.DuckDBPyConnection) -> None:
+    """Define everything that compiled queries call."""
+    install(connection, ROUTINES, MACROS)
+    for definition in DEFINITIONS:
+        definition(connection)

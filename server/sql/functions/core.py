@@ -11,7 +11,7 @@ from typing import Any
 from server.errors import MldbError
 from server.sql.bound import Atom as BoundAtom
 from server.sql.bound import Value, is_constant
-from server.sql.functions.registry import Builtin
+from server.sql.functions.registry import Builtin, executing
 from server.sql.runtime import CELLS, ITEMS, TEXTS, Routine, atom_text, storage_class
 from server.sql.scope import Scope
 from server.sql.tree import Call
@@ -320,7 +320,18 @@ def aggregate_cells(name: str, cells: list[Cell]) -> list[Cell]:
     return [AGGREGATES[name](path, group) for path, group in by_path.items()]
 
 
+def number_of(value: Atom, function: str) -> float:
+    """A number, or the error that names the function it was given to."""
+    return executing(function, _number)(value)  # type: ignore[no-any-return]
+
+
+def integer_of(value: Atom, function: str) -> int:
+    return executing(function, _integer)(value)  # type: ignore[no-any-return]
+
+
 ROUTINES = [
+    Routine("u_num_of", (Kind.ANY, Kind.STRING), Kind.NUMBER, number_of),
+    Routine("u_int_of", (Kind.ANY, Kind.STRING), Kind.INTEGER, integer_of),
     Routine("u_arithmetic", (Kind.STRING, Kind.ANY, Kind.ANY), Kind.ANY, arithmetic),
     Routine("u_modulo", (Kind.ANY, Kind.ANY), Kind.ANY, modulo),
     Routine("u_negate", (Kind.ANY,), Kind.ANY, negate),
@@ -341,6 +352,8 @@ ROUTINES = [
 ]
 
 MACROS = """
+m_num_of(a, f) := CASE m_tag(a) WHEN 'n' THEN union_extract(a, 'n') WHEN 'i' THEN CAST(union_extract(a, 'i') AS DOUBLE)
+    WHEN 'u' THEN CAST(union_extract(a, 'u') AS DOUBLE) WHEN 't' THEN union_extract(a, 't') ELSE u_num_of(a, f) END
 m_divide(a, b) := a / b
 m_modulo(a, b) := CASE WHEN b = 0 THEN error('Integer Modulus by a zero dividend') WHEN a >= 0 AND b > 0 THEN a % b
     WHEN a < 0 AND b < 0 THEN u_cast_integer(u_modulo(any_i(a), any_i(b)))

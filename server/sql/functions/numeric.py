@@ -7,7 +7,7 @@ from collections.abc import Callable
 from server.sql import coerce
 from server.sql.binder.arithmetic import map_atoms
 from server.sql.bound import Atom, Value
-from server.sql.functions.registry import Builtin, result
+from server.sql.functions.registry import Builtin, number_argument, result
 from server.sql.scope import Scope
 from server.sql.tree import Call
 from server.values.kinds import Kind
@@ -39,12 +39,12 @@ _TESTS = {"isfinite": "isfinite({x})", "isinf": "isinf({x})", "isnan": "isnan({x
 
 def _elementwise(template: str, kind: Kind) -> Callable[[Call, list[Value], Scope], Value]:
     def bind(node: Call, args: list[Value], scope: Scope) -> Value:
-        del node, scope
+        del scope
 
         def change(atom: Atom) -> Atom:
             if atom.kind is Kind.NULL:
                 return Atom("NULL", Kind.NULL, atom.ts, atom.constant)
-            return Atom(template.format(x=coerce.to_double(atom)), kind, atom.ts, atom.constant)
+            return Atom(template.format(x=number_argument(atom, node.name)), kind, atom.ts, atom.constant)
 
         return map_atoms(args[0], change)
 

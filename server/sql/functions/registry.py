@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from server.errors import MldbError
 from server.sql import coerce
 from server.sql.bound import Atom, Embedding, Open, Row, Value, is_constant, latest_ts
-from server.sql.runtime import CELLS, Routine, Shape
+from server.sql.duck import literal_text, references
+from server.sql.runtime import ANYS, CELLS, NUMBERS, TEXTS, Routine, Shape
 from server.sql.scope import Scope
 from server.sql.tree import Call
-from server.values.kinds import Kind
+from server.values.atoms import Atom as PlainAtom
+from server.values.atoms import collapse
+from server.values.batches import Cell
+from server.values.kinds import CELL_TYPE, Kind
+from server.values.paths import parse_path
 
 Bind = Callable[[Call, list[Value], Scope], Value]
+Example = tuple[str, str] | None
 
 
 @dataclass(frozen=True)
 class Builtin:
     """A builtin function. ``most`` None: any number of arguments from ``least`` on.
 
+    A ``lazy`` one binds its arguments itself: ``bind`` gets none of them bound.
     ``signature``, ``summary`` and ``example`` make the reference page; the example is SQL and its result.
     """
 
@@ -29,7 +38,20 @@ class Builtin:
     bind: Bind
     signature: str = ""
     summary: str = ""
-    example: tuple[str, str] | None = None
+    example: Example = None
+    lazy: bool = False
+
+    def call(self, node: Call, scope: Scope, bind_argument: Callable[[Any, Scope], Value]) -> Value:
+        """The bound value of a call; errors of the function itself name it."""
+        self.check(len(node.args))
+        args = [] if self.lazy else [bind_argument(argument, scope) for argument in node.args]
+        try:
+            return self.bind(node, args, scope)
+        except MldbError as error:
+            if self.lazy or error.message.startswith("Binding builtin function"):
+                raise
+            text = f"Binding builtin function {self.name}: {error.message}"
+            raise MldbError(text, code=error.code, details=error.details) from error
 
     def check(self, count: int) -> None:
         """``MldbError`` when the number of arguments is wrong."""
@@ -49,25 +71,82 @@ def result(sql: str, kind: Kind, args: list[Value]) -> Atom:
     return Atom(sql, kind, latest_ts(args), all(map(is_constant, args)))
 
 
-def routine_call(routine: Routine, args: list[Value]) -> Value:
+def executing(function: str, body: Callable[..., Any]) -> Callable[..., Any]:
+    """The body of a routine, its errors beginning with the function's name."""
+
+    @functools.wraps(body)
+    def call(*args: Any) -> Any:
+        try:
+            return body(*args)
+        except MldbError as error:
+            raise MldbError(f"Executing builtin function {function}: {error.message}") from None
+
+    return call
+
+
+def routine(
+    function: str,
+    arguments: tuple[Shape, ...],
+    result: Shape,
+    body: Callable[..., Any],
+    *,
+    strict: bool = True,
+    volatile: bool = False,
+) -> Routine:
+    """The routine ``u_<function>`` behind a builtin function."""
+    return Routine(f"u_{function}", arguments, result, executing(function, body), strict, volatile)
+
+
+def direct(
+    routine: Routine, least: int | None = None, signature: str = "", summary: str = "", example: Example = None
+) -> Builtin:
+    """A builtin function that is its routine; arguments left out are NULL."""
+    name = routine.name.removeprefix("u_")
+    most = len(routine.arguments)
+
+    def bind(node: Call, args: list[Value], scope: Scope) -> Value:
+        del node
+        missing: list[Value] = [Atom("NULL", Kind.NULL, constant=True)] * (most - len(args))
+        return routine_call(routine, [*args, *missing], scope)
+
+    return Builtin(name, most if least is None else least, most, bind, signature, summary, example)
+
+
+def routine_call(routine: Routine, args: list[Value], scope: Scope) -> Value:
     """A call of a Python routine with arguments converted to the shapes that it declares."""
-    texts = [convert(value, shape) for value, shape in zip(args, routine.arguments, strict=True)]
-    sql = f"{routine.name}({', '.join(texts)})"
-    return of_shape(sql, routine.result, args)
+    name = routine.name.removeprefix("u_")
+    texts = [convert(value, shape, name) for value, shape in zip(args, routine.arguments, strict=True)]
+    return of_shape(f"{routine.name}({', '.join(texts)})", routine.result, args, scope)
 
 
-def of_shape(sql: str, shape: Shape, args: list[Value]) -> Value:
+def of_shape(sql: str, shape: Shape, args: list[Value], scope: Scope) -> Value:
+    """A value of a shape computed from arguments. What is not an atom is computed once per row."""
     if isinstance(shape, Kind):
         return result(sql, shape, args)
     if shape == CELLS:
-        return Open(sql)
-    kinds = {"numbers": Kind.NUMBER, "texts": Kind.STRING, "anys": Kind.ANY}
-    return Embedding(sql, kinds[shape], None, latest_ts(args), constant=all(map(is_constant, args)))
+        return Open(scope.stage(sql))
+    kinds = {NUMBERS: Kind.NUMBER, TEXTS: Kind.STRING, ANYS: Kind.ANY}
+    constant = all(map(is_constant, args))
+    return Embedding(scope.stage(sql), kinds[shape], None, latest_ts(args), constant=constant)
+
+
+def number_argument(value: Value, function: str) -> str:
+    """SQL of an argument as DOUBLE; text raises an error that names the function."""
+    one = coerce.atom(value)
+    if one.kind in (*coerce.NUMERIC, Kind.NULL, Kind.TIMESTAMP):
+        return coerce.to_double(one)
+    return f"m_num_of({coerce.to_any(one)}, {literal_text(function)})"
+
+
+def integer_argument(value: Value, function: str) -> str:
+    """SQL of an argument as BIGINT; text and fractions raise an error that names the function."""
+    one = coerce.atom(value)
+    if one.kind in (Kind.INTEGER, Kind.BOOLEAN, Kind.NULL):
+        return coerce.to_integer(one)
+    return f"u_int_of({coerce.to_any(one)}, {literal_text(function)})"
 
 
 _CONVERT: dict[Kind, Callable[[Value], str]] = {
-    Kind.NUMBER: coerce.to_double,
-    Kind.INTEGER: coerce.to_integer,
     Kind.STRING: coerce.to_text,
     Kind.TIMESTAMP: coerce.to_timestamp,
     Kind.PATH: coerce.to_path,
@@ -76,15 +155,19 @@ _CONVERT: dict[Kind, Callable[[Value], str]] = {
 }
 
 
-def convert(value: Value, shape: Shape) -> str:
-    """An argument as SQL of a shape."""
+def convert(value: Value, shape: Shape, function: str) -> str:
+    """An argument of a function as SQL of a shape."""
+    if shape is Kind.NUMBER:
+        return number_argument(value, function)
+    if shape is Kind.INTEGER:
+        return integer_argument(value, function)
+    if shape is Kind.BLOB:
+        return f"u_cast_blob({coerce.to_any(value)})"
     if isinstance(shape, Kind):
-        if shape is Kind.BLOB:
-            return f"u_cast_blob({coerce.to_any(value)})"
         return _CONVERT[shape](value)
     if shape == CELLS:
         return cells_or_null(value)
-    if shape == "numbers":
+    if shape == NUMBERS:
         return coerce.as_double_list(value)
     if isinstance(value, Embedding):
         return coerce.as_any_list(value)
@@ -93,11 +176,54 @@ def convert(value: Value, shape: Shape) -> str:
 
 def cells_or_null(value: Value) -> str:
     if isinstance(value, Atom) and value.kind is Kind.NULL:
-        from server.values.kinds import CELL_TYPE
-
         return f"NULL::{CELL_TYPE}[]"
     return coerce.to_cells(value)
 
 
 def is_row(value: Value) -> bool:
     return isinstance(value, Row | Open | Embedding)
+
+
+def fixed_row(value: Value, scope: Scope) -> list[Cell] | None:
+    """The cells of a value that is known before any row is read, None for one that is not."""
+    if not is_constant(value):
+        return None
+    sql = f"SELECT {cells_or_null(value)}"
+    if references(sql):
+        return None
+    found = scope.context.execute(sql)[0][0] or []
+    return [Cell(parse_path(cell["p"]) if cell["p"] else (), _plain(cell["v"]), cell["t"]) for cell in found]
+
+
+def fixed_atom(value: Value, scope: Scope) -> tuple[bool, PlainAtom]:
+    """Whether an atom is known before any row is read, and if so the atom."""
+    cells = fixed_row(coerce.atom(value), scope)
+    return (False, None) if cells is None else (True, cells[0].value if cells else None)
+
+
+def _plain(value: Any) -> PlainAtom:
+    return collapse(value) if isinstance(value, float) else value
+
+
+def nested(cells: list[Cell], change: Callable[[PlainAtom], Any] = lambda atom: atom) -> Any:
+    """Cells as nested dictionaries by element; those with keys 0 to n-1 become lists."""
+    root: dict[str, Any] = {}
+    for cell in cells:
+        if not cell.path:
+            return change(cell.value)
+        inner = root
+        for element in cell.path[:-1]:
+            below = inner.get(element)
+            if not isinstance(below, dict):
+                below = inner[element] = {}
+            inner = below
+        inner[cell.path[-1]] = change(cell.value)
+    return _with_lists(root)
+
+
+def _with_lists(row: dict[str, Any]) -> Any:
+    values = {name: _with_lists(value) if isinstance(value, dict) else value for name, value in row.items()}
+    size = len(values)
+    if size and all(str(index) in values for index in range(size)):
+        return [values[str(index)] for index in range(size)]
+    return values

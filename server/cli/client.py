@@ -1,0 +1,61 @@
+"""Calls of a running server, with nothing but the standard library."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlencode, urlsplit
+from urllib.request import Request, urlopen
+
+_TIMEOUT = 600
+
+
+class ServerError(Exception):
+    """Raised when the server cannot be reached, or answers with an error: its text."""
+
+
+def add_server_flags(parser: argparse.ArgumentParser) -> None:
+    server = os.environ.get("MLDB_SERVER", "http://127.0.0.1:8080")
+    parser.add_argument("--server", default=server, metavar="URL", help=f"the server to call (default: {server})")
+    parser.add_argument("--token", default=os.environ.get("MLDB_TOKEN", ""), help="its token, if it wants one")
+
+
+class Server:
+    """The server that the flags name."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        if urlsplit(options.server).scheme not in ("http", "https"):
+            raise ServerError(f"{options.server} is not an http address")
+        self._url = options.server.rstrip("/")
+        self._token = options.token
+
+    def text(self, verb: str, path: str, body: Any = None, params: Mapping[str, str] | None = None) -> str:
+        """The body of the answer. A GET may carry a JSON body too."""
+        query = f"?{urlencode(params)}" if params else ""
+        content = None if body is None else json.dumps(body).encode()
+        headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
+        request = Request(f"{self._url}{path}{query}", content, headers, method=verb)  # noqa: S310 - http, see above
+        try:
+            with urlopen(request, timeout=_TIMEOUT) as answer:  # noqa: S310
+                text: str = answer.read().decode()
+        except HTTPError as error:
+            raise ServerError(_error_text(error)) from None
+        except URLError as error:
+            raise ServerError(f"{self._url} does not answer: {error.reason}") from None
+        return text
+
+    def json(self, verb: str, path: str, body: Any = None, params: Mapping[str, str] | None = None) -> Any:
+        return json.loads(self.text(verb, path, body, params))
+
+
+def _error_text(error: HTTPError) -> str:
+    text = error.read().decode("utf-8", "replace")
+    try:
+        body = json.loads(text)
+    except ValueError:
+        return f"{error.code}: {text}"
+    return str(body.get("error", text)) if isinstance(body, dict) else text

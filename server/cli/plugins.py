@@ -1,0 +1,57 @@
+"""``mldb plugin list|new|logs|reload``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from server.cli.client import Server, add_server_flags
+from server.cli.scaffold import create_plugin
+from server.settings import Settings
+
+
+def add(commands: Any) -> None:
+    parser = commands.add_parser("plugin", help="plugins: list, new, logs, reload")
+    actions = parser.add_subparsers(required=True, metavar="ACTION")
+    _add_action(actions, "list", _list, "the plugins of a running server and how they are")
+    _add_action(actions, "logs", _logs, "the log of a plugin").add_argument("name")
+    _add_action(actions, "reload", _reload, "start a plugin anew").add_argument("name")
+    new = actions.add_parser("new", help="make the folder of a new plugin")
+    new.add_argument("name")
+    new.add_argument("--data-dir", type=Path, default=Settings.data_dir, help="data root of the server")
+    new.set_defaults(run=_new)
+
+
+def _add_action(actions: Any, name: str, run: Any, help: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = actions.add_parser(name, help=help)
+    add_server_flags(parser)
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _list(options: argparse.Namespace) -> int:
+    server = Server(options)
+    for id in server.json("GET", "/v1/plugins"):
+        status = server.json("GET", f"/v1/plugins/{quote(id, safe='')}")
+        print(f"{id}\t{status['state']}\t{status.get('type', '')}")  # noqa: T201
+    return 0
+
+
+def _logs(options: argparse.Namespace) -> int:
+    text = Server(options).text("GET", "/logs/mldb", params={"plugin": options.name})
+    print(text, end="")  # noqa: T201
+    return 0
+
+
+def _reload(options: argparse.Namespace) -> int:
+    Server(options).text("POST", f"/v1/plugins/{quote(options.name, safe='')}/reload", {})
+    print(f"{options.name} was reloaded")  # noqa: T201
+    return 0
+
+
+def _new(options: argparse.Namespace) -> int:
+    folder = create_plugin(options.data_dir / "plugins", options.name)
+    print(f"{folder} was made; a running server shows it at /v1/plugins/{options.name}/routes/static/index.html")  # noqa: T201
+    return 0

@@ -1,0 +1,32 @@
+"""``mldb serve``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from server.cli.flags import add_settings, settings_from
+
+
+def add(commands: Any) -> None:
+    parser = commands.add_parser("serve", help="run the server", formatter_class=argparse.RawTextHelpFormatter)
+    add_settings(parser)
+    script = parser.add_argument_group("a script to run at the start")
+    script.add_argument("--run-script", type=Path, metavar="FILE", help="run this script, print its answer and exit")
+    script.add_argument("--script-args", type=json.loads, metavar="JSON", help="what the script finds as its args")
+    script.add_argument("--dont-exit-after-script", action="store_true", help="keep serving")
+    parser.set_defaults(run=_serve)
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from server.serve import Script, serve
+
+    settings = settings_from(options)
+    if options.run_script is None:
+        return serve(settings)
+    file = options.run_script.resolve(strict=True)
+    # The operator named the script: it may be read wherever it lies.
+    settings.file_root = [*settings.file_root, file.parent]
+    return serve(settings, Script(file, options.script_args, stay=options.dont_exit_after_script))

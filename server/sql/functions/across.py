@@ -1,0 +1,234 @@
+"""``horizontal_…``: over the atoms of one row value (sql-dialect.md §8.8), LATEST, nulls skipped.
+
+A row of known columns becomes plain arithmetic; of open rows and vectors, list functions over their cells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from server.sql import coerce
+from server.sql.bound import NEVER_SQL, Atom, Embedding, Row, Several, Ts, Value, enumerate_elements, is_constant
+from server.sql.functions.registry import Builtin, number_argument
+from server.sql.runtime import CELLS, Routine
+from server.sql.scope import Scope
+from server.sql.tree import Call
+from server.values.batches import Cell
+from server.values.kinds import Kind
+from server.values.paths import Path
+
+_INLINE = 32  # more columns than these are put into a list: expressions must not nest too deeply
+
+
+def _atoms(value: Value) -> list[Atom] | None:
+    """The atoms of a value in column order, None where only the data tell them (or where they are many)."""
+    match value:
+        case Atom() | Several():
+            return [coerce.atom(value)]
+        case Embedding(shape=shape) if shape is None or _size(shape) > _INLINE:
+            return None
+        case Embedding():
+            return [element for _, element in enumerate_elements(value)]
+        case Row(rests=()):
+            found: list[Atom] = []
+            for _, leaf in coerce.sorted_leaves(value):
+                inner = _atoms(leaf)
+                if inner is None:
+                    return None
+                found.extend(inner)
+            return found
+    return None
+
+
+def _size(shape: tuple[int, ...]) -> int:
+    size = 1
+    for dimension in shape:
+        size *= dimension
+    return size
+
+
+def _cells(value: Value, scope: Scope) -> str:
+    """The value's cells, one for each path."""
+    return scope.stage(f"m_latest_cells({coerce.to_cells(value)})")
+
+
+# ── count, sum, avg, string_agg ──────────────────────────────────────────────────────────────────────────────
+
+
+def _present(atom: Atom) -> str:
+    return "FALSE" if atom.kind is Kind.NULL else f"{atom.sql} IS NOT NULL"
+
+
+def _newest(atoms: list[Atom]) -> Ts:
+    """The newest timestamp of the atoms that are not null."""
+
+    def build() -> str:
+        times = [atom.ts() for atom in atoms]
+        if set(times) <= {NEVER_SQL}:
+            return NEVER_SQL
+        parts = [f"CASE WHEN {_present(atom)} THEN {time} END" for atom, time in zip(atoms, times, strict=True)]
+        return f"coalesce(greatest({', '.join(parts)}, NULL::DOUBLE), {NEVER_SQL})"
+
+    return build
+
+
+def _count(atoms: list[Atom], name: str) -> tuple[str, Kind]:
+    del name
+    return "(" + (" + ".join(f"CAST({_present(atom)} AS BIGINT)" for atom in atoms) or "0::BIGINT") + ")", Kind.INTEGER
+
+
+def _sum(atoms: list[Atom], name: str) -> tuple[str, Kind]:
+    numbers = [number_argument(atom, name) for atom in atoms if atom.kind is not Kind.NULL]
+    if len(numbers) > _INLINE:
+        return f"coalesce(list_sum([{', '.join(numbers)}]), 0)", Kind.NUMBER
+    return "(" + (" + ".join(f"coalesce({number}, 0)" for number in numbers) or "0::DOUBLE") + ")", Kind.NUMBER
+
+
+def _avg(atoms: list[Atom], name: str) -> tuple[str, Kind]:
+    return f"({_sum(atoms, name)[0]} / nullif({_count(atoms, name)[0]}, 0))", Kind.NUMBER
+
+
+_FOLDS: dict[str, Callable[[list[Atom], str], tuple[str, Kind]]] = {
+    "horizontal_count": _count, "horizontal_sum": _sum, "horizontal_avg": _avg,
+}  # fmt: skip
+_LIST_FOLDS = {
+    "horizontal_count": ("len(list_filter({l}, lambda c: c.v IS NOT NULL))", Kind.INTEGER),
+    "horizontal_sum": ("coalesce(list_sum({n}), 0)", Kind.NUMBER),
+    "horizontal_avg": ("list_avg({n})", Kind.NUMBER),
+}  # fmt: skip
+
+
+def _fold(node: Call, args: list[Value], scope: Scope) -> Value:
+    value, constant = args[0], is_constant(args[0])
+    atoms = _atoms(value)
+    if atoms is not None:
+        sql, kind = _FOLDS[node.name](atoms, node.name)
+        return Atom(sql, kind, _newest(atoms), constant)
+    template, kind = _LIST_FOLDS[node.name]
+    if isinstance(value, Embedding) and value.kind in coerce.NUMERIC and node.name != "horizontal_count":
+        return Atom(template.format(n=coerce.as_double_list(value)), kind, value.ts, constant)
+    cells = _cells(value, scope)
+    numbers = f"list_transform({cells}, lambda c: m_num_of(c.v, '{node.name}'))"
+    return Atom(template.format(l=cells, n=numbers), kind, _newest_cell(cells), constant)
+
+
+def _newest_cell(cells: str) -> Ts:
+    return lambda: f"coalesce(m_newest(list_filter({cells}, lambda c: c.v IS NOT NULL)), {NEVER_SQL})"
+
+
+def _string_agg(node: Call, args: list[Value], scope: Scope) -> Value:
+    del node
+    separator = f"coalesce({coerce.to_text(args[1])}, '')" if len(args) == 2 else "''"
+    constant = all(map(is_constant, args))
+    atoms = _atoms(args[0])
+    if atoms is not None:
+        texts = ", ".join(coerce.to_text(atom) for atom in atoms) or "NULL"
+        return Atom(f"concat_ws({separator}, {texts})", Kind.STRING, _newest(atoms), constant)
+    cells = _cells(args[0], scope)
+    texts = f"list_filter(list_transform(u_natural_cells({cells}), lambda c: m_text(c.v)), lambda x: x IS NOT NULL)"
+    return Atom(f"array_to_string({texts}, {separator})", Kind.STRING, _newest_cell(cells), constant)
+
+
+# ── min, max, earliest, latest ───────────────────────────────────────────────────────────────────────────────
+
+_ORDERED = {Kind.STRING, Kind.TIMESTAMP, Kind.INTEGER, Kind.BOOLEAN}
+
+
+def _extreme(node: Call, args: list[Value], scope: Scope) -> Value:
+    smallest = node.name == "horizontal_min"
+    value, constant = args[0], is_constant(args[0])
+    atoms = _atoms(value)
+    kind = Kind.ANY if atoms is None else coerce.unify(atoms)
+    if atoms is None or kind not in {*_ORDERED, Kind.NUMBER, Kind.NULL}:
+        cells = scope.stage(f"m_keyed_cells({_cells(value, scope)})")
+        best = f"m_least_cell({cells})" if smallest else f"m_greatest_cell({cells})"
+        return Atom(f"{best}.k.a", Kind.ANY, lambda: _winner_ts(best, smallest), constant)
+    atoms = [atom for atom in atoms if atom.kind is not Kind.NULL]
+    if not atoms:
+        return Atom("NULL", Kind.NULL, constant=constant)
+    values = [coerce.as_kind(atom, kind) for atom in atoms]
+    return Atom(_extreme_sql(values, kind, smallest), kind, _winner(atoms, values, smallest), constant)
+
+
+def _winner_ts(best: str, smallest: bool) -> str:
+    return f"coalesce({best}.t, {NEVER_SQL})" if smallest else f"coalesce(-({best}.t), {NEVER_SQL})"
+
+
+def _extreme_sql(values: list[str], kind: Kind, smallest: bool) -> str:
+    """NaN is less than every number (§7.3), unlike in DuckDB."""
+    listed = ", ".join(values)
+    if kind is not Kind.NUMBER:
+        return f"{'least' if smallest else 'greatest'}({listed})"
+    if smallest:
+        return f"CASE WHEN isnan(greatest({listed})) THEN 'nan'::DOUBLE ELSE least({listed}) END"
+    numbers = ", ".join(f"CASE WHEN isnan({value}) THEN NULL ELSE {value} END" for value in values)
+    return f"coalesce(greatest({numbers}), least({listed}))"
+
+
+def _winner(atoms: list[Atom], values: list[str], smallest: bool) -> Ts:
+    """The timestamp of the value that was chosen, the oldest if several are equal."""
+
+    def build() -> str:
+        times = [atom.ts() for atom in atoms]
+        if len(set(times)) == 1:
+            return times[0]
+        sign, function = ("", "min") if smallest else ("-", "max")
+        pairs = [
+            f"CASE WHEN {value} IS NOT NULL THEN struct_pack(v := {value}, t := {sign}({time})) END"
+            for value, time in zip(values, times, strict=True)
+        ]
+        return f"coalesce({sign}(list_{function}([{', '.join(pairs)}]).t), {NEVER_SQL})"
+
+    return build
+
+
+def _by_time(node: Call, args: list[Value], scope: Scope) -> Value:
+    """The oldest or newest atom; nulls take part."""
+    cells = _cells(args[0], scope)
+    newest = node.name == "horizontal_latest"
+    best = f"m_latest({cells})" if newest else f"m_earliest({cells})"
+    empty = NEVER_SQL if newest else "'inf'::DOUBLE"
+    sign = "-" if newest else ""
+    return Atom(f"{best}.v", Kind.ANY, lambda: f"coalesce({sign}({best}.t), {empty})", is_constant(args[0]))
+
+
+def latest_cells(cells: list[Cell]) -> list[Cell]:
+    """One cell for each path: the newest, of those the smallest (§2.4)."""
+    from server.sql.functions.openaggregates import AGGREGATES
+
+    by_path: dict[Path, list[Cell]] = {}
+    for cell in cells:
+        by_path.setdefault(cell.path, []).append(cell)
+    latest = AGGREGATES["latest"]
+    return [group[0] if len(group) == 1 else latest(path, group) for path, group in by_path.items()]
+
+
+ROUTINES = [Routine("u_latest_cells", (CELLS,), CELLS, latest_cells)]
+
+MACROS = """
+m_latest_cells(l) := CASE WHEN len(l) = len(list_distinct(list_transform(l, lambda c: c.p))) THEN l
+    ELSE u_latest_cells(l) END
+m_keyed_cells(l) := list_transform(list_filter(l, lambda c: c.v IS NOT NULL),
+    lambda c: struct_pack(k := m_sort_key(c.v), t := c.t))
+m_least_cell(l) := list_min(l)
+m_greatest_cell(l) := list_max(list_transform(l, lambda c: struct_pack(k := c.k, t := -c.t)))
+"""
+
+
+def _builtin(name: str, bind: Callable[[Call, list[Value], Scope], Value], summary: str, answer: str) -> Builtin:
+    name = f"horizontal_{name}"
+    return Builtin(name, 1, 1, bind, f"{name}(row)", summary, (f"{name}({{a: 3, b: 1, c: NULL}})", answer))
+
+
+BUILTINS = [
+    _builtin("count", _fold, "How many atoms of a row are not null.", "2"),
+    _builtin("sum", _fold, "The sum of a row's numbers; 0 for none.", "4"),
+    _builtin("avg", _fold, "The mean of a row's numbers; null for none.", "2"),
+    _builtin("min", _extreme, "The smallest atom of a row, in the order of values.", "1"),
+    _builtin("max", _extreme, "The greatest atom of a row, in the order of values.", "3"),
+    _builtin("earliest", _by_time, "The atom of a row with the oldest timestamp.", "null"),
+    _builtin("latest", _by_time, "The atom of a row with the newest timestamp.", "null"),
+    Builtin("horizontal_string_agg", 1, 2, _string_agg, "horizontal_string_agg(row[, separator])",
+            "The texts of a row's atoms joined, in the order of the columns.",
+            ("horizontal_string_agg({a: 'x', b: 1}, '-')", '"x-1"')),
+]  # fmt: skip

@@ -1,0 +1,83 @@
+"""``parse_json`` and ``print_json`` as SQL functions (sql-dialect.md §8.2, §8.4)."""
+
+from __future__ import annotations
+
+from server.errors import MldbError
+from server.sql import coerce
+from server.sql.bound import Atom, Embedding, Open, Row, Several, Value, timestamp_of
+from server.sql.functions import jsontext
+from server.sql.functions.registry import Builtin, fixed_row, nested, result, routine
+from server.sql.runtime import ANYS, CELLS
+from server.sql.scope import Scope
+from server.sql.tree import Call
+from server.values.atoms import NEVER, Timestamp
+from server.values.atoms import Atom as PlainAtom
+from server.values.batches import Cell
+from server.values.kinds import Kind
+
+
+def _parse_json(node: Call, args: list[Value], scope: Scope) -> Value:
+    del node
+    arrays, ignore = _options(args[1], scope) if len(args) == 2 else ("parse", False)
+    text, when = coerce.to_text(args[0]), timestamp_of(args[0])
+    return Open(scope.stage(f"u_parse_json({text}, '{arrays}', {str(ignore).upper()}, {when})"))
+
+
+def _options(value: Value, scope: Scope) -> tuple[str, bool]:
+    cells = fixed_row(value, scope)
+    if cells is None:
+        if isinstance(value, Row) and isinstance(value.columns.get(("arrays",)), Atom):
+            raise MldbError("NULL value found parsing enumeration ParseJsonArrays: its value must be a constant")
+        raise MldbError("the options of parse_json must be constants")
+    options = nested(cells)
+    unknown = set(options) - {"arrays", "ignoreErrors"}
+    if unknown:
+        raise MldbError(f"Unknown field '{min(unknown)}' parsing the options of parse_json")
+    arrays = jsontext.arrays_option(options["arrays"]) if "arrays" in options else "parse"
+    return arrays, bool(options.get("ignoreErrors"))
+
+
+def parse(text: str | None, arrays: jsontext.Arrays, ignore: bool, when: Timestamp | None) -> list[Cell]:
+    """The cells of a JSON text; of NULL, one null."""
+    seconds = NEVER if when is None else when.seconds
+    if text is None:
+        return [Cell((), None, seconds)]
+    return jsontext.parse_json(text, timestamp=seconds, arrays=arrays, ignore_errors=bool(ignore))
+
+
+def _print_json(node: Call, args: list[Value], scope: Scope) -> Value:
+    del node, scope
+    value = args[0]
+    if isinstance(value, Atom | Several):
+        return result(f"u_print_json({coerce.to_any(value)})", Kind.STRING, args)
+    if isinstance(value, Embedding) and value.names is None and len(value.shape or (0,)) == 1:
+        return result(f"u_print_json_list({coerce.as_any_list(value)})", Kind.STRING, args)
+    return result(f"u_print_json_row({coerce.to_cells(value)})", Kind.STRING, args)
+
+
+def _print_list(items: list[PlainAtom]) -> str:
+    return jsontext.print_json(items)
+
+
+def _print_row(cells: list[Cell]) -> str:
+    """The JSON text of the cells of a row, or of the atom that they are."""
+    if any(not cell.path for cell in cells):
+        return jsontext.print_json(cells[0].value)
+    return jsontext.print_json_row(cells)
+
+
+ROUTINES = [
+    routine("parse_json", (Kind.STRING, Kind.STRING, Kind.BOOLEAN, Kind.TIMESTAMP), CELLS, parse, strict=False),
+    routine("print_json", (Kind.ANY,), Kind.STRING, jsontext.print_json, strict=False),
+    routine("print_json_list", (ANYS,), Kind.STRING, _print_list),
+    routine("print_json_row", (CELLS,), Kind.STRING, _print_row),
+]
+
+BUILTINS = [
+    Builtin("parse_json", 1, 2, _parse_json, "parse_json(text[, {arrays: 'parse' | 'encode', ignoreErrors: 0 | 1}])",
+            "The row that a JSON object or array describes. Arrays become columns 0, 1, …; with `encode`, "
+            "those of atoms become columns named by their elements.",
+            ("parse_json('{\"a\": [1, 2]}')", '{"a.0": 1, "a.1": 2}')),
+    Builtin("print_json", 1, 1, _print_json, "print_json(x)", "The JSON text of a value.",
+            ("print_json({a: 1, b: 'x'})", '"{\\"a\\":1,\\"b\\":\\"x\\"}"')),
+]  # fmt: skip

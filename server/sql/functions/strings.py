@@ -1,0 +1,232 @@
+"""Strings (sql-dialect.md §8.3): case, length, prefixes, Perl patterns, distances, base64, host names."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Callable
+
+from server.errors import MldbError
+from server.sql import coerce
+from server.sql.bound import Atom, Embedding, Open, Row, Value
+from server.sql.duck import literal_text
+from server.sql.functions.patterns import compile_regex, extract_domain, regex_replace
+from server.sql.functions.registry import Builtin, direct, fixed_atom, fixed_row, nested, result, routine
+from server.sql.scope import Scope
+from server.sql.tree import Call
+from server.values.atoms import Atom as PlainAtom
+from server.values.kinds import Kind
+
+_NEED_STRINGS = "Regular expressions need to be strings."
+
+# What RE2 understands just as Perl does: no classes of its own (they would be ASCII only), no anchors of lines,
+# no look-around, no references back.
+_PLAIN_PATTERN = re.compile(r"(?:[^\\${(\[]|\\[^\w\s]|\$$|\{\d{1,3}(?:,\d{0,3})?\}|\((?!\?)|\(\?:|\[(?!:)(?!\^?\[))*")
+
+
+def _text_function(template: str, kind: Kind) -> Callable[[Call, list[Value], Scope], Value]:
+    def bind(node: Call, args: list[Value], scope: Scope) -> Value:
+        del node, scope
+        return result(template.format(coerce.to_text(args[0])), kind, args)
+
+    return bind
+
+
+def _strings(node: Call, args: list[Value], message: str) -> list[str]:
+    """Arguments that must be strings (or NULL) as SQL texts."""
+    texts = []
+    for value in args:
+        one = None if isinstance(value, Row | Embedding) else coerce.atom(value)
+        if one is None or one.kind not in (Kind.STRING, Kind.ANY, Kind.NULL):
+            raise MldbError(message)
+        full = f"Executing builtin function {node.name}: {message}"
+        texts.append(one.sql if one.kind is Kind.STRING else f"m_need_text({coerce.to_any(one)}, {literal_text(full)})")
+    return texts
+
+
+def _affix(node: Call, args: list[Value], scope: Scope) -> Value:
+    del scope
+    text, affix = _strings(node, args, f"The arguments passed to {node.name} must be two strings")
+    return result(f"m_{node.name}({text}, {affix})", Kind.STRING, args)
+
+
+def _levenshtein(node: Call, args: list[Value], scope: Scope) -> Value:
+    del scope
+    message = "The parameters passed to the levenshtein_distance function must be strings"
+    left, right = _strings(node, args, message)
+    return result(f"m_levenshtein({left}, {right})", Kind.INTEGER, args)
+
+
+def levenshtein(left: str, right: str) -> int:
+    """How many characters must be put in, taken out or changed."""
+    row = list(range(len(right) + 1))
+    for number, a in enumerate(left, 1):
+        previous, row[0] = row[0], number
+        for index, b in enumerate(right, 1):
+            previous, row[index] = row[index], min(row[index] + 1, row[index - 1] + 1, previous + (a != b))
+    return row[-1]
+
+
+# ── patterns ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _pattern(value: Value, scope: Scope) -> str | None:
+    """A constant pattern, checked; None for one that varies by row."""
+    known, pattern = fixed_atom(value, scope)
+    if not known or pattern is None:
+        return None
+    compile_regex(_checked(pattern))
+    return _checked(pattern)
+
+
+def _engine_can(pattern: str, scope: Scope) -> bool:
+    """Whether DuckDB's own pattern engine means the same by a pattern."""
+    if not _PLAIN_PATTERN.fullmatch(pattern) or re.search(r"[*+?}]\+", pattern):
+        return False
+    try:
+        scope.context.execute(f"SELECT regexp_matches('', {literal_text(pattern)}, 's')")
+    except MldbError:
+        return False
+    return True
+
+
+_ENGINE = {"regex_match": "regexp_full_match", "regex_search": "regexp_matches"}
+
+
+def _regex_test(node: Call, args: list[Value], scope: Scope) -> Value:
+    pattern = _pattern(args[1], scope)
+    text = coerce.to_text(args[0])
+    if pattern is not None and _engine_can(pattern, scope):
+        return result(f"{_ENGINE[node.name]}({text}, {literal_text(pattern)}, 's')", Kind.BOOLEAN, args)
+    return result(f"u_{node.name}({text}, {coerce.to_any(args[1])})", Kind.BOOLEAN, args)
+
+
+def _regex_replace(node: Call, args: list[Value], scope: Scope) -> Value:
+    del node
+    pattern = _pattern(args[1], scope)
+    known, template = fixed_atom(args[2], scope)
+    text, new = coerce.to_text(args[0]), coerce.to_text(args[2])
+    plain = known and isinstance(template, str) and not set(template) & {"$", "\\"}
+    if pattern is not None and plain and _engine_can(pattern, scope):
+        return result(f"regexp_replace({text}, {literal_text(pattern)}, {new}, 'gs')", Kind.STRING, args)
+    return result(f"u_regex_replace({text}, {coerce.to_any(args[1])}, {new})", Kind.STRING, args)
+
+
+def _checked(pattern: PlainAtom) -> str:
+    if not isinstance(pattern, str):
+        raise MldbError(_NEED_STRINGS)
+    return pattern
+
+
+def matches(text: str, pattern: PlainAtom) -> bool:
+    return compile_regex(_checked(pattern)).fullmatch(text) is not None
+
+
+def searches(text: str, pattern: PlainAtom) -> bool:
+    return compile_regex(_checked(pattern)).search(text) is not None
+
+
+def replaces(text: str, pattern: PlainAtom, template: str) -> str:
+    return regex_replace(text, _checked(pattern), template)
+
+
+# ── sets, bytes, hosts ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def _jaccard(node: Call, args: list[Value], scope: Scope) -> Value:
+    del node
+    if not all(isinstance(value, Row | Open | Embedding) for value in args):
+        raise MldbError("The arguments passed to the jaccard_index must be two row expressions")
+    names = [scope.stage(f"m_column_names({coerce.to_cells(value)})") for value in args]
+    # As upstream, the result is new at the time of the query.
+    return Atom(f"m_jaccard({names[0]}, {names[1]})", Kind.NUMBER, lambda: "epoch(now())")
+
+
+def _base64_encode(node: Call, args: list[Value], scope: Scope) -> Value:
+    del node, scope
+    one = coerce.atom(args[0])
+    data = one.sql if one.kind is Kind.BLOB else f"u_cast_blob({coerce.to_any(one)})"
+    return result(f"base64({data})", Kind.STRING, args)
+
+
+def decode_base64(text: str) -> bytes:
+    try:
+        return base64.b64decode(text)
+    except (binascii.Error, ValueError) as error:
+        raise MldbError(f"not base64: {error}") from None
+
+
+def _extract_domain(node: Call, args: list[Value], scope: Scope) -> Value:
+    del node
+    remove = "FALSE"
+    if len(args) == 2:
+        cells = fixed_row(args[1], scope)
+        options = nested(cells) if cells is not None else None
+        if not isinstance(options, dict) or set(options) - {"removeSubdomain"}:
+            raise MldbError("the options of extract_domain are a constant row with the one field removeSubdomain")
+        remove = "TRUE" if options.get("removeSubdomain") else "FALSE"
+    return result(f"u_extract_domain({coerce.to_text(args[0])}, {remove})", Kind.STRING, args)
+
+
+def _domain(url: str, remove: int) -> str:
+    return extract_domain(url, remove_subdomain=bool(remove))
+
+
+_DECODE = routine("base64_decode", (Kind.STRING,), Kind.BLOB, decode_base64)
+
+ROUTINES = [
+    routine("levenshtein_distance", (Kind.STRING, Kind.STRING), Kind.INTEGER, levenshtein),
+    routine("regex_match", (Kind.STRING, Kind.ANY), Kind.BOOLEAN, matches),
+    routine("regex_search", (Kind.STRING, Kind.ANY), Kind.BOOLEAN, searches),
+    routine("regex_replace", (Kind.STRING, Kind.ANY, Kind.STRING), Kind.STRING, replaces),
+    routine("extract_domain", (Kind.STRING, Kind.BOOLEAN), Kind.STRING, _domain),
+    _DECODE,
+]
+
+MACROS = """
+m_need_text(a, m) := CASE m_tag(a) WHEN 's' THEN union_extract(a, 's')
+    ELSE CASE WHEN a IS NULL THEN NULL ELSE error(m) END END
+m_remove_prefix(s, p) := CASE WHEN starts_with(s, p) THEN substr(s, length(p) + 1) ELSE CASE WHEN p IS NOT NULL
+    THEN s END END
+m_remove_suffix(s, p) := CASE WHEN suffix(s, p) THEN substr(s, 1, length(s) - length(p)) ELSE CASE WHEN p IS NOT NULL
+    THEN s END END
+m_levenshtein(a, b) := CASE WHEN strlen(a) = length(a) AND strlen(b) = length(b) THEN levenshtein(a, b)
+    ELSE u_levenshtein_distance(a, b) END
+m_column_names(l) := list_distinct(list_transform(list_filter(l, lambda c: c.v IS NOT NULL), lambda c: c.p))
+m_jaccard(a, b) := CASE WHEN len(a) + len(b) = 0 THEN 1.0::DOUBLE
+    ELSE len(list_intersect(a, b)) / CAST(len(a) + len(b) - len(list_intersect(a, b)) AS DOUBLE) END
+"""
+
+BUILTINS = [
+    Builtin("lower", 1, 1, _text_function("coalesce(lower({}), '')", Kind.STRING), "lower(s)",
+            "The text in lower case; empty for NULL.", ("lower('Élan')", '"élan"')),
+    Builtin("upper", 1, 1, _text_function("coalesce(upper({}), '')", Kind.STRING), "upper(s)",
+            "The text in upper case; empty for NULL.", ("upper('élan')", '"ÉLAN"')),
+    Builtin("length", 1, 1, _text_function("coalesce(length({}), 0)", Kind.INTEGER), "length(s)",
+            "How many characters the text form of a value has; 0 for NULL.", ("length('élan')", "4")),
+    Builtin("remove_prefix", 2, 2, _affix, "remove_prefix(s, prefix)", "The text without its beginning, if it is that.",
+            ("remove_prefix('abc', 'ab')", '"c"')),
+    Builtin("remove_suffix", 2, 2, _affix, "remove_suffix(s, suffix)", "The text without its end, if it is that.",
+            ("remove_suffix('abc', 'bc')", '"a"')),
+    Builtin("regex_match", 2, 2, _regex_test, "regex_match(s, pattern)",
+            "Whether a Perl pattern matches the whole text.",
+            ("regex_match('abc', 'a.*')", "1")),
+    Builtin("regex_search", 2, 2, _regex_test, "regex_search(s, pattern)",
+            "Whether a Perl pattern matches somewhere.",
+            ("regex_search('abc', '(?<=a)b')", "1")),
+    Builtin("regex_replace", 3, 3, _regex_replace, "regex_replace(s, pattern, template)",
+            "All matches of a Perl pattern replaced; `$1` stands for the first group, `$&` for the match.",
+            ("regex_replace('abc', '(b)', '<$1>')", '"a<b>c"')),
+    Builtin("levenshtein_distance", 2, 2, _levenshtein, "levenshtein_distance(a, b)",
+            "How many characters differ between two texts.", ("levenshtein_distance('kitten', 'sitting')", "3")),
+    Builtin("base64_encode", 1, 1, _base64_encode, "base64_encode(x)", "The base64 text of a blob or text.",
+            ("base64_encode('hello')", '"aGVsbG8="')),
+    direct(_DECODE, None, "base64_decode(s)", "The blob that a base64 text stands for.",
+           ("base64_encode(base64_decode('aGVsbG8='))", '"aGVsbG8="')),
+    Builtin("jaccard_index", 2, 2, _jaccard, "jaccard_index(row1, row2)",
+            "How many columns two rows share, divided by how many they have together.",
+            ("jaccard_index({a: 1, b: 1}, {b: 1})", "0.5")),
+    Builtin("extract_domain", 1, 2, _extract_domain, "extract_domain(url[, {removeSubdomain: 1}])",
+            "The host of a URL.", ("extract_domain('http://www.example.com/a')", '"www.example.com"')),
+]  # fmt: skip

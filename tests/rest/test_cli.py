@@ -1,0 +1,133 @@
+"""The command line: settings from flags and variables, the commands against a real server."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from server.cli import main
+from server.cli.query import as_text
+from server.cli.scaffold import create_plugin
+from server.settings import from_environment, rows
+from tests.conftest import ROOT
+
+
+def mldb(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "server", *arguments],
+        cwd=ROOT,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_version_and_help():
+    assert mldb("version").stdout.strip()
+    help = mldb("serve", "--help").stdout
+    for row in rows():
+        assert row.flag in help
+        assert row.variable in help
+
+
+def test_settings_come_from_the_environment():
+    values = from_environment(
+        {"MLDB_PORT": "99", "MLDB_FILE_ROOT": "/a, /b", "MLDB_FETCH_PRIVATE": "yes", "OTHER": "1"}
+    )
+    assert values == {"port": 99, "file_root": [Path("/a"), Path("/b")], "fetch_private": True}
+
+
+@pytest.mark.parametrize("variable", ["MLDB_PORT", "MLDB_FETCH_PRIVATE", "MLDB_MAX_BODY"])
+def test_wrong_variables_are_named(variable):
+    with pytest.raises(ValueError, match=variable):
+        from_environment({variable: "nonsense"})
+
+
+def test_flags_win_over_variables(start_server):
+    server = start_server("--http-listen-port", "0", "--token", "flag", environment={"MLDB_TOKEN": "variable"})
+    with server.client() as client:
+        assert client.get("/ping", headers={"authorization": "Bearer flag"}).status_code == 200
+        assert client.get("/ping", headers={"authorization": "Bearer variable"}).status_code == 401
+
+
+def test_the_port_is_written_where_launchers_look(start_server, tmp_path):
+    file = tmp_path / "port"
+    server = start_server(environment={"LITERATE_DOC_BIND_FILENAME": str(file)})
+    assert server.url.endswith(f":{json.loads(file.read_text())['port']}")
+
+
+def test_query(server, client):
+    done = mldb("query", "SELECT 1 AS one, 'x' AS text", "--server", server.url)
+    assert done.stdout.splitlines() == ["_rowName  one  text", "--------  ---  ----", "result      1  x"]
+    assert json.loads(mldb("query", "SELECT 1", "--format", "aos", MLDB_SERVER=server.url).stdout)
+    wrong = mldb("query", "SELECT FROM", "--server", server.url)
+    assert wrong.returncode == 1
+    assert wrong.stderr.startswith("mldb: ")
+    assert "Traceback" not in wrong.stderr
+
+
+def test_a_server_that_is_not_there(capsys):
+    assert main(["query", "SELECT 1", "--server", "http://127.0.0.1:9"]) == 1
+    assert "does not answer" in capsys.readouterr().err
+
+
+def test_text_tables():
+    assert as_text([["_rowName", "n"], ["a", 1], ["bb", None], ["c", 12]]).splitlines() == [
+        "_rowName   n",
+        "--------  --",
+        "a          1",
+        "bb",
+        "c         12",
+    ]
+
+
+@pytest.mark.parametrize("name", ["../x", "", ".", "a/b", "-x", "a" * 65, "é"])
+def test_names_that_will_not_do(tmp_path, name):
+    with pytest.raises(ValueError, match="will not do"):
+        create_plugin(tmp_path, name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_new_plugin_is_not_overwritten(tmp_path):
+    folder = create_plugin(tmp_path, "mine")
+    assert (folder / "static" / "index.html").read_text().count("mine") == 2
+    with pytest.raises(FileExistsError):
+        create_plugin(tmp_path, "mine")
+    assert [each.name for each in tmp_path.iterdir()] == ["mine"]
+
+
+def test_a_new_plugin_lives(server, client):
+    """From the command to a live route; then an edit and a reload."""
+    assert mldb("plugin", "new", "fresh", "--data-dir", str(server.data_dir)).returncode == 0
+    end = time.monotonic() + 20
+    while client.get("/v1/plugins/fresh").status_code != 200 or client.get("/v1/plugins/fresh").json()["state"] != "ok":
+        assert time.monotonic() < end, client.get("/v1/plugins/fresh").text
+        time.sleep(0.1)
+    assert client.get("/v1/plugins/fresh/routes/double?x=4").json() == {"doubled": 8}
+    assert "<h1>fresh</h1>" in client.get("/v1/plugins/fresh/routes/static/index.html").text
+    assert mldb("plugin", "list", "--server", server.url).stdout == "fresh\tok\tpython\n"
+    assert mldb("plugin", "reload", "fresh", "--server", server.url).stdout == "fresh was reloaded\n"
+    missing = mldb("plugin", "reload", "nobody", "--server", server.url)
+    assert (missing.returncode, "does not exist" in missing.stderr) == (1, True)
+
+
+SCRIPT = "from mldb import mldb\nrequest.set_return(mldb.script.args['n'] + 1)\n"
+
+
+def test_a_script_at_the_start(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    flags = ("serve", "--port", "0", "--data-dir", str(tmp_path / "data"), "--run-script", str(script))
+    done = mldb(*flags, "--script-args", '{"n": 41}')
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1])["result"] == 42
+    failed = mldb(*flags, "--script-args", "{}")
+    assert failed.returncode == 1
+    assert json.loads(failed.stdout.splitlines()[-1])["exception"]["type"] == "KeyError"
