@@ -7,11 +7,35 @@ from types import ModuleType
 
 import duckdb
 
-from server.sql.functions import across, attempts, core, jsonvalues, moments, numeric, strings, temporal, tokens
+from server.sql.functions import (
+    across,
+    attempts,
+    core,
+    embeddings,
+    jsonvalues,
+    moments,
+    numeric,
+    pathnames,
+    strings,
+    temporal,
+    tokens,
+)
 from server.sql.functions.registry import Builtin
 from server.sql.runtime import Routine, install
 
-_FAMILIES: tuple[ModuleType, ...] = (core, numeric, moments, across, temporal, tokens, jsonvalues, attempts, strings)
+_FAMILIES: tuple[ModuleType, ...] = (
+    core,
+    numeric,
+    moments,
+    across,
+    temporal,
+    tokens,
+    jsonvalues,
+    attempts,
+    strings,
+    pathnames,
+    embeddings,
+)
 
 BUILTINS: dict[str, Builtin] = {one.name: one for family in _FAMILIES for one in family.BUILTINS}
 ROUTINES: list[Routine] = [one for family in _FAMILIES for one in getattr(family, "ROUTINES", ())]

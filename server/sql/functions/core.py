@@ -356,7 +356,6 @@ m_num_of(a, f) := CASE m_tag(a) WHEN 'n' THEN union_extract(a, 'n') WHEN 'i' THE
     WHEN 'u' THEN CAST(union_extract(a, 'u') AS DOUBLE) WHEN 't' THEN union_extract(a, 't') ELSE u_num_of(a, f) END
 m_divide(a, b) := a / b
 m_modulo(a, b) := CASE WHEN b = 0 THEN error('Integer Modulus by a zero dividend') WHEN a >= 0 AND b > 0 THEN a % b
-    WHEN a < 0 AND b < 0 THEN u_cast_integer(u_modulo(any_i(a), any_i(b)))
     ELSE u_cast_integer(u_modulo(any_i(a), any_i(b))) END
 m_arithmetic_fast(a, b, o, slow) := CASE WHEN m_tag(a) = 'n' AND m_tag(b) = 'n' THEN any_n(CASE o
     WHEN 1 THEN union_extract(a, 'n') - union_extract(b, 'n') WHEN 2 THEN union_extract(a, 'n') * union_extract(b, 'n')

@@ -4,46 +4,81 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from server.errors import MldbError
 from server.sql import coerce
 from server.sql.binder.arithmetic import map_atoms
-from server.sql.bound import Atom, Value
-from server.sql.functions.registry import Builtin, number_argument, result
+from server.sql.bound import (
+    Atom,
+    Embedding,
+    RowBuilder,
+    Several,
+    Value,
+    enumerate_elements,
+    is_constant,
+    latest_ts,
+)
+from server.sql.functions import numbers
+from server.sql.functions.openaggregates import sort_key
+from server.sql.functions.registry import (
+    Builtin,
+    direct,
+    integer_argument,
+    number_argument,
+    result,
+    routine,
+)
+from server.sql.relations import require_row
 from server.sql.scope import Scope
 from server.sql.tree import Call
+from server.values.atoms import Atom as PlainAtom
 from server.values.kinds import Kind
+from server.values.paths import Path
 
-# name → DuckDB SQL on a DOUBLE x; edges as the C library has them.
+Bind = Callable[[Call, list[Value], Scope], Value]
+
+# name → DuckDB SQL on a DOUBLE x, and what the function gives; DuckDB has the C library's edge cases.
 _UNARY = {
-    "ceil": "ceil({x})",
-    "floor": "floor({x})",
-    "round": "m_round({x})",
-    "exp": "exp({x})",
-    "abs": "abs({x})",
-    "ln": "m_ln({x})",
-    "sqrt": "m_sqrt({x})",
-    "sin": "m_trig(sin(m_finite({x})), {x})",
-    "cos": "m_trig(cos(m_finite({x})), {x})",
-    "tan": "m_trig(tan(m_finite({x})), {x})",
-    "asin": "m_within(asin(m_unit({x})), {x})",
-    "acos": "m_within(acos(m_unit({x})), {x})",
-    "atan": "atan({x})",
-    "sinh": "sinh({x})",
-    "cosh": "cosh({x})",
-    "tanh": "tanh({x})",
-    "asinh": "asinh({x})",
-    "acosh": "m_acosh({x})",
-    "atanh": "m_atanh({x})",
+    "ceil": ("ceil({x})", "The smallest integer that is not less than x."),
+    "floor": ("floor({x})", "The greatest integer that is not greater than x."),
+    "round": ("round({x})", "The nearest integer; halves go away from zero."),
+    "exp": ("exp({x})", "e to the power of x."),
+    "abs": ("abs({x})", "The absolute value."),
+    "ln": ("ln({x})", "The natural logarithm."),
+    "sqrt": ("sqrt({x})", "The square root."),
+    "sin": ("sin({x})", "The sine of an angle in radians."),
+    "cos": ("cos({x})", "The cosine of an angle in radians."),
+    "tan": ("tan({x})", "The tangent of an angle in radians."),
+    "asin": ("asin({x})", "The arc sine in radians."),
+    "acos": ("acos({x})", "The arc cosine in radians."),
+    "atan": ("atan({x})", "The arc tangent in radians."),
+    "sinh": ("sinh({x})", "The hyperbolic sine."),
+    "cosh": ("cosh({x})", "The hyperbolic cosine."),
+    "tanh": ("tanh({x})", "The hyperbolic tangent."),
+    "asinh": ("asinh({x})", "The inverse hyperbolic sine."),
+    "acosh": ("acosh({x})", "The inverse hyperbolic cosine."),
+    "atanh": ("atanh({x})", "The inverse hyperbolic tangent."),
 }
-_TESTS = {"isfinite": "isfinite({x})", "isinf": "isinf({x})", "isnan": "isnan({x})"}
+_TESTS = {
+    "isfinite": ("isfinite({x})", "Whether a number is neither infinite nor NaN."),
+    "isinf": ("isinf({x})", "Whether a number is infinite."),
+    "isnan": ("isnan({x})", "Whether a number is NaN."),
+}
+_BINARY = {
+    "pow": ("pow({x}, {y})", "x to the power of y."),
+    "power": ("pow({x}, {y})", "x to the power of y."),
+    "atan2": ("atan2({x}, {y})", "The angle of the point (y, x) in radians: the first argument is the ordinate."),
+    "quantize": ("m_quantize({x}, {y})", "The multiple of y nearest to x."),
+}
+_NAN = "'nan'::DOUBLE"
 
 
-def _elementwise(template: str, kind: Kind) -> Callable[[Call, list[Value], Scope], Value]:
+def _elementwise(template: str, kind: Kind) -> Bind:
     def bind(node: Call, args: list[Value], scope: Scope) -> Value:
         del scope
 
         def change(atom: Atom) -> Atom:
             if atom.kind is Kind.NULL:
-                return Atom("NULL", Kind.NULL, atom.ts, atom.constant)
+                return atom
             return Atom(template.format(x=number_argument(atom, node.name)), kind, atom.ts, atom.constant)
 
         return map_atoms(args[0], change)
@@ -51,37 +86,198 @@ def _elementwise(template: str, kind: Kind) -> Callable[[Call, list[Value], Scop
     return bind
 
 
+def _binary(template: str) -> Bind:
+    def bind(node: Call, args: list[Value], scope: Scope) -> Value:
+        def change(left: Atom, right: Atom) -> Atom:
+            both: list[Value] = [left, right]
+            if Kind.NULL in (left.kind, right.kind):
+                return Atom("NULL", Kind.NULL, latest_ts(both), all(map(is_constant, both)))
+            x, y = (number_argument(atom, node.name) for atom in (left, right))
+            return result(template.format(x=x, y=y), Kind.NUMBER, both)
+
+        return spread(args[0], args[1], change, scope)
+
+    return bind
+
+
+def spread(left: Value, right: Value, change: Callable[[Atom, Atom], Atom], scope: Scope) -> Value:
+    """An operation on two atoms, on rows and embeddings element by element; an atom goes with every element."""
+    if isinstance(right, Atom | Several):
+        second = coerce.atom(right)
+        return map_atoms(left, lambda atom: change(atom, second))
+    if isinstance(left, Atom | Several):
+        first = coerce.atom(left)
+        return map_atoms(right, lambda atom: change(first, atom))
+    if isinstance(left, Embedding) and isinstance(right, Embedding):
+        return _spread_vectors(left, right, change, scope)
+    a, b, missing = _columns(left), _columns(right), Atom("NULL", Kind.NULL)
+    builder = RowBuilder()
+    for path in dict.fromkeys([*a, *b]):
+        builder.add(path, change(a.get(path, missing), b.get(path, missing)))
+    return builder.build()
+
+
+def _spread_vectors(left: Embedding, right: Embedding, change: Callable[[Atom, Atom], Atom], scope: Scope) -> Embedding:
+    if None not in (left.shape, right.shape) and left.shape != right.shape:
+        raise MldbError("the embeddings have different shapes")
+    other = scope.stage(right.sql)
+    body = change(Atom("e", left.kind), Atom(f"{other}[i]", right.kind))
+    sql = f"list_transform({left.sql}, lambda e, i: {body.sql})"
+    constant = left.constant and right.constant
+    return Embedding(sql, body.kind, left.shape, latest_ts([left, right]), left.names, constant)
+
+
+def _columns(value: Value) -> dict[Path, Atom]:
+    row = require_row(value, "a number, a row or an embedding is needed here")
+    if row.rests:
+        raise MldbError("rows whose columns are not known before the query runs cannot be combined; name their columns")
+    found: dict[Path, Atom] = {}
+    for path, leaf in row.columns.items():
+        if isinstance(leaf, Embedding):
+            found.update({(*path, *below): element for below, element in enumerate_elements(leaf)})
+        else:
+            found[path] = coerce.atom(leaf)
+    return found
+
+
 def _log(node: Call, args: list[Value], scope: Scope) -> Value:
+    del scope
+    if len(args) not in (1, 2):
+        raise MldbError(f"the log function expected 1 or 2 arguments, got {len(args)}")
+    numbers = [number_argument(value, node.name) for value in args]
+    if len(numbers) == 1:
+        return result(f"log10({numbers[0]})", Kind.NUMBER, args)
+    return result(f"(ln({numbers[1]}) / ln({numbers[0]}))", Kind.NUMBER, args)
+
+
+def _mod(node: Call, args: list[Value], scope: Scope) -> Value:
+    del scope
+    left, right = (integer_argument(value, node.name) for value in args)
+    return result(f"m_mod({left}, {right})", Kind.INTEGER, args)
+
+
+def _sign(node: Call, args: list[Value], scope: Scope) -> Value:
     del node, scope
-    if len(args) == 1:
-        return result(f"m_log10({coerce.to_double(args[0])})", Kind.NUMBER, args)
-    base, value = map(coerce.to_double, args)
-    return result(f"(m_ln({value}) / m_ln({base}))", Kind.NUMBER, args)
+
+    def change(atom: Atom) -> Atom:
+        if atom.kind is Kind.NULL:
+            return atom
+        if atom.kind in coerce.NUMERIC:
+            sql = f"m_sign({coerce.to_double(atom)})"
+        elif atom.kind is Kind.ANY:
+            sql = f"CASE WHEN m_tag({atom.sql}) IN ('n', 'i', 'u') THEN m_sign(m_num({atom.sql})) "
+            sql += f"WHEN {atom.sql} IS NOT NULL THEN {_NAN} END"
+        else:
+            sql = f"CASE WHEN {atom.sql} IS NOT NULL THEN {_NAN} END"
+        return Atom(sql, Kind.NUMBER, atom.ts, atom.constant)
+
+    return map_atoms(args[0], change)
 
 
-def _constant(text: str) -> Callable[[Call, list[Value], Scope], Value]:
+_REPLACED = {"replace_nan": "isnan({x})", "replace_inf": "isinf({x})", "replace_not_finite": "NOT isfinite({x})"}
+
+
+def _replace(node: Call, args: list[Value], scope: Scope) -> Value:
+    """Numbers of a sort are replaced; what is no number stays."""
+    del scope
+    new, test = coerce.atom(args[1]), _REPLACED[node.name]
+
+    def change(atom: Atom) -> Atom:
+        if atom.kind not in (Kind.NUMBER, Kind.ANY):
+            return atom
+        number = atom.sql if atom.kind is Kind.NUMBER else f"union_extract({atom.sql}, 'n')"
+        condition = test.format(x=number)
+        if atom.kind is Kind.ANY:
+            condition = f"(m_tag({atom.sql}) = 'n' AND {condition})"
+        return _either(condition, new, atom)
+
+    return map_atoms(args[0], change)
+
+
+def _either(condition: str, one: Atom, other: Atom) -> Atom:
+    """One atom where a condition holds, else another."""
+    kind = coerce.unify([one, other])
+    sql = f"CASE WHEN {condition} THEN {coerce.as_kind(one, kind)} ELSE {coerce.as_kind(other, kind)} END"
+    return Atom(sql, kind, latest_ts([one, other]), one.constant and other.constant)
+
+
+def _replace_null(node: Call, args: list[Value], scope: Scope) -> Value:
+    del node, scope
+    new = coerce.atom(args[1])
+
+    def change(atom: Atom) -> Atom:
+        # A cell that its row lacks is not a null.
+        return atom if atom.sparse else _either(f"{atom.sql} IS NULL", new, atom)
+
+    value = args[0]
+    return map_atoms(coerce.atom(value) if isinstance(value, Atom | Several) else value, change)
+
+
+def _clamp(node: Call, args: list[Value], scope: Scope) -> Value:
+    del node, scope
+    low, high = coerce.atom(args[1]), coerce.atom(args[2])
+
+    def change(atom: Atom) -> Atom:
+        parts = [atom, low, high]
+        if all(part.kind in (*coerce.NUMERIC, Kind.NULL) for part in parts):
+            return result(f"m_clamp({', '.join(map(coerce.to_double, parts))})", Kind.NUMBER, list(parts))
+        return result(f"u_clamp({', '.join(map(coerce.to_any, parts))})", Kind.ANY, list(parts))
+
+    return map_atoms(args[0], change)
+
+
+def clamp(value: PlainAtom, low: PlainAtom, high: PlainAtom) -> PlainAtom:
+    """A value within bounds by the order of values; a bound that is null does not bound, NaN becomes the lower one."""
+    if value is None:
+        return None
+    if value != value:
+        return value if low is None else low
+    if low is not None and sort_key(value) < sort_key(low):
+        return low
+    return high if high is not None and sort_key(value) > sort_key(high) else value
+
+
+def _constant(text: str) -> Bind:
     return lambda node, args, scope: Atom(text, Kind.NUMBER, constant=True)
 
 
-BUILTINS = [
-    *(Builtin(name, 1, 1, _elementwise(sql, Kind.NUMBER), f"{name}(x)") for name, sql in _UNARY.items()),
-    *(Builtin(name, 1, 1, _elementwise(sql, Kind.BOOLEAN), f"{name}(x)") for name, sql in _TESTS.items()),
-    Builtin("log", 1, 2, _log, "log([base,] x)", "Logarithm to base 10, or to a base."),
-    Builtin("pi", 0, 0, _constant("pi()"), "pi()"),
-    Builtin("e", 0, 0, _constant("exp(1.0::DOUBLE)"), "e()"),
+_LOWER = routine("binomial_lb_80", (Kind.INTEGER, Kind.INTEGER), Kind.NUMBER, numbers.binomial_lb_80)
+_UPPER = routine("binomial_ub_80", (Kind.INTEGER, Kind.INTEGER), Kind.NUMBER, numbers.binomial_ub_80)
+ROUTINES = [
+    _LOWER,
+    _UPPER,
+    routine("clamp", (Kind.ANY, Kind.ANY, Kind.ANY), Kind.ANY, clamp, strict=False),
 ]
 
 MACROS = """
-m_round(x) := CASE WHEN x IS NULL OR NOT isfinite(x) THEN x ELSE sign(x) * floor(abs(x) + 0.5) END
-m_ln(x) := CASE WHEN x > 0 THEN ln(x) WHEN x = 0 THEN '-inf'::DOUBLE WHEN x IS NULL THEN NULL ELSE 'nan'::DOUBLE END
-m_log10(x) := CASE WHEN x > 0 THEN log10(x) WHEN x = 0 THEN '-inf'::DOUBLE WHEN x IS NULL THEN NULL
-    ELSE 'nan'::DOUBLE END
-m_sqrt(x) := CASE WHEN x >= 0 THEN sqrt(x) WHEN x IS NULL THEN NULL ELSE 'nan'::DOUBLE END
-m_finite(x) := CASE WHEN isfinite(x) THEN x ELSE 0 END
-m_unit(x) := CASE WHEN abs(x) <= 1 THEN x ELSE 0 END
-m_trig(y, x) := CASE WHEN x IS NULL THEN NULL WHEN isfinite(x) THEN y ELSE 'nan'::DOUBLE END
-m_within(y, x) := CASE WHEN x IS NULL THEN NULL WHEN abs(x) <= 1 THEN y ELSE 'nan'::DOUBLE END
-m_acosh(x) := CASE WHEN x IS NULL THEN NULL WHEN x >= 1 THEN acosh(x) ELSE 'nan'::DOUBLE END
-m_atanh(x) := CASE WHEN x IS NULL THEN NULL WHEN abs(x) < 1 THEN atanh(x) WHEN abs(x) = 1 THEN x * 'inf'::DOUBLE
-    ELSE 'nan'::DOUBLE END
+m_quantize(x, q) := CASE WHEN q = 0 THEN 'nan'::DOUBLE ELSE round(x / q) * q END
+m_mod(x, y) := CASE WHEN y = 0 THEN error('Executing builtin function mod: Integer Modulus by a zero dividend')
+    WHEN y = -1 THEN 0 ELSE x % y END
+m_sign(x) := CASE WHEN isnan(x) THEN x ELSE CAST(sign(x) AS DOUBLE) END
+m_clamp(x, lo, hi) := CASE WHEN x IS NULL THEN NULL WHEN isnan(x) THEN coalesce(lo, x)
+    ELSE greatest(lo, least(x, hi)) END
 """
+
+BUILTINS = [
+    *(Builtin(name, 1, 1, _elementwise(sql, Kind.NUMBER), f"{name}(x)", text) for name, (sql, text) in _UNARY.items()),
+    *(Builtin(name, 1, 1, _elementwise(sql, Kind.BOOLEAN), f"{name}(x)", text) for name, (sql, text) in _TESTS.items()),
+    *(Builtin(name, 2, 2, _binary(sql), f"{name}(x, y)", text) for name, (sql, text) in _BINARY.items()),
+    Builtin("log", 0, None, _log, "log([base,] x)", "The logarithm to base 10, or to a base.", ("log(2, 8)", "3")),
+    Builtin("mod", 2, 2, _mod, "mod(x, y)", "The remainder of two integers, with the sign of x.", ("mod(-5, 3)", "-2")),
+    Builtin("sign", 1, 1, _sign, "sign(x)", "-1, 0 or 1; NaN for what is no number.", ("sign(-2.5)", "-1")),
+    Builtin("replace_nan", 2, 2, _replace, "replace_nan(x, y)", "y for numbers that are NaN.",
+            ("replace_nan(0 / 0, 7)", "7")),
+    Builtin("replace_inf", 2, 2, _replace, "replace_inf(x, y)", "y for numbers that are infinite.",
+            ("replace_inf(1 / 0, 7)", "7")),
+    Builtin("replace_not_finite", 2, 2, _replace, "replace_not_finite(x, y)", "y for numbers that are infinite or NaN.",
+            ("replace_not_finite({1 / 0 AS a, 5 AS b}, 7)", '{"a": 7, "b": 5}')),
+    Builtin("replace_null", 2, 2, _replace_null, "replace_null(x, y)", "y for nulls.", ("replace_null(NULL, 7)", "7")),
+    Builtin("clamp", 3, 3, _clamp, "clamp(x, low, high)", "x within bounds; a null bound does not bound.",
+            ("clamp([1, 5, 9], 2, 6)", "[2, 5, 6]")),
+    direct(_LOWER, None, "binomial_lb_80(trials, successes)",
+           "The lower bound of the share of successes, with a confidence of 80 %."),
+    direct(_UPPER, None, "binomial_ub_80(trials, successes)",
+           "The upper bound of the share of successes, with a confidence of 80 %."),
+    Builtin("pi", 0, 0, _constant("pi()"), "pi()", "The number π.", ("round(pi() * 100)", "314")),
+    Builtin("e", 0, 0, _constant("exp(1.0::DOUBLE)"), "e()", "The number e.", ("round(e() * 100)", "272")),
+]  # fmt: skip

@@ -1,0 +1,420 @@
+"""Vectors and embeddings (sql-dialect.md §8.7). What the engine's list functions can say is said in SQL."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from server.errors import MldbError
+from server.sql import coerce
+from server.sql.bound import (
+    Atom,
+    Embedding,
+    Open,
+    Row,
+    Several,
+    Value,
+    enumerate_elements,
+    is_constant,
+    latest_ts,
+    timestamp_of,
+)
+from server.sql.duck import literal_text
+from server.sql.functions import vectors
+from server.sql.functions.registry import (
+    Builtin,
+    fixed_atom,
+    fixed_row,
+    integer_argument,
+    number_argument,
+    result,
+    routine,
+)
+from server.sql.runtime import ANYS, CELLS, NUMBERS
+from server.sql.scope import Scope
+from server.sql.tree import Call
+from server.values.atoms import Atom as PlainAtom
+from server.values.atoms import Timestamp
+from server.values.batches import Cell
+from server.values.kinds import Kind
+from server.values.paths import Path, natural_key
+
+Bind = Callable[[Call, list[Value], Scope], Value]
+
+
+# ── what a function gives back ───────────────────────────────────────────────────────────────────────────────
+
+
+def _is_null(value: Value) -> bool:
+    return isinstance(value, Atom) and value.kind is Kind.NULL
+
+
+def _null(args: list[Value]) -> Atom:
+    return Atom("NULL", Kind.NULL, latest_ts(args), all(map(is_constant, args)))
+
+
+def _names(row: Row) -> tuple[Path, ...]:
+    """The columns of a row in natural order, embeddings spelled out."""
+    found: list[Path] = []
+    for path, leaf in row.columns.items():
+        found.extend((*path, *below) for below, _ in enumerate_elements(leaf)) if isinstance(
+            leaf, Embedding
+        ) else found.append(path)
+    return tuple(sorted(found, key=natural_key))
+
+
+def _numbers(value: Value, scope: Scope) -> str:
+    """A vector argument as DOUBLE[], computed once per row."""
+    if isinstance(value, Row) and not value.rests:
+        parts = [coerce.to_double(leaf) for leaf in _leaves(value)]
+        return scope.stage(f"[{', '.join(parts)}]::DOUBLE[]")
+    return scope.stage(coerce.as_double_list(value))
+
+
+def _leaves(row: Row) -> list[Atom]:
+    """The atoms of a row of known columns, in natural order."""
+    atoms: dict[Path, Atom] = {}
+    for path, leaf in row.columns.items():
+        if isinstance(leaf, Embedding):
+            atoms.update({(*path, *below): element for below, element in enumerate_elements(leaf)})
+        else:
+            atoms[path] = coerce.atom(leaf)
+    return [atoms[path] for path in sorted(atoms, key=natural_key)]
+
+
+def _like(first: Value, sql: str, args: list[Value], scope: Scope) -> Value:
+    """Numbers as a vector with the shape, or the names of columns, of the first argument."""
+    ts, constant = latest_ts(args), all(map(is_constant, args))
+    match first:
+        case Embedding():
+            return Embedding(sql, Kind.NUMBER, first.shape, ts, first.names, constant)
+        case Row(rests=()):
+            return Embedding(sql, Kind.NUMBER, (len(_names(first)),), ts, _names(first), constant)
+    values, cells = scope.stage(sql), coerce.to_cells(first)
+    cell = f"struct_pack(p := c.p, v := any_n({values}[i]), t := c.t)"
+    return Open(scope.stage(f"list_transform(u_natural_cells({cells}), lambda c, i: {cell})"))
+
+
+# ── norms and arithmetic ─────────────────────────────────────────────────────────────────────────────────────
+
+_NORMS = {
+    0: "CAST(len(list_filter({v}, lambda x: x <> 0)) AS DOUBLE)",
+    1: "coalesce(list_sum({v}), 0)",
+    2: "sqrt(coalesce(list_sum(list_transform({v}, lambda x: x * x)), 0))",
+}
+
+
+def _norm_sql(vector: str, power: Value, name: str, scope: Scope) -> str:
+    known, number = fixed_atom(power, scope)
+    if known and number in _NORMS:
+        return f"CASE WHEN {vector} IS NULL THEN NULL ELSE {_NORMS[number].format(v=vector)} END"  # type: ignore[index]
+    return f"u_norm({vector}, {number_argument(power, name)})"
+
+
+def _norm(node: Call, args: list[Value], scope: Scope) -> Value:
+    if _is_null(args[0]):
+        return _null(args)
+    return result(_norm_sql(_numbers(args[0], scope), args[1], node.name, scope), Kind.NUMBER, args)
+
+
+def norm(vector: list[float], power: float) -> float:
+    return vectors.norm(np.asarray(vector, np.float64), power)
+
+
+def _normalize(node: Call, args: list[Value], scope: Scope) -> Value:
+    value = args[0]
+    if _is_null(value):
+        return _null(args)
+    if isinstance(value, Row) and value.rests:
+        raise MldbError("Can't normalize a row with unknown columns")
+    if isinstance(value, Atom | Several):
+        raise MldbError("Can't normalize something that's not a row or embedding")
+    vector = _numbers(value, scope)
+    length = scope.stage(_norm_sql(vector, args[1], node.name, scope))
+    return _like(value, f"list_transform({vector}, lambda x: x / {length})", args, scope)
+
+
+_OPERATORS = {"vector_diff": "-", "vector_sum": "+", "vector_product": "*", "vector_quotient": "/"}
+
+
+def _pairwise(node: Call, args: list[Value], scope: Scope) -> Value:
+    if any(map(_is_null, args)):
+        return _null(args)
+    a, b = (_numbers(value, scope) for value in args)
+    message = literal_text(f"Executing builtin function {node.name}: the vectors have different lengths")
+    sql = f"list_transform(m_same_length({a}, {b}, {message}), lambda x, i: x {_OPERATORS[node.name]} {b}[i])"
+    return _like(args[0], sql, args, scope)
+
+
+# ── shapes ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _flatten(node: Call, args: list[Value], scope: Scope) -> Value:
+    del node
+    value, ts = args[0], latest_ts(args)
+    match value:
+        case Embedding():
+            shape = None if value.shape is None else (math.prod(value.shape),)
+            return Embedding(value.sql, value.kind, shape, value.ts, constant=value.constant)
+        case Row(rests=()):
+            atoms = _leaves(value)
+            kind = coerce.unify(atoms)
+            kind = Kind.ANY if kind is Kind.NULL else kind
+            parts = ", ".join(coerce.as_kind(atom, kind) for atom in atoms)
+            return Embedding(f"[{parts}]", kind, (len(atoms),), ts, constant=value.constant)
+        case Row() | Open():
+            cells = f"u_natural_cells({coerce.to_cells(value)})"
+            return Embedding(scope.stage(f"list_transform({cells}, lambda c: c.v)"), Kind.ANY, None, ts)
+    if _is_null(value):
+        return _null(args)
+    raise MldbError("flatten requires a row or an embedding as argument")
+
+
+def _shape(node: Call, args: list[Value], scope: Scope) -> Value:
+    del node, scope
+    value = args[0]
+    if not isinstance(value, Embedding):
+        raise MldbError("shape requires an array as first argument")
+    if value.shape is None:
+        return Embedding(f"[len({value.sql})]", Kind.INTEGER, (1,), value.ts, constant=value.constant)
+    sizes = ", ".join(f"{size}::BIGINT" for size in value.shape)
+    return Embedding(f"[{sizes}]", Kind.INTEGER, (len(value.shape),), value.ts, constant=True)
+
+
+def _reshape(node: Call, args: list[Value], scope: Scope) -> Value:
+    del node
+    value, fill = args[0], coerce.atom(args[2]) if len(args) == 3 else None
+    if _is_null(value):
+        if fill is None:
+            raise MldbError("Null embedding needs third argument to reshape()")
+        value = Embedding(
+            f"[]::{fill.kind.duck}[]", fill.kind, (0,), value.ts if isinstance(value, Atom) else latest_ts([])
+        )
+    if not isinstance(value, Embedding):
+        raise MldbError("reshape requires an embedding as first argument")
+    kind = value.kind if fill is None else coerce.unify([Atom("", value.kind), fill])
+    items = value.sql if kind is value.kind else _relisted(value, kind)
+    new = "NULL" if fill is None else coerce.as_kind(fill, kind)
+    return _reshaped(value, items, kind, args[1], fill is not None, new, args, scope)
+
+
+def _relisted(value: Embedding, kind: Kind) -> str:
+    return coerce.as_double_list(value) if kind is Kind.NUMBER else coerce.as_any_list(value)
+
+
+def _reshaped(
+    value: Embedding, items: str, kind: Kind, shape: Value, filled: bool, new: str, args: list[Value], scope: Scope
+) -> Value:
+    cells = fixed_row(shape, scope)
+    if cells is None:
+        listed = coerce.as_any_list(Embedding(items, kind))
+        anew = f"CAST({new} AS any_value_t)" if new == "NULL" else coerce.to_any(Atom(new, kind))
+        call = f"u_reshape({listed}, {coerce.as_double_list(shape)}, {str(filled).upper()}, {anew}, {value.ts()})"
+        return Open(scope.stage(call))
+    sizes = tuple(_size(cell.value) for cell in cells)
+    count = math.prod(sizes)
+    if filled:
+        sql = f"list_resize({items}, {count}, {new})"
+    elif value.shape is not None and math.prod(value.shape) != count:
+        raise MldbError("Attempt to change embedding size by reshaping")
+    else:
+        sql = f"m_of_length({items}, {count})" if value.shape is None else items
+    return Embedding(sql, kind, sizes, latest_ts(args), constant=all(map(is_constant, args)))
+
+
+def _size(value: PlainAtom) -> int:
+    if not isinstance(value, int) or value < 0:
+        raise MldbError("reshape needs a shape of integers that are not negative")
+    return value
+
+
+def reshape(
+    items: list[PlainAtom], shape: list[float], filled: int, fill: PlainAtom, when: Timestamp
+) -> list[Cell] | None:
+    """The cells of an embedding whose new shape only the data tell."""
+    if items is None or shape is None:
+        return None
+    sizes = [_size(int(size)) for size in shape]
+    count = math.prod(sizes)
+    if not filled and count != len(items):
+        raise MldbError("Attempt to change embedding size by reshaping")
+    values = (items + [fill] * (count - len(items)))[:count]
+    return [Cell(tuple(map(str, np.unravel_index(at, sizes))), value, when.seconds) for at, value in enumerate(values)]
+
+
+def _concat(node: Call, args: list[Value], scope: Scope) -> Value:
+    del node, scope
+    parts = [value for value in args if not _is_null(value)]
+    embeddings = [value for value in parts if isinstance(value, Embedding)]
+    if len(embeddings) < len(parts):
+        raise MldbError("concat requires embeddings")
+    if not embeddings:
+        return _null(args)
+    shapes = [value.shape for value in embeddings]
+    inner = {None if shape is None else shape[1:] for shape in shapes}
+    if len(inner - {None}) > 1 or (None in inner and inner - {None, ()}):
+        raise MldbError("Attempt to concat vectors with different shapes")
+    known = [shape for shape in shapes if shape is not None]
+    shape = (sum(shape[0] for shape in known), *known[0][1:]) if len(known) == len(shapes) else None
+    kind = coerce.unify([Atom("", value.kind) for value in embeddings])
+    lists = [value.sql if value.kind is kind else _relisted(value, kind) for value in embeddings]
+    return Embedding(
+        f"flatten([{', '.join(lists)}])", kind, shape, latest_ts(args), constant=all(map(is_constant, args))
+    )
+
+
+def _slice(node: Call, args: list[Value], scope: Scope) -> Value:
+    value = args[0]
+    if not isinstance(value, Embedding):
+        raise MldbError(f"{node.name} requires an embedding as first argument")
+    return _slice_at(value, integer_argument(args[1], node.name), args, scope)
+
+
+def _part(index: int) -> Bind:
+    """The real (0) or imaginary (1) parts of pairs."""
+
+    def bind(node: Call, args: list[Value], scope: Scope) -> Value:
+        return _slice_at(_pairs(node, args[0]), f"{index}::BIGINT", args, scope)
+
+    return bind
+
+
+def _slice_at(value: Embedding, index: str, args: list[Value], scope: Scope) -> Value:
+    """One index of the last dimension; of a vector, an atom."""
+    ts, constant = latest_ts(args), all(map(is_constant, args))
+    items = scope.stage(value.sql)
+    last = f"len({items})" if value.shape is None else str(value.shape[-1])
+    at = f"m_slice_index({index}, {last})"
+    if value.shape is None or len(value.shape) == 1:
+        return Atom(f"{items}[{at} + 1]", value.kind, ts, constant)
+    rest = value.shape[:-1]
+    sql = f"list_transform(range(0, {math.prod(rest)}), lambda k: {items}[k * {last} + {at} + 1])"
+    return Embedding(sql, value.kind, rest, ts, constant=constant)
+
+
+def _impulse(node: Call, args: list[Value], scope: Scope) -> Value:
+    count = integer_argument(args[0], node.name)
+    at = integer_argument(args[1], node.name) if len(args) == 2 else "0::BIGINT"
+    known, size = fixed_atom(args[0], scope)
+    shape = (size,) if known and isinstance(size, int) else None
+    element = f"CAST(k = m_impulse_at({at}, {count}) AS DOUBLE)"
+    sql = f"list_transform(range(0, {count}), lambda k: {element})"
+    return Embedding(sql, Kind.NUMBER, shape, latest_ts(args), constant=all(map(is_constant, args)))
+
+
+# ── complex numbers ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _pairs(node: Call, value: Value) -> Embedding:
+    if not isinstance(value, Embedding) or value.shape is None or len(value.shape) < 2 or value.shape[-1] != 2:
+        raise MldbError(f"{node.name} needs an embedding of pairs (real, imaginary)")
+    return value
+
+
+def _polar(template: str) -> Bind:
+    def bind(node: Call, args: list[Value], scope: Scope) -> Value:
+        value = _pairs(node, args[0])
+        items = _numbers(value, scope)
+        shape = (value.shape or ())[:-1]
+        body = template.format(re=f"{items}[2 * k + 1]", im=f"{items}[2 * k + 2]")
+        sql = f"list_transform(range(0, {math.prod(shape)}), lambda k: {body})"
+        return Embedding(sql, Kind.NUMBER, shape, value.ts, constant=value.constant)
+
+    return bind
+
+
+def _fft(node: Call, args: list[Value], scope: Scope) -> Value:
+    if _is_null(args[0]):
+        return _null(args)
+    direction, kind = _fft_option(args, 1, "forward", scope), _fft_option(args, 2, "real", scope)
+    items = _numbers(args[0], scope)
+    size = math.prod(args[0].shape) if isinstance(args[0], Embedding) and args[0].shape is not None else None
+    call = f"{items}, {literal_text(direction)}, {literal_text(kind)}"
+    flat = direction == "backward" and kind == "real"
+    if size is None and not flat:
+        return Open(scope.stage(f"u_fft_cells({call}, {timestamp_of(args[0])})"))
+    shape = None if size is None else (size,) if flat else (size // 2, 2)
+    sql = scope.stage(f"u_{node.name}({call})")
+    return Embedding(sql, Kind.NUMBER, shape, latest_ts(args), constant=all(map(is_constant, args)))
+
+
+def _fft_option(args: list[Value], index: int, default: str, scope: Scope) -> str:
+    if len(args) <= index:
+        return default
+    known, option = fixed_atom(args[index], scope)
+    if not known or option is None:
+        raise MldbError("the direction and the type of an FFT are constants")
+    return str(option)
+
+
+def fft(items: list[float], direction: str, kind: str) -> list[float]:
+    """The transform, pairs one after the other."""
+    array = np.asarray(items, np.float64)
+    pairs = kind == "complex" or direction == "backward"
+    transformed = vectors.fft(array.reshape(-1, 2) if pairs and array.size % 2 == 0 else array, direction, kind)
+    return [float(number) for number in transformed.ravel()]
+
+
+def fft_cells(items: list[float], direction: str, kind: str, when: Timestamp) -> list[Cell]:
+    numbers = fft(items, direction, kind)
+    return [Cell((str(at // 2), str(at % 2)), number, when.seconds) for at, number in enumerate(numbers)]
+
+
+ROUTINES = [
+    routine("norm", (NUMBERS, Kind.NUMBER), Kind.NUMBER, norm),
+    routine("reshape", (ANYS, NUMBERS, Kind.BOOLEAN, Kind.ANY, Kind.TIMESTAMP), CELLS, reshape, strict=False),
+    routine("fft", (NUMBERS, Kind.STRING, Kind.STRING), NUMBERS, fft),
+    routine("fft_cells", (NUMBERS, Kind.STRING, Kind.STRING, Kind.TIMESTAMP), CELLS, fft_cells),
+]
+
+MACROS = """
+m_same_length(a, b, m) := CASE WHEN len(a) <> len(b) THEN error(m) ELSE a END
+m_of_length(a, n) := CASE WHEN len(a) <> n
+    THEN error('Executing builtin function reshape: Attempt to change embedding size by reshaping') ELSE a END
+m_slice_index(i, n) := CASE
+    WHEN i < 0 THEN error('Executing builtin function slice: slice function index is less than zero')
+    WHEN i >= n THEN error('Executing builtin function slice: slice function index is greater than last dimension size')
+    ELSE i END
+m_impulse_at(e, n) := CASE
+    WHEN e < 0 OR e >= n THEN error('Executing builtin function shifted_impulse: the place lies outside') ELSE e END
+"""
+
+BUILTINS = [
+    Builtin("norm", 2, 2, _norm, "norm(v, p)",
+            "The norm of a vector: p 0 counts what is not zero, 1 sums, 2 is Euclid's, inf is the greatest element.",
+            ("norm([3, 4], 2)", "5")),
+    Builtin("normalize", 2, 2, _normalize, "normalize(v, p)", "The vector divided by its norm.",
+            ("normalize([2, 6], 1)", "[0.25, 0.75]")),
+    Builtin("vector_diff", 2, 2, _pairwise, "vector_diff(a, b)", "a - b, element by element.",
+            ("vector_diff([3, 4], [1, 1])", "[2, 3]")),
+    Builtin("vector_sum", 2, 2, _pairwise, "vector_sum(a, b)", "a + b, element by element.",
+            ("vector_sum([3, 4], [1, 1])", "[4, 5]")),
+    Builtin("vector_product", 2, 2, _pairwise, "vector_product(a, b)", "a * b, element by element.",
+            ("vector_product([3, 4], [2, 2])", "[6, 8]")),
+    Builtin("vector_quotient", 2, 2, _pairwise, "vector_quotient(a, b)", "a / b, element by element.",
+            ("vector_quotient({x: 3, y: 4}, {x: 2, y: 2})", '{"x": 1.5, "y": 2}')),
+    Builtin("flatten", 1, 1, _flatten, "flatten(v)", "All elements in one dimension.",
+            ("flatten([[1, 2], [3, 4]])", "[1, 2, 3, 4]")),
+    Builtin("reshape", 2, 3, _reshape, "reshape(v, shape[, fill])",
+            "The same elements in another shape; with `fill`, cut off or filled up to it.",
+            ("reshape([1, 2, 3], [2], 0)", "[1, 2]")),
+    Builtin("shape", 1, 1, _shape, "shape(v)", "The sizes of an embedding's dimensions.",
+            ("shape([[1, 2, 3], [4, 5, 6]])", "[2, 3]")),
+    Builtin("concat", 0, None, _concat, "concat(a, b, …)", "Embeddings joined along the first dimension.",
+            ("concat([1, 2], [3])", "[1, 2, 3]")),
+    Builtin("slice", 2, 2, _slice, "slice(v, i)", "One index of the last dimension.",
+            ("slice([[1, 2], [3, 4]], 1)", "[2, 4]")),
+    Builtin("impulse", 1, 1, _impulse, "impulse(n)", "n zeros, the first of them a one.", ("impulse(3)", "[1, 0, 0]")),
+    Builtin("shifted_impulse", 2, 2, _impulse, "shifted_impulse(n, e)", "n zeros with a one at e.",
+            ("shifted_impulse(3, 1)", "[0, 1, 0]")),
+    Builtin("real", 1, 1, _part(0), "real(v)", "The real parts of pairs.", ("real([[1, 2], [3, 4]])", "[1, 3]")),
+    Builtin("imag", 1, 1, _part(1), "imag(v)", "The imaginary parts of pairs.", ("imag([[1, 2], [3, 4]])", "[2, 4]")),
+    Builtin("amplitude", 1, 1, _polar("sqrt({re} * {re} + {im} * {im})"), "amplitude(v)",
+            "The absolute values of pairs (real, imaginary).", ("amplitude([[3, 4], [0, 1]])", "[5, 1]")),
+    Builtin("phase", 1, 1, _polar("atan2({re}, {im})"), "phase(v)",
+            "The angles of pairs (real, imaginary): atan2(real, imaginary).", ("phase([[0, 1], [0, 2]])", "[0, 0]")),
+    Builtin("fft", 1, 3, _fft, "fft(v[, 'forward' | 'backward'[, 'real' | 'complex']])",
+            "The Fourier transform of a multiple of 32 numbers, in single precision."),
+]  # fmt: skip
