@@ -50,7 +50,8 @@ class Launch:
     """What a worker is to run.
 
     ``folder`` goes to ``sys.path[0]``, ``plugin_dir`` is what ``get_plugin_dir()`` says; ``args`` is JSON text
-    (None when absent); ``address`` is the host's own HTTP address.
+    (None when absent); ``address`` is the host's own HTTP address; ``packages`` are search paths of the plugin's own
+    packages.
     """
 
     kind: Literal["plugin", "script"]
@@ -61,6 +62,7 @@ class Launch:
     plugin_dir: str | None = None
     args: bytes | None = None
     address: str = ""
+    packages: tuple[str, ...] = ()
 
     def plain(self) -> dict[str, Any]:
         return {

@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 from runtime import protocol
@@ -33,12 +33,19 @@ _BACK_OFF_SECONDS: Final = (0.0, 0.1, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 _CRASH_WINDOW_SECONDS: Final = 120.0
 
 
+class LaunchFailed(Exception):
+    """Raised by ``make_launch`` when there is nothing that could be started."""
+
+
 class MainFailed(Exception):
     """Raised when main.py raised; ``answer`` holds its output."""
 
     def __init__(self, answer: Answer) -> None:
         super().__init__((answer.exception or {}).get("message", "main.py failed"))
         self.answer = answer
+
+
+START_FAILURES: Final = (LaunchFailed, MainFailed, RequestFailed, WorkerFailure, OSError)
 
 
 @dataclass(frozen=True)
@@ -93,12 +100,11 @@ async def run_script(
     limits: Limits,
     perform: Perform,
     log: Callable[[LogLine], None],
-    environment: Environment | None = None,
 ) -> Answer:
     """Run a script in a worker of its own; its answer, also when it raised. ``RequestFailed`` when it died or hung."""
     generation = Generation(launch, limits, Hooks(perform, log, lambda _generation, _reason: None))
     try:
-        answer = await start_watched(generation, executor, environment or Environment())
+        answer = await start_watched(generation, executor, Environment(launch.packages))
     except MainFailed as error:
         answer = error.answer
     finally:
@@ -117,15 +123,13 @@ class Supervisor:
         limits: Limits,
         perform: Perform,
         log: Callable[[LogLine], None],
-        environment: Environment | None = None,
     ) -> None:
         """``make_launch`` says, as things lie on the disk now, what a generation runs; it may block."""
         self._make_launch = make_launch
         self._executor = executor
         self._limits = limits
         self._hooks = Hooks(perform, log, self._on_ended)
-        self._base = environment or Environment()
-        self._environment = self._base
+        self._environment = Environment()
         self.generation: Generation | None = None
         self.last_answer: Answer | None = None
         self.failure: Failure | None = None
@@ -157,7 +161,7 @@ class Supervisor:
                 self._restarting = None
             try:
                 await self._begin()
-            except (MainFailed, RequestFailed, WorkerFailure, OSError) as error:
+            except START_FAILURES as error:
                 self._note(failure_of(error), "the new version failed to start")
                 if self.generation is None:
                     self._schedule_restart()
@@ -216,7 +220,10 @@ class Supervisor:
     async def _begin(self) -> Answer:
         """Start a generation and swap it in."""
         launch = await asyncio.to_thread(self._make_launch)
-        environment = self._environment if self._executor.is_warm(self._environment) else self._base
+        if launch.packages != self._environment.paths:
+            self._environment = Environment(launch.packages)
+        warm = self._executor.is_warm(self._environment)
+        environment = self._environment if warm else Environment(launch.packages)
         generation = Generation(launch, self._limits, self._hooks, self._numbers + 1)
         answer = await start_watched(generation, self._executor, environment)
         self._numbers = generation.number
@@ -249,7 +256,7 @@ class Supervisor:
             known = self._environment.modules
             modules = known + tuple(name for name in generation.third_party if name not in known)
             if modules:
-                environment = replace(self._base, modules=modules)
+                environment = Environment(generation.launch.packages, modules)
                 await self._executor.warm(environment)
                 self._environment = environment
 
@@ -317,7 +324,7 @@ class Supervisor:
                 try:
                     await self._begin()
                     self._restarts += 1
-                except (MainFailed, RequestFailed, WorkerFailure, OSError) as error:
+                except START_FAILURES as error:
                     self._note(failure_of(error), "restart failed")
                     self._crashes.append(time.monotonic())
 

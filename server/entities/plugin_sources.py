@@ -17,6 +17,7 @@ from urllib.parse import quote
 from runtime.messages import Code, Launch
 from server.declarations import Services
 from server.entities import git
+from server.entities.packages import provide
 from server.errors import MldbError
 
 CHECKOUTS: Final = ".checkouts"
@@ -28,7 +29,7 @@ _LONGEST_NAME: Final = 200  # bytes of an id that is used as the name of a file
 class Opened:
     """Code that can be run. ``folder``: where its files lie (None for inline source); ``shown``: the plugin's
     directory as plugin code sees it; ``uri``: what tracebacks show; ``version``: the version object; ``discard``
-    removes what was downloaded for it."""
+    removes what was downloaded for it; ``environments``: where its packages are installed."""
 
     uri: str
     folder: Path | None = None
@@ -37,6 +38,7 @@ class Opened:
     version: dict[str, str] = field(default_factory=dict)
     shown: Path | None = None
     watched: bool = False
+    environments: Path | None = None
     discard: Callable[[], None] = lambda: None
 
     def launch(self, id: str, args: bytes | None, address: str) -> Launch:
@@ -53,12 +55,26 @@ class Opened:
             plugin_dir=None if self.shown is None else str(self.shown),
             args=args,
             address=address,
+            packages=self._packages(),
         )
 
     def script(self, args: bytes | None, address: str) -> Launch:
         """What a script's worker runs."""
         folder = None if self.folder is None else str(self.folder)
-        return Launch("script", "script runner", main=self._main(), folder=folder, args=args, address=address)
+        return Launch(
+            "script",
+            "script runner",
+            main=self._main(),
+            folder=folder,
+            args=args,
+            address=address,
+            packages=self._packages(),
+        )
+
+    def _packages(self) -> tuple[str, ...]:
+        if self.folder is None or self.environments is None or not self.watched:
+            return ()
+        return provide(self.folder, self.environments)
 
     def _main(self) -> Code | None:
         if self.main is not None:
@@ -92,6 +108,7 @@ class Sources:
     def __init__(self, services: Services) -> None:
         self._services = services
         self.root = services.settings.data_dir.resolve() / "plugins"
+        self.environments = services.settings.data_dir.resolve() / "environments"
 
     def plugin(self, id: str, address: str, source: dict[str, str] | None) -> Opened:
         """Open a plugin's code; ``MldbError`` with MLDB's texts."""
@@ -140,7 +157,7 @@ class Sources:
             if not main.is_file():
                 raise _MissingMain(f"opening file '{main}': No such file or directory")
             access.protect(folder)
-            return Opened(address, folder, main, version=version, watched=True)
+            return Opened(address, folder, main, version=version, watched=True, environments=self.environments)
         if not path.is_file():
             raise MldbError(f"opening file '{rest}': No such file or directory")
         return Opened(address, access.readable(path).parent, access.readable(path), version=version)
@@ -162,7 +179,10 @@ class Sources:
             shutil.rmtree(folder, ignore_errors=True)
             raise
         shown = address.partition("#")[0]
-        return Opened(shown, folder, folder / "main.py", version=version, watched=True, discard=_remover(folder))
+        return Opened(
+            shown, folder, folder / "main.py", version=version, watched=True, environments=self.environments,
+            discard=_remover(folder),
+        )  # fmt: skip
 
     def _new_checkout(self) -> Path:
         parent = self.root / CHECKOUTS
@@ -191,6 +211,7 @@ class Sources:
             place.symlink_to(target)
         return Opened(
             opened.uri, target, target / "main.py", version=opened.version, shown=place, watched=opened.watched,
+            environments=opened.environments,
             discard=_remover(target) if target.parent.name == CHECKOUTS else opened.discard,
         )  # fmt: skip
 

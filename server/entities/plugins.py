@@ -17,7 +17,7 @@ from runtime.executor import Executor, LocalExecutor, WorkerFailure
 from runtime.generation import Answer, RequestFailed
 from runtime.jsontext import encode_payload, to_bytes
 from runtime.messages import Call, Launch, Limits, LogLine, PluginRequest, Reply
-from runtime.supervisor import MainFailed, Supervisor
+from runtime.supervisor import LaunchFailed, MainFailed, Supervisor
 from runtime.watcher import FolderWatch, Watcher
 from server.declarations import Creation, EntityType, Params, Services
 from server.entities import plugin_files, scripts
@@ -238,6 +238,8 @@ def start_error(error: BaseException) -> BaseException:
         return MldbError("Exception executing Python initialization script", details=details)
     if isinstance(error, RequestFailed):
         return MldbError(str(error), code=error.code)
+    if isinstance(error, LaunchFailed):
+        return MldbError(f"Exception opening plugin: {error}")
     if isinstance(error, WorkerFailure):
         return MldbError(str(error), code=503)
     if isinstance(error, OSError):
@@ -259,7 +261,10 @@ class PythonPlugin:
         self._watch: FolderWatch | None = None
 
         def launch() -> Launch:
-            return opened.launch(id, args, host.address)
+            try:
+                return opened.launch(id, args, host.address)
+            except MldbError as error:
+                raise LaunchFailed(error.message) from None
 
         self.supervisor = Supervisor(
             launch,

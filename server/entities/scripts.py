@@ -64,9 +64,10 @@ def _read(request: Request) -> ScriptParams:
 
 async def _run(host: PluginHost, opened: Opened, params: ScriptParams, request: Request) -> Answer:
     args = None if params.args is None else to_bytes(encode_payload(params.args))
+    launch = await asyncio.to_thread(opened.script, args, host.address)
     task = asyncio.ensure_future(
         run_script(
-            opened.script(args, host.address),
+            launch,
             executor=host.executor,
             limits=host.limits(script=True),
             perform=host.perform,

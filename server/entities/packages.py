@@ -1,0 +1,138 @@
+"""Packages of a plugin's own (plugin-runtime.md §2): ``requirements.txt`` or ``pyproject.toml`` in its folder.
+
+They are installed once per set of requirements, into a folder that workers of the plugin search before the host's own
+packages. Only requirements count: a line that is an option, a path or a URL is refused, as it could make the
+installer read or run something else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+from importlib import metadata
+from pathlib import Path
+from typing import Final
+
+from packaging.requirements import InvalidRequirement, Requirement
+
+from server.errors import MldbError
+
+_INSTALL_SECONDS: Final = 900
+_LONGEST_FILE: Final = 2**20
+
+
+def requirements(folder: Path) -> list[Requirement]:
+    """What the folder asks for beyond what the host has; ``MldbError`` for lines that are no requirements."""
+    lines = _requirement_lines(folder / "requirements.txt") or _project_lines(folder / "pyproject.toml")
+    wanted = [_parse(line) for line in lines]
+    return [one for one in wanted if (one.marker is None or one.marker.evaluate()) and not _satisfied(one)]
+
+
+def _read(path: Path) -> str:
+    if not path.is_file():
+        return ""
+    if path.stat().st_size > _LONGEST_FILE:
+        raise MldbError(f"{path.name} is too long")
+    return path.read_text(encoding="utf-8", errors="replace")
+
+
+def _requirement_lines(path: Path) -> list[str]:
+    lines = (line.partition(" #")[0].strip() for line in _read(path).splitlines())
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def _project_lines(path: Path) -> list[str]:
+    try:
+        project = tomllib.loads(_read(path)).get("project", {})
+    except tomllib.TOMLDecodeError as error:
+        raise MldbError(f"{path.name}: {error}") from None
+    lines = project.get("dependencies", []) if isinstance(project, dict) else []
+    if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
+        raise MldbError(f"{path.name}: project.dependencies is no list of texts")
+    return lines
+
+
+def _parse(line: str) -> Requirement:
+    if line.startswith("-"):
+        raise MldbError(f"options are not allowed among the requirements: {line[:100]}")
+    try:
+        requirement = Requirement(line)
+    except InvalidRequirement:
+        raise MldbError(f"not a requirement: {line[:100]}") from None
+    if requirement.url is not None:
+        raise MldbError(f"requirements name packages, not places: {line[:100]}")
+    return requirement
+
+
+def _satisfied(requirement: Requirement) -> bool:
+    try:
+        version = metadata.version(requirement.name)
+    except metadata.PackageNotFoundError:
+        return False
+    return not requirement.extras and requirement.specifier.contains(version, prereleases=True)
+
+
+def provide(folder: Path, root: Path) -> tuple[str, ...]:
+    """Search paths with the packages that a plugin folder asks for, installed below ``root`` when they are not yet.
+
+    Blocks for as long as an installation takes. ``MldbError`` when it fails.
+    """
+    wanted = sorted(str(requirement) for requirement in requirements(folder))
+    if not wanted:
+        return ()
+    digest = hashlib.sha256("\n".join([sys.version, sys.platform, *wanted]).encode()).hexdigest()
+    place = root / digest[:24]
+    if not place.is_dir():
+        _install(wanted, place)
+    return (str(place),)
+
+
+def _install(wanted: list[str], place: Path) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=place.parent, prefix=".installing-") as work:
+        listed = Path(work, "requirements.txt")
+        listed.write_text("\n".join(wanted) + "\n", encoding="utf-8")
+        target = Path(work, "packages")
+        _run([*_installer(), "--target", str(target), "--requirement", str(listed)])
+        try:
+            target.rename(place)
+        except OSError:
+            # Another plugin with the same requirements was quicker.
+            if not place.is_dir():
+                raise
+
+
+def _installer() -> list[str]:
+    """uv where it can be had, else pip."""
+    uv = shutil.which("uv") or shutil.which("uv", path=str(Path(sys.executable).parent))
+    if uv is not None:
+        return [uv, "pip", "install", "--quiet", "--python", sys.executable]
+    try:
+        metadata.version("pip")
+    except metadata.PackageNotFoundError:
+        raise MldbError("neither uv nor pip is there to install the plugin's requirements") from None
+    return [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]
+
+
+def _run(command: list[str]) -> None:
+    # UV_* and PIP_* stay: they are how an operator names a mirror. Our own settings hold secrets.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MLDB_")}
+    try:
+        done = subprocess.run(  # noqa: S603 - a list of arguments; requirements come in a file and were parsed
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_INSTALL_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise MldbError(f"the plugin's requirements could not be installed within {_INSTALL_SECONDS} seconds") from None
+    if done.returncode != 0:
+        text = done.stderr.decode("utf-8", "replace").strip()[-2000:]
+        raise MldbError(f"the plugin's requirements could not be installed: {text}")

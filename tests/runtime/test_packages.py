@@ -1,0 +1,74 @@
+"""Requirements of plugins: which lines are taken, and an installation for real, from a local wheel."""
+
+import json
+import zipfile
+
+import pytest
+
+from server.entities.packages import requirements
+from server.errors import MldbError
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "--index-url https://evil.example/simple",
+        "-r other.txt",
+        "-e .",
+        "name @ https://evil.example/name.whl",
+        "./local",
+        "git+https://evil.example/x.git",
+        "name; rm -rf /",
+        "$(touch x)",
+    ],
+)
+def test_lines_that_are_no_requirements_are_refused(tmp_path, line):
+    (tmp_path / "requirements.txt").write_text(f"# comment\n\n{line}\n")
+    with pytest.raises(MldbError):
+        requirements(tmp_path)
+
+
+def test_what_the_host_has_is_not_wanted(tmp_path):
+    (tmp_path / "requirements.txt").write_text("pytest>=1  # here\nmissing-thing==1.0\nother; python_version<'3'\n")
+    assert [str(one) for one in requirements(tmp_path)] == ["missing-thing==1.0"]
+    (tmp_path / "requirements.txt").unlink()
+    (tmp_path / "pyproject.toml").write_text("[project]\nname='x'\ndependencies=['missing-two']\n")
+    assert [str(one) for one in requirements(tmp_path)] == ["missing-two"]
+
+
+def wheel(folder, name, version):
+    folder.mkdir(exist_ok=True)
+    info = f"{name}-{version}.dist-info"
+    with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as archive:
+        archive.writestr(f"{name}.py", f"version = {version!r}")
+        archive.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        archive.writestr(
+            f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: t\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        archive.writestr(f"{info}/RECORD", "")
+
+
+def test_each_plugin_has_its_own_version(start_server, tmp_path):
+    wheels = tmp_path / "wheels"
+    for version in ("1.0", "2.0"):
+        wheel(wheels, "sample_of_ours", version)
+    # Whichever installer is there finds the wheels, and nothing else.
+    environment = {"UV_FIND_LINKS": str(wheels), "UV_NO_INDEX": "1", "UV_CACHE_DIR": str(tmp_path / "uv")}
+    environment |= {"PIP_FIND_LINKS": str(wheels), "PIP_NO_INDEX": "1", "PIP_NO_CACHE_DIR": "1"}
+    server = start_server(environment=environment)
+    sources = server.data_dir / "sources"
+    with server.client() as client:
+        for version in ("1.0", "2.0", "3.0"):
+            folder = sources / version
+            folder.mkdir(parents=True)
+            (folder / "requirements.txt").write_text(f"sample-of-ours=={version}\n")
+            (folder / "main.py").write_text("import sample_of_ours, numpy")
+            (folder / "routes.py").write_text("import sample_of_ours\nrequest.set_return(sample_of_ours.version)")
+            config = {"type": "python", "params": {"address": f"file://{folder}"}}
+            answer = client.put(f"/v1/plugins/p{version}", content=json.dumps(config))
+            if version == "3.0":
+                assert answer.status_code == 400
+                assert "could not be installed" in answer.json()["error"]
+            else:
+                assert answer.status_code == 201, answer.text
+                assert client.get(f"/v1/plugins/p{version}/routes/x").text == f'"{version}"\n'

@@ -1,0 +1,447 @@
+"""Plugins through a real server: folders, reload under load, static files, addresses, logs."""
+
+import json
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+
+def until(condition, seconds=10.0):
+    end = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.02)
+    return value
+
+
+def put(client, id, **params):
+    return client.put(f"/v1/plugins/{id}", content=json.dumps({"type": "python", "params": params}))
+
+
+def run_script(client, source, **members):
+    return client.post("/v1/types/plugins/python/routes/run", content=json.dumps({"source": source, **members}))
+
+
+@pytest.fixture
+def folder(server, tmp_path_factory):
+    """Makes plugin folders inside the data root, where addresses may point."""
+
+    def make(name, **files):
+        path = server.data_dir / "sources" / name
+        path.mkdir(parents=True)
+        for file, text in files.items():
+            (path / file.replace("__", ".")).write_text(text)
+        return path
+
+    return make
+
+
+class Load:
+    """Requests at a steady rate; collects what did not answer 200."""
+
+    def __init__(self, server, path, rate=50):
+        self._client = server.client()
+        self._path = path
+        self._pause = 1 / rate
+        self._stop = threading.Event()
+        self.bad = []
+        self.bodies = []
+        self._thread = threading.Thread(target=self._run)
+
+    def _run(self):
+        while not self._stop.wait(self._pause):
+            answer = self._client.get(self._path)
+            self.bodies.append(answer.text.strip())
+            if answer.status_code != 200:
+                self.bad.append((answer.status_code, answer.text))
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._stop.set()
+        self._thread.join()
+        self._client.close()
+
+
+# ── reload ──
+
+
+def test_reload_keeps_the_last_good_one_under_load(server, client):
+    folder = server.data_dir / "plugins" / "live"
+    folder.mkdir(parents=True)
+    (folder / "routes.py").write_text("request.set_return(version)")
+    (folder / "main.py").write_text("version = 1")
+    until(lambda: client.get("/v1/plugins/live/routes/x").status_code == 200)
+    with Load(server, "/v1/plugins/live/routes/x") as load:
+        time.sleep(0.5)
+        (folder / "main.py").write_text("version = 2\n\n1/0\n")
+        failure = until(lambda: client.get("/v1/plugins/live").json().get("status", {}).get("lastFailure"))
+        time.sleep(0.5)
+        saved = time.monotonic()
+        (folder / "main.py").write_text("version = 3")
+        until(lambda: load.bodies[-1] == "3")
+        mended_after = time.monotonic() - saved
+        (folder / "helper.py").write_text("value = 4")
+        (folder / "main.py").write_text("from helper import value as version")
+        until(lambda: load.bodies[-1] == "4")
+        (folder / "helper.py").write_text("value = 5")
+        until(lambda: load.bodies[-1] == "5")
+    assert load.bad == []
+    assert set(load.bodies) == {"1", "3", "4", "5"}
+    assert failure["line"] == 3
+    assert failure["file"].endswith("/live/main.py")
+    assert failure["message"] == "ZeroDivisionError: division by zero"
+    assert failure["time"].startswith("20")
+    assert mended_after < 0.5
+
+
+def test_folder_drop_failure_mend_and_removal(server, client):
+    folder = server.data_dir / "plugins" / "dropped"
+    folder.mkdir(parents=True)
+    (folder / "main.py").write_text("import missing_module")
+    status = until(lambda: (s := client.get("/v1/plugins/dropped").json()).get("state") == "error" and s)
+    exception = status["progress"]["exception"]["details"]["exception"]
+    assert exception["message"] == "No module named 'missing_module'"
+    (folder / "routes.py").write_text("request.set_return('here')")
+    (folder / "main.py").write_text("")
+    until(lambda: client.get("/v1/plugins/dropped/routes/").text == '"here"\n')
+    for file in folder.iterdir():
+        if file.is_file():
+            file.unlink()
+    subprocess.run(["rm", "-r", str(folder)], check=True)
+    until(lambda: "dropped" not in client.get("/v1/plugins").json())
+    assert client.get("/v1/plugins/dropped/routes/").status_code == 404
+
+
+def test_autoload_and_restart(start_server, tmp_path):
+    auto = tmp_path / "data" / "plugins" / "autoload" / "deep" / "auto"
+    auto.mkdir(parents=True)
+    (auto / "main.py").write_text("")
+    (auto / "routes.py").write_text("request.set_return(mldb.plugin.args)")
+    manifest = {"config": {"id": "auto", "type": "python", "params": {"args": {"n": 1}}}}
+    (auto / "mldb_plugin.json").write_text(json.dumps(manifest))
+    bad = tmp_path / "data" / "plugins" / "autoload" / "bad"
+    bad.mkdir()
+    (bad / "mldb_plugin.json").write_text("{")
+    first = start_server()
+    with first.client() as client:
+        until(lambda: client.get("/v1/plugins/auto/routes/x").text == '{"n":1}\n')
+        assert put(client, "kept", source={"routes": "request.set_return('kept')"}).status_code == 201
+    assert first.stop() == 0
+    second = start_server()
+    with second.client() as client:
+        until(lambda: client.get("/v1/plugins/kept/routes/x").text == '"kept"\n')
+        until(lambda: client.get("/v1/plugins").json() == ["auto", "kept"])
+
+
+def test_killed_host_leaves_no_worker(start_server):
+    server = start_server()
+    with server.client() as client:
+        put(client, "p", source={"main": "import subprocess; subprocess.Popen(['sleep', '54321.5'])"})
+    server.kill()
+
+    def sleepers():
+        return subprocess.run(["pgrep", "-f", "sleep 54321.5"], capture_output=True, check=False).stdout
+
+    until(lambda: not sleepers())
+
+
+# ── files ──
+
+
+def test_static_and_documentation_folders(client, folder):
+    main = "mldb.plugin.serve_static_folder('/static', 'static')\nmldb.plugin.serve_documentation_folder('doc')"
+    path = folder("files", main__py=main, routes__py="request.set_return('route')")
+    (path / "static" / "sub").mkdir(parents=True)
+    (path / "static" / "index.html").write_text("<h1>{{HTTP_BASE_URL}}/index</h1>")
+    (path / "static" / "a b.png").write_bytes(b"\x89PNG")
+    (path / "static" / "x.json").write_text("{}")
+    (path / "doc").mkdir()
+    (path / "doc" / "index.md").write_text(
+        "# Title\n\n| a |\n|---|\n| 1 |\n\n[next](other.md#part) [out](http://x/y.md)"
+    )
+    assert put(client, "files", address=f"file://{path}").status_code == 201
+    base = "/v1/plugins/files/routes/static"
+    index = client.get(f"{base}/")
+    assert (index.text, index.headers["content-type"]) == ("<h1>/index</h1>", "text/html")
+    assert index.headers["x-content-type-options"] == "nosniff"
+    assert "object-src 'none'" in index.headers["content-security-policy"]
+    assert client.get(f"{base}/a%20b.png").headers["content-type"] == "image/png"
+    assert client.get(f"{base}/x.json").headers["content-type"] == "application/json"
+    assert client.get(f"{base}/sub").headers["location"] == f"{base}/sub/"
+    forbidden = client.get(f"{base}/sub/")
+    assert (forbidden.status_code, forbidden.text) == (403, "Directory listing not allowed")
+    missing = client.get(f"{base}/none.html")
+    assert (missing.status_code, missing.headers["content-type"]) == (404, "text/plain")
+    assert missing.text.startswith("File 'file:///")
+    assert client.post(f"{base}/index.html").text == '"route"\n'
+    assert client.get(base).text == '"route"\n'
+    (path / "static" / "new.txt").write_text("new")
+    assert client.get(f"{base}/new.txt").text == "new"
+    page = client.get("/v1/plugins/files/doc/index.md").text
+    assert page == client.get("/v1/plugins/files/doc/index.md.html").text
+    assert "<table>" in page
+    assert 'href="other.md.html#part"' in page
+    assert 'href="http://x/y.md"' in page
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        ("serve_static_folder('', 'x')", "Route and static directory cannot be empty for serving static folder"),
+        ("serve_static_folder('s', 'none')", "Cannot serve static folder for path that does not exist: "),
+        ("serve_static_folder('s', '../..')", "Cannot serve static folder outside of the plugin: "),
+        ("serve_static_folder('s', '.'); mldb.plugin.serve_static_folder('/s/', '.')", "the route 's' serves a static"),
+    ],
+)
+def test_folders_that_cannot_be_served(client, folder, call, text):
+    path = folder(f"refused{abs(hash(call))}", main__py=f"mldb.plugin.{call}")
+    exception = put(client, "refused", address=f"file://{path}").json()["details"]["exception"]
+    assert exception["message"].startswith(text)
+    assert exception["type"] == "RuntimeError"
+
+
+SPELLINGS = [
+    "../secret.txt", "..%2fsecret.txt", "%2e%2e/secret.txt", "%2e%2e%2fsecret.txt", ".%2e/secret.txt",
+    "%2e./secret.txt",
+    "%252e%252e%252fsecret.txt", "%252e%252e/secret.txt", "..%252fsecret.txt", "%25252e%25252e%25252fsecret.txt",
+    "..%5csecret.txt", "..\\secret.txt", "%2e%2e%5csecret.txt", "..%255csecret.txt", "....//secret.txt",
+    "..;/secret.txt",
+    "sub/../../secret.txt", "sub/%2e%2e/%2e%2e/secret.txt", "./../secret.txt", "/secret.txt", "//secret.txt",
+    "%2fsecret.txt", "%2f%2fetc/passwd", "/etc/passwd", "//etc/passwd", "%2fetc%2fpasswd", "%252fetc%252fpasswd",
+    "C:/secret.txt", "C:%5csecret.txt", "file:///etc/passwd", "secret.txt%00.html", "..%00/secret.txt", "%00",
+    "..%c0%afsecret.txt", "%c0%ae%c0%ae/secret.txt", "..%ef%bc%8fsecret.txt", "%uff0e%uff0e/secret.txt",
+    "link.txt", "linked/secret.txt", "a/" * 3000 + "secret.txt", "x" * 5000, "../static_evil/secret.txt",
+    "..%2fstatic_evil%2fsecret.txt", "../../../../../../../../etc/passwd", "fifo",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def exposed(server):
+    """A plugin with a secret beside its folder, links to it, and a sibling whose name begins alike."""
+    root = server.data_dir / "sources" / "exposed"
+    static = root / "static"
+    (static / "sub").mkdir(parents=True)
+    (root / "static_evil").mkdir()
+    for place in (root, root / "static_evil", root.parent):
+        (place / "secret.txt").write_text("SECRET")
+    (static / "link.txt").symlink_to(root / "secret.txt")
+    (static / "linked").symlink_to(root)
+    (root / "main.py").write_text(
+        "mldb.plugin.serve_static_folder('s', 'static')\nmldb.plugin.serve_documentation_folder('static')"
+    )
+    subprocess.run(["mkfifo", str(static / "fifo")], check=True)
+    with server.client() as client:
+        assert put(client, "exposed", address=f"file://{root}").status_code == 201
+
+
+@pytest.mark.parametrize("place", ["/v1/plugins/exposed/routes/s/", "/v1/plugins/exposed/doc/"])
+def test_no_spelling_leaves_the_folder(server, exposed, place):
+    host, _, port = server.url.removeprefix("http://").partition(":")
+    import socket
+
+    for spelling in SPELLINGS:
+        with socket.create_connection((host, int(port)), timeout=10) as raw:
+            request = f"GET {place}{spelling} HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n"
+            raw.sendall(request.encode())
+            answer = b"".join(iter(lambda: raw.recv(65536), b""))
+        status = int(answer.split(None, 2)[1])
+        assert 300 <= status < 500, spelling
+        assert b"SECRET" not in answer, spelling
+        assert b"root:" not in answer, spelling
+
+
+# ── addresses ──
+
+
+def test_address_of_a_file_and_of_a_missing_one(client, folder):
+    path = folder("single", only__py="import os\nprint(os.path.basename(mldb.plugin.get_plugin_dir()))")
+    assert put(client, "single", address=f"file://{path}/only.py").status_code == 201
+    output = client.get("/v1/plugins/single/routes/lastoutput").json()
+    assert output["logs"][0]["c"] == "single"
+    assert client.get("/v1/plugins/single/version").json() == {"address": f"{path}/only.py"}
+    missing = put(client, "missing", address=f"file://{path}/none.py")
+    assert missing.status_code == 400
+    assert missing.json()["error"].startswith("Exception opening plugin: ")
+    no_main = put(client, "nomain", address=f"file://{path}")
+    assert no_main.json()["error"].endswith("/main.py': No such file or directory")
+    assert not no_main.json()["error"].startswith("Exception opening plugin")
+
+
+@pytest.mark.parametrize(
+    ("params", "error"),
+    [
+        ({}, "Exception opening plugin: Unsupported URL: "),
+        ({"address": "ftp://x/y"}, "Exception opening plugin: Unsupported URL: ftp://x/y"),
+        ({"address": "file:///etc"}, "Exception opening plugin: "),
+        ({"address": "file://x", "source": {"main": "1"}}, "Cannot specify both address and source for plugin"),
+        ({"address": "git://127.0.0.1:1/x"}, "Exception opening plugin: requests to '127.0.0.1' are refused"),
+        ({"address": "git://--upload-pack=x/y"}, "Exception opening plugin: Unsupported URL: "),
+    ],
+)
+def test_refused_addresses(client, params, error):
+    answer = put(client, "refused", **params)
+    assert answer.status_code == 400
+    assert answer.json()["error"].startswith(error)
+
+
+def git(folder, *arguments):
+    command = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org", "-C", str(folder), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.fixture
+def repository(tmp_path, unused_port):
+    """A git daemon on loopback with one repository; its address."""
+    work = tmp_path / "served" / "repo"
+    work.mkdir(parents=True)
+    git(work, "init", "-q", "-b", "master")
+    (work / "main.py").write_text("mark = 'first'")
+    (work / "routes.py").write_text("request.set_return(mark)")
+    git(work, "add", ".")
+    git(work, "commit", "-qm", "First commit")
+    git(work, "branch", "old")
+    (work / "main.py").write_text("mark = 'second'")
+    git(work, "commit", "-qam", "Second commit")
+    command = [
+        "git",
+        "daemon",
+        "--export-all",
+        f"--base-path={work.parent}",
+        "--listen=127.0.0.1",
+        f"--port={unused_port}",
+    ]
+    daemon = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    time.sleep(0.5)
+    yield f"git://127.0.0.1:{unused_port}/repo", work
+    subprocess.run(["kill", "--", f"-{daemon.pid}"], check=False)
+    daemon.wait()
+
+
+@pytest.fixture
+def unused_port():
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def test_git_addresses(start_server, repository):
+    address, work = repository
+    server = start_server("--fetch-private")
+    with server.client() as client:
+        assert put(client, "g", address=address).status_code == 201
+        assert client.get("/v1/plugins/g/routes/x").text == '"second"\n'
+        version = client.get("/v1/plugins/g/version").json()
+        assert version == {
+            "address": address.removeprefix("git:"),
+            "branch": "master",
+            "message": "Second commit",
+            "revision": git(work, "rev-parse", "HEAD^{tree}"),
+        }
+        for revision in ("old", git(work, "rev-parse", "old"), "master~1"):
+            assert put(client, "g", address=f"{address}#{revision}").status_code == 201
+            assert client.get("/v1/plugins/g/routes/x").text == '"first"\n'
+        wrong = put(client, "g", address=f"{address}#none")
+        assert wrong.json()["error"] == "Exception opening plugin: the repository has no revision 'none'"
+        assert client.get("/v1/plugins/g/routes/x").text == '"first"\n'
+    checkouts = list((server.data_dir / "plugins" / ".checkouts").iterdir())
+    assert len(checkouts) == 1
+
+
+# ── the script runner ──
+
+
+def test_script_runner(client):
+    answer = run_script(client, "print('hi')\nrequest.set_return({'b': 2.0, 'a': mldb.script.args}, 201)", args=[1])
+    assert answer.status_code == 201
+    assert answer.text.endswith('"result":{"a":[1],"b":2.0}}\n')
+    assert run_script(client, "1/0").json()["exception"]["type"] == "ZeroDivisionError"
+    in_file = run_script(client, "request.set_return(__file__)", writeSourceToFile=True)
+    assert in_file.json() == {"result": "/main.py"}
+    assert run_script(client, "", bogus=1).status_code == 400
+
+
+def test_scripts_run_scripts_and_create_plugins(client):
+    source = """
+from mldb import mldb
+inner = mldb.post("/v1/types/plugins/python/routes/run", {"source": "request.set_return(1)"}).json()["result"]
+mldb.put("/v1/plugins/made", {"type": "python", "params": {"source": {
+    "main": "from mldb import mldb\\nmldb.put('/v1/plugins/inner', mldb.plugin.args)",
+    "routes": "request.set_return(mldb.get('/v1/plugins/inner/routes/x').json())"},
+    "args": {"type": "python", "params": {"source": {"routes": "request.set_return(2)"}}}}})
+request.set_return([inner, mldb.get("/v1/plugins/made/routes/x").json()])
+mldb.delete("/v1/plugins/made")
+"""
+    answer = run_script(client, source)
+    assert answer.json()["result"] == [1, 2], answer.text
+
+
+# ── crashes over HTTP ──
+
+
+@pytest.mark.parametrize(
+    ("route", "code"), [("import os; os.abort()", 502), ("while True: pass", 504), ("hold = [0] * 10**9", 503)]
+)
+def test_crash_answers_with_the_error_body(start_server, route, code):
+    server = start_server("--request-timeout", "1", "--worker-memory", "512")
+    with server.client() as client:
+        routes = f"if request.remaining == '/bad':\n    {route}\nrequest.set_return(1)"
+        put(client, "crash", source={"routes": routes})
+        answer = client.get("/v1/plugins/crash/routes/bad")
+        assert (answer.status_code, answer.json()["httpCode"]) == (code, code)
+        begun = time.monotonic()
+        assert client.get("/v1/plugins/crash/routes/ok").text == "1\n"
+        assert time.monotonic() - begun < 2
+        assert client.get("/v1/plugins/crash").json()["status"]["restarts"] == 1
+
+
+# ── the log ──
+
+
+def test_log_forms(client):
+    run_script(client, "print('needle <b>')\nimport sys\nprint('careful', file=sys.stderr)")
+    text = client.get("/logs/mldb", params={"q": "NEEDLE"})
+    assert text.headers["content-type"].startswith("text/plain")
+    assert text.text.strip().endswith("INFO    script runner plugin: needle <b>")
+    line = client.get("/logs/mldb", params={"format": "jsonl", "n": 1, "level": "warning"}).json()
+    assert (line["source"], line["level"], line["message"]) == ("script runner plugin", "warning", "careful")
+    page = client.get("/logs/mldb", headers={"accept": "text/html"})
+    assert "script-src 'self'" in page.headers["content-security-policy"]
+    assert "<script>" not in page.text
+    assert client.get("/logs/mldb", params={"level": "loud"}).status_code == 400
+
+
+def test_log_events_are_live(server, client):
+    seen = []
+    with client.stream("GET", "/logs/mldb/events", params={"n": 0, "q": "event"}) as stream:
+        lines = stream.iter_lines()
+        assert next(lines) == ": live"
+        with server.client() as other:
+            run_script(other, "print('an event')")
+        for line in lines:
+            if line.startswith("data: "):
+                seen.append(json.loads(line.removeprefix("data: ")))
+                break
+    assert [entry["message"] for entry in seen] == ["an event"]
+
+
+def test_log_files_are_rotated(tmp_path):
+    from server.logs import LogStore
+    from server.settings import Settings
+
+    settings = Settings(data_dir=Path(tmp_path))
+    settings.log_size, settings.log_files = 1, 2
+    store = LogStore(settings)
+    for _ in range(400):
+        store.add("p", "x" * 10_000)
+    store.close()
+    files = sorted(file.name for file in store.folder.iterdir())
+    assert files == ["mldb.log", "mldb.log.1", "mldb.log.2"]
+    assert len(store.last(5)) == 5
