@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Client, RunningServer
+from tests.conftest import Client
 
 FIXTURES = Path(__file__).parent / "fixtures" / "queries"
 
@@ -47,8 +47,7 @@ def blocks() -> list[Any]:
 
 
 @pytest.fixture(scope="module")
-def loaded(server: RunningServer) -> Client:
-    client = server.client()
+def loaded(client: Client) -> Client:
     for name, rows in DATA.items():
         assert client.put(f"/v1/datasets/{name}", json={"type": "sparse.mutable"}).status_code == 201
         assert client.post(f"/v1/datasets/{name}/multirows", json=rows).status_code == 200

@@ -181,7 +181,7 @@ class GroupScope(Scope):
 def bind_grouped(select: Select, relation: Relation, scope: Scope, where: list[str]) -> Query:
     """A statement with GROUP BY, or with aggregates and one implicit group."""
     from server.sql.binder.rows import bind_clauses
-    from server.sql.binder.select import named, order_terms
+    from server.sql.binder.select import distinct_terms, named, order_terms
 
     _refuse_wildcards(select)
     grouped = GroupRelation(scope.context.number(), relation, where)
@@ -201,7 +201,8 @@ def bind_grouped(select: Select, relation: Relation, scope: Scope, where: list[s
     order = order_terms(select.order_by, OverlayScope(row, inner))
     if order:
         order += grouped.order()
-    return Query(grouped, row, path, f"mldb_path_hash({path.sql})", having, order, [], select.limit, select.offset)
+    distinct = distinct_terms(select, OverlayScope(row, inner))
+    return Query(grouped, row, path, f"mldb_path_hash({path.sql})", having, order, distinct, select.limit, select.offset)
 
 
 def has_aggregate(clauses: Iterable[Clause], scope: Scope) -> bool:

@@ -60,7 +60,7 @@ def _ungrouped(select: Select, relation: Relation, scope: Scope, where: list[str
     elif select.where is not None:
         order = _order_of_list(select.where, relation)
     hash_ = relation.row_hash() if select.named is None else _hash(path, relation)
-    distinct = _distinct(select, OverlayScope(row, scope))
+    distinct = distinct_terms(select, OverlayScope(row, scope))
     return Query(relation, row, path, hash_, where, order, distinct, select.limit, select.offset)
 
 
@@ -91,7 +91,7 @@ def order_terms(keys: tuple[OrderKey, ...], scope: Scope) -> list[str]:
     return terms
 
 
-def _distinct(select: Select, scope: Scope) -> list[str]:
+def distinct_terms(select: Select, scope: Scope) -> list[str]:
     if not select.distinct_on:
         return []
     if len(select.distinct_on) > len(select.order_by):
