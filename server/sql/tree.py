@@ -6,7 +6,7 @@ SELECT (sql-dialect.md §5), and it makes every node a dictionary key.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Literal as OneOf
 
 from server.values.atoms import Atom
@@ -287,3 +287,21 @@ class Select(Node):
     order_by: tuple[OrderKey, ...] = ()
     limit: int | None = None
     offset: int = 0
+
+
+def children(node: object) -> list[Node]:
+    """The nodes directly below one; a sub-query is closed in itself and is not entered."""
+    if not isinstance(node, Node):
+        return []
+    found: list[Node] = []
+    for member in fields(node):
+        stack = [getattr(node, member.name)]
+        while stack:
+            one = stack.pop()
+            if isinstance(one, Select):
+                continue
+            if isinstance(one, Node):
+                found.append(one)
+            elif isinstance(one, tuple):
+                stack.extend(one)
+    return found

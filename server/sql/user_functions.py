@@ -252,8 +252,7 @@ def _variables(clauses: tuple[Clause, ...]) -> list[Path]:
 
     Inside ``e[…]`` names belong to ``e``.
     """
-    from server.sql.binder.groups import children
-    from server.sql.tree import Extract
+    from server.sql.tree import Extract, children
 
     found: dict[Path, None] = {}
 

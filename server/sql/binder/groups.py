@@ -17,7 +17,7 @@ from server.sql.bound import Atom, Open, Row, Ts, Value, timestamp_of, typed
 from server.sql.relations import Relation
 from server.sql.render import render
 from server.sql.scope import OverlayScope, Scope, TableScope
-from server.sql.tree import Call, Clause, ColumnRef, Expression, Item, Node, Select, Wildcard
+from server.sql.tree import Call, Clause, ColumnRef, Expression, Item, Node, Select, Wildcard, children
 from server.values.kinds import Kind
 from server.values.paths import Path, format_path
 
@@ -202,7 +202,9 @@ def bind_grouped(select: Select, relation: Relation, scope: Scope, where: list[s
     if order:
         order += grouped.order()
     distinct = distinct_terms(select, OverlayScope(row, inner))
-    return Query(grouped, row, path, f"mldb_path_hash({path.sql})", having, order, distinct, select.limit, select.offset)
+    return Query(
+        grouped, row, path, f"mldb_path_hash({path.sql})", having, order, distinct, select.limit, select.offset
+    )
 
 
 def has_aggregate(clauses: Iterable[Clause], scope: Scope) -> bool:
@@ -214,27 +216,6 @@ def _calls_aggregate(node: object) -> bool:
     if isinstance(node, Call) and node.name in AGGREGATES and node.qualifier is None:
         return True
     return any(_calls_aggregate(child) for child in children(node))
-
-
-def children(node: object) -> list[Node]:
-    """The nodes directly below one; a sub-query is closed in itself and is not entered."""
-    from dataclasses import fields
-
-    if not isinstance(node, Node):
-        return []
-    found: list[Node] = []
-    for field in fields(node):
-        value = getattr(node, field.name)
-        stack = [value]
-        while stack:
-            one = stack.pop()
-            if isinstance(one, Select):
-                continue
-            if isinstance(one, Node):
-                found.append(one)
-            elif isinstance(one, tuple):
-                stack.extend(one)
-    return found
 
 
 def _refuse_wildcards(select: Select) -> None:

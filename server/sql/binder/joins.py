@@ -8,9 +8,10 @@ from server.sql.binder.expressions import bind
 from server.sql.binder.query import FromRelation
 from server.sql.binder.sources import bind_table
 from server.sql.bound import Atom, Row, RowBuilder, Value
+from server.sql.duck import literal_text
 from server.sql.relations import Relation
 from server.sql.scope import Context, TableScope
-from server.sql.tree import Binary, Call, Expression, Join, RowTable
+from server.sql.tree import Binary, Call, ColumnRef, Expression, Join, RowTable, children
 from server.values.kinds import Kind
 from server.values.paths import Path
 
@@ -46,6 +47,7 @@ class JoinRelation(FromRelation):
         self.operands: tuple[Relation, Relation] = (_Side(self, left), _Side(self, right))
         self._on = "TRUE"
         self._equality: tuple[Value, Value] | None = None
+        self._one_sided: list[tuple[int, str]] = []  # conditions on one outer side: side number, SQL
         self._row: Row | None = None
 
     def condition(self, on: Expression, scope: _OnScope) -> None:
@@ -56,6 +58,11 @@ class JoinRelation(FromRelation):
         if len(equalities) == 1:
             one = equalities[0]
             self._equality = bind(one.left, scope), bind(one.right, scope)
+        for number, side in enumerate((self.left, self.right)):
+            if not self.side_missing(self.right if side is self.left else self.left):
+                continue  # an inner side has no unmatched rows to list
+            own = [c for c in conjuncts if (names := _tables(c)) and names <= set(side.sides())]
+            self._one_sided += [(number, coerce.truth(bind(conjunct, scope))) for conjunct in own]
 
     def side_missing(self, side: Relation) -> bool:
         """Whether rows may lack this side."""
@@ -99,8 +106,16 @@ class JoinRelation(FromRelation):
 
     def raw_name(self) -> str:
         """The one element of the joined row's path, over the sides, unquoted."""
-        left = self.left.raw_name_above() if isinstance(self.left, JoinRelation) else _bracketed(self.left)
+        if isinstance(self.left, JoinRelation):
+            left = f"coalesce({self.left.raw_name_above()}, {literal_text(self.left.missing_name())})"
+        else:
+            left = _bracketed(self.left)
         return f"({left} || '-' || {_bracketed(self.right)})"
+
+    def missing_name(self) -> str:
+        """The name where the whole row is missing: a pair of brackets for each table of the chain."""
+        left = self.left.missing_name() if isinstance(self.left, JoinRelation) else "[]"
+        return f"{left}-[]"
 
     def raw_name_above(self) -> str:
         return self.offer(self.raw_name())
@@ -110,6 +125,14 @@ class JoinRelation(FromRelation):
 
     def order(self) -> list[str]:
         terms: list[str] = []
+        if self._one_sided:
+            # Rows that fail a condition on their side alone come first, those of the left side before the right's.
+            names = (self.left.row_text(), self.right.row_text())
+            failing = " ".join(
+                f"WHEN {names[number]} IS NOT NULL AND NOT coalesce({sql}, FALSE) THEN {number}"
+                for number, sql in self._one_sided
+            )
+            terms.append(self.offer(f"CASE {failing} ELSE 2 END"))
         if self._equality is not None:
             first, second = (coerce.atom(value) for value in self._equality)
             value = f"coalesce({coerce.to_any(first)}, {coerce.to_any(second)})"
@@ -184,6 +207,14 @@ def _conjuncts(expression: Expression) -> list[Expression]:
     if isinstance(expression, Binary) and expression.op == "and":
         return [*_conjuncts(expression.left), *_conjuncts(expression.right)]
     return [expression]
+
+
+def _tables(node: object) -> set[str]:
+    """The table names that qualify the columns and functions of an expression."""
+    if isinstance(node, ColumnRef):
+        return {node.path[0]}
+    found = {node.qualifier} if isinstance(node, Call) and node.qualifier is not None else set()
+    return found.union(*map(_tables, children(node)))
 
 
 def _bracketed(side: Relation) -> str:
