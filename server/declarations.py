@@ -33,7 +33,7 @@ Recorded = tuple[Path, Sequence[tuple[Path, Atom, float]]]  # row path, [(column
 class Params(BaseModel):
     """Base of every type's parameters: unknown members are refused, names are MLDB's (camelCase)."""
 
-    model_config = ConfigDict(extra="forbid", populate_by_name=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(extra="forbid", populate_by_name=True, defer_build=True, arbitrary_types_allowed=True)
 
 
 class ProcedureParams(Params):

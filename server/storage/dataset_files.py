@@ -19,7 +19,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from server.declarations import NamedBatch
 from server.errors import MldbError
@@ -169,8 +168,10 @@ class DatasetFile:
     type = RowType((), open=True)
 
     def __init__(self, file: Path, url: str) -> None:
+        from pyarrow.parquet import ParquetFile  # 8 MB that most servers never need
+
         try:
-            self._file = pq.ParquetFile(file)
+            self._file = ParquetFile(file)
         except (pa.ArrowInvalid, OSError) as error:
             raise MldbError(
                 f"'{url}' is no dataset file (Parquet with rows, columns and timestamps): {error}"
