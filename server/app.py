@@ -91,7 +91,7 @@ class Server:
         self.logs = LogStore(settings)
         self.logs.install()
         self.database = open_database(settings)
-        self.jobs = Jobs()
+        self.jobs = Jobs(settings.job_memory)
         self.models = model_worker(settings)
         registry_types = TypeRegistry()
         for name in TYPE_MODULES:

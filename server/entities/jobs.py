@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import multiprocessing
 import os
+import resource
 import signal
 import struct
 import sys
@@ -30,9 +31,13 @@ Report = Callable[[str, str, float], None]
 
 
 class Jobs:
-    """Starts job processes. The fork server begins with the first job and ends with the host."""
+    """Starts job processes. The fork server begins with the first job and ends with the host.
 
-    def __init__(self) -> None:
+    ``memory``: MiB that a job may allocate; 0 sets no limit.
+    """
+
+    def __init__(self, memory: int = 0) -> None:
+        self._memory = memory
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(_PRELOADED)
         self._running: set[int] = set()
@@ -41,7 +46,7 @@ class Jobs:
     def run(self, target: str, arguments: Mapping[str, Any], progress: Progress) -> Any:
         """The function's result; ``MldbError`` when it raised one, failed or died; ``Cancelled`` after a cancel."""
         ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=_job_main, args=(theirs, target), daemon=True)
+        process = self._context.Process(target=_job_main, args=(theirs, target, self._memory), daemon=True)
         process.start()
         theirs.close()
         assert process.pid is not None
@@ -107,8 +112,10 @@ def _result(answer: dict[str, Any] | None, target: str, exit_code: int | None) -
 # ── inside the job ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _job_main(connection: Connection, target: str) -> None:
+def _job_main(connection: Connection, target: str, memory: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if memory:
+        resource.setrlimit(resource.RLIMIT_DATA, (memory * 2**20, memory * 2**20))
     arguments = _unpack(connection.recv_bytes())
 
     def report(step: str, type: str = "percentile", value: float = 0.0) -> None:

@@ -92,7 +92,7 @@ class Gateway:
             await _send(send, _verdict_answer(verdict), [])
             return
         cors = self._gate.preflight(headers) if verb == "OPTIONS" else self._gate.cors(headers)
-        if path.split("/", 2)[1] in self._page_roots:
+        if verb in ("GET", "HEAD") and self._is_page(path):
             await self._pages(scope, receive, send)
             return
         try:
@@ -110,6 +110,10 @@ class Gateway:
             await _send(send, answer, cors, connection)
         finally:
             connection.close()
+
+    def _is_page(self, path: str) -> bool:
+        root = path.split("/", 2)[1]
+        return root in self._page_roots if root else path == "/"
 
     async def _body(self, headers: Headers, receive: Receive) -> bytes:
         length = headers.get("content-length")

@@ -35,6 +35,10 @@ def hang(arguments, report):
     time.sleep(60)
 
 
+def devour(arguments, report):
+    return len(bytearray(2**31))
+
+
 @pytest.fixture(scope="module")
 def jobs():
     jobs = Jobs()
@@ -67,3 +71,10 @@ def test_cancel_kills_the_process(jobs):
     with pytest.raises(Cancelled):
         jobs.run("tests.rest.test_jobs:hang", {}, progress)
     assert time.monotonic() - begun < 10
+
+
+def test_memory_is_limited():
+    jobs = Jobs(memory=512)
+    with pytest.raises(MldbError, match="out of memory"):
+        jobs.run("tests.rest.test_jobs:devour", {}, TaskProgress())
+    jobs.close()

@@ -1,0 +1,69 @@
+"""One error body for the whole surface: every route is called wrongly, and the answer is looked at."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+ID = re.compile(r"\{[^}]*\}")
+TEXT_ERRORS = ("/rows", "/values")  # plain text by specification (§2.2)
+
+
+def wrong_calls(client):
+    """Every declared route, on entities that are not there and with a body that is no JSON."""
+    for name, route in client.get("/v1/help").json().items():
+        verb = route["verbs"][0]
+        path = ID.sub("nothing", route["path"].replace("/{*}", "/x"))
+        if verb != "HEAD" and path != "/v1/shutdown":
+            yield name, verb, path
+
+
+def check(answer):
+    body = answer.json()
+    assert isinstance(body, dict)
+    assert isinstance(body["error"], str)
+    assert answer.text.endswith("\n")
+    assert list(body) == sorted(body)
+    if "kind" in body:
+        assert set(body) <= {"error", "kind", "progress", "resource", "state"}
+    else:
+        assert body["httpCode"] == answer.status_code
+        assert set(body) <= {"details", "error", "httpCode"}
+    assert not re.search(r"Traceback|0x[0-9a-f]{6}|site-packages|\.py\b", answer.text)
+
+
+def test_every_route_gives_the_error_body(client):
+    seen = 0
+    for name, verb, path in wrong_calls(client):
+        for query, body in (("?nonsense=1", b""), ("", b"{'no json'"), ("", b"[1]")):
+            answer = client.request(verb, path + query, content=body, follow_redirects=False)
+            assert answer.status_code != 500, (name, answer.text)
+            if answer.status_code >= 400:
+                seen += 1
+                check(answer)
+    assert seen > 80
+
+
+@pytest.mark.parametrize("path", ["/v1", "/v1/", "/x", "//", "/v1/datasets/a/b/c/d", "/v1/datasets//columns", "/%00"])
+def test_unknown_paths(client, path):
+    for verb in ("GET", "PUT", "POST", "DELETE", "PATCH"):
+        answer = client.request(verb, client.base_url.copy_with(raw_path=path.encode()))
+        assert answer.status_code == 404, (verb, path)
+        check(answer)
+
+
+@pytest.mark.parametrize("verb", ["PUT", "POST", "DELETE", "PATCH"])
+def test_pages_are_only_read(client, verb):
+    answer = client.request(verb, "/")
+    assert (answer.status_code, answer.json()["error"]) == (404, f"unknown resource {verb} /")
+
+
+def test_head_is_not_routed(client):
+    assert client.head("/v1/datasets").status_code == 404
+
+
+def test_plain_text_errors(client):
+    client.put("/v1/datasets/plain", json={"type": "sparse.mutable"})
+    answer = client.get("/v1/datasets/plain/rows?limit=-5")
+    assert (answer.status_code, answer.headers["content-type"]) == (400, "text/plain")
