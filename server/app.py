@@ -61,6 +61,7 @@ TYPE_MODULES = (
     "server.datasets.transposed",
     "server.sql.user_functions",
     "server.procedures.control",
+    "server.procedures.scripts",
     "server.transfer.export_csv",
     "server.transfer.fetcher",
     "server.transfer.import_json",

@@ -1,0 +1,286 @@
+"""script.run, script.apply and experimental.external.procedure: scripts in procedures and functions.
+
+See plugin-runtime.md §11. The first two run through the script runner's route, as everybody's scripts do: each run in
+a worker of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path as FilePath
+from typing import Any, Final, Literal
+
+from pydantic import Field
+
+from server.declarations import (
+    Creation,
+    EntityType,
+    Params,
+    PerformResult,
+    ProcedureParams,
+    Progress,
+    RunResult,
+    Services,
+)
+from server.errors import MldbError
+from server.values.atoms import atom_from_json, atom_to_json, timestamp_from_json, timestamp_text
+from server.values.batches import Column, RowBatch, RowType
+from server.values.cells import Cell, atoms_of, cells_array, cells_of
+from server.values.paths import format_path
+
+_RUNNER: Final = "/v1/types/plugins/python/routes/run"
+_OUTPUT: Final = RowType((), open=True)
+
+
+class ScriptConfig(Params):
+    """The script, as the script runner takes it."""
+
+    address: str = Field("", description="File, folder, page or repository that holds the script")
+    source: str = Field("", description="The script itself, instead of an address")
+    args: Any = Field(None, description="Any JSON; the script reads it as mldb.script.args")
+    writeSourceToFile: bool = Field(False, description="Run the source from a temporary file")
+
+
+def _run_script(services: Services, language: str, config: dict[str, Any]) -> PerformResult:
+    if language != "python":
+        raise MldbError(f"scripts in '{language}' cannot be run; the language is 'python'")
+    return services.perform("POST", _RUNNER, payload=config)
+
+
+# ── script.run ──
+
+
+class ScriptRunParams(ProcedureParams):
+    """Parameters of script.run."""
+
+    language: str = Field("python", description="Language of the script")
+    scriptConfig: ScriptConfig = Field(description="The script")
+    args: Any = Field(None, description="Arguments that take the place of the script's own")
+
+
+class ScriptRun:
+    """The procedure entity. A script that raises does not fail the run: its exception is in the details."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def run(self, params: ScriptRunParams, _progress: Progress) -> RunResult:
+        config = params.scriptConfig.model_dump(exclude_defaults=True)
+        if params.args is not None:
+            config["args"] = params.args
+        answer = _run_script(self._services, params.language, config)
+        output = json.loads(answer.body)
+        if "error" in output:
+            raise MldbError(str(output["error"]), code=answer.status)
+        details: dict[str, Any] = {"statusCode": answer.status, "contentType": answer.content_type}
+        if answer.headers:
+            details["headers"] = [list(pair) for pair in answer.headers]
+        return RunResult(output.get("result"), {**details, **output})
+
+
+# ── script.apply ──
+
+
+class ScriptApplyParams(Params):
+    """Parameters of script.apply."""
+
+    language: str = Field("python", description="Language of the script")
+    scriptConfig: ScriptConfig = Field(description="The script; it returns a list of [column, value, time]")
+
+
+class ScriptApply:
+    """The function entity. The script is fetched once, and run once for every row."""
+
+    input = RowType((), open=True)
+    output = _OUTPUT
+
+    def __init__(self, services: Services, params: ScriptApplyParams) -> None:
+        self._services = services
+        self._language = params.language
+        config = params.scriptConfig
+        self._source = config.source or _fetched(services, config.address)
+
+    def bind(self, given: RowType) -> BoundScript:
+        return BoundScript(self, given)
+
+    def call(self, row: Sequence[Cell]) -> list[Cell]:
+        """Run the script for one row of arguments."""
+        latest = max((cell.timestamp for cell in row), default=float("-inf"))
+        columns = [[format_path(cell.path), [atom_to_json(cell.value), timestamp_text(cell.timestamp)]] for cell in row]
+        columns.sort(key=lambda column: str(column[0]).encode("utf-8", "surrogatepass"))
+        config = {"source": self._source, "args": [columns, timestamp_text(latest)]}
+        answer = _run_script(self._services, self._language, config)
+        output = json.loads(answer.body)
+        if answer.status != 200:
+            raise MldbError("responseCode != 200 for function", details=output)
+        return _returned_cells(output.get("result"))
+
+
+@dataclass(frozen=True)
+class BoundScript:
+    """A script function for one shape of rows."""
+
+    function: ScriptApply
+    given: RowType
+    output = _OUTPUT
+
+    def apply(self, batch: RowBatch) -> RowBatch:
+        rows = argument_rows(batch.under(("args",)))
+        results = cells_array([self.function.call(row) for row in rows])
+        return RowBatch(_OUTPUT, batch.length, [], [], results)
+
+
+def argument_rows(batch: RowBatch) -> list[list[Cell]]:
+    """The rows of a batch as cells, known columns and rest together."""
+    rows: list[list[Cell]] = [[] for _ in range(batch.length)]
+    for index, column in enumerate(batch.type.columns):
+        times = _times(batch.timestamp(index), batch.length)
+        for row, value, time in zip(rows, _values(batch, index, column), times, strict=True):
+            row.append(Cell(column.path, value, time))
+    if batch.rest is not None:
+        for row, cells in zip(rows, cells_of(batch.rest), strict=True):
+            row.extend(cells)
+    return rows
+
+
+def _values(batch: RowBatch, index: int, column: Column) -> list[Any]:
+    if column.shape is not None:
+        raise MldbError(f"the argument '{format_path(column.path)}' is an embedding: scripts take atoms")
+    return atoms_of(batch.values[index], column.kind)
+
+
+def _times(timestamps: Any, length: int) -> list[float]:
+    if isinstance(timestamps, float | int):
+        return [float(timestamps)] * length
+    return [float("nan") if value is None else float(value) for value in timestamps.to_pylist()]
+
+
+def _returned_cells(result: Any) -> list[Cell]:
+    if not isinstance(result, list):
+        raise MldbError("Function should return array of arrays.")
+    cells = []
+    for element in result:
+        if not isinstance(element, list):
+            raise MldbError("Function should return array of arrays.")
+        if len(element) != 3:
+            raise MldbError("elem should be array of size 3")
+        name, value, time = element
+        cells.append(Cell(("return", str(name)), atom_from_json(value), timestamp_from_json(time)))
+    return cells
+
+
+def _fetched(services: Services, address: str) -> str:
+    url = address if address.endswith(".py") else f"{address.rstrip('/')}/main.py"
+    return services.urls.read(url).content.decode("utf-8", "replace")
+
+
+# ── experimental.external.procedure ──
+
+
+class ExternalParams(ProcedureParams):
+    """Parameters of experimental.external.procedure."""
+
+    scriptConfig: ScriptConfig = Field(description="The script")
+    stdInData: str = Field("", description="What the script reads from its standard input")
+
+
+class External:
+    """The procedure entity: a Python process of its own, outside of the server's interfaces."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def run(self, params: ExternalParams, progress: Progress) -> RunResult:
+        config = params.scriptConfig
+        source = config.source or _fetched(self._services, config.address)
+        with tempfile.TemporaryDirectory(prefix="mldb-external-") as folder:
+            script = FilePath(folder, "main.py")
+            script.write_text(source, encoding="utf-8")
+            return RunResult(_external(script, params.stdInData, progress))
+
+
+def _external(script: FilePath, given: str, progress: Progress) -> dict[str, Any]:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    process = subprocess.Popen(  # noqa: S603 - our own interpreter on a script that the caller wants run
+        [sys.executable, "-u", str(script)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        env={name: value for name, value in os.environ.items() if not name.startswith("MLDB_")},
+    )
+    progress.on_cancel(lambda: _kill(process.pid))
+    stdout, stderr = process.communicate(given.encode("utf-8", "replace"))
+    progress.check()
+    status: dict[str, Any] = {"stderr": stderr.decode("utf-8", "replace").removesuffix("\n")}
+    text = stdout.decode("utf-8", "replace").removesuffix("\n")
+    rest, _, last = text.rpartition("\n")
+    try:
+        status["return"] = json.loads(last)
+        text = rest
+    except ValueError:
+        pass  # the last line is output like the others
+    status["stdout"] = text
+    status["runResult"] = _run_result(process.returncode, before)
+    return status
+
+
+def _run_result(code: int, before: resource.struct_rusage) -> dict[str, Any]:
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    usage = {"utime": after.ru_utime - before.ru_utime, "stime": after.ru_stime - before.ru_stime}
+    state: Literal["RETURNED", "SIGNALED"] = "RETURNED" if code >= 0 else "SIGNALED"
+    return {"state": state, "returnCode" if code >= 0 else "signum": abs(code), "usage": usage}
+
+
+def _kill(group: int) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGKILL)
+
+
+def _create_run(creation: Creation) -> ScriptRun:
+    return ScriptRun(creation.services)
+
+
+def _create_apply(creation: Creation) -> ScriptApply:
+    return ScriptApply(creation.services, creation.params)
+
+
+def _create_external(creation: Creation) -> External:
+    return External(creation.services)
+
+
+TYPES = [
+    EntityType(
+        kind="procedure",
+        name="script.run",
+        params=ScriptRunParams,
+        summary="Run a script",
+        create=_create_run,
+        doc="The run's status is what the script returned; its output and exception are in the details.",
+    ),
+    EntityType(
+        kind="function",
+        name="script.apply",
+        params=ScriptApplyParams,
+        summary="Run a script on rows",
+        create=_create_apply,
+        doc="Takes `args`, a row, and gives `return`, a row of the `[column, value, time]` that the script returns.",
+    ),
+    EntityType(
+        kind="procedure",
+        name="experimental.external.procedure",
+        params=ExternalParams,
+        summary="Run a Python process of its own",
+        create=_create_external,
+        doc="A last line of output that is JSON becomes `return`. An exit code other than 0 does not fail the run.",
+    ),
+]

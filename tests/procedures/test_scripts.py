@@ -1,0 +1,70 @@
+"""Scripts as procedures and functions."""
+
+import json
+
+RUNS = "/v1/procedures/{}/runs/{}"
+
+
+def put(client, path, type, **params):
+    return client.put(path, content=json.dumps({"type": type, "params": params}))
+
+
+def first_run(client, answer):
+    assert answer.status_code == 201, answer.text
+    run = answer.json()["status"]["firstRun"]
+    return run, client.get(RUNS.format(answer.json()["id"], run["id"]) + "/details").json()
+
+
+def test_script_run(client):
+    source = "print('out')\nrequest.set_return([mldb.script.args, 2.0])"
+    run, details = first_run(
+        client, put(client, "/v1/procedures/a", "script.run", scriptConfig={"source": source}, args=7)
+    )
+    assert run["status"] == [7, 2.0]
+    assert (details["statusCode"], details["result"], details["logs"][0]["c"]) == (200, [7, 2.0], "out")
+
+
+def test_a_script_that_raises_does_not_fail_the_run(client):
+    run, details = first_run(client, put(client, "/v1/procedures/b", "script.run", scriptConfig={"source": "1/0"}))
+    assert run["state"] == "finished"
+    assert details["statusCode"] == 400
+    assert details["exception"]["type"] == "ZeroDivisionError"
+
+
+def test_script_apply_over_rest_and_in_sql(client):
+    source = (
+        "request.set_return([[name, value + 1, '2020-01-01T00:00:00Z'] for name, (value, _) in mldb.script.args[0]])"
+    )
+    assert put(client, "/v1/functions/f", "script.apply", scriptConfig={"source": source}).status_code == 201
+    answer = client.get_json("/v1/functions/f/application", {"input": {"args": {"b": 2, "a": 1}}})
+    assert answer.json() == {
+        "output": {"return": [["a", [2, "2020-01-01T00:00:00Z"]], ["b", [3, "2020-01-01T00:00:00Z"]]]}
+    }
+    rows = client.query("SELECT f({{1 AS x, 5 AS y} AS args}) AS * NAMED 'r'")
+    assert rows == [["_rowName", "return.x", "return.y"], ["r", 2, 6]]
+
+
+def test_script_apply_failures(client):
+    put(client, "/v1/functions/g", "script.apply", scriptConfig={"source": "1/0"})
+    answer = client.get_json("/v1/functions/g/application", {"input": {"args": {}}})
+    assert (answer.status_code, answer.json()["error"]) == (400, "responseCode != 200 for function")
+    assert answer.json()["details"]["exception"]["type"] == "ZeroDivisionError"
+    for result, error in (
+        ("3", "Function should return array of arrays."),
+        ("[[1]]", "elem should be array of size 3"),
+    ):
+        put(client, "/v1/functions/g", "script.apply", scriptConfig={"source": f"request.set_return({result})"})
+        answer = client.get_json("/v1/functions/g/application", {"input": {"args": {"a": 1}}})
+        assert (answer.status_code, answer.json()["error"]) == (400, error)
+
+
+def test_external_procedure(client):
+    source = "import sys\nprint('one')\nprint(sys.stdin.read())\nsys.stderr.write('oops')\n"
+    source += "print('{\"a\": 1}')\nsys.exit(3)"
+    answer = put(
+        client, "/v1/procedures/e", "experimental.external.procedure", scriptConfig={"source": source}, stdInData="two"
+    )
+    run, _ = first_run(client, answer)
+    status = run["status"]
+    assert (status["stdout"], status["stderr"], status["return"]) == ("one\ntwo", "oops", {"a": 1})
+    assert (status["runResult"]["state"], status["runResult"]["returnCode"]) == ("RETURNED", 3)
