@@ -91,8 +91,9 @@ class ServerServices:
     @cached_property
     def engine(self) -> Engine:
         from server.sql.engine import Engine
+        from server.transfer.fetcher import Fetcher
 
-        return Engine(self.database, Catalog(self._registry))
+        return Engine(self.database, Catalog(self._registry), Fetcher(self.urls, -1, patient=False))
 
     # ── entities ──
 

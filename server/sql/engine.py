@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 from duckdb.func import FunctionNullHandling, PythonUDFType
 
-from server.declarations import BoundFunction
+from server.declarations import BoundFunction, Function
 from server.sql import functions
 from server.sql.binder.query import Query
 from server.sql.binder.rows import bind_clauses
@@ -43,8 +43,9 @@ QueryText = str | Mapping[str, Any] | Select
 class Engine:
     """Compiles and runs queries against a database and a catalogue. Safe to use from several threads."""
 
-    def __init__(self, database: Database, catalog: Catalog) -> None:
+    def __init__(self, database: Database, catalog: Catalog, fetcher: Function | None = None) -> None:
         self.database = database
+        self.fetcher = fetcher
         self.catalog = catalog
         self._plans: OrderedDict[Any, Plan] = OrderedDict()
         self._functions: OrderedDict[Any, str] = OrderedDict()
@@ -88,7 +89,9 @@ class Engine:
         return parse_statement(query) if isinstance(query, str) else query_from_object(query)
 
     def context(self, *, parameters: Row | None = None, layouts: Mapping[str, Layout] | None = None) -> Context:
-        return Context(self.catalog, self.register, self._execute, self._has_nan, parameters, layouts or {})
+        return Context(
+            self.catalog, self.register, self._execute, self._has_nan, parameters, layouts or {}, fetcher=self.fetcher
+        )
 
     def _cached(self, query: QueryText, timestamps: bool) -> Plan | None:
         if not isinstance(query, str):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -12,6 +13,7 @@ from server.errors import Cancelled, MldbError
 from server.sql import coerce
 from server.sql.binder.query import Query
 from server.sql.bound import NEVER_SQL, Atom, Embedding, Leaf, Row, Several, any_sql
+from server.sql.runtime import DETAILS_MARK
 from server.storage.database import Database
 from server.values.atoms import NEVER
 from server.values.batches import Column, RowBatch, RowType
@@ -147,4 +149,5 @@ def translated(error: Exception) -> MldbError:
     for wrapper in _WRAPPERS:
         text = text.removeprefix(wrapper)
     text = text.split("\n\nAt:", 1)[0].rstrip()
-    return MldbError(text)
+    text, _, details = text.partition(DETAILS_MARK)
+    return MldbError(text, details=json.loads(details) if details else None)

@@ -85,6 +85,9 @@ m_month_add(t, m) := epoch(make_timestamp(CAST(floor(t) AS BIGINT) * 1000000) + 
     + (t - floor(t))
 """
 
+# Between the text of an error that a routine raises and its details as JSON: DuckDB passes texts only.
+DETAILS_MARK = "\x1e"
+
 # Marks an argument or result as a list of cells, of ANY, …; other entries are kinds.
 CELLS = "cells"
 ANYS = "anys"
@@ -105,7 +108,8 @@ class Routine:
     """A Python function that compiled SQL may call: on whole vectors underneath, on Python values in ``body``.
 
     ``arguments`` and ``result`` are kinds or list shapes; cells arrive as ``list[Cell]``, atoms as in
-    ``server.values.atoms``. With ``strict`` a NULL in any argument gives NULL without a call.
+    ``server.values.atoms``. With ``strict`` a NULL in any argument gives NULL without a call. The body of a ``whole``
+    one takes the arguments of all rows at once, a list for each, and gives a list.
     """
 
     name: str
@@ -114,6 +118,7 @@ class Routine:
     body: Callable[..., Any]
     strict: bool = True
     volatile: bool = False
+    whole: bool = False
 
 
 def duck_type(shape: Shape) -> str:
@@ -151,6 +156,8 @@ def split_macros(text: str) -> list[str]:
 def _vectorised(routine: Routine) -> Callable[..., pa.Array]:
     def call(*columns: pa.Array | pa.ChunkedArray) -> pa.Array:
         values = [from_arrow(column, shape) for column, shape in zip(columns, routine.arguments, strict=True)]
+        if routine.whole:
+            return to_arrow(routine.body(*values), routine.result)
         rows = zip(*values, strict=True) if values else iter([()])
         body, strict = routine.body, routine.strict
         results = [None if strict and None in row_is_null(row) else body(*row) for row in rows]

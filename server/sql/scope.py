@@ -53,6 +53,7 @@ class Context:
     depth: int = 0
     numbers: itertools.count[int] = field(default_factory=itertools.count)
     volatile: bool = False
+    fetcher: Function | None = None  # what the builtin fetcher(url) calls
 
     def number(self) -> int:
         return next(self.numbers)
@@ -74,6 +75,7 @@ class Context:
             self.depth + 1,
             self.numbers,
             self.volatile,
+            self.fetcher,
         )
 
 

@@ -67,10 +67,11 @@ class Fetcher:
     input = INPUT
     output = OUTPUT
 
-    def __init__(self, urls: Urls, limit: int) -> None:
+    def __init__(self, urls: Urls, limit: int, *, patient: bool = True) -> None:
         if limit == 0 or limit < -1:
             raise MldbError("maxConcurrentFetch cannot be 0: use -1 or a positive number")
         self._urls = urls
+        self._patient = patient
         self._pool = ThreadPoolExecutor(_MOST_AT_ONCE if limit < 0 else limit, thread_name_prefix="fetcher")
 
     def bind(self, given: RowType) -> BoundFetcher:
@@ -83,7 +84,7 @@ class Fetcher:
         return BoundFetcher(given, index, self._fetch_all)
 
     def _fetch_all(self, texts: Sequence[str]) -> list[Outcome]:
-        return list(self._pool.map(lambda url: fetch(self._urls, url, patient=True), texts))
+        return list(self._pool.map(lambda url: fetch(self._urls, url, patient=self._patient), texts))
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
@@ -93,6 +94,7 @@ class BoundFetcher:
     """A fetcher for one shape of rows; ``index`` is the known column with the URL, None: look in the rest."""
 
     output = OUTPUT
+    timestamps = True
 
     def __init__(self, given: RowType, index: int | None, fetch_all: Callable[[Sequence[str]], list[Outcome]]) -> None:
         self._given = given

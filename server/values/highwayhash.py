@@ -61,6 +61,16 @@ def hash_atom(atom: Atom) -> int | None:
             return int(hash_blobs([_atom_bytes(atom)])[0])
 
 
+def hash_atoms(atoms: Sequence[Atom]) -> list[int | None]:
+    """``hash(x)`` of many atoms; None for null."""
+    hashes: list[int | None] = [hash_path(atom.path) if isinstance(atom, PathValue) else None for atom in atoms]
+    plain = [at for at, atom in enumerate(atoms) if atom is not None and not isinstance(atom, PathValue)]
+    found = hash_blobs([_atom_bytes(atoms[at]) for at in plain])
+    for at, value in zip(plain, found.tolist(), strict=True):
+        hashes[at] = value
+    return hashes
+
+
 def hash_row(columns: Iterable[tuple[Path, int]]) -> int:
     """``hash(x)`` of a row or embedding: its columns, in order, with the hash of each value."""
     data = bytearray()

@@ -13,12 +13,17 @@ from server.sql.functions import (
     core,
     embeddings,
     jsonvalues,
+    markup,
+    media,
     moments,
     numeric,
     pathnames,
+    places,
+    scripts,
     strings,
     temporal,
     tokens,
+    valuetypes,
 )
 from server.sql.functions.registry import Builtin
 from server.sql.runtime import Routine, install
@@ -26,15 +31,20 @@ from server.sql.runtime import Routine, install
 _FAMILIES: tuple[ModuleType, ...] = (
     core,
     numeric,
+    valuetypes,
+    attempts,
+    scripts,
+    strings,
+    tokens,
+    markup,
+    jsonvalues,
+    pathnames,
     moments,
+    embeddings,
     across,
     temporal,
-    tokens,
-    jsonvalues,
-    attempts,
-    strings,
-    pathnames,
-    embeddings,
+    places,
+    media,
 )
 
 BUILTINS: dict[str, Builtin] = {one.name: one for family in _FAMILIES for one in family.BUILTINS}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,11 +12,11 @@ from server.errors import MldbError
 from server.sql import coerce
 from server.sql.bound import Atom, Embedding, Open, Row, Value, is_constant, latest_ts
 from server.sql.duck import literal_text, references
-from server.sql.runtime import ANYS, CELLS, NUMBERS, TEXTS, Routine, Shape
+from server.sql.runtime import ANYS, CELLS, DETAILS_MARK, NUMBERS, TEXTS, Routine, Shape
 from server.sql.scope import Scope
 from server.sql.tree import Call
 from server.values.atoms import Atom as PlainAtom
-from server.values.atoms import collapse
+from server.values.atoms import atom_to_json, collapse
 from server.values.batches import Cell
 from server.values.kinds import CELL_TYPE, Kind
 from server.values.paths import parse_path
@@ -79,9 +80,23 @@ def executing(function: str, body: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return body(*args)
         except MldbError as error:
-            raise MldbError(f"Executing builtin function {function}: {error.message}") from None
+            raise failed(function, error, args) from None
 
     return call
+
+
+def failed(function: str, error: MldbError, args: Sequence[Any]) -> MldbError:
+    """What a routine raises: the error under the function's name, with the function and its arguments as details."""
+    details = {"functionName": function, "functionArgs": [_as_json(value) for value in args]}
+    return MldbError(f"Executing builtin function {function}: {error.message}{DETAILS_MARK}{json.dumps(details)}")
+
+
+def _as_json(value: Any) -> Any:
+    if isinstance(value, list) and value and isinstance(value[0], Cell):
+        return nested(value, atom_to_json)
+    if isinstance(value, list):
+        return [_as_json(item) for item in value]
+    return atom_to_json(value)
 
 
 def routine(

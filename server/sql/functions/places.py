@@ -1,0 +1,52 @@
+"""Places on the globe (sql-dialect.md §8.10)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from server.errors import MldbError
+from server.sql.bound import Atom, Embedding, Several, Value
+from server.sql.functions import geo
+from server.sql.functions.registry import Builtin, nested, number_argument, result, routine, routine_call
+from server.sql.runtime import CELLS
+from server.sql.scope import Scope
+from server.sql.tree import Call
+from server.values.batches import Cell
+from server.values.kinds import Kind
+
+
+def _distance(node: Call, args: list[Value], scope: Scope) -> Value:
+    del scope
+    numbers = ", ".join(number_argument(value, node.name) for value in args)
+    return result(f"m_geo_distance({numbers})", Kind.NUMBER, args)
+
+
+def _contains(node: Call, args: list[Value], scope: Scope) -> Value:
+    del node
+    if isinstance(args[0], Atom | Several | Embedding):
+        raise MldbError("argument 1 must be a row representing a GeoJson geometry")
+    return routine_call(_CONTAINS, args, scope)
+
+
+def contains_point(geometry: list[Cell], latitude: float, longitude: float) -> bool:
+    shape: Any = nested(geometry)
+    return geo.contains_point(shape, latitude, longitude)
+
+
+_CONTAINS = routine("ST_Contains_Point", (CELLS, Kind.NUMBER, Kind.NUMBER), Kind.BOOLEAN, contains_point)
+ROUTINES = [_CONTAINS]
+
+MACROS = f"""
+m_at_most_one(x) := CASE WHEN x > 1 THEN 1 ELSE x END
+m_haversine(x) := pow(sin(radians(x) / 2), 2)
+m_geo_distance(a, b, c, d) := 2 * {geo.EARTH_RADIUS} * asin(sqrt(m_at_most_one(
+    m_haversine(c - a) + cos(radians(a)) * cos(radians(c)) * m_haversine(d - b))))
+"""
+
+BUILTINS = [
+    Builtin("geo_distance", 4, 4, _distance, "geo_distance(latitude1, longitude1, latitude2, longitude2)",
+            "The distance of two places along the globe, in metres.",
+            ("round(geo_distance(45.5, -73.6, 48.9, 2.4) / 1000)", "5507")),
+    Builtin("ST_Contains_Point", 3, 3, _contains, "ST_Contains_Point(geometry, latitude, longitude)",
+            "Whether a GeoJSON polygon, or one of several, holds a point."),
+]  # fmt: skip

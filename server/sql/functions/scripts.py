@@ -1,0 +1,102 @@
+"""``jseval`` as an SQL function (sql-dialect.md §8.2)."""
+
+from __future__ import annotations
+
+import threading
+from functools import lru_cache
+from typing import Any
+
+from server.errors import MldbError
+from server.sql import coerce
+from server.sql.bound import Atom, Open, Several, Value, concat_lists, latest_ts
+from server.sql.duck import literal_text
+from server.sql.functions.jseval import UNDEFINED, JsFunction, Result, check_arity
+from server.sql.functions.registry import Builtin, failed, fixed_atom, nested
+from server.sql.runtime import CELLS, Routine
+from server.sql.scope import Scope
+from server.sql.tree import Call
+from server.values.atoms import NEVER, NOT_A_DATE, Timestamp
+from server.values.batches import Cell
+from server.values.kinds import Kind
+
+CACHED_SCRIPTS = 32  # each has a JavaScript heap of its own
+
+
+class _Script:
+    """A compiled script that one thread calls at a time."""
+
+    def __init__(self, code: str, names: str) -> None:
+        self._function = JsFunction(code, names)
+        self._lock = threading.Lock()
+
+    def call(self, rows: list[list[Any]]) -> list[Result]:
+        with self._lock:
+            return self._function.call(rows)
+
+
+@lru_cache(maxsize=CACHED_SCRIPTS)
+def _script(code: str, names: str) -> _Script:
+    return _Script(code, names)
+
+
+def _jseval(node: Call, args: list[Value], scope: Scope) -> Value:
+    check_arity(len(node.args))
+    code, names = (_constant_text(value, scope) for value in args[:2])
+    _script(code, names)
+    given = args[2:]
+    rows = "".join("a" if isinstance(value, Atom | Several) else "r" for value in given)
+    parts = [f"m_prefixed({coerce.to_cells(value)}, '{index}')" for index, value in enumerate(given)]
+    arguments = [literal_text(code), literal_text(names), f"'{rows}'", concat_lists(parts), latest_ts(given)()]
+    return Open(scope.stage(f"u_jseval({', '.join(arguments)})"))
+
+
+def _constant_text(value: Value, scope: Scope) -> str:
+    known, text = fixed_atom(value, scope)
+    if not known or not isinstance(text, str):
+        raise MldbError("jseval needs constant texts as its script and its argument names")
+    return text
+
+
+def evaluate(
+    codes: list[str],
+    names: list[str],
+    forms: list[str],
+    cells: list[list[Cell]],
+    times: list[Timestamp | None],
+) -> list[list[Cell]]:
+    """A script over many rows. ``forms`` has a letter for each argument: an atom or a row."""
+    if not codes:
+        return []
+    arguments = [_arguments(form, row or []) for form, row in zip(forms, cells, strict=True)]
+    try:
+        results = _script(codes[0], names[0]).call(arguments)
+    except MldbError as error:
+        raise failed("jseval", error, []) from None
+    return [_cells(result, when) for result, when in zip(results, times, strict=True)]
+
+
+def _arguments(form: str, cells: list[Cell]) -> list[Any]:
+    below: list[list[Cell]] = [[] for _ in form]
+    for cell in cells:
+        below[int(cell.path[0])].append(Cell(cell.path[1:], cell.value, cell.timestamp))
+    return [nested(some) if some else None if letter == "a" else {} for letter, some in zip(form, below, strict=True)]
+
+
+def _cells(result: Result, when: Timestamp | None) -> list[Cell]:
+    seconds = NEVER if when is None else when.seconds
+    if result is UNDEFINED:
+        return [Cell((), None, NOT_A_DATE)]
+    if isinstance(result, list):
+        return [Cell(cell.path, cell.value, seconds) for cell in result]
+    return [Cell((), result, seconds)]  # type: ignore[arg-type]
+
+
+ROUTINES = [
+    Routine("u_jseval", (Kind.STRING, Kind.STRING, Kind.STRING, CELLS, Kind.TIMESTAMP), CELLS, evaluate, whole=True),
+]
+
+BUILTINS = [
+    Builtin("jseval", 0, None, _jseval, "jseval(script, 'name, name', arguments…)",
+            "What a JavaScript function returns: an atom, or for an object a row.",
+            ("jseval('return a + 1', 'a', 4)", "5")),
+]  # fmt: skip
