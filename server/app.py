@@ -50,6 +50,7 @@ log = logging.getLogger("mldb.server")
 TYPE_MODULES = (
     "server.entities.procedures",
     "server.datasets.beh",
+    "server.datasets.continuous",
     "server.datasets.embedding",
     "server.datasets.joined",
     "server.datasets.merged",

@@ -64,7 +64,7 @@ class MutableDataset(SparseDataset):
         self._url = url
 
     def layout(self) -> Cells:
-        if not self._tables.created:
+        if not self._tables.committed:
             raise MldbError("No matrix view for an uncommitted mutable dataset")
         return self._tables.layout()
 
@@ -87,13 +87,16 @@ class MutableDataset(SparseDataset):
             raise MldbError(_ONLY_ONES)
 
     def _refuse_when_frozen(self) -> None:
-        if self._tables.created:
+        if self._tables.committed:
             raise MldbError(f"The {self._kind}.mutable dataset was committed already: nothing more can be recorded")
 
     def commit(self) -> None:
-        if self._tables.created:
+        if self._tables.committed:
             return
-        super().commit()
+        if self._pending:
+            super().commit()
+        else:
+            self._tables.append(self._pending)
         self._freeze()
 
     def write(self, result: QueryResult, progress: Progress) -> None:
@@ -151,7 +154,7 @@ def _loaded(kind: str, creation: Creation) -> LoadedDataset:
     services = creation.services
     prefix = creation.stored["tables"][0] if creation.stored else new_table()
     tables = CellTables(services.database, prefix, by_hash=True)
-    if not tables.created:
+    if not tables.committed:
         with opened(services, creation.params.dataFileUrl) as file:
             if file.dataset_type != kind:
                 found = file.dataset_type or "unknown"

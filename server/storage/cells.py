@@ -9,7 +9,6 @@ from dataclasses import asdict
 
 import duckdb
 
-from server.errors import Conflict
 from server.storage.cell_writer import CellCounts, CellWriter
 from server.storage.columns import StoredColumns
 from server.storage.database import Database, drop_tables, read_meta, write_meta
@@ -31,16 +30,18 @@ class CellTables:
         self._quantum = quantum
         self._by_hash = by_hash
         self._writing = threading.Lock()
+        self._creating = threading.Lock()
         with database.cursor() as cursor:
             stored = read_meta(cursor, prefix)
         self._counts = CellCounts(**stored["cells"]) if stored else CellCounts()
         self._created = stored is not None
-        self._layout: Cells | None = None
+        self._committed = bool(stored and stored["committed"])
+        self._layout: tuple[CellCounts, Cells] | None = None  # of these counts: a commit makes others
 
     @property
-    def created(self) -> bool:
-        """Whether anything was ever committed (an empty batch counts)."""
-        return self._created
+    def committed(self) -> bool:
+        """Whether there was ever a batch (an empty one counts)."""
+        return self._committed
 
     @property
     def rows(self) -> int:
@@ -57,11 +58,12 @@ class CellTables:
     def layout(self) -> Cells:
         """The committed data. Creates the tables of an empty dataset, so that a query finds them."""
         if not self._created:
-            self._create_empty()
-        if self._layout is None:
-            columns = StoredColumns(self._database, self.prefix, self._counts.columns)
-            self._layout = Cells(self.prefix, columns, self._counts.rows)
-        return self._layout
+            self._ensure()
+        counts, cached = self._counts, self._layout
+        if cached is None or cached[0] is not counts:
+            columns = StoredColumns(self._database, self.prefix, counts.columns)
+            cached = self._layout = counts, Cells(self.prefix, columns, counts.rows)
+        return cached[1]
 
     @contextmanager
     def batch(self) -> Iterator[Callable[[Pending], None]]:
@@ -82,16 +84,14 @@ class CellTables:
 
     @contextmanager
     def _transaction(self) -> Iterator[Callable[[Pending], None]]:
+        self._ensure()
         with self._database.transaction() as cursor:
             writer = CellWriter(cursor, self.prefix, self._next_counts(), self._quantum)
-            if not self._created:
-                self._create(cursor, self._counts)
             yield writer.add
             counts = writer.finish()
-            write_meta(cursor, self.prefix, {"cells": asdict(counts)})
-        self._created = True
+            write_meta(cursor, self.prefix, {"cells": asdict(counts), "committed": True})
+        self._committed = True
         self._counts = counts
-        self._layout = None
 
     def _next_counts(self) -> CellCounts:
         counts = CellCounts(**asdict(self._counts))
@@ -110,22 +110,19 @@ class CellTables:
                 blocks += int(cursor.execute(f"{count} WHERE persistent").fetchall()[0][0])
         return round(blocks * _BLOCK_MEGABYTES, 2)
 
-    def _create_empty(self) -> None:
-        if not self._writing.acquire(blocking=False):
-            raise Conflict("the dataset is being written for the first time; try again when that is done")
-        try:
+    def _ensure(self) -> None:
+        """Make the tables, empty, so that queries find them from now on, also during a long first batch."""
+        with self._creating:
             if not self._created:
                 with self._database.transaction() as cursor:
-                    self._create(cursor, self._counts)
+                    self._create(cursor)
                 self._created = True
-        finally:
-            self._writing.release()
 
     def drop(self) -> None:
         with self._writing, self._database.transaction() as cursor:
             drop_tables(cursor, self.prefix)
 
-    def _create(self, cursor: duckdb.DuckDBPyConnection, counts: CellCounts) -> None:
+    def _create(self, cursor: duckdb.DuckDBPyConnection) -> None:
         prefix = self.prefix
         cursor.execute(
             f"CREATE TABLE {prefix}_rows (id INTEGER, name VARCHAR, hash UBIGINT, ord UBIGINT);"
@@ -136,4 +133,4 @@ class CellTables:
                 for store, type_ in _VALUE_TYPES.items()
             )
         )
-        write_meta(cursor, prefix, {"cells": asdict(counts)})
+        write_meta(cursor, prefix, {"cells": asdict(CellCounts()), "committed": False})

@@ -1,0 +1,292 @@
+"""``continuous`` and ``continuous.window``: a stream of rows cut into stored chunks (entity-types.md §2.5).
+
+The chunks are datasets that procedures create and save. Each saved chunk is a row of the metadata dataset: columns
+``earliest`` and ``latest`` (the span of its timestamps), ``config.…`` (how to open it again) and ``md.…``.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import uuid
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import Field
+
+from server.datasets.base import ReadOnly, checked_columns, checked_rows, transposed
+from server.datasets.sparse import SparseDataset
+from server.datasets.views import Spec, inputs, refer
+from server.declarations import Creation, Dataset, EntityType, Params, Progress, QueryResult, Recorded, Services
+from server.errors import MldbError, NotFound
+from server.sql.parser import parse_expression
+from server.sql.tree import Binary, ColumnRef, Constant, DatasetRef, Expression, Select, TableCall, Wildcard
+from server.sql.views import Layout, View
+from server.storage.database import new_table
+from server.values.atoms import Atom, Timestamp, atom_from_json, atom_to_json, parse_interval
+from server.values.batches import RowBatch
+from server.values.cells import atoms_of, cells_of
+from server.values.paths import Path, parse_path
+
+_DAY = 86_400
+
+
+class ContinuousParams(Params):
+    metadataDataset: Spec = Field(description="Dataset that gets a row for each saved chunk")
+    createStorageDataset: dict[str, Any] = Field(
+        description="Procedure that makes the dataset of a new chunk; its status has the dataset's `config`"
+    )
+    saveStorageDataset: dict[str, Any] = Field(
+        description="Procedure that saves a chunk, given `args.datasetId`; its status has `metadata` and the `config` "
+        "to open the chunk with"
+    )
+    commitInterval: str = Field("1s", description="How often what was recorded is saved")
+
+
+class WindowParams(Params):
+    metadataDataset: Spec = Field(description="Dataset with a row for each saved chunk")
+    from_: datetime | None = Field(None, alias="from", description="Chunks that end before are left out")
+    to: datetime | None = Field(None, description="Chunks that begin after are left out")
+    datasetFilter: str = Field("true", description="SQL condition on the rows of the metadata dataset")
+
+
+class ContinuousDataset:
+    """Records into the chunk under way; a commit saves that and the next row begins another."""
+
+    def __init__(self, services: Services, params: ContinuousParams, metadata_id: str) -> None:
+        self._services = services
+        self._params = params
+        self._metadata_id = metadata_id
+        self._lock = threading.RLock()
+        self._chunk: str | None = None
+        self._span = (math.inf, -math.inf)
+        self._closed = threading.Event()
+        self._interval = _seconds(params.commitInterval)
+        threading.Thread(target=self._commit_regularly, name="continuous", daemon=True).start()
+
+    def layout(self) -> Layout:
+        """Only what waits for its commit."""
+        with self._lock:
+            if self._chunk is not None:
+                return self._services.dataset(self._chunk).layout()
+        return _nothing(self._services)
+
+    def status(self) -> dict[str, Any]:
+        return {}
+
+    def persist(self) -> dict[str, Any]:
+        return {"inputs": [self._metadata_id]}
+
+    def record_rows(self, rows: Iterable[Recorded]) -> None:
+        checked = checked_rows(rows)
+        with self._lock:
+            self._storage().record_rows(checked)
+            times = [time for _, cells in checked for _, _, time in cells if not math.isnan(time)]
+            self._span = (min([self._span[0], *times]), max([self._span[1], *times]))
+
+    def record_columns(self, columns: Iterable[Recorded]) -> None:
+        self.record_rows(transposed(checked_columns(columns)))
+
+    def write(self, result: QueryResult, progress: Progress) -> None:
+        for batch in result.batches(progress):
+            progress.check()
+            names = [parse_path(name) for name in batch.names.to_pylist()]
+            self.record_rows(zip(names, _cells(batch.rows), strict=True))
+        self.commit()
+
+    def _storage(self) -> Dataset:
+        if self._chunk is None:
+            made = _run(self._services, self._params.createStorageDataset, {})
+            self._chunk = _config_of(made, "createStorageDataset")["id"]
+        return self._services.dataset(self._chunk)
+
+    def commit(self) -> None:
+        """Save the chunk and enter it into the metadata; it stays the one under way when that fails."""
+        with self._lock:
+            if self._chunk is None:
+                return
+            self._services.dataset(self._chunk).commit()
+            saved = _run(self._services, self._params.saveStorageDataset, {"datasetId": self._chunk})
+            config = _config_of(saved, "saveStorageDataset")
+            metadata = self._services.dataset(self._metadata_id)
+            metadata.record_rows([((uuid.uuid4().hex,), list(self._row(config, saved.get("metadata"))))])
+            metadata.commit()
+            self._chunk, self._span = None, (math.inf, -math.inf)
+
+    def _row(self, config: Any, about: Any) -> Iterator[tuple[Path, Atom, float]]:
+        earliest, latest = self._span
+        at = latest if math.isfinite(latest) else 0.0
+        yield ("earliest",), Timestamp(earliest), at
+        yield ("latest",), Timestamp(latest), at
+        for name, value in (("config", config), ("md", about)):
+            for path, atom in _leaves((name,), value):
+                yield path, atom, at
+
+    def _commit_regularly(self) -> None:
+        while not self._closed.wait(self._interval):
+            try:
+                self.commit()
+            except MldbError as error:
+                self._services.log("continuous", f"a chunk could not be saved: {error.message}", "error")
+
+    def close(self) -> None:
+        self._closed.set()
+
+
+class WindowDataset(ReadOnly):
+    """The chunks of a span of time as one dataset, looked up in the metadata by each query."""
+
+    type_name = "continuous.window"
+
+    def __init__(self, services: Services, params: WindowParams, metadata_id: str) -> None:
+        self._services = services
+        self._metadata_id = metadata_id
+        self._condition = _condition(params)
+
+    def layout(self) -> Layout:
+        query = Select((Wildcard(),), source=DatasetRef(self._metadata_id), where=self._condition)
+        configs = [
+            _nested(row, "config") for batch in self._services.query(query).batches() for row in _cells(batch.rows)
+        ]
+        ids = [self._open(config) for config in configs if config]
+        return View(TableCall("merge", refer(ids))) if ids else _nothing(self._services)
+
+    def _open(self, config: dict[str, Any]) -> str:
+        """The id of a chunk, which is loaded if it is not there (any more)."""
+        try:
+            self._services.dataset(config["id"])
+        except NotFound:
+            self._services.create("dataset", {**config, "persistent": False})
+        return str(config["id"])
+
+    def status(self) -> dict[str, Any]:
+        return {}
+
+    def persist(self) -> dict[str, Any]:
+        return {"inputs": [self._metadata_id]}
+
+
+def _nothing(services: Services) -> Layout:
+    return SparseDataset(services.database, new_table()).layout()
+
+
+def _seconds(text: str) -> float:
+    interval = parse_interval(text)
+    seconds = interval.seconds + interval.days * _DAY
+    if interval.months or not seconds > 0:
+        raise MldbError(f"commitInterval must be a time above zero such as '1s' or '5m', not '{text}'")
+    return seconds
+
+
+def _run(services: Services, spec: dict[str, Any], args: dict[str, Any]) -> dict[str, Any]:
+    """Run a procedure once; the status of the run."""
+    params = {**(spec.get("params") or {}), "runOnCreation": True}
+    if args:
+        params["args"] = {**(params.get("args") or {}), **args}
+    status = services.create("procedure", {**spec, "params": params, "persistent": False})
+    services.delete("procedure", status["id"])
+    result = status["status"]["firstRun"].get("status")
+    return result if isinstance(result, dict) else {}
+
+
+def _config_of(status: dict[str, Any], parameter: str) -> dict[str, Any]:
+    config = status.get("config")
+    if not isinstance(config, dict) or not config.get("id"):
+        raise MldbError(f"the procedure of {parameter} must give the config of a dataset, with its id, as 'config'")
+    return config
+
+
+def _leaves(path: Path, value: Any) -> Iterator[tuple[Path, Atom]]:
+    if isinstance(value, dict) and not set(value) & {"ts", "num", "interval", "blob", "path"}:
+        for name, inner in value.items():
+            yield from _leaves((*path, name), inner)
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from _leaves((*path, str(index)), inner)
+    elif value is not None:
+        yield path, atom_from_json(value)
+
+
+def _nested(cells: Iterable[tuple[Path, Atom, float]], name: str) -> dict[str, Any]:
+    """The JSON object below a column; members called 0, 1, … are an array."""
+    found: dict[str, Any] = {}
+    for path, atom, _ in cells:
+        if path[0] != name or len(path) < 2 or atom is None:
+            continue
+        inner = found
+        for element in path[1:-1]:
+            inner = inner.setdefault(element, {})
+        inner[path[-1]] = atom_to_json(atom)
+    return {name: _with_arrays(value) for name, value in found.items()}
+
+
+def _with_arrays(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    inner = {name: _with_arrays(member) for name, member in value.items()}
+    keys = [str(index) for index in range(len(inner))]
+    return [inner[key] for key in keys] if inner and set(inner) == set(keys) else inner
+
+
+def _cells(rows: RowBatch) -> list[list[tuple[Path, Atom, float]]]:
+    """The cells of each row of a batch, absent ones left out."""
+    found: list[list[tuple[Path, Atom, float]]] = [[] for _ in range(rows.length)]
+    for index, column in enumerate(rows.type.columns):
+        if column.shape is not None:
+            raise MldbError(f"a continuous dataset takes no embeddings: '{'.'.join(column.path)}'")
+        times = rows.timestamp(index)
+        seconds = [times] * rows.length if isinstance(times, float) else times.to_pylist()
+        for cells, atom, time in zip(found, atoms_of(rows.values[index], column.kind), seconds, strict=True):
+            if atom is not None:
+                cells.append((column.path, atom, -math.inf if time is None else time))
+    if rows.rest is not None:
+        for cells, rest in zip(found, cells_of(rows.rest), strict=True):
+            cells.extend((cell.path, cell.value, cell.timestamp) for cell in rest)
+    return found
+
+
+def _condition(params: WindowParams) -> Expression:
+    condition = parse_expression(params.datasetFilter)
+    if params.from_ is not None:
+        condition = Binary("and", condition, _compare("latest", ">=", params.from_))
+    if params.to is not None:
+        condition = Binary("and", condition, _compare("earliest", "<=", params.to))
+    return condition
+
+
+def _compare(column: str, operator: str, moment: datetime) -> Expression:
+    return Binary(operator, ColumnRef((column,)), Constant(Timestamp(_utc(moment))))
+
+
+def _utc(moment: datetime) -> float:
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _create_continuous(creation: Creation) -> ContinuousDataset:
+    (metadata,) = inputs(creation, [creation.params.metadataDataset])
+    return ContinuousDataset(creation.services, creation.params, metadata)
+
+
+def _create_window(creation: Creation) -> WindowDataset:
+    (metadata,) = inputs(creation, [creation.params.metadataDataset])
+    return WindowDataset(creation.services, creation.params, metadata)
+
+
+TYPES = [
+    EntityType(
+        "dataset",
+        "continuous",
+        ContinuousParams,
+        "A stream of rows, cut into chunks that are saved at intervals",
+        _create_continuous,
+        "Queries see only what was not saved yet; `continuous.window` reads saved chunks.",
+    ),
+    EntityType(
+        "dataset",
+        "continuous.window",
+        WindowParams,
+        "The saved chunks of a span of time as one dataset",
+        _create_window,
+    ),
+]

@@ -1,0 +1,133 @@
+"""A stream cut into chunks, and windows over them, with the real registry, runner and SQL engine."""
+
+import time
+
+import pytest
+
+from server.app import model_worker
+from server.datasets import continuous, merged, sparse
+from server.declarations import EntityType, ProcedureParams, RunResult
+from server.entities import procedures
+from server.entities.catalogue import Catalogue
+from server.entities.jobs import Jobs
+from server.entities.registry import Registry
+from server.entities.runs import Runner
+from server.entities.services import ServerServices
+from server.entities.types import TypeRegistry
+from server.errors import MldbError
+from tests.datasets.parts import Parts
+
+
+class SaveParams(ProcedureParams):
+    args: dict = {}  # noqa: RUF012
+
+
+class Save:
+    """Keeps a chunk as it is, under its id."""
+
+    def run(self, params, progress):
+        chunk = params.args["datasetId"]
+        config = {"id": chunk, "type": "sparse.mutable", "params": {"timeQuantumSeconds": 0.5}}
+        return RunResult({"config": config, "metadata": {"size": 1, "tags": ["a", "b"]}})
+
+
+class Failing:
+    def run(self, params, progress):
+        raise MldbError("the disk is full")
+
+
+@pytest.fixture
+def services(tmp_path):
+    parts = Parts(tmp_path)
+    types = TypeRegistry()
+    for module in (continuous, merged, sparse, procedures):
+        types.register(module.TYPES)
+    types.register([EntityType("procedure", "test.save", SaveParams, "Saves", lambda _: Save())])
+    types.register([EntityType("procedure", "test.fail", SaveParams, "Fails", lambda _: Failing())])
+    registry = Registry(types, Catalogue(parts.database))
+    runner, jobs, models = Runner(registry), Jobs(), model_worker(parts.settings)
+    services = ServerServices(parts.settings, parts.database, parts.urls, registry, runner, jobs, models)
+    registry.attach(services)
+    services.create("dataset", {"id": "meta", "type": "sparse.mutable"})
+    yield services
+    runner.close()
+    jobs.close()
+    models.close()
+    registry.close()
+    parts.database.close()
+
+
+def stream(services, interval="1h", save="test.save"):
+    create = {"type": "createEntity", "params": {"kind": "dataset", "type": "sparse.mutable"}}
+    params = {
+        "metadataDataset": {"id": "meta"},
+        "createStorageDataset": create,
+        "saveStorageDataset": {"type": save},
+        "commitInterval": interval,
+    }
+    services.create("dataset", {"id": "stream", "type": "continuous", "params": params})
+    return services.dataset("stream")
+
+
+def names(services, dataset):
+    return sorted(
+        name for batch in services.query(f"SELECT * FROM {dataset}").batches() for name in batch.names.to_pylist()
+    )
+
+
+def window(services, **params):
+    config = {"id": "w", "type": "continuous.window", "params": {"metadataDataset": "meta", **params}}
+    services.create("dataset", config)
+    return names(services, "w")
+
+
+def test_chunks_and_windows(services):
+    dataset = stream(services)
+    assert names(services, "stream") == []
+    for day in range(3):
+        at = day * 86_400.0
+        dataset.record_rows([((f"r{day}",), [(("x",), day, at), (("y",), "t", at + 10)])])
+        assert names(services, "stream") == [f"r{day}"]
+        dataset.commit()
+        assert names(services, "stream") == []
+    dataset.commit()
+    assert len(names(services, "meta")) == 3
+    assert window(services) == ["r0", "r1", "r2"]
+    assert window(services, **{"from": "1970-01-02T00:00:00Z"}) == ["r1", "r2"]
+    assert window(services, **{"from": "1970-01-01T12:00:00Z", "to": "1970-01-02T12:00:00Z"}) == ["r1"]
+    assert window(services, datasetFilter="md.size = 2") == []
+    assert window(services, datasetFilter="md.tags.\"1\" = 'b'") == ["r0", "r1", "r2"]
+
+
+def test_a_chunk_that_is_gone_is_opened_by_its_config(services):
+    dataset = stream(services)
+    dataset.record_rows([(("r",), [(("x",), 1, 0.0)])])
+    chunk = dataset._chunk
+    dataset.commit()
+    services.delete("dataset", chunk)
+    assert window(services) == []
+    assert services.dataset(chunk).layout().rows == 0
+
+
+def test_it_saves_by_itself(services):
+    dataset = stream(services, "0.05s")
+    dataset.record_rows([(("r",), [(("x",), 1, 0.0)])])
+    deadline = time.monotonic() + 20
+    while not names(services, "meta") and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert window(services) == ["r"]
+
+
+def test_what_cannot_be_saved_is_kept(services):
+    dataset = stream(services, save="test.fail")
+    dataset.record_rows([(("r",), [(("x",), 1, 0.0)])])
+    with pytest.raises(MldbError):
+        dataset.commit()
+    assert names(services, "stream") == ["r"]
+    assert names(services, "meta") == []
+
+
+@pytest.mark.parametrize("interval", ["0s", "1 month", "-1s", "soon"])
+def test_intervals_are_checked(services, interval):
+    with pytest.raises(MldbError):
+        stream(services, interval)
