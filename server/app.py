@@ -71,6 +71,7 @@ TYPE_MODULES = (
     "server.learning.classifier_function",
     "server.learning.classifier_test",
     "server.learning.classifier_train",
+    "server.learning.clusters",
     "server.learning.embedding_neighbors",
     "server.learning.probabilizer",
     "server.transfer.melt",

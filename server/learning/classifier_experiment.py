@@ -111,6 +111,10 @@ class ClassifierExperiment:
     ) -> dict[str, Any]:
         url, function = model_url(params, number), f"{params.experimentName}_scorer_{number}"
         training, testing = fold.training_rows(queries[0]), fold.testing_rows(queries[1])
+        tested_type = self.services.query(testing).type
+        for part in ("features", "label"):
+            if not tested_type.under((part,)).columns and not tested_type.open:
+                raise MldbError("The testing data must return a 'features' row and a 'label'")
         started = time.monotonic()
         train_to_file(self.services, params, training, url, progress)
         create_function(self.services, function, "classifier", url)

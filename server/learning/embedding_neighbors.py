@@ -9,14 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from pydantic import Field
 
 from server.declarations import BoundFunction, Creation, EntityType, NamedBatch, Params, Services
 from server.errors import MldbError
-from server.learning.columns import AtomPiece, BlockPiece, block_of, pieces_of
-from server.learning.feature_reader import FeatureReader
-from server.learning.feature_space import Feature, FeatureSpace
+from server.learning.columns import AtomPiece, BlockPiece, pieces_of
+from server.learning.coordinates import read_coordinates
 from server.learning.matrix import Floats
 from server.learning.neighbors import NeighborIndex, as_floats
 from server.learning.training_set import labels_of
@@ -150,7 +148,7 @@ class _BoundNeighbors:
     def _points(self, index: NeighborIndex, batch: RowBatch) -> Floats:
         """Coordinates of each row: as given, or those of the row that is named."""
         named = labels_of(batch, "coords")
-        given = self._coordinates(index, batch)
+        given = read_coordinates(index.columns, batch.under(_COORDS))
         for at, name in enumerate(named):
             if name is None:
                 continue
@@ -163,34 +161,6 @@ class _BoundNeighbors:
             lacking = index.columns[int(np.flatnonzero(np.isnan(given).any(axis=0))[0])]
             raise MldbError(f"The coordinates lack a number for the column '{lacking}' of the embedding dataset")
         return given
-
-    def _coordinates(self, index: NeighborIndex, batch: RowBatch) -> Floats:
-        """Columns are matched by name, whatever their order; a bare vector gives them in order."""
-        space = FeatureSpace(tuple(Feature(name) for name in index.columns))
-        below = _renamed(batch.under(_COORDS), index)
-        return FeatureReader(space, below.type).read_rows(below)[0]
-
-
-def _renamed(rows: RowBatch, index: NeighborIndex) -> RowBatch:
-    """Without the name that stands for a row, which is no coordinate."""
-    keep = [at for at, column in enumerate(rows.type.columns) if column.path or column.shape is not None]
-    columns = tuple(rows.type.columns[at] for at in keep)
-    if len(columns) == 1 and columns[0].shape is not None and columns[0].path == ():
-        named = {name: str(at) for at, name in enumerate(index.columns)}
-        if list(named.values()) != list(named):
-            return _as_columns(rows, keep[0], index)
-    return RowBatch(
-        RowType(columns, rows.type.open), rows.length, [rows.values[at] for at in keep],
-        [rows.timestamp(at) for at in keep], rows.rest,
-    )  # fmt: skip
-
-
-def _as_columns(rows: RowBatch, at: int, index: NeighborIndex) -> RowBatch:
-    """A bare vector as the named columns of the dataset."""
-    block = block_of(rows.values[at], len(index.columns))
-    columns = tuple(Column(parse_path(name), Kind.NUMBER) for name in index.columns)
-    values = [pa.array(block[:, number].astype(np.float64)) for number in range(len(columns))]
-    return RowBatch(RowType(columns), rows.length, values)
 
 
 def _numbers(given: list[Atom], default: float) -> Any:

@@ -1,0 +1,240 @@
+"""Procedures and functions of k-means and Gaussian clustering (entity-types.md §3.18, §4.2)."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pydantic import Field
+
+from server.declarations import (
+    BoundFunction,
+    Creation,
+    EntityType,
+    Params,
+    ProcedureParams,
+    Progress,
+    Recorded,
+    RunResult,
+    Services,
+)
+from server.errors import MldbError
+from server.learning.archive import Archive, pack, unpack
+from server.learning.clustering import Metric, gaussian_mixture, kmeans, most_likely, nearest_centroids
+from server.learning.coordinates import read_coordinates, require_all
+from server.learning.jobs_entry import Report, throttled
+from server.learning.matrix import Floats
+from server.learning.model_params import check_model_url, create_function, save_model
+from server.learning.points import read_points
+from server.learning.row_files import read_rows, write_rows
+from server.procedures.validators import input_query, refuse, require_from
+from server.sql.tree import Select
+from server.values.atoms import NEVER
+from server.values.batches import Column, RowBatch, RowType
+from server.values.kinds import Kind
+from server.values.paths import parse_path
+
+Method = Literal["kmeans", "gaussianclustering"]
+_EMBEDDING = ("embedding",)
+_MAX_BYTES = 1 << 30
+_NO_POINTS = (
+    "{} training requires at least 1 datapoint. Make sure your dataset is not empty and that your WHERE expression "
+    "does not filter all the rows"
+)
+
+
+class ClusterParams(ProcedureParams):
+    trainingData: Any = Field(default=None, description="Query giving the same numeric columns for each row")
+    outputDataset: Any = Field(default=None, description="Dataset for the cluster of each row")
+    centroidsDataset: Any = Field(default=None, description="Dataset for the centres of the clusters")
+    numInputDimensions: int = Field(default=-1, description="Columns to use, the first by name; -1 uses all")
+    numClusters: int = Field(default=10, ge=1, description="Number of clusters")
+    maxIterations: int = Field(default=100, ge=1, description="Rounds at most")
+    modelFileUrl: str | None = Field(default=None, description="Where to save the model")
+    functionName: str | None = Field(default=None, description="Name of a function to create from the model")
+
+
+class KmeansParams(ClusterParams):
+    metric: Metric = Field(default="cosine", description="How distances are measured")
+
+
+@dataclass(frozen=True)
+class ClusterTrain:
+    """Reads the points here, clusters them in a job process, records clusters and centres."""
+
+    services: Services
+    method: Method
+
+    @property
+    def name(self) -> str:
+        return f"{self.method}.train"
+
+    def check(self, params: ClusterParams) -> Select | None:
+        if params.functionName and not params.modelFileUrl:
+            raise MldbError(
+                f"Can't create {self.method} function '{params.functionName}'. Have you provided a valid modelFileUrl?"
+            )
+        check_model_url(self.services, self.name, params.modelFileUrl, params.functionName)
+        if params.trainingData is None:
+            return None
+        select = input_query(self.services, params.trainingData)
+        require_from(select, self.name)
+        refuse(select, self.name, "groupBy", "having")
+        return select
+
+    def run(self, params: ClusterParams, progress: Progress) -> RunResult:
+        select = self.check(params)
+        if select is None:
+            raise MldbError(f"{self.name} requires 'trainingData' to be set")
+        if self.method == "gaussianclustering" and params.numClusters < 2:
+            raise MldbError("Gaussian clustering needs at least 2 clusters")
+        with tempfile.TemporaryDirectory(prefix="mldb-cluster-") as folder:
+            rows, model = Path(folder) / "rows.arrow", Path(folder) / "model"
+            progress.step("iterating")
+            if not write_rows(rows, self.services.query(select), progress):
+                title = "Kmeans" if self.method == "kmeans" else "Gaussian clustering"
+                raise MldbError(_NO_POINTS.format(title))
+            arguments = {
+                "rows": str(rows), "model": str(model), "method": self.method, "clusters": params.numClusters,
+                "rounds": params.maxIterations, "metric": getattr(params, "metric", "euclidean"),
+                "dimensions": params.numInputDimensions, "keepOrder": select.limit is not None or select.offset > 0,
+            }  # fmt: skip
+            self.services.job("server.learning.clusters:train", arguments, progress)
+            data = model.read_bytes()
+        self._record(params, data)
+        save_model(self.services, params.modelFileUrl, data, self.method)
+        create_function(self.services, params.functionName, self.method, params.modelFileUrl)
+        return RunResult()
+
+    def _record(self, params: ClusterParams, data: bytes) -> None:
+        body, archive = unpack(self.method, data)
+        if params.outputDataset is not None:
+            _, dataset = self.services.output_dataset(params.outputDataset, "embedding")
+            dataset.record_rows(_cluster_rows(body["names"], archive.get("assigned")))
+            dataset.commit()
+        if params.centroidsDataset is not None:
+            _, dataset = self.services.output_dataset(params.centroidsDataset, "embedding")
+            dataset.record_rows(_center_rows(body["columns"], archive))
+            dataset.commit()
+
+
+def _cluster_rows(names: list[str], assigned: NDArray[Any]) -> Iterator[Recorded]:
+    for name, cluster in zip(names, assigned.tolist(), strict=True):
+        yield parse_path(name), [(("cluster",), cluster, NEVER)]
+
+
+def _center_rows(columns: list[str], archive: Archive) -> Iterator[Recorded]:
+    paths = [parse_path(name) for name in columns]
+    covariances = archive.arrays.get("covariances")
+    for number, center in enumerate(archive.get("centroids")):
+        cells = [(path, float(value), NEVER) for path, value in zip(paths, center, strict=True)]
+        if covariances is not None:
+            cells += [
+                ((f"c{row}{column}",), float(value), NEVER)
+                for (row, column), value in np.ndenumerate(covariances[number])
+            ]
+        yield (str(number),), cells
+
+
+def train(arguments: Mapping[str, Any], report: Report) -> dict[str, Any]:
+    """The job: points from a file of rows, the model with the clusters of the points into another."""
+    method: Method = arguments["method"]
+    points = read_points(
+        read_rows(Path(arguments["rows"])), f"{method}.train", dimensions=arguments["dimensions"],
+        keep_order=arguments["keepOrder"],
+    )  # fmt: skip
+    tick = throttled("clustering", report)
+    if method == "kmeans":
+        found = kmeans(points.matrix, arguments["clusters"], arguments["metric"], arguments["rounds"], tick)
+    else:
+        found = gaussian_mixture(points.matrix, arguments["clusters"], arguments["rounds"], tick)
+    archive = Archive()
+    archive.put("centroids", found.centroids)
+    archive.put("assigned", found.assigned)
+    if found.covariances is not None:
+        archive.put("covariances", found.covariances)
+    body = {"columns": points.columns, "metric": arguments["metric"], "names": points.names}
+    Path(arguments["model"]).write_bytes(pack(method, body, archive))
+    return {"rows": len(points)}
+
+
+class FunctionParams(Params):
+    modelFileUrl: str = Field(description="URL of the model, as the training procedure saved it")
+
+
+@dataclass(frozen=True)
+class ClusterFunction:
+    """Tells the cluster of a point."""
+
+    columns: list[str]
+    method: Method
+    metric: Metric
+    archive: Archive
+
+    @property
+    def input(self) -> RowType:
+        return RowType(tuple(Column((*_EMBEDDING, *parse_path(name)), Kind.NUMBER) for name in self.columns), True)
+
+    @property
+    def output(self) -> RowType:
+        return RowType((Column(("cluster",), Kind.INTEGER),))
+
+    def bind(self, given: RowType) -> BoundFunction:
+        if not given.under(_EMBEDDING).columns and not given.open:
+            raise MldbError("The function needs a row 'embedding' as input")
+        return _BoundClusters(self, self.output)
+
+    def clusters(self, points: Floats) -> NDArray[np.int64]:
+        if self.method == "kmeans":
+            return nearest_centroids(points, self.archive.get("centroids"), self.metric)
+        means = self.archive.get("centroids").astype(np.float64)
+        return most_likely(points, means, self.archive.get("covariances"))
+
+
+@dataclass(frozen=True)
+class _BoundClusters:
+    function: ClusterFunction
+    output: RowType
+
+    def apply(self, batch: RowBatch) -> RowBatch:
+        columns = self.function.columns
+        points = require_all(read_coordinates(columns, batch.under(_EMBEDDING)), columns, "The embedding")
+        return RowBatch(self.output, batch.length, [pa.array(self.function.clusters(points), pa.int64())])
+
+
+def _create_train(method: Method, creation: Creation) -> ClusterTrain:
+    procedure = ClusterTrain(creation.services, method)
+    procedure.check(creation.params)
+    return procedure
+
+
+def _create_function(method: Method, creation: Creation) -> ClusterFunction:
+    body, archive = unpack(method, creation.services.urls.read(creation.params.modelFileUrl, limit=_MAX_BYTES).content)
+    return ClusterFunction(body["columns"], method, body["metric"], archive)
+
+
+TYPES = [
+    EntityType("procedure", "kmeans.train", KmeansParams, "Clusters rows by k-means", partial(_create_train, "kmeans")),
+    EntityType("function", "kmeans", FunctionParams, "Tells the cluster of a row", partial(_create_function, "kmeans")),
+    EntityType(
+        "procedure",
+        "gaussianclustering.train",
+        ClusterParams,
+        "Clusters rows by a mixture of Gaussians",
+        partial(_create_train, "gaussianclustering"),
+    ),
+    EntityType(
+        "function",
+        "gaussianclustering",
+        FunctionParams,
+        "Tells the cluster of a row",
+        partial(_create_function, "gaussianclustering"),
+    ),
+]
