@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from server.errors import MldbError
 from server.learning.matrix import Floats
+from server.values import compute as pc
 from server.values.atoms import collapse, number_text
 from server.values.batches import Column, RowBatch, iterate_paths
 from server.values.kinds import TAGS, Kind

@@ -18,12 +18,12 @@ import duckdb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from server.declarations import NamedBatch
 from server.errors import MldbError
 from server.storage.database import quote
 from server.storage.layouts import ROW, TIMESTAMP, Cells, Wide, WideColumn
+from server.values import compute as pc
 from server.values.batches import RowBatch, RowType
 from server.values.cells import ANY_ARROW, CELL_ARROW
 from server.values.kinds import TAGS, Kind

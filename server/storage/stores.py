@@ -9,8 +9,8 @@ from enum import IntFlag
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from server.values import compute as pc
 from server.values.cells import ANY_ARROW, type_codes
 from server.values.kinds import TAGS, Kind
 

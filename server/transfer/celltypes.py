@@ -13,8 +13,8 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from server.values import compute as pc
 from server.values.atoms import Atom
 from server.values.cells import any_array
 from server.values.kinds import Kind

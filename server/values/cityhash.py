@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from server.values import compute as pc
 from server.values.paths import Path, parse_path
 
 Hashes = npt.NDArray[np.uint64]
