@@ -178,14 +178,27 @@ def _fit(config: Glz, examples: Examples, columns: Columns, tick: Tick) -> Float
         design = np.concatenate([design, np.ones((len(design), 1))], axis=1)
     kept = _independent(design, config.add_bias) if config.condition else np.arange(design.shape[1])
     design, weights = design[:, kept], fit_weights(examples)
+    design, basis = _row_space(config, design)
     rows = []
     targets = targets_of(examples)
     for number, target in enumerate(targets):
         full = np.zeros(len(columns) + config.add_bias)
-        full[kept] = _fit_label(config, design, target, weights)
+        fitted = _fit_label(config, design, target, weights)
+        full[kept] = fitted if basis is None else basis @ fitted
         rows.append(scaling.undo(full, config.add_bias))
         tick((number + 1) / len(targets))
     return np.array(rows, np.float32)
+
+
+def _row_space(config: Glz, design: Doubles) -> tuple[Doubles, Doubles | None]:
+    """Fewer examples than columns (2048 features of a picture): the least solution, and the least squared penalty, lie
+    in the space of the examples. There the same model costs a small matrix instead of a large one; ``basis @ fitted``
+    leads back."""
+    rows, columns = design.shape
+    if rows >= columns or config.regularization == "l1" or config.regularization_factor < 0:
+        return design, None
+    basis, triangle = np.linalg.qr(design.T)
+    return np.ascontiguousarray(triangle.T), basis
 
 
 def _fit_label(config: Glz, design: Doubles, target: Doubles, weights: Doubles) -> Doubles:
