@@ -30,11 +30,12 @@ def compressor(codec: str) -> Callable[[BinaryIO], BinaryIO]:
 
 
 def data_errors() -> tuple[type[Exception], ...]:
-    """What decompressors raise on bad data."""
+    """What decompressors raise on bad data (several of them an OSError or a RuntimeError)."""
     import lzma
+    import zipfile
     import zlib
 
-    return (*_optional_errors(), lzma.LZMAError, zlib.error, EOFError)
+    return (*_optional_errors(), lzma.LZMAError, zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError)
 
 
 def _optional_errors() -> list[type[Exception]]:

@@ -6,9 +6,6 @@ from typing import BinaryIO
 
 import numpy as np
 
-from server.errors import MldbError
-from server.transfer import codecs
-
 BLOCK_BYTES = 32 << 20
 FIRST_BYTES = 1 << 20  # the first block teaches what the columns are
 _BOM = b"\xef\xbb\xbf"
@@ -82,12 +79,9 @@ class LineSource:
         return rest + b"\n" if rest else b""
 
     def _read(self) -> bytes:
-        try:
-            chunk = self._stream.read(self._next_size)
-            self._next_size = self._size
-            return chunk
-        except codecs.data_errors() as error:
-            raise MldbError(f"cannot decompress the file: {error}") from None
+        chunk = self._stream.read(self._next_size)
+        self._next_size = self._size
+        return chunk
 
 
 def count_lines(block: bytes) -> int:

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import BinaryIO, Protocol, cast
 
 from server.errors import MldbError
+from server.transfer import codecs
 from server.values.atoms import NEVER
 
 MIB = 1 << 20
@@ -144,8 +145,8 @@ class LimitedReader(io.RawIOBase):
         view = memoryview(buffer)  # type: ignore[arg-type]
         try:
             data = self._stream.read(len(view))
-        except EOFError as error:
-            raise MldbError(f"compressed data ended early: {error}") from error
+        except codecs.data_errors() as error:
+            raise MldbError(f"cannot decompress the data: {error}") from None
         view[: len(data)] = data
         self._count += len(data)
         self._check()

@@ -114,10 +114,7 @@ class Urls:
         most = self._read_limit if limit is None else limit
         source = self.open_source(url, patient=patient)
         with source.stream as stream:
-            try:
-                content = _read_up_to(stream, most + 1)
-            except codecs.data_errors() as error:
-                raise MldbError(f"cannot decompress '{url}': {error}") from None
+            content = _read_up_to(stream, most + 1)
         if len(content) > most:
             raise MldbError(f"'{url}' is larger than {most} bytes; the setting is read_size")
         return Fetched(content, source.last_modified, url)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -77,4 +78,4 @@ def settings(tmp_path: Path) -> Settings:
 def bench(settings: Settings) -> Iterator[Workbench]:
     server = Server(settings, Gate(settings), lambda: None)
     yield Workbench(server.services, settings.file_root[0])
-    server._close()
+    asyncio.run(server.close())
