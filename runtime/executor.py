@@ -25,7 +25,7 @@ from runtime import linux, protocol
 from runtime.forkserver import MESSAGE_LIMIT
 from runtime.messages import Limits
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("mldb.runtime")
 
 _PROJECT: Final = str(Path(__file__).resolve().parent.parent)
 

@@ -18,7 +18,7 @@ from runtime.jsontext import encode, to_bytes
 from runtime.messages import Call, Launch, Limits, LogLine, Perform, PluginRequest, Reply
 from runtime.output import Output
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("mldb.runtime")
 
 _LONGEST_LINE: Final = 64 * 1024
 

@@ -17,7 +17,7 @@ from runtime.generation import Answer, Generation, Hooks, OnSlow, RequestFailed
 from runtime.messages import Launch, Limits, LogLine, Perform, PluginRequest
 from runtime.output import time_text
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("mldb.runtime")
 
 _TICK_SECONDS: Final = 0.1
 _PING_SECONDS: Final = 5.0

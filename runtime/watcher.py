@@ -6,6 +6,7 @@ came for ``SETTLE_SECONDS``, which leaves most of half a second for the new gene
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
@@ -16,9 +17,13 @@ from typing import Final
 
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
-from watchdog.observers.api import ObservedWatch
+from watchdog.observers.api import BaseObserver, ObservedWatch
+from watchdog.observers.polling import PollingObserver
+
+logger = logging.getLogger("mldb.runtime")
 
 SETTLE_SECONDS: Final = 0.08
+POLL_SECONDS: Final = 0.25
 _LONGEST_SECONDS: Final = 0.5  # a folder that never rests is looked at all the same
 
 # Looked at on every request (routes.py), or not code at all.
@@ -73,17 +78,27 @@ class _Handler(FileSystemEventHandler):
                     self._wake(self._watch, path)
 
 
+def _observer() -> BaseObserver:
+    """The kernel's notifications; where it has none to give (its limit is reached), regular looks at the folders."""
+    try:
+        return Observer()
+    except OSError as error:
+        logger.warning("folders are looked at every %s s, as the kernel does not tell: %s", POLL_SECONDS, error)
+        return PollingObserver(timeout=POLL_SECONDS)
+
+
 class Watcher:
     """Watches any number of folders with one observer and one thread. Thread-safe."""
 
     def __init__(self) -> None:
-        self._observer = Observer()
+        self._observer: BaseObserver | None = None
         self._watches: list[FolderWatch] = []
         self._wakened = threading.Condition()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
 
     def start(self) -> None:
+        self._observer = _observer()
         self._observer.start()
         self._thread.start()
 
@@ -91,7 +106,7 @@ class Watcher:
         with self._wakened:
             self._stopping = True
             self._wakened.notify()
-        if self._thread.is_alive():
+        if self._observer is not None:
             self._observer.stop()
             self._observer.join()
             self._thread.join()
@@ -107,6 +122,8 @@ class Watcher:
         watch = FolderWatch(folder, matters, changed, self)
         with self._wakened:
             self._watches.append(watch)
+        if self._observer is None:
+            raise RuntimeError("start() comes before add()")
         watch._watch = self._observer.schedule(_Handler(watch, self._note), str(folder), recursive=recursive)
         return watch
 
@@ -116,7 +133,7 @@ class Watcher:
                 return
             self._watches.remove(watch)
             shared = any(other._watch == watch._watch for other in self._watches)
-        if watch._watch is not None and not shared:
+        if watch._watch is not None and self._observer is not None and not shared:
             self._observer.unschedule(watch._watch)
 
     def _note(self, watch: FolderWatch, path: Path) -> None:

@@ -52,7 +52,10 @@ class PluginFolders:
     def load(self) -> None:
         """Load what is there and begin to watch. Blocks until all ``main.py`` have run."""
         self._root.mkdir(parents=True, exist_ok=True)
-        self._watch = self._watcher.add(self._root, self._matters, self._changed)
+        try:
+            self._watch = self._watcher.add(self._root, self._matters, self._changed)
+        except OSError as error:
+            _log.warning("folders that are dropped into %s will not be noticed: %s", self._root, error)
         for folder in self._scanned:
             for manifest in manifests(folder):
                 self._autoload(manifest)

@@ -276,7 +276,10 @@ class PythonPlugin:
 
     def watch(self, folder: Path) -> None:
         """Reload when code in the folder changes."""
-        self._watch = self._host.watcher.watch(folder, self._on_change)
+        try:
+            self._watch = self._host.watcher.watch(folder, self._on_change)
+        except OSError as error:
+            _logger.warning("changes of %s will not be noticed: %s", folder, error, extra={"source": self.id})
 
     def _on_change(self, _paths: frozenset[Path]) -> None:
         """Called from the watcher's thread. A folder that is gone takes its plugin with it, not by a reload."""
