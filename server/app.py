@@ -74,6 +74,7 @@ TYPE_MODULES = (
     "server.learning.clusters",
     "server.learning.embedding_neighbors",
     "server.learning.probabilizer",
+    "server.learning.svd_types",
     "server.transfer.melt",
     "server.transfer.ordering",
     "server.transfer.split",

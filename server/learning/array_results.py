@@ -1,0 +1,46 @@
+"""Matrices as query results, so that datasets record them by their bulk path."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from server.declarations import NamedBatch, Progress
+from server.values.atoms import NEVER
+from server.values.batches import Column, RowBatch, RowType
+from server.values.kinds import Kind
+from server.values.paths import Path, format_path
+
+_ROWS = 8192
+
+
+@dataclass(frozen=True)
+class VectorResult:
+    """Rows of one vector column: ``names`` are the texts of row paths, ``vectors`` has a row for each."""
+
+    names: Sequence[str]
+    column: Path
+    vectors: NDArray[Any]
+
+    @property
+    def type(self) -> RowType:
+        return RowType((Column(self.column, Kind.NUMBER, (self.vectors.shape[1],)),))
+
+    def batches(self, progress: Progress | None = None) -> Iterator[NamedBatch]:
+        width = self.vectors.shape[1]
+        for begin in range(0, len(self.names), _ROWS):
+            if progress is not None:
+                progress.check()
+            part = np.ascontiguousarray(self.vectors[begin : begin + _ROWS], np.float64)
+            flat = pa.FixedSizeListArray.from_arrays(pa.array(part.reshape(-1)), width)
+            names = pa.array(self.names[begin : begin + _ROWS], pa.string())
+            yield NamedBatch(names, RowBatch(self.type, len(part), [flat], [NEVER]))
+
+
+def path_texts(paths: Sequence[Path]) -> list[str]:
+    return [format_path(path) for path in paths]

@@ -1,0 +1,221 @@
+"""Singular value decomposition of rows of mixed columns (entity-types.md §3.17). Nothing here knows the server.
+
+Columns become *virtual* ones: a column of differing numbers one that holds the number, any other a column of 0 and 1
+for each of its values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from server.errors import MldbError
+from server.learning.archive import Archive
+from server.learning.columns import AtomPiece, BlockPiece, CellsPiece, Piece, Values
+from server.learning.examples import Tick
+from server.learning.feature_space import FeatureSpace
+from server.learning.matrix import Floats, Matrix, Sparse, columns_of
+from server.values.atoms import collapse, number_text
+from server.values.paths import Path, parse_path
+
+Doubles = NDArray[np.float64]
+_MAX_DENSE = 2000  # virtual columns up to which the correlations are decomposed as a whole
+_FLAT = 1e-12  # share of the largest eigenvalue below which nothing is left
+_SEED = 1
+_ENTRIES_AT_ONCE = 1 << 16
+
+
+@dataclass(frozen=True)
+class VirtualColumns:
+    """The virtual columns of a feature space.
+
+    ``first[f]`` is the first one of feature f. ``numbers[f]`` is the one number of a feature that never varied, NaN
+    for others. ``mean`` and ``scale`` standardize each virtual column.
+    """
+
+    space: FeatureSpace
+    first: NDArray[np.int64]
+    numbers: Doubles
+    mean: Doubles
+    scale: Doubles
+
+    @property
+    def count(self) -> int:
+        return len(self.mean)
+
+    def names(self) -> list[Path]:
+        """Row names of the columns' output."""
+        found: list[Path] = []
+        for number, feature in enumerate(self.space.features):
+            path = parse_path(feature.name)
+            if feature.categories is not None:
+                ends = (("stringEquals", text) if text else ("stringEmpty",) for text in feature.categories)
+                found += [(*path, *end) for end in ends]
+            elif np.isnan(self.numbers[number]):
+                found.append((*path, "numericValue"))
+            else:
+                found.append((*path, "numberEquals", number_text(collapse(float(self.numbers[number])))))
+        return found
+
+    def entries(
+        self, matrix: Matrix, accept_unknown: bool = True
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], Doubles]:
+        """Row, virtual column and (standardized) value of what is present; ``MldbError`` for values never seen."""
+        rows, features, values = _present(matrix)
+        value = values.astype(np.float64)
+        category = np.array([feature.categories is not None for feature in self.space.features], np.bool_)
+        constant = self.numbers[features] if len(features) else np.zeros(0)
+        is_text = category[features] if len(features) else np.zeros(0, np.bool_)
+        is_constant = ~is_text & ~np.isnan(constant)
+        unknown = (is_text & (value < 0)) | (is_constant & (value != constant.astype(np.float32)))
+        if unknown.any() and not accept_unknown:
+            raise self._unseen(int(features[unknown][0]), float(value[unknown][0]))
+        virtual = self.first[features] + np.where(is_text, value, 0).astype(np.int64)
+        value = np.where(is_text | is_constant, 1.0, value)
+        keep = ~unknown
+        virtual, value = virtual[keep], value[keep]
+        return rows[keep], virtual, (value - self.mean[virtual]) / self.scale[virtual]
+
+    def _unseen(self, feature: int, value: float) -> MldbError:
+        name = self.space.features[feature].name
+        shown = f"'{number_text(collapse(value))}' " if value >= 0 else ""
+        return MldbError(
+            f"Column '{name}' was passed a value {shown}that was never seen in training when passed to SVD"
+        )
+
+
+def _present(matrix: Matrix) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats]:
+    if isinstance(matrix, Sparse):
+        return matrix.rows(), matrix.columns.astype(np.int64), matrix.values
+    rows, features = np.nonzero(~np.isnan(matrix))
+    return rows, features, matrix[rows, features]
+
+
+def virtual_columns(space: FeatureSpace, matrix: Matrix) -> VirtualColumns:
+    """The virtual columns of training rows; numbers that every row has are standardized."""
+    rows = matrix.shape[0]
+    sizes, numbers, mean, scale = [], [], [], []
+    for feature, (present, values) in zip(space.features, columns_of(matrix), strict=True):
+        if np.isinf(values).any():
+            raise MldbError(f"Column '{feature.name}' holds an infinite number: SVD needs finite ones")
+        size = 1 if feature.categories is None else len(feature.categories)
+        differing = feature.categories is None and bool((values != values[0]).any())
+        double = values.astype(np.float64)
+        whole = differing and len(present) == rows
+        sizes.append(size)
+        numbers.append(np.nan if differing or feature.categories is not None else float(double[0]))
+        mean += [double.mean() if whole else 0.0] * size
+        scale += [double.std() if whole else 1.0] * size
+    first = np.concatenate([[0], np.cumsum(sizes)])[:-1].astype(np.int64)
+    return VirtualColumns(space, first, np.array(numbers, np.float64), np.array(mean), np.array(scale))
+
+
+@dataclass(frozen=True)
+class SvdModel:
+    """``vectors`` has a row per virtual column; ``singular`` are the singular values, largest first."""
+
+    columns: VirtualColumns
+    vectors: Doubles
+    singular: Doubles
+
+    @property
+    def size(self) -> int:
+        return len(self.singular)
+
+    @cached_property
+    def _scaled(self) -> Doubles:
+        return np.asarray(self.vectors / self.singular)
+
+    def embed(self, matrix: Matrix, accept_unknown: bool = True) -> Floats:
+        """Coordinates of rows."""
+        rows, virtual, values = self.columns.entries(matrix, accept_unknown)
+        out = np.zeros((matrix.shape[0], self.size))
+        for begin in range(0, len(rows), _ENTRIES_AT_ONCE):
+            part = slice(begin, begin + _ENTRIES_AT_ONCE)
+            np.add.at(out, rows[part], values[part, None] * self._scaled[virtual[part]])
+        return out.astype(np.float32)
+
+    def save(self, archive: Archive) -> dict[str, Any]:
+        columns = self.columns
+        for name in ("first", "numbers", "mean", "scale"):
+            archive.put(name, getattr(columns, name))
+        archive.put("vectors", self.vectors)
+        archive.put("singular", self.singular)
+        return {"space": columns.space.to_json()}
+
+    @staticmethod
+    def load(state: Mapping[str, Any], archive: Archive, limit: int = -1) -> SvdModel:
+        """``limit``: use so many singular values only; -1 all."""
+        arrays = (archive.get(name) for name in ("first", "numbers", "mean", "scale"))
+        columns = VirtualColumns(FeatureSpace.from_json(state["space"]), *arrays)
+        singular = archive.get("singular")
+        size = len(singular) if limit < 0 else min(limit, len(singular))
+        return SvdModel(columns, archive.get("vectors")[:, :size], singular[:size])
+
+
+def decompose(space: FeatureSpace, matrix: Matrix, wanted: int, tick: Tick) -> SvdModel:
+    """At most ``wanted`` singular values and vectors; none of a single virtual column, which has no structure."""
+    columns = virtual_columns(space, matrix)
+    tick(0.2)
+    if columns.count < 2 or wanted < 1:
+        return SvdModel(columns, np.zeros((columns.count, 0)), np.zeros(0))
+    from scipy import sparse
+
+    rows, virtual, values = columns.entries(matrix)
+    design = sparse.csr_matrix((values, (rows, virtual)), shape=(matrix.shape[0], columns.count))
+    tick(0.4)
+    eigen, vectors = _eigenvectors(design, min(wanted, columns.count, matrix.shape[0]))
+    kept = eigen > _FLAT * max(float(eigen.max(initial=0)), 0.0)
+    tick(1.0)
+    return SvdModel(columns, vectors[:, kept], np.sqrt(eigen[kept]))
+
+
+def _eigenvectors(design: Any, wanted: int) -> tuple[Doubles, Doubles]:
+    """The largest eigenvalues of the correlations and their vectors, whose largest component is positive."""
+    if design.shape[1] <= _MAX_DENSE or wanted >= min(design.shape) - 1:
+        values, vectors = np.linalg.eigh((design.T @ design).toarray())
+    else:
+        from scipy.sparse.linalg import svds
+
+        _, singular, right = svds(design, wanted, random_state=_SEED)
+        values, vectors = singular**2, right.T
+    order = np.argsort(-values)[:wanted]
+    values, vectors = values[order], vectors[:, order]
+    largest = vectors[np.abs(vectors).argmax(axis=0), np.arange(len(values))]
+    return np.maximum(values, 0), vectors * np.where(largest < 0, -1.0, 1.0)
+
+
+def refuse_mixed(parts: Sequence[tuple[int, Sequence[Piece]]]) -> None:
+    """``MldbError`` for a column that has both numbers and texts."""
+    texts: set[str] = set()
+    numbers: set[str] = set()
+    for _, pieces in parts:
+        for piece in pieces:
+            if isinstance(piece, BlockPiece):
+                numbers.update(piece.names)
+            elif isinstance(piece, AtomPiece):
+                _note(piece.name, piece.values, texts, numbers)
+            else:
+                _note_cells(piece, texts, numbers)
+    mixed = sorted(texts & numbers)
+    if mixed:
+        raise MldbError(f"Column '{mixed[0]}' has both numbers and texts, which SVD cannot take")
+
+
+def _note(name: str, values: Values, texts: set[str], numbers: set[str]) -> None:
+    if values.codes is not None and (values.codes >= 0).any():
+        texts.add(name)
+    if not np.isnan(values.numbers).all():
+        numbers.add(name)
+
+
+def _note_cells(piece: CellsPiece, texts: set[str], numbers: set[str]) -> None:
+    there = np.unique(piece.columns[~np.isnan(piece.values.numbers)])
+    numbers.update(piece.names[at] for at in there.tolist())
+    if piece.values.codes is not None:
+        texts.update(piece.names[at] for at in np.unique(piece.columns[piece.values.codes >= 0]).tolist())

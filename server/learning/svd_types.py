@@ -1,0 +1,225 @@
+"""The procedure ``svd.train`` and the function ``svd.embedRow`` (entity-types.md §3.17, §4.2)."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from pydantic import Field
+
+from server.declarations import (
+    BoundFunction,
+    Creation,
+    EntityType,
+    Params,
+    ProcedureParams,
+    Progress,
+    RunResult,
+    Services,
+)
+from server.errors import MldbError
+from server.learning.archive import Archive, pack, unpack
+from server.learning.array_results import VectorResult, path_texts
+from server.learning.columns import AtomPiece, CellsPiece, Piece, Values, pieces_of
+from server.learning.feature_reader import FeatureReader
+from server.learning.feature_space import FeatureSpace
+from server.learning.jobs_entry import Report, throttled
+from server.learning.model_params import check_model_url, create_function, save_model
+from server.learning.row_files import read_rows, write_rows
+from server.learning.svd import SvdModel, decompose, refuse_mixed
+from server.learning.table import build, take_values
+from server.procedures.validators import input_query, refuse, require_from
+from server.sql.tree import Select
+from server.values.batches import Column, RowBatch, RowType
+from server.values.kinds import Kind
+from server.values.paths import parse_path
+
+NAME = "svd.train"
+KIND = "svd"
+_ROW = ("row",)
+_MAX_BYTES = 4 << 30
+
+
+class SvdParams(ProcedureParams):
+    trainingData: Any = Field(default=None, description="Query whose rows are decomposed")
+    numSingularValues: int = Field(default=100, ge=0, description="Singular values to find at most")
+    numDenseBasisVectors: int = Field(default=1000, ge=0, description="Accepted for compatibility; has no effect")
+    outputColumn: str = Field(default="embedding", description="Name of the column that holds coordinates")
+    rowOutputDataset: Any = Field(default=None, description="Dataset for the coordinates of rows")
+    columnOutputDataset: Any = Field(default=None, description="Dataset for the coordinates of columns")
+    modelFileUrl: str | None = Field(default=None, description="Where to save the model (.svd)")
+    functionName: str | None = Field(default=None, description="Name of a function to create from the model")
+
+
+@dataclass(frozen=True)
+class SvdTrain:
+    """Reads the rows here, decomposes them in a job process, records the coordinates."""
+
+    services: Services
+
+    def check(self, params: SvdParams) -> Select | None:
+        check_model_url(self.services, NAME, params.modelFileUrl, params.functionName)
+        if not params.outputColumn:
+            raise MldbError("SVD training procedure requires a non-empty output column name")
+        if params.trainingData is None:
+            return None
+        select = input_query(self.services, params.trainingData)
+        require_from(select, NAME)
+        refuse(select, NAME, "groupBy", "having")
+        return select
+
+    def run(self, params: SvdParams, progress: Progress) -> RunResult:
+        select = self.check(params)
+        if select is None:
+            raise MldbError("svd.train requires 'trainingData' to be set")
+        with tempfile.TemporaryDirectory(prefix="mldb-svd-") as folder:
+            files = {name: str(Path(folder) / name) for name in ("rows", "model", "coordinates")}
+            progress.step("classifying columns")
+            if not write_rows(Path(files["rows"]), self.services.query(select), progress):
+                raise MldbError("SVD training requires at least 1 row: the query gave none")
+            arguments = {**files, "wanted": params.numSingularValues}
+            result = self.services.job("server.learning.svd_types:train", arguments, progress)
+            data = Path(files["model"]).read_bytes()
+            self._record(params, data, np.load(files["coordinates"], allow_pickle=False), result["names"], progress)
+        save_model(self.services, params.modelFileUrl, data, "SVD")
+        create_function(self.services, params.functionName, "svd.embedRow", params.modelFileUrl)
+        return RunResult()
+
+    def _record(self, params: SvdParams, data: bytes, rows: Any, names: list[str], progress: Progress) -> None:
+        body, archive = unpack(KIND, data)
+        model = SvdModel.load(body, archive)
+        columns = path_texts(model.columns.names())
+        for spec, labels, vectors in (
+            (params.rowOutputDataset, names, rows),
+            (params.columnOutputDataset, columns, model.vectors),
+        ):
+            if spec is None:
+                continue
+            _, dataset = self.services.output_dataset(spec, "embedding")
+            if model.size:
+                dataset.write(VectorResult(labels, parse_path(params.outputColumn), vectors), progress)
+            else:
+                dataset.commit()
+
+
+def train(arguments: Mapping[str, Any], report: Report) -> dict[str, Any]:
+    """The job: from a file of rows to a model, and the coordinates of the rows."""
+    names: list[str] = []
+    parts: list[tuple[int, list[Piece]]] = []
+    report("extracting features", "percentile", 0.0)
+    for batch in read_rows(Path(arguments["rows"])):
+        names += batch.names.to_pylist()
+        parts.append((batch.rows.length, list(pieces_of(batch.rows))))
+    refuse_mixed(parts)
+    space, matrix = build(parts, names.__getitem__)
+    report("inverting features", "percentile", 0.0)
+    model = decompose(space, matrix, arguments["wanted"], throttled("calculating correlations", report))
+    with Path(arguments["coordinates"]).open("wb") as file:
+        np.save(file, model.embed(matrix))
+    archive = Archive()
+    body = model.save(archive)
+    Path(arguments["model"]).write_bytes(pack(KIND, body, archive))
+    return {"names": names}
+
+
+class EmbedParams(Params):
+    modelFileUrl: str = Field(description="URL of the model, as svd.train saved it")
+    maxSingularValues: int = Field(default=-1, description="Singular values to use; -1 uses all")
+    acceptUnknownValues: bool = Field(default=False, description="Ignore values never seen in training")
+
+
+@dataclass(frozen=True)
+class EmbedRow:
+    """Gives the coordinates of a row in the space of a decomposition."""
+
+    model: SvdModel
+    accept_unknown: bool
+
+    @property
+    def input(self) -> RowType:
+        features = self.model.columns.space.features
+        return RowType(
+            tuple(
+                Column((*_ROW, *parse_path(each.name)), Kind.NUMBER if each.categories is None else Kind.STRING)
+                for each in features
+            ),
+            open=True,
+        )
+
+    @property
+    def output(self) -> RowType:
+        size = self.model.size
+        return RowType((Column(("embedding",), Kind.NUMBER, (size,)),) if size else ())
+
+    def bind(self, given: RowType) -> BoundFunction:
+        below = given.under(_ROW)
+        if not below.columns and not given.open:
+            raise MldbError("The function needs a row 'row' as input")
+        return _BoundEmbedRow(self, FeatureReader(self.model.columns.space, below), self.output)
+
+
+@dataclass(frozen=True)
+class _BoundEmbedRow:
+    function: EmbedRow
+    reader: FeatureReader
+    output: RowType
+
+    def apply(self, batch: RowBatch) -> RowBatch:
+        rows = batch.under(_ROW)
+        if not self.function.accept_unknown:
+            self._refuse_other_kinds(rows)
+        matrix, times = self.reader.read_rows(rows)
+        vectors = self.function.model.embed(matrix, self.function.accept_unknown).astype(np.float64)
+        if not self.output.columns:
+            return RowBatch(self.output, batch.length, [])
+        flat = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), self.function.model.size)
+        return RowBatch(self.output, batch.length, [flat], [pa.array(times)])
+
+    def _refuse_other_kinds(self, rows: RowBatch) -> None:
+        """``MldbError`` where a column is not of the kind that it was in training."""
+        for number, values in _by_feature(self.reader.space, rows):
+            feature = self.reader.space.features[number]
+            texts = np.flatnonzero(values.codes >= 0) if values.codes is not None else np.zeros(0, np.int64)
+            numbers = np.flatnonzero(~np.isnan(values.numbers))
+            if feature.categories is None and len(texts):
+                raise MldbError(
+                    f"Column '{feature.name}' was passed as a string value '{values.text_of(int(texts[0]))}' "
+                    "but only numbers were seen in training"
+                )
+            if feature.categories is not None and len(numbers):
+                shown = values.text_of(int(numbers[0]))
+                raise MldbError(f"Column '{feature.name}' was a string in training but has numeric value {shown}")
+
+
+def _by_feature(space: FeatureSpace, rows: RowBatch) -> Iterator[tuple[int, Values]]:
+    """The values of each known feature's column (embeddings hold numbers, whatever their names)."""
+    for piece in pieces_of(rows):
+        if isinstance(piece, AtomPiece) and piece.name in space.index:
+            yield space.index[piece.name], piece.values
+        elif isinstance(piece, CellsPiece):
+            for at, name in enumerate(piece.names):
+                if name in space.index:
+                    yield space.index[name], take_values(piece.values, np.flatnonzero(piece.columns == at))
+
+
+def _create_train(creation: Creation) -> SvdTrain:
+    procedure = SvdTrain(creation.services)
+    procedure.check(creation.params)
+    return procedure
+
+
+def _create_embed(creation: Creation) -> EmbedRow:
+    params: EmbedParams = creation.params
+    body, archive = unpack(KIND, creation.services.urls.read(params.modelFileUrl, limit=_MAX_BYTES).content)
+    return EmbedRow(SvdModel.load(body, archive, params.maxSingularValues), params.acceptUnknownValues)
+
+
+TYPES = [
+    EntityType("procedure", NAME, SvdParams, "Finds coordinates of rows and columns", _create_train),
+    EntityType("function", "svd.embedRow", EmbedParams, "Gives a row's coordinates", _create_embed),
+]
