@@ -125,8 +125,11 @@ class Server:
 
     def _restore(self, waiting: list[Announced]) -> None:
         """What the catalogue holds first: it wins over folders of the same name."""
-        self.host.registry.restore(waiting)
-        self.plugins.load_folders(self.host.registry)
+        try:
+            self.host.registry.restore(waiting)
+            self.plugins.load_folders(self.host.registry)
+        finally:
+            self.host.registry.restored.set()
 
     def _announce(self) -> list[Announced]:
         """Tables that no saved dataset refers to are what a kill left half-made: they go before anything is made."""

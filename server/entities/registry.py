@@ -156,7 +156,7 @@ class Registry:
         self.types = types
         self.catalogue = catalogue
         self._changes = 0
-        self.restored = threading.Event()
+        self.restored = threading.Event()  # set when all that was there before the start is there again
         self._services: Services | None = None
         self._entries: dict[EntityKind, dict[str, Entry]] = {kind: {} for kind in PLURALS}
         self._lock = threading.Lock()
@@ -367,7 +367,6 @@ class Registry:
                 self._build(entry, building, record)
             except MldbError as error:
                 log.warning("%s '%s' was not restored: %s", entry.kind, entry.id, error.message)
-        self.restored.set()
         if waiting:
             log.info("restored %d entities in %.1f s", len(waiting), time.monotonic() - begun)
 
