@@ -1,4 +1,5 @@
-"""Writes the pages that come from declarations: ``docs/reference/types.md`` and the settings table of the README.
+"""Writes the pages that come from declarations: ``docs/reference/*.md``, the settings table of the README, the map
+of modules.
 
 ``make docs`` runs it; a test compares what it would write with what is there.
 """
@@ -24,6 +25,8 @@ from pydantic_core import PydanticUndefined  # noqa: E402
 from server.app import TYPE_MODULES  # noqa: E402
 from server.declarations import EntityType  # noqa: E402
 from server.settings import rows  # noqa: E402
+from server.sql.functions import families  # noqa: E402
+from server.sql.functions.registry import Builtin  # noqa: E402
 
 KINDS = {"dataset": "Datasets", "procedure": "Procedures", "function": "Functions", "plugin": "Plugins"}
 
@@ -39,6 +42,7 @@ def pages() -> dict[Path, str]:
     readme, architecture = ROOT / "README.md", ROOT / "docs" / "architecture.md"
     return {
         ROOT / "docs" / "reference" / "types.md": types_page(),
+        ROOT / "docs" / "reference" / "functions.md": functions_page(),
         readme: _between_marks(readme.read_text(), "settings", settings_table()),
         architecture: _between_marks(architecture.read_text(), "modules", module_map()),
     }
@@ -128,6 +132,25 @@ def _type_name(annotation: Any) -> str:
     if origin is dict or annotation is dict or (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
         return "object"
     return "any"
+
+
+def functions_page() -> str:
+    """One page: the builtin functions of SQL by family, each with an example and its result."""
+    parts = [
+        "# Builtin functions",
+        "Made from the declarations by `make docs`; every example is run by a test. A row as a result is shown as an "
+        "object, an embedding as an array.",
+    ]
+    for title, builtins in families():
+        lines = [_function(one) for one in builtins if one.signature and not one.name.startswith("_")]
+        parts += [f"## {title}", "\n".join(["| function | meaning | example |", "|---|---|---|", *lines])]
+    return "\n\n".join(parts) + "\n"
+
+
+def _function(builtin: Builtin) -> str:
+    example = "" if builtin.example is None else f"`{builtin.example[0]}` = `{builtin.example[1]}`"
+    cells = (f"`{builtin.signature}`", builtin.summary, example)
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
 def settings_table() -> str:

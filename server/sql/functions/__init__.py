@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import ModuleType
 
 import duckdb
@@ -47,9 +47,36 @@ _FAMILIES: tuple[ModuleType, ...] = (
     media,
 )
 
+TITLES = {
+    "numeric": "Numbers",
+    "valuetypes": "Values and types",
+    "attempts": "Errors as values",
+    "scripts": "JavaScript",
+    "strings": "Strings",
+    "tokens": "Tokens",
+    "markup": "HTML",
+    "jsonvalues": "JSON",
+    "pathnames": "Paths",
+    "moments": "Time",
+    "embeddings": "Vectors and embeddings",
+    "across": "Over the columns of a row",
+    "temporal": "Over the values of a cell",
+    "places": "Places",
+    "media": "Files and pictures",
+}
+
 BUILTINS: dict[str, Builtin] = {one.name: one for family in _FAMILIES for one in family.BUILTINS}
 ROUTINES: list[Routine] = [one for family in _FAMILIES for one in getattr(family, "ROUTINES", ())]
 MACROS: list[str] = [getattr(family, "MACROS", "") for family in _FAMILIES]
+
+
+def families() -> Iterator[tuple[str, list[Builtin]]]:
+    """The families with functions to document: a title, and the functions."""
+    for family in _FAMILIES:
+        if family is not core:
+            yield TITLES[family.__name__.rpartition(".")[2]], family.BUILTINS
+
+
 DEFINITIONS: list[Callable[[duckdb.DuckDBPyConnection], None]] = [attempts.define]
 
 

@@ -127,7 +127,7 @@ def _normalize(node: Call, args: list[Value], scope: Scope) -> Value:
     value = args[0]
     if _is_null(value):
         return _null(args)
-    if isinstance(value, Row) and value.rests:
+    if isinstance(value, Open) or (isinstance(value, Row) and value.rests):
         raise MldbError("Can't normalize a row with unknown columns")
     if isinstance(value, Atom | Several):
         raise MldbError("Can't normalize something that's not a row or embedding")

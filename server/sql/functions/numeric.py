@@ -36,38 +36,42 @@ from server.values.paths import Path
 
 Bind = Callable[[Call, list[Value], Scope], Value]
 
-# name → DuckDB SQL on a DOUBLE x, and what the function gives; DuckDB has the C library's edge cases.
+# name → DuckDB SQL on a DOUBLE x, what it gives, an example; DuckDB has the C library's edge cases.
 _UNARY = {
-    "ceil": ("ceil({x})", "The smallest integer that is not less than x."),
-    "floor": ("floor({x})", "The greatest integer that is not greater than x."),
-    "round": ("round({x})", "The nearest integer; halves go away from zero."),
-    "exp": ("exp({x})", "e to the power of x."),
-    "abs": ("abs({x})", "The absolute value."),
-    "ln": ("ln({x})", "The natural logarithm."),
-    "sqrt": ("sqrt({x})", "The square root."),
-    "sin": ("sin({x})", "The sine of an angle in radians."),
-    "cos": ("cos({x})", "The cosine of an angle in radians."),
-    "tan": ("tan({x})", "The tangent of an angle in radians."),
-    "asin": ("asin({x})", "The arc sine in radians."),
-    "acos": ("acos({x})", "The arc cosine in radians."),
-    "atan": ("atan({x})", "The arc tangent in radians."),
-    "sinh": ("sinh({x})", "The hyperbolic sine."),
-    "cosh": ("cosh({x})", "The hyperbolic cosine."),
-    "tanh": ("tanh({x})", "The hyperbolic tangent."),
-    "asinh": ("asinh({x})", "The inverse hyperbolic sine."),
-    "acosh": ("acosh({x})", "The inverse hyperbolic cosine."),
-    "atanh": ("atanh({x})", "The inverse hyperbolic tangent."),
+    "ceil": ("ceil({x})", "The smallest integer that is not less than x.", ("ceil(1.2)", "2")),
+    "floor": ("floor({x})", "The greatest integer that is not greater than x.", ("floor(-1.2)", "-2")),
+    "round": ("round({x})", "The nearest integer; halves go away from zero.", ("round(2.5)", "3")),
+    "exp": ("exp({x})", "e to the power of x.", ("exp(0)", "1")),
+    "abs": ("abs({x})", "The absolute value.", ("abs({a: -1, b: 2})", '{"a": 1, "b": 2}')),
+    "ln": ("ln({x})", "The natural logarithm.", ("ln(0)", '"-Inf"')),
+    "sqrt": ("sqrt({x})", "The square root.", ("sqrt(16)", "4")),
+    "sin": ("sin({x})", "The sine of an angle in radians.", ("sin(0)", "0")),
+    "cos": ("cos({x})", "The cosine of an angle in radians.", ("cos(0)", "1")),
+    "tan": ("tan({x})", "The tangent of an angle in radians.", ("tan(0)", "0")),
+    "asin": ("asin({x})", "The arc sine in radians.", ("asin(0)", "0")),
+    "acos": ("acos({x})", "The arc cosine in radians.", ("acos(1)", "0")),
+    "atan": ("atan({x})", "The arc tangent in radians.", ("atan(0)", "0")),
+    "sinh": ("sinh({x})", "The hyperbolic sine.", ("sinh(0)", "0")),
+    "cosh": ("cosh({x})", "The hyperbolic cosine.", ("cosh(0)", "1")),
+    "tanh": ("tanh({x})", "The hyperbolic tangent.", ("tanh(0)", "0")),
+    "asinh": ("asinh({x})", "The inverse hyperbolic sine.", ("asinh(0)", "0")),
+    "acosh": ("acosh({x})", "The inverse hyperbolic cosine.", ("acosh(1)", "0")),
+    "atanh": ("atanh({x})", "The inverse hyperbolic tangent.", ("atanh(0)", "0")),
 }
 _TESTS = {
-    "isfinite": ("isfinite({x})", "Whether a number is neither infinite nor NaN."),
-    "isinf": ("isinf({x})", "Whether a number is infinite."),
-    "isnan": ("isnan({x})", "Whether a number is NaN."),
+    "isfinite": ("isfinite({x})", "Whether a number is neither infinite nor NaN.", ("isfinite(1 / 0)", "0")),
+    "isinf": ("isinf({x})", "Whether a number is infinite.", ("isinf(1 / 0)", "1")),
+    "isnan": ("isnan({x})", "Whether a number is NaN.", ("isnan(0 / 0)", "1")),
 }
 _BINARY = {
-    "pow": ("pow({x}, {y})", "x to the power of y."),
-    "power": ("pow({x}, {y})", "x to the power of y."),
-    "atan2": ("atan2({x}, {y})", "The angle of the point (y, x) in radians: the first argument is the ordinate."),
-    "quantize": ("m_quantize({x}, {y})", "The multiple of y nearest to x."),
+    "pow": ("pow({x}, {y})", "x to the power of y.", ("pow(2, 10)", "1024")),
+    "power": ("pow({x}, {y})", "x to the power of y.", ("power([1, 2], 2)", "[1, 4]")),
+    "atan2": (
+        "atan2({x}, {y})",
+        "The angle of the point (y, x) in radians: the first argument is the ordinate.",
+        ("atan2(0, 1)", "0"),
+    ),
+    "quantize": ("m_quantize({x}, {y})", "The multiple of y nearest to x.", ("quantize(2.17, 0.1)", "2.2")),
 }
 _NAN = "'nan'::DOUBLE"
 
@@ -259,9 +263,12 @@ m_clamp(x, lo, hi) := CASE WHEN x IS NULL THEN NULL WHEN isnan(x) THEN coalesce(
 """
 
 BUILTINS = [
-    *(Builtin(name, 1, 1, _elementwise(sql, Kind.NUMBER), f"{name}(x)", text) for name, (sql, text) in _UNARY.items()),
-    *(Builtin(name, 1, 1, _elementwise(sql, Kind.BOOLEAN), f"{name}(x)", text) for name, (sql, text) in _TESTS.items()),
-    *(Builtin(name, 2, 2, _binary(sql), f"{name}(x, y)", text) for name, (sql, text) in _BINARY.items()),
+    *(Builtin(name, 1, 1, _elementwise(sql, Kind.NUMBER), f"{name}(x)", text, example)
+      for name, (sql, text, example) in _UNARY.items()),
+    *(Builtin(name, 1, 1, _elementwise(sql, Kind.BOOLEAN), f"{name}(x)", text, example)
+      for name, (sql, text, example) in _TESTS.items()),
+    *(Builtin(name, 2, 2, _binary(sql), f"{name}(x, y)", text, example)
+      for name, (sql, text, example) in _BINARY.items()),
     Builtin("log", 0, None, _log, "log([base,] x)", "The logarithm to base 10, or to a base.", ("log(2, 8)", "3")),
     Builtin("mod", 2, 2, _mod, "mod(x, y)", "The remainder of two integers, with the sign of x.", ("mod(-5, 3)", "-2")),
     Builtin("sign", 1, 1, _sign, "sign(x)", "-1, 0 or 1; NaN for what is no number.", ("sign(-2.5)", "-1")),
@@ -275,9 +282,11 @@ BUILTINS = [
     Builtin("clamp", 3, 3, _clamp, "clamp(x, low, high)", "x within bounds; a null bound does not bound.",
             ("clamp([1, 5, 9], 2, 6)", "[2, 5, 6]")),
     direct(_LOWER, None, "binomial_lb_80(trials, successes)",
-           "The lower bound of the share of successes, with a confidence of 80 %."),
+           "The lower bound of the share of successes, with a confidence of 80 %.",
+           ("round(binomial_lb_80(20, 10) * 100)", "36")),
     direct(_UPPER, None, "binomial_ub_80(trials, successes)",
-           "The upper bound of the share of successes, with a confidence of 80 %."),
+           "The upper bound of the share of successes, with a confidence of 80 %.",
+           ("round(binomial_ub_80(20, 10) * 100)", "64")),
     Builtin("pi", 0, 0, _constant("pi()"), "pi()", "The number π.", ("round(pi() * 100)", "314")),
     Builtin("e", 0, 0, _constant("exp(1.0::DOUBLE)"), "e()", "The number e.", ("round(e() * 100)", "272")),
 ]  # fmt: skip

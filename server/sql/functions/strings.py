@@ -16,6 +16,7 @@ from server.sql.functions.registry import Builtin, direct, fixed_atom, fixed_row
 from server.sql.scope import Scope
 from server.sql.tree import Call
 from server.values.atoms import Atom as PlainAtom
+from server.values.atoms import PathValue
 from server.values.kinds import Kind
 
 _NEED_STRINGS = "Regular expressions need to be strings."
@@ -114,9 +115,10 @@ def _regex_replace(node: Call, args: list[Value], scope: Scope) -> Value:
 
 
 def _checked(pattern: PlainAtom) -> str:
-    if not isinstance(pattern, str):
+    """A pattern's text: a string, or the name that a path is."""
+    if not isinstance(pattern, str | PathValue):
         raise MldbError(_NEED_STRINGS)
-    return pattern
+    return str(pattern)
 
 
 def matches(text: str, pattern: PlainAtom) -> bool:

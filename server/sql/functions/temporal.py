@@ -142,16 +142,24 @@ def temporal(name: str, cells: list[Cell]) -> list[Cell]:
 ROUTINES = [Routine("u_temporal", (Kind.STRING, CELLS), CELLS, temporal)]
 
 _SUMMARIES = {
-    "count": "How many values a cell has.",
-    "sum": "The sum of all values of a cell.",
-    "avg": "The mean of all values of a cell.",
-    "min": "The smallest value of a cell.",
-    "max": "The greatest value of a cell.",
-    "earliest": "The value of a cell with the oldest timestamp.",
-    "latest": "The value of a cell with the newest timestamp.",
+    "count": ("How many values a cell has.", '{"a": 2}'),
+    "sum": ("The sum of all values of a cell.", '{"a": 12}'),
+    "avg": ("The mean of all values of a cell.", '{"a": 6}'),
+    "min": ("The smallest value of a cell.", '{"a": 4}'),
+    "max": ("The greatest value of a cell.", '{"a": 8}'),
+    "earliest": ("The value of a cell with the oldest timestamp.", '{"a": 4}'),
+    "latest": ("The value of a cell with the newest timestamp.", '{"a": 8}'),
 }
 
 BUILTINS = [
-    Builtin(f"temporal_{name}", 1, 1, _temporal, f"temporal_{name}(x)", f"{summary} Of a row: for each column.")
-    for name, summary in _SUMMARIES.items()
+    Builtin(
+        f"temporal_{name}",
+        1,
+        1,
+        _temporal,
+        f"temporal_{name}(x)",
+        f"{summary} Of a row: for each column.",
+        (f"temporal_{name}({{4 @ '2015-01-01' AS a, 8 @ '2015-01-02' AS a}})", answer),
+    )
+    for name, (summary, answer) in _SUMMARIES.items()
 ]

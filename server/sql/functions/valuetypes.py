@@ -208,8 +208,9 @@ BUILTINS = [
             ("static_type(1)[type]", '"MLDB::IntegerValueInfo"'), lazy=True),
     Builtin("static_known_columns", 1, 1, _static_known_columns, "static_known_columns(row)",
             "The columns that are known before any row is read.",
-            ("static_known_columns({a: 1})[\"0\"]", '{"0.columnName": "a"}'), lazy=True),
+            ("static_known_columns({a: 1})[\"0\".columnName]", '"a"'), lazy=True),
     Builtin("static_expression_info", 1, 1, _static_expression_info, "static_expression_info(x)",
-            "What is known of a value before any row is read.", lazy=True),
+            "What is known of a value before any row is read.",
+            ("static_expression_info(1)[valueInfo.scalar]", '"i64"'), lazy=True),
     Builtin("read_sensor", 1, 1, _read_sensor, "read_sensor(name)", "Refused: the server has no sensors."),
 ]  # fmt: skip
