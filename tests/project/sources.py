@@ -42,6 +42,12 @@ def imports(module: Module) -> set[str]:
     return {name for statement in _import_statements(module.tree) for name in _targets(module, statement)}
 
 
+def deferred_imports(module: Module) -> set[str]:
+    """Those of ``imports`` that stand inside functions only."""
+    top = [node for node in module.tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    return imports(module) - {name for statement in top for name in _targets(module, statement)}
+
+
 def functions(module: Module) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
     return (node for node in ast.walk(module.tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
 

@@ -9,7 +9,7 @@ from graphlib import CycleError, TopologicalSorter
 
 import pytest
 
-from tests.project.sources import ROOT, imports, modules
+from tests.project.sources import ROOT, Module, deferred_imports, imports, modules
 
 # Lower ranks know nothing of higher ones. Packages of one rank may know each other as long as no cycle arises.
 LAYERS: Mapping[str, int] = {
@@ -38,6 +38,9 @@ TOP_LEVEL = {
     "CHANGELOG.md", "CONTRIBUTING.md", "Dockerfile", "LICENSE", "Makefile", "README.md",
     "constraints.txt", "docker-compose.yml", "pyproject.toml", "uv.lock",
 }  # fmt: skip
+# A grammar is recursive: an expression holds a SELECT or a call, whose arguments are expressions. Among the modules
+# of these packages, and nowhere else, a function may import what cannot be had at the top of the module.
+RECURSIVE = ("server.sql.binder", "server.sql.functions")
 MAX_MODULE_LINES = 750
 MAX_FUNCTION_LINES = 70
 
@@ -85,11 +88,18 @@ def test_only_the_host_of_workers_knows_the_runtime():
 
 
 def test_no_import_cycle():
-    graph = {name: imports(module) - {name} for name, module in modules().items()}
+    graph = {name: needed(module) - {name} for name, module in modules().items()}
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as cycle:
         pytest.fail("import cycle: " + " → ".join(cycle.args[1]))
+
+
+def needed(module: Module) -> set[str]:
+    """What a module imports, but for the recursion that its package may have."""
+    if not module.name.startswith(RECURSIVE):
+        return imports(module)
+    return imports(module) - {name for name in deferred_imports(module) if name.startswith(RECURSIVE)}
 
 
 def test_modules_stay_small():

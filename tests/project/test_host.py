@@ -1,0 +1,172 @@
+"""What the host costs: it starts at once, stays small, leaks nothing and never blocks its event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+import uvicorn
+
+from benchmarks.processes import answers, free_port
+from server.http.security import Gate
+from server.serve import Application, listen
+from server.settings import Settings
+from tests.conftest import RunningServer
+
+START_SECONDS = 3.0  # a second on a machine that does nothing else; the test runs beside others
+SLOW_SECONDS = 0.5  # work on the loop would take seconds; less may be another thread that parses a large body
+CYCLES = 30
+
+
+def test_host_answers_at_once(tmp_path: Path):
+    """The best of three: what the other core does is not ours."""
+    assert min(start_seconds(tmp_path / str(number)) for number in range(3)) < START_SECONDS
+
+
+def start_seconds(data: Path) -> float:
+    """Seconds from the start of the process to its first answer."""
+    port = free_port()
+    command = [sys.executable, "-m", "server", "serve", "--port", str(port), "--data-dir", str(data)]
+    start = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    try:
+        while not answers(port, "/healthz"):
+            assert time.perf_counter() - start < 30
+            time.sleep(0.01)
+        return time.perf_counter() - start
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def test_nothing_leaks(start_server: Callable[..., RunningServer]):
+    """Open files, threads and processes are as many after thirty rounds as after a few."""
+    server = start_server()
+    host = psutil.Process(server.process.pid)
+    with server.client() as client:
+        for number in range(5):
+            exercise(client, f"warm{number}")
+        before = held(host)
+        for number in range(CYCLES):
+            exercise(client, f"round{number}")
+        after = settled(lambda: held(host), lambda now: all(now[name] <= before[name] + 2 for name in now))
+    assert all(after[name] <= before[name] + 2 for name in after), (before, after)
+
+
+def held(process: psutil.Process) -> dict[str, int]:
+    return {
+        "files": process.num_fds(),
+        "threads": process.num_threads(),
+        "processes": len(process.children(recursive=True)),
+    }
+
+
+def settled(look: Callable[[], dict[str, int]], good: Callable[[dict[str, int]], bool]) -> dict[str, int]:
+    """What is left after idle threads and ended processes had some seconds to go."""
+    deadline = time.monotonic() + 10
+    while not good(now := look()) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return now
+
+
+def ask(client: httpx.Client, verb: str, path: str, body: Any = None) -> Any:
+    answer = client.request(verb, path, json=body)
+    assert answer.is_success, f"{verb} {path}: {answer.text}"
+    return answer
+
+
+def exercise(client: httpx.Client, name: str) -> None:
+    """Make, fill, ask and delete a bit of everything."""
+    ask(client, "PUT", f"/v1/datasets/{name}", {"type": "sparse.mutable"})
+    rows = [[str(row), [["x", row, 0], ["y", "text", 0]]] for row in range(200)]
+    ask(client, "POST", f"/v1/datasets/{name}/multirows", rows)
+    ask(client, "POST", f"/v1/datasets/{name}/commit")
+    ask(client, "GET", "/v1/query", {"q": f"SELECT sum(x) AS total FROM {name} GROUP BY y"})
+    function = {"type": "sql.expression", "params": {"expression": "x + 1 AS y"}}
+    ask(client, "PUT", f"/v1/functions/{name}_f", function)
+    ask(client, "GET", "/v1/query", {"q": f"SELECT {name}_f({{x}}) AS * FROM {name}"})
+    plugin = {"type": "python", "params": {"source": {"main": "", "routes": "request.set_return(1)"}}}
+    ask(client, "PUT", f"/v1/plugins/{name}", plugin)
+    ask(client, "GET", f"/v1/plugins/{name}/routes/x")
+    procedure = {"inputData": f"SELECT x * 2 AS x FROM {name}", "outputDataset": f"{name}_out"}
+    ask(client, "PUT", f"/v1/procedures/{name}", {"type": "transform", "params": procedure})
+    for path in (f"plugins/{name}", f"functions/{name}_f", f"procedures/{name}", f"datasets/{name}_out"):
+        ask(client, "DELETE", f"/v1/{path}")
+    ask(client, "DELETE", f"/v1/datasets/{name}")
+
+
+class SlowCallbacks(logging.Handler):
+    """What asyncio's debug mode reports: callbacks that held the loop."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if "took" in record.getMessage():
+            self.found.append(record.getMessage())
+
+
+@dataclass
+class Watched:
+    """A server in a thread of this process, its loop in debug mode."""
+
+    client: httpx.Client
+    slow: list[str]
+    loop: asyncio.AbstractEventLoop
+
+
+@pytest.fixture
+def watched(tmp_path: Path) -> Iterator[Watched]:
+    slow, loop, listening = SlowCallbacks(), asyncio.new_event_loop(), listen("127.0.0.1", 0)
+    loop.set_debug(True)
+    loop.slow_callback_duration = SLOW_SECONDS
+    settings = Settings(data_dir=tmp_path)
+    application = Application(settings, Gate(settings), lambda: None, "")
+    config = uvicorn.Config(application, loop="asyncio", lifespan="on", log_level="warning", ws="none")
+    running = uvicorn.Server(config)
+    thread = threading.Thread(target=loop.run_until_complete, args=(running.serve([listening]),))
+    logging.getLogger("asyncio").addHandler(slow)
+    thread.start()
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{listening.getsockname()[1]}", timeout=30) as client:
+            ask(client, "GET", "/readyz")
+            slow.found.clear()
+            yield Watched(client, slow.found, loop)
+    finally:
+        running.should_exit = True
+        thread.join(20)
+        loop.close()
+        logging.getLogger("asyncio").removeHandler(slow)
+
+
+def test_event_loop_is_never_blocked(watched: Watched):
+    """Work that takes its time goes on elsewhere while the loop turns."""
+    client = watched.client
+    exercise(client, "small")
+    rows = [[str(row), [[f"c{column}", row * column, 0] for column in range(50)]] for row in range(1000)]
+    ask(client, "PUT", "/v1/datasets/wide", {"type": "sparse.mutable"})
+    ask(client, "POST", "/v1/datasets/wide/multirows", rows)
+    ask(client, "POST", "/v1/datasets/wide/commit")
+    ask(client, "GET", "/v1/query", {"q": "SELECT * FROM wide"})
+    spin = "import time\nend = time.time() + 1\nwhile time.time() < end: pass\nrequest.set_return(1)"
+    ask(client, "POST", "/v1/types/plugins/python/routes/run", {"source": spin})
+    assert not watched.slow
+
+
+def test_detector_detects(watched: Watched):
+    """A check that cannot fail proves nothing: a callback that sleeps on the loop is seen."""
+    watched.loop.call_soon_threadsafe(time.sleep, 1.5 * SLOW_SECONDS)
+    settled(lambda: {"seen": len(watched.slow)}, lambda now: now["seen"] > 0)
+    assert watched.slow
