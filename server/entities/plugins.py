@@ -346,12 +346,14 @@ class PythonPlugin:
         return Response(200, (answer.output().ordered() if answer is not None else b"{}") + b"\n", _JSON)
 
     def close(self) -> None:
-        """End the workers; called from a worker thread."""
+        """End the workers once their requests have ended; called from a worker thread.
+
+        Not waited for: a route may replace or delete its own plugin, and would wait for itself.
+        """
         if self._watch is not None:
             self._watch.stop()
         self._host.forget(self)
-        future = asyncio.run_coroutine_threadsafe(self.supervisor.stop(), self._host.loop)
-        future.result(timeout=self._host.settings.request_timeout + 5)
+        asyncio.run_coroutine_threadsafe(self.supervisor.stop(), self._host.loop)
 
     def drop(self) -> None:
         """The checkout goes with the plugin; a folder of the user's stays."""

@@ -383,6 +383,18 @@ mldb.delete("/v1/plugins/made")
     assert answer.json()["result"] == [1, 2], answer.text
 
 
+@pytest.mark.parametrize("verb", ["DELETE", "PUT"])
+def test_a_route_replaces_or_deletes_its_own_plugin(client, verb):
+    config = {"type": "python", "params": {"source": {"routes": "request.set_return('new')"}}}
+    routes = f"r = mldb.perform('{verb}', '/v1/plugins/own', [], {config!r})\nrequest.set_return(r['statusCode'])"
+    assert put(client, "own", source={"routes": routes}).status_code == 201
+    begun = time.monotonic()
+    assert client.get("/v1/plugins/own/routes/x").text == ("204\n" if verb == "DELETE" else "201\n")
+    assert time.monotonic() - begun < 5
+    after = client.get("/v1/plugins/own/routes/x")
+    assert after.status_code == 404 if verb == "DELETE" else after.text == '"new"\n'
+
+
 # ── crashes over HTTP ──
 
 
