@@ -79,7 +79,8 @@ class Engine:
         context = self.context(parameters=row, layouts=layouts)
         bound = bind_select(self.parse(query), context, functions)
         plan = compile_query(bound, timestamps=timestamps)
-        if isinstance(query, str) and not (parameters or layouts or functions):
+        plain = isinstance(query, str) and not (parameters or layouts or functions)
+        if plain and "volatile" not in context.marks:
             self._remember((query, timestamps, version), plan)
         return Result(self.database, plan, inputs)
 

@@ -52,7 +52,7 @@ class Context:
     layouts: Mapping[str, Layout] = field(default_factory=dict)
     depth: int = 0
     numbers: itertools.count[int] = field(default_factory=itertools.count)
-    volatile: bool = False
+    marks: set[str] = field(default_factory=set)  # shared by all depths: "volatile" forbids keeping the plan
     fetcher: Function | None = None  # what the builtin fetcher(url) calls
 
     def number(self) -> int:
@@ -74,7 +74,7 @@ class Context:
             self.layouts,
             self.depth + 1,
             self.numbers,
-            self.volatile,
+            self.marks,
             self.fetcher,
         )
 

@@ -30,6 +30,7 @@ _LOCKED = {
     "allow_persistent_secrets": "false",
     "python_enable_replacements": "false",
     "preserve_insertion_order": "true",
+    "order_by_non_integer_literal": "true",  # an ORDER BY key may turn out constant
 }
 _TABLE_PREFIX = "d_"
 PATH_HASH = "mldb_path_hash"  # SQL: path text (VARCHAR) to UBIGINT

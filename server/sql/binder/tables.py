@@ -225,6 +225,8 @@ class SampleRelation(FromRelation):
                 "Requested more rows without replacement than available number of rows in original dataset."
             )
         self.count = count
+        if not options.get("seed"):
+            context.marks.add("volatile")
         self.seed = options.get("seed") or random.getrandbits(31)
 
     def row(self) -> Row:

@@ -77,7 +77,7 @@ def _encoded(values: list[Any]) -> list[Any] | dict[str, Any]:
     if not any(isinstance(value, dict | list) for value in values):
         return {_text(_atom(value)): 1 for value in values}
     if all(isinstance(value, dict) for value in values):
-        return [_dumps(value) for value in values]
+        return [_dumps(value, orjson.OPT_SORT_KEYS) for value in values]
     return values
 
 
@@ -101,9 +101,9 @@ def print_json_row(cells: Iterable[Cell]) -> str:
     return _dumps(_row(cells))
 
 
-def _dumps(value: Any) -> str:
+def _dumps(value: Any, option: int = 0) -> str:
     try:
-        return orjson.dumps(value).decode()
+        return orjson.dumps(value, option=option).decode()
     except orjson.JSONEncodeError as error:
         raise MldbError(f"value cannot be written as JSON: {error}") from None
 
