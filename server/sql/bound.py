@@ -95,10 +95,11 @@ class Open:
 
 @dataclass(frozen=True, slots=True)
 class Rest:
-    """Cells of unknown paths below ``prefix``."""
+    """Cells of unknown paths below ``prefix``. ``disjoint``: none of them is a known column of the same row."""
 
     prefix: Path
     sql: str
+    disjoint: bool = False
 
     def cells(self) -> str:
         """The cells with the prefix put in front of their paths."""

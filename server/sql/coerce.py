@@ -28,7 +28,7 @@ from server.sql.bound import (
 )
 from server.sql.duck import literal_text
 from server.values.kinds import CELL_TYPE, Kind
-from server.values.paths import format_path
+from server.values.paths import format_path, natural_key
 
 NUMERIC = (Kind.BOOLEAN, Kind.INTEGER, Kind.UNSIGNED, Kind.NUMBER)
 _RANK = {
@@ -177,8 +177,6 @@ def as_double_list(value: Value) -> str:
 
 
 def sorted_leaves(row: Row) -> list[tuple[tuple[str, ...], Value]]:
-    from server.values.paths import natural_key
-
     return sorted(row.columns.items(), key=lambda item: natural_key(item[0]))
 
 

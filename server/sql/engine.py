@@ -20,6 +20,7 @@ from server.sql.binder.rows import bind_clauses
 from server.sql.binder.select import bind_select
 from server.sql.bound import Atom, Embedding, Leaf, Rest, Row
 from server.sql.duck import identifier
+from server.sql.inputs import batch_from_json
 from server.sql.parser import parse_clauses, parse_statement, query_from_object
 from server.sql.plan import Plan, Result, compile_query, engine_errors, output_columns, to_rows
 from server.sql.relations import BatchRelation, Relation
@@ -126,8 +127,6 @@ class Engine:
         """Bound parameters as a one-row table that the query reads by scalar sub-queries."""
         if parameters is None:
             return None, {}
-        from server.sql.inputs import batch_from_json
-
         batch = batch_from_json(parameters)
         name = f"parameters_{next(self._numbers)}"
         row = row_of(batch.type, lambda column: f"(SELECT {column} FROM {name})")
@@ -216,7 +215,7 @@ def row_of(type_: RowType, reference: Callable[[str], str]) -> Row:
         else:
             shape = None if -1 in column.shape else column.shape
             columns[column.path] = Embedding(sql, column.kind, shape, ts, column.names)
-    return Row(columns, (Rest((), reference("rest")),) if type_.open else ())
+    return Row(columns, (Rest((), reference("rest"), disjoint=True),) if type_.open else ())
 
 
 def table_of(batch: RowBatch) -> pa.Table:

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from server.declarations import QueryResult
 from server.errors import MldbError
+from server.sql.functions.openaggregates import sort_key
 from server.values.atoms import Atom, atom_to_json, atom_to_table_json, timestamp_text
 from server.values.batches import Column, RowBatch, iterate_paths
 from server.values.cells import atoms_of, cells_of
@@ -172,8 +173,6 @@ def _with_rest(
 
 
 def _value_key(value: Atom) -> Any:
-    from server.sql.functions.openaggregates import sort_key
-
     return sort_key(value)
 
 

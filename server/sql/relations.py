@@ -7,6 +7,7 @@ rendered last, from the SQL that was written above it, so it reads and computes 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ from server.sql.bound import (
     enumerate_elements,
     unknown,
 )
+from server.sql.coerce import to_cells
 from server.sql.duck import identifier, literal_text, references
 from server.values.kinds import CELL_TYPE, Kind
 from server.values.paths import Path, format_path
@@ -136,10 +138,10 @@ def _cut_rests(rests: Iterable[Rest], prefix: Path) -> Iterator[Rest]:
     size = len(prefix)
     for rest in rests:
         if rest.prefix[:size] == prefix:
-            yield Rest(rest.prefix[size:], rest.sql)
+            yield replace(rest, prefix=rest.prefix[size:])
         elif prefix[: len(rest.prefix)] == rest.prefix:
             below = format_path(prefix[len(rest.prefix) :])
-            yield Rest((), f"m_under({rest.sql}, {literal_text(below)})")
+            yield replace(rest, prefix=(), sql=f"m_under({rest.sql}, {literal_text(below)})")
 
 
 def lookup(row: Row, path: Path) -> Value | None:
@@ -148,12 +150,10 @@ def lookup(row: Row, path: Path) -> Value | None:
     found = row.columns.get(path)
     if found is None:
         found = _element(row, path)
-    if found is not None and not rests:
+    if found is not None and all(rest.disjoint for rest in rests):
         return found
     below = cut(row, path)
     if found is not None:
-        from server.sql.coerce import to_cells
-
         return Open(to_cells(Row({(): found}, rests)))
     if below.columns:
         return below
@@ -283,8 +283,6 @@ class CellsRelation(Relation):
             return None
         if column is None:
             return self.under(path)
-        from server.sql.coerce import to_cells
-
         under = self.under(path)
         return Open(to_cells(Row({(): self._leaf(column), **under.columns}, under.rests)))
 
@@ -412,8 +410,6 @@ def require_row(value: Value, message: str) -> Row:
         case Embedding(shape=shape, names=names) if shape is not None or names is not None:
             return Row(dict(enumerate_elements(value)))
         case Embedding():
-            from server.sql.coerce import to_cells
-
             return Row({}, (Rest((), to_cells(value)),))
         case Atom(kind=Kind.NULL):
             return Row({}, (Rest((), f"NULL::{CELL_TYPE}[]"),))

@@ -17,7 +17,7 @@ from duckdb.func import FunctionNullHandling, PythonUDFType
 from server.values.atoms import Atom, Interval, PathValue, Timestamp, number_text, parse_timestamp, timestamp_text
 from server.values.cells import ARROW_TYPES, CELLS_ARROW, any_array, atoms_of, cells_array, cells_of
 from server.values.kinds import ANY_TYPE, CELL_TYPE, Kind
-from server.values.paths import format_path, quote_element
+from server.values.paths import format_path, natural_key, quote_element
 
 MACROS = r"""
 any_n(x) := CASE WHEN x IS NULL THEN NULL ELSE CAST(union_value(n := x) AS any_value_t) END
@@ -302,8 +302,6 @@ def _join_path(elements: list[Atom]) -> str:
 
 
 def _numbers(cells: list[Any]) -> list[float]:
-    from server.values.paths import natural_key
-
     return [_number(cell.value) for cell in sorted(cells, key=lambda cell: natural_key(cell.path))]
 
 

@@ -14,6 +14,7 @@ from pydantic import Field
 from server.declarations import BoundFunction, Creation, EntityType, Params, Services
 from server.errors import MldbError
 from server.sql import coerce
+from server.sql.binder.base import bind
 from server.sql.binder.query import Query, SelectRelation
 from server.sql.binder.rows import bind_clauses
 from server.sql.binder.select import bind_select
@@ -22,7 +23,7 @@ from server.sql.parser import parse_clauses, parse_statement, query_from_object
 from server.sql.relations import lookup, require_row
 from server.sql.render import render
 from server.sql.scope import RowScope, Scope
-from server.sql.tree import Clause, ColumnRef, Item, Node, Parameter, Select, Wildcard
+from server.sql.tree import Clause, ColumnRef, Extract, Item, Node, Parameter, Select, Wildcard, children
 from server.values.batches import Column, RowType
 from server.values.kinds import CELL_TYPE, Kind
 from server.values.paths import Path
@@ -97,8 +98,6 @@ class SqlExpression:
     def _body(self, row: Row, scope: Scope, *, closed: bool) -> Value:
         inner = _BodyScope(scope, row, closed=closed)
         if self.params.raw:
-            from server.sql.binder.expressions import bind
-
             clause = self.clauses[0]
             assert isinstance(clause, Item)
             return bind(clause.expression, inner)
@@ -252,8 +251,6 @@ def _variables(clauses: tuple[Clause, ...]) -> list[Path]:
 
     Inside ``e[…]`` names belong to ``e``.
     """
-    from server.sql.tree import Extract, children
-
     found: dict[Path, None] = {}
 
     def visit(node: object) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from server.errors import MldbError
 from server.sql import coerce
+from server.sql.binder.base import bind
 from server.sql.bound import Atom, Embedding, Open, Rest, Row, RowBuilder, Several, Ts, Value, enumerate_elements
 from server.sql.scope import Scope
 from server.sql.tree import Call
@@ -88,8 +89,6 @@ AGGREGATES = {*_PLAIN, "string_agg", "vertical_string_agg", "pivot"}
 
 def aggregate(call: Call, scope: Scope, group: GroupRelation) -> Value:
     """A call of an aggregate, its arguments bound over the ungrouped rows."""
-    from server.sql.binder.expressions import bind
-
     if call.star:
         return Atom(group.aggregate("count(*)"), Kind.INTEGER)
     args = [bind(argument, scope) for argument in call.args]

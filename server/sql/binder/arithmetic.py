@@ -144,12 +144,18 @@ def _rows(op: str, left: Value, right: Value) -> Value:
         return map_atoms(right, lambda atom: _atoms(op, left, atom))
     if isinstance(right, Atom):
         return map_atoms(left, lambda atom: _atoms(op, atom, right))
+    if any(_is_open(side) for side in (left, right)):
+        return Open(f"u_arithmetic_cells('{op}', {coerce.to_cells(left)}, {coerce.to_cells(right)})")
     a, b = _known_columns(left), _known_columns(right)
     builder = RowBuilder()
     for path in dict.fromkeys([*a, *b]):
         missing = Atom("NULL", Kind.NULL)
         builder.add(path, _atoms(op, a.get(path, missing), b.get(path, missing)))
     return builder.build()
+
+
+def _is_open(value: Value) -> bool:
+    return isinstance(value, Open) or (isinstance(value, Row) and value.open)
 
 
 def _known_columns(value: Value) -> dict[tuple[str, ...], Atom]:

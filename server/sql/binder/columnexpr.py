@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from server.errors import MldbError
 from server.sql import coerce
-from server.sql.binder.expressions import bind
+from server.sql.binder.base import bind
 from server.sql.binder.rowfunctions import path_element
 from server.sql.bound import Atom, Leaf, Open, Rest, Row, RowBuilder, Value, is_constant
 from server.sql.duck import literal_text

@@ -9,6 +9,7 @@ from typing import Any
 from server.errors import MldbError
 from server.sql import coerce
 from server.sql.binder.arithmetic import arithmetic, negate, set_timestamp
+from server.sql.binder.base import bind, binds
 from server.sql.bound import (
     NEVER_SQL,
     Atom,
@@ -24,7 +25,6 @@ from server.sql.bound import (
     never_nan,
     timestamp_of,
     unknown,
-    with_ts,
 )
 from server.sql.duck import literal
 from server.sql.relations import require_row
@@ -33,7 +33,6 @@ from server.sql.tree import (
     ArrayLiteral,
     Between,
     Binary,
-    Call,
     Case,
     Cast,
     ColumnRef,
@@ -41,49 +40,33 @@ from server.sql.tree import (
     Expression,
     Extract,
     InList,
-    InQuery,
     InRow,
     Is,
     Like,
     Parameter,
-    RowLiteral,
     Unary,
 )
 from server.values.kinds import CELL_TYPE, Kind
 
 
-def bind(expression: Expression, scope: Scope) -> Value:
-    """The bound value of an expression in a scope; ``MldbError`` when it means nothing there."""
-    found = scope.known(expression)
-    if found is not None:
-        return found
-    return _BINDERS[type(expression)](expression, scope)
-
-
-def bind_atom(expression: Expression, scope: Scope) -> Atom:
-    return coerce.atom(bind(expression, scope))
-
-
+@binds(Constant)
 def _constant(node: Constant, scope: Scope) -> Value:
     sql, kind = literal(node.value)
     nan = isinstance(node.value, float) and math.isnan(node.value)
     return Atom(sql, kind, constant=True, may_be_nan=unknown if nan else never_nan)
 
 
+@binds(ColumnRef)
 def _column(node: ColumnRef, scope: Scope) -> Value:
     return scope.column(node.path)
 
 
+@binds(Parameter)
 def _parameter(node: Parameter, scope: Scope) -> Value:
     return scope.parameter(node.name)
 
 
-def _call(node: Call, scope: Scope) -> Value:
-    from server.sql.binder.calls import bind_call
-
-    return bind_call(node, scope)
-
-
+@binds(Unary)
 def _unary(node: Unary, scope: Scope) -> Value:
     operand = bind(node.operand, scope)
     match node.op:
@@ -101,6 +84,7 @@ def _unary(node: Unary, scope: Scope) -> Value:
 _COMPARISONS = {"=", "!=", "<", "<=", ">", ">="}
 
 
+@binds(Binary)
 def _binary(node: Binary, scope: Scope) -> Value:
     left, right = bind(node.left, scope), bind(node.right, scope)
     if node.op in _COMPARISONS:
@@ -141,6 +125,7 @@ def _decides(value: Atom, op: str) -> bool:
     return zero if op == "and" else value.sql.startswith("'") and value.kind is Kind.INTEGER and not zero
 
 
+@binds(Between)
 def _between(node: Between, scope: Scope) -> Value:
     value, low, high = (bind(part, scope) for part in (node.operand, node.low, node.high))
     above, below = coerce.compare(">=", value, low), coerce.compare("<=", value, high)
@@ -151,6 +136,7 @@ def _between(node: Between, scope: Scope) -> Value:
     return Atom(sql, Kind.BOOLEAN, latest_ts([value, low, high]), constant)
 
 
+@binds(InList)
 def _in_list(node: InList, scope: Scope) -> Value:
     value = coerce.atom(bind(node.operand, scope))
     items = [coerce.atom(bind(item, scope)) for item in node.items]
@@ -167,16 +153,7 @@ def _in_list(node: InList, scope: Scope) -> Value:
     return Atom(f"({sql})", Kind.BOOLEAN, value.ts, constant)
 
 
-def _in_query(node: InQuery, scope: Scope) -> Value:
-    from server.sql.binder.select import value_set
-
-    value = coerce.atom(bind(node.operand, scope))
-    members = value_set(node.query, scope)
-    hit = f"{coerce.to_any(value)} IN ({members})"
-    sql = f"CASE WHEN {value.sql} IS NULL THEN NULL ELSE {'NOT ' if node.negated else ''}coalesce({hit}, FALSE) END"
-    return Atom(f"({sql})", Kind.BOOLEAN, value.ts)
-
-
+@binds(InRow)
 def _in_row(node: InRow, scope: Scope) -> Value:
     value, row = coerce.atom(bind(node.operand, scope)), bind(node.row, scope)
     cells = coerce.to_cells(row)
@@ -191,6 +168,7 @@ def _in_row(node: InRow, scope: Scope) -> Value:
     return Atom(f"({sql})", Kind.BOOLEAN, latest_ts([value, row]), value.constant and is_constant(row))
 
 
+@binds(Like)
 def _like(node: Like, scope: Scope) -> Value:
     value, pattern = coerce.atom(bind(node.operand, scope)), coerce.atom(bind(node.pattern, scope))
     constant = value.constant and pattern.constant
@@ -214,6 +192,7 @@ _IS_KINDS = {
 }  # fmt: skip
 
 
+@binds(Is)
 def _is(node: Is, scope: Scope) -> Value:
     value = bind(node.operand, scope)
     sql = _is_sql(node.what, value)
@@ -248,6 +227,7 @@ def _is_any(what: str, sql: str) -> str:
     return f"coalesce(m_tag({sql}) IN ({tags}), FALSE)"
 
 
+@binds(Case)
 def _case(node: Case, scope: Scope) -> Value:
     conditions = [_condition(node, when, scope) for when, _ in node.whens]
     results = [bind(then, scope) for _, then in node.whens]
@@ -313,6 +293,7 @@ _CASTS: dict[str, tuple[Kind, Callable[[Atom], str]]] = {
 }
 
 
+@binds(Cast)
 def _cast(node: Cast, scope: Scope) -> Value:
     value = bind(node.operand, scope)
     if node.type == "path":
@@ -339,12 +320,7 @@ def _cast_sql(one: Atom, kind: Kind, convert: Callable[[Atom], str]) -> str:
     return convert(one)
 
 
-def _row_literal(node: RowLiteral, scope: Scope) -> Value:
-    from server.sql.binder.rows import bind_clauses
-
-    return bind_clauses(node.clauses, scope, inside=True)
-
-
+@binds(ArrayLiteral)
 def _array_literal(node: ArrayLiteral, scope: Scope) -> Value:
     items = [bind(item, scope) for item in node.items]
     if not items:
@@ -377,6 +353,7 @@ def _relist(item: Embedding, kind: Kind) -> str:
     return f"list_transform({item.sql}, lambda e: {any_sql('e', item.kind)})"
 
 
+@binds(Extract)
 def _extract(node: Extract, scope: Scope) -> Value:
     base = bind(node.base, scope)
     if isinstance(base, Open):
@@ -387,26 +364,3 @@ def _extract(node: Extract, scope: Scope) -> Value:
         row = require_row(base, "only a row or an embedding can be read with [ ]")
     closed = not row.rests
     return bind(node.inner, RowScope(scope, row, closed=closed))
-
-
-_BINDERS: dict[type, Callable[[Any, Scope], Value]] = {
-    Constant: _constant,
-    ColumnRef: _column,
-    Parameter: _parameter,
-    Call: _call,
-    Unary: _unary,
-    Binary: _binary,
-    Between: _between,
-    InList: _in_list,
-    InQuery: _in_query,
-    InRow: _in_row,
-    Like: _like,
-    Is: _is,
-    Case: _case,
-    Cast: _cast,
-    RowLiteral: _row_literal,
-    ArrayLiteral: _array_literal,
-    Extract: _extract,
-}
-
-__all__ = ["bind", "bind_atom", "with_ts"]

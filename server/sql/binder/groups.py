@@ -11,13 +11,16 @@ from collections.abc import Iterable
 from server.errors import MldbError
 from server.sql import coerce
 from server.sql.binder.aggregates import AGGREGATES, aggregate
-from server.sql.binder.expressions import bind
+from server.sql.binder.base import bind
+from server.sql.binder.output import distinct_terms, named, order_terms
 from server.sql.binder.query import Query
+from server.sql.binder.rowfunctions import row_function
+from server.sql.binder.rows import bind_clauses
 from server.sql.bound import Atom, Open, Row, Ts, Value, timestamp_of, typed
-from server.sql.relations import Relation
+from server.sql.relations import Relation, lookup, require_row
 from server.sql.render import render
 from server.sql.scope import OverlayScope, Scope, TableScope
-from server.sql.tree import Call, Clause, ColumnRef, Expression, Item, Node, Select, Wildcard, children
+from server.sql.tree import Call, Clause, ColumnRef, Constant, Expression, Item, Node, Select, Wildcard, children
 from server.values.kinds import Kind
 from server.values.paths import Path, format_path
 
@@ -133,8 +136,6 @@ class GroupScope(Scope):
         )
 
     def _below_key(self, path: Path) -> Value | None:
-        from server.sql.relations import lookup, require_row
-
         for size in range(len(path) - 1, 0, -1):
             key = self.keys.get(self._plain(ColumnRef(path[:size])))
             if isinstance(key, Open):
@@ -156,13 +157,9 @@ class GroupScope(Scope):
             if call.name in ("count", "vertical_count"):
                 self.relation.counts = True
             return aggregate(call, self.inner, self.relation)
-        from server.sql.binder.rowfunctions import row_function
-
         return row_function(self.relation, call)
 
     def _key_element(self, call: Call) -> Value:
-        from server.sql.tree import Constant
-
         match call.args:
             case (Constant(value=int(index)),) if 0 <= index < len(self.relation.key_values):
                 return self.relation.key_values[index]
@@ -180,9 +177,6 @@ class GroupScope(Scope):
 
 def bind_grouped(select: Select, relation: Relation, scope: Scope, where: list[str]) -> Query:
     """A statement with GROUP BY, or with aggregates and one implicit group."""
-    from server.sql.binder.rows import bind_clauses
-    from server.sql.binder.select import distinct_terms, named, order_terms
-
     _refuse_wildcards(select)
     grouped = GroupRelation(scope.context.number(), relation, where)
     inner = GroupScope(grouped, scope)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from server.errors import MldbError
 from server.sql import coerce
-from server.sql.binder.expressions import bind
+from server.sql.binder.base import bind, bind_table, reads
 from server.sql.binder.query import FromRelation
-from server.sql.binder.sources import bind_table
+from server.sql.binder.rowfunctions import row_function
 from server.sql.bound import Atom, Row, RowBuilder, Value
 from server.sql.duck import literal_text
 from server.sql.relations import Relation
@@ -18,6 +18,7 @@ from server.values.paths import Path
 _SQL = {"inner": "INNER JOIN", "left": "LEFT JOIN", "right": "RIGHT JOIN", "full": "FULL JOIN"}
 
 
+@reads(Join)
 def bind_join(join: Join, context: Context) -> Relation:
     left, right = bind_table(join.left, context), bind_table(join.right, context)
     for table, side in ((join.left, left), (join.right, right)):
@@ -191,8 +192,6 @@ class _OnScope(TableScope):
         return None
 
     def call(self, call: Call) -> Value | None:
-        from server.sql.binder.rowfunctions import row_function
-
         if call.qualifier is not None:
             for side in (self.join.left, self.join.right):
                 if call.qualifier in side.sides():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from server.sql.bound import Atom, Embedding, Leaf, Open, Rest, Row, Several, Value
+from server.sql.bound import Atom, Embedding, Leaf, Open, Row, Several, Value
 from server.sql.relations import Relation
 from server.values.kinds import Kind
 from server.values.paths import Path
@@ -90,7 +90,7 @@ class Exporter(Relation):
             exported = self.export(leaf, missing=missing)
             assert isinstance(exported, Atom | Several | Embedding)
             columns[path] = exported
-        return Row(columns, tuple(Rest(rest.prefix, self.offer(rest.sql)) for rest in row.rests))
+        return Row(columns, tuple(replace(rest, sql=self.offer(rest.sql)) for rest in row.rests))
 
     def exported(self, used: set[str]) -> dict[str, str]:
         """The columns to compute: name → SQL over the relations below."""

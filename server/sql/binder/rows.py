@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from server.errors import MldbError
-from server.sql.binder.expressions import bind
+from server.sql.binder.base import bind, binds
+from server.sql.binder.columnexpr import column_expression
 from server.sql.bound import NEVER_SQL, Atom, Embedding, Rest, Row, RowBuilder, Several, Value, enumerate_elements
 from server.sql.duck import literal_text
 from server.sql.relations import require_row
 from server.sql.scope import NoScope, Scope
-from server.sql.tree import Clause, ColumnExpr, ColumnRef, Exclusion, Flatten, Item, Wildcard
+from server.sql.tree import Clause, ColumnExpr, ColumnRef, Exclusion, Flatten, Item, RowLiteral, Wildcard
 from server.values.kinds import Kind
 from server.values.paths import Path, format_path
 
@@ -27,10 +28,13 @@ def bind_clauses(clauses: tuple[Clause, ...], scope: Scope, *, inside: bool = Fa
             case Flatten():
                 builder.add((), flatten(clause, scope))
             case ColumnExpr():
-                from server.sql.binder.columnexpr import column_expression
-
                 builder.add((), column_expression(clause, scope))
     return builder.build()
+
+
+@binds(RowLiteral)
+def _row_literal(node: RowLiteral, scope: Scope) -> Value:
+    return bind_clauses(node.clauses, scope, inside=True)
 
 
 def present(value: Value) -> Value:

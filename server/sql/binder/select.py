@@ -6,20 +6,18 @@ from collections.abc import Callable, Mapping
 
 from server.errors import MldbError
 from server.sql import coerce
-from server.sql.binder.expressions import bind
+from server.sql.binder.base import bind, bind_table, binds, reads
 from server.sql.binder.groups import bind_grouped, has_aggregate
+from server.sql.binder.output import distinct_terms, named, order_terms
 from server.sql.binder.query import Query, SelectRelation
 from server.sql.binder.rows import bind_clauses
-from server.sql.binder.sources import bind_table
 from server.sql.binder.when import WhenScope
-from server.sql.bound import Atom, Row, Value, is_constant, typed
+from server.sql.bound import Atom, Row, Value
 from server.sql.duck import literal_text
 from server.sql.relations import NoTable, Relation
 from server.sql.scope import Context, NoScope, OverlayScope, Scope, ScopeFunction, TableScope
-from server.sql.tree import Call, Constant, Expression, InList, OrderKey, Select
+from server.sql.tree import Call, Constant, Expression, InList, InQuery, Select, SubSelect
 from server.values.kinds import CELL_TYPE, Kind
-
-NULL_NAME = "Can't create a row with a null name."
 
 
 def bind_select(
@@ -64,43 +62,9 @@ def _ungrouped(select: Select, relation: Relation, scope: Scope, where: list[str
     return Query(relation, row, path, hash_, where, order, distinct, select.limit, select.offset)
 
 
-def named(expression: Expression | None, relation: Relation, scope: Scope) -> Atom:
-    """The row path that NAMED gives, or the relation's own."""
-    if expression is None:
-        return relation.row_path()
-    value = bind(expression, scope)
-    if isinstance(value, Atom) and value.kind is Kind.NULL:
-        raise MldbError(NULL_NAME)
-    if isinstance(value, Atom) and value.kind is Kind.INTEGER and value.sql == relation.row_path().sql:
-        return value
-    return Atom(f"m_need_name({coerce.to_path(value)})", Kind.PATH)
-
-
 def _hash(path: Atom, relation: Relation) -> str:
     text = path.sql if path.kind is Kind.PATH else f"CAST({path.sql} AS VARCHAR)"
     return f"mldb_path_hash({text})"
-
-
-def order_terms(keys: tuple[OrderKey, ...], scope: Scope) -> list[str]:
-    """ORDER BY terms; constants say nothing and are dropped."""
-    terms: list[str] = []
-    for key in keys:
-        value = bind(key.expression, scope)
-        if not is_constant(value):
-            terms.extend(coerce.sort_terms(value, key.descending))
-    return terms
-
-
-def distinct_terms(select: Select, scope: Scope) -> list[str]:
-    if not select.distinct_on:
-        return []
-    if len(select.distinct_on) > len(select.order_by):
-        raise MldbError("DISTINCT ON expression cannot have more clauses than ORDER BY expression")
-    for expression, key in zip(select.distinct_on, select.order_by, strict=False):
-        if expression != key.expression:
-            raise MldbError("DISTINCT ON expression must match leftmost(s) ORDER BY clause(s)")
-    values = [coerce.atom(bind(expression, scope)) for expression in select.distinct_on]
-    return [typed(value) for value in values]
 
 
 def _order_of_list(where: Expression, relation: Relation) -> list[str]:
@@ -133,3 +97,17 @@ def _one_column(row: Row) -> str | None:
     if row.rests or len(values) != 1 or not isinstance(values[0], Atom):
         return None
     return coerce.to_any(values[0])
+
+
+@binds(InQuery)
+def _in_query(node: InQuery, scope: Scope) -> Value:
+    value = coerce.atom(bind(node.operand, scope))
+    members = value_set(node.query, scope)
+    hit = f"{coerce.to_any(value)} IN ({members})"
+    sql = f"CASE WHEN {value.sql} IS NULL THEN NULL ELSE {'NOT ' if node.negated else ''}coalesce({hit}, FALSE) END"
+    return Atom(f"({sql})", Kind.BOOLEAN, value.ts)
+
+
+@reads(SubSelect)
+def _sub_select(table: SubSelect, context: Context) -> Relation:
+    return SelectRelation(context.number(), bind_select(table.query, context), table.alias)

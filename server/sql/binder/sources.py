@@ -2,34 +2,18 @@
 
 from __future__ import annotations
 
-from server.errors import MldbError
-from server.sql.binder.query import Query, SelectRelation
-from server.sql.relations import CellsRelation, Relation, WideRelation
+from server.sql.binder.base import bind_table, reads
+from server.sql.binder.query import Query
+from server.sql.relations import CellsRelation, NoTable, Relation, WideRelation
 from server.sql.scope import Context, NoScope
-from server.sql.tree import DatasetRef, Join, RowTable, SubSelect, Table, TableCall
+from server.sql.tree import DatasetRef
 from server.sql.views import View
 from server.storage.layouts import Cells, Wide
 
 
-def bind_table(table: Table, context: Context) -> Relation:
-    """The relation that a table expression means."""
-    from server.sql.binder.joins import bind_join
-    from server.sql.binder.tables import bind_row_table, bind_table_call
-
-    match table:
-        case DatasetRef(name=name, alias=alias):
-            return bind_dataset(name, alias if alias is not None else name, context)
-        case SubSelect(query=select, alias=alias):
-            from server.sql.binder.select import bind_select
-
-            return SelectRelation(context.number(), bind_select(select, context), alias)
-        case Join():
-            return bind_join(table, context)
-        case TableCall():
-            return bind_table_call(table, context)
-        case RowTable():
-            return bind_row_table(table, context)
-    raise MldbError("Expected table expression")
+@reads(DatasetRef)
+def _dataset_ref(table: DatasetRef, context: Context) -> Relation:
+    return bind_dataset(table.name, table.alias if table.alias is not None else table.name, context)
 
 
 def bind_dataset(name: str, alias: str, context: Context) -> Relation:
@@ -53,6 +37,4 @@ def whole(relation: Relation) -> Query:
 
 def constant_scope(context: Context) -> NoScope:
     """The scope of expressions in FROM: constants and parameters."""
-    from server.sql.relations import NoTable
-
     return NoScope(context, NoTable(context.number()))

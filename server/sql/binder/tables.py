@@ -7,9 +7,9 @@ from typing import Any
 
 from server.errors import MldbError
 from server.sql import coerce
-from server.sql.binder.expressions import bind
+from server.sql.binder.base import bind, bind_table, reads
 from server.sql.binder.query import FromRelation
-from server.sql.binder.sources import bind_table, constant_scope
+from server.sql.binder.sources import constant_scope
 from server.sql.bound import Atom, Embedding, Leaf, Open, Rest, Row, RowBuilder, Several, Ts, Value, fixed
 from server.sql.relations import Relation, require_row
 from server.sql.scope import Context
@@ -18,6 +18,7 @@ from server.values.kinds import CELL_TYPE, Kind
 from server.values.paths import Path
 
 
+@reads(TableCall)
 def bind_table_call(node: TableCall, context: Context) -> Relation:
     match node.name:
         case "transpose":
@@ -259,6 +260,7 @@ class SampleRelation(FromRelation):
 # ── row_dataset, atom_dataset ────────────────────────────────────────────────────────────────────────────────
 
 
+@reads(RowTable)
 def bind_row_table(node: RowTable, context: Context) -> Relation:
     value = bind(node.expression, constant_scope(context))
     if isinstance(value, Atom | Several) and not (isinstance(value, Atom) and value.kind is Kind.ANY):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from server.sql import coerce
-from server.sql.binder.expressions import bind
+from server.sql.binder.base import bind
 from server.sql.bound import Atom, Embedding, Leaf, Open, Rest, Row, Several, Value
 from server.sql.scope import Scope
 from server.sql.tree import Call, Expression

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from server.sql import coerce
 from server.sql.bound import NEVER_SQL, Atom, Embedding, Row, Several, Ts, Value, enumerate_elements, is_constant
+from server.sql.functions.openaggregates import AGGREGATES
 from server.sql.functions.registry import Builtin, number_argument
 from server.sql.runtime import CELLS, Routine
 from server.sql.scope import Scope
@@ -194,8 +195,6 @@ def _by_time(node: Call, args: list[Value], scope: Scope) -> Value:
 
 def latest_cells(cells: list[Cell]) -> list[Cell]:
     """One cell for each path: the newest, of those the smallest (§2.4)."""
-    from server.sql.functions.openaggregates import AGGREGATES
-
     by_path: dict[Path, list[Cell]] = {}
     for cell in cells:
         by_path.setdefault(cell.path, []).append(cell)

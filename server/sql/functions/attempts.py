@@ -32,7 +32,7 @@ class _Inside(OverlayScope):
 
 
 def _try(node: Call, args: list[Value], scope: Scope) -> Value:
-    from server.sql.binder.expressions import bind
+    from server.sql.binder.base import bind
 
     del args
     if len(node.args) not in (1, 2):

@@ -11,6 +11,7 @@ from typing import Any
 from server.errors import MldbError
 from server.sql.bound import Atom as BoundAtom
 from server.sql.bound import Value, is_constant
+from server.sql.functions.openaggregates import AGGREGATES
 from server.sql.functions.registry import Builtin, executing
 from server.sql.runtime import CELLS, ITEMS, TEXTS, Routine, atom_text, storage_class
 from server.sql.scope import Scope
@@ -89,6 +90,19 @@ def arithmetic(op: str, left: Atom, right: Atom) -> Atom:
     if isinstance(left, Interval) or isinstance(right, Interval):
         return _with_interval(op, left, right)
     return collapse(_NUMBERS[op](_number(left), _number(right)))
+
+
+def arithmetic_cells(op: str, left: list[Cell], right: list[Cell]) -> list[Cell]:
+    """Two rows combined column by column; what one side lacks is null."""
+    sides = [{cell.path: cell for cell in cells} for cells in (left, right)]
+    return [_combined(op, path, *(side.get(path) for side in sides)) for path in dict.fromkeys([*sides[0], *sides[1]])]
+
+
+def _combined(op: str, path: Path, left: Cell | None, right: Cell | None) -> Cell:
+    moment = max(cell.timestamp for cell in (left, right) if cell is not None)
+    if left is None or right is None or left.value is None or right.value is None:
+        return Cell(path, None, moment)
+    return Cell(path, arithmetic(op, left.value, right.value), moment)
 
 
 def _with_timestamp(op: str, left: Atom, right: Atom) -> Atom:
@@ -312,8 +326,6 @@ def join_texts(texts: list[str], separators: list[str]) -> str:
 
 def aggregate_cells(name: str, cells: list[Cell]) -> list[Cell]:
     """An aggregate over the cells of a group's open rows: one result per column."""
-    from server.sql.functions.openaggregates import AGGREGATES
-
     by_path: dict[Path, list[Cell]] = {}
     for cell in cells:
         by_path.setdefault(cell.path, []).append(cell)
@@ -333,6 +345,7 @@ ROUTINES = [
     Routine("u_num_of", (Kind.ANY, Kind.STRING), Kind.NUMBER, number_of),
     Routine("u_int_of", (Kind.ANY, Kind.STRING), Kind.INTEGER, integer_of),
     Routine("u_arithmetic", (Kind.STRING, Kind.ANY, Kind.ANY), Kind.ANY, arithmetic),
+    Routine("u_arithmetic_cells", (Kind.STRING, CELLS, CELLS), CELLS, arithmetic_cells),
     Routine("u_modulo", (Kind.ANY, Kind.ANY), Kind.ANY, modulo),
     Routine("u_negate", (Kind.ANY,), Kind.ANY, negate),
     Routine("u_cast_number", (Kind.ANY,), Kind.NUMBER, cast_number),

@@ -115,7 +115,7 @@ def _type_of(value: Value) -> Description:
 
 def _branches(expression: Expression, scope: Scope) -> list[Value]:
     """The values an expression may have: one, or of CASE one for each branch that is written."""
-    from server.sql.binder.expressions import bind
+    from server.sql.binder.base import bind
 
     if not isinstance(expression, Case):
         return [bind(expression, scope)]

@@ -1,0 +1,66 @@
+"""The recursion of binding. Each kind of node is bound by the module that knows it, registered here.
+
+So the modules of the binder need not know each other: they call ``bind`` and ``bind_table``, and ``binds`` and
+``reads`` say who answers. ``server.sql.binder.nodes`` brings all of them in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from server.sql import coerce
+from server.sql.bound import Atom, Value
+from server.sql.relations import Relation
+from server.sql.scope import Context, Scope
+from server.sql.tree import Expression, Table
+
+ExpressionBinder = Callable[[Any, Scope], Value]
+TableBinder = Callable[[Any, Context], Relation]
+_E = TypeVar("_E", bound=ExpressionBinder)
+_T = TypeVar("_T", bound=TableBinder)
+
+_EXPRESSIONS: dict[type, ExpressionBinder] = {}
+_TABLES: dict[type, TableBinder] = {}
+
+
+def binds(kind: type) -> Callable[[_E], _E]:
+    """Registers the binder of a kind of expression."""
+
+    def register(binder: _E) -> _E:
+        _EXPRESSIONS[kind] = binder
+        return binder
+
+    return register
+
+
+def reads(kind: type) -> Callable[[_T], _T]:
+    """Registers the binder of a kind of table expression."""
+
+    def register(binder: _T) -> _T:
+        _TABLES[kind] = binder
+        return binder
+
+    return register
+
+
+def is_bound(kind: type) -> bool:
+    return kind in _EXPRESSIONS or kind in _TABLES
+
+
+def bind(expression: Expression, scope: Scope) -> Value:
+    """The bound value of an expression in a scope; ``MldbError`` when it means nothing there."""
+    found = scope.known(expression)
+    if found is not None:
+        return found
+    return _EXPRESSIONS[type(expression)](expression, scope)
+
+
+def bind_atom(expression: Expression, scope: Scope) -> Atom:
+    """As ``bind``, for what must be one atom."""
+    return coerce.atom(bind(expression, scope))
+
+
+def bind_table(table: Table, context: Context) -> Relation:
+    """The relation that a table expression means."""
+    return _TABLES[type(table)](table, context)

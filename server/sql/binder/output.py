@@ -1,0 +1,48 @@
+"""Names, order and distinctness of a statement's rows: NAMED, ORDER BY, DISTINCT ON (sql-dialect.md §5)."""
+
+from __future__ import annotations
+
+from server.errors import MldbError
+from server.sql import coerce
+from server.sql.binder.base import bind
+from server.sql.bound import Atom, is_constant, typed
+from server.sql.relations import Relation
+from server.sql.scope import Scope
+from server.sql.tree import Expression, OrderKey, Select
+from server.values.kinds import Kind
+
+NULL_NAME = "Can't create a row with a null name."
+
+
+def named(expression: Expression | None, relation: Relation, scope: Scope) -> Atom:
+    """The row path that NAMED gives, or the relation's own."""
+    if expression is None:
+        return relation.row_path()
+    value = bind(expression, scope)
+    if isinstance(value, Atom) and value.kind is Kind.NULL:
+        raise MldbError(NULL_NAME)
+    if isinstance(value, Atom) and value.kind is Kind.INTEGER and value.sql == relation.row_path().sql:
+        return value
+    return Atom(f"m_need_name({coerce.to_path(value)})", Kind.PATH)
+
+
+def order_terms(keys: tuple[OrderKey, ...], scope: Scope) -> list[str]:
+    """ORDER BY terms; constants say nothing and are dropped."""
+    terms: list[str] = []
+    for key in keys:
+        value = bind(key.expression, scope)
+        if not is_constant(value):
+            terms.extend(coerce.sort_terms(value, key.descending))
+    return terms
+
+
+def distinct_terms(select: Select, scope: Scope) -> list[str]:
+    if not select.distinct_on:
+        return []
+    if len(select.distinct_on) > len(select.order_by):
+        raise MldbError("DISTINCT ON expression cannot have more clauses than ORDER BY expression")
+    for expression, key in zip(select.distinct_on, select.order_by, strict=False):
+        if expression != key.expression:
+            raise MldbError("DISTINCT ON expression must match leftmost(s) ORDER BY clause(s)")
+    values = [coerce.atom(bind(expression, scope)) for expression in select.distinct_on]
+    return [typed(value) for value in values]
