@@ -36,7 +36,8 @@ def can_stream(type_: RowType) -> bool:
 
 def wide_columns(columns: Collection[Column]) -> list[WideColumn]:
     return [
-        WideColumn(column.path, column_name(index), column.kind, column.shape) for index, column in enumerate(columns)
+        WideColumn(column.path, column_name(index), column.kind, column.shape, sparse=column.sparse)
+        for index, column in enumerate(columns)
     ]
 
 

@@ -110,3 +110,9 @@ def test_sparse_output(bench):
     url = bench.file("f.json", LINES)
     bench.run("import.json", dataFileUrl=url, outputDataset={"id": "y", "type": "sparse.mutable"})
     assert present(bench.rows("SELECT colA, colB FROM y"))["2"] == {"colA": 2, "colB": "pwet pwet 2"}
+
+
+def test_columns_of_lines_left_out_are_not_there(bench):
+    bench.run("import.json", dataFileUrl=bench.file("f.json", LINES), outputDataset="x", where="colA IN (1, 2)")
+    layout = bench.services.dataset("x").layout()
+    assert {column.path: column.sparse for column in layout.columns}[("colC", "a")]
