@@ -31,14 +31,18 @@ _MULTIPLIER = 48271
 @model_type
 @dataclass(frozen=True)
 class FastTextModel:
-    """A vector per word (``inputs``) and per label (``outputs``)."""
+    """A vector per word (``inputs``) and per label (``outputs``).
+
+    ``texts`` are features that hold texts, not counts: each is one word, there or not.
+    """
 
     inputs: Floats
     outputs: Floats
+    texts: NDArray[np.int64]
     type = "fasttext"
 
     def scores(self, matrix: Matrix) -> Floats:
-        rows = [_score(self, words, counts) for words, counts in _word_counts(matrix)]
+        rows = [_score(self, words, counts) for words, counts in _word_counts(matrix, self.texts)]
         return np.array(rows, np.float32).reshape(-1, len(self.outputs))
 
     def explain(self, matrix: Floats, label: int) -> Explanation:
@@ -53,11 +57,12 @@ class FastTextModel:
     def save(self, archive: Archive) -> dict[str, Any]:
         archive.put("inputs", self.inputs)
         archive.put("outputs", self.outputs)
+        archive.put("texts", self.texts)
         return {}
 
     @classmethod
     def load(cls, _state: Mapping[str, Any], archive: Archive, /) -> FastTextModel:
-        return cls(archive.get("inputs"), archive.get("outputs"))
+        return cls(archive.get("inputs"), archive.get("outputs"), archive.get("texts"))
 
 
 def _score(model: FastTextModel, words: NDArray[Any], counts: Floats) -> Floats:
@@ -77,29 +82,32 @@ def _hidden(inputs: Floats, words: NDArray[Any], counts: Floats) -> Floats:
     return np.asarray(total * np.float32(1.0 / counts.sum()))
 
 
-def _word_counts(matrix: Matrix) -> Iterator[tuple[NDArray[Any], Floats]]:
+def _word_counts(matrix: Matrix, texts: NDArray[np.int64]) -> Iterator[tuple[NDArray[Any], Floats]]:
     """Word numbers and how often each occurs (a value rounded up), row by row."""
     if isinstance(matrix, Sparse):
-        counts = np.ceil(matrix.values)
+        counts = np.where(np.isin(matrix.columns, texts), np.float32(1), np.ceil(matrix.values))
         for begin, end in zip(matrix.starts[:-1], matrix.starts[1:], strict=True):
             keep = counts[begin:end] > 0
             yield matrix.columns[begin:end][keep], counts[begin:end][keep]
         return
     for _, chunk in dense_chunks(matrix):
-        for row in chunk:
+        for given in chunk:
+            row = given.copy()
+            row[texts] = np.where(np.isnan(given[texts]), np.nan, 1)
             words = np.flatnonzero(row > 0)
             yield words, np.ceil(row[words])
 
 
 def train_fasttext(config: FastText, examples: Examples, rng: np.random.Generator, tick: Tick) -> FastTextModel:
-    """Train on word counts; ``MldbError`` in regression, with one label, and for features that are texts."""
+    """Train on word counts; ``MldbError`` in regression and with one label."""
     _check(examples)
     space = examples.space
     order = np.argsort(np.array([feature.hash for feature in space.features], np.uint64), kind="stable")
     inputs = np.empty((len(space), config.dims), np.float32)
     inputs[order] = _uniform(len(space), config.dims)
-    model = FastTextModel(inputs, np.zeros((examples.label_count, config.dims), np.float32))
-    rows = list(_word_counts(examples.matrix))
+    texts = np.array([at for at, feature in enumerate(space.features) if feature.categories is not None], np.int64)
+    model = FastTextModel(inputs, np.zeros((examples.label_count, config.dims), np.float32), texts)
+    rows = list(_word_counts(examples.matrix, texts))
     present = _present_counts(examples.matrix)
     negatives = _Negatives(np.bincount(examples.labels, minlength=examples.label_count), rng)
     wanted = config.epoch * _tokens(examples)
@@ -120,9 +128,6 @@ def train_fasttext(config: FastText, examples: Examples, rng: np.random.Generato
 def _check(examples: Examples) -> None:
     if examples.regression:
         raise MldbError("FastText classifier does not currently support regression mode")
-    texts = [feature.name for feature in examples.space.features if feature.categories is not None]
-    if texts:
-        raise MldbError(f"FastText classifiers need features that are counts of words, but '{texts[0]}' holds texts")
     if examples.label_count < 2 or len(np.unique(examples.labels)) < 2:
         raise MldbError("FastText classifiers need at least two different labels to learn from")
 

@@ -279,3 +279,12 @@ def test_features_without_any_value_still_train():
     for algorithm in ("dt", "bbdt", "bs", "glz", "naive_bayes"):
         scores = trained(data, builtin_configurations(), algorithm).scores(data.matrix)
         assert np.isfinite(scores).all()
+
+
+def test_fasttext_takes_a_text_for_one_word():
+    feature_space = space("count", theme=("a", "b"))
+    matrix = np.array([[1, 0], [np.nan, 1], [2, np.nan], [np.nan, 0]] * 5, np.float32)
+    labels = np.array([0, 1, 0, 1] * 5)
+    data = Examples(feature_space, matrix, labels, 2, np.full(20, 0.05, np.float32))
+    scores = trained(data, {"type": "fasttext", "dims": 5, "epoch": 200}).scores(matrix)
+    assert (scores.argmax(axis=1) == labels).all()
