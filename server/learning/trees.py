@@ -176,6 +176,8 @@ class TreeEnsemble:
         return current
 
     def scores(self, matrix: Matrix) -> Floats:
+        if len(self.used) and self.used[-1] >= matrix.shape[1]:
+            raise MldbError("The model's trees test features that the model does not have")
         picked = pick_columns(matrix, self.used)
         count, labels = len(picked), self.nodes.values.shape[1]
         out = np.empty((count, labels), np.float32)
@@ -261,7 +263,10 @@ class TreeEnsemble:
     @classmethod
     def load(cls, state: Mapping[str, Any], archive: Archive) -> TreeEnsemble:
         nodes = Nodes(**{item.name: archive.get(f"nodes.{item.name}") for item in fields(Nodes)})
-        return cls(nodes, archive.get("roots"), archive.get("weights"), archive.get("bias"), state["kind"])
+        loaded = cls(nodes, archive.get("roots"), archive.get("weights"), archive.get("bias"), state["kind"])
+        if not _consistent(loaded):
+            raise MldbError("The model file is damaged: its trees point outside themselves")
+        return loaded
 
 
 def _stump(root: dict[str, Any]) -> dict[str, Any]:
@@ -271,13 +276,13 @@ def _stump(root: dict[str, Any]) -> dict[str, Any]:
     return {"split": root["split"], "action": {name: root[name]["pred"] for name in ("true", "false", "missing")}}
 
 
-def checked(ensemble: TreeEnsemble, features: int) -> bool:
-    """Whether the arrays of an ensemble from outside are consistent, so that no look-up can leave them."""
+def _consistent(ensemble: TreeEnsemble) -> bool:
+    """Whether no look-up in the arrays of an ensemble from outside can leave them."""
     nodes, count = ensemble.nodes, len(ensemble.nodes)
-    inside = ((nodes.children >= 0) & (nodes.children < count)).all() and (nodes.feature < features).all()
-    words = (
-        (nodes.first_word >= 0) & (nodes.word_count >= 0) & (nodes.first_word + nodes.word_count <= len(nodes.words))
-    )
+    children = nodes.children.shape == (count, 3) and ((nodes.children >= 0) & (nodes.children < count)).all()
+    ends = nodes.first_word + nodes.word_count
+    words = ((nodes.first_word >= 0) & (nodes.word_count >= 0) & (ends <= len(nodes.words))).all()
     roots = ((ensemble.roots >= 0) & (ensemble.roots < count)).all()
+    lengths = {len(getattr(nodes, item.name)) for item in fields(Nodes) if item.name != "words"} == {count}
     sizes = len(ensemble.weights) == len(ensemble.roots) and ensemble.bias.shape == nodes.values.shape[1:]
-    return bool(inside and words.all() and roots and sizes)
+    return bool(children and words and roots and lengths and sizes)
