@@ -15,6 +15,7 @@ from duckdb.func import FunctionNullHandling, PythonUDFType
 
 from server.declarations import BoundFunction, Function
 from server.sql import functions
+from server.sql.binder.nodes import check_complete
 from server.sql.binder.query import Query
 from server.sql.binder.rows import bind_clauses
 from server.sql.binder.select import bind_select
@@ -45,6 +46,7 @@ class Engine:
     """Compiles and runs queries against a database and a catalogue. Safe to use from several threads."""
 
     def __init__(self, database: Database, catalog: Catalog, fetcher: Function | None = None) -> None:
+        check_complete()
         self.database = database
         self.fetcher = fetcher
         self.catalog = catalog
