@@ -1,0 +1,55 @@
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import ROOT, RunningServer
+
+FLAGS = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """Path of the browser; without one the tests are skipped, on CI they fail."""
+    for name in ("chromium", "chromium-browser", "google-chrome"):
+        if path := shutil.which(name):
+            return path
+    if os.environ.get("CI") == "true":
+        pytest.fail("the browser tests need Chromium: apt-get install chromium")
+    return pytest.skip("no Chromium: apt-get install chromium")
+
+
+@pytest.fixture(scope="session")
+def browser(chromium):
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=chromium, args=[*FLAGS, "--no-first-run"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="session")
+def graphs(tmp_path_factory):
+    """Small frozen graphs, made in a process of their own."""
+    folder = tmp_path_factory.mktemp("graphs")
+    script = ROOT / "tests" / "images" / "build_graphs.py"
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
+    subprocess.run([sys.executable, script, folder], check=True, capture_output=True, env=environment)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory, graphs, chromium):
+    """A server with the reference plugin, whose network is a small one with random weights; its address."""
+    data = tmp_path_factory.mktemp("data")
+    models = data / "models" / "image_classifier"
+    models.mkdir(parents=True)
+    shutil.copy(graphs / "pixels.pb", models)
+    shutil.copy(graphs / "inception.pb", models / "inception_random.pb")
+    environment = {"MLDB_INCEPTION_WEIGHTS": str(data / "none.h5")}
+    running = RunningServer(data, "--plugin", str(ROOT / "plugins" / "image_classifier"), environment=environment)
+    yield running.url
+    running.stop()
