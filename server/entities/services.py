@@ -47,6 +47,10 @@ class Catalog:
     def function(self, name: str) -> Function | None:
         return ready_function(self._registry, name)
 
+    def deterministic(self, name: str) -> bool:
+        found = self._registry.find("function", name)
+        return found is None or found.ready is None or bool(found.ready.config.get("deterministic", True))
+
 
 def ready_function(registry: Registry, name: str) -> Function | None:
     found = registry.find("function", name)

@@ -35,6 +35,8 @@ class Catalog(Protocol):
     def version(self) -> int: ...
     def layout(self, dataset: str) -> Layout: ...
     def function(self, name: str) -> Function | None: ...
+    def deterministic(self, name: str) -> bool:
+        """Whether a function with constant arguments gives a constant."""
 
 
 ScopeFunction = Callable[[], Value]
@@ -127,6 +129,11 @@ class NoScope(Scope):
 
     def stage(self, sql: str) -> str:
         return self.relation.stage(sql)
+
+    def call(self, call: Call) -> Value | None:
+        if call.name == "columnCount":
+            raise MldbError("Wildcard usage requires a FROM statement")
+        return None
 
 
 class RowScope(Scope):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from server.sql.scope import Scope
 
 
-def apply_function(function: Function, row: Row, scope: Scope) -> Row:
+def apply_function(function: Function, row: Row, scope: Scope, *, constant: bool = False) -> Row:
     """A call of a function that works on Arrow batches, computed once per row below the expression."""
     type_, packed = pack(row, timestamps=False)
     bound = function.bind(type_)
@@ -25,7 +25,7 @@ def apply_function(function: Function, row: Row, scope: Scope) -> Row:
         type_, packed = pack(row, timestamps=True)
     name = scope.context.register(bound, (type_, timed))
     result = scope.stage(f"{identifier(name)}({packed})")
-    return unpack(bound, result, row, timed)
+    return unpack(bound, result, row, timed, constant)
 
 
 def pack(row: Row, *, timestamps: bool) -> tuple[RowType, str]:
@@ -54,7 +54,7 @@ def pack(row: Row, *, timestamps: bool) -> tuple[RowType, str]:
     return type_, f"struct_pack({', '.join(fields) or 'one := 1'})"
 
 
-def unpack(bound: BoundFunction, result: str, argument: Row, timed: bool) -> Row:
+def unpack(bound: BoundFunction, result: str, argument: Row, timed: bool, constant: bool) -> Row:
     """The columns of a batch function's result."""
     builder = RowBuilder()
     newest = latest_ts([argument])
@@ -63,9 +63,9 @@ def unpack(bound: BoundFunction, result: str, argument: Row, timed: bool) -> Row
         ts = fixed(f"{result}.t{index}") if timed else newest
         if column.shape is not None:
             shape = None if -1 in column.shape else column.shape
-            builder.add(column.path, Embedding(sql, column.kind, shape, ts))
+            builder.add(column.path, Embedding(sql, column.kind, shape, ts, constant=constant))
         else:
-            builder.add(column.path, Atom(sql, column.kind, ts))
+            builder.add(column.path, Atom(sql, column.kind, ts, constant))
     if bound.output.open:
         builder.rests.append(Rest((), f"{result}.rest"))
     return builder.build()

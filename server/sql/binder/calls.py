@@ -62,4 +62,5 @@ def call_function(node: Call, function: Function, scope: Scope) -> Value:
     if isinstance(function, Inlined):
         return function.inline(argument, scope)
     row = require_row(argument, f"User function {node.name} expected a single row {{ }} argument")
-    return apply_function(function, row, scope)
+    constant = row.constant and scope.context.catalog.deterministic(node.name)
+    return apply_function(function, row, scope, constant=constant)

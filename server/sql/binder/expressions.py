@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from server.errors import MldbError
@@ -233,7 +234,8 @@ def _case(node: Case, scope: Scope) -> Value:
     results = [bind(then, scope) for _, then in node.whens]
     default = _case_default(node, results, scope)
     branches = [*results, default]
-    constant = all(map(is_constant, branches)) and all(is_constant(bind(when, scope)) for when, _ in node.whens)
+    tests = [*([node.subject] if node.subject is not None else []), *(when for when, _ in node.whens)]
+    constant = all(map(is_constant, branches)) and all(is_constant(bind(test, scope)) for test in tests)
     if all(isinstance(branch, Atom | Several) for branch in branches):
         return _case_atoms(conditions, [coerce.atom(branch) for branch in branches], constant)
     if all(isinstance(b, Row) and not b.rests for b in branches):
@@ -362,5 +364,7 @@ def _extract(node: Extract, scope: Scope) -> Value:
         row = Row()
     else:
         row = require_row(base, "only a row or an embedding can be read with [ ]")
-    closed = not row.rests
-    return bind(node.inner, RowScope(scope, row, closed=closed))
+    value = bind(node.inner, RowScope(scope, row, closed=not row.rests))
+    if not is_constant(base) and isinstance(value, Atom | Embedding | Row):
+        return replace(value, constant=False)
+    return value
