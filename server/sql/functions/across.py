@@ -152,7 +152,8 @@ def _extreme(node: Call, args: list[Value], scope: Scope) -> Value:
 
 
 def _winner_ts(best: str, smallest: bool) -> str:
-    return f"coalesce({best}.t, {NEVER_SQL})" if smallest else f"coalesce(-({best}.t), {NEVER_SQL})"
+    """The newest timestamp of those that are equal."""
+    return f"coalesce(-({best}.t), {NEVER_SQL})" if smallest else f"coalesce({best}.t, {NEVER_SQL})"
 
 
 def _extreme_sql(values: list[str], kind: Kind, smallest: bool) -> str:
@@ -167,13 +168,13 @@ def _extreme_sql(values: list[str], kind: Kind, smallest: bool) -> str:
 
 
 def _winner(atoms: list[Atom], values: list[str], smallest: bool) -> Ts:
-    """The timestamp of the value that was chosen, the oldest if several are equal."""
+    """The timestamp of the value that was chosen, the newest if several are equal."""
 
     def build() -> str:
         times = [atom.ts() for atom in atoms]
         if len(set(times)) == 1:
             return times[0]
-        sign, function = ("", "min") if smallest else ("-", "max")
+        sign, function = ("-", "min") if smallest else ("", "max")
         pairs = [
             f"CASE WHEN {value} IS NOT NULL THEN struct_pack(v := {value}, t := {sign}({time})) END"
             for value, time in zip(values, times, strict=True)
@@ -209,8 +210,8 @@ m_latest_cells(l) := CASE WHEN len(l) = len(list_distinct(list_transform(l, lamb
     ELSE u_latest_cells(l) END
 m_keyed_cells(l) := list_transform(list_filter(l, lambda c: c.v IS NOT NULL),
     lambda c: struct_pack(k := m_sort_key(c.v), t := c.t))
-m_least_cell(l) := list_min(l)
-m_greatest_cell(l) := list_max(list_transform(l, lambda c: struct_pack(k := c.k, t := -c.t)))
+m_least_cell(l) := list_min(list_transform(l, lambda c: struct_pack(k := c.k, t := -c.t)))
+m_greatest_cell(l) := list_max(l)
 """
 
 

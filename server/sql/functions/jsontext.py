@@ -45,6 +45,8 @@ def parse_json(
             return [Cell((ERROR_COLUMN,), 1, timestamp)]
         if isinstance(error, MldbError):
             raise
+        if text.lstrip()[:1] not in ("{", "["):
+            raise MldbError(f"JSON passed to parse_json must be an object or an array; got '{text}'") from None
         raise MldbError(f"JSON passed to parse_json is not valid: {error}; it must be an object or an array") from None
     return _cells(value, timestamp, arrays)
 
