@@ -7,7 +7,18 @@ from dataclasses import replace
 from server.errors import MldbError
 from server.sql.binder.base import bind, binds
 from server.sql.binder.columnexpr import column_expression
-from server.sql.bound import NEVER_SQL, Atom, Embedding, Rest, Row, RowBuilder, Several, Value, enumerate_elements
+from server.sql.bound import (
+    NEVER_SQL,
+    Atom,
+    Embedding,
+    Open,
+    Rest,
+    Row,
+    RowBuilder,
+    Several,
+    Value,
+    enumerate_elements,
+)
 from server.sql.duck import literal_text
 from server.sql.relations import require_row
 from server.sql.scope import NoScope, Scope
@@ -61,6 +72,9 @@ def flatten(clause: Flatten, scope: Scope) -> Row:
     value = bind(clause.expression, scope)
     if isinstance(value, Atom | Several) and not (isinstance(value, Atom) and value.kind is Kind.NULL):
         raise MldbError("Expression with AS * must return a row")
+    if isinstance(value, Open):
+        # What it is only the data tell: a null gives no columns, another atom is refused.
+        return Row({}, (Rest((), f"m_row_cells({value.sql})"),))
     return require_row(value, "Expression with AS * must return a row")
 
 

@@ -365,6 +365,9 @@ ROUTINES = [
 ]
 
 MACROS = """
+m_row_cells(l) := CASE WHEN len(list_filter(l, lambda c: c.p = '')) = 0 THEN l
+    WHEN m_atom(l) IS NOT NULL THEN error('Expression with AS * must return a row')
+    ELSE list_filter(l, lambda c: c.p <> '') END
 m_num_of(a, f) := CASE m_tag(a) WHEN 'n' THEN union_extract(a, 'n') WHEN 'i' THEN CAST(union_extract(a, 'i') AS DOUBLE)
     WHEN 'u' THEN CAST(union_extract(a, 'u') AS DOUBLE) WHEN 't' THEN union_extract(a, 't') ELSE u_num_of(a, f) END
 m_divide(a, b) := a / b
