@@ -94,7 +94,7 @@ class MutableDataset(SparseDataset):
         if self._tables.committed:
             return
         if self._pending:
-            super().commit()
+            self._store_pending(wait=True)
         else:
             self._tables.append(self._pending)
         self._freeze()

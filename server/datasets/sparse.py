@@ -37,7 +37,10 @@ class SparseParams(Params):
 
 
 class SparseDataset:
-    """Cells in DuckDB, plus what was recorded since the last commit in memory. Reading stores that too."""
+    """Cells in DuckDB, plus what was recorded since the last commit in memory. Reading stores that too.
+
+    Small commits go to a journal: ``server.storage.journal``.
+    """
 
     def __init__(self, database: Database, prefix: str, quantum: float = 0.0, *, by_hash: bool = False) -> None:
         self._tables = CellTables(database, prefix, quantum, by_hash=by_hash)
@@ -51,6 +54,7 @@ class SparseDataset:
 
     def status(self) -> dict[str, Any]:
         tables = self._tables
+        tables.fold()
         return {"columnCount": tables.columns, "rowCount": tables.rows, "valueCount": tables.cells}
 
     def persist(self) -> dict[str, Any]:
@@ -69,7 +73,10 @@ class SparseDataset:
                 self._pending.add_column(column)
 
     def commit(self) -> None:
-        self._store_pending(wait=True)
+        with self._lock:
+            if self._pending:
+                self._tables.commit(self._pending)
+                self._pending = Pending()
 
     def _store_pending(self, *, wait: bool) -> None:
         if not self._pending or not self._lock.acquire(blocking=wait):
@@ -94,6 +101,9 @@ class SparseDataset:
         with self._lock:
             self._pending = Pending()
         self._tables.drop()
+
+    def close(self) -> None:
+        self._tables.fold()
 
 
 def load(

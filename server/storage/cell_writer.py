@@ -56,14 +56,18 @@ class _Cells:
 class CellWriter:
     """One batch under way, inside a transaction. ``counts`` are advanced as pieces are added.
 
-    ``quantum`` is the resolution of timestamps in seconds, 0 for as given.
+    ``quantum`` is the resolution of timestamps in seconds, 0 for as given; ``batches`` how many commits the pieces
+    come from.
     """
 
-    def __init__(self, cursor: duckdb.DuckDBPyConnection, prefix: str, counts: CellCounts, quantum: float) -> None:
+    def __init__(
+        self, cursor: duckdb.DuckDBPyConnection, prefix: str, counts: CellCounts, quantum: float, batches: int = 1
+    ) -> None:
         self._cursor = cursor
         self._prefix = prefix
         self._counts = counts
         self._quantum = quantum
+        self._batches = batches
         self._pieces = 0
 
     def add(self, pending: Pending) -> None:
@@ -85,7 +89,7 @@ class CellWriter:
     def finish(self) -> CellCounts:
         """End the batch: its rows get their place in the listing order."""
         if self._pieces:
-            self._counts.batches += 1
+            self._counts.batches += self._batches
             if self._counts.batches == 1 and self._pieces > 1:
                 self._list_as_one_batch()
         return self._counts
@@ -100,7 +104,7 @@ class CellWriter:
         if len(new):
             fresh = names.take(pa.array(new))
             hashes = hash_path_texts(fresh)
-            alone = self._counts.batches == 0 and not self._pieces
+            alone = self._counts.batches + self._batches == 1 and not self._pieces
             order = listing_order(hashes, 1 if alone else 2)
             table = pa.table({"id": ids[new].astype(np.int32), "name": fresh, "hash": hashes, "ord": order})
             self._insert("rows", table)
@@ -220,12 +224,13 @@ class CellWriter:
 
     @contextmanager
     def _source(self, table: pa.Table) -> Iterator[str]:
-        """An Arrow table under a name that queries of this cursor can use."""
+        """An Arrow table under a name that queries of this cursor can use.
+
+        After an error the name stays, until the cursor is closed: an aborted transaction cannot even forget one.
+        """
         self._cursor.register("piece", table)
-        try:
-            yield "piece"
-        finally:
-            self._cursor.unregister("piece")
+        yield "piece"
+        self._cursor.unregister("piece")
 
 
 def _taken(ids: Integers, indices: pa.Array) -> Integers:

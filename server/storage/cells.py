@@ -12,6 +12,7 @@ import duckdb
 from server.storage.cell_writer import CellCounts, CellWriter
 from server.storage.columns import StoredColumns
 from server.storage.database import Database, drop_tables, read_meta, write_meta
+from server.storage.journal import Journal
 from server.storage.layouts import Cells
 from server.storage.pending import Pending
 
@@ -21,7 +22,10 @@ _BLOCK_MEGABYTES = 0.25  # DuckDB's block size
 
 
 class CellTables:
-    """The tables of one sparse dataset. One writer at a time, readers at any time."""
+    """The tables of one sparse dataset. One writer at a time, readers at any time.
+
+    Sizes are those of the tables: ``fold`` first where the journal counts too.
+    """
 
     def __init__(self, database: Database, prefix: str, quantum: float = 0.0, *, by_hash: bool = False) -> None:
         """``by_hash``: rows are always listed by ascending hash (the beh family)."""
@@ -29,6 +33,8 @@ class CellTables:
         self._database = database
         self._quantum = quantum
         self._by_hash = by_hash
+        self._journal = Journal(database, prefix)
+        self._folding = threading.Lock()  # taken before the next
         self._writing = threading.Lock()
         self._creating = threading.Lock()
         with database.cursor() as cursor:
@@ -57,6 +63,7 @@ class CellTables:
 
     def layout(self) -> Cells:
         """The committed data. Creates the tables of an empty dataset, so that a query finds them."""
+        self.fold()
         if not self._created:
             self._ensure()
         counts, cached = self._counts, self._layout
@@ -68,26 +75,73 @@ class CellTables:
     @contextmanager
     def batch(self) -> Iterator[Callable[[Pending], None]]:
         """A transaction: what is yielded stores a piece; all pieces become durable and visible at the end."""
-        with self._writing, self._transaction() as add:
-            yield add
+        self._begin(wait=True)
+        try:
+            with self._transaction() as (_, add):
+                yield add
+        finally:
+            self._writing.release()
 
     def append(self, pending: Pending, *, wait: bool = True) -> bool:
         """Store one batch; False when another is being written and it may not wait for that."""
-        if not self._writing.acquire(blocking=wait):
+        if not self._begin(wait):
             return False
         try:
-            with self._transaction() as add:
+            with self._transaction() as (_, add):
                 add(pending)
         finally:
             self._writing.release()
         return True
 
+    def commit(self, pending: Pending) -> None:
+        """Store one batch: a small one in the journal."""
+        if not self._journal.takes(pending):
+            self.append(pending)
+            return
+        with self._writing:
+            self._journal.add(pending)
+        if self._journal.full:
+            self.fold()
+
+    def fold(self) -> None:
+        """Store what the journal holds, as one batch of cells."""
+        if self._journal.commits:
+            with self._folding:
+                if self._journal.commits:  # so no long batch is under way: see _begin
+                    with self._writing:
+                        self._fold()
+
+    def _begin(self, wait: bool) -> bool:
+        """Become the writer, with an empty journal: nobody adds to it meanwhile, so a reader need not wait to fold it.
+
+        False when it may not wait and would have to.
+        """
+        if not self._folding.acquire(blocking=wait):
+            return False
+        try:
+            if not self._writing.acquire(blocking=wait):
+                return False
+            try:
+                self._fold()
+            except BaseException:
+                self._writing.release()
+                raise
+        finally:
+            self._folding.release()
+        return True
+
+    def _fold(self) -> None:
+        if self._journal.commits:
+            with self._transaction(self._journal.commits) as (cursor, add):
+                add(self._journal.take(cursor))
+            self._journal.forget()
+
     @contextmanager
-    def _transaction(self) -> Iterator[Callable[[Pending], None]]:
+    def _transaction(self, batches: int = 1) -> Iterator[tuple[duckdb.DuckDBPyConnection, Callable[[Pending], None]]]:
         self._ensure()
         with self._database.transaction() as cursor:
-            writer = CellWriter(cursor, self.prefix, self._next_counts(), self._quantum)
-            yield writer.add
+            writer = CellWriter(cursor, self.prefix, self._next_counts(), self._quantum, batches)
+            yield cursor, writer.add
             counts = writer.finish()
             write_meta(cursor, self.prefix, {"cells": asdict(counts), "committed": True})
         self._committed = True
@@ -119,8 +173,10 @@ class CellTables:
                 self._created = True
 
     def drop(self) -> None:
-        with self._writing, self._database.transaction() as cursor:
-            drop_tables(cursor, self.prefix)
+        with self._writing:
+            with self._database.transaction() as cursor:
+                drop_tables(cursor, self.prefix)
+            self._journal.forget()
 
     def _create(self, cursor: duckdb.DuckDBPyConnection) -> None:
         prefix = self.prefix

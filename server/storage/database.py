@@ -33,6 +33,8 @@ _LOCKED = {
     "order_by_non_integer_literal": "true",  # an ORDER BY key may turn out constant
 }
 _TABLE_PREFIX = "d_"
+_JOURNAL = """
+CREATE TABLE IF NOT EXISTS dataset_journal (name VARCHAR, number BIGINT, size BIGINT, record BLOB)"""
 PATH_HASH = "mldb_path_hash"  # SQL: path text (VARCHAR) to UBIGINT
 
 
@@ -65,10 +67,12 @@ class Database:
             config["temp_directory"] = str(temp_directory)
         self.file = file
         self.commits = 0  # grows with every transaction: who caches what tables look like compares it
+        self._counting = threading.Lock()
         self._defining = threading.Lock()
         self._root = duckdb.connect(str(file) if file else ":memory:", config=config)
         self._root.execute(f"CREATE TYPE IF NOT EXISTS any_value_t AS {ANY_TYPE}")
         self._root.execute("CREATE TABLE IF NOT EXISTS dataset_tables (name VARCHAR, meta VARCHAR)")
+        self._root.execute(_JOURNAL)
         self._root.create_function(PATH_HASH, _hash_batch, ["VARCHAR"], "UBIGINT", type=PythonUDFType.ARROW)
 
     @contextmanager
@@ -98,6 +102,8 @@ class Database:
                 _roll_back(cursor)
                 raise
             cursor.execute("COMMIT")
+        with self._counting:
+            self.commits += 1
 
     def define(self, action: Callable[[duckdb.DuckDBPyConnection], None]) -> None:
         """Define (or remove) functions and macros; every cursor sees them."""
@@ -125,10 +131,10 @@ class Database:
             orphans = [name for (name,) in present if owner_of(name) not in keep]
             for name in orphans:
                 cursor.execute(f"DROP TABLE {quote(name)}")
-            known = cursor.execute("SELECT name FROM dataset_tables").fetchall()
+            known = cursor.execute("SELECT name FROM dataset_tables UNION SELECT name FROM dataset_journal").fetchall()
             for (name,) in known:
                 if name not in keep:
-                    cursor.execute("DELETE FROM dataset_tables WHERE name = ?", [name])
+                    _forget(cursor, name)
         return orphans
 
 
@@ -163,7 +169,13 @@ def drop_tables(cursor: duckdb.DuckDBPyConnection, name: str) -> None:
     for (table,) in present:
         if owner_of(table) == name:
             cursor.execute(f"DROP TABLE {quote(table)}")
-    cursor.execute("DELETE FROM dataset_tables WHERE name = ?", [name])
+    _forget(cursor, name)
+
+
+def _forget(cursor: duckdb.DuckDBPyConnection, name: str) -> None:
+    """Remove what describes a dataset's tables and what waits to be folded into them."""
+    for table in ("dataset_tables", "dataset_journal"):
+        cursor.execute(f"DELETE FROM {table} WHERE name = ?", [name])
 
 
 def _roll_back(cursor: duckdb.DuckDBPyConnection) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -91,6 +92,36 @@ class Pending:
             number = self.columns[name] = len(self.columns)
             self.seen.append(0)
         return number
+
+    @property
+    def recorded_only(self) -> bool:
+        """Whether all of it was recorded cell by cell and is still in Python lists."""
+        return not self._name_chunks and not any(self._chunks.values())
+
+    def recorded(self) -> dict[str, Any]:
+        """What was recorded as plain lists, for ``add_recorded`` of another one. Only where ``recorded_only``."""
+        cells = {
+            store: [found.rows, found.columns, found.times, found.values]
+            for store, found in self._recorded.items()
+            if found.rows
+        }
+        return {"rows": self._names, "columns": list(self.columns), "seen": self.seen, "cells": cells}
+
+    def add_recorded(self, recorded: dict[str, Any]) -> None:
+        """Rows of another one, as ``recorded`` gave them."""
+        start = self.row_count
+        self._names.extend(recorded["rows"])
+        self.row_count += len(recorded["rows"])
+        numbers = [self.column_number(name) for name in recorded["columns"]]
+        for number, seen in zip(numbers, recorded["seen"], strict=True):
+            self.seen[number] |= seen
+        for store, (rows, columns, times, values) in recorded["cells"].items():
+            target = self._recorded[store]
+            target.rows.extend(start + row for row in rows)
+            target.columns.extend(numbers[column] for column in columns)
+            target.times.extend(times)
+            target.values.extend(values)
+            self.cells += len(rows)
 
     def add_batch(self, batch: NamedBatch) -> None:
         """A batch of query rows: known columns, embeddings and the open rest."""

@@ -110,3 +110,16 @@ def test_a_failed_overwrite_leaves_the_old_one_in_service(client):
     assert client.get("/v1/datasets/old/columns").json() == ["c"]
     assert client.put("/v1/datasets/old", json={"type": "sparse.mutable"}).status_code == 201
     assert client.get("/v1/datasets/old").json()["state"] == "ok"
+
+
+def test_a_query_sees_each_small_commit(client):
+    """The compiled query is cached; commits that wait in the journal count all the same."""
+    client.put("/v1/datasets/steps", json={"type": "sparse.mutable"})
+    query = {"q": "SELECT count(*), max(x) FROM steps", "format": "table", "headers": "false", "rowNames": "false"}
+    for number in range(1, 6):
+        row = {"rowName": f"r{number}", "columns": [["x", number, 0]]}
+        assert client.post("/v1/datasets/steps/rows", json=row).status_code == 200
+        assert client.post("/v1/datasets/steps/commit").status_code == 200
+        for _ in range(2):
+            assert client.get("/v1/query", params=query).json() == [[number, number]]
+        assert client.get("/v1/datasets/steps").json()["status"]["valueCount"] == number
