@@ -36,7 +36,7 @@ def dense_queries() -> Iterator[Comparison]:
         folder = Path(scratch)
         _fill(folder)
         copy = Path(shutil.copy(folder / "data" / "mldb.duckdb", folder / "copy.duckdb"))
-        with mldb(folder / "data") as client, duckdb.connect(str(copy), read_only=True) as raw:
+        with mldb(folder / "data") as client, duckdb.connect(str(copy)) as raw:
             raw.execute(f"SET threads = {_threads()}")
             table = _as_view(raw)
             for name, text in QUERIES.items():
