@@ -24,7 +24,7 @@ QUERIES = {
     "group by 1000 integers": "SELECT k, sum(y) AS a FROM t GROUP BY k",
     "arithmetic": "SELECT avg(sqrt(x * x + y * y)) AS a FROM t",
     "having": "SELECT k, count(*) AS n FROM t GROUP BY k HAVING avg(x) > 0.5",
-    "order by, limit": "SELECT x, k FROM t ORDER BY x DESC LIMIT 10",
+    "order by, limit": "SELECT x FROM t ORDER BY x DESC LIMIT 10",
     "case": "SELECT sum(CASE WHEN g = 'g3' THEN x ELSE y END) AS a FROM t",
     "like": "SELECT count(*) AS n FROM t WHERE g LIKE 'g1%'",
 }
