@@ -11,6 +11,7 @@ from typing import Any
 from server.errors import MldbError
 from server.sql.bound import Atom as BoundAtom
 from server.sql.bound import Value, is_constant
+from server.sql.functions import numbers
 from server.sql.functions.openaggregates import AGGREGATES
 from server.sql.functions.registry import Builtin, executing
 from server.sql.runtime import CELLS, ITEMS, TEXTS, Routine, atom_text, storage_class
@@ -59,14 +60,8 @@ def divide(a: float, b: float) -> float:
 def modulo(left: Atom, right: Atom) -> Atom:
     """C's remainder: of integers exactly, else ``fmod``."""
     if isinstance(left, int) and isinstance(right, int):
-        if right == 0:
-            raise MldbError("Integer Modulus by a zero dividend")
-        if (left < 0) != (right < 0):
-            # Mixed signs: both operands are taken as unsigned 64-bit numbers, as upstream does.
-            return (left % 2**64) % (right % 2**64)
-        return int(math.fmod(left, right)) if abs(left) < 2**53 > abs(right) else abs(left) % abs(right)
-    a, b = _number(left), _number(right)
-    return math.nan if b == 0 or math.isinf(a) else collapse(math.fmod(a, b))
+        return numbers.modulo(left, right)
+    return numbers.modulo(_number(left), _number(right))
 
 
 _NUMBERS: dict[str, Callable[[float, float], float]] = {

@@ -1,4 +1,4 @@
-"""Distances and polygons on a sphere (sql-dialect.md §8.10)."""
+"""Polygons on a sphere (sql-dialect.md §8.10)."""
 
 from __future__ import annotations
 
@@ -12,14 +12,6 @@ from server.errors import MldbError
 EARTH_RADIUS = 6371008.8  # metres, the mean radius
 
 Vector = tuple[float, float, float]
-
-
-def geo_distance(latitude1: float, longitude1: float, latitude2: float, longitude2: float) -> float:
-    """Great circle distance of two points, in degrees, in metres."""
-    phi1, phi2 = math.radians(latitude1), math.radians(latitude2)
-    across = math.sin((phi2 - phi1) / 2) ** 2
-    along = math.sin(math.radians(longitude2 - longitude1) / 2) ** 2
-    return 2 * EARTH_RADIUS * math.asin(math.sqrt(min(1.0, across + math.cos(phi1) * math.cos(phi2) * along)))
 
 
 def contains_point(geometry: Any, latitude: float, longitude: float) -> bool:

@@ -1,4 +1,4 @@
-"""LIKE, Perl-style regular expressions and host names (sql-dialect.md §7.2, §8.3)."""
+"""Perl-style regular expressions and host names (sql-dialect.md §7.2, §8.3)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ _POSIX_CLASSES = {
 }  # fmt: skip
 _POSIX = re.compile(r"\[:(\w+):\]")
 _REFERENCE = re.compile(r"\$(?:(\d+)|\{(\d+)\}|(&)|(\$))|\\(?:(\d)|(.))", re.DOTALL)
-_LIKE = {"%": ".*", "_": "."} | {character: "\\" + character for character in "*[].|()^$"}
 
 
 @lru_cache(maxsize=256)
@@ -29,12 +28,6 @@ def compile_regex(pattern: str) -> re.Pattern[str]:
             f"Error when compiling regex '{pattern}': {error}. "
             "Regular expressions must adhere to Perl-style regular expression syntax."
         ) from None
-
-
-@lru_cache(maxsize=256)
-def compile_like(pattern: str) -> re.Pattern[str]:
-    """A LIKE pattern, to be matched whole. ``+ ? { } \\`` act as they do in a regular expression, as in MLDB."""
-    return compile_regex("".join(_LIKE.get(character, character) for character in pattern))
 
 
 def regex_replace(text: str, pattern: str, template: str) -> str:

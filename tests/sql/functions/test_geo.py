@@ -3,17 +3,11 @@ from __future__ import annotations
 import pytest
 
 from server.errors import MldbError
-from server.sql.functions.geo import EARTH_RADIUS, contains_point, geo_distance
+from server.sql.functions.geo import contains_point
 
 SQUARE = [[-10, -10], [10, -10], [10, 10], [-10, 10], [-10, -10]]
 HOLE = [[-5, -5], [5, -5], [5, 5], [-5, 5], [-5, -5]]
 ELSEWHERE = [[100, 40], [110, 40], [110, 50], [100, 50]]
-
-
-def test_distance() -> None:
-    assert geo_distance(0, 0, 0, 180) == pytest.approx(3.141592653589793 * EARTH_RADIUS)
-    assert geo_distance(45.5, -73.6, 45.5, -73.6) == 0
-    assert geo_distance(48.8566, 2.3522, 45.5017, -73.5673) == pytest.approx(5_503_000, rel=2e-3)
 
 
 @pytest.mark.parametrize(

@@ -5,16 +5,7 @@ import math
 import pytest
 
 from server.errors import MldbError
-from server.sql.functions.numbers import (
-    binomial_lb_80,
-    binomial_ub_80,
-    logarithm,
-    modulo,
-    quantize,
-    round_half_away,
-    sign,
-    signed_modulo,
-)
+from server.sql.functions.numbers import binomial_lb_80, binomial_ub_80, modulo
 
 
 def test_binomial_bounds() -> None:
@@ -40,25 +31,3 @@ def test_modulo_by_zero() -> None:
         modulo(1, 0)
     assert math.isnan(modulo(1.5, 0))
     assert math.isnan(modulo(math.inf, 2))
-
-
-def test_signed_modulo() -> None:
-    assert [signed_modulo(*pair) for pair in ((5, 3), (-5, 3), (5, -3), (-5, -3))] == [2, -2, 2, -2]
-
-
-def test_quantize_and_round() -> None:
-    assert quantize(2.17, 0.1) == pytest.approx(2.2)
-    assert quantize(217, 100) == 200
-    assert isinstance(quantize(217, 100), int)
-    assert [round_half_away(x) for x in (0.5, -0.5, 1.5, 2.5, 0.49999999999999994, math.inf)] == [
-        1, -1, 2, 3, 0, math.inf,
-    ]  # fmt: skip
-
-
-def test_sign_and_logarithm() -> None:
-    assert [sign(x) for x in (-3, 0, 0.1)] == [-1, 0, 1]
-    assert math.isnan(sign(math.nan))
-    assert logarithm(2, 8) == pytest.approx(3)
-    assert logarithm(2, 0) == -math.inf
-    assert math.isnan(logarithm(2, -1))
-    assert logarithm(1, 5) == math.inf

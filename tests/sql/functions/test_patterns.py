@@ -3,19 +3,7 @@ from __future__ import annotations
 import pytest
 
 from server.errors import MldbError
-from server.sql.functions.patterns import compile_like, compile_regex, extract_domain, regex_replace
-
-
-@pytest.mark.parametrize(
-    ("text", "pattern", "matches"),
-    [
-        ("abc", "a%", True), ("abc", "a_", False), ("a\nc", "a_c", True), ("a.c", "a.c", True), ("abc", "a.c", False),
-        ("(x)[y]|$^*", "(x)[y]|$^*", True), ("xabc", "a%", False), ("aab", "a+b", True), ("", "%", True),
-        ("100%", "100%", True), ("AB", "ab", False),
-    ],
-)  # fmt: skip
-def test_like(text: str, pattern: str, matches: bool) -> None:
-    assert bool(compile_like(pattern).fullmatch(text)) is matches
+from server.sql.functions.patterns import compile_regex, extract_domain, regex_replace
 
 
 @pytest.mark.parametrize(
