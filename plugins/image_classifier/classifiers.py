@@ -12,6 +12,7 @@ import threading
 import time
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import preparation
@@ -64,10 +65,12 @@ def _usable(about: dict[str, Any]) -> bool:
 
 
 def restore() -> None:
-    """Take up the classifiers of earlier runs; MLDB has kept their functions."""
-    for file in preparation.FOLDER.glob("*.classifier.json"):
+    """Take up the classifiers of earlier runs."""
+    for file in sorted(preparation.FOLDER.glob("*.classifier.json")):
         about = json.loads(file.read_text())
-        _known.setdefault(about["id"], about)
+        if about["id"] not in _known and _model_file(about["id"]).exists():
+            _make_functions(about["id"], about["features"])
+            _known[about["id"]] = about
 
 
 def train_digits() -> None:
@@ -128,11 +131,21 @@ def _trained(job: Job, title: str, pictures: list[tuple[str, str]], features: st
     test = {"inputData": examples, "kfold": FOLDS, "experimentName": f"{job.id}_test", "modelFileUrlPattern": pattern}
     tidy = {"keepArtifacts": False, "outputAccuracyDataset": False}
     result = _run(job, "test", {"type": "classifier.experiment", **test, **tidy, **learning})
-    model = {"modelFileUrl": f"file://{preparation.FOLDER}/{job.id}.cls", "functionName": f"{job.id}_scorer"}
+    model = {"modelFileUrl": f"file://{_model_file(job.id)}"}
     _run(job, "training", {"type": "classifier.train", "trainingData": examples, **model, **learning})
-    expression = f"{job.id}_scorer({{features: {{{FEATURES[features]}}}}})[scores] AS scores"
-    preparation.ensure(job.id, "sql.expression", {"expression": expression})
+    _make_functions(job.id, features)
     return _describe(job.id, title, pictures, features, result)
+
+
+def _model_file(id: str) -> Path:
+    return preparation.FOLDER / f"{id}.cls"
+
+
+def _make_functions(id: str, features: str) -> None:
+    """The scorer, and function ``id`` that takes a base64 picture to its scores in one call."""
+    preparation.ensure(f"{id}_scorer", "classifier", {"modelFileUrl": f"file://{_model_file(id)}"})
+    expression = f"{id}_scorer({{features: {{{FEATURES[features]}}}}})[scores] AS scores"
+    preparation.ensure(id, "sql.expression", {"expression": expression})
 
 
 def _record(id: str, pictures: list[tuple[str, str]]) -> None:

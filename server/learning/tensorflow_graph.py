@@ -6,6 +6,7 @@ The graph runs in the model worker; here are its file, its inputs and its output
 from __future__ import annotations
 
 import hashlib
+import math
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from server.learning.tensorflow_values import (
     output_column,
     output_values,
 )
+from server.values.atoms import NEVER
 from server.values.batches import Column, RowBatch, RowType, columns_by_path
 from server.values.kinds import Kind
 from server.values.paths import Path
@@ -50,10 +52,12 @@ class Graph:
     model: Model
     inputs: dict[str, Node]
     outputs: dict[str, Node]
+    modified: float  # seconds since 1970: when the graph's file was, as far as its source tells
 
     def plain(self) -> dict[str, Any]:
         return {
             "file": self.model.file.name,
+            "modified": None if math.isinf(self.modified) else self.modified,
             "inputs": {name: node.plain() for name, node in self.inputs.items()},
             "outputs": {name: node.plain() for name, node in self.outputs.items()},
         }
@@ -95,7 +99,9 @@ class TensorflowGraph:
             name: feed_of(batch, columns[name], name, node.dtype == "string")
             for name, node in self._graph.inputs.items()
         }
-        return {name: feed for name, (feed, _) in found.items()}, newest([stamps for _, stamps in found.values()])
+        return {name: feed for name, (feed, _) in found.items()}, newest(
+            [self._graph.modified, *(stamps for _, stamps in found.values())]
+        )
 
     def _sources(self) -> list[tuple[str, Path]]:
         """For each node the column that holds its value: as given, or as the ``inputs`` expression has named it."""
@@ -172,7 +178,8 @@ def create(creation: Creation) -> TensorflowGraph:
         file = store_graph(services, params.modelFileUrl)
         wanted = None if outputs.wildcard else [".".join(path) for path in outputs.variables]
         nodes = services.models.describe(file, names, wanted, params.devices)
-        graph = Graph(Model(file, names, tuple(nodes[1])), *nodes)
+        modified = services.urls.stat(params.modelFileUrl).last_modified
+        graph = Graph(Model(file, names, tuple(nodes[1])), *nodes, modified)
     return TensorflowGraph(services, graph, inputs, outputs)
 
 
@@ -183,7 +190,8 @@ def _restored(stored: dict[str, Any], services: Services, names: Sequence[str]) 
         return None
     inputs = {name: Node.read(node) for name, node in stored["inputs"].items()}
     outputs = {name: Node.read(node) for name, node in stored["outputs"].items()}
-    graph = Graph(Model(file, tuple(names), tuple(outputs)), inputs, outputs)
+    modified = NEVER if stored.get("modified") is None else float(stored["modified"])
+    graph = Graph(Model(file, tuple(names), tuple(outputs)), inputs, outputs, modified)
     services.models.warm(graph.model)
     return graph
 

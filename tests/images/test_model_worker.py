@@ -20,6 +20,9 @@ from server.learning.model_worker import Model, ModelWorker, Node
 from tests.images.conftest import PICTURE_INPUT, picture
 
 
+pytestmark = pytest.mark.timeout(180)  # the first use of a fixture starts TensorFlow, on a busy machine
+
+
 def inception(graphs, *outputs):
     return Model(graphs / "inception.pb", (PICTURE_INPUT,), outputs or ("pool_3",))
 

@@ -23,6 +23,9 @@ from server.values.kinds import Kind
 from tests.images.conftest import picture
 
 
+pytestmark = pytest.mark.timeout(180)  # the first use of a fixture starts TensorFlow, on a busy machine
+
+
 @dataclass
 class Parts:
     """The services that the type uses."""
@@ -67,25 +70,25 @@ def test_types(inception):
 
 
 def test_embeddings_and_timestamps(inception):
-    stamps = pa.array([5.0, 7.0])
+    stamps = pa.array([5e9, 7e9])  # newer than the graph
     given = rows_of(Kind.BLOB, pa.array([picture(1), picture(2)]), stamps=stamps)
     result = inception.bind(given.type).apply(given)
     assert result.type == inception.output
     assert result.values[0].type == pa.list_(pa.float64(), 12)
     assert result.values[1].type == pa.list_(pa.float64(), 5)
-    assert [result.timestamp(index).to_pylist() for index in (0, 1)] == [[5.0, 7.0]] * 2
+    assert [result.timestamp(index).to_pylist() for index in (0, 1)] == [[5e9, 7e9]] * 2
 
 
 def test_the_same_from_any_column_and_from_open_rows(inception):
     blobs = [picture(1), picture(2)]
     expected = inception.bind(RowType()).apply(rows_of(Kind.BLOB, pa.array(blobs)))
     mixed = rows_of(Kind.ANY, any_array(blobs))
-    cells = cells_array([[Cell(("other",), 1, 9.0), Cell(("content",), blob, 3.0)] for blob in blobs])
+    cells = cells_array([[Cell(("other",), 1, 9.0), Cell(("content",), blob, 3e9)] for blob in blobs])
     rest = RowBatch(RowType((), open=True), 2, [], rest=cells)
     for batch in (mixed, rest):
         result = inception.bind(batch.type).apply(batch)
         assert [value.to_pylist() for value in result.values] == [value.to_pylist() for value in expected.values]
-    assert result.timestamp(0).to_pylist() == [3.0, 3.0]
+    assert result.timestamp(0).to_pylist() == [3e9, 3e9]
 
 
 def test_no_rows(inception):
@@ -116,12 +119,12 @@ def test_numbers_from_embeddings_columns_and_cells(parts, graphs):
     spelled = RowBatch(
         RowType(tuple(Column(("x", str(i)), Kind.INTEGER) for i in range(3))), 1, [pa.array([i + 1]) for i in range(3)]
     )
-    cells = cells_array([[Cell(("x", str(i)), i + 1, 1.0 + i) for i in range(3)]])
+    cells = cells_array([[Cell(("x", str(i)), i + 1, 1e9 * (1 + i)) for i in range(3)]])
     rest = RowBatch(RowType((), open=True), 1, [], rest=cells)
     for batch in (embedding, spelled, rest):
         result = function.bind(batch.type).apply(batch)
         assert [value.to_pylist() for value in result.values] == [[[2.0, 4.0, 6.0]], [[12.0]]]
-    assert result.timestamp(0).to_pylist() == [3.0]
+    assert result.timestamp(0).to_pylist() == [3e9]
 
 
 def test_scalars_and_blobs(parts, graphs):
@@ -192,3 +195,11 @@ def test_free_variables(text, variables, renames):
     parsed = read_select_list(text)
     assert list(parsed.variables) == variables
     assert parsed.renames == renames
+
+
+def test_values_are_never_older_than_the_graph(parts, graphs):
+    function = make(parts, f"file://{graphs}/text.pb", "text", "length")
+    given = rows_of(Kind.STRING, pa.array(["ab"]), ("text",), stamps=5.0)
+    stamp = function.bind(given.type).apply(given).timestamp(0)
+    assert stamp == pytest.approx((graphs / "text.pb").stat().st_mtime, abs=1)
+    assert make(parts, "", "text", "length", function.persist()).persist() == function.persist()

@@ -145,6 +145,7 @@ function showLabels({ labels, milliseconds, weights, picture }) {
   );
   const network = weights === "none" ? "" : ` · ${weights} weights`;
   page["result-note"].textContent = `${milliseconds} ms${network}`;
+  page.result.scrollIntoView({ behavior: "smooth", block: "nearest" });
 }
 
 // ── teach ──
