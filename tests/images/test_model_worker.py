@@ -19,7 +19,6 @@ from server.errors import MldbError, Unavailable
 from server.learning.model_worker import Model, ModelWorker, Node
 from tests.images.conftest import PICTURE_INPUT, picture
 
-
 pytestmark = pytest.mark.timeout(180)  # the first use of a fixture starts TensorFlow, on a busy machine
 
 

@@ -22,7 +22,6 @@ from server.values.cells import any_array, cells_array
 from server.values.kinds import Kind
 from tests.images.conftest import picture
 
-
 pytestmark = pytest.mark.timeout(180)  # the first use of a fixture starts TensorFlow, on a busy machine
 
 
