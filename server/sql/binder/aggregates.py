@@ -84,7 +84,7 @@ _PLAIN: dict[str, Aggregate] = {
     "latest": _temporal("-"),
 }
 _PLAIN.update({f"vertical_{name}": one for name, one in list(_PLAIN.items()) if name != "count_distinct"})
-AGGREGATES = {*_PLAIN, "string_agg", "vertical_string_agg", "pivot"}
+AGGREGATES = {*_PLAIN, "string_agg", "vertical_string_agg", "pivot", "likelihood_ratio"}
 
 
 def aggregate(call: Call, scope: Scope, group: GroupRelation) -> Value:
@@ -96,6 +96,8 @@ def aggregate(call: Call, scope: Scope, group: GroupRelation) -> Value:
         return _string_agg(call, args, group)
     if call.name == "pivot":
         return _pivot(call, args, group)
+    if call.name == "likelihood_ratio":
+        return _likelihood_ratio(args, group)
     if len(args) != 1:
         plural = "" if len(args) == 1 else "s"
         raise MldbError(
@@ -171,3 +173,22 @@ def _pivot(call: Call, args: list[Value], group: GroupRelation) -> Open:
     element = f"m_quote(coalesce({coerce.to_text(name)}, ''))"
     cell = f"struct_pack(p := {element}, v := {coerce.to_any(value)}, t := {value.ts()})"
     return Open(f"coalesce({group.aggregate(f'list({cell})')}, [])")
+
+
+def _likelihood_ratio(args: list[Value], group: GroupRelation) -> Row:
+    """For each column the logarithm of its share among true rows over its share among false ones."""
+    if len(args) != 2:
+        raise MldbError(f"function likelihood_ratio expected 2 arguments, got {len(args)}")
+    row, truth = args[0], coerce.truth(args[1])
+    if not isinstance(row, Row) or row.rests:
+        raise MldbError("function likelihood_ratio needs a row whose columns are known before the query runs")
+    builder = RowBuilder()
+    for path, leaf in row.columns.items():
+        one = coerce.atom(leaf)
+        there = "FALSE" if one.kind is Kind.NULL else f"{one.sql} IS NOT NULL"
+        shares = [
+            group.aggregate(f"avg(CAST({there} AS DOUBLE)) FILTER (WHERE {condition})")
+            for condition in (truth, f"NOT {truth}")
+        ]
+        builder.add(path, Atom(f"ln({shares[0]} / {shares[1]})", Kind.NUMBER, _newest(group, one)))
+    return builder.build()
