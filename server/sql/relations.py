@@ -38,7 +38,12 @@ PIVOT_WORK = 200_000_000  # columns × rows
 
 
 class Relation:
-    """The base: columns by path, row names, listing order. ``alias`` is the name in the dialect, if any."""
+    """The base: columns by path, row names, listing order. ``alias`` is the name in the dialect, if any.
+
+    ``atoms_only``: ``column[…]`` takes a column for an atom, as upstream does for those of sub-selects (§4.4).
+    """
+
+    atoms_only = False
 
     def __init__(self, number: int, alias: str | None = None) -> None:
         self.number = number
@@ -325,7 +330,7 @@ def _offered(column: CellColumn, used: set[str]) -> list[str]:
 
 _STORE_ANY = {"int": "any_i(value)", "num": "any_n(value)", "str": "any_s(value)", "any": "value"}
 _ANY_MEMBER = {
-    Kind.TIMESTAMP: "t", Kind.INTERVAL: "v", Kind.BLOB: "b", Kind.PATH: "p", Kind.UNSIGNED: "u",
+    Kind.STRING: "s", Kind.TIMESTAMP: "t", Kind.INTERVAL: "v", Kind.BLOB: "b", Kind.PATH: "p", Kind.UNSIGNED: "u",
 }  # fmt: skip
 
 
@@ -356,11 +361,16 @@ def _scan(prefix: str, store: str, ids: str, timed: bool, *, mixed: bool) -> str
 
 
 def _extracted(column: CellColumn, stores: tuple[str, ...]) -> str:
-    """The value as the column's one kind."""
-    if stores == ("any",) and column.kind in _ANY_MEMBER:
-        return f"union_extract(value, '{_ANY_MEMBER[column.kind]}')"
-    if column.kind is Kind.NUMBER and set(stores) == {"int", "num"}:
-        return "m_num(value)"
+    """The value as the column's one kind; it arrives as ``ANY`` from that store and from several stores."""
+    if len(stores) == 1 and stores != ("any",):
+        return "value"
+    match column.kind:
+        case Kind.NUMBER:
+            return "m_num(value)"
+        case Kind.INTEGER:
+            return "m_int(value)"
+        case kind if kind in _ANY_MEMBER:
+            return f"union_extract(value, '{_ANY_MEMBER[kind]}')"
     return "value"
 
 

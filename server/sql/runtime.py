@@ -38,7 +38,9 @@ m_tstext(x) := CASE WHEN isfinite(x) AND x = floor(x) AND x BETWEEN -62135596800
     THEN strftime(make_timestamp(CAST(x AS BIGINT) * 1000000), '%Y-%m-%dT%H:%M:%SZ') ELSE u_tstext(x) END
 m_num(a) := CASE m_tag(a) WHEN 'n' THEN union_extract(a, 'n') WHEN 'i' THEN CAST(union_extract(a, 'i') AS DOUBLE)
     WHEN 'u' THEN CAST(union_extract(a, 'u') AS DOUBLE) WHEN 't' THEN union_extract(a, 't') ELSE u_num(a) END
-m_int(a) := CASE m_tag(a) WHEN 'i' THEN union_extract(a, 'i') ELSE u_int(a) END
+m_int(a) := CASE WHEN m_tag(a) = 'i' THEN union_extract(a, 'i')
+    WHEN m_tag(a) = 'n' AND union_extract(a, 'n') = trunc(union_extract(a, 'n')) AND abs(union_extract(a, 'n')) < 1e15
+    THEN CAST(union_extract(a, 'n') AS BIGINT) ELSE u_int(a) END
 m_text(a) := CASE m_tag(a) WHEN 's' THEN union_extract(a, 's') WHEN 'n' THEN m_numtext(union_extract(a, 'n'))
     WHEN 'p' THEN union_extract(a, 'p') ELSE u_text(a) END
 m_ts(a) := CASE m_tag(a) WHEN 't' THEN union_extract(a, 't') WHEN 'n' THEN union_extract(a, 'n')

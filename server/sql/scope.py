@@ -106,6 +106,10 @@ class Scope:
         """A function that only this scope has (rowName, aggregates, …); None if there is no such."""
         return None
 
+    def atoms_only(self) -> bool:
+        """Whether ``column[…]`` takes a column for an atom."""
+        return False
+
     def aggregates(self) -> bool:
         """Whether aggregate functions may be called here."""
         return False
@@ -188,6 +192,9 @@ class TableScope(Scope):
 
     def everything(self) -> Row:
         return self.relation.row()
+
+    def atoms_only(self) -> bool:
+        return self.relation.atoms_only
 
     def qualified(self, prefix: Path) -> Row | None:
         if self.relation.alias is not None and prefix[:1] == (self.relation.alias,):

@@ -360,7 +360,9 @@ def _extract(node: Extract, scope: Scope) -> Value:
     base = bind(node.base, scope)
     if isinstance(base, Open):
         base = Open(scope.stage(base.sql)) if "(" in base.sql else base
-    if isinstance(base, Atom | Several) and not (isinstance(base, Atom) and base.kind is Kind.NULL):
+    if (isinstance(node.base, ColumnRef) and scope.atoms_only()) or (
+        isinstance(base, Atom | Several) and not (isinstance(base, Atom) and base.kind is Kind.NULL)
+    ):
         row = Row()
     else:
         row = require_row(base, "only a row or an embedding can be read with [ ]")

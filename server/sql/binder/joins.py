@@ -167,6 +167,17 @@ class _Side(Relation):
         return self.join.export_row(self.side.row())
 
 
+class _Pair(Relation):
+    """The joined row while its sides are being paired: only its name is known."""
+
+    def __init__(self, join: JoinRelation) -> None:
+        super().__init__(join.number)
+        self.join = join
+
+    def row_path(self) -> Atom:
+        return Atom(f"m_quote({self.join.raw_name()})", Kind.PATH)
+
+
 class _OnScope(TableScope):
     """The scope of ON: columns of both sides, in terms of the sides (not of the join above them)."""
 
@@ -196,7 +207,7 @@ class _OnScope(TableScope):
             for side in (self.join.left, self.join.right):
                 if call.qualifier in side.sides():
                     return row_function(side.sides()[call.qualifier], call)
-        return row_function(self.join, call)
+        return row_function(_Pair(self.join), call)
 
     def stage(self, sql: str) -> str:
         return sql

@@ -100,6 +100,8 @@ class Exporter(Relation):
 class SelectRelation(Exporter):
     """A sub-select."""
 
+    atoms_only = True
+
     def __init__(self, number: int, query: Query, alias: str | None = None) -> None:
         super().__init__(number, alias)
         self.query = query

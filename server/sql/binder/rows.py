@@ -143,8 +143,8 @@ def renamed(path: Path, prefix: Path, target: Path) -> Path:
     tail = path[last][len(prefix[last]) :]
     rest = path[last + 1 :]
     if not target:
-        tail = tail.removeprefix(".")
-        return (*((tail,) if tail or not rest else ()), *rest)
+        # What stands below the element keeps its own name; of a single element the text behind the prefix stays.
+        return rest or (tail.removeprefix("."),)
     return (*target[:-1], target[-1] + tail, *rest)
 
 
