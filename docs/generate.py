@@ -22,7 +22,7 @@ from pydantic import BaseModel  # noqa: E402
 from pydantic.fields import FieldInfo  # noqa: E402
 from pydantic_core import PydanticUndefined  # noqa: E402
 
-from server.app import TYPE_MODULES  # noqa: E402
+from server.builtin_types import BUILTIN_TYPES  # noqa: E402
 from server.declarations import EntityType  # noqa: E402
 from server.settings import rows  # noqa: E402
 from server.sql.functions import families  # noqa: E402
@@ -57,7 +57,8 @@ def _between_marks(page: str, name: str, text: str) -> str:
 
 def declared() -> list[EntityType]:
     """The types that the server registers, by kind and name."""
-    found = [item for module in TYPE_MODULES for item in importlib.import_module(module).TYPES]
+    modules = {module for names in BUILTIN_TYPES.values() for module in names.values()}
+    found = [item for module in modules for item in importlib.import_module(module).TYPES]
     return sorted(found, key=lambda item: (item.kind, item.name))
 
 

@@ -6,10 +6,10 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable
-from importlib import import_module
 
 import duckdb
 
+from server.builtin_types import BUILTIN_TYPES
 from server.declarations import EntityKind
 from server.entities import jsontext
 from server.entities.catalogue import Catalogue
@@ -40,48 +40,11 @@ from server.http.security import Gate
 from server.learning.model_worker import ModelWorker
 from server.logs import LogStore
 from server.settings import Settings
-from server.sql.functions import BUILTINS
 from server.storage.database import Database
 from server.transfer.urls import Urls
 
 log = logging.getLogger("mldb.server")
 
-# Modules that declare entity types: each has a list ``TYPES``.
-TYPE_MODULES = (
-    "server.entities.procedures",
-    "server.datasets.beh",
-    "server.datasets.continuous",
-    "server.datasets.embedding",
-    "server.datasets.joined",
-    "server.datasets.merged",
-    "server.datasets.sampled",
-    "server.datasets.sparse",
-    "server.datasets.sqlite",
-    "server.datasets.structured",
-    "server.datasets.tabular",
-    "server.datasets.transposed",
-    "server.sql.user_functions",
-    "server.procedures.control",
-    "server.procedures.scripts",
-    "server.transfer.export_csv",
-    "server.transfer.fetcher",
-    "server.transfer.import_json",
-    "server.transfer.import_text",
-    "server.learning.classifier_experiment",
-    "server.learning.classifier_function",
-    "server.learning.classifier_test",
-    "server.learning.classifier_train",
-    "server.learning.clusters",
-    "server.learning.embedding_neighbors",
-    "server.learning.probabilizer",
-    "server.learning.svd_types",
-    "server.transfer.melt",
-    "server.transfer.ordering",
-    "server.transfer.split",
-    "server.transfer.summary_statistics",
-    "server.transfer.transform",
-    "server.learning.tensorflow_graph",
-)
 # Modules with the REST routes of one resource: each has ``register(host)``.
 RESOURCES = (system, collections, datasets, functions, procedures, plugins, types, query, credentials)
 
@@ -98,8 +61,7 @@ class Server:
         self.jobs = Jobs(settings.job_memory)
         self.models = model_worker(settings)
         registry_types = TypeRegistry()
-        for name in TYPE_MODULES:
-            registry_types.register(import_module(name).TYPES)
+        registry_types.announce(BUILTIN_TYPES)
         self.plugins = PluginHost(settings)
         registry_types.register(self.plugins.types())
         registry = Registry(registry_types, Catalogue(self.database))
@@ -171,7 +133,11 @@ def open_database(settings: Settings) -> Database:
 
 def refuse_builtin_names(kind: EntityKind, id: str) -> None:
     """A function may not hide a builtin of the dialect."""
-    if kind == "function" and id in BUILTINS:
+    if kind != "function":
+        return
+    from server.sql.functions import BUILTINS
+
+    if id in BUILTINS:
         raise MldbError(f"Cannot add function: MLDB already has a built-in function named {id}")
 
 

@@ -16,11 +16,12 @@ import tempfile
 import tomllib
 from importlib import metadata
 from pathlib import Path
-from typing import Final
-
-from packaging.requirements import InvalidRequirement, Requirement
+from typing import TYPE_CHECKING, Final
 
 from server.errors import MldbError
+
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
 
 _INSTALL_SECONDS: Final = 900
 _LONGEST_FILE: Final = 2**20
@@ -60,6 +61,9 @@ def _project_lines(path: Path) -> list[str]:
 def _parse(line: str) -> Requirement:
     if line.startswith("-"):
         raise MldbError(f"options are not allowed among the requirements: {line[:100]}")
+    # Few plugins ask for packages: a server's start need not wait for the parser.
+    from packaging.requirements import InvalidRequirement, Requirement
+
     try:
         requirement = Requirement(line)
     except InvalidRequirement:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import threading
 from collections.abc import Iterable, Mapping
+from importlib import import_module
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -21,10 +23,17 @@ KINDS: dict[str, EntityKind] = {plural: kind for kind, plural in PLURALS.items()
 
 
 class TypeRegistry:
-    """Types by kind and name. The core's own types come in through ``register`` like everybody's."""
+    """Types by kind and name. The core's own types come in through ``announce``, all others through ``register``."""
 
     def __init__(self) -> None:
         self._types: dict[EntityKind, dict[str, EntityType]] = {kind: {} for kind in PLURALS}
+        self._modules: dict[EntityKind, dict[str, str]] = {kind: {} for kind in PLURALS}  # announced, not yet loaded
+        self._loading = threading.RLock()
+
+    def announce(self, modules: Mapping[EntityKind, Mapping[str, str]]) -> None:
+        """Types by kind and name with the module to import for them when one is wanted."""
+        for kind, names in modules.items():
+            self._modules[kind].update(names)
 
     def register(self, types: Iterable[EntityType]) -> None:
         """Raises ValueError when a declaration is unusable, naming it."""
@@ -38,17 +47,33 @@ class TypeRegistry:
             self._types[declared.kind][declared.name] = declared
 
     def find(self, kind: EntityKind, name: str) -> EntityType | None:
+        if name in self._modules[kind]:
+            self._load(kind, name)
         return self._types[kind].get(name)
+
+    def _load(self, kind: EntityKind, name: str) -> None:
+        """Register all types of the module that declares this one."""
+        with self._loading:
+            module = self._modules[kind].get(name)
+            if module is None:
+                return  # another thread was first
+            self.register(import_module(module).TYPES)
+            if name not in self._types[kind]:
+                raise ValueError(f"{module} does not declare {kind} type {name}")
+            for names in self._modules.values():
+                for loaded in [each for each, source in names.items() if source == module]:
+                    del names[loaded]
 
     def get(self, kind: EntityKind, name: str) -> EntityType:
         """``MldbError`` with MLDB's text for an unknown type."""
-        found = self._types[kind].get(name)
+        found = self.find(kind, name)
         if found is None:
             raise MldbError(f"couldn't find type '{name}' in registry")
         return found
 
     def names(self, kind: EntityKind) -> list[str]:
-        return sorted(self._types[kind])
+        with self._loading:
+            return sorted(self._types[kind].keys() | self._modules[kind].keys())
 
 
 def validate(declared: EntityType, params: Any) -> Params:

@@ -27,6 +27,7 @@ LAYERS: Mapping[str, int] = {
     "server.procedures": 4,
     "server.entities": 5,
     "server.http": 6,
+    "server.builtin_types": 7,
     "server.app": 7,
     "server.serve": 8,
     "server.cli": 9,
