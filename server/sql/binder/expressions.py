@@ -360,13 +360,15 @@ def _extract(node: Extract, scope: Scope) -> Value:
     base = bind(node.base, scope)
     if isinstance(base, Open):
         base = Open(scope.stage(base.sql)) if "(" in base.sql else base
-    if (isinstance(node.base, ColumnRef) and scope.atoms_only()) or (
-        isinstance(base, Atom | Several) and not (isinstance(base, Atom) and base.kind is Kind.NULL)
-    ):
-        row = Row()
-    else:
-        row = require_row(base, "only a row or an embedding can be read with [ ]")
+    row = _columns_of(base, atom=isinstance(node.base, ColumnRef) and scope.atoms_only())
     value = bind(node.inner, RowScope(scope, row, closed=not row.rests))
     if not is_constant(base) and isinstance(value, Atom | Embedding | Row):
         return replace(value, constant=False)
     return value
+
+
+def _columns_of(base: Value, *, atom: bool) -> Row:
+    """What ``base[…]`` can read; an atom has no columns, which is no error by itself."""
+    if atom or isinstance(base, Several) or (isinstance(base, Atom) and base.kind is not Kind.NULL):
+        return Row()
+    return require_row(base, "only a row or an embedding can be read with [ ]")
