@@ -52,6 +52,7 @@ BUILTIN_TYPES: Mapping[EntityKind, Mapping[str, str]] = {
         "summary.statistics": "server.transfer.summary_statistics",
         "svd.train": "server.learning.svd_types",
         "transform": "server.transfer.transform",
+        "tsne.train": "server.learning.tsne_types",
     },
     "function": {
         "classifier": "server.learning.classifier_function",
@@ -66,5 +67,6 @@ BUILTIN_TYPES: Mapping[EntityKind, Mapping[str, str]] = {
         "sql.query": "server.sql.user_functions",
         "svd.embedRow": "server.learning.svd_types",
         "tensorflow.graph": "server.learning.tensorflow_graph",
+        "tsne.embedRow": "server.learning.tsne_types",
     },
 }

@@ -44,3 +44,25 @@ class VectorResult:
 
 def path_texts(paths: Sequence[Path]) -> list[str]:
     return [format_path(path) for path in paths]
+
+
+@dataclass(frozen=True)
+class ColumnsResult:
+    """Rows of plain number columns: ``matrix`` has a row for each of ``names``, a column for each of ``columns``."""
+
+    names: Sequence[str]
+    columns: Sequence[str]
+    matrix: NDArray[Any]
+
+    @property
+    def type(self) -> RowType:
+        return RowType(tuple(Column((name,), Kind.NUMBER) for name in self.columns))
+
+    def batches(self, progress: Progress | None = None) -> Iterator[NamedBatch]:
+        for begin in range(0, len(self.names), _ROWS):
+            if progress is not None:
+                progress.check()
+            part = self.matrix[begin : begin + _ROWS].astype(np.float64)
+            values = [pa.array(np.ascontiguousarray(column)) for column in part.T]
+            names = pa.array(self.names[begin : begin + _ROWS], pa.string())
+            yield NamedBatch(names, RowBatch(self.type, len(part), values, [NEVER] * len(values)))

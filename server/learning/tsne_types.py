@@ -1,0 +1,198 @@
+"""The procedure ``tsne.train`` and the function ``tsne.embedRow`` (entity-types.md §3.19, §4.2)."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from pydantic import Field
+
+from server.declarations import (
+    BoundFunction,
+    Creation,
+    EntityType,
+    Params,
+    ProcedureParams,
+    Progress,
+    RunResult,
+    Services,
+)
+from server.errors import MldbError
+from server.learning.archive import Archive, pack, unpack
+from server.learning.array_results import ColumnsResult
+from server.learning.jobs_entry import Report
+from server.learning.model_params import check_model_url, create_function, save_model
+from server.learning.points import read_points
+from server.learning.row_files import read_rows, write_rows
+from server.learning.tsne import SHORTEST_RUN, tsne
+from server.procedures.validators import input_query, refuse, require_from
+from server.sql.tree import Select
+from server.values.batches import Column, RowBatch, RowType
+from server.values.kinds import Kind
+from server.values.paths import parse_path
+
+NAME = "tsne.train"
+KIND = "tsne"
+_EMBEDDING = ("embedding",)
+_MAX_BYTES = 4 << 30
+_NO_POINTS = (
+    "t-sne training requires at least 1 datapoint. Make sure your dataset is not empty and that your WHERE, offset "
+    "and limit expressions do not filter all the rows"
+)
+
+
+class TsneParams(ProcedureParams):
+    trainingData: Any = Field(default=None, description="Query giving the same numeric columns for each row")
+    rowOutputDataset: Any = Field(default=None, description="Dataset for the positions of rows")
+    numInputDimensions: int = Field(default=-1, description="Columns to use, the first by name; -1 uses all")
+    numOutputDimensions: int = Field(default=2, ge=1, description="Numbers in a position")
+    tolerance: float = Field(default=1e-5, description="Accepted for compatibility; perplexities are met to 1e-5")
+    perplexity: float = Field(default=30, gt=0, description="About how many neighbours count; fewer for few rows")
+    learningRate: float = Field(default=500, gt=0, description="Size of the steps")
+    minIterations: int = Field(default=200, ge=1, description="Rounds without a gain after which it ends")
+    maxIterations: int = Field(default=1000, ge=1, description=f"Rounds at most ({SHORTEST_RUN} are always run)")
+    modelFileUrl: str | None = Field(default=None, description="Where to save the model (.tsn)")
+    functionName: str | None = Field(default=None, description="Name of a function to create from the model")
+
+
+@dataclass(frozen=True)
+class TsneTrain:
+    """Reads the points here, places them in a job process, records the positions."""
+
+    services: Services
+
+    def check(self, params: TsneParams) -> Select | None:
+        check_model_url(self.services, NAME, params.modelFileUrl, params.functionName)
+        if params.trainingData is None:
+            return None
+        select = input_query(self.services, params.trainingData)
+        require_from(select, NAME)
+        refuse(select, NAME, "groupBy", "having")
+        return select
+
+    def run(self, params: TsneParams, progress: Progress) -> RunResult:
+        select = self.check(params)
+        if select is None:
+            raise MldbError(f"{NAME} requires 'trainingData' to be set")
+        with tempfile.TemporaryDirectory(prefix="mldb-tsne-") as folder:
+            rows, model = Path(folder) / "rows.arrow", Path(folder) / "model"
+            progress.step("iterating")
+            if not write_rows(rows, self.services.query(select), progress):
+                raise MldbError(_NO_POINTS)
+            keep_order = select.limit is not None or select.offset > 0
+            arguments = {"rows": str(rows), "model": str(model), "keepOrder": keep_order, **_options(params)}
+            self.services.job("server.learning.tsne_types:train", arguments, progress)
+            data = model.read_bytes()
+        if params.rowOutputDataset is not None:
+            _, dataset = self.services.output_dataset(params.rowOutputDataset, "embedding")
+            dataset.write(_positions(data), progress)
+        save_model(self.services, params.modelFileUrl, data, "t-SNE")
+        create_function(self.services, params.functionName, "tsne.embedRow", params.modelFileUrl)
+        return RunResult()
+
+
+def _options(params: TsneParams) -> dict[str, Any]:
+    return {
+        "inputDimensions": params.numInputDimensions,
+        "outputDimensions": params.numOutputDimensions,
+        "perplexity": params.perplexity,
+        "learningRate": params.learningRate,
+        "patience": params.minIterations,
+        "maxRounds": params.maxIterations,
+    }
+
+
+def _positions(data: bytes) -> ColumnsResult:
+    body, archive = unpack(KIND, data)
+    positions = archive.get("positions")
+    return ColumnsResult(body["names"], axis_names(positions.shape[1]), positions)
+
+
+def axis_names(dimensions: int) -> list[str]:
+    """``x``, ``y``, ``z``; of more dimensions ``dim0000`` and so on."""
+    return list("xyz"[:dimensions]) if dimensions <= 3 else [f"dim{number:04d}" for number in range(dimensions)]
+
+
+def train(arguments: Mapping[str, Any], report: Report) -> dict[str, Any]:
+    """The job: from a file of rows to a model that holds the positions of the rows."""
+    points = read_points(
+        read_rows(Path(arguments["rows"])), NAME, dimensions=arguments["inputDimensions"],
+        keep_order=arguments["keepOrder"],
+    )  # fmt: skip
+    report("placing points", "percentile", 0.0)
+    positions = tsne(
+        points.matrix,
+        arguments["outputDimensions"],
+        perplexity=arguments["perplexity"],
+        learning_rate=arguments["learningRate"],
+        patience=arguments["patience"],
+        max_rounds=arguments["maxRounds"],
+    )
+    archive = Archive()
+    archive.put("positions", positions)
+    body = {"columns": points.columns, "names": points.names}
+    Path(arguments["model"]).write_bytes(pack(KIND, body, archive))
+    return {"rows": len(points)}
+
+
+class EmbedParams(Params):
+    modelFileUrl: str = Field(description="URL of the model, as tsne.train saved it")
+
+
+@dataclass(frozen=True)
+class TsneEmbedRow:
+    """Knows the columns of a t-SNE, but can place no further rows: t-SNE gives positions, not a mapping."""
+
+    columns: list[str]
+    dimensions: int
+
+    @property
+    def input(self) -> RowType:
+        return RowType(tuple(Column((*_EMBEDDING, *parse_path(name)), Kind.NUMBER) for name in self.columns), True)
+
+    @property
+    def output(self) -> RowType:
+        return RowType(tuple(Column((name,), Kind.NUMBER) for name in axis_names(self.dimensions)))
+
+    def bind(self, _given: RowType) -> BoundFunction:
+        return self
+
+    def apply(self, _batch: RowBatch) -> NoReturn:
+        """``MldbError`` (500), as clients of MLDB expect."""
+        raise MldbError("t-SNE Embed apply function is not yet implemented", code=500)
+
+
+def _create_train(creation: Creation) -> TsneTrain:
+    procedure = TsneTrain(creation.services)
+    procedure.check(creation.params)
+    return procedure
+
+
+def _create_embed(creation: Creation) -> TsneEmbedRow:
+    body, archive = unpack(KIND, creation.services.urls.read(creation.params.modelFileUrl, limit=_MAX_BYTES).content)
+    return TsneEmbedRow(body["columns"], archive.get("positions").shape[1])
+
+
+TYPES = [
+    EntityType(
+        "procedure",
+        NAME,
+        TsneParams,
+        "Places rows in a plane, neighbours together",
+        _create_train,
+        "Finds a position of two or three numbers for each row such that rows near each other stay so: a map of many "
+        "dimensions for the eye. Equal rows give equal maps.",
+    ),
+    EntityType(
+        "function",
+        "tsne.embedRow",
+        EmbedParams,
+        "Stands for a t-SNE; it cannot place further rows",
+        _create_embed,
+        "Can be created and inspected. Every call is answered by an error: t-SNE places the rows that it was trained "
+        "on and no others.",
+    ),
+]
