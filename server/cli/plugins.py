@@ -35,12 +35,26 @@ def _list(options: argparse.Namespace) -> int:
     server = Server(options)
     for id in server.json("GET", "/v1/plugins"):
         status = server.json("GET", f"/v1/plugins/{quote(id, safe='')}")
-        print(f"{id}\t{status['state']}\t{status.get('type', '')}")  # noqa: T201
+        print(*_described(status), sep="\t")  # noqa: T201
     return 0
 
 
+def _described(status: dict[str, Any]) -> list[str]:
+    """Id, state and type of a plugin; when its newest version failed, where and why."""
+    fields = [status["id"], status["state"], status.get("type", "")]
+    failure = (status.get("status") or {}).get("lastFailure") or (status.get("progress") or {}).get("exception")
+    if failure is None:
+        return fields
+    if "error" in failure:
+        return [*fields, str(failure["error"])]
+    place = f"{failure['file']}:{failure['line']}: " if failure.get("file") else ""
+    return [*fields, f"newest version failed at {failure['time']}: {place}{failure['message']}"]
+
+
 def _logs(options: argparse.Namespace) -> int:
-    text = Server(options).text("GET", "/logs/mldb", params={"plugin": options.name})
+    server = Server(options)
+    server.json("GET", f"/v1/plugins/{quote(options.name, safe='')}")  # a name that nobody has is an error, not silence
+    text = server.text("GET", "/logs/mldb", params={"source": options.name, "format": "text"})
     print(text, end="")  # noqa: T201
     return 0
 

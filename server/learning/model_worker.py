@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -28,6 +29,8 @@ from server.errors import MldbError, Unavailable
 
 CHUNK_ROWS = 32  # rows in one request: one run of the worker
 _IN_FLIGHT = 3  # requests of one call that wait at the worker, so that it never waits for the host
+# TensorFlow's chatter of how it was built: it comes before any level that could silence it.
+_CHATTER = re.compile(r"I\d{4} |WARNING: All log messages before absl::InitializeLog")
 _ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": "-1"}
 
 Values = Mapping[str, "Sequence[bytes | np.ndarray | None] | np.ndarray"]
@@ -235,7 +238,9 @@ class _Process:
         assert self._popen.stderr is not None
         with self._popen.stderr as stream:
             for line in stream:
-                self._log(line.decode(errors="replace").rstrip())
+                text = line.decode(errors="replace").rstrip()
+                if not _CHATTER.match(text):
+                    self._log(text)
 
     def kill(self, reason: str) -> None:
         """End it now; waits until it is gone."""

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -116,6 +117,30 @@ def test_a_new_plugin_lives(server, client):
     assert mldb("plugin", "reload", "fresh", "--server", server.url).stdout == "fresh was reloaded\n"
     missing = mldb("plugin", "reload", "nobody", "--server", server.url)
     assert (missing.returncode, "does not exist" in missing.stderr) == (1, True)
+
+
+def test_a_plugin_that_fails_is_seen(server, client):
+    """The list says where the newest version failed, the log shows the plugin's lines and no others."""
+    assert mldb("plugin", "new", "torn", "--data-dir", str(server.data_dir)).returncode == 0
+    wait_until(lambda: client.get("/v1/plugins/torn/routes/double?x=4").status_code == 200)
+    with (server.data_dir / "plugins" / "torn" / "main.py").open("a") as main_file:
+        main_file.write("mldb.log('about to fail')\n1 / 0\n")
+    listed = "torn\tok\tpython\tnewest version failed at "
+    wait_until(lambda: listed in mldb("plugin", "list", "--server", server.url).stdout)
+    line = mldb("plugin", "list", "--server", server.url).stdout
+    assert "main.py:12: ZeroDivisionError: division by zero" in line
+    log = mldb("plugin", "logs", "torn", "--server", server.url).stdout.splitlines()
+    assert any(each.endswith("torn: about to fail") for each in log)
+    assert all(" torn: " in each for each in log)
+    missing = mldb("plugin", "logs", "nobody", "--server", server.url)
+    assert (missing.returncode, missing.stdout, "doesn't exist" in missing.stderr) == (1, "", True)
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + 30
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.1)
 
 
 SCRIPT = "from mldb import mldb\nrequest.set_return(mldb.script.args['n'] + 1)\n"
