@@ -25,6 +25,7 @@ from server.sql.render import render
 from server.sql.scope import RowScope, Scope
 from server.sql.tree import Clause, ColumnRef, Extract, Item, Node, Parameter, Select, Wildcard, children
 from server.values.batches import Column, RowType
+from server.values.info import function_info
 from server.values.kinds import CELL_TYPE, Kind
 from server.values.paths import Path
 
@@ -104,7 +105,8 @@ class SqlExpression:
         return bind_clauses(self.clauses, inner)
 
     def status(self) -> dict[str, Any]:
-        return {"expression": {"ast": ", ".join(map(render, self.clauses)), "surface": self.params.expression}}
+        surface = {"ast": ", ".join(map(render, self.clauses)), "surface": self.params.expression}
+        return {"expression": surface, **_known(self)}
 
 
 class _BodyScope(RowScope):
@@ -176,7 +178,15 @@ class SqlQuery:
     def status(self) -> dict[str, Any]:
         query = self.params.query
         surface = query if isinstance(query, str) else render(self.select)
-        return {"expression": {"query": {"ast": render(self.select), "surface": surface}}}
+        return {"expression": {"query": {"ast": render(self.select), "surface": surface}}, **_known(self)}
+
+
+def _known(function: SqlExpression | SqlQuery) -> dict[str, Any]:
+    """The ``info`` member of the status; absent where the output cannot be told without an input."""
+    try:
+        return {"info": function_info(function.input, function.output)}
+    except MldbError:
+        return {}
 
 
 def _first_row(query: Query, scope: Scope) -> Row:
