@@ -36,6 +36,8 @@ def _register_kind(host: Host, kind: EntityKind, plural: str) -> None:
         inline=True,
     )  # fmt: skip
     add("POST", path, bind(_post, host, kind), summary=f"Create a {kind}", result="status object")
+    # An empty id, as upstream takes it: the body or the server names the entity.
+    add("PUT", f"{path}/", bind(_post, host, kind), summary=f"Create a {kind}", result="status object")
     add("GET", one, bind(_status, host, kind), summary=f"Status of a {kind}", result="status object")
     add("PUT", one, bind(_put, host, kind), summary=f"Create or overwrite a {kind}", result="status object")
     add("DELETE", one, bind(_delete, host, kind), summary=f"Delete a {kind}")
