@@ -45,6 +45,7 @@ BUILTIN_TYPES: Mapping[EntityKind, Mapping[str, str]] = {
         "null": "server.entities.procedures",
         "permuter.run": "server.procedures.control",
         "probabilizer.train": "server.learning.probabilizer",
+        "randomforest.binary.train": "server.learning.random_forest",
         "ranking": "server.transfer.ordering",
         "script.run": "server.procedures.scripts",
         "serial": "server.entities.procedures",

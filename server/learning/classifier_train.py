@@ -66,12 +66,12 @@ class ClassifierTrain:
         return RunResult()
 
 
-def training_query(services: Services, query: Any) -> Select:
-    """The tree of a training query, refused for what training does not support."""
+def training_query(services: Services, query: Any, name: str = NAME) -> Select:
+    """The tree of a training query, refused for what training does not support; ``name`` is the procedure's type."""
     select = input_query(services, query)
-    require_from(select, NAME)
-    refuse(select, NAME, "groupBy", "having")
-    plain_columns(select, NAME)
+    require_from(select, name)
+    refuse(select, name, "groupBy", "having")
+    plain_columns(select, name)
     return select
 
 
@@ -83,9 +83,14 @@ def learner_configuration(services: Services, params: LearnerParams) -> dict[str
 
 
 def train_to_file(
-    services: Services, params: LearnerParams, select: Select, url: str | None, progress: Progress
+    services: Services,
+    params: LearnerParams,
+    select: Select,
+    url: str | None,
+    progress: Progress,
+    job: str = "server.learning.jobs_entry:train",
 ) -> None:
-    """Train on a query's rows and save the model."""
+    """Train on a query's rows in a job process and save the model."""
     result = services.query(select)
     check_parts(select, result, params.mode)
     configuration = learner_configuration(services, params)
@@ -99,7 +104,7 @@ def train_to_file(
             "equalization": params.equalizationFactor, "configuration": configuration, "algorithm": params.algorithm,
             "origin": {"query": render(select), "params": params.model_dump(mode="json", exclude_defaults=True)},
         }  # fmt: skip
-        services.job("server.learning.jobs_entry:train", arguments, progress)
+        services.job(job, arguments, progress)
         save_model(services, url, model.read_bytes(), "classifier")
 
 

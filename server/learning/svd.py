@@ -6,7 +6,7 @@ for each of its values.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from server.errors import MldbError
 from server.learning.archive import Archive
-from server.learning.columns import AtomPiece, BlockPiece, CellsPiece, Piece, Values
 from server.learning.examples import Tick
 from server.learning.feature_space import FeatureSpace
 from server.learning.matrix import Floats, Matrix, Sparse, columns_of
@@ -188,34 +187,3 @@ def _eigenvectors(design: Any, wanted: int) -> tuple[Doubles, Doubles]:
     values, vectors = values[order], vectors[:, order]
     largest = vectors[np.abs(vectors).argmax(axis=0), np.arange(len(values))]
     return np.maximum(values, 0), vectors * np.where(largest < 0, -1.0, 1.0)
-
-
-def refuse_mixed(parts: Sequence[tuple[int, Sequence[Piece]]]) -> None:
-    """``MldbError`` for a column that has both numbers and texts."""
-    texts: set[str] = set()
-    numbers: set[str] = set()
-    for _, pieces in parts:
-        for piece in pieces:
-            if isinstance(piece, BlockPiece):
-                numbers.update(piece.names)
-            elif isinstance(piece, AtomPiece):
-                _note(piece.name, piece.values, texts, numbers)
-            else:
-                _note_cells(piece, texts, numbers)
-    mixed = sorted(texts & numbers)
-    if mixed:
-        raise MldbError(f"Column '{mixed[0]}' has both numbers and texts, which SVD cannot take")
-
-
-def _note(name: str, values: Values, texts: set[str], numbers: set[str]) -> None:
-    if values.codes is not None and (values.codes >= 0).any():
-        texts.add(name)
-    if not np.isnan(values.numbers).all():
-        numbers.add(name)
-
-
-def _note_cells(piece: CellsPiece, texts: set[str], numbers: set[str]) -> None:
-    there = np.unique(piece.columns[~np.isnan(piece.values.numbers)])
-    numbers.update(piece.names[at] for at in there.tolist())
-    if piece.values.codes is not None:
-        texts.update(piece.names[at] for at in np.unique(piece.columns[piece.values.codes >= 0]).tolist())

@@ -29,9 +29,10 @@ from server.learning.columns import AtomPiece, CellsPiece, Piece, Values, pieces
 from server.learning.feature_reader import FeatureReader
 from server.learning.feature_space import FeatureSpace
 from server.learning.jobs_entry import Report, throttled
+from server.learning.mixed import mixed_columns
 from server.learning.model_params import check_model_url, create_function, save_model
 from server.learning.row_files import read_rows, write_rows
-from server.learning.svd import SvdModel, decompose, refuse_mixed
+from server.learning.svd import SvdModel, decompose
 from server.learning.table import build, take_values
 from server.procedures.validators import input_query, refuse, require_from
 from server.sql.tree import Select
@@ -115,7 +116,8 @@ def train(arguments: Mapping[str, Any], report: Report) -> dict[str, Any]:
     for batch in read_rows(Path(arguments["rows"])):
         names += batch.names.to_pylist()
         parts.append((batch.rows.length, list(pieces_of(batch.rows))))
-    refuse_mixed(parts)
+    if mixed := mixed_columns([pieces for _, pieces in parts]):
+        raise MldbError(f"Column '{mixed[0]}' has both numbers and texts, which SVD cannot take")
     space, matrix = build(parts, names.__getitem__)
     report("inverting features", "percentile", 0.0)
     model = decompose(space, matrix, arguments["wanted"], throttled("calculating correlations", report))
