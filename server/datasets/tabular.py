@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Iterable, Sequence, Set
 from typing import Any, Literal
@@ -57,7 +58,9 @@ class TabularDataset:
 
     def status(self) -> dict[str, Any]:
         wide = self._wide
-        return {"columnCount": len(wide.columns) if wide else 0, "rowCount": wide.rows if wide else 0}
+        # An embedding is one stored column and as many columns of the dataset as it has elements.
+        columns = sum(math.prod(column.shape or ()) for column in wide.columns) if wide else 0
+        return {"columnCount": columns, "rowCount": wide.rows if wide else 0}
 
     def persist(self) -> dict[str, Any]:
         return {"tables": [self._table]}
