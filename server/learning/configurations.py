@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 UpdateAlgorithm = Literal["prob", "normal", "gentle"]
 Link = Literal["logit", "probit", "comp_log_log", "linear", "log"]
@@ -14,6 +14,22 @@ CostFunction = Literal["exponential", "logistic"]
 
 def _lower(value: Any) -> Any:
     return value.lower() if isinstance(value, str) else value
+
+
+def _refuse_share(value: float) -> float:
+    if value:
+        raise ValueError("no features can be passed over: only 0 is supported")
+    return value
+
+
+def _refuse_function(value: Any) -> Any:
+    if value in ("logit", "logit_norm"):
+        raise ValueError("scores cannot be transformed: only 'raw' is supported; a probabilizer makes probabilities")
+    return value
+
+
+NoShare = Annotated[float, AfterValidator(_refuse_share)]
+Raw = Annotated[Literal["raw"], BeforeValidator(_refuse_function)]
 
 
 class Learner(BaseModel):
@@ -48,7 +64,7 @@ class Stump(Learner):
     update_alg: Annotated[UpdateAlgorithm, BeforeValidator(_lower)] = Field(
         default="normal", description="what leaves hold"
     )
-    ignore_highest: float = Field(default=0.0, ge=0, le=1, description="share of the best features to pass over")
+    ignore_highest: NoShare = Field(default=0.0, description="share of the best features to pass over: 0 only")
     trace: int = Field(default=0, description="accepted for compatibility; has no effect")
 
 
@@ -66,15 +82,13 @@ class _Boosted(Learner):
 class BoostedStumps(_Boosted):
     true_only: bool = Field(default=False, description="accepted for compatibility; has no effect")
     fair: bool = Field(default=False, description="accepted for compatibility; has no effect")
-    output_function: Literal["raw", "logit", "logit_norm"] = Field(
-        default="raw", description="applied to the sum of scores"
-    )
+    output_function: Raw = Field(default="raw", description="applied to the sum of scores: raw only")
     update_alg: Annotated[UpdateAlgorithm, BeforeValidator(_lower)] = Field(
         default="normal", description="what leaves hold"
     )
     committee_size: int = Field(default=1, ge=1, description="accepted for compatibility; has no effect")
     feature_prop: float = Field(default=1.0, ge=0, le=1, description="share of the features that a stump may use")
-    ignore_highest: float = Field(default=0.0, ge=0, le=1, description="share of the best features to pass over")
+    ignore_highest: NoShare = Field(default=0.0, description="share of the best features to pass over: 0 only")
     trace: int = Field(default=0, description="accepted for compatibility; has no effect")
 
 

@@ -46,6 +46,8 @@ def test_weak_learners_nest():
         ({"type": "gls"}, "", "Unknown classifier type 'gls'; did you mean 'glz'"),
         ({"type": "decision_tree", "max_depth": "deep"}, "", "Invalid value for 'max_depth'"),
         ({"type": "glz", "link_function": "cauchit"}, "", "Invalid value for 'link_function'"),
+        ({"type": "boosted_stumps", "output_function": "logit"}, "", "only 'raw' is supported"),
+        ({"type": "stump", "ignore_highest": 0.1}, "", "'ignore_highest'.* only 0 is supported"),
     ],
 )
 def test_mistakes_are_named(configuration, algorithm, text):

@@ -1,0 +1,71 @@
+"""A training under way: cancelling ends its process, and the death of its process harms nothing else."""
+
+from __future__ import annotations
+
+import time
+
+import psutil
+import pytest
+
+from tests.learning.test_classifier_rest import make_rows
+
+# Far more than any test waits for.
+ENDLESS = {"type": "bagging", "num_bags": 1_000_000, "weak_learner": {"type": "glz"}}
+
+
+def job_processes(server) -> set[int]:
+    """Processes that the server's fork server for jobs has forked."""
+    found = set()
+    for process in psutil.Process(server.process.pid).children(recursive=True):
+        if "forkserver" in " ".join(process.parent().cmdline()) and process.parent().pid != server.process.pid:
+            found.add(process.pid)
+    return found
+
+
+def wait_for(condition, seconds=20.0):
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.05)
+    return found
+
+
+@pytest.fixture
+def training(client, server):
+    """A training that would never end: the address of its run, and its process."""
+    make_rows(client, "points", {f"r{n}": {"x": n, "y": n % 7, "label": n % 2} for n in range(200)})
+    others = job_processes(server)
+    params = {
+        "trainingData": "SELECT {x, y} AS features, label FROM points",
+        "modelFileUrl": f"file://{server.data_dir.resolve()}/endless.cls",
+        "configuration": ENDLESS,
+        "runOnCreation": False,
+    }
+    client.put("/v1/procedures/endless", json={"type": "classifier.train", "params": params}).raise_for_status()
+    answer = client.post("/v1/procedures/endless/runs", json={}, headers={"async": "true"})
+    run = answer.headers["location"]
+    (pid,) = wait_for(lambda: job_processes(server) - others)
+    wait_for(lambda: client.get(run).json()["state"] == "executing")
+    return run, pid
+
+
+def test_a_cancel_ends_the_process(client, training):
+    run, pid = training
+    client.put(f"{run}/state", json={"state": "cancelled"}).raise_for_status()
+    wait_for(lambda: not psutil.pid_exists(pid))
+    wait_for(lambda: client.get(run).json()["state"] == "cancelled")
+
+
+def test_a_killed_process_is_an_error_of_its_run_only(client, server, training):
+    run, pid = training
+    psutil.Process(pid).kill()
+    wait_for(lambda: client.get(run).json()["state"] == "error")
+    assert "the job process of server.learning.jobs_entry:train died" in client.get(run).text
+    assert client.query("SELECT 1 AS one")[1][1] == 1
+    params = {
+        "trainingData": "SELECT {x, y} AS features, label FROM points",
+        "modelFileUrl": f"file://{server.data_dir.resolve()}/after.cls",
+        "configuration": {"type": "decision_tree"},
+    }
+    again = client.put("/v1/procedures/after", json={"type": "classifier.train", "params": params})
+    assert again.status_code == 201, again.text
