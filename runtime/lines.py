@@ -15,30 +15,37 @@ from urllib.parse import unquote, urlsplit
 from urllib.request import urlopen
 
 _FETCH_SECONDS: Final = 60.0
+_DATA_ALIAS: Final = "mldb_data"
 
 
-def read_lines(uri: str, max_lines: int = -1) -> list[str]:
+def read_lines(uri: str, max_lines: int = -1, data_root: str = "") -> list[str]:
     """Lines without their newlines; decompressed by the name's ending. ``RuntimeError`` when it cannot be read."""
     try:
-        with _open(uri) as raw, _decompressed(raw, urlsplit(uri).path) as stream:
+        with _open(uri, data_root) as raw, _decompressed(raw, urlsplit(uri).path) as stream:
             lines = (line.rstrip("\n") for line in io.TextIOWrapper(stream, encoding="utf-8", newline="\n"))
             return list(lines if max_lines < 0 else islice(lines, max_lines))
     except (OSError, EOFError, lzma.LZMAError) as error:
         raise RuntimeError(f"{uri} cannot be read: {error}") from error
 
 
-def _open(uri: str) -> IO[bytes]:
+def _open(uri: str, data_root: str) -> IO[bytes]:
     scheme = urlsplit(uri).scheme
     if scheme in ("http", "https"):
         return cast(IO[bytes], urlopen(uri, timeout=_FETCH_SECONDS))  # noqa: S310 - the scheme is checked
     if scheme in ("file", ""):
-        return local_path(uri).open("rb")
+        return local_path(uri, data_root).open("rb")
     raise RuntimeError(f"Unsupported URL: {uri}")
 
 
-def local_path(uri: str) -> Path:
-    """The path of a ``file:`` URL; relative ones (``file://a/b``) start in the working directory."""
-    return Path(unquote(uri.removeprefix("file://")))
+def local_path(uri: str, data_root: str = "") -> Path:
+    """The path of a ``file:`` URL; relative ones (``file://a/b``) start in the working directory.
+
+    ``file:///mldb_data/…`` lies in the data root, as it does for the host.
+    """
+    path = Path(unquote(uri.removeprefix("file://")))
+    if data_root and path.parts[:2] == ("/", _DATA_ALIAS):
+        return Path(data_root, *path.parts[2:])
+    return path
 
 
 def _zstd(raw: IO[bytes]) -> IO[bytes]:
@@ -67,12 +74,12 @@ def _decompressed(raw: IO[bytes], path: str) -> IO[bytes]:
     return raw if decompress is None else decompress(raw)
 
 
-def ls(uri: str) -> dict[str, Any]:
+def ls(uri: str, data_root: str = "") -> dict[str, Any]:
     """The folders and files directly in a folder; ``RuntimeError`` when it is none."""
     if urlsplit(uri).scheme not in ("file", ""):
         raise RuntimeError(f"{uri} cannot be listed: only file: folders can")
     try:
-        entries = sorted(local_path(uri).iterdir())
+        entries = sorted(local_path(uri, data_root).iterdir())
         prefix = uri.rstrip("/")
         folders = [f"{prefix}/{entry.name}" for entry in entries if entry.is_dir()]
         objects = {f"{prefix}/{entry.name}": _object(entry) for entry in entries if entry.is_file()}

@@ -50,8 +50,8 @@ class Launch:
     """What a worker is to run.
 
     ``folder`` goes to ``sys.path[0]``, ``plugin_dir`` is what ``get_plugin_dir()`` says; ``args`` is JSON text
-    (None when absent); ``address`` is the host's own HTTP address; ``packages`` are search paths of the plugin's own
-    packages.
+    (None when absent); ``address`` is the host's own HTTP address; ``data_root`` is the folder that
+    ``file:///mldb_data/`` names; ``packages`` are search paths of the plugin's own packages.
     """
 
     kind: Literal["plugin", "script"]
@@ -62,6 +62,7 @@ class Launch:
     plugin_dir: str | None = None
     args: bytes | None = None
     address: str = ""
+    data_root: str = ""
     packages: tuple[str, ...] = ()
 
     def plain(self) -> dict[str, Any]:
@@ -74,6 +75,7 @@ class Launch:
             "plugin_dir": self.plugin_dir,
             "args": self.args,
             "address": self.address,
+            "data_root": self.data_root,
         }
 
 

@@ -170,12 +170,14 @@ class Mldb:
         write_log: Callable[[str | None], None],
         *,
         address: str = "",
+        data_root: str = "",
         plugin: Plugin | None = None,
         script: Script | None = None,
     ) -> None:
         self._connection = connection
         self._write_log = write_log
         self._address = address
+        self._data_root = data_root
         self.plugin = plugin
         self.script = script
 
@@ -198,10 +200,10 @@ class Mldb:
         return _perform_result(reply)
 
     def read_lines(self, uri: str, max_lines: int = -1) -> list[str]:
-        return lines.read_lines(uri, max_lines)
+        return lines.read_lines(uri, max_lines, self._data_root)
 
     def ls(self, uri: str) -> dict[str, Any]:
-        return lines.ls(uri)
+        return lines.ls(uri, self._data_root)
 
     def get_http_bound_address(self) -> str:
         return self._address

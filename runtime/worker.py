@@ -67,11 +67,12 @@ class Worker:
 
     def _raw(self, launch: dict[str, Any]) -> shim.Mldb:
         args = json.loads(launch["args"]) if launch["args"] is not None else None
+        host = {"address": launch["address"], "data_root": launch["data_root"]}
         if launch["kind"] == "plugin":
             plugin = shim.Plugin(self._connection, [] if args is None else args, launch["plugin_dir"])
-            return shim.Mldb(self._connection, self._log_of_plugin, address=launch["address"], plugin=plugin)
+            return shim.Mldb(self._connection, self._log_of_plugin, plugin=plugin, **host)
         script = shim.Script(args)
-        return shim.Mldb(self._connection, self._log_of_script, address=launch["address"], script=script)
+        return shim.Mldb(self._connection, self._log_of_script, script=script, **host)
 
     def _log_of_plugin(self, text: str | None) -> None:
         self._sink("log", time.time(), text)

@@ -175,7 +175,7 @@ def attempt(file: File, folder: Path) -> tuple[Path | None, str]:
     try:
         return obtain(file, folder, "weights"), ""
     except (OSError, ValueError) as error:
-        return None, f"{file.url}: {error}"
+        return None, f"{file.url} cannot be had ({getattr(error, 'reason', error)})"
 
 
 def make(network: Network, weights: Path | None) -> Any:

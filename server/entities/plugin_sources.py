@@ -41,7 +41,7 @@ class Opened:
     environments: Path | None = None
     discard: Callable[[], None] = lambda: None
 
-    def launch(self, id: str, args: bytes | None, address: str) -> Launch:
+    def launch(self, id: str, args: bytes | None, address: str, data_root: str) -> Launch:
         """What a plugin's worker runs, as the folder stands now. Blocks on the disk."""
         routes = self._routes()
         if self.main is not None and not self.main.exists():
@@ -55,10 +55,11 @@ class Opened:
             plugin_dir=None if self.shown is None else str(self.shown),
             args=args,
             address=address,
+            data_root=data_root,
             packages=self._packages(),
         )
 
-    def script(self, args: bytes | None, address: str) -> Launch:
+    def script(self, args: bytes | None, address: str, data_root: str) -> Launch:
         """What a script's worker runs."""
         folder = None if self.folder is None else str(self.folder)
         return Launch(
@@ -68,6 +69,7 @@ class Opened:
             folder=folder,
             args=args,
             address=address,
+            data_root=data_root,
             packages=self._packages(),
         )
 

@@ -84,6 +84,11 @@ class PluginHost:
         return f"http://[{host}]:{self.settings.port}" if ":" in host else f"http://{host}:{self.settings.port}"
 
     @property
+    def data_root(self) -> str:
+        """The folder that ``file:///mldb_data/`` names."""
+        return str(self.settings.data_dir.resolve())
+
+    @property
     def loop(self) -> asyncio.AbstractEventLoop:
         if self._loop is None:
             raise MldbError("the server is still starting", code=503)
@@ -262,7 +267,7 @@ class PythonPlugin:
 
         def launch() -> Launch:
             try:
-                return opened.launch(id, args, host.address)
+                return opened.launch(id, args, host.address, host.data_root)
             except MldbError as error:
                 raise LaunchFailed(error.message) from None
 

@@ -64,7 +64,7 @@ def _read(request: Request) -> ScriptParams:
 
 async def _run(host: PluginHost, opened: Opened, params: ScriptParams, request: Request) -> Answer:
     args = None if params.args is None else to_bytes(encode_payload(params.args))
-    launch = await asyncio.to_thread(opened.script, args, host.address)
+    launch = await asyncio.to_thread(opened.script, args, host.address, host.data_root)
     task = asyncio.ensure_future(
         run_script(
             launch,

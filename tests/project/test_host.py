@@ -141,6 +141,7 @@ def watched(tmp_path: Path) -> Iterator[Watched]:
     thread.start()
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{listening.getsockname()[1]}", timeout=30) as client:
+            settled(lambda: {"ready": client.get("/readyz").status_code}, lambda now: now["ready"] == 200)
             ask(client, "GET", "/readyz")
             slow.found.clear()
             yield Watched(client, slow.found, loop)
