@@ -41,7 +41,7 @@ class NeighborsFunction:
     def __init__(self, services: Services, params: NeighborsParams) -> None:
         self.params = params
         self._services = services
-        self._name = _dataset_name(services, params.dataset)
+        self._name = dataset_name(services, params.dataset)
         self._lock = threading.Lock()
         self._index: tuple[Any, NeighborIndex] | None = None
         _metric_of(services, self._name)
@@ -80,7 +80,7 @@ class NeighborsFunction:
         return NeighborIndex(names, columns, vectors, _metric_of(self._services, self._name))
 
 
-def _dataset_name(services: Services, spec: Any) -> str:
+def dataset_name(services: Services, spec: Any) -> str:
     """The dataset's name; a configuration is created."""
     if isinstance(spec, str):
         return spec
@@ -88,7 +88,7 @@ def _dataset_name(services: Services, spec: Any) -> str:
         return str(services.create("dataset", spec)["id"])
     if isinstance(spec, dict) and spec.get("id"):
         return str(spec["id"])
-    raise MldbError("embedding.neighbors needs the dataset to search, of type embedding")
+    raise MldbError("the parameter needs a dataset of type embedding: its id, or an object with id or type")
 
 
 def _metric_of(services: Services, name: str) -> Any:

@@ -1,0 +1,98 @@
+"""Functions written over plain Python cells: a row goes in, a row comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+from server.declarations import BoundFunction
+from server.errors import MldbError
+from server.learning.training_set import labels_of
+from server.transfer.results import rows_of
+from server.values.atoms import Atom
+from server.values.batches import Cell, Column, Row, RowBatch, RowType
+from server.values.cells import cells_array
+from server.values.kinds import Kind
+
+RowMap = Callable[[Row], Row]
+TextMap = Callable[[str], str]
+
+
+@dataclass(frozen=True)
+class RowFunction:
+    """Maps the cells of the input row ``given`` to the cells of the output row ``result``, row by row."""
+
+    given: str
+    result: str
+    apply: RowMap
+    output: RowType = field(default=RowType((), open=True), init=False)
+
+    @property
+    def input(self) -> RowType:
+        return RowType((Column((self.given,), Kind.ANY),), open=True)
+
+    def bind(self, given: RowType) -> BoundFunction:
+        if not given.under((self.given,)).columns and not given.open:
+            raise MldbError(f"The function needs a row '{self.given}' as input")
+        return _BoundRows(self)
+
+
+@dataclass(frozen=True)
+class _BoundRows:
+    function: RowFunction
+
+    @property
+    def output(self) -> RowType:
+        return self.function.output
+
+    def apply(self, batch: RowBatch) -> RowBatch:
+        return RowBatch(self.output, batch.length, (), (), cells_array([self._row(row) for row in self._given(batch)]))
+
+    def _given(self, batch: RowBatch) -> list[Row]:
+        """The cells of the input row; an atom in its place (a null row) is no cell of it."""
+        rows = rows_of(batch.under((self.function.given,)))
+        return [[cell for cell in row if cell.path] for row in rows]
+
+    def _row(self, row: Row) -> Row:
+        result = self.function.result
+        return [Cell((result, *cell.path), cell.value, cell.timestamp) for cell in self.function.apply(row)]
+
+
+@dataclass(frozen=True)
+class TextFunction:
+    """Maps the text ``given`` to the text ``result``; null stays null."""
+
+    given: str
+    result: str
+    apply: TextMap
+
+    @property
+    def input(self) -> RowType:
+        return RowType((Column((self.given,), Kind.STRING),))
+
+    @property
+    def output(self) -> RowType:
+        return RowType((Column((self.result,), Kind.STRING),))
+
+    def bind(self, given: RowType) -> BoundFunction:
+        if given.column((self.given,)) is None and not given.open:
+            raise MldbError(f"The function needs a text '{self.given}' as input")
+        return _BoundTexts(self)
+
+
+@dataclass(frozen=True)
+class _BoundTexts:
+    function: TextFunction
+
+    @property
+    def output(self) -> RowType:
+        return self.function.output
+
+    def apply(self, batch: RowBatch) -> RowBatch:
+        texts = [self._text(atom) for atom in labels_of(batch, self.function.given)]
+        return RowBatch(self.output, batch.length, [pa.array(texts, pa.string())])
+
+    def _text(self, atom: Atom) -> str | None:
+        return None if atom is None else self.function.apply(str(atom))

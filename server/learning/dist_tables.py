@@ -1,0 +1,346 @@
+"""Distribution tables: statistics of numeric outcomes by value of a column (entity-types.md §3.21, §4.3)."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Iterator
+from dataclasses import astuple, dataclass, field
+from typing import Any, Literal
+
+import orjson
+from pydantic import Field
+
+from server.declarations import (
+    BoundFunction,
+    Creation,
+    EntityType,
+    Params,
+    ProcedureParams,
+    Progress,
+    RunResult,
+    Services,
+)
+from server.entities.messages import Request, Response
+from server.errors import MldbError, NotFound
+from server.learning.archive import Archive, pack, unpack
+from server.learning.cell_functions import RowFunction
+from server.learning.model_params import save_model
+from server.learning.outcome_rows import OutcomeRow, Outcomes, outcome_rows
+from server.learning.stats_tables import check_training, key_of, record_rows
+from server.sql.tree import Select
+from server.values.atoms import Atom, atom_from_json
+from server.values.batches import Cell, Row, RowType
+from server.values.paths import format_path
+
+NAME = "experimental.distTable.train"
+_KIND = "distTable"
+_MAX_BYTES = 1 << 30
+_DEFAULT = ["count", "avg", "std", "min", "max"]
+
+Mode = Literal["fixedColumns", "bagOfWords"]
+
+
+@dataclass
+class Distribution:
+    """Running statistics of numbers; the squares are summed around the mean (Welford), so nothing cancels."""
+
+    count: int = 0
+    mean: float = math.nan
+    squares: float = 0.0
+    low: float = math.nan
+    high: float = math.nan
+    last: float = math.nan
+    total: float = 0.0
+
+    def add(self, number: float) -> None:
+        first = self.count == 0
+        self.count += 1
+        before = number if first else self.mean
+        self.mean = before + (number - before) / self.count
+        self.squares += (number - before) * (number - self.mean)
+        self.low = number if first else min(self.low, number)
+        self.high = number if first else max(self.high, number)
+        self.last = number
+        self.total += number
+
+    def statistic(self, name: str) -> int | float:
+        match name:
+            case "count":
+                return self.count
+            case "avg":
+                return self.mean
+            case "std":
+                return math.sqrt(self.squares / (self.count - 1)) if self.count > 1 else math.nan
+            case "min":
+                return self.low
+            case "max":
+                return self.high
+            case "last":
+                return self.last
+            case "sum":
+                return self.total
+        raise MldbError(f"Unknown distribution table statistic: {name}")
+
+
+def check_statistics(names: list[str]) -> None:
+    for name in names:
+        Distribution().statistic(name)
+
+
+_UNSEEN = Distribution()
+
+
+@dataclass
+class DistTable:
+    """Distributions of each outcome by column and key; in a bag of words columns are keys of the one column ''."""
+
+    outcomes: list[str]
+    mode: Mode
+    columns: dict[str, dict[str, list[Distribution]]] = field(default_factory=dict)
+
+    def place(self, cell: Cell) -> tuple[str, str] | None:
+        """Column and key of a cell, None for one that does not count."""
+        if self.mode == "fixedColumns":
+            return format_path(cell.path), key_of(cell.value)
+        return None if cell.value is None else ("", format_path(cell.path))
+
+    def statistics(self, row: Row, names: list[str]) -> Row:
+        """``<outcome>.<column>.<statistic>`` for the columns of a row that are known."""
+        found = [(cell, at) for cell in row if (at := self.place(cell)) is not None and at[0] in self.columns]
+        cells = []
+        for number, outcome in enumerate(self.outcomes):
+            for cell, (column, key) in found:
+                distributions = self.columns[column].get(key)
+                known = _UNSEEN if distributions is None else distributions[number]
+                cells += [Cell((outcome, *cell.path, name), known.statistic(name), cell.timestamp) for name in names]
+        return cells
+
+    def add(self, row: Row, outcomes: list[float | None]) -> None:
+        """Count the outcomes of a row in; one that is null does not count."""
+        for at in filter(None, map(self.place, row)):
+            self.add_at(*at, outcomes)
+
+    def add_at(self, column: str, key: str, outcomes: list[float | None]) -> None:
+        keys = self.columns.setdefault(column, {})
+        if key not in keys:
+            keys[key] = [Distribution() for _ in self.outcomes]
+        for distribution, outcome in zip(keys[key], outcomes, strict=True):
+            if outcome is not None:
+                distribution.add(outcome)
+
+    def to_bytes(self) -> bytes:
+        numbers = {
+            column: {key: [_finite(astuple(one)) for one in all] for key, all in keys.items()}
+            for column, keys in self.columns.items()
+        }
+        return pack(_KIND, {"outcomes": self.outcomes, "mode": self.mode, "columns": numbers}, Archive())
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> DistTable:
+        body, _ = unpack(_KIND, data)
+        columns = {
+            column: {key: [_distribution(one) for one in all] for key, all in keys.items()}
+            for column, keys in body["columns"].items()
+        }
+        return cls(body["outcomes"], body["mode"], columns)
+
+
+def _finite(numbers: tuple[Any, ...]) -> list[Any]:
+    """JSON knows only finite numbers: the others as text."""
+    return [number if math.isfinite(number) else str(number) for number in numbers]
+
+
+def _distribution(numbers: list[Any]) -> Distribution:
+    return Distribution(int(numbers[0]), *(float(number) for number in numbers[1:]))
+
+
+# ── the procedure ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class TrainParams(ProcedureParams):
+    trainingData: Any = Field(default=None, description="Query giving the columns, in the order to go through them")
+    outcomes: Outcomes = Field(default=[], description="Outcomes: [name, SQL number over the rows of the FROM]")
+    statistics: list[str] = Field(
+        default=_DEFAULT, description="Statistics to tell: count, avg, std, min, max, last, sum"
+    )
+    mode: Mode = Field(default="fixedColumns", description="Whether values of columns are keys, or names of columns")
+    distTableFileUrl: str | None = Field(default=None, description="Where to save the table (.dt)")
+    functionName: str | None = Field(default=None, description="Name of a function to create from the table")
+    outputDataset: Any = Field(default=None, description="Dataset for the statistics before each row")
+
+
+@dataclass(frozen=True)
+class DistTrain:
+    """One pass; each row is recorded with the statistics of the rows before it."""
+
+    services: Services
+
+    def check(self, params: TrainParams) -> Select | None:
+        check_statistics(params.statistics)
+        return check_training(self.services, NAME, params, params.distTableFileUrl, "distTableFileUrl")
+
+    def run(self, params: TrainParams, progress: Progress) -> RunResult:
+        select = self.check(params)
+        if select is None:
+            raise MldbError(f"{NAME} requires 'trainingData' to be set")
+        progress.step("iterating")
+        table = DistTable([name for name, _ in params.outcomes], params.mode)
+        rows = outcome_rows(self.services, select, params.outcomes, progress)
+        output = params.outputDataset
+        if isinstance(output, str) or (isinstance(output, dict) and not output.get("type")):
+            output = _tabular(output)
+        record_rows(self.services, output, "tabular", _running(table, params.statistics, rows))
+        save_model(self.services, params.distTableFileUrl, table.to_bytes(), "dist table")
+        if params.functionName:
+            of = {"distTableFileUrl": params.distTableFileUrl, "statistics": params.statistics}
+            config = {"id": params.functionName, "type": "experimental.distTable.getStats", "params": of}
+            self.services.create("function", config)
+        return RunResult()
+
+
+def _tabular(output: str | dict[str, Any]) -> dict[str, Any]:
+    """A table that takes columns as they come: rows of a bag of words have each their own."""
+    config: dict[str, Any] = {"id": output} if isinstance(output, str) else dict(output)
+    given: dict[str, Any] = config.get("params") or {}
+    return {**config, "type": "tabular", "params": {"unknownColumns": "add", **given}}
+
+
+def _running(table: DistTable, statistics: list[str], rows: Iterator[OutcomeRow]) -> Iterator[tuple[str, Row]]:
+    for row in rows:
+        places = [at for cell in row.cells if (at := table.place(cell)) is not None]
+        for column, _ in places:
+            table.columns.setdefault(column, {})
+        yield row.name, table.statistics(row.cells, statistics)
+        table.add(row.cells, [_number(outcome) for outcome in row.outcomes])
+
+
+def _number(outcome: Atom) -> float | None:
+    if outcome is None:
+        return None
+    if isinstance(outcome, int | float):
+        return float(outcome)
+    raise MldbError(f"an outcome of a distribution table is a number, not '{outcome!s}'")
+
+
+# ── the function ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class StatsParams(Params):
+    distTableFileUrl: str = Field(description="URL of the table, as experimental.distTable.train saved it")
+    statistics: list[str] = Field(
+        default=_DEFAULT, description="Statistics to tell: count, avg, std, min, max, last, sum"
+    )
+
+
+class DistFunction:
+    """Tells statistics by key; they can be updated, and saved."""
+
+    def __init__(self, services: Services, table: DistTable, statistics: list[str]) -> None:
+        self._services = services
+        self._table = table
+        self._statistics = statistics
+        self._lock = threading.Lock()
+        self._function = RowFunction("features", "stats", self._row)
+
+    @property
+    def input(self) -> RowType:
+        return self._function.input
+
+    @property
+    def output(self) -> RowType:
+        return self._function.output
+
+    def bind(self, given: RowType) -> BoundFunction:
+        return self._function.bind(given)
+
+    def _row(self, row: Row) -> Row:
+        with self._lock:
+            return self._table.statistics(row, self._statistics)
+
+    def route(self, request: Request) -> Response:
+        """``POST /increment {keys, outcomes}`` counts one more row in; ``POST /persist {modelFileUrl}`` saves."""
+        name = request.remaining.strip("/")
+        if request.verb != "POST" or name not in ("increment", "persist"):
+            raise NotFound(
+                f"Unknown route '{request.verb} {request.remaining}': there are POST /increment and /persist"
+            )
+        body = _json_object(request)
+        if name == "increment":
+            self._increment(body.get("keys"), body.get("outcomes"))
+        else:
+            self._persist(body.get("modelFileUrl"))
+        return Response(200, b'"OK"')
+
+    def _increment(self, keys: Any, outcomes: Any) -> None:
+        numbers = _numbers(outcomes, len(self._table.outcomes))
+        if not isinstance(keys, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in keys):
+            raise MldbError("'keys' is an array of [column, value]")
+        cells = [Cell((str(column),), atom_from_json(value)) for column, value in keys]
+        with self._lock:
+            places = [(cell, self._table.place(cell)) for cell in cells]
+            for cell, at in places:
+                if at is not None and at[0] not in self._table.columns:
+                    raise MldbError(f"Unknown dist table '{format_path(cell.path)}'")
+            for _, at in places:
+                if at is not None:
+                    self._table.add_at(*at, numbers)
+
+    def _persist(self, url: Any) -> None:
+        if not isinstance(url, str) or not url:
+            raise MldbError("persist needs a modelFileUrl")
+        self._services.urls.check_writable(url, "modelFileUrl")
+        with self._lock:
+            data = self._table.to_bytes()
+        save_model(self._services, url, data, "dist table")
+
+
+def _json_object(request: Request) -> dict[str, Any]:
+    try:
+        body = orjson.loads(request.body or b"{}")
+    except orjson.JSONDecodeError as error:
+        raise MldbError(f"the body of {request.remaining} is a JSON object: {error}") from None
+    if not isinstance(body, dict):
+        raise MldbError(f"the body of {request.remaining} is a JSON object")
+    return body
+
+
+def _numbers(outcomes: Any, count: int) -> list[float | None]:
+    """The outcomes of an update, one for each that the table has."""
+    if not isinstance(outcomes, list) or len(outcomes) != count:
+        raise MldbError(f"'outcomes' is an array of {count} number(s), one for each outcome of the table")
+    return [_number(atom_from_json(outcome)) for outcome in outcomes]
+
+
+def _create_function(creation: Creation) -> DistFunction:
+    params: StatsParams = creation.params
+    check_statistics(params.statistics)
+    data = creation.services.urls.read(params.distTableFileUrl, limit=_MAX_BYTES).content
+    return DistFunction(creation.services, DistTable.from_bytes(data), params.statistics)
+
+
+def _create_procedure(creation: Creation) -> DistTrain:
+    procedure = DistTrain(creation.services)
+    procedure.check(creation.params)
+    return procedure
+
+
+TYPES = [
+    EntityType(
+        "procedure",
+        NAME,
+        TrainParams,
+        "Gathers statistics of numeric outcomes by value of each column",
+        _create_procedure,
+        "The dataset gets, for each row, `<outcome>.<column>.<statistic>` of the rows before it.",
+    ),
+    EntityType(
+        "function",
+        "experimental.distTable.getStats",
+        StatsParams,
+        "Tells statistics of numeric outcomes by value of each column",
+        _create_function,
+        "`features` is a row of values; gives `stats`. `POST …/routes/increment {keys, outcomes}` counts a row in, "
+        "`POST …/routes/persist {modelFileUrl}` saves the table.",
+    ),
+]

@@ -1,0 +1,58 @@
+"""Training rows of statistics tables: the columns of a query, and outcomes that are computed beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from server.declarations import Progress, Services
+from server.errors import MldbError
+from server.sql.parser import parse_expression
+from server.sql.tree import Item, Select
+from server.transfer.results import named_rows
+from server.values.atoms import Atom
+from server.values.batches import Row
+
+# Outcomes are columns of the query below a name that no dataset has.
+_OUTCOMES = "\x01outcomes"
+
+Outcomes = list[tuple[str, str]]  # name, SQL over the rows of the query's FROM
+
+
+@dataclass(frozen=True)
+class OutcomeRow:
+    """A training row: its name, its cells, and the value of each outcome."""
+
+    name: str
+    cells: Row
+    outcomes: list[Atom]
+
+
+def with_outcomes(select: Select, outcomes: Outcomes) -> Select:
+    """The query with its outcomes as further columns; ``MldbError`` when one does not parse."""
+    items = (Item(parse_expression(text), name=(_OUTCOMES, str(number))) for number, (_, text) in enumerate(outcomes))
+    return replace(select, clauses=(*select.clauses, *items))
+
+
+def outcome_rows(services: Services, select: Select, outcomes: Outcomes, progress: Progress) -> Iterator[OutcomeRow]:
+    """The rows in the order of the query."""
+    result = services.query(with_outcomes(select, outcomes), timestamps=True)
+    for name, row in named_rows(result, progress):
+        progress.check()
+        values: list[Atom] = [None] * len(outcomes)
+        cells = []
+        for cell in row:
+            if cell.path[0] == _OUTCOMES:
+                values[int(cell.path[1])] = cell.value
+            else:
+                cells.append(cell)
+        yield OutcomeRow(name, cells, values)
+
+
+def check_outcomes(outcomes: Sequence[tuple[str, str]], type_name: str) -> None:
+    """``MldbError`` unless there are outcomes with distinct names."""
+    names = [name for name, _ in outcomes]
+    if not names:
+        raise MldbError(f"{type_name} needs at least one outcome: [name, SQL expression]")
+    if len(set(names)) < len(names):
+        raise MldbError(f"{type_name}: each outcome needs a name of its own")

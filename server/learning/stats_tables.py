@@ -1,0 +1,371 @@
+"""Statistics tables: how often each value of a column came with each outcome (entity-types.md §3.21, §4.3)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+import orjson
+from pydantic import Field
+
+from server.declarations import (
+    Creation,
+    Dataset,
+    EntityType,
+    Params,
+    ProcedureParams,
+    Progress,
+    Recorded,
+    RunResult,
+    Services,
+)
+from server.errors import MldbError
+from server.learning.archive import Archive, pack, unpack
+from server.learning.cell_functions import RowFunction
+from server.learning.model_params import save_model
+from server.learning.outcome_rows import OutcomeRow, Outcomes, check_outcomes, outcome_rows
+from server.learning.training_set import is_true
+from server.procedures.validators import input_query, require_from
+from server.sql.tree import Select
+from server.values.atoms import NEVER, Atom, atom_to_json
+from server.values.batches import Cell, Row
+from server.values.paths import format_path, parse_path
+
+_MAX_BYTES = 1 << 30
+_RECORDED_AT_ONCE = 1000
+
+Counts = list[int]  # trials, then the number of each outcome
+
+
+def key_of(atom: Atom) -> str:
+    """An atom as a key: 1 and "1" are two."""
+    return orjson.dumps(atom_to_json(atom)).decode()
+
+
+# ── by column and value ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass
+class StatsTable:
+    """For each column (path text) and value, the number of rows and of those with each outcome."""
+
+    outcomes: list[str]
+    columns: dict[str, dict[str, Counts]] = field(default_factory=dict)
+
+    def counts(self, row: Row) -> Row:
+        """``trial.<col>`` and ``<outcome>.<col>`` of the columns that were trained on; 0 for a value never seen."""
+        none = [0] * (1 + len(self.outcomes))
+        cells = []
+        for number, name in enumerate(["trial", *self.outcomes]):
+            for cell in row:
+                values = self.columns.get(format_path(cell.path))
+                if values is not None:
+                    count = values.get(key_of(cell.value), none)[number]
+                    cells.append(Cell((name, *cell.path), count, cell.timestamp))
+        return cells
+
+    def add(self, row: OutcomeRow) -> Row:
+        """Count a row; the counts that its values had before."""
+        for cell in row.cells:
+            self.columns.setdefault(format_path(cell.path), {})
+        before = self.counts(row.cells)
+        for cell in row.cells:
+            values = self.columns[format_path(cell.path)]
+            _count(values.setdefault(key_of(cell.value), [0] * (1 + len(self.outcomes))), row.outcomes)
+        return before
+
+    def to_bytes(self) -> bytes:
+        return pack("statsTable", {"outcomes": self.outcomes, "columns": self.columns}, Archive())
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> StatsTable:
+        body, _ = unpack("statsTable", data)
+        return cls(body["outcomes"], body["columns"])
+
+
+def _count(counts: Counts, outcomes: list[Atom]) -> None:
+    counts[0] += 1
+    for number, outcome in enumerate(outcomes, 1):
+        counts[number] += is_true(outcome)
+
+
+# ── by word ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass
+class WordTable:
+    """For each word (the path text of a column), the number of rows that have it, and of those with each outcome."""
+
+    outcomes: list[str]
+    words: dict[str, Counts] = field(default_factory=dict)
+
+    def add(self, row: OutcomeRow) -> None:
+        for word in {format_path(cell.path) for cell in row.cells if cell.value is not None}:
+            _count(self.words.setdefault(word, [0] * (1 + len(self.outcomes))), row.outcomes)
+
+    def extremes(self, outcome: str, positive: int, negative: int, trials: int) -> dict[str, float]:
+        """The share of an outcome among the rows of each word, for the words where it is highest and lowest.
+
+        All words with enough trials when there are fewer than asked for; words equal to the last one count too.
+        """
+        if outcome not in self.outcomes:
+            raise MldbError(f"Outcome '{outcome}' not found in stats table!")
+        at = 1 + self.outcomes.index(outcome)
+        shares = {
+            word: float(np.float32(counts[at]) / np.float32(counts[0]))
+            for word, counts in self.words.items()
+            if counts[0] >= trials
+        }
+        if len(shares) < positive + negative:
+            return shares
+        ordered = sorted(shares.values())
+        lowest = ordered[negative - 1] if negative else -np.inf
+        highest = ordered[-positive] if positive else np.inf
+        return {word: share for word, share in shares.items() if share >= highest or share <= lowest}
+
+    def rows(self) -> Iterator[Recorded]:
+        for word, counts in self.words.items():
+            cells: list[tuple[tuple[str, ...], Atom, float]] = [(("trials",), counts[0], NEVER)]
+            cells += [(("outcome", name), count, NEVER) for name, count in zip(self.outcomes, counts[1:], strict=True)]
+            yield parse_path(word), cells
+
+    def to_bytes(self) -> bytes:
+        return pack("statsTable.bagOfWords", {"outcomes": self.outcomes, "words": self.words}, Archive())
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> WordTable:
+        body, _ = unpack("statsTable.bagOfWords", data)
+        return cls(body["outcomes"], body["words"])
+
+
+# ── procedures ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class TrainParams(ProcedureParams):
+    trainingData: Any = Field(default=None, description="Query giving the columns to count, in the order to count in")
+    outcomes: Outcomes = Field(default=[], description="Outcomes: [name, SQL condition on the rows of the FROM]")
+    statsTableFileUrl: str | None = Field(default=None, description="Where to save the table (.st)")
+    functionName: str | None = Field(default=None, description="Name of a function to create from the table")
+    outputDataset: Any = Field(default=None, description="Dataset for the counts before each row")
+
+
+class WordTrainParams(TrainParams):
+    functionOutcomeToUse: str | None = Field(default=None, description="Outcome that the created function tells")
+    outputDataset: Any = Field(default=None, description="Dataset for the counts of each word")
+
+
+def check_training(services: Services, name: str, params: Any, url: str | None, url_name: str) -> Select | None:
+    """The query of a training, None when there is none yet; ``MldbError`` for what could not be saved or run."""
+    if url:
+        services.urls.check_writable(url, url_name)
+    elif params.functionName:
+        raise MldbError(f"{name} requires a valid {url_name} when specifying a functionName")
+    if params.trainingData is None:
+        return None
+    check_outcomes(params.outcomes, name)
+    select = input_query(services, params.trainingData)
+    require_from(select, name)
+    return select
+
+
+@dataclass(frozen=True)
+class StatsTrain:
+    """Counts in one pass; each row is recorded with the counts before it."""
+
+    services: Services
+    name: str = "statsTable.train"
+
+    def check(self, params: TrainParams) -> Select | None:
+        return check_training(self.services, self.name, params, params.statsTableFileUrl, "statsTableFileUrl")
+
+    def run(self, params: TrainParams, progress: Progress) -> RunResult:
+        select = self.check(params)
+        if select is None:
+            raise MldbError(f"{self.name} requires 'trainingData' to be set")
+        progress.step("iterating")
+        table = StatsTable([name for name, _ in params.outcomes])
+        rows = outcome_rows(self.services, select, params.outcomes, progress)
+        record_rows(self.services, params.outputDataset, "sparse.mutable", ((row.name, table.add(row)) for row in rows))
+        save_model(self.services, params.statsTableFileUrl, table.to_bytes(), "stats table")
+        if params.functionName:
+            of = {"statsTableFileUrl": params.statsTableFileUrl}
+            config = {"id": params.functionName, "type": "statsTable.getCounts", "params": of}
+            self.services.create("function", config)
+        return RunResult()
+
+
+def record_rows(services: Services, spec: Any, default_type: str, rows: Iterator[tuple[str, Row]]) -> None:
+    """Go through all rows, and record them where a dataset is wanted."""
+    dataset: Dataset | None = None
+    if spec is not None:
+        _, dataset = services.output_dataset(spec, default_type)
+    waiting: list[Recorded] = []
+    for name, row in rows:
+        if dataset is None:
+            continue
+        waiting.append((parse_path(name), [(cell.path, cell.value, cell.timestamp) for cell in row]))
+        if len(waiting) >= _RECORDED_AT_ONCE:
+            dataset.record_rows(waiting)
+            waiting = []
+    if dataset is not None:
+        dataset.record_rows(waiting)
+        dataset.commit()
+
+
+@dataclass(frozen=True)
+class WordTrain:
+    """Counts words in one pass."""
+
+    services: Services
+    name: str = "statsTable.bagOfWords.train"
+
+    def check(self, params: WordTrainParams) -> Select | None:
+        if params.functionName and not params.functionOutcomeToUse:
+            raise MldbError(f"{self.name}: functionOutcomeToUse says which outcome the function tells")
+        return check_training(self.services, self.name, params, params.statsTableFileUrl, "statsTableFileUrl")
+
+    def run(self, params: WordTrainParams, progress: Progress) -> RunResult:
+        select = self.check(params)
+        if select is None:
+            raise MldbError(f"{self.name} requires 'trainingData' to be set")
+        progress.step("iterating")
+        table = WordTable([name for name, _ in params.outcomes])
+        for row in outcome_rows(self.services, select, params.outcomes, progress):
+            table.add(row)
+        if params.outputDataset is not None:
+            _, dataset = self.services.output_dataset(params.outputDataset, "tabular")
+            dataset.record_rows(table.rows())
+            dataset.commit()
+        save_model(self.services, params.statsTableFileUrl, table.to_bytes(), "stats table")
+        if params.functionName:
+            of = {"statsTableFileUrl": params.statsTableFileUrl, "outcomeToUse": params.functionOutcomeToUse}
+            config = {"id": params.functionName, "type": "statsTable.bagOfWords.posneg", "params": of}
+            self.services.create("function", config)
+        return RunResult()
+
+
+class DerivedParams(ProcedureParams):
+    functionId: str = Field(description="Name of the sql.expression to create")
+    statsTableFileUrl: str = Field(description="URL of the table, as statsTable.train saved it")
+    expression: str = Field(description="SELECT list that is repeated for each column of the table")
+
+
+def derived_expression(template: str, outcomes: list[str], columns: list[str]) -> str:
+    """The template for each column: ``trial`` and outcomes become those of the column, ``$tbl`` its name."""
+    names = sorted(["trial", *outcomes], key=len, reverse=True)
+    pattern = re.compile(r"\$tbl|" + "|".join(map(re.escape, names)))
+
+    def expanded(column: str) -> str:
+        return pattern.sub(lambda found: column if found[0] == "$tbl" else f"{found[0]}.{column}", template)
+
+    return ", ".join(expanded(column) for column in columns)
+
+
+@dataclass(frozen=True)
+class DerivedColumns:
+    """Creates a function that computes further columns from the counts of a table."""
+
+    services: Services
+
+    def run(self, params: DerivedParams, progress: Progress) -> RunResult:
+        progress.step("creating the function")
+        table = StatsTable.from_bytes(self.services.urls.read(params.statsTableFileUrl, limit=_MAX_BYTES).content)
+        expression = derived_expression(params.expression, table.outcomes, list(table.columns))
+        config = {"id": params.functionId, "type": "sql.expression", "params": {"expression": expression}}
+        self.services.create("function", config)
+        return RunResult(config)
+
+
+# ── functions ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class CountsParams(Params):
+    statsTableFileUrl: str = Field(description="URL of the table, as statsTable.train saved it")
+
+
+class PosnegParams(Params):
+    statsTableFileUrl: str = Field(description="URL of the table, as statsTable.bagOfWords.train saved it")
+    outcomeToUse: str = Field(description="Outcome whose share is told")
+    numPos: int = Field(default=50, ge=0, description="Number of words with the highest shares")
+    numNeg: int = Field(default=50, ge=0, description="Number of words with the lowest shares")
+    minTrials: int = Field(default=50, ge=0, description="Rows that a word must have been in")
+
+
+def _create_counts(creation: Creation) -> RowFunction:
+    data = creation.services.urls.read(creation.params.statsTableFileUrl, limit=_MAX_BYTES).content
+    return RowFunction("keys", "counts", StatsTable.from_bytes(data).counts)
+
+
+def _create_posneg(creation: Creation) -> RowFunction:
+    params: PosnegParams = creation.params
+    table = WordTable.from_bytes(creation.services.urls.read(params.statsTableFileUrl, limit=_MAX_BYTES).content)
+    shares = table.extremes(params.outcomeToUse, params.numPos, params.numNeg, params.minTrials)
+    return RowFunction("words", "probs", partial(_shares_of, shares, params.outcomeToUse))
+
+
+def _shares_of(shares: dict[str, float], outcome: str, row: Row) -> Row:
+    named = ((format_path(cell.path), cell) for cell in row if cell.value is not None)
+    return [Cell((*cell.path, outcome), shares[name], cell.timestamp) for name, cell in named if name in shares]
+
+
+def _create_stats_train(creation: Creation) -> StatsTrain:
+    procedure = StatsTrain(creation.services)
+    procedure.check(creation.params)
+    return procedure
+
+
+def _create_word_train(creation: Creation) -> WordTrain:
+    procedure = WordTrain(creation.services)
+    procedure.check(creation.params)
+    return procedure
+
+
+def _create_derived(creation: Creation) -> DerivedColumns:
+    return DerivedColumns(creation.services)
+
+
+TYPES = [
+    EntityType(
+        "procedure",
+        "statsTable.train",
+        TrainParams,
+        "Counts how often each value of a column comes with each outcome",
+        _create_stats_train,
+        "The dataset gets, for each row, the counts of the rows before it: `trial.<column>` and `<outcome>.<column>`.",
+    ),
+    EntityType(
+        "procedure",
+        "statsTable.bagOfWords.train",
+        WordTrainParams,
+        "Counts how often each word comes with each outcome",
+        _create_word_train,
+    ),
+    EntityType(
+        "procedure",
+        "experimental.statsTable.derivedColumnsGenerator",
+        DerivedParams,
+        "Creates a function that computes columns from the counts of a statistics table",
+        _create_derived,
+        "In the expression `trial` and the names of outcomes stand for the counts of a column, `$tbl` for its name.",
+    ),
+    EntityType(
+        "function",
+        "statsTable.getCounts",
+        CountsParams,
+        "Tells how often values came with each outcome",
+        _create_counts,
+        "`keys` is a row of values; gives `counts`. Columns that were not trained on are left out.",
+    ),
+    EntityType(
+        "function",
+        "statsTable.bagOfWords.posneg",
+        PosnegParams,
+        "Tells the share of an outcome for the words where it is highest and lowest",
+        _create_posneg,
+        "`words` is a row of words; gives `probs`, with `<word>.<outcome>` of the words that were chosen.",
+    ),
+]

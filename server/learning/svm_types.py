@@ -1,0 +1,189 @@
+"""The procedure ``svm.train`` and the function ``svm`` (entity-types.md §3.16, §4.2)."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import pyarrow as pa
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from server.declarations import (
+    BoundFunction,
+    Creation,
+    EntityType,
+    Params,
+    ProcedureParams,
+    Progress,
+    RunResult,
+    Services,
+)
+from server.errors import MldbError
+from server.learning.coordinates import read_coordinates, require_all
+from server.learning.jobs_entry import Report
+from server.learning.model_params import check_model_url, create_function, save_model
+from server.learning.points import read_points
+from server.learning.row_files import read_rows, write_rows
+from server.learning.svm import Kernel, Settings, SvmModel, SvmType, train_svm
+from server.procedures.validators import input_query, require_from
+from server.sql.tree import Select
+from server.values.batches import Column, RowBatch, RowType
+from server.values.kinds import Kind
+from server.values.paths import parse_path
+
+NAME = "svm.train"
+_EMBEDDING = ("embedding",)
+_LABEL = "label"
+_MAX_BYTES = 1 << 30
+_KERNELS: tuple[Kernel, ...] = ("linear", "poly", "rbf", "sigmoid")
+
+
+def _kernel_name(value: Any) -> Any:
+    """Kernels may be told by libsvm's numbers."""
+    numbered = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(_KERNELS)
+    return _KERNELS[value] if numbered else value
+
+
+class Configuration(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    kernel: Annotated[Kernel, BeforeValidator(_kernel_name)] = Field(default="rbf", description="Kernel, or its number")
+    degree: int = Field(default=3, ge=0, description="Degree of a polynomial")
+    coef0: float = Field(default=0.0, description="Constant of a polynomial or a sigmoid")
+    eps: float = Field(default=1e-3, gt=0, description="Tolerance at which training ends")
+    C: float = Field(default=1.0, gt=0, description="Cost of errors")
+    gamma: float | None = Field(default=None, ge=0, description="Scale of the kernel; 1/features when left out")
+    nu: float = Field(default=0.5, gt=0, le=1, description="Share of support vectors of the nu types and one class")
+    p: float = Field(default=0.1, ge=0, description="Half width of the tube of a regression")
+    shrinking: bool = Field(default=True, description="Whether training may leave settled rows aside")
+
+
+class TrainParams(ProcedureParams):
+    trainingData: Any = Field(default=None, description="Query giving numeric columns, one of them called 'label'")
+    svmType: SvmType = Field(default="classification", description="What is learnt")
+    configuration: Configuration = Field(default=Configuration(), description="Settings of libsvm")
+    modelFileUrl: str | None = Field(default=None, description="Where to save the model (.svm)")
+    functionName: str | None = Field(default=None, description="Name of an svm function to create")
+
+
+@dataclass(frozen=True)
+class SvmTrain:
+    """Writes the rows to a file and fits in a job process."""
+
+    services: Services
+
+    def check(self, params: TrainParams) -> Select | None:
+        check_model_url(self.services, NAME, params.modelFileUrl, params.functionName)
+        if params.trainingData is None:
+            return None
+        select = input_query(self.services, params.trainingData)
+        require_from(select, NAME)
+        return select
+
+    def run(self, params: TrainParams, progress: Progress) -> RunResult:
+        select = self.check(params)
+        if select is None:
+            raise MldbError(f"{NAME} requires 'trainingData' to be set")
+        with tempfile.TemporaryDirectory(prefix="mldb-svm-") as folder:
+            rows, model = Path(folder) / "rows.arrow", Path(folder) / "model"
+            progress.step("iterating")
+            if not write_rows(rows, self.services.query(select), progress):
+                raise MldbError(f"{NAME} needs at least one row")
+            arguments = {
+                "rows": str(rows), "model": str(model), "type": params.svmType,
+                "settings": params.configuration.model_dump(),
+                "keepOrder": select.limit is not None or select.offset > 0,
+            }  # fmt: skip
+            self.services.job("server.learning.svm_types:train", arguments, progress)
+            data = model.read_bytes()
+        save_model(self.services, params.modelFileUrl, data, "SVM")
+        create_function(self.services, params.functionName, "svm", params.modelFileUrl)
+        return RunResult()
+
+
+def train(arguments: Mapping[str, Any], report: Report) -> dict[str, Any]:
+    """The job: points and labels from a file of rows, the model into another."""
+    points = read_points(read_rows(Path(arguments["rows"])), NAME, keep_order=arguments["keepOrder"])
+    if _LABEL not in points.columns:
+        raise MldbError(f"{NAME} needs a numeric column called 'label'")
+    at = points.columns.index(_LABEL)
+    columns = points.columns[:at] + points.columns[at + 1 :]
+    matrix = points.matrix.astype(np.float64)
+    report("training", "percentile", 0.0)
+    settings = Settings(**arguments["settings"])
+    model = train_svm(columns, np.delete(matrix, at, axis=1), matrix[:, at], arguments["type"], settings)
+    Path(arguments["model"]).write_bytes(model.to_bytes())
+    return {"rows": len(points), "vectors": len(model.vectors)}
+
+
+class FunctionParams(Params):
+    modelFileUrl: str = Field(description="URL of the model, as svm.train saved it")
+
+
+@dataclass(frozen=True)
+class SvmFunction:
+    """Tells label, value or similarity of a point."""
+
+    model: SvmModel
+
+    @property
+    def input(self) -> RowType:
+        paths = ((*_EMBEDDING, *parse_path(name)) for name in self.model.columns)
+        return RowType(tuple(Column(path, Kind.NUMBER) for path in paths), open=True)
+
+    @property
+    def output(self) -> RowType:
+        return RowType((Column(("output",), Kind.NUMBER),))
+
+    def bind(self, given: RowType) -> BoundFunction:
+        if not given.under(_EMBEDDING).columns and not given.open:
+            raise MldbError("The function needs a row 'embedding' as input")
+        return _BoundSvm(self.model, self.output)
+
+
+@dataclass(frozen=True)
+class _BoundSvm:
+    model: SvmModel
+    output: RowType
+
+    def apply(self, batch: RowBatch) -> RowBatch:
+        columns = self.model.columns
+        points = require_all(read_coordinates(columns, batch.under(_EMBEDDING)), columns, "The embedding")
+        found = self.model.apply(points.astype(np.float64))
+        return RowBatch(self.output, batch.length, [pa.array(found, pa.float64())])
+
+
+def _create_function(creation: Creation) -> SvmFunction:
+    return SvmFunction(
+        SvmModel.from_bytes(creation.services.urls.read(creation.params.modelFileUrl, limit=_MAX_BYTES).content)
+    )
+
+
+def _create_procedure(creation: Creation) -> SvmTrain:
+    procedure = SvmTrain(creation.services)
+    procedure.check(creation.params)
+    return procedure
+
+
+TYPES = [
+    EntityType(
+        "procedure",
+        NAME,
+        TrainParams,
+        "Trains a support vector machine",
+        _create_procedure,
+        "Labels are numbers. Columns are used as they are: bring them to similar scales first.",
+    ),
+    EntityType(
+        "function",
+        "svm",
+        FunctionParams,
+        "Applies a support vector machine",
+        _create_function,
+        "`embedding` is a row of the columns trained on; `output` is its label or value, for one class 1 or -1.",
+    ),
+]
