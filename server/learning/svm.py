@@ -90,7 +90,9 @@ class SvmModel:
     @classmethod
     def from_bytes(cls, data: bytes) -> SvmModel:
         body, archive = unpack(_KIND, data)
-        arrays: dict[str, Any] = {name: archive.get(name) for name in ("vectors", "weights", "offsets", "sizes", "labels")}
+        arrays: dict[str, Any] = {
+            name: archive.get(name) for name in ("vectors", "weights", "offsets", "sizes", "labels")
+        }
         return cls(**body, **arrays)
 
 
