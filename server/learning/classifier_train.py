@@ -15,6 +15,7 @@ from server.learning.config import resolve
 from server.learning.label_checks import refuse_label_as_feature
 from server.learning.model_params import check_model_url, configuration_of, create_function, save_model
 from server.learning.row_files import write_rows
+from server.learning.text_columns import columns_with_texts
 from server.learning.training_set import ALL_FILTERED, EMPTY_DATASET, Mode, Strategy
 from server.procedures.validators import input_query, part_expression, plain_columns, refuse, require_from
 from server.sql.render import render
@@ -100,7 +101,8 @@ def train_to_file(
         if not write_rows(rows, result, progress):
             raise MldbError(EMPTY_DATASET if _nothing_at_all(services, select) else ALL_FILTERED)
         arguments = {
-            "rows": str(rows), "model": str(model), "mode": params.mode, "strategy": params.multilabelStrategy,
+            "rows": str(rows), "model": str(model), "texts": columns_with_texts(services, select, result, progress),
+            "mode": params.mode, "strategy": params.multilabelStrategy,
             "equalization": params.equalizationFactor, "configuration": configuration, "algorithm": params.algorithm,
             "origin": {"query": render(select), "params": params.model_dump(mode="json", exclude_defaults=True)},
         }  # fmt: skip

@@ -21,12 +21,13 @@ _SMALLEST_STEP = 0.01  # progress is told in steps no finer than this
 def train(arguments: Mapping[str, Any], report: Report) -> dict[str, Any]:
     """Train a classifier.
 
-    ``arguments``: ``rows`` and ``model`` (paths of the files), ``mode``, ``strategy``, ``equalization``,
+    ``arguments``: ``rows`` and ``model`` (paths of the files), ``texts`` (features that are texts in rows not
+    trained on), ``mode``, ``strategy``, ``equalization``,
     ``configuration``, ``algorithm``, ``origin``. The result tells how large the training was.
     """
     learner = resolve(arguments["configuration"], arguments["algorithm"])
     report("reading", "percentile", 0.0)
-    table = read_training_set(read_rows(Path(arguments["rows"])), arguments["mode"])
+    table = read_training_set(read_rows(Path(arguments["rows"])), arguments["mode"], arguments["texts"])
     classifier = train_classifier(
         table,
         learner,

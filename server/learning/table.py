@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,16 +39,19 @@ class _Part:
     first: int
 
 
-def build(parts: Sequence[tuple[int, Sequence[Piece]]], row_name: Callable[[int], str]) -> tuple[FeatureSpace, Matrix]:
+def build(
+    parts: Sequence[tuple[int, Sequence[Piece]]], row_name: Callable[[int], str], texts: Collection[str] = ()
+) -> tuple[FeatureSpace, Matrix]:
     """The features of all batches; a part is the number of rows and the pieces of a batch.
 
-    ``row_name`` gives the name of a row for the error that it has a column twice.
+    ``row_name`` gives the name of a row for the error that it has a column twice; ``texts`` names columns that are
+    categories even where these batches have numbers only.
     """
     placed, count = [], 0
     for length, pieces in parts:
         placed.append(_Part(pieces, count))
         count += length
-    gathered = _gather(placed)
+    gathered = _gather(placed, texts)
     names = sorted((name for name, info in gathered.items() if info.present), key=_natural)
     space = _space(names, gathered, count)
     cells = sum(gathered[name].present for name in names)
@@ -62,8 +65,8 @@ def _natural(name: str) -> Any:
     return natural_key(parse_path(name))
 
 
-def _gather(parts: Sequence[_Part]) -> dict[str, _Gathered]:
-    gathered: dict[str, _Gathered] = {}
+def _gather(parts: Sequence[_Part], texts: Collection[str]) -> dict[str, _Gathered]:
+    gathered = {name: _Gathered(has_texts=True) for name in texts}
     for part in parts:
         for piece in part.pieces:
             if isinstance(piece, BlockPiece):

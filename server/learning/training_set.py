@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -59,15 +59,18 @@ class _Rows:
     weights: list[NDArray[np.float64]] = field(default_factory=list)
 
 
-def read_training_set(batches: Iterable[NamedBatch], mode: Mode) -> TrainingSet:
-    """Read the batches of a training query; ``MldbError`` with MLDB's texts for what cannot be trained on."""
+def read_training_set(batches: Iterable[NamedBatch], mode: Mode, texts: Collection[str] = ()) -> TrainingSet:
+    """Read the batches of a training query; ``MldbError`` with MLDB's texts for what cannot be trained on.
+
+    ``texts`` names features that other rows of the dataset have as texts.
+    """
     rows = _Rows()
     for batch in batches:
         rows.names += batch.names.to_pylist()
         rows.parts.append((batch.rows.length, list(pieces_of(batch.rows.under(("features",))))))
         rows.labels += multilabels_of(batch.rows) if mode == "multilabel" else labels_of(batch.rows)
         rows.weights.append(weights_of(batch.rows))
-    space, matrix = build(rows.parts, rows.names.__getitem__)
+    space, matrix = build(rows.parts, rows.names.__getitem__, texts)
     weights = np.concatenate(rows.weights) if rows.weights else np.zeros(0)
     return _assemble(mode, space, matrix, rows, weights)
 

@@ -165,3 +165,22 @@ def test_a_row_may_come_nested_or_flat(blobs, data_dir):
     tables = [blobs.query(f"SELECT cls({{features: {form}}}) AS * FROM blobs LIMIT 10") for form in forms]
     assert tables[0] == tables[1] == tables[2]
     assert len({row[1] for row in tables[0][1:]}) > 1
+
+
+@pytest.mark.parametrize("kind", ["sparse.mutable", "tabular"])
+@pytest.mark.parametrize("features", ["{x, odd}", "{* EXCLUDING (label)}"])
+def test_a_column_with_texts_outside_the_training_rows_holds_categories(client, data_dir, kind, features):
+    rows = {f"r{n}": {"x": n, "odd": n % 3 if n < 40 else "text", "label": n % 2} for n in range(60)}
+    make_rows(client, "halves", rows, kind)
+    answer = train(client, data_dir, f"SELECT {features} AS features, label FROM halves WHERE x < 40", algorithm="dt")
+    assert answer.status_code == 201, answer.text
+    table = client.query(f"SELECT cls({{features: {features}}})[score] AS score FROM halves")
+    assert len(table) == 61
+    assert all(0 <= row[1] <= 1 for row in table[1:])
+
+
+def test_a_text_where_the_whole_dataset_has_numbers_is_refused(blobs, data_dir):
+    train(blobs, data_dir, BLOBS, algorithm="dt")
+    answer = blobs.get_json("/v1/functions/cls/application", {"input": {"features": {"x": "abc"}}})
+    assert answer.status_code == 400
+    assert answer.json()["error"] == "Value for column 'x' was numeric in training, but is now \"abc\""
