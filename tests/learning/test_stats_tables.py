@@ -1,0 +1,122 @@
+"""Statistics and distribution tables: counts by hand, and over REST."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from server.errors import MldbError
+from server.learning.dist_tables import Distribution, DistTable
+from server.learning.outcome_rows import OutcomeRow
+from server.learning.stats_tables import StatsTable, WordTable, derived_expression
+from server.values.batches import Cell
+
+
+def cells(**values):
+    return [Cell((name,), value) for name, value in values.items()]
+
+
+def plain(row):
+    return {".".join(cell.path): cell.value for cell in row}
+
+
+def test_counts_are_those_before_the_row():
+    table = StatsTable(["won"])
+    assert set(plain(table.add(OutcomeRow("1", cells(host="a", n=1), [1]))).values()) == {0}
+    expected = {"trial.host": 1, "trial.n": 0, "won.host": 1, "won.n": 0}  # the text "1" is not the number 1
+    assert plain(table.add(OutcomeRow("2", cells(host="a", n="1"), [None]))) == expected
+    again = StatsTable.from_bytes(table.to_bytes())
+    assert plain(again.counts(cells(host="a", other=1))) == {"trial.host": 2, "won.host": 1}
+    assert plain(again.counts(cells(host="never"))) == {"trial.host": 0, "won.host": 0}
+
+
+@pytest.mark.parametrize(
+    ("positive", "negative", "trials", "expected"),
+    [
+        (1, 1, 1, {"best": 1.0, "worst": 0.0, "bad": 0.0}),  # ties at the cut are kept
+        (1, 0, 1, {"best": 1.0}),
+        (2, 0, 1, {"best": 1.0, "half": 0.5}),
+        (50, 50, 2, {"half": 0.5, "worst": 0.0}),
+        (1, 1, 9, {}),
+    ],
+)
+def test_words_of_extreme_shares(positive, negative, trials, expected):
+    words = {"best": [1, 1], "half": [2, 1], "worst": [4, 0], "bad": [1, 0]}
+    assert WordTable(["won"], words).extremes("won", positive, negative, trials) == expected
+    with pytest.raises(MldbError, match="Outcome 'lost' not found in stats table!"):
+        WordTable(["won"], words).extremes("lost", 1, 1, 1)
+
+
+def test_derived_columns_replace_each_name_once():
+    found = derived_expression("c.label/c.not_label AS $tbl_x", ["label", "not_label"], ["host", "label"])
+    assert found == "c.label.host/c.not_label.host AS host_x, c.label.label/c.not_label.label AS label_x"
+
+
+def test_a_distribution():
+    one = Distribution()
+    assert (one.statistic("count"), one.statistic("sum"), math.isnan(one.statistic("avg"))) == (0, 0, True)
+    for number in (1e9 + 1, 1e9 + 9):
+        one.add(number)
+    found = [one.statistic(name) for name in ("count", "avg", "std", "min", "max", "last", "sum")]
+    assert found == [2, 1e9 + 5, math.sqrt(32), 1e9 + 1, 1e9 + 9, 1e9 + 9, 2e9 + 10]
+    with pytest.raises(MldbError, match="Unknown distribution table statistic"):
+        one.statistic("median")
+
+
+def test_a_table_comes_back_from_its_file():
+    table = DistTable(["price"], "fixedColumns", {"host": {}})
+    table.add(cells(host=None), [2.0])
+    again = DistTable.from_bytes(table.to_bytes())
+    assert plain(again.statistics(cells(host=None), ["count", "avg"])) == {"price.host.count": 1, "price.host.avg": 2}
+    assert plain(again.statistics(cells(host="x"), ["sum"])) == {"price.host.sum": 0}
+    assert again.statistics(cells(unknown=1), ["sum"]) == []
+
+
+@pytest.fixture(scope="module")
+def visits(client):
+    client.put("/v1/datasets/visits", json={"type": "sparse.mutable"})
+    rows = [("a", 1, 2.0), ("b", 0, 4.0), ("a", 0, 6.0)]
+    body = [[f"r{n}", [["host", h, 0], ["won", w, 0], ["price", p, 0]]] for n, (h, w, p) in enumerate(rows)]
+    client.post("/v1/datasets/visits/multirows", json=body)
+    client.post("/v1/datasets/visits/commit")
+    return client
+
+
+def run(client, type, **params):
+    answer = client.put("/v1/procedures/tables", json={"type": type, "params": params})
+    assert answer.status_code == 201, answer.text
+
+
+def test_counts_over_rest(visits, server):
+    url = f"file://{server.data_dir.resolve()}/visits.st"
+    run(
+        visits, "statsTable.train", trainingData="SELECT host FROM visits ORDER BY rowName()",
+        outcomes=[["won", "won = 1"]], statsTableFileUrl=url, functionName="hosts", outputDataset="running",
+    )  # fmt: skip
+    assert visits.query("SELECT trial.host, won.host FROM running ORDER BY rowName()")[1:] == [
+        ["r0", 0, 0], ["r1", 0, 0], ["r2", 1, 1],
+    ]  # fmt: skip
+    assert visits.query("SELECT hosts({keys: {host: 'a'}}) AS *")[1] == ["result", 2, 1]
+
+
+def test_distributions_over_rest(visits, server):
+    url = f"file://{server.data_dir.resolve()}/visits.dt"
+    run(
+        visits, "experimental.distTable.train", trainingData="SELECT host FROM visits ORDER BY rowName()",
+        outcomes=[["price", "price"]], statistics=["sum", "last"], distTableFileUrl=url, functionName="prices",
+        outputDataset="before",
+    )  # fmt: skip
+    assert visits.query("SELECT price.host.sum FROM before ORDER BY rowName()")[1:] == [["r0", 0], ["r1", 0], ["r2", 2]]
+    routes = "/v1/functions/prices/routes"
+    answer = visits.post(f"{routes}/increment", json={"keys": [["host", "new"]], "outcomes": [5]})
+    assert (answer.status_code, answer.json()) == (200, "OK")
+    refused = visits.post(f"{routes}/increment", json={"keys": [["nobody", "x"]], "outcomes": [5]})
+    assert (refused.status_code, refused.json()["error"]) == (400, "Unknown dist table 'nobody'")
+    assert visits.post(f"{routes}/increment", json={"keys": [["host", "x"]], "outcomes": []}).status_code == 400
+    assert visits.post(f"{routes}/other", json={}).status_code == 404
+    assert visits.post(f"{routes}/persist", json={"modelFileUrl": url + "2"}).json() == "OK"
+    params = {"distTableFileUrl": url + "2", "statistics": ["sum", "last"]}
+    visits.put("/v1/functions/again", json={"type": "experimental.distTable.getStats", "params": params})
+    for name in ("prices", "again"):
+        assert visits.query(f"SELECT {name}({{features: {{host: 'new'}}}})[stats] AS *")[1] == ["result", 5, 5]
