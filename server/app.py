@@ -26,6 +26,7 @@ from server.http import (
     credentials,
     datasets,
     functions,
+    login,
     logs,
     pages,
     plugins,
@@ -75,7 +76,7 @@ class Server:
         for module in RESOURCES:
             module.register(self.host)
         self.host.health_checks["plugins"] = self.plugins.health
-        page_app, page_roots = pages.application(self.host, logs.routes(self.logs))
+        page_app, page_roots = pages.application(self.host, [*logs.routes(self.logs), *login.routes(gate)])
         self.gateway = Gateway(settings, self.host.resources, gate, page_app, page_roots)
 
     async def start(self) -> None:

@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl
 from server.entities import jsontext
 from server.entities.dispatch import Resources
 from server.entities.messages import Request, Response
-from server.http.security import Gate, Headers, Login, Refusal
+from server.http.security import LOGIN_PATH, Gate, Headers, Login, Refusal
 from server.settings import Settings
 
 log = logging.getLogger("mldb.server")
@@ -92,7 +92,7 @@ class Gateway:
             await _send(send, _verdict_answer(verdict), [])
             return
         cors = self._gate.preflight(headers) if verb == "OPTIONS" else self._gate.cors(headers)
-        if verb in ("GET", "HEAD") and self._is_page(path):
+        if self._is_page(path) and (verb in ("GET", "HEAD") or path == LOGIN_PATH):
             await self._pages(scope, receive, send)
             return
         try:
@@ -170,7 +170,8 @@ def _error(status: int, text: str, headers: tuple[tuple[str, str], ...] = ()) ->
 def _verdict_answer(verdict: Refusal | Login) -> Response:
     if isinstance(verdict, Refusal):
         return _error(verdict.status, verdict.message, verdict.headers)
-    return Response(303, b"", "", [("Location", verdict.location), ("Set-Cookie", verdict.cookie)])
+    cookie = [("Set-Cookie", verdict.cookie)] if verdict.cookie else []
+    return Response(303, b"", "", [("Location", verdict.location), *cookie])
 
 
 _NOSNIFF = (b"x-content-type-options", b"nosniff")

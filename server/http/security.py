@@ -9,7 +9,7 @@ import secrets
 import socket
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, quote, urlencode
 
 from server.settings import Settings
 
@@ -19,7 +19,9 @@ PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "font-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-_OPEN_TO_ALL = frozenset({"/healthz"})
+LOGIN_PATH = "/login"
+# The login page and its looks must come before the token.
+_OPEN_TO_ALL = frozenset({"/healthz", LOGIN_PATH, "/static/landing.css"})
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -34,10 +36,10 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """A good token in the query string: set the cookie and go to ``location``."""
+    """Go to ``location``: with the session's cookie after a good token, else to the page that asks for it."""
 
     location: str
-    cookie: str
+    cookie: str = ""
 
 
 Headers = dict[str, str]
@@ -127,12 +129,23 @@ class Gate:
             return None
         pairs = parse_qsl(query, keep_blank_values=True)
         offered = next((value for name, value in pairs if name == "token"), None)
-        if verb == "GET" and offered is not None and _same(offered, self.token):
+        if verb == "GET" and offered is not None:
             rest = urlencode([pair for pair in pairs if pair[0] != "token"])
-            # Only ever to our own path: "//host" would leave.
-            location = "/" + path.lstrip("/") + (f"?{rest}" if rest else "")
-            return Login(location, f"{COOKIE}={self._session}; Path=/; HttpOnly; SameSite=Strict")
+            login = self.sign_in(offered, path + (f"?{rest}" if rest else ""))
+            if login is not None:
+                return login
+        if verb == "GET" and "text/html" in headers.get("accept", ""):
+            target = path + (f"?{query}" if query and offered is None else "")
+            return Login(f"{LOGIN_PATH}?{urlencode({'next': target}, errors='replace')}")
         return Refusal(401, "a token is needed: Authorization: Bearer …", (("WWW-Authenticate", "Bearer"),))
+
+    def sign_in(self, token: str, target: str) -> Login | None:
+        """The way to a path of this server, with the session's cookie; None when the token is wrong."""
+        if not self.token or not _same(token, self.token):
+            return None
+        # Only ever to our own path: "//host" and, as browsers read it, "/\\host" would leave.
+        location = "/" + quote(target.lstrip("/\\"), safe="/?&=%:@!$'()*+,;~", errors="replace")
+        return Login(location, f"{COOKIE}={self._session}; Path=/; HttpOnly; SameSite=Strict")
 
     def _has_session(self, cookie: str) -> bool:
         if COOKIE not in cookie:

@@ -85,7 +85,7 @@ def test_allowed_origins(start_server):
 def test_a_given_token_is_needed_everywhere(start_server):
     server = start_server("--token", "sesame")
     with server.client() as client:
-        paths = ("/ping", "/", "/v1/datasets", "/v1/plugins/p/routes/x", "/static/landing.css", "/nowhere", "/readyz")
+        paths = ("/ping", "/", "/v1/datasets", "/v1/plugins/p/routes/x", "/static/logs/logs.css", "/nowhere", "/readyz")
         for path in paths:
             for verb in ("GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD", "PATCH"):
                 assert client.request(verb, path).status_code == 401, (verb, path)
@@ -228,3 +228,49 @@ def test_the_redirect_after_login_stays_here(path):
     login = gate.check("GET", path, "token=t", {"host": "localhost"})
     assert isinstance(login, Login)
     assert login.location.startswith("/evil")
+
+
+def test_a_browser_signs_in(start_server):
+    """A page leads to the form; the form takes the token for a cookie; a wrong token gets nothing."""
+    server = start_server("--token", "sésame")
+    with server.client() as client:
+        asked = client.get("/logs/mldb?level=error", headers={"accept": "text/html"})
+        assert (asked.status_code, asked.headers["location"]) == (303, "/login?next=%2Flogs%2Fmldb%3Flevel%3Derror")
+        form = client.get(asked.headers["location"])
+        assert form.status_code == 200
+        assert "form-action 'self'" in form.headers["content-security-policy"]
+        assert 'value="/logs/mldb?level=error"' in form.text
+        assert client.get("/static/landing.css").status_code == 200
+        wrong = client.post("/login", data={"token": "x", "next": '"><script>'})
+        assert (wrong.status_code, "set-cookie" in wrong.headers, "<script>" in wrong.text) == (403, False, False)
+        evil = {"origin": "https://evil.example"}
+        assert refused(client.post("/login", data={"token": "sésame"}, headers=evil))
+        assert client.post("/login", data={"token": "x" * 10_000}).status_code == 413
+        good = client.post("/login", data={"token": "sésame", "next": "/logs/mldb?level=error"})
+        assert (good.status_code, good.headers["location"]) == (303, "/logs/mldb?level=error")
+        assert "HttpOnly; SameSite=Strict" in good.headers["set-cookie"]
+        assert client.get("/v1/datasets", headers={"authorization": "", "cookie": "mldb_session=x"}).status_code == 401
+        assert client.get("/v1/datasets").status_code == 200  # the client kept the cookie
+
+
+@pytest.mark.parametrize(
+    "target", ["//evil.example", "/\\evil.example", "\\\\evil.example", "https://evil.example", "/a\r\nb: c"]
+)
+def test_sign_in_goes_to_own_paths_only(target):
+    login = Gate(Settings(token="t")).sign_in("t", target)
+    assert login is not None
+    assert login.location.startswith("/")
+    assert login.location[1:2] not in ("/", "\\")
+    assert not set(login.location) & set("\r\n\\")
+
+
+@pytest.mark.parametrize(
+    "ranges",
+    ["bytes=0-0", "bytes=-5", "bytes=" + ",".join("0-" for _ in range(5000)), "bytes=9-1", "bytes=a-b", "lines=1-2"],
+)
+def test_hostile_ranges(client, ranges):
+    """Ranges that overlap a thousand times are no lever: an answer is never larger than the file."""
+    whole = client.get("/static/landing.css")
+    answer = client.get("/static/landing.css", headers={"range": ranges})
+    assert answer.status_code in (200, 206, 400, 416)
+    assert len(answer.content) <= len(whole.content)
