@@ -164,8 +164,15 @@ class Runner:
     def create(
         self, config: Mapping[str, Any], *, must_be_new: bool = False, background: bool = False
     ) -> dict[str, Any]:
-        """Create a procedure and, unless it says otherwise, its first run; the status object with ``firstRun``."""
+        """Create a procedure and, unless it says otherwise, its first run; the status object with ``firstRun``.
+
+        The runs of a procedure that this one replaces are cancelled: nobody could reach them any more.
+        """
+        replaced = self._registry.find("procedure", str(config.get("id") or ""))
+        old = replaced.ready if replaced is not None else None
         entry = self._registry.create("procedure", config, must_be_new=must_be_new)
+        if old is not None and old is not entry.ready and old.runs is not None:
+            old.runs.stop_all()
         status = entry.status()
         ready = entry.ready
         if ready is None or not getattr(ready.params, "runOnCreation", True):

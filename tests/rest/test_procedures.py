@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -142,3 +143,16 @@ def test_wrong_run_configs(client, config):
     answer = client.post("/v1/procedures/idle/runs", content=config)
     assert answer.status_code == 400
     assert set(answer.json()) >= {"error", "httpCode"}
+
+
+def test_replacing_a_procedure_stops_its_runs(client):
+    """Nobody could reach them any more: they are cancelled, and their callers told."""
+    client.put("/v1/procedures/swapped", json={"type": "mock", "params": {"durationMs": 50000, "runOnCreation": False}})
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(client.post, "/v1/procedures/swapped/runs", json={"id": "old"})
+        path = "/v1/procedures/swapped/runs/old/state"
+        while (answer := client.get(path)).status_code != 200 or answer.json()["state"] != "executing":
+            time.sleep(0.02)
+        assert client.put("/v1/procedures/swapped", json={"type": "null"}).status_code == 201
+        assert waiting.result(10).status_code == 409
+    assert "old" not in client.get("/v1/procedures/swapped/runs").json()
