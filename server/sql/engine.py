@@ -8,6 +8,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
@@ -23,7 +24,8 @@ from server.sql.bound import Atom, Embedding, Leaf, Rest, Row
 from server.sql.duck import identifier
 from server.sql.inputs import batch_from_json
 from server.sql.parser import parse_clauses, parse_statement, query_from_object
-from server.sql.plan import Plan, Result, compile_query, engine_errors, output_columns, to_rows
+from server.sql.plan import Plan, Result, compile_query, engine_errors, output_columns, read_rows, to_rows
+from server.sql.prepared import Prepared
 from server.sql.relations import BatchRelation, Relation
 from server.sql.runtime import duck_type
 from server.sql.scope import Catalog, Context, ScopeFunction, TableScope
@@ -38,6 +40,7 @@ from server.values.paths import Path
 
 CACHED_PLANS = 512
 CACHED_FUNCTIONS = 1024
+SMALL_BATCH = 256  # rows: beyond, planning costs less than rows that pass through Python
 
 QueryText = str | Mapping[str, Any] | Select
 
@@ -182,7 +185,10 @@ class Engine:
 
 @dataclass(frozen=True)
 class BoundExpression:
-    """SQL applied to batches of rows; a ``BoundFunction`` that gives timestamps."""
+    """SQL applied to batches of rows; a ``BoundFunction`` that gives timestamps.
+
+    Small batches (function application over REST) go through statements that are planned once.
+    """
 
     database: Database
     plan: Plan
@@ -194,7 +200,14 @@ class BoundExpression:
     def output(self) -> RowType:
         return self.plan.type
 
+    @cached_property
+    def _prepared(self) -> Prepared:
+        return Prepared(self.database, self.plan.sql, self.table)
+
     def apply(self, batch: RowBatch) -> RowBatch:
+        if self.plan.plain and batch.length <= SMALL_BATCH:
+            with engine_errors():
+                return read_rows(self._prepared.run(table_of(batch)), self.plan)
         with self.database.cursor() as cursor, engine_errors():
             cursor.register(self.table, table_of(batch))
             table = cursor.sql(self.plan.sql).to_arrow_table().combine_chunks()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
 import pyarrow as pa
 
@@ -17,11 +19,15 @@ from server.sql.runtime import DETAILS_MARK
 from server.storage.database import Database
 from server.values.atoms import NEVER
 from server.values.batches import Column, RowBatch, RowType
-from server.values.cells import CELLS_ARROW
+from server.values.cells import ARROW_TYPES, CELLS_ARROW
 from server.values.kinds import CELL_TYPE, Kind
 from server.values.paths import Path
 
 BATCH_ROWS = 65536  # rows per batch that leaves DuckDB
+# Kinds whose values are the same whether they leave DuckDB as Python objects or as Arrow.
+_PLAIN = frozenset(
+    {Kind.BOOLEAN, Kind.INTEGER, Kind.UNSIGNED, Kind.NUMBER, Kind.STRING, Kind.TIMESTAMP, Kind.BLOB, Kind.PATH}
+)
 
 
 @dataclass(frozen=True)
@@ -31,6 +37,13 @@ class Plan:
     sql: str
     type: RowType
     timestamps: bool
+
+    @cached_property
+    def plain(self) -> bool:
+        """Whether ``read_rows`` can read the columns."""
+        return not self.type.open and all(
+            column.shape is None and column.kind in _PLAIN for column in self.type.columns
+        )
 
 
 def compile_query(query: Query, *, timestamps: bool) -> Plan:
@@ -115,6 +128,20 @@ def to_rows(batch: pa.RecordBatch, plan: Plan) -> RowBatch:
     if rest is not None and rest.null_count:
         rest = pa.compute.coalesce(rest, pa.scalar([], CELLS_ARROW))
     return RowBatch(plan.type, batch.num_rows, values, times, rest)
+
+
+def read_rows(rows: list[tuple[Any, ...]], plan: Plan, skip: int = 0) -> RowBatch:
+    """The result columns of fetched rows of a ``plain`` plan, without its first ``skip`` fields.
+
+    For few rows: Arrow results cost DuckDB more than Python objects.
+    """
+    fields = list(zip(*rows, strict=True))[skip:]
+    if not rows:
+        fields = [()] * (len(plan.type.columns) * (2 if plan.timestamps else 1))
+    values, times = (fields[::2], fields[1::2]) if plan.timestamps else (fields, [])
+    columns = plan.type.columns
+    arrays = [pa.array(field, ARROW_TYPES[column.kind]) for column, field in zip(columns, values, strict=False)]
+    return RowBatch(plan.type, len(rows), arrays, [pa.array(field, pa.float64()) for field in times])
 
 
 class engine_errors:  # noqa: N801 - a context manager that reads as a statement

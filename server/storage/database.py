@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import threading
 import uuid
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -69,6 +70,7 @@ class Database:
         self.commits = 0  # grows with every transaction: who caches what tables look like compares it
         self._counting = threading.Lock()
         self._defining = threading.Lock()
+        self._kept: weakref.WeakSet[duckdb.DuckDBPyConnection] = weakref.WeakSet()
         self._root = duckdb.connect(str(file) if file else ":memory:", config=config)
         self._root.execute(f"CREATE TYPE IF NOT EXISTS any_value_t AS {ANY_TYPE}")
         self._root.execute("CREATE TABLE IF NOT EXISTS dataset_tables (name VARCHAR, meta VARCHAR)")
@@ -91,6 +93,12 @@ class Database:
         finally:
             cursor.close()
 
+    def keep_cursor(self) -> duckdb.DuckDBPyConnection:
+        """A cursor for whoever keeps it, one thread at a time; open until it is forgotten or the database closes."""
+        cursor = self._root.cursor()
+        self._kept.add(cursor)
+        return cursor
+
     @contextmanager
     def transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """A cursor inside one transaction: committed at the end, rolled back on any error."""
@@ -112,6 +120,8 @@ class Database:
 
     def close(self) -> None:
         """Fold the write-ahead log into the file and close it."""
+        for kept in list(self._kept):
+            kept.close()
         if self.file is not None:
             with self.cursor() as cursor:
                 cursor.execute("FORCE CHECKPOINT")

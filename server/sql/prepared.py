@@ -1,0 +1,61 @@
+"""Statements that are planned once and run over one small table after the other.
+
+Planning is most of what a small statement costs. DuckDB plans a statement anew by itself when a table it reads has
+changed its shape.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+
+from server.storage.database import Database
+
+
+class _Source:
+    """What a statement scans by name: each run finds the table that is there then."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self.table = table
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        return self.table.__arrow_c_stream__(requested_schema)
+
+
+class _Statement:
+    """Used by one thread at a time."""
+
+    def __init__(self, database: Database, sql: str, name: str, table: pa.Table) -> None:
+        self._source = _Source(table)
+        self._empty = table.schema.empty_table()
+        self._cursor = database.keep_cursor()
+        self._cursor.register(name, self._source)
+        self._cursor.execute(f"PREPARE statement AS {sql}")
+
+    def run(self, table: pa.Table) -> list[tuple[Any, ...]]:
+        self._source.table = table
+        try:
+            return list(self._cursor.execute("EXECUTE statement").fetchall())
+        finally:
+            self._source.table = self._empty  # whose memory need not wait for the next run
+
+
+class Prepared:
+    """SQL that reads the table ``name``. Safe to use from several threads."""
+
+    def __init__(self, database: Database, sql: str, name: str) -> None:
+        self._database = database
+        self._sql = sql
+        self._name = name
+        self._idle: list[_Statement] = []
+
+    def run(self, table: pa.Table) -> list[tuple[Any, ...]]:
+        """The rows of the statement over a table, always of the same schema. Raises what DuckDB raises."""
+        try:
+            statement = self._idle.pop()
+        except IndexError:
+            statement = _Statement(self._database, self._sql, self._name, table)
+        rows = statement.run(table)
+        self._idle.append(statement)
+        return rows
