@@ -24,6 +24,7 @@ from server.values.kinds import CELL_TYPE, Kind
 from server.values.paths import Path
 
 BATCH_ROWS = 65536  # rows per batch that leaves DuckDB
+FEW_ROWS = 256  # as Python objects they leave sooner than as Arrow
 # Kinds whose values are the same whether they leave DuckDB as Python objects or as Arrow.
 _PLAIN = frozenset(
     {Kind.BOOLEAN, Kind.INTEGER, Kind.UNSIGNED, Kind.NUMBER, Kind.STRING, Kind.TIMESTAMP, Kind.BLOB, Kind.PATH}
@@ -32,11 +33,15 @@ _PLAIN = frozenset(
 
 @dataclass(frozen=True)
 class Plan:
-    """``sql`` gives ``name``, the columns ``c0``, … of ``type``, with ``timestamps`` also ``t0``, …, and ``rest``."""
+    """``sql`` gives ``name``, the columns ``c0``, … of ``type``, with ``timestamps`` also ``t0``, …, and ``rest``.
+
+    ``few``: it gives at most ``FEW_ROWS`` rows.
+    """
 
     sql: str
     type: RowType
     timestamps: bool
+    few: bool = False
 
     @cached_property
     def plain(self) -> bool:
@@ -51,7 +56,8 @@ def compile_query(query: Query, *, timestamps: bool) -> Plan:
     items: dict[str, str] = {"name": query.path_text()}
     columns, fields = output_columns(query.row, timestamps=timestamps)
     items.update(fields)
-    return Plan(query.render(items, ordered=True), columns, timestamps)
+    few = query.relation.single or (query.limit is not None and query.limit <= FEW_ROWS)
+    return Plan(query.render(items, ordered=True), columns, timestamps, few)
 
 
 def output_columns(row: Row, *, timestamps: bool) -> tuple[RowType, dict[str, str]]:
@@ -106,12 +112,19 @@ class Result:
             for name, table in self.inputs.items():
                 cursor.register(name, table)
             with engine_errors(progress):
+                if self.plan.few and self.plan.plain:
+                    yield from self._few(cursor.execute(self.plan.sql).fetchall())
+                    return
                 reader = cursor.sql(self.plan.sql).to_arrow_reader(BATCH_ROWS)
                 for batch in reader:
                     if batch.num_rows:
                         yield self._batch(batch)
                     if progress is not None:
                         progress.check()
+
+    def _few(self, rows: list[tuple[Any, ...]]) -> Iterator[NamedBatch]:
+        if rows:
+            yield NamedBatch(pa.array([row[0] for row in rows], pa.string()), read_rows(rows, self.plan, skip=1))
 
     def _batch(self, batch: pa.RecordBatch) -> NamedBatch:
         names = batch.column(0)

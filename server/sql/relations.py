@@ -50,6 +50,11 @@ class Relation:
         self.alias = alias
         self._staged: list[str] = []
 
+    @property
+    def single(self) -> bool:
+        """Whether there is one row at most."""
+        return False
+
     def ref(self, column: str) -> str:
         return f"r{self.number}.{column}"
 
@@ -184,6 +189,10 @@ def _element(row: Row, path: Path) -> Atom | None:
 
 class NoTable(Relation):
     """A statement without FROM: one row named ``result``."""
+
+    @property
+    def single(self) -> bool:
+        return True
 
     def row(self) -> Row:
         return Row()

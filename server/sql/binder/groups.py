@@ -40,6 +40,10 @@ class GroupRelation(Relation):
         self._aggregates: dict[str, str] = {}
         self.counts = False  # the query uses count by that name
 
+    @property
+    def single(self) -> bool:
+        return not self.keys
+
     def add_key(self, value: Value) -> Value:
         """A group key: its value as read from the grouped relation."""
         name = f"k{len(self.keys)}"
