@@ -26,7 +26,6 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 ASGI = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _MAX_QUERY_FIELDS = 10_000
-_HEADER_MEMBERS = ("content-length", "content-type", "transfer-encoding")
 
 
 class TooLarge(Exception):
@@ -145,10 +144,9 @@ def _request(verb: str, path: str, query: str, headers: Headers, body: bytes) ->
     params: list[tuple[str, str]] = []
     if query:
         params = parse_qsl(query, keep_blank_values=True, max_num_fields=_MAX_QUERY_FIELDS)
-    content_type = headers.get("content-type", "")
-    content_length = int(headers.get("content-length", -1))
-    for name in _HEADER_MEMBERS:
-        headers.pop(name, None)
+    content_type = headers.pop("content-type", "")
+    content_length = int(headers.pop("content-length", -1))
+    headers.pop("transfer-encoding", None)
     return Request(verb, path, params, body, headers, content_type, content_length)
 
 
@@ -180,9 +178,11 @@ _NOSNIFF = (b"x-content-type-options", b"nosniff")
 async def _send(
     send: Send, answer: Response, extra: list[tuple[str, str]], connection: Connection | None = None
 ) -> None:
-    headers = [(name.encode("latin-1", "replace"), value.encode("utf-8")) for name, value in answer.headers]
-    headers += [(name.encode("latin-1"), value.encode("latin-1")) for name, value in extra]
-    headers.append(_NOSNIFF)
+    headers = [_NOSNIFF]
+    if answer.headers:
+        headers += [(name.encode("latin-1", "replace"), value.encode("utf-8")) for name, value in answer.headers]
+    if extra:
+        headers += [(name.encode("latin-1"), value.encode("latin-1")) for name, value in extra]
     if answer.content_type:
         headers.append((b"content-type", answer.content_type.encode("latin-1")))
     body = answer.body

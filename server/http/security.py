@@ -22,6 +22,7 @@ PAGE_POLICY = (
 LOGIN_PATH = "/login"
 # The login page and its looks must come before the token.
 _OPEN_TO_ALL = frozenset({"/healthz", LOGIN_PATH, "/static/landing.css"})
+_KNOWN_HOSTS = 64  # Host headers that were found good are not taken apart again
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -55,6 +56,7 @@ class Gate:
         self._hosts = frozenset(name.lower() for name in settings.allowed_host)
         self._local_only = is_loopback(settings.host)
         self._own_names = frozenset({"localhost", settings.host.lower(), socket.gethostname().lower()})
+        self._known_hosts: set[str] = set()
         # The cookie proves knowledge of the token without being it.
         self._session = hmac.new(self.token.encode(), b"mldb session", hashlib.sha256).hexdigest()
 
@@ -72,7 +74,14 @@ class Gate:
     # ── Host ──
 
     def _host_allowed(self, header: str) -> bool:
-        name = host_name(header)
+        if header in self._known_hosts:
+            return True
+        allowed = self._name_allowed(host_name(header))
+        if allowed and len(self._known_hosts) < _KNOWN_HOSTS:
+            self._known_hosts.add(header)
+        return allowed
+
+    def _name_allowed(self, name: str) -> bool:
         if name in self._hosts or "*" in self._hosts or name in self._own_names:
             return True
         try:
@@ -90,9 +99,11 @@ class Gate:
 
     def _origin_allowed(self, verb: str, headers: Headers) -> bool:
         origin = headers.get("origin")
+        site = headers.get("sec-fetch-site")
+        if origin is None and site is None:
+            return True
         if origin is not None and self.origin_allowed(origin):
             return True
-        site = headers.get("sec-fetch-site")
         if site is not None and site not in ("same-origin", "none"):
             # Following a link to us is fine; everything else that another site makes a browser do is not.
             return verb in _READS and headers.get("sec-fetch-mode") == "navigate"
