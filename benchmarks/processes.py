@@ -20,6 +20,7 @@ import orjson
 
 PEERS = Path(__file__).parent / "peers"
 START_SECONDS = 60.0
+IDLE_SECONDS = 2.0  # servers close idle connections after 5: a contender may take longer than that
 
 
 class Client:
@@ -28,6 +29,7 @@ class Client:
     def __init__(self, port: int) -> None:
         self.port = port
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=900)
+        self._used = time.monotonic()
 
     def close(self) -> None:
         self._connection.close()
@@ -36,9 +38,12 @@ class Client:
         """The body of the answer; ``RuntimeError`` with it unless the status is below 300."""
         payload = None if body is None else orjson.dumps(body)
         headers = {"Accept": accept} | ({"Content-Type": "application/json"} if payload else {})
+        if time.monotonic() - self._used > IDLE_SECONDS:
+            self._connection.close()  # the request opens it anew
         self._connection.request(verb, quote(path, safe="/?&=%,:"), payload, headers)
         response = self._connection.getresponse()
         answer = response.read()
+        self._used = time.monotonic()
         if response.status >= 300:
             raise RuntimeError(f"{verb} {path}: {response.status} {answer[:2000].decode(errors='replace')}")
         return answer
