@@ -189,7 +189,7 @@ def cells_of(rest: pa.Array | pa.ChunkedArray) -> list[list[Cell]]:
     for text, value, time in zip(texts, values, times, strict=True):
         path = known.get(text)
         if path is None:
-            path = known[text] = parse_path(text)
+            path = known[text] = parse_path(text) if text else ()
         cells.append(Cell(path, value, -math.inf if time is None else time))
     rows, at = [], 0
     for length in rest.value_lengths().to_pylist():
