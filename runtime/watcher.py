@@ -105,6 +105,7 @@ class Watcher:
     def stop(self) -> None:
         with self._wakened:
             self._stopping = True
+            self._watches.clear()  # the observer forgets them all: none is left to remove
             self._wakened.notify()
         if self._observer is not None:
             self._observer.stop()
