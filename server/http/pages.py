@@ -10,7 +10,7 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import HTMLResponse
+from starlette.responses import FileResponse, HTMLResponse
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
@@ -32,7 +32,11 @@ def application(host: Host, more: Sequence[BaseRoute] = ()) -> tuple[ASGI, froze
     async def landing(_: Request) -> HTMLResponse:
         return HTMLResponse(await run_in_threadpool(_landing_page, host))
 
-    routes: list[BaseRoute] = [Route("/", landing), Mount("/static", StaticFiles(directory=STATIC)), *more]
+    async def favicon(_: Request) -> FileResponse:
+        return FileResponse(STATIC / "icon.svg")
+
+    own = [Route("/", landing), Route("/favicon.ico", favicon), Mount("/static", StaticFiles(directory=STATIC))]
+    routes: list[BaseRoute] = [*own, *more]
     roots = frozenset(str(getattr(route, "path", "")).split("/", 2)[1] for route in routes)
     return _guarded(Starlette(routes=routes)), roots
 
@@ -65,6 +69,7 @@ _PAGE = """<!doctype html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>MLDB</title>
+<link rel="icon" href="/static/icon.svg" type="image/svg+xml">
 <link rel="stylesheet" href="/static/landing.css">
 <main>
 <h1>MLDB</h1>

@@ -176,6 +176,12 @@ def test_pages_have_a_strict_policy(client):
     assert "<script>" not in client.get("/").text
 
 
+def test_browsers_find_an_icon(client):
+    for path in ("/favicon.ico", "/static/icon.svg"):
+        answer = client.get(path)
+        assert (answer.status_code, answer.headers["content-type"]) == (200, "image/svg+xml")
+
+
 def test_plugin_names_are_escaped_on_the_landing_page(client):
     client.put("/v1/plugins/%3Cscript%3Ealert(1)%3C%2Fscript%3E", json={"type": "nope"})
     page = client.get("/").text
