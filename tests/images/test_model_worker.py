@@ -239,4 +239,5 @@ def test_a_host_that_is_gone_takes_the_worker_with_it_and_the_log_hears_of_it(gr
     while not any(line.startswith("the model worker") for line in lines) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert any(line.startswith("the model worker") for line in lines)
+    assert not any("oneDNN" in line or "absl::InitializeLog" in line for line in lines)
     worker.close()
