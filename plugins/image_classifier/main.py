@@ -7,5 +7,5 @@ from mldb import mldb
 mldb.plugin.serve_static_folder("static", "static")
 mldb.plugin.serve_documentation_folder("doc")
 
-preparation.start(on_pixels=classifiers.train_digits, on_network=classifiers.restore)
+preparation.start(first=classifiers.train_digits, then=classifiers.restore)
 mldb.log("Image classifier: the page is at /v1/plugins/image_classifier/routes/static/")

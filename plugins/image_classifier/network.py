@@ -3,7 +3,6 @@
 Run as a process of its own, since TensorFlow is slow to import and hungry. It prints a line of JSON for each step,
 ``{"step": "weights", "part": 0.4}``, at the end ``{"done": "…/inception_9a0d58056eee.json"}``, and leaves in FOLDER
 
-    pixels.pb              a picture → ``pixels``: 8 × 8 grey levels
     inception_<hash>.pb    a JPEG → ``pool_3`` (2048 features) and ``softmax`` (a probability for each label)
     inception_<hash>.json  {"weights": "imagenet", "custom" or "random", "reason": …, "labels": […]}
 
@@ -138,22 +137,6 @@ def rename(graph: Any, names: dict[str, str]) -> Any:
     return graph
 
 
-def pixels() -> Any:
-    """A graph that sees a picture as a small grey one: bright ink on dark ground, whatever it was drawn with."""
-    import tensorflow as tf
-
-    graph = tf.Graph()
-    with graph.as_default():
-        contents = tf.compat.v1.placeholder(tf.string, [], name="DecodeJpeg/contents")
-        picture = tf.expand_dims(tf.cast(tf.io.decode_jpeg(contents, channels=1), tf.float32), 0)
-        small = tf.compat.v1.image.resize_area(picture, [8, 8])
-        low, high = (reduce(small, [1, 2, 3], keepdims=True) for reduce in (tf.reduce_min, tf.reduce_max))
-        level = (small - low) / tf.maximum(high - low, 1.0)
-        dark_ink = tf.reduce_mean(level, [1, 2, 3], keepdims=True) > 0.5
-        tf.reshape(tf.where(dark_ink, 1 - level, level), [-1, 64], name="pixels")
-    return graph.as_graph_def()
-
-
 def export(network: Network, folder: Path) -> Path:
     """Write the network's graph and description where they are not there yet; gives the path of the second."""
     tell(step="weights", part=0)
@@ -204,10 +187,6 @@ def write(path: Path, content: bytes) -> None:
 
 def main(folder: Path, sources: dict[str, str]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / "pixels.pb").exists():
-        tell(step="tensorflow", part=0)
-        write(folder / "pixels.pb", pixels().SerializeToString())
-    tell(step="pixels", part=1)
     weights, labels = INCEPTION.weights, INCEPTION.labels
     if sources.get("weights"):
         weights = File(sources["weights"], sources.get("hash", ""))

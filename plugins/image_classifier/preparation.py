@@ -50,37 +50,31 @@ class Status:
 status = Status()
 
 
-def start(on_pixels: Callable[[], None], on_network: Callable[[], None]) -> None:
-    """Begin; ``on_pixels`` is called in a thread of its own when function ``image_pixels`` is there, ``on_network``
-    when ``inception`` is."""
-    threading.Thread(target=_guarded, args=(_prepare, on_pixels, on_network), daemon=True).start()
+def start(first: Callable[[], None], then: Callable[[], None]) -> None:
+    """Begin with ``first``, which needs no network; ``then`` is called when function ``inception`` is there."""
+    threading.Thread(target=_guarded, args=(first, then), daemon=True).start()
 
 
-def _guarded(work: Callable[..., None], *arguments: Any) -> None:
-    """What fails is told on the page and in the log: nobody waits for these threads."""
+def _guarded(first: Callable[[], None], then: Callable[[], None]) -> None:
+    """What fails is told on the page and in the log: nobody waits for this thread."""
     try:
-        work(*arguments)
+        _prepare(first, then)
     except Exception as error:
         status.state, status.reason = "failed", str(error)
         mldb.log(f"Image classifier: preparation failed: {error}")
 
 
-def _prepare(on_pixels: Callable[[], None], on_network: Callable[[], None]) -> None:
+def _prepare(first: Callable[[], None], then: Callable[[], None]) -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
     ensure("image_at", "sql.query", {"query": FETCH, "output": "FIRST_ROW"})
+    status.step = "digits"
+    first()
     for message in _make_graphs():
         status.step, status.part = message.get("step", status.step), message.get("part", 0.0)
-        if message.get("step") == "pixels":
-            threading.Thread(target=_guarded, args=(_use_pixels, on_pixels), daemon=True).start()
         if "done" in message:
             _use_network(Path(message["done"]))
-    on_network()
+    then()
     status.state, status.step = "ready", "ready"
-
-
-def _use_pixels(on_pixels: Callable[[], None]) -> None:
-    _graph("image_pixels", FOLDER / "pixels.pb", FROM_CONTENT, "pixels")
-    on_pixels()
 
 
 def _make_graphs() -> Iterator[dict[str, Any]]:

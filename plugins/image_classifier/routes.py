@@ -15,6 +15,7 @@ import time
 from dataclasses import asdict
 
 import classifiers
+import pixels
 import preparation
 from mldb import ResponseException, mldb
 
@@ -40,16 +41,18 @@ def samples():
 
 def predict():
     parameters = dict(request.rest_params)
-    image = fetched(parameters["url"]) if "url" in parameters else base64.b64encode(request.body).decode()
-    if not image:
+    picture = fetched(parameters["url"]) if "url" in parameters else request.body
+    if not picture:
         raise Wrong(400, "send a picture in the body, or give its url")
     id = parameters.get("model", "digits")
     about = known(id)
     began = time.perf_counter()
-    labels = classifiers.imagenet(image) if id == IMAGENET else classifiers.scores(id, image)
+    labels = classifiers.imagenet(picture) if id == IMAGENET else classifiers.scores(id, picture)
     milliseconds = round((time.perf_counter() - began) * 1000, 1)
     found = {"model": id, "labels": labels, "weights": about["weights"], "milliseconds": milliseconds}
-    return {**found, "picture": f"data:image;base64,{image}"} if "url" in parameters else found
+    if "url" in parameters:
+        found["picture"] = f"data:image;base64,{base64.b64encode(picture).decode()}"
+    return found
 
 
 def known(id):
@@ -67,11 +70,11 @@ def known(id):
 
 
 def fetched(url):
-    """A picture on the web in base64; its address is a value of the function's, never a part of SQL."""
+    """A picture on the web; its address is a value of the function's, never a part of SQL."""
     found = mldb.get("/v1/functions/image_at/application", {"input": {"url": url}}).json()["output"]
     if found["error"]:
         raise Wrong(400, f"the picture could not be fetched: {found['error']}")
-    return found["image"]
+    return base64.b64decode(found["image"])
 
 
 def train():
@@ -106,7 +109,7 @@ def answer():
     except Wrong as wrong:
         code, text = wrong.args
         return {"error": text, "weights": weights}, code
-    except classifiers.Refused as refused:
+    except (classifiers.Refused, pixels.NoPicture) as refused:
         return {"error": str(refused), "weights": weights}, 400
     except ResponseException as failed:
         return {"error": failed.response.json()["error"], "weights": weights}, failed.response.status_code

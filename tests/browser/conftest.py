@@ -47,7 +47,6 @@ def server(tmp_path_factory, graphs, chromium):
     data = tmp_path_factory.mktemp("data")
     models = data / "models" / "image_classifier"
     models.mkdir(parents=True)
-    shutil.copy(graphs / "pixels.pb", models)
     shutil.copy(graphs / "inception.pb", models / "inception_random.pb")
     environment = {"MLDB_INCEPTION_WEIGHTS": str(data / "none.h5")}
     running = RunningServer(data, "--plugin", str(ROOT / "plugins" / "image_classifier"), environment=environment)

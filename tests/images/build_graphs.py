@@ -6,7 +6,6 @@ dense.pb       x [?, 3] → y = 2 x, total = sum over a row
 vector.pb      x [3] → y = x + 1, a graph for single rows only
 text.pb        text (a scalar string) → upper, length
 complex.pb     x → a complex number
-pixels.pb      the reference plugin's small grey pictures
 """
 
 from __future__ import annotations
@@ -69,10 +68,6 @@ def main(folder: Path) -> None:
         with tf.Graph().as_default() as graph:
             build()
             (folder / f"{build.__name__.rstrip('_')}.pb").write_bytes(graph.as_graph_def().SerializeToString())
-    sys.path.insert(0, str(Path(__file__).parents[2] / "plugins" / "image_classifier"))
-    import network
-
-    (folder / "pixels.pb").write_bytes(network.pixels().SerializeToString())
 
 
 if __name__ == "__main__":

@@ -4,8 +4,8 @@ import { base64, camera, dropZone, shrink } from "./pictures.js";
 
 const FEWEST = 4; // pictures in a class, as classifiers.py wants them
 const STEPS = {
-  starting: "starting", tensorflow: "starting TensorFlow", pixels: "starting", weights: "fetching the weights",
-  network: "building the network", graph: "freezing the network", functions: "loading the network",
+  starting: "starting", digits: "training the first classifier", weights: "fetching Inception's weights",
+  network: "building Inception", graph: "freezing Inception", functions: "loading Inception",
 };
 const TRAINING = {
   pictures: "Storing the pictures", features: "Looking at the pictures", test: "Testing on held-out pictures",
@@ -49,13 +49,15 @@ async function follow() {
     page.status.dataset.state = "failed";
     page["status-text"].textContent = `no answer: ${error.message}`;
   }
-  setTimeout(follow, state.state === "ready" && models.length ? 15000 : 1000);
+  const settled = state.state !== "preparing" && models.length && models.every(({ accuracy }) => accuracy !== null);
+  setTimeout(follow, settled ? 15000 : 1000);
 }
 
 function showState() {
   page.status.dataset.state = state.state;
   const part = state.part > 0 && state.part < 1 ? ` ${percent(state.part)}` : "";
   const ready = `ready · ${state.weights} weights`;
+  page["network-note"].hidden = state.state === "ready";
   const texts = { preparing: `${STEPS[state.step] ?? state.step}${part} …`, ready, failed: `failed: ${state.reason}` };
   page["status-text"].textContent = texts[state.state];
   page.banner.hidden = state.weights !== "random";
@@ -74,16 +76,19 @@ async function loadModels(choose) {
   const options = models.map(({ id, title, usable }) => make("option", { value: id, textContent: title, disabled: !usable }));
   if (state.weights && state.weights !== "random") options.push(make("option", { value: "imagenet", textContent: "ImageNet, 1000 classes" }));
   const chosen = choose ?? page.model.value;
-  page.model.replaceChildren(...options);
+  const none = make("option", { value: "", textContent: "getting ready …", disabled: true });
+  page.model.replaceChildren(...(options.length ? options : [none]));
   page.model.value = options.some(({ value }) => value === chosen) ? chosen : (options[0]?.value ?? "");
   chooseModel();
 }
 
 async function chooseModel() {
   showQuality(models.find(({ id }) => id === page.model.value));
-  page.samples.hidden = page.model.value !== "digits";
-  if (page.samples.hidden || page.samples.childElementCount) return;
-  for (const [number, source] of (await ask("samples")).entries()) {
+  page["samples-group"].hidden = page.model.value !== "digits";
+  if (page["samples-group"].hidden || page.samples.childElementCount) return;
+  const sources = await ask("samples");
+  if (page.samples.childElementCount) return;
+  for (const [number, source] of sources.entries()) {
     const button = make("button", { type: "button" }, make("img", { src: source, alt: `Sample ${number + 1}` }));
     button.addEventListener("click", async () => classify(await (await toBlob(source))));
     page.samples.append(button);
@@ -103,11 +108,11 @@ async function answer(preview, question) {
   const number = ++latest;
   page.preview.src = preview;
   page.preview.hidden = false;
-  page["drop-hint"].hidden = true;
+  page["drop-hint"].hidden = page.start.hidden = true;
   page.result.classList.add("busy");
   show(page["result-error"]);
   try {
-    const found = await question(`model=${encodeURIComponent(page.model.value)}`);
+    const found = await question(`model=${encodeURIComponent(page.model.value || "digits")}`);
     if (number === latest) showLabels(found);
   } catch (error) {
     if (number !== latest) return;
@@ -230,8 +235,11 @@ async function watch(job) {
 function showQuality(model) {
   page.quality.hidden = !model;
   if (!model) return;
-  page.accuracy.textContent = percent(model.accuracy);
-  const looked = model.features === "pixels" ? "grey levels of 8 × 8 points" : `Inception-v3, ${model.weights} weights`;
+  const tested = model.accuracy !== null;
+  page.accuracy.textContent = tested ? percent(model.accuracy) : "…";
+  page["accuracy-text"].textContent = tested ? "of held-out pictures are right" : "being tested on held-out pictures";
+  page.confusion.parentElement.hidden = !tested;
+  const looked = model.features === "levels" ? "grey levels of 8 × 8 points" : `Inception-v3, ${model.weights} weights`;
   page["quality-text"].textContent = `${model.title} · ${model.pictures} pictures · ${looked}`;
   page.confusion.replaceChildren(...matrix(model));
 }
