@@ -165,8 +165,8 @@ def main(control: int, project: str, extra_paths: Sequence[str], modules: Sequen
     linux.adopt_orphans()
     server = ForkServer(socket.socket(fileno=control))
     signal.signal(signal.SIGTERM, lambda *_: server._end())
-    if project in sys.path:
-        sys.path.remove(project)  # plugins see the host's packages, not its source tree
+    # Plugins see the host's packages, not its source tree, which an editable install puts on the path once more.
+    sys.path[:] = [path for path in sys.path if path != project]
     at = next((number for number, path in enumerate(sys.path) if "site-packages" in path), len(sys.path))
     sys.path[at:at] = extra_paths  # before the host's packages, behind the standard library
     server.run(modules)

@@ -13,6 +13,7 @@ others: URLs or files, and ``md5:…`` or ``sha256:…``. Where the weights cann
 import hashlib
 import json
 import sys
+import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable
@@ -158,7 +159,13 @@ def attempt(file: File, folder: Path) -> tuple[Path | None, str]:
     try:
         return obtain(file, folder, "weights"), ""
     except (OSError, ValueError) as error:
-        return None, f"{file.url} cannot be had ({getattr(error, 'reason', error)})"
+        return None, f"{file.url} cannot be had ({plain_reason(error)})"
+
+
+def plain_reason(error: Exception) -> str:
+    """What a person reads: the cause inside of urllib's wrapping, the status of an answer."""
+    wrapped = isinstance(error, urllib.error.URLError) and not isinstance(error, urllib.error.HTTPError)
+    return str(error.reason if wrapped else error)
 
 
 def make(network: Network, weights: Path | None) -> Any:

@@ -2,6 +2,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -50,5 +51,10 @@ def server(tmp_path_factory, graphs, chromium):
     shutil.copy(graphs / "inception.pb", models / "inception_random.pb")
     environment = {"MLDB_INCEPTION_WEIGHTS": str(data / "none.h5")}
     running = RunningServer(data, "--plugin", str(ROOT / "plugins" / "image_classifier"), environment=environment)
+    with running.client() as client:
+        deadline = time.monotonic() + 60
+        while client.get("/readyz").status_code != 200:  # folders of plugins are loaded after the first requests
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
     yield running.url
     running.stop()
