@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from server.http.gateway import Receive, Scope, Send
 
 _STOP_SECONDS = 10  # for requests in flight; then connections are closed
+# The address is announced when entities and plugins are back, or after so long if a main.py takes its time.
+_RESTORE_SECONDS = 10.0
 _EARLY = {"/ping": b'"1"\n', "/healthz": b'{"alive":true}\n'}
 
 
@@ -100,6 +102,9 @@ class Application:
             self._stop()
         else:
             self._server = server
+            self._loaded.set()
+            # Who opens the address that is printed should find the plugins of the last time there.
+            await asyncio.to_thread(server.host.registry.restored.wait, _RESTORE_SECONDS)
             print(self._announcement, flush=True)  # noqa: T201
         finally:
             self._loaded.set()

@@ -28,7 +28,8 @@ mldb.put("/v1/procedures/features", {"type": "transform", "params": {
     "inputData": "SELECT brand, inception({url}) AS * FROM images", "outputDataset": "training"}})
 mldb.put("/v1/procedures/train", {"type": "classifier.train", "params": {
     "mode": "categorical", "trainingData": "SELECT {* EXCLUDING(brand)} AS features, brand AS label FROM training",
-    "configuration": {"type": "decision_tree"}, "modelFileUrl": "file:///mldb_data/brand.cls", "functionName": "scorer"}})
+    "configuration": {"type": "decision_tree"}, "modelFileUrl": "file:///mldb_data/brand.cls",
+    "functionName": "scorer"}})
 mldb.log(mldb.put("/v1/functions/brand_predictor", {"type": "sql.expression", "params": {
     "expression": "scorer({features: inception({url})}) as *"}}))
 """
