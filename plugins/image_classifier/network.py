@@ -72,6 +72,8 @@ def tell(**what: Any) -> None:
 def obtain(file: File, folder: Path, step: str) -> Path:
     """The file's local copy, fetched when there is none yet; ValueError when its hash is another."""
     local = Path(urllib.parse.urlparse(file.url).path) if "://" not in file.url else None
+    if local is not None and not local.is_file():
+        raise FileNotFoundError("there is no such file")
     target = local or folder / Path(urllib.parse.urlparse(file.url).path).name
     if local is None and not (target.exists() and matches(target, file.hash)):
         part = target.with_suffix(".part")

@@ -1,10 +1,11 @@
 """Gets the networks ready in the background, so that the server need not wait: weights, frozen graphs, functions.
 
-``status`` is what routes.py shows of it. The settings are the plugin's ``args``, or the environment:
+``status`` is what routes.py shows of it. The settings are the plugin's ``args``, or the environment (MLDB keeps its own
+variables, those that begin with ``MLDB_``, from plugins):
 
-    weights   MLDB_INCEPTION_WEIGHTS   URL or file with Inception-v3 weights in Keras' format
-    hash      MLDB_INCEPTION_HASH      ``md5:…`` or ``sha256:…`` that the file must have
-    labels    MLDB_INCEPTION_LABELS    URL or file of the class index, as Keras publishes it
+    weights   INCEPTION_WEIGHTS   URL or file with Inception-v3 weights in Keras' format
+    hash      INCEPTION_HASH      ``md5:…`` or ``sha256:…`` that the file must have
+    labels    INCEPTION_LABELS    URL or file of the class index, as Keras publishes it
 """
 
 import json
@@ -21,8 +22,8 @@ from mldb import ResponseException, mldb
 # The data root holds the plugin's folder in plugins/ and the models beside that.
 FOLDER = Path(mldb.plugin.get_plugin_dir()).parent.parent / "models" / "image_classifier"
 REMEDY = (
-    "Give the plugin Inception-v3 weights: set MLDB_INCEPTION_WEIGHTS to a file or URL of "
-    "inception_v3_weights_tf_dim_ordering_tf_kernels.h5 (and MLDB_INCEPTION_LABELS to imagenet_class_index.json), "
+    "Give the plugin Inception-v3 weights: set INCEPTION_WEIGHTS to a file or URL of "
+    "inception_v3_weights_tf_dim_ordering_tf_kernels.h5 (and INCEPTION_LABELS to imagenet_class_index.json), "
     "or let this machine reach storage.googleapis.com, and start MLDB again."
 )
 FETCH = "SELECT base64_encode(found.content) AS image, found.error AS error FROM (SELECT fetcher($url) AS found)"
@@ -80,7 +81,7 @@ def _prepare(first: Callable[[], None], then: Callable[[], None]) -> None:
 def _make_graphs() -> Iterator[dict[str, Any]]:
     """Run network.py and yield its messages; RuntimeError with its last words when it fails."""
     settings = {
-        name: (mldb.plugin.args or {}).get(name) or os.environ.get(f"MLDB_INCEPTION_{name.upper()}", "")
+        name: (mldb.plugin.args or {}).get(name) or os.environ.get(f"INCEPTION_{name.upper()}", "")
         for name in ("weights", "hash", "labels")
     }
     script = Path(__file__).with_name("network.py")

@@ -49,7 +49,7 @@ def server(tmp_path_factory, graphs, chromium):
     models = data / "models" / "image_classifier"
     models.mkdir(parents=True)
     shutil.copy(graphs / "inception.pb", models / "inception_random.pb")
-    environment = {"MLDB_INCEPTION_WEIGHTS": str(data / "none.h5")}
+    environment = {"INCEPTION_WEIGHTS": str(data / "none.h5")}
     running = RunningServer(data, "--plugin", str(ROOT / "plugins" / "image_classifier"), environment=environment)
     with running.client() as client:
         deadline = time.monotonic() + 60

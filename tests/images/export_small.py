@@ -78,8 +78,16 @@ def main(folder):
     wrong = replace(small, weights=network.File(small.weights.url, "md5:" + "0" * 32))
     local = replace(small, weights=network.File(str(served / "small.weights.h5"), "sha256:" + "0" * 64))
     gone = replace(small, weights=network.File(f"{site}/none.h5"), labels=network.File("http://127.0.0.1:9/x"))
+    absent = replace(small, weights=network.File(str(served / "absent.h5")))
     results = {}
-    for name, wanted in {"good": small, "wrong": wrong, "local": local, "gone": gone, "again": small}.items():
+    for name, wanted in {
+        "good": small,
+        "absent": absent,
+        "wrong": wrong,
+        "local": local,
+        "gone": gone,
+        "again": small,
+    }.items():
         target = folder / ("good" if name == "again" else name)
         target.mkdir(exist_ok=True)
         description = network.export(wanted, target)

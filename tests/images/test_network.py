@@ -53,6 +53,12 @@ def test_a_wrong_hash_is_random_weights_with_the_reason(exports, case):
     assert not any(name.endswith(".part") for name in exports[case]["left"])
 
 
+def test_a_file_that_is_not_there_is_random_weights_with_the_reason(exports):
+    assert exports["absent"]["weights"] == "random"
+    assert "absent.h5" in exports["absent"]["reason"]
+    assert "there is no such file" in exports["absent"]["reason"]
+
+
 def test_no_weights_are_random_weights_and_no_labels(exports):
     assert exports["gone"]["weights"] == "random"
     assert "404" in exports["gone"]["reason"]
