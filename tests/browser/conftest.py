@@ -11,7 +11,7 @@ from tests.conftest import ROOT, RunningServer
 FLAGS = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def chromium():
     """Path of the browser; without one the tests are skipped, on CI they fail."""
     for name in ("chromium", "chromium-browser", "google-chrome"):
@@ -22,8 +22,9 @@ def chromium():
     return pytest.skip("no Chromium: apt-get install chromium")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser(chromium):
+    """Playwright runs an event loop in this thread as long as it lives: it ends before the tests of other folders."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -32,7 +33,7 @@ def browser(chromium):
         opened.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def graphs(tmp_path_factory):
     """Small frozen graphs, made in a process of their own."""
     folder = tmp_path_factory.mktemp("graphs")
@@ -42,7 +43,7 @@ def graphs(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def server(tmp_path_factory, graphs, chromium):
     """A server with the reference plugin, whose network is a small one with random weights; its address."""
     data = tmp_path_factory.mktemp("data")
