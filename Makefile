@@ -24,9 +24,11 @@ help:  ## List the verbs
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile
 
 run: $(VENV)/.run  ## Start the server on 127.0.0.1:8080 with the reference plugin (ARGS="--port 9000" …)
+	@$(compiled)
 	@exec $(BIN)/mldb serve --plugin-directory plugins $(ARGS)
 
 test: $(VENV)/.test  ## Run the tests (ARGS="tests/sql -k join" …)
+	@$(compiled)
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 lint: $(VENV)/.test  ## Check format, style and types
@@ -52,8 +54,11 @@ clean:  ## Remove the environment and what tools left; the data root stays
 	@rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
+# Every server and every process that it starts reads our modules compiled, even where Python may not write them itself.
+compiled = $(BIN)/python -m compileall -q server runtime
+
 ifdef UV
-install = $(UV) sync --locked --inexact --quiet --python $(PYTHON) --extra tensorflow --no-default-groups $(addprefix --group ,$(1))
+install = $(UV) sync --locked --inexact --quiet --compile-bytecode --python $(PYTHON) --extra tensorflow --no-default-groups $(addprefix --group ,$(1))
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 else
 install = $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[tensorflow]' $(addprefix --group ,$(1))

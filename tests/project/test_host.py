@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import logging
+import math
 import subprocess
 import sys
 import threading
@@ -23,9 +23,10 @@ from server.http.security import Gate
 from server.serve import Application, listen
 from server.settings import Settings
 from tests.conftest import RunningServer
+from tests.project.loop_watch import LoopWatch
 
 START_SECONDS = 3.0  # a second on a machine that does nothing else; the test runs beside others
-SLOW_SECONDS = 0.5  # work on the loop would take seconds; less may be another thread that parses a large body
+SLOW_SECONDS = 0.1  # in the watch's own measure: what the machine and other threads take does not count
 CYCLES = 30
 
 
@@ -106,50 +107,53 @@ def exercise(client: httpx.Client, name: str) -> None:
     ask(client, "DELETE", f"/v1/datasets/{name}")
 
 
-class SlowCallbacks(logging.Handler):
-    """What asyncio's debug mode reports: callbacks that held the loop."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if "took" in record.getMessage():
-            self.found.append(record.getMessage())
-
-
 @dataclass
 class Watched:
-    """A server in a thread of this process, its loop in debug mode."""
+    """A server in a thread of this process, its loop watched."""
 
     client: httpx.Client
-    slow: list[str]
+    watch: LoopWatch
     loop: asyncio.AbstractEventLoop
 
 
 @pytest.fixture
 def watched(tmp_path: Path) -> Iterator[Watched]:
-    slow, loop, listening = SlowCallbacks(), asyncio.new_event_loop(), listen("127.0.0.1", 0)
+    loop, listening, settings = asyncio.new_event_loop(), listen("127.0.0.1", 0), Settings(data_dir=tmp_path)
     loop.set_debug(True)
-    loop.slow_callback_duration = SLOW_SECONDS
-    settings = Settings(data_dir=tmp_path)
+    loop.slow_callback_duration = math.inf  # the watch tells
     application = Application(settings, Gate(settings), lambda: None, "")
-    config = uvicorn.Config(application, loop="asyncio", lifespan="on", log_level="warning", ws="none")
+    config = uvicorn.Config(application, lifespan="on", log_level="warning", ws="none")
+    config.load()  # before it serves anybody
     running = uvicorn.Server(config)
     thread = threading.Thread(target=loop.run_until_complete, args=(running.serve([listening]),))
-    logging.getLogger("asyncio").addHandler(slow)
     thread.start()
+    watch = LoopWatch(loop, thread, SLOW_SECONDS)
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{listening.getsockname()[1]}", timeout=30) as client:
             settled(lambda: {"ready": client.get("/readyz").status_code}, lambda now: now["ready"] == 200)
-            ask(client, "GET", "/readyz")
-            slow.found.clear()
-            yield Watched(client, slow.found, loop)
+            yield Watched(client, watch, loop)
     finally:
+        watch.stop()
         running.should_exit = True
         thread.join(20)
         loop.close()
-        logging.getLogger("asyncio").removeHandler(slow)
+
+
+def sleep() -> None:
+    time.sleep(3 * SLOW_SECONDS)
+
+
+def compute() -> None:
+    end = time.thread_time() + 3 * SLOW_SECONDS
+    while time.thread_time() < end:
+        continue
+
+
+def call_into_c() -> None:
+    """Keeps the interpreter for itself: no other thread of the process runs."""
+    end = time.thread_time() + 3 * SLOW_SECONDS
+    while time.thread_time() < end:
+        pow(3, 1_000_000)
 
 
 def test_event_loop_is_never_blocked(watched: Watched):
@@ -163,11 +167,12 @@ def test_event_loop_is_never_blocked(watched: Watched):
     ask(client, "GET", "/v1/query", {"q": "SELECT * FROM wide"})
     spin = "import time\nend = time.time() + 1\nwhile time.time() < end: pass\nrequest.set_return(1)"
     ask(client, "POST", "/v1/types/plugins/python/routes/run", {"source": spin})
-    assert not watched.slow
+    assert not watched.watch.found, "\n".join(map(str, watched.watch.found))
 
 
 def test_detector_detects(watched: Watched):
-    """A check that cannot fail proves nothing: a callback that sleeps on the loop is seen."""
-    watched.loop.call_soon_threadsafe(time.sleep, 1.5 * SLOW_SECONDS)
-    settled(lambda: {"seen": len(watched.slow)}, lambda now: now["seen"] > 0)
-    assert watched.slow
+    """A check that cannot fail proves nothing: a callback that holds the loop is seen, and where it was."""
+    for number, block in enumerate((sleep, compute, call_into_c)):
+        watched.loop.call_soon_threadsafe(block)
+        settled(lambda: {"seen": len(watched.watch.found)}, lambda now: now["seen"] > number)  # noqa: B023
+        assert block.__name__ in watched.watch.found[number].stack
