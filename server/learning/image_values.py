@@ -1,0 +1,151 @@
+"""The functions ``image.readpixels`` and ``image.proximatevoxels``: parts of one array (entity-types.md §4.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pydantic import Field
+
+from server.declarations import BoundFunction, Creation, EntityType, Params, Services
+from server.errors import MldbError
+from server.learning.training_set import labels_of
+from server.values.atoms import Atom
+from server.values.batches import Column, RowBatch, RowType
+from server.values.kinds import Kind
+
+_VALUE = ("value",)
+Numbers = NDArray[np.float64]
+
+
+class PixelsParams(Params):
+    expression: str = Field(description="SQL expression that gives the picture: an embedding of two dimensions or more")
+
+
+class VoxelsParams(Params):
+    expression: str = Field(
+        description="SQL expression that gives the volume: an embedding of three dimensions or more"
+    )
+    range: int = Field(ge=0, description="How far the cube reaches from its middle in each direction")
+
+
+def array_of(services: Services, expression: str, dimensions: int) -> Numbers:
+    """The embedding that an expression gives; ``MldbError`` when it has fewer dimensions."""
+    result = services.query(f"SELECT ({expression}) AS image")
+    columns = result.type.columns
+    if len(columns) != 1 or columns[0].shape is None or len(columns[0].shape) < dimensions:
+        raise MldbError(f"The expression '{expression}' must give an embedding of at least {dimensions} dimensions")
+    rows = [row for batch in result.batches() for row in batch.rows.values[0].to_pylist()]
+    if len(rows) != 1 or rows[0] is None:
+        raise MldbError(f"The expression '{expression}' gives no embedding")
+    return reshaped(np.array(rows[0], np.float64), columns[0].shape)
+
+
+def reshaped(flat: Numbers, shape: Sequence[int]) -> Numbers:
+    """A flat array in its shape, where the size of one dimension may not have been known."""
+    return flat.reshape(tuple(shape))
+
+
+@dataclass(frozen=True)
+class ArrayFunction:
+    """Reads a part of an array at whole-numbered ``coordinates``; ``part`` gives numbers of the shape ``shape``."""
+
+    coordinates: tuple[str, ...]
+    part: Callable[[tuple[int, ...]], Numbers]
+    shape: tuple[int, ...]
+
+    @property
+    def input(self) -> RowType:
+        return RowType(tuple(Column((name,), Kind.INTEGER) for name in self.coordinates))
+
+    @property
+    def output(self) -> RowType:
+        return RowType((Column(_VALUE, Kind.NUMBER, self.shape or None),))
+
+    def bind(self, given: RowType) -> BoundFunction:
+        for name in self.coordinates:
+            if given.column((name,)) is None and not given.open:
+                raise MldbError(f"The function needs a number '{name}' as input")
+        return _BoundArray(self)
+
+
+@dataclass(frozen=True)
+class _BoundArray:
+    function: ArrayFunction
+
+    @property
+    def output(self) -> RowType:
+        return self.function.output
+
+    def apply(self, batch: RowBatch) -> RowBatch:
+        function = self.function
+        given = [labels_of(batch, name) for name in function.coordinates]
+        parts = [function.part(_place(function.coordinates, point)) for point in zip(*given, strict=True)]
+        flat = pa.array(np.concatenate([part.reshape(-1) for part in parts]) if parts else [], pa.float64())
+        size = int(np.prod(function.shape))
+        values = pa.FixedSizeListArray.from_arrays(flat, size) if function.shape else flat
+        return RowBatch(self.output, batch.length, [values])
+
+
+def _place(names: Sequence[str], point: Sequence[Atom]) -> tuple[int, ...]:
+    for name, value in zip(names, point, strict=True):
+        if not isinstance(value, int | float) or value != int(value):
+            raise MldbError(f"'{name}' must be a whole number, not {value!r}")
+    return tuple(int(value) for value in point)  # type: ignore[arg-type]
+
+
+def read_pixel(image: Numbers, place: tuple[int, ...]) -> Numbers:
+    """The element at a place: a number, or what further dimensions the picture has (its colours)."""
+    _check_inside(image, place, 0)
+    found: Numbers = image[place]
+    return np.asarray(found)
+
+
+def read_cube(volume: Numbers, reach: int, place: tuple[int, ...]) -> Numbers:
+    """The cube around a place."""
+    _check_inside(volume, place, reach)
+    return volume[tuple(slice(at - reach, at + reach + 1) for at in place)]
+
+
+def _check_inside(array: Numbers, place: tuple[int, ...], reach: int) -> None:
+    if any(not reach <= at < size - reach for at, size in zip(place, array.shape, strict=False)):
+        sizes = " × ".join(str(size) for size in array.shape)
+        around = f" with {reach} on each side" if reach else ""
+        raise MldbError(f"{place}{around} is not within the array of {sizes}")
+
+
+def _create_pixels(creation: Creation) -> ArrayFunction:
+    image = array_of(creation.services, creation.params.expression, 2)
+    return ArrayFunction(("x", "y"), lambda place: read_pixel(image, place), image.shape[2:])
+
+
+def _create_voxels(creation: Creation) -> ArrayFunction:
+    volume = array_of(creation.services, creation.params.expression, 3)
+    reach: int = creation.params.range
+    shape = (2 * reach + 1,) * 3 + volume.shape[3:]
+    return ArrayFunction(("x", "y", "z"), lambda place: read_cube(volume, reach, place), shape)
+
+
+TYPES = [
+    EntityType(
+        "function",
+        "image.readpixels",
+        PixelsParams,
+        "Reads single pixels of a picture",
+        _create_pixels,
+        "`x` and `y`, counted from 0, go in; `value` is the picture's element [x][y]. The expression is read once, "
+        "when the function is made.",
+    ),
+    EntityType(
+        "function",
+        "image.proximatevoxels",
+        VoxelsParams,
+        "Reads the surroundings of points in a volume",
+        _create_voxels,
+        "`x`, `y` and `z`, counted from 0, go in; `value` is the cube around them. The expression is read once, when "
+        "the function is made.",
+    ),
+]
