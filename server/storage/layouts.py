@@ -46,6 +46,7 @@ class Wide:
     columns: tuple[WideColumn, ...]
     numbered: bool  # _row is BIGINT
     rows: int
+    passing: bool = False  # a copy that serves this query only: no plan over it may be kept
 
 
 @dataclass(frozen=True, slots=True)

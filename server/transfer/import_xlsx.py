@@ -7,7 +7,6 @@ import tempfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from server.errors import MldbError
 from server.transfer.extras import extra
 from server.transfer.import_json import growing
 from server.transfer.melt import record_all
-from server.values.atoms import Atom, Interval, Timestamp
+from server.transfer.pythonvalues import atom_of_python
 
 _FREE = 64 << 20  # bytes that any workbook may unpack to, whatever the ratio
 
@@ -74,25 +73,7 @@ def rows_of(book: Any, time: float) -> Iterator[Recorded]:
             filled = [cell for cell in cells if cell.value is not None]
             if filled:
                 name = f"{sheet.title}:{filled[0].row:0{digits}}"
-                yield (name,), [((cell.column_letter,), atom_of(cell.value), time) for cell in filled]
-
-
-def atom_of(value: Any) -> Atom:
-    """Dates are timestamps (UTC), durations intervals, times of the day texts, truth values 0 and 1."""
-    match value:
-        case bool():
-            return int(value)
-        case datetime():
-            return Timestamp(value.replace(tzinfo=value.tzinfo or UTC).timestamp())
-        case date():
-            return Timestamp(datetime(value.year, value.month, value.day, tzinfo=UTC).timestamp())
-        case timedelta():
-            return Interval(0, value.days, value.seconds + value.microseconds / 1e6)
-        case time():
-            return value.isoformat()
-        case int() | float() | str():
-            return value
-    return str(value)
+                yield (name,), [((cell.column_letter,), atom_of_python(cell.value), time) for cell in filled]
 
 
 class ImportXlsx:

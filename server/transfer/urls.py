@@ -71,6 +71,7 @@ class Urls:
         self, settings: Settings, credentials: Credentials = lambda _kind, _url: None, *, resolver: Resolver = resolve
     ) -> None:
         """``credentials(resourceType, url)``: the stored ``credential`` object with the longest matching resource."""
+        self.credential = credentials
         self._read_limit = settings.read_size * MIB
         self._limits = archives.ArchiveLimits(settings.archive_size * MIB, settings.archive_ratio)
         self._patient = WebLimits(size=settings.fetch_size * MIB, total=settings.fetch_time)

@@ -25,6 +25,7 @@ LAYERS: Mapping[str, int] = {
     "server.transfer": 4,
     "server.learning": 4,
     "server.procedures": 4,
+    "server.bridges": 4,
     "server.entities": 5,
     "server.http": 6,
     "server.builtin_types": 7,

@@ -20,6 +20,8 @@ def bind_dataset(name: str, alias: str, context: Context) -> Relation:
     layout = context.layouts.get(name) or context.catalog.layout(name)
     match layout:
         case Wide():
+            if layout.passing:
+                context.marks.add("volatile")
             return WideRelation(context.number(), layout, alias, context.has_nan)
         case Cells():
             return CellsRelation(context.number(), layout, alias)

@@ -1,0 +1,1 @@
+"""Databases of others: what is read from them and written to them."""

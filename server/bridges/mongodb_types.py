@@ -1,0 +1,307 @@
+"""The types of MongoDB: a collection as a dataset, a recorder, ``mongodb.import`` and ``mongodb.query``."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, NoReturn
+
+from pydantic import Field
+
+from server.bridges.copies import CopiedDataset
+from server.bridges.mongodb import (
+    Collection,
+    Unreadable,
+    cells_of,
+    checked_database,
+    collection_of,
+    document_of,
+    found,
+    row_of,
+)
+from server.datasets.base import checked_columns, checked_rows, transposed
+from server.declarations import (
+    BoundFunction,
+    Creation,
+    EntityType,
+    NamedBatch,
+    ProcedureParams,
+    Progress,
+    QueryResult,
+    Recorded,
+    RunResult,
+    Services,
+)
+from server.errors import MldbError
+from server.learning.training_set import labels_of
+from server.sql.tree import Call, Select
+from server.sql.views import Layout
+from server.transfer.extras import extra
+from server.transfer.inputs import STAGED, import_select, replace_calls, require_atom_name
+from server.transfer.melt import record_all
+from server.transfer.results import named_rows
+from server.values.atoms import NEVER
+from server.values.batches import Cell, Column, Row, RowBatch, RowType
+from server.values.cells import cells_array
+from server.values.kinds import Kind
+from server.values.paths import parse_path
+
+_QUERY = ("query",)
+
+
+# ── a collection as a dataset ──
+
+
+@dataclass(frozen=True)
+class Documents:
+    """A collection as the origin of a dataset."""
+
+    services: Services
+    params: Collection
+
+    def version(self) -> Hashable | None:
+        """MongoDB has no cheap way to tell whether documents were changed."""
+        return None
+
+    def rows(self) -> Iterator[Recorded]:
+        with collection_of(self.services, self.params) as collection:
+            for document in found(collection):
+                try:
+                    yield row_of(document)
+                except Unreadable as error:
+                    raise MldbError(f"The document '{document.get('_id')}' holds {error}") from None
+
+
+def _create_dataset(creation: Creation) -> CopiedDataset:
+    checked_database(creation.services, creation.params.uriConnectionScheme)
+    return CopiedDataset(
+        "mongodb.dataset", creation.services.database, Documents(creation.services, creation.params)
+    )  # fmt: skip
+
+
+# ── recording ──
+
+
+class Recorder:
+    """Rows wait for the commit; a document of the same name is replaced."""
+
+    def __init__(self, services: Services, params: Collection) -> None:
+        self._services = services
+        self._params = params
+        self._lock = threading.Lock()
+        self._documents: list[dict[str, Any]] = []
+
+    def layout(self) -> NoReturn:
+        raise MldbError("A mongodb.record dataset cannot be queried: a mongodb.dataset reads its collection")
+
+    def status(self) -> dict[str, Any]:
+        return {"pendingRows": len(self._documents)}
+
+    def record_rows(self, rows: Iterable[Recorded]) -> None:
+        documents = [document_of(row) for row in checked_rows(rows)]
+        with self._lock:
+            self._documents += documents
+
+    def record_columns(self, columns: Iterable[Recorded]) -> None:
+        self.record_rows(transposed(checked_columns(columns)))
+
+    def write(self, result: QueryResult, progress: Progress) -> None:
+        for name, cells in named_rows(result, progress):
+            self.record_rows([(parse_path(name), [(cell.path, cell.value, cell.timestamp) for cell in cells])])
+        self.commit()
+
+    def commit(self) -> None:
+        pymongo = extra("pymongo", "mongodb", "MongoDB")
+        with self._lock:
+            if self._documents:
+                with collection_of(self._services, self._params) as collection:
+                    collection.bulk_write(
+                        [pymongo.ReplaceOne({"_id": one["_id"]}, one, upsert=True) for one in self._documents]
+                    )
+                self._documents = []
+
+
+def _create_recorder(creation: Creation) -> Recorder:
+    checked_database(creation.services, creation.params.uriConnectionScheme)
+    return Recorder(creation.services, creation.params)
+
+
+# ── importing ──
+
+
+class ImportParams(ProcedureParams, Collection):
+    outputDataset: Any = Field(default={}, description="Dataset to create; sparse.mutable unless it says otherwise")
+    limit: int = Field(-1, description="Most documents to read; -1 for all")
+    offset: int = Field(0, ge=0, description="Documents to leave out at the beginning")
+    ignoreParsingErrors: bool = Field(False, description="Leave out documents with values that have no counterpart")
+    select: str = Field("*", description="What to record of each document")
+    where: str = Field("true", description="Which documents to record")
+    named: str = Field("oid()", description="Name of a document's row; `oid()` is its `_id`")
+
+
+class MongodbImport:
+    """The procedure entity."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def run(self, params: ImportParams, progress: Progress) -> RunResult:
+        progress.step("iterating", "counter")
+        errors: list[str] = []
+        with collection_of(self._services, params) as collection:
+            documents = found(collection, skip=params.offset, limit=max(params.limit, 0), sort=[("_id", 1)])
+            rows = self._rows(documents if params.limit else (), params, errors)
+            count = self._record(rows, params, progress)
+        return RunResult({"rowCount": count, "numParsingErrors": len(errors)})
+
+    def _rows(self, documents: Any, params: ImportParams, errors: list[str]) -> Iterator[Recorded]:
+        for document in documents:
+            try:
+                yield row_of(document)
+            except Unreadable as error:
+                if not params.ignoreParsingErrors:
+                    raise MldbError(f"The document '{document.get('_id')}' holds {error}") from None
+                errors.append(str(document.get("_id")))
+
+    def _record(self, rows: Iterator[Recorded], params: ImportParams, progress: Progress) -> int:
+        """Record the rows, or what the SQL parameters make of them; the rows recorded."""
+        if (params.select.strip(), params.where.strip(), params.named.strip()) == ("*", "true", "oid()"):
+            _, dataset = self._services.output_dataset(params.outputDataset, "sparse.mutable")
+            return record_all(dataset, rows, progress)
+        staged_id, staged = self._services.output_dataset({"persistent": False}, "sparse.mutable")
+        try:
+            record_all(staged, rows, progress)
+            return self._record_staged(staged.layout(), params, progress)
+        finally:
+            self._services.delete("dataset", staged_id)
+
+    def _record_staged(self, layout: Layout, params: ImportParams, progress: Progress) -> int:
+        lines = import_select(
+            select=params.select, where=params.where, named=params.named, timestamp=None, file_timestamp=NEVER, url=""
+        )
+        tree: Select = replace_calls(lines, {"oid": lambda: Call("rowName", ())})
+        require_atom_name(self._services, tree, layout)
+        result = Counted(self._services.query(tree, layouts={STAGED: layout}, timestamps=True))
+        _, dataset = self._services.output_dataset(params.outputDataset, "sparse.mutable")
+        dataset.write(result, progress)
+        return result.count
+
+
+class Counted:
+    """A query result that counts its rows as they go by."""
+
+    def __init__(self, inner: QueryResult) -> None:
+        self._inner = inner
+        self.type = inner.type
+        self.count = 0
+
+    def batches(self, progress: Progress | None = None) -> Iterator[NamedBatch]:
+        self.count = 0
+        for batch in self._inner.batches(progress):
+            self.count += batch.rows.length
+            yield batch
+
+
+def _create_import(creation: Creation) -> MongodbImport:
+    checked_database(creation.services, creation.params.uriConnectionScheme)
+    return MongodbImport(creation.services)
+
+
+# ── querying ──
+
+
+class QueryParams(Collection):
+    output: Literal["FIRST_ROW", "NAMED_COLUMNS"] = Field(
+        "FIRST_ROW", description="The first document, or all of them below `output`, each under its `_id`"
+    )
+
+
+@dataclass(frozen=True)
+class MongodbQuery:
+    """The function entity: what a query of the collection finds."""
+
+    services: Services
+    params: QueryParams
+
+    @property
+    def input(self) -> RowType:
+        return RowType((Column(_QUERY, Kind.STRING),))
+
+    @property
+    def output(self) -> RowType:
+        return RowType((), open=True)
+
+    def bind(self, given: RowType) -> BoundFunction:
+        if given.column(_QUERY) is None and not given.open:
+            raise MldbError("The function needs a text 'query', a query of MongoDB in JSON, as input")
+        return _BoundQuery(self)
+
+
+@dataclass(frozen=True)
+class _BoundQuery:
+    function: MongodbQuery
+
+    @property
+    def output(self) -> RowType:
+        return self.function.output
+
+    def apply(self, batch: RowBatch) -> RowBatch:
+        with collection_of(self.function.services, self.function.params) as collection:
+            rows = [self._row(collection, query) for query in labels_of(batch, _QUERY[0])]
+        return RowBatch(self.output, batch.length, [], [], cells_array(rows))
+
+    def _row(self, collection: Any, text: Any) -> Row:
+        query = query_of(text)
+        now = time.time()
+        try:
+            if self.function.params.output == "FIRST_ROW":
+                first: Mapping[str, Any] = next(iter(found(collection, query, limit=1)), {})
+                return [Cell(path, atom, now) for path, atom in cells_of(first)]
+            return [
+                Cell(("output", str(one.get("_id")), *path), atom, now)
+                for one in found(collection, query)
+                for path, atom in cells_of(one)
+            ]
+        except Unreadable as error:
+            raise MldbError(f"A document that was found holds {error}") from None
+
+
+def query_of(text: Any) -> Mapping[str, Any]:
+    """A query of MongoDB out of its (extended) JSON."""
+    loads = extra("bson.json_util", "mongodb", "MongoDB").loads
+    try:
+        query = loads(text if isinstance(text, str) else "")
+    except (ValueError, TypeError) as error:
+        raise MldbError(f"'query' must be a query of MongoDB in JSON: {error}") from None
+    if not isinstance(query, Mapping):
+        raise MldbError('\'query\' must be a JSON object, such as {"age": {"$gt": 30}}')
+    return query
+
+
+def _create_query(creation: Creation) -> MongodbQuery:
+    checked_database(creation.services, creation.params.uriConnectionScheme)
+    return MongodbQuery(creation.services, creation.params)
+
+
+TYPES = [
+    EntityType(
+        "dataset", "mongodb.dataset", Collection, "A collection of MongoDB as a dataset", _create_dataset,
+        "Each document is a row named by its `_id`; each query reads the collection anew. Needs the extra `mongodb`.",
+    ),
+    EntityType(
+        "dataset", "mongodb.record", Collection, "Records into a collection of MongoDB", _create_recorder,
+        "Each row becomes a document whose `_id` is the row's name; a document of that name is replaced. Rows are "
+        "written by the commit, timestamps are not kept. Needs the extra `mongodb`.",
+    ),
+    EntityType(
+        "procedure", "mongodb.import", ImportParams, "Import a collection of MongoDB", _create_import,
+        "Each document becomes a row; `select`, `where` and `named` are SQL that is evaluated for each. Needs the "
+        "extra `mongodb`.",
+    ),
+    EntityType(
+        "function", "mongodb.query", QueryParams, "Finds documents of MongoDB", _create_query,
+        '`query` is a query of MongoDB as JSON text: `{"age": {"$gt": 30}}`. Needs the extra `mongodb`.',
+    ),
+]  # fmt: skip
