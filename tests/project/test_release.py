@@ -81,6 +81,7 @@ def test_licence_is_declared_and_present():
 
 # What an import is called where it differs from the package, for packages that the test environment may lack.
 PACKAGES_OF_IMPORTS = {
+    "bson": "pymongo",
     "PIL": "pillow", "lightgbm": "lightgbm", "markdown_it": "markdown-it-py", "multipart": "python-multipart",
     "py_mini_racer": "mini-racer", "python_multipart": "python-multipart", "sklearn": "scikit-learn",
     "tensorflow": "tensorflow", "google": "tensorflow", "keras": "tensorflow", "libarchive": "libarchive-c",
