@@ -62,11 +62,15 @@ class MutableDataset(SparseDataset):
         self._services = services
         self._kind = kind
         self._url = url
+        self._frozen = self._tables.committed
 
     def layout(self) -> Cells:
-        if not self._tables.committed:
+        """Before its commit a binary dataset can be read, another one cannot."""
+        if self._frozen:
+            return self._tables.layout()
+        if self._kind != BINARY:
             raise MldbError("No matrix view for an uncommitted mutable dataset")
-        return self._tables.layout()
+        return super().layout()
 
     def status(self) -> dict[str, Any]:
         return status_of(self._tables, self._kind)
@@ -87,15 +91,15 @@ class MutableDataset(SparseDataset):
             raise MldbError(_ONLY_ONES)
 
     def _refuse_when_frozen(self) -> None:
-        if self._tables.committed:
+        if self._frozen:
             raise MldbError(f"The {self._kind}.mutable dataset was committed already: nothing more can be recorded")
 
     def commit(self) -> None:
-        if self._tables.committed:
+        if self._frozen:
             return
         if self._pending:
             self._store_pending(wait=True)
-        else:
+        elif not self._tables.committed:
             self._tables.append(self._pending)
         self._freeze()
 
@@ -121,6 +125,7 @@ class MutableDataset(SparseDataset):
         layout = self._tables.layout()
         if self._url:
             save_to(self._services, layout, self._url, self._kind)
+        self._frozen = True
 
     def route(self, request: Request) -> Response:
         """``POST /saves {dataFileUrl}`` writes the file and freezes the dataset."""

@@ -14,6 +14,9 @@ from pydantic import Field
 from server.datasets.base import checked_rows
 from server.declarations import Creation, EntityType, NamedBatch, Params, Progress, QueryResult, Recorded
 from server.errors import MldbError
+from server.sql.parser import parse_table
+from server.sql.tree import Table
+from server.sql.views import Layout, View
 from server.storage.database import Database, drop_tables, new_table
 from server.storage.layouts import Wide, WideColumn
 from server.storage.pending import Pending
@@ -40,10 +43,13 @@ class EmbeddingDataset:
         with database.cursor() as cursor:
             self._wide = read_wide(cursor, table)
 
-    def layout(self) -> Wide:
-        if self._wide is None:
+    def layout(self) -> Layout:
+        """What was committed. Before that a dataset without rows is empty; one with rows waits for its commit."""
+        if self._wide is not None:
+            return self._wide
+        if self._pending:
             raise MldbError("The embedding dataset has not been committed yet: it can be queried after its commit")
-        return self._wide
+        return View(_nothing())
 
     def status(self) -> dict[str, Any]:
         return {}
@@ -115,6 +121,11 @@ class EmbeddingDataset:
     def drop(self) -> None:
         with self._lock, self._database.transaction() as cursor:
             drop_tables(cursor, self._table)
+
+
+def _nothing() -> Table:
+    """A table expression without rows and columns."""
+    return parse_table("(SELECT {} AS * WHERE false)")
 
 
 def _checked(batch: NamedBatch, progress: Progress) -> VectorRows:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from server.declarations import NamedBatch, Progress, QueryResult
+from server.values import compute as pc
 from server.values.atoms import Atom
 from server.values.batches import Column, RowBatch, RowType
 from server.values.cells import Cell, Row, atoms_of, cells_of
@@ -84,15 +85,14 @@ def is_null(array: pa.Array) -> npt.NDArray[np.bool_]:
     return nulls
 
 
-def without_cells(batch: RowBatch) -> npt.NDArray[np.bool_]:
-    """Which rows hold no cell at all."""
+def without_values(batch: RowBatch) -> npt.NDArray[np.bool_]:
+    """Which rows hold no value: nulls are none."""
     empty = np.ones(batch.length, dtype=bool)
-    for column, values in zip(batch.type.columns, batch.values, strict=True):
-        if not column.sparse:
-            return np.zeros(batch.length, dtype=bool)
+    for values in batch.values:
         empty &= is_null(values)
     if batch.rest is not None:
-        empty &= np.asarray(batch.rest.value_lengths()) == 0
+        filled = np.asarray(pc.list_parent_indices(batch.rest))[~is_null(batch.rest.flatten().field("v"))]
+        empty[filled] = False
     return empty
 
 

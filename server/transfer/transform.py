@@ -19,7 +19,7 @@ from server.declarations import (
 )
 from server.errors import MldbError
 from server.procedures.validators import input_query
-from server.transfer.results import chosen, without_cells
+from server.transfer.results import chosen, without_values
 
 
 class TransformParams(ProcedureParams):
@@ -58,7 +58,7 @@ class FilledRows:
 
     def batches(self, progress: Progress | None = None) -> Iterator[NamedBatch]:
         for batch in self._inner.batches(progress):
-            empty = without_cells(batch.rows)
+            empty = without_values(batch.rows)
             yield chosen(batch, ~empty) if empty.any() else batch
 
 

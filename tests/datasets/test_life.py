@@ -68,3 +68,23 @@ def test_committed_data_survive_a_kill_and_orphans_go(start_server, tmp_path):
         for id in "set":
             assert client.get(f"/v1/datasets/{id}/rows").json() == ["r"]
         assert client.get("/v1/datasets/view").json()["state"] == "ok"
+
+
+def test_reading_before_the_commit(client):
+    """An embedding without rows and a binary behaviour dataset can be read; what would hide rows is an error."""
+    for name, type in (("early", "embedding"), ("bits", "beh.binary.mutable"), ("plain", "beh.mutable")):
+        client.put(f"/v1/datasets/{name}", json={"type": type})
+    assert client.query("SELECT * FROM early") == [["_rowName"]]
+    client.post("/v1/datasets/early/rows", json={"rowName": "r", "columns": [["x", 1, 0]]})
+    answer = client.get_json("/v1/query", {"q": "SELECT * FROM early"})
+    assert "has not been committed yet" in answer.json()["error"]
+    assert client.query("SELECT * FROM bits") == [["_rowName"]]
+    for row, column in (("a", "x"), ("b", "y")):
+        client.post("/v1/datasets/bits/rows", json={"rowName": row, "columns": [[column, 1, 0]]})
+        assert row in [name for name, *_ in client.query("SELECT * FROM bits")]
+    client.post("/v1/datasets/bits/commit")
+    assert len(client.query("SELECT * FROM bits")) == 3
+    answer = client.post("/v1/datasets/bits/rows", json={"rowName": "c", "columns": [["x", 1, 0]]})
+    assert "committed already" in answer.json()["error"]
+    answer = client.get_json("/v1/query", {"q": "SELECT * FROM plain"})
+    assert "uncommitted" in answer.json()["error"]
