@@ -102,6 +102,7 @@ BUILTIN_TYPES: Mapping[EntityKind, Mapping[str, str]] = {
         "svd.embedRow": "server.learning.svd_types",
         "svm": "server.learning.svm_types",
         "tensorflow.graph": "server.learning.tensorflow_graph",
+        "tensorflow.op": "server.learning.tensorflow_op",
         "tfidf": "server.learning.tfidf",
         "tokensplit": "server.learning.tokensplit",
         "tsne.embedRow": "server.learning.tsne_types",

@@ -22,6 +22,7 @@ import numpy as np
 
 from runtime.models.frames import decode_tensor, encode_tensor, receive, send
 from runtime.models.graphs import GraphError, NodeSpec, Options, check_devices, cpu_has_bf16, load_definition, sinks
+from runtime.models.operations import save_operation
 from runtime.models.plans import Plan, Row
 
 BATCH_ROWS = 32  # enough rows for one run: throughput grows up to about 8 and no further from 32 on
@@ -143,10 +144,18 @@ class Worker:
 
     def _answer(self, message: dict[str, Any]) -> None:
         try:
-            answer = {"id": message["id"], "ok": self._describe(message)}
+            made = self._make(message) if message["op"] == "operation" else message
+            answer = {"id": message["id"], "ok": self._describe(made)}
         except Exception as error:  # the host tells the caller
             answer = {"id": message["id"], "error": _text(error)}
         send(self._connection, answer)
+
+    def _make(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Write the graph of an operation; the message that describes it."""
+        inputs, outputs = save_operation(
+            message["path"], message["name"], message["attrs"], message["given"], message["default"]
+        )
+        return {**message, "inputs": inputs, "outputs": outputs}
 
     def _describe(self, message: dict[str, Any]) -> dict[str, Any]:
         check_devices(message["devices"])

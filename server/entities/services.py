@@ -94,10 +94,12 @@ class ServerServices:
 
     @cached_property
     def engine(self) -> Engine:
+        from server.learning.tensorflow_op import operations
         from server.sql.engine import Engine
         from server.transfer.fetcher import Fetcher
 
-        return Engine(self.database, Catalog(self._registry), Fetcher(self.urls, -1, patient=False))
+        fetcher = Fetcher(self.urls, -1, patient=False)
+        return Engine(self.database, Catalog(self._registry), fetcher, operations(self))
 
     # ── entities ──
 

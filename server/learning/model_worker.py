@@ -97,6 +97,20 @@ class ModelWorker:
         answer = self._ask({**message, "outputs": None if outputs is None else list(outputs)})
         return _nodes(answer["inputs"]), _nodes(answer["outputs"])
 
+    def operation(
+        self,
+        file: Path,
+        name: str,
+        attrs: Mapping[str, Any],
+        given: Sequence[Node],
+        default: str = "",
+        devices: str = "",
+    ) -> tuple[dict[str, Node], dict[str, Node]]:
+        """Make ``file`` the graph of one operation over inputs like ``given``: its nodes, as ``describe``."""
+        message = {"op": "operation", "path": str(file), "name": name, "attrs": dict(attrs), "devices": devices}
+        answer = self._ask({**message, "given": [node.plain() for node in given], "default": default})
+        return _nodes(answer["inputs"]), _nodes(answer["outputs"])
+
     def warm(self, model: Model) -> None:
         """Have the model loaded soon, without waiting; it was described before, so trouble shows at its use."""
         message = {"op": "describe", "path": str(model.file), "devices": ""}

@@ -92,6 +92,14 @@ class TensorflowGraph:
     def persist(self) -> dict[str, Any]:
         return self._graph.plain()
 
+    def constant(self, node: str) -> tuple[Kind, tuple[int, ...], list[Any]]:
+        """Kind, shape and flat values of a node that nothing is fed for."""
+        file = self._graph.model.file
+        spec = self._services.models.describe(file, (), [node])[1][node]
+        value = self._services.models.run(Model(file, (), (node,)), {}, 1)[node][0]
+        kind = output_column((node,), spec.dtype, value.shape).kind
+        return kind, value.shape, value.reshape(-1).tolist()
+
     def feeds(self, batch: RowBatch) -> tuple[dict[str, Feed], Timestamps]:
         """What the nodes are fed with, and the newest timestamp of it."""
         columns = dict(self._sources())

@@ -48,8 +48,15 @@ QueryText = str | Mapping[str, Any] | Select
 class Engine:
     """Compiles and runs queries against a database and a catalogue. Safe to use from several threads."""
 
-    def __init__(self, database: Database, catalog: Catalog, fetcher: Function | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        catalog: Catalog,
+        fetcher: Function | None = None,
+        operations: Callable[[str, Any], Function] | None = None,
+    ) -> None:
         check_complete()
+        self._operations = operations
         self.database = database
         self.fetcher = fetcher
         self.catalog = catalog
@@ -97,7 +104,14 @@ class Engine:
 
     def context(self, *, parameters: Row | None = None, layouts: Mapping[str, Layout] | None = None) -> Context:
         return Context(
-            self.catalog, self.register, self._execute, self._has_nan, parameters, layouts or {}, fetcher=self.fetcher
+            self.catalog,
+            self.register,
+            self._execute,
+            self._has_nan,
+            parameters,
+            layouts or {},
+            fetcher=self.fetcher,
+            operations=self._operations,
         )
 
     def _cached(self, query: QueryText, timestamps: bool) -> Plan | None:

@@ -56,6 +56,7 @@ class Context:
     numbers: itertools.count[int] = field(default_factory=itertools.count)
     marks: set[str] = field(default_factory=set)  # shared by all depths: "volatile" forbids keeping the plan
     fetcher: Function | None = None  # what the builtin fetcher(url) calls
+    operations: Callable[[str, Any], Function] | None = None  # TensorFlow's, by name and attributes: tf_<name>
 
     def number(self) -> int:
         return next(self.numbers)
@@ -78,6 +79,7 @@ class Context:
             self.numbers,
             self.marks,
             self.fetcher,
+            self.operations,
         )
 
 

@@ -3,7 +3,7 @@
 inception.pb   the nodes of the public Inception graph (DecodeJpeg/contents … pool_3, softmax), a small body
 mixing.pb      the same front, but each row's features are less the mean of all rows
 dense.pb       x [?, 3] → y = 2 x, total = sum over a row
-vector.pb      x [3] → y = x + 1, a graph for single rows only
+vector.pb      x [3] → y = x + 1, a graph for single rows only, and a constant layer/weights
 text.pb        text (a scalar string) → upper, length
 complex.pb     x → a complex number
 """
@@ -51,6 +51,7 @@ def dense() -> None:
 
 def vector() -> None:
     tf.add(tf.placeholder(tf.float64, [3], name="x"), np.float64(1), name="y")
+    tf.constant([[1, 2], [3, 4]], tf.int32, name="layer/weights")
 
 
 def text() -> None:

@@ -13,6 +13,7 @@ from server.sql.bound import (
     Value,
 )
 from server.sql.functions import BUILTINS
+from server.sql.functions.tensors import operation
 from server.sql.relations import require_row
 from server.sql.tree import Call
 
@@ -37,7 +38,7 @@ def bind_call(node: Call, scope: Scope) -> Value:
         function = scope.context.catalog.function(node.name)
         if function is not None:
             return call_function(node, function, scope)
-    builtin = BUILTINS.get(node.name)
+    builtin = BUILTINS.get(node.name) or operation(node.name)
     if builtin is None:
         raise MldbError(_unknown(node, scope, BUILTINS))
     return builtin.call(node, scope, bind)

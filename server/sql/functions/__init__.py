@@ -22,6 +22,7 @@ from server.sql.functions import (
     scripts,
     strings,
     temporal,
+    tensors,
     tokens,
     valuetypes,
 )
@@ -45,6 +46,7 @@ _FAMILIES: tuple[ModuleType, ...] = (
     temporal,
     places,
     media,
+    tensors,
 )
 
 TITLES = {
@@ -63,6 +65,7 @@ TITLES = {
     "temporal": "Over the values of a cell",
     "places": "Places",
     "media": "Files and pictures",
+    "tensors": "TensorFlow",
 }
 
 BUILTINS: dict[str, Builtin] = {one.name: one for family in _FAMILIES for one in family.BUILTINS}
