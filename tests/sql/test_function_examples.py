@@ -16,7 +16,7 @@ from server.storage.database import Database
 from tests.sql.catalogs import EmptyCatalog
 
 # What only a server, a file or the clock can show.
-WITHOUT_EXAMPLE = {"now", "fetcher", "parse_exif", "read_sensor", "fft"}
+WITHOUT_EXAMPLE = {"now", "fetcher", "parse_exif", "read_sensor", "fft", "tf_extract_constant"}
 DOCUMENTED = [one for _, builtins in families() for one in builtins if not one.name.startswith("_")]
 EXAMPLES = [one for one in DOCUMENTED if one.example is not None]
 
