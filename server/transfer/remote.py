@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import Any, BinaryIO, cast
+from typing import Any
 from urllib.parse import urlsplit
 
 from server.errors import MldbError, NotFound
 from server.transfer.addresses import checked_addresses
-from server.transfer.streams import Source
+from server.transfer.streams import Source, buffered
 from server.values.atoms import NEVER
 
 Credentials = Callable[[str, str], Mapping[str, Any] | None]
@@ -29,14 +30,15 @@ class RemoteScheme:
         system, path = self._system(url)
         try:
             info = system.info(path)
-            return Source(cast(BinaryIO, system.open(path, "rb")), info.get("size"), modified_of(info))
+            stream = buffered(RemoteReader(system.open(path, "rb"), url))
+            return Source(stream, info.get("size"), modified_of(info))
         except Exception as error:
             raise remote_error(error, url) from None
 
     def open_write(self, url: str) -> RemoteSink:
         system, path = self._system(url)
         try:
-            return RemoteSink(system, path)
+            return RemoteSink(system, path, url)
         except Exception as error:
             raise remote_error(error, url) from None
 
@@ -98,18 +100,58 @@ def _require(scheme: str) -> None:
         raise MldbError(f"{scheme}:// URLs need the extra '{scheme}' (pip install 'mldb[{scheme}]')")
 
 
+class RemoteReader(io.RawIOBase):
+    """A file of fsspec whose errors while reading become ours."""
+
+    def __init__(self, file: Any, url: str) -> None:
+        self._file = file
+        self._url = url
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return bool(self._file.seekable())
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        return int(self._file.seek(offset, whence))
+
+    def tell(self) -> int:
+        return int(self._file.tell())
+
+    def readinto(self, buffer: Any, /) -> int:
+        try:
+            data = self._file.read(len(buffer))
+        except Exception as error:
+            raise remote_error(error, self._url) from None
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._file.close()
+        super().close()
+
+
 class RemoteSink:
     """Writes through fsspec's own transaction: the object appears when the file is committed."""
 
-    def __init__(self, system: Any, path: str) -> None:
+    def __init__(self, system: Any, path: str, url: str) -> None:
         self._file = system.open(path, "wb", autocommit=False)
+        self._url = url
 
     def write(self, data: bytes, /) -> int:
-        return int(self._file.write(data))
+        try:
+            return int(self._file.write(data))
+        except Exception as error:
+            raise remote_error(error, self._url) from None
 
     def commit(self) -> None:
-        self._file.close()
-        self._file.commit()
+        try:
+            self._file.close()
+            self._file.commit()
+        except Exception as error:
+            raise remote_error(error, self._url) from None
 
     def discard(self) -> None:
         self._file.discard()
