@@ -66,7 +66,7 @@ class Server:
         self.plugins = PluginHost(settings)
         registry_types.register(self.plugins.types())
         registry = Registry(registry_types, Catalogue(self.database))
-        runner = Runner(registry)
+        runner = Runner(registry, settings.run_history)
         stored_credentials = Credentials(settings.data_dir / "credentials.json")
         urls = Urls(settings, stored_credentials.lookup)
         self.services = ServerServices(settings, self.database, urls, registry, runner, self.jobs, self.models)

@@ -45,6 +45,7 @@ class Settings:
     model_timeout: float = setting(120.0, "Seconds a model may take for a batch before its worker is replaced")
     model_bf16: bool = setting(True, "Let models compute in bfloat16 where the processor has it")
     image_pixels: int = setting(50_000_000, "Most pixels that a picture given to a model may have")
+    run_history: int = setting(1000, "Runs of a procedure that are kept once they have ended, the last ones")
     job_memory: int = setting(0, "Memory limit of a training job in MiB; 0 sets none")
     query_timeout: float = setting(0.0, "Seconds a query over HTTP may take; 0 sets no limit")
     database_memory: str = setting("", "Memory that DuckDB may use, such as 4GB; empty leaves its own choice")

@@ -330,6 +330,16 @@ class Registry:
                 ready.stored = stored
                 self.catalogue.save(kind, id, ready.config, stored)
 
+    def keep_run(self, ready: Ready, id: str, saved: dict[str, Any], kept: int) -> None:
+        """Save a run of a procedure unless the procedure has been replaced or deleted, or is of this session only."""
+        if ready.config.get("persistent") is False:
+            return
+        procedure = ready.config["id"]
+        with self._lock:
+            entry = self._entries["procedure"].get(procedure)
+            if entry is not None and entry.ready is ready:
+                self.catalogue.save_run(procedure, id, saved, kept)
+
     def delete(self, kind: EntityKind, id: str) -> None:
         """Remove an entity; cancels a construction under way and waits for its end. A missing id is fine."""
         with self._lock:

@@ -6,8 +6,8 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Mapping
-from typing import Any, NoReturn
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from server.declarations import RunResult
 from server.entities import jsontext
@@ -42,6 +42,32 @@ class Run:
         self.error: MldbError | None = None
         self.thread = 0
         self.at_start: dict[str, Any] = {"id": id, "state": "initializing"}
+        self._past_progress: dict[str, Any] | None = None
+
+    @classmethod
+    def restored(cls, saved: Mapping[str, Any]) -> Run:
+        """A run that ended before the server was started."""
+        run = cls(saved["id"], saved["params"])
+        run.started, run.finished, run._past_progress = saved["started"], saved["finished"], saved["progress"]
+        if "error" in saved:
+            kind = Cancelled if saved["cancelled"] else MldbError
+            error = saved["error"]
+            run.error = kind(error["error"], code=error["httpCode"], details=error.get("details"))
+        else:
+            run.result = RunResult(saved["status"], saved["details"])
+        run.done.set()
+        return run
+
+    def saved(self, result: RunResult, error: MldbError | None) -> dict[str, Any]:
+        """What ``restored`` needs, plain JSON."""
+        shown = {"id": self.id, "params": self.params, "started": self.started, "finished": self.finished}
+        shown["progress"] = self._progress_json()
+        if error is not None:
+            return shown | {"error": error.body(), "cancelled": isinstance(error, Cancelled)}
+        return shown | {"status": result.status, "details": result.details}
+
+    def _progress_json(self) -> dict[str, Any]:
+        return self.progress.to_json() if self._past_progress is None else dict(self._past_progress)
 
     @property
     def state(self) -> str:
@@ -55,7 +81,7 @@ class Run:
         """The run's status object, plain JSON."""
         shown: dict[str, Any] = {"id": self.id, "state": self.state}
         if self.result is None:
-            progress = self.progress.to_json()
+            progress = self._progress_json()
             if self.error is not None and self.state == "error":
                 progress["exception"] = self.error.body()
             return shown | ({"progress": progress} if progress else {})
@@ -82,10 +108,11 @@ class Run:
 
 
 class Runs:
-    """The runs of one procedure."""
+    """The runs of one procedure. Of those that have ended the last ``kept`` stay."""
 
-    def __init__(self) -> None:
-        self._runs: dict[str, Run] = {}
+    def __init__(self, saved: Iterable[Mapping[str, Any]], kept: int) -> None:
+        self._runs = {run.id: run for run in map(Run.restored, saved)}
+        self._kept = kept
         self._lock = threading.Lock()
 
     def ids(self) -> list[str]:
@@ -120,7 +147,18 @@ class Runs:
                 raise exists("run", run.id)
             if old is not None and not old.done.is_set():
                 raise Conflict(f"entry '{run.id}' in run could not be overwritten because it is being constructed")
+            self._runs.pop(run.id, None)
             self._runs[run.id] = run
+
+    def __contains__(self, run: Run) -> bool:
+        return self._runs.get(run.id) is run
+
+    def forget_old(self) -> None:
+        """Called when a run has ended."""
+        with self._lock:
+            ended = sorted((run for run in self._runs.values() if run.finished), key=lambda run: run.finished or 0)
+            for run in ended[: max(0, len(ended) - self._kept)]:
+                del self._runs[run.id]
 
     def remove(self, id: str) -> None:
         with self._lock:
@@ -137,10 +175,12 @@ class Runs:
 
 
 class Runner:
-    """Creates procedures and runs them. Runs live as long as the procedure they belong to."""
+    """Creates procedures and runs them. Runs live as long as the procedure they belong to, the last ``kept`` of it."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, kept: int) -> None:
         self._registry = registry
+        self._kept = kept
+        self._closing = False
         self._lock = threading.Lock()
 
     def runs_of(self, procedure: str) -> Runs:
@@ -149,9 +189,14 @@ class Runner:
     def _of(self, ready: Ready) -> Runs:
         with self._lock:
             if ready.runs is None:
-                ready.runs = Runs()
+                ready.runs = Runs(self._registry.catalogue.runs(ready.config["id"]), self._kept)
             runs: Runs = ready.runs
         return runs
+
+    def remove(self, procedure: str, id: str) -> None:
+        """Delete a run; one under way is cancelled and waited for."""
+        self.runs_of(procedure).remove(id)
+        self._registry.catalogue.remove_run(procedure, id)
 
     def delete(self, procedure: str) -> None:
         """Delete a procedure; its runs are cancelled and waited for."""
@@ -216,34 +261,53 @@ class Runner:
     def _execute(self, ready: Ready, run: Run) -> None:
         run.thread = threading.get_ident()
         try:
-            merged = merge(ready.config.get("params") or {}, run.params)
-            params = validate(ready.type, merged)
+            result, error = self._work(ready, run)
+            run.finished = time.time()
+            error = self._kept_error(ready, run, result, error)
+            run.result, run.error = (result, None) if error is None else (None, error)
+        finally:
+            self._registry.touch()
+            run.done.set()
+        if isinstance(error, Cancelled):
+            raise Conflict(f"run entry '{run.id}' could not be obtained")
+        if error is not None:
+            raise error
+
+    @staticmethod
+    def _work(ready: Ready, run: Run) -> tuple[RunResult, MldbError | None]:
+        """What the procedure gives, and why it failed or stopped."""
+        try:
+            params = validate(ready.type, merge(ready.config.get("params") or {}, run.params))
             result = ready.entity.run(params, run.progress)
             run.progress.check()
             run.progress.finish()
-            run.finished = time.time()
-            run.result = result or RunResult()
+            return result or RunResult(), None
         except MldbError as error:
-            self._fail(run, error)
+            failed = error
         except Exception as error:
             # What an interrupted library raises after a cancel is the cancel, not a defect.
             if not run.progress.cancelled:
                 log.exception("run '%s' of %s failed", run.id, ready.type.name)
-            self._fail(run, MldbError(f"internal error: {type(error).__name__}; see the server's log", code=500))
-        finally:
-            self._registry.touch()
-            run.done.set()
+            failed = MldbError(f"internal error: {type(error).__name__}; see the server's log", code=500)
+        if run.progress.cancelled or isinstance(failed, Cancelled):
+            failed = Cancelled("the run was cancelled")
+        return RunResult(), failed
 
-    @staticmethod
-    def _fail(run: Run, error: MldbError) -> NoReturn:
-        if run.progress.cancelled or isinstance(error, Cancelled):
-            run.error = Cancelled("the run was cancelled")
-            raise Conflict(f"run entry '{run.id}' could not be obtained") from None
-        run.error = error
-        raise error from None
+    def _kept_error(self, ready: Ready, run: Run, result: RunResult, error: MldbError | None) -> MldbError | None:
+        """Save the run before anybody hears that it has ended; the run's error, or why it could not be saved."""
+        runs = self._of(ready)
+        try:
+            if run in runs and not self._closing:
+                self._registry.keep_run(ready, run.id, run.saved(result, error), self._kept)
+        except Exception:
+            log.exception("run '%s' of %s could not be saved", run.id, ready.type.name)
+            return error or MldbError("the run could not be saved; see the server's log", code=500)
+        runs.forget_old()
+        return error
 
     def close(self) -> None:
-        """Ask every run to stop."""
+        """Ask every run to stop; those are not saved."""
+        self._closing = True
         for entry in self._registry.entries("procedure"):
             runs = entry.ready.runs if entry.ready is not None else None
             for run in runs.all() if runs is not None else ():

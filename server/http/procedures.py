@@ -18,12 +18,12 @@ _CONFIG = (body("id", "Name of the run"), body("params", "Merged over the proced
 def register(host: Host) -> None:
     add = host.resources.add
     bind = functools.partial
-    add("GET", _RUNS, bind(_list, host), summary="List the runs", result="runs in the collection", inline=True)
+    add("GET", _RUNS, bind(_list, host), summary="List the runs", result="runs in the collection")
     add("POST", _RUNS, bind(_start, host), *_CONFIG, summary="Start a run", result="run status")
     add("PUT", f"{_RUNS}/{{run}}", bind(_start, host), *_CONFIG, summary="Start a run of that name")
     add("GET", f"{_RUNS}/{{run}}", bind(_status, host), summary="Status of a run", result="run status")
     add("DELETE", f"{_RUNS}/{{run}}", bind(_delete, host), summary="Delete a run; cancels it")
-    add("GET", f"{_RUNS}/{{run}}/state", bind(_state, host), summary="State of a run", inline=True)
+    add("GET", f"{_RUNS}/{{run}}/state", bind(_state, host), summary="State of a run")
     add(
         "PUT", f"{_RUNS}/{{run}}/state", bind(_cancel, host), body("state", "cancelled"),
         summary="Cancel a run and wait until it has stopped",
@@ -53,7 +53,7 @@ def _status(host: Host, call: Call) -> Typed:
 
 
 def _delete(host: Host, call: Call) -> Response:
-    host.runner.runs_of(call["procedure"]).remove(call["run"])
+    host.runner.remove(call["procedure"], call["run"])
     return empty(204)
 
 

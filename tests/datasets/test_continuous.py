@@ -45,7 +45,7 @@ def services(tmp_path):
     types.register([EntityType("procedure", "test.save", SaveParams, "Saves", lambda _: Save())])
     types.register([EntityType("procedure", "test.fail", SaveParams, "Fails", lambda _: Failing())])
     registry = Registry(types, Catalogue(parts.database))
-    runner, jobs, models = Runner(registry), Jobs(), model_worker(parts.settings)
+    runner, jobs, models = Runner(registry, 10), Jobs(), model_worker(parts.settings)
     services = ServerServices(parts.settings, parts.database, parts.urls, registry, runner, jobs, models)
     registry.attach(services)
     services.create("dataset", {"id": "meta", "type": "sparse.mutable"})

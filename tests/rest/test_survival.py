@@ -46,11 +46,106 @@ def test_entities_come_back_in_their_order(start_server):
         wait_restored(client)
         assert client.get("/v1/procedures").json() == ["p"]
         assert client.get("/v1/procedures/p").json()["config"]["params"] == {"durationMs": 5}
-        assert client.get("/v1/procedures/p/runs").json() == []
+        assert len(client.get("/v1/procedures/p/runs").json()) == 1
         assert client.get("/v1/datasets/kept").json()["status"]["rowCount"] == 3
         assert sorted(client.get("/v1/datasets/kept/rows").json()) == ["r0", "r1", "r2"]
         assert client.get("/v1/credentials").json() == ["c"]
     assert (server.data_dir / "credentials.json").stat().st_mode & 0o077 == 0
+
+
+SCRIPT = "mldb.script.set_return({'half': 0.5, 'whole': 2.0, 'text': 'é\\u0000', 'nothing': None})"
+
+
+def make_runs(client):
+    """A procedure with a run of each end."""
+    params = {"scriptConfig": {"source": SCRIPT}, "runOnCreation": False}
+    client.put("/v1/procedures/p", json={"type": "script.run", "params": params, "persistent": True})
+    assert client.put("/v1/procedures/p/runs/good").status_code == 201
+    bad = {"params": {"language": "ruby"}}
+    assert client.put("/v1/procedures/p/runs/bad", json=bad).status_code == 400
+    assert client.put("/v1/procedures/p/runs/gone").status_code == 201
+    assert client.delete("/v1/procedures/p/runs/gone").status_code == 204
+    client.put("/v1/procedures/slow", json={"type": "mock", "params": {"durationMs": 60000, "runOnCreation": False}})
+    client.put("/v1/procedures/slow/runs/stopped", headers={"async": "true"})
+    client.put("/v1/procedures/slow/runs/stopped/state", json={"state": "cancelled"})
+    client.put("/v1/procedures/slow/runs/underway", headers={"async": "true"})
+    client.put("/v1/procedures/session", json={"type": "null", "persistent": False})
+
+
+RUN_PATHS = [
+    f"/v1/procedures/{run}{route}"
+    for run in ("p/runs/good", "p/runs/bad", "slow/runs/stopped")
+    for route in ("", "/state", "/details")
+]
+
+
+def test_runs_survive_a_kill(start_server):
+    """Status, details, errors and times word for word; what is under way, deleted or of the session only is gone."""
+    server = start_server()
+    with server.client() as client:
+        make_runs(client)
+        before = {path: client.get(path).text for path in RUN_PATHS}
+    assert '"state":"cancelled"' in before["/v1/procedures/slow/runs/stopped"]
+    assert '"exception"' in before["/v1/procedures/p/runs/bad"]
+    server.kill()
+    server = restart(start_server, server)
+    with server.client() as client:
+        wait_restored(client)
+        assert {path: client.get(path).text for path in RUN_PATHS} == before
+        assert "good" in client.get("/v1/procedures/p/latestrun", follow_redirects=False).headers["location"]
+        assert client.get("/v1/procedures/slow/runs").json() == ["stopped"]
+        assert client.get("/v1/procedures").json() == ["p", "slow"]
+        assert client.get("/v1/procedures/p/runs").json() == ["bad", "good"]
+        client.put("/v1/procedures/p", json={"type": "null", "params": {"runOnCreation": False}})
+    server.kill()
+    server = restart(start_server, server)
+    with server.client() as client:
+        wait_restored(client)
+        assert client.get("/v1/procedures/p/runs").json() == []
+
+
+def test_runs_are_kept_up_to_the_setting(start_server):
+    server = start_server("--run-history", "3")
+    with server.client() as client:
+        client.put("/v1/procedures/p", json={"type": "null", "params": {"runOnCreation": False}})
+        for number in range(6):
+            client.put(f"/v1/procedures/p/runs/r{number}")
+        client.put("/v1/procedures/p/runs/r3")  # again: now it is the last one
+        assert client.get("/v1/procedures/p/runs").json() == ["r3", "r4", "r5"]
+        client.put("/v1/procedures/p/runs/r6")
+    server.kill()
+    server = start_server("--run-history", "3", data_dir=server.data_dir)
+    with server.client() as client:
+        wait_restored(client)
+        assert client.get("/v1/procedures/p/runs").json() == ["r3", "r5", "r6"]
+
+
+def test_every_run_that_was_answered_survives_a_kill(start_server):
+    server = start_server()
+    answered: list[str] = []
+
+    def work():
+        try:
+            with server.client() as client:
+                client.put("/v1/procedures/p", json={"type": "null", "params": {"runOnCreation": False}})
+                for number in range(1000):
+                    client.put(f"/v1/procedures/p/runs/r{number}").raise_for_status()
+                    answered.append(f"r{number}")
+        except httpx.HTTPError:
+            return
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    time.sleep(0.7)
+    server.kill()
+    thread.join()
+    server = restart(start_server, server)
+    with server.client() as client:
+        wait_restored(client)
+        there = client.get("/v1/procedures/p/runs").json()
+        assert answered
+        assert set(answered) <= set(there)
+        assert len(there) <= len(answered) + 1
 
 
 def test_a_killed_server_keeps_what_was_committed(start_server):
