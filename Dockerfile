@@ -9,6 +9,12 @@ WORKDIR /opt/mldb/source
 COPY pyproject.toml uv.lock ./
 RUN --mount=type=cache,target=/root/.cache/uv \
     uv sync --locked --no-install-project --no-default-groups --extra tensorflow
+# The console's bundle, made by the Node of the lock; neither it nor npm's packages reach the image that runs.
+COPY static/console static/console
+RUN --mount=type=cache,target=/root/.cache/uv --mount=type=cache,target=/root/.npm \
+    UV_PROJECT_ENVIRONMENT=/opt/node uv sync --locked --only-group console \
+    && /opt/node/bin/python static/console/npm.py ci \
+    && /opt/node/bin/python static/console/npm.py run build
 COPY . .
 RUN --mount=type=cache,target=/root/.cache/uv \
     uv sync --locked --no-editable --no-default-groups --extra tensorflow

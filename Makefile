@@ -1,4 +1,4 @@
-# run test lint fmt bench clean help: the verbs of this project; .ci/run uses the same ones.
+# run test lint fmt bench console clean help: the verbs of this project; .ci/run uses the same ones.
 #
 # Needs Python 3.11 or newer and make. With uv on the PATH the environment comes from uv.lock; without it from
 # pip and constraints.txt, which is the same lock exported (`make lock` writes both, a test compares them).
@@ -10,6 +10,12 @@ VENV ?= .venv
 PYTHON ?= python3
 UV := $(shell command -v uv 2>/dev/null)
 BIN := $(VENV)/bin
+# The console: sources of ours, packages of its lock, and the bundle that the server serves.
+CONSOLE := static/console
+# Node and npm come with a Python package.
+npm = $(BIN)/python $(CONSOLE)/npm.py
+BUNDLE := $(CONSOLE)/dist/manifest.json
+MODULES := $(CONSOLE)/node_modules/.package-lock.json
 # Everything that decides what is installed; a newer one of these makes the environment anew.
 LOCK := pyproject.toml uv.lock constraints.txt
 
@@ -18,30 +24,34 @@ ARGS ?=
 # Workers of the test run: two keep two cores busy without starving the time limits.
 JOBS ?= 2
 
-.PHONY: run test lint fmt bench docs lock clean help
+.PHONY: run test lint fmt bench console docs lock clean help
 
 help:  ## List the verbs
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile
 
-run: $(VENV)/.run  ## Start the server on 127.0.0.1:8080 with the reference plugin (ARGS="--port 9000" …)
+run: $(VENV)/.run $(BUNDLE)  ## Start the server on 127.0.0.1:8080 with the reference plugin (ARGS="--port 9000" …)
 	@$(compiled)
 	@exec $(BIN)/mldb serve --plugin-directory plugins $(ARGS)
 
-test: $(VENV)/.test  ## Run the tests (ARGS="tests/sql -k join" …)
+test: $(VENV)/.test $(BUNDLE)  ## Run the tests (ARGS="tests/sql -k join" …)
 	@$(compiled)
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
-lint: $(VENV)/.test  ## Check format, style and types
+lint: $(VENV)/.test $(MODULES)  ## Check format, style and types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+	@$(npm) run --silent check
 
-fmt: $(VENV)/.test  ## Format the sources and mend what can be mended
+fmt: $(VENV)/.test $(MODULES)  ## Format the sources and mend what can be mended
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+	@$(npm) run --silent format
 
 bench: $(VENV)/.bench  ## Run the benchmarks and print their tables (ARGS="routes sql" for some)
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+console: $(BUNDLE)  ## Bundle the console, when it is older than its sources
 
 docs: $(VENV)/.run  ## Write the generated reference pages again
 	@$(BIN)/python docs/generate.py
@@ -51,7 +61,7 @@ lock:  ## Resolve the dependencies again (needs uv)
 	@uv export --locked --all-extras --all-groups --no-hashes --no-emit-project --no-annotate --no-header -q -o constraints.txt
 
 clean:  ## Remove the environment and what tools left; the data root stays
-	@rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) $(CONSOLE)/node_modules $(CONSOLE)/dist build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Every server and every process that it starts reads our modules compiled, even where Python may not write them itself.
@@ -77,15 +87,24 @@ endif
 
 $(VENV)/.run: $(LOCK) | $(BIN)/python
 	@echo "Installing what the server needs"
-	@$(call install,)
+	@$(call install,console)
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.run
 	@echo "Installing what tests and linters need"
-	@$(call install,test lint)
+	@$(call install,console test lint)
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.test
 	@echo "Installing what is measured against"
-	@$(call install,test lint bench)
+	@$(call install,console test lint bench)
 	@touch $@
+
+$(MODULES): $(CONSOLE)/package-lock.json $(CONSOLE)/package.json | $(VENV)/.run
+	@echo "Installing what the console is made with"
+	@$(npm) ci --silent
+	@touch $@
+
+$(BUNDLE): $(MODULES) $(CONSOLE)/build.mjs $(shell find $(CONSOLE)/src -type f)
+	@echo "Bundling the console"
+	@$(npm) run --silent build

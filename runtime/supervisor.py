@@ -16,6 +16,7 @@ from runtime.executor import Environment, Executor, WorkerFailure
 from runtime.generation import Answer, Generation, Hooks, OnSlow, RequestFailed
 from runtime.messages import Launch, Limits, LogLine, Perform, PluginRequest
 from runtime.output import time_text
+from runtime.traffic import Traffic
 
 logger = logging.getLogger("mldb.runtime")
 
@@ -133,6 +134,8 @@ class Supervisor:
         self.generation: Generation | None = None
         self.last_answer: Answer | None = None
         self.failure: Failure | None = None
+        self.traffic = Traffic()
+        self.loaded: float | None = None  # when the generation in service came into it, seconds of the epoch
         self._numbers = 0
         self._restarts = 0
         self._crashes: deque[float] = deque(maxlen=len(_BACK_OFF_SECONDS))
@@ -170,6 +173,16 @@ class Supervisor:
 
     async def request(self, request: PluginRequest, on_slow: OnSlow | None = None) -> Answer:
         """Have routes.py answer. ``RequestFailed``: 502 died, 503 restarting or out of memory, 504 too late."""
+        began = time.monotonic()
+        try:
+            answer = await self._answer(request, on_slow)
+        except RequestFailed:
+            self.traffic.note(began, failed=True)
+            raise
+        self.traffic.note(began, failed=answer.kind == protocol.RAISED)
+        return answer
+
+    async def _answer(self, request: PluginRequest, on_slow: OnSlow | None) -> Answer:
         generation = self.generation or await self._wait_for_generation()
         answer = await generation.request(request, on_slow)
         if answer.kind == protocol.EXHAUSTED:
@@ -196,6 +209,25 @@ class Supervisor:
         if self._retry_at > time.time():
             status["nextAttempt"] = time_text(self._retry_at)
         return status
+
+    def report(self) -> dict[str, Any]:
+        """Everything that operators want to know, at any time. ``memory`` in bytes, the worker's own."""
+        worker = self.generation.worker if self.generation is not None else None
+        report: dict[str, Any] = {
+            "generation": self._numbers,
+            "restarts": self._restarts,
+            "state": self._state(),
+            "requests": self.traffic.plain(),
+            "memory": 0 if worker is None else worker.memory(),
+            "memoryLimit": self._limits.memory,
+        }
+        if self.loaded is not None:
+            report["loaded"] = time_text(self.loaded)
+        if self.failure is not None:
+            report["lastFailure"] = self.failure.plain()
+        if self._retry_at > time.time():
+            report["nextAttempt"] = time_text(self._retry_at)
+        return report
 
     def _state(self) -> str:
         if self.generation is not None:
@@ -229,6 +261,7 @@ class Supervisor:
         self._numbers = generation.number
         previous, self.generation = self.generation, generation
         self.last_answer = answer
+        self.loaded = time.time()
         self.failure = self.failure if self._recent_crashes() else None
         self._retry_at = 0.0
         self._available.set()

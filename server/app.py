@@ -25,6 +25,7 @@ from server.http import (
     collections,
     credentials,
     datasets,
+    events,
     functions,
     login,
     logs,
@@ -47,13 +48,19 @@ from server.transfer.urls import Urls
 log = logging.getLogger("mldb.server")
 
 # Modules with the REST routes of one resource: each has ``register(host)``.
-RESOURCES = (system, collections, datasets, functions, procedures, plugins, types, query, credentials)
+RESOURCES = (system, collections, datasets, functions, procedures, plugins, types, query, credentials, events)
 
 
 class Server:
     """The parts of a running server. Built in the process that serves; ``start`` and ``close`` bracket its life."""
 
-    def __init__(self, settings: Settings, gate: Gate, stop: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        gate: Gate,
+        stop: Callable[[], None],
+        stopping: Callable[[], bool] = lambda: False,
+    ) -> None:
         jsontext.MAX_DEPTH = settings.json_depth
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         self.logs = LogStore(settings)
@@ -72,11 +79,13 @@ class Server:
         self.services = ServerServices(settings, self.database, urls, registry, runner, self.jobs, self.models)
         registry.attach(self.services)
         registry.add_check(refuse_builtin_names)
-        self.host = Host(settings, registry_types, registry, runner, self.services, stored_credentials, stop=stop)
+        self.host = Host(
+            settings, registry_types, registry, runner, self.services, stored_credentials, stop=stop, stopping=stopping
+        )
         for module in RESOURCES:
             module.register(self.host)
         self.host.health_checks["plugins"] = self.plugins.health
-        page_app, page_roots = pages.application(self.host, [*logs.routes(self.logs), *login.routes(gate)])
+        page_app, page_roots = pages.application([*logs.routes(self.logs, stopping), *login.routes(gate)])
         self.gateway = Gateway(settings, self.host.resources, gate, page_app, page_roots)
 
     async def start(self) -> None:

@@ -45,11 +45,18 @@ class Application:
     """The ASGI application. ``failure`` says why the parts could not be loaded."""
 
     def __init__(
-        self, settings: Settings, gate: Gate, stop: Callable[[], None], announcement: str, script: Script | None = None
+        self,
+        settings: Settings,
+        gate: Gate,
+        stop: Callable[[], None],
+        announcement: str,
+        script: Script | None = None,
+        stopping: Callable[[], bool] = lambda: False,
     ) -> None:
         self._settings = settings
         self._gate = gate
         self._stop = stop
+        self._stopping = stopping
         self._announcement = announcement
         self._script = script
         self._server: Server | None = None
@@ -95,7 +102,7 @@ class Application:
 
     async def _load(self) -> None:
         try:
-            server = await asyncio.to_thread(_build, self._settings, self._gate, self._stop)
+            server = await asyncio.to_thread(_build, self._settings, self._gate, self._stop, self._stopping)
             await server.start()
         except Exception as error:
             self.failure = error
@@ -120,10 +127,10 @@ class Application:
         await send({"type": "http.response.body", "body": body})
 
 
-def _build(settings: Settings, gate: Gate, stop: Callable[[], None]) -> Server:
+def _build(settings: Settings, gate: Gate, stop: Callable[[], None], stopping: Callable[[], bool]) -> Server:
     from server.app import Server
 
-    return Server(settings, gate, stop)
+    return Server(settings, gate, stop, stopping)
 
 
 def serve(settings: Settings, script: Script | None = None) -> int:
@@ -138,7 +145,10 @@ def serve(settings: Settings, script: Script | None = None) -> int:
         for each in running:
             each.should_exit = True
 
-    application = Application(settings, gate, stop, announcement(gate, address), script)
+    def stopping() -> bool:
+        return any(each.should_exit for each in running)
+
+    application = Application(settings, gate, stop, announcement(gate, address), script, stopping)
     running.append(uvicorn.Server(_configuration(application, settings)))
     write_port_file(address[1])
     # uvicorn raises the signal that stopped it once more when it is done; a stop that was asked for is no failure.

@@ -306,6 +306,10 @@ class PythonPlugin:
     def status(self) -> dict[str, Any] | None:
         return self.supervisor.status()
 
+    def report(self) -> dict[str, Any]:
+        """What the console shows. Called from a thread: it only reads."""
+        return {**self.supervisor.report(), "source": self._opened.version}
+
     def version(self) -> dict[str, str]:
         return self._opened.version
 

@@ -21,7 +21,8 @@ HealthCheck = Callable[[], Any]  # awaitable or plain; {"ok": bool, …}
 
 @dataclass
 class Host:
-    """``health_checks`` are asked by ``/readyz``; ``stop`` begins a graceful shutdown."""
+    """``health_checks`` are asked by ``/readyz``; ``stop`` begins a graceful shutdown,
+    ``stopping`` says whether it has begun: what would stream for ever ends then."""
 
     settings: Settings
     types: TypeRegistry
@@ -32,3 +33,4 @@ class Host:
     resources: Resources = field(default_factory=Resources)
     health_checks: dict[str, HealthCheck] = field(default_factory=dict)
     stop: Callable[[], None] = lambda: None
+    stopping: Callable[[], bool] = lambda: False

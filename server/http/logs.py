@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from html import escape
 from typing import Final
@@ -16,17 +16,18 @@ from starlette.routing import BaseRoute, Route
 from server.logs import LEVELS, RING_LINES, Entry, Filter, LogStore
 
 _DEFAULT_LINES: Final = 500
-_HEARTBEAT_SECONDS: Final = 15.0  # proxies close what is silent
+_WAIT_SECONDS: Final = 1.0  # between looks whether the server stops
+_HEARTBEAT_WAITS: Final = 15  # proxies close what is silent
 
 # A browser that cannot follow misses lines rather than making the server keep them.
 _BEHIND_LINES: Final = 2000
 
 
-def routes(store: LogStore) -> list[BaseRoute]:
-    """Routes for the page application."""
+def routes(store: LogStore, stopping: Callable[[], bool]) -> list[BaseRoute]:
+    """Routes for the page application; streams end when the server is ``stopping``."""
     return [
         Route("/logs/mldb", partial(_log, store)),
-        Route("/logs/mldb/events", partial(_events, store)),
+        Route("/logs/mldb/events", partial(_events, store, stopping)),
     ]
 
 
@@ -66,7 +67,7 @@ def _filter(request: Request) -> Filter:
     return Filter(request.query_params.get("source", ""), level, request.query_params.get("q", ""))
 
 
-async def _events(store: LogStore, request: Request) -> Response:
+async def _events(store: LogStore, stopping: Callable[[], bool], request: Request) -> Response:
     try:
         count = int(request.query_params.get("n", _DEFAULT_LINES))
         wanted = _filter(request)
@@ -75,13 +76,15 @@ async def _events(store: LogStore, request: Request) -> Response:
     except ValueError as error:
         return PlainTextResponse(f"{error}\n", 400)
     return StreamingResponse(
-        _tail(store, wanted, count, seen),
+        _tail(store, stopping, wanted, count, seen),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
     )
 
 
-async def _tail(store: LogStore, wanted: Filter, count: int, seen: int) -> AsyncIterator[bytes]:
+async def _tail(
+    store: LogStore, stopping: Callable[[], bool], wanted: Filter, count: int, seen: int
+) -> AsyncIterator[bytes]:
     """The last lines, then every new one as it comes."""
     waiting: deque[Entry] = deque(maxlen=_BEHIND_LINES)
     arrived = asyncio.Event()
@@ -99,13 +102,17 @@ async def _tail(store: LogStore, wanted: Filter, count: int, seen: int) -> Async
             if entry.number > seen:
                 seen = entry.number
                 yield _event(entry)
-        while True:
+        silent = 0
+        while not stopping():
             if not waiting:
                 arrived.clear()
                 try:
-                    await asyncio.wait_for(arrived.wait(), _HEARTBEAT_SECONDS)
+                    await asyncio.wait_for(arrived.wait(), _WAIT_SECONDS)
+                    silent = 0
                 except TimeoutError:
-                    yield b": still here\n\n"
+                    silent += 1
+                    if silent % _HEARTBEAT_WAITS == 0:
+                        yield b": still here\n\n"
             batch = b""
             while waiting:
                 entry = waiting.popleft()

@@ -182,11 +182,15 @@ def test_browsers_find_an_icon(client):
         assert (answer.status_code, answer.headers["content-type"]) == (200, "image/svg+xml")
 
 
-def test_plugin_names_are_escaped_on_the_landing_page(client):
+def test_pages_hold_nothing_of_the_request_or_the_data(client):
+    """What the console shows it fetches as JSON and puts in as text: no page is put together from names."""
     client.put("/v1/plugins/%3Cscript%3Ealert(1)%3C%2Fscript%3E", json={"type": "nope"})
-    page = client.get("/").text
-    assert "&lt;script&gt;" in page
-    assert "<script>" not in page
+    for path in (
+        "/",
+        "/console/%3Cscript%3Ealert(1)%3C%2Fscript%3E",
+        "/console/datasets/x?q=<script>alert(1)</script>",
+    ):
+        assert "alert(1)" not in client.get(path).text
     client.delete("/v1/plugins/%3Cscript%3Ealert(1)%3C%2Fscript%3E")
 
 

@@ -1,0 +1,35 @@
+// The pages of the console. To add one: write `pages/<name>.tsx` with a default export `(params) => JSX`, and give it a
+// row here. `load` makes a chunk of its own, so a page costs nothing until it is opened. See ../../README.md.
+import type { ComponentType } from "preact";
+import type { Kind } from "../live";
+
+export type PageComponent = ComponentType<{ params: Record<string, string> }>;
+
+export interface Page {
+  /** Path of the address; `:name` takes one part of it, handed to the page in `params`. */
+  path: string;
+  /** Shown in the browser's title. */
+  title: string;
+  load: () => Promise<{ default: PageComponent }>;
+  /** The entry of the navigation that is marked while the page is open. */
+  under?: string;
+}
+
+export const pages: Page[] = [
+  { path: "/", title: "Plugins", load: () => import("./plugins"), under: "/" },
+  { path: "/console", title: "Plugins", load: () => import("./plugins"), under: "/" },
+];
+
+export interface Entry {
+  label: string;
+  href: string;
+  /** Entities whose number is shown beside the label. */
+  count?: Kind;
+}
+
+/** The navigation, in order. Addresses that are no page of the console are left to the browser. */
+export const navigation: Entry[] = [
+  { label: "Plugins", href: "/", count: "plugin" },
+  { label: "Logs", href: "/logs/mldb" },
+  { label: "API", href: "/v1/help" },
+];
