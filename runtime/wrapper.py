@@ -10,6 +10,8 @@ import unittest
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from runtime.calls import parameter, procedure_path, run_path, steps_of, with_run_on_creation
+
 _REDIRECTS: Final = 10
 _MODULE: Final = "mldb.mldb_wrapper.mldb_wrapper"  # the name that MLDB shows for these classes in exception objects
 
@@ -94,10 +96,6 @@ class Response:
         return self.text
 
 
-def _parameter(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else str(value)
-
-
 class WrappedMldb:
     """The raw object with ``get``, ``put``, ``post``, ``delete``, ``query`` and the test runner."""
 
@@ -112,7 +110,7 @@ class WrappedMldb:
 
     def get(self, url: str, data: Any = None, **kwargs: Any) -> Response:
         """GET; keywords become query parameters, ``data`` the JSON body."""
-        params = [[name, _parameter(value)] for name, value in kwargs.items()]
+        params = [[name, parameter(value)] for name, value in kwargs.items()]
         return self._checked("GET", url, params, data)
 
     def put(self, url: str, data: Any = None, asynch: bool = False, **kwargs: Any) -> Response:
@@ -175,14 +173,12 @@ class WrappedMldb:
 
     def post_run_and_track_procedure(self, payload: Mapping[str, Any], refresh_rate_sec: float = 10) -> Response:
         """Create a procedure, run it and log its progress meanwhile; the run's answer, also of a failed run."""
-        config = dict(payload)
-        config["params"] = {**config.get("params", {}), "runOnCreation": False}
-        procedure = f"/v1/procedures/{self.post('/v1/procedures', config).json()['id']}"
+        procedure = self.post("/v1/procedures", with_run_on_creation(payload, False)).json()["id"]
         done = threading.Event()
         monitor = threading.Thread(target=self._track, args=(procedure, refresh_rate_sec, done), daemon=True)
         monitor.start()
         try:
-            return self.post(f"{procedure}/runs", {})
+            return self.post(f"{procedure_path(procedure)}/runs", {})
         except ResponseException as error:
             return error.response
         finally:
@@ -193,11 +189,11 @@ class WrappedMldb:
         steps = StepsLogger(self)
         while not done.wait(refresh_rate_sec):
             for run in self._running(procedure):
-                steps.log_progress_steps(run.get("progress", {}).get("steps", []))
+                steps.log_progress_steps(steps_of(run))
 
     def _running(self, procedure: str) -> Iterator[dict[str, Any]]:
-        for name in self.get(f"{procedure}/runs").json():
-            run = Response(name, self._raw.perform("GET", f"{procedure}/runs/{name}"))
+        for name in self.get(f"{procedure_path(procedure)}/runs").json():
+            run = Response(name, self._raw.perform("GET", run_path(procedure, name)))
             if run.status_code < 400 and run.json().get("state") == "executing":
                 yield run.json()
 

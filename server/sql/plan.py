@@ -16,7 +16,7 @@ from server.sql import coerce
 from server.sql.binder.query import Query
 from server.sql.bound import NEVER_SQL, Atom, Embedding, Leaf, Row, Several, any_sql
 from server.sql.runtime import DETAILS_MARK
-from server.storage.database import Database
+from server.storage.database import Database, interrupted_by
 from server.values.atoms import NEVER
 from server.values.batches import Column, RowBatch, RowType
 from server.values.cells import ARROW_TYPES, CELLS_ARROW
@@ -105,10 +105,9 @@ class Result:
 
     def batches(self, progress: Progress | None = None) -> Iterator[NamedBatch]:
         """Run the query. Raises ``MldbError`` with the engine's message, ``Cancelled`` when it was cancelled."""
-        with self.database.cursor() as cursor:
+        with self.database.cursor() as cursor, interrupted_by(progress, cursor):
             if progress is not None:
                 progress.check()
-                progress.on_cancel(cursor.interrupt)
             for name, table in self.inputs.items():
                 cursor.register(name, table)
             with engine_errors(progress):

@@ -11,7 +11,7 @@ import threading
 import uuid
 import weakref
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import duckdb
 import pyarrow as pa
 from duckdb.func import PythonUDFType
 
+from server.declarations import Progress
 from server.values.cityhash import hash_path_texts
 from server.values.kinds import ANY_TYPE
 
@@ -33,10 +34,33 @@ _LOCKED = {
     "preserve_insertion_order": "true",
     "order_by_non_integer_literal": "true",  # an ORDER BY key may turn out constant
 }
+_INTERRUPT_SECONDS = 0.05
 _TABLE_PREFIX = "d_"
 _JOURNAL = """
 CREATE TABLE IF NOT EXISTS dataset_journal (name VARCHAR, number BIGINT, size BIGINT, record BLOB)"""
 PATH_HASH = "mldb_path_hash"  # SQL: path text (VARCHAR) to UBIGINT
+
+
+@contextmanager
+def interrupted_by(progress: Progress | None, cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """While the block runs, a cancel interrupts the cursor's queries.
+
+    DuckDB forgets an interrupt that comes just before a query begins: it is repeated until the block has ended.
+    """
+    ended = threading.Event()
+
+    def interrupt() -> None:
+        with suppress(duckdb.Error):  # the cursor may have been closed this moment
+            while not ended.is_set():
+                cursor.interrupt()
+                ended.wait(_INTERRUPT_SECONDS)
+
+    if progress is not None:
+        progress.on_cancel(lambda: threading.Thread(target=interrupt, name="interrupt", daemon=True).start())
+    try:
+        yield
+    finally:
+        ended.set()
 
 
 def new_table() -> str:

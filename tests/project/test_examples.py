@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -113,3 +114,12 @@ def test_sql_guide(guide: Shell, block: Block):
 
 def shown(cell: object) -> str:
     return cell if isinstance(cell, str) else json.dumps(cell)
+
+
+def test_python_client_page(shell: Shell):
+    """The blocks of the page, one after the other in one program."""
+    found = [block for block in blocks(ROOT / "docs" / "client.md") if block.language == "python"]
+    assert all(block.mark == "run" for block in found)
+    program = "".join(block.text for block in found).replace("http://localhost:8080", str(shell.client.base_url))
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=50)
+    assert done.returncode == 0, done.stderr
