@@ -141,6 +141,7 @@ class Supervisor:
         self._crashes: deque[float] = deque(maxlen=len(_BACK_OFF_SECONDS))
         self._retry_at = 0.0
         self._stopped = False
+        self.held = False  # stopped by the operator, until a reload
         self._available = asyncio.Event()
         self._changing = asyncio.Lock()
         self._retiring: set[Generation] = set()
@@ -162,6 +163,7 @@ class Supervisor:
             if self._restarting is not None:
                 self._restarting.cancel()
                 self._restarting = None
+            self.held = False
             try:
                 await self._begin()
             except START_FAILURES as error:
@@ -170,6 +172,19 @@ class Supervisor:
                     self._schedule_restart()
                 return False
             return True
+
+    async def hold(self) -> None:
+        """End the worker and start none until ``reload``; requests in flight may end first."""
+        async with self._changing:
+            self.held = True
+            if self._restarting is not None:
+                self._restarting.cancel()
+                self._restarting = None
+            self._retry_at = 0.0
+            generation, self.generation = self.generation, None
+            self._available.clear()
+            if generation is not None:
+                self._spawn(self._drain(generation, self._limits.request_seconds))
 
     async def request(self, request: PluginRequest, on_slow: OnSlow | None = None) -> Answer:
         """Have routes.py answer. ``RequestFailed``: 502 died, 503 restarting or out of memory, 504 too late."""
@@ -199,7 +214,7 @@ class Supervisor:
 
     def status(self) -> dict[str, Any] | None:
         """What the plugin's status object shows: nothing while the first generation serves as it should."""
-        if self._numbers <= 1 and self.failure is None and self.generation is not None:
+        if self._numbers <= 1 and self.failure is None and self.generation is not None and not self.held:
             return None
         status: dict[str, Any] = {"generation": self._numbers, "restarts": self._restarts, "state": self._state()}
         if self.generation is not None and self.generation.worker is not None:
@@ -232,7 +247,7 @@ class Supervisor:
     def _state(self) -> str:
         if self.generation is not None:
             return "serving"
-        if self._stopped:
+        if self._stopped or self.held:
             return "stopped"
         return "backing off" if self._retry_at > time.time() + _RESTART_WAIT_SECONDS else "restarting"
 
@@ -362,6 +377,8 @@ class Supervisor:
                     self._crashes.append(time.monotonic())
 
     async def _wait_for_generation(self) -> Generation:
+        if self.held:
+            raise RequestFailed(503, "the plugin was stopped; a reload starts it")
         patient = not self._stopped and self._retry_at - time.time() < _RESTART_WAIT_SECONDS
         if patient:
             with suppress(TimeoutError):

@@ -30,6 +30,7 @@ from server.http import (
     login,
     logs,
     pages,
+    plugin_folders,
     plugins,
     procedures,
     query,
@@ -48,7 +49,19 @@ from server.transfer.urls import Urls
 log = logging.getLogger("mldb.server")
 
 # Modules with the REST routes of one resource: each has ``register(host)``.
-RESOURCES = (system, collections, datasets, functions, procedures, plugins, types, query, credentials, events)
+RESOURCES = (
+    system,
+    collections,
+    datasets,
+    functions,
+    procedures,
+    plugins,
+    types,
+    query,
+    credentials,
+    events,
+    plugin_folders,
+)
 
 
 class Server:

@@ -53,6 +53,7 @@ class Settings:
     max_body: int = setting(512, "Largest request body in MiB")
     body_timeout: float = setting(60.0, "Seconds without a further byte after which a request body is given up")
     json_depth: int = setting(200, "Deepest nesting of a JSON body")
+    plugin_size: int = setting(256, "Largest size that an uploaded plugin may unpack to, in MiB")
     event_streams: int = setting(64, "Streams of events (open consoles) served at once")
     max_connections: int = setting(2048, "Connections served at once; more are answered 503")
 

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from server.cli.client import Server, add_server_flags
-from server.cli.scaffold import create_plugin
+from server.entities.scaffold import create_plugin
 from server.settings import Settings
 
 

@@ -290,13 +290,20 @@ class PythonPlugin:
         """Called from the watcher's thread. A folder that is gone takes its plugin with it, not by a reload."""
         if self._opened.main is None or not self._opened.main.exists():
             return
-        self._host.loop.call_soon_threadsafe(lambda: asyncio.ensure_future(self.supervisor.reload()))
+        if not self.supervisor.held:
+            self._host.loop.call_soon_threadsafe(lambda: asyncio.ensure_future(self.supervisor.reload()))
 
     async def reload(self) -> bool:
         """Start a new generation now; False when it failed and the old one keeps serving."""
         return await self.supervisor.reload()
 
+    async def stop(self) -> None:
+        """End the worker; the plugin stays, and serves again after a reload."""
+        await self.supervisor.hold()
+
     async def healthy(self) -> bool:
+        if self.supervisor.held:
+            return True  # as it should be
         try:
             await self.supervisor.health(2.0)
         except TimeoutError:

@@ -26,6 +26,16 @@ def register(host: Host) -> None:
     )  # fmt: skip
     add("GET", f"{_ONE}/version", bind(_version, host), summary="Where the plugin's code came from")
     add("POST", f"{_ONE}/reload", bind(_reload, host), summary="Start the plugin anew; the old one serves until then")
+    add("POST", f"{_ONE}/stop", bind(_stop, host), summary="End the plugin's worker; a reload starts it again")
+
+
+async def _stop(host: Host, call: Call) -> Typed:
+    entry = host.registry.entry("plugin", call["plugin"])
+    stop = getattr(host.registry.reachable("plugin", call["plugin"]).entity, "stop", None)
+    if stop is None:
+        raise MldbError(f"plugin '{call['plugin']}' cannot be stopped")
+    await stop()
+    return Typed(entry.status())
 
 
 async def _reload(host: Host, call: Call) -> Typed:

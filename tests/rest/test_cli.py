@@ -14,7 +14,7 @@ import pytest
 
 from server.cli import main
 from server.cli.query import as_text
-from server.cli.scaffold import create_plugin
+from server.entities.scaffold import create_plugin
 from server.settings import from_environment, rows
 from tests.conftest import ROOT
 

@@ -1,5 +1,5 @@
-// The pages of the console. To add one: write `pages/<name>.tsx` with a default export `(params) => JSX`, and give it a
-// row here. `load` makes a chunk of its own, so a page costs nothing until it is opened. See ../../README.md.
+// The pages of the console. To add one: write `pages/<name>.tsx` with a default export `({ params }) => JSX`, and give
+// it a row here. `load` makes a chunk of its own, so a page costs nothing until it is opened. See ../../README.md.
 import type { ComponentType } from "preact";
 import type { Kind } from "../live";
 
@@ -18,6 +18,14 @@ export interface Page {
 export const pages: Page[] = [
   { path: "/", title: "Plugins", load: () => import("./plugins"), under: "/" },
   { path: "/console", title: "Plugins", load: () => import("./plugins"), under: "/" },
+  { path: "/console/datasets", title: "Datasets", load: () => import("./datasets"), under: "/console/datasets" },
+  { path: "/console/functions", title: "Functions", load: () => import("./functions"), under: "/console/functions" },
+  {
+    path: "/console/procedures",
+    title: "Procedures",
+    load: () => import("./procedures"),
+    under: "/console/procedures",
+  },
 ];
 
 export interface Entry {
@@ -30,6 +38,9 @@ export interface Entry {
 /** The navigation, in order. Addresses that are no page of the console are left to the browser. */
 export const navigation: Entry[] = [
   { label: "Plugins", href: "/", count: "plugin" },
+  { label: "Datasets", href: "/console/datasets", count: "dataset" },
+  { label: "Functions", href: "/console/functions", count: "function" },
+  { label: "Procedures", href: "/console/procedures", count: "procedure" },
   { label: "Logs", href: "/logs/mldb" },
   { label: "API", href: "/v1/help" },
 ];

@@ -1,63 +1,216 @@
-// The plugins of the server, live.
-import { type Entity, entities, loaded } from "../live";
+// The plugins of the server, live: what state they are in, what can be done with them, and how new ones come.
+import { useSignal } from "@preact/signals";
+import { useEffect } from "preact/hooks";
+import { call, json, path } from "../api";
+import { type Entity, entities, type Failure, loaded, type PluginReport } from "../live";
+import { attempt, say } from "../toasts";
+import { Confirm } from "../ui/dialog";
 import { ago, bytes, count, seconds } from "../ui/format";
+import { Install } from "./plugins/install";
+import { Tour, tourWanted } from "./plugins/tour";
+import "./plugins/plugins.css";
 
 export default function Plugins() {
+  const plugins = entities.plugin.value;
+  const touring = useSignal(tourWanted());
   return (
     <>
       <header class="page-head">
         <h1>Plugins</h1>
+        <button
+          type="button"
+          onClick={() => {
+            touring.value = true;
+          }}
+        >
+          Show me around
+        </button>
       </header>
-      {loaded.value && !entities.plugin.value.length && <p class="empty">No plugin yet.</p>}
-      <ul class="cards">
-        {entities.plugin.value.map((plugin) => (
-          <li key={plugin.id} class="card stack">
-            <PluginCard plugin={plugin} />
-          </li>
-        ))}
-      </ul>
+      {touring.value && (
+        <Tour
+          onClose={() => {
+            touring.value = false;
+          }}
+        />
+      )}
+      <div class="stack">
+        {loaded.value && !plugins.length && <p class="empty">No plugin yet. Install one below, or make a new one.</p>}
+        <ul class="cards">
+          {plugins.map((plugin) => (
+            <li key={plugin.id} class="card stack">
+              <PluginCard entity={plugin} />
+            </li>
+          ))}
+        </ul>
+        <Install />
+      </div>
     </>
   );
 }
 
 const BADGES = { serving: "good", restarting: "busy", "backing off": "warning", stopped: "" } as const;
 
-function PluginCard({ plugin: { id, state, plugin, error } }: { plugin: Entity }) {
+function PluginCard({ entity }: { entity: Entity }) {
+  const { id, state, plugin, error } = entity;
+  const page = usePage(id, entity.serving);
   return (
     <>
       <div class="row">
-        <h2 class="grow">
-          <a href={`/v1/plugins/${encodeURIComponent(id)}/routes/static/index.html`}>{id}</a>
-        </h2>
+        <h2 class="grow name">{page.value ? <a href={page.value}>{id}</a> : id}</h2>
         <span class={`badge ${plugin ? BADGES[plugin.state] : state === "error" ? "error" : "busy"}`}>
           {plugin?.state ?? state}
         </span>
       </div>
-      {plugin && (
-        <dl class="facts">
-          <div>
-            <dt>Generation</dt>
-            <dd>{plugin.generation}</dd>
-          </div>
-          <div>
-            <dt>Loaded</dt>
-            <dd>{plugin.loaded ? ago(plugin.loaded) : "never"}</dd>
-          </div>
-          <div>
-            <dt>Memory</dt>
-            <dd>{bytes(plugin.memory)}</dd>
-          </div>
-          <div>
-            <dt>Requests/s</dt>
-            <dd>{count(plugin.requests.perSecond)}</dd>
-          </div>
-          <div>
-            <dt>p95</dt>
-            <dd>{plugin.requests.p95 === undefined ? "–" : seconds(plugin.requests.p95)}</dd>
-          </div>
-        </dl>
-      )}
-      {error && <p class="notice error">{error.error}</p>}
+      {plugin && <Facts report={plugin} />}
+      {plugin?.lastFailure && <LastFailure failure={plugin.lastFailure} />}
+      {error && <LastFailure failure={failureOf(entity)} />}
+      <Actions entity={entity} page={page.value} />
     </>
   );
+}
+
+/** The plugin's page, when it has one: its static index, else nothing. */
+function usePage(id: string, serving: boolean) {
+  const page = useSignal("");
+  useEffect(() => {
+    const address = `${path("plugins", id)}/routes/static/index.html`;
+    if (serving) {
+      call("HEAD", address).then(
+        () => {
+          page.value = address;
+        },
+        () => {
+          page.value = "";
+        },
+      );
+    }
+  }, [id, serving, page]);
+  return page;
+}
+
+function Facts({
+  report: { generation, loaded: since, memory, memoryLimit, requests, source },
+}: {
+  report: PluginReport;
+}) {
+  const facts: [string, string][] = [
+    ["Generation", String(generation)],
+    ["Last reload", since ? ago(since) : "–"],
+    ["Memory", `${bytes(memory)} of ${bytes(memoryLimit)}`],
+    ["Requests/s", requests.perSecond < 10 ? requests.perSecond.toFixed(1) : count(Math.round(requests.perSecond))],
+    ["p95", requests.p95 === undefined ? "–" : seconds(requests.p95)],
+    [
+      "Requests",
+      requests.failed ? `${count(requests.total)}, ${count(requests.failed)} failed` : count(requests.total),
+    ],
+  ];
+  return (
+    <>
+      <dl class="facts">
+        {facts.map(([name, value]) => (
+          <div key={name}>
+            <dt>{name}</dt>
+            <dd>{value}</dd>
+          </div>
+        ))}
+      </dl>
+      {source.address && <p class="soft small address">{source.address}</p>}
+    </>
+  );
+}
+
+function failureOf({ error }: Entity): Failure {
+  const details = (error?.details ?? {}) as {
+    exception?: { type?: string; message?: string; scriptUri?: string; lineNumber?: number };
+  };
+  const { exception } = details;
+  const message = exception ? `${exception.type}: ${exception.message}` : (error?.error ?? "");
+  return { message, time: "", file: exception?.scriptUri, line: exception?.lineNumber };
+}
+
+function LastFailure({ failure: { message, time, file, line } }: { failure: Failure }) {
+  return (
+    <div class="notice error">
+      <strong>{message}</strong>
+      <div class="small">
+        {file && (
+          <code>
+            {file}
+            {line !== undefined && `, line ${line}`}
+          </code>
+        )}{" "}
+        {time && ago(time)}
+      </div>
+    </div>
+  );
+}
+
+function Actions({ entity: { id, plugin, serving }, page }: { entity: Entity; page: string }) {
+  const busy = useSignal(false);
+  const asking = useSignal(false);
+  const perform = async (done: string, work: () => Promise<unknown>) => {
+    busy.value = true;
+    await attempt(async () => {
+      await work();
+      say(done);
+    });
+    busy.value = false;
+  };
+  const stopped = plugin?.state === "stopped";
+  return (
+    <div class="row actions">
+      {page && (
+        <a class="button" href={page}>
+          Open
+        </a>
+      )}
+      {serving && (
+        <button
+          type="button"
+          disabled={busy.value}
+          onClick={() => perform(`${id} was loaded`, () => call("POST", `${path("plugins", id)}/reload`))}
+        >
+          {stopped ? "Start" : "Reload"}
+        </button>
+      )}
+      {serving && !stopped && (
+        <button
+          type="button"
+          disabled={busy.value}
+          onClick={() => perform(`${id} was stopped`, () => call("POST", `${path("plugins", id)}/stop`))}
+        >
+          Stop
+        </button>
+      )}
+      <a class="button quiet" href={`/logs/mldb?source=${encodeURIComponent(id)}`}>
+        Log
+      </a>
+      <button
+        type="button"
+        class="quiet danger"
+        disabled={busy.value}
+        onClick={() => {
+          asking.value = true;
+        }}
+      >
+        Delete
+      </button>
+      {asking.value && (
+        <Confirm
+          title={`Delete ${id}?`}
+          text="The plugin stops. A folder of it in the data root is removed with its files; folders elsewhere stay."
+          action="Delete"
+          onConfirm={() => perform(`${id} was deleted`, () => remove(id))}
+          onClose={() => {
+            asking.value = false;
+          }}
+        />
+      )}
+    </div>
+  );
+}
+
+async function remove(id: string): Promise<void> {
+  const folders = await json<string[]>("GET", path("plugin-folders"));
+  await call("DELETE", path(folders.includes(id) ? "plugin-folders" : "plugins", id));
 }

@@ -1,0 +1,60 @@
+"""``/v1/plugin-folders``: folders of plugins in the data root, put there, listed and removed by an operator."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from server.entities.dispatch import Call, Typed, empty
+from server.entities.messages import Response
+from server.entities.plugin_uploads import PluginUploads
+from server.entities.scaffold import create_plugin
+from server.errors import Conflict, MldbError
+from server.http.host import Host
+
+_ONE = "/v1/plugin-folders/{plugin}"
+
+
+def register(host: Host) -> None:
+    root = host.settings.data_dir.resolve() / "plugins"
+    uploads = PluginUploads(root, host.settings.plugin_size * 2**20)
+    add = host.resources.add
+    add("GET", "/v1/plugin-folders", lambda _: Typed(uploads.names()), summary="List the folders of plugins")
+    add("PUT", _ONE, partial(_install, host, uploads), summary="Install a plugin from the zip archive in the body")
+    add("POST", _ONE, partial(_new, root), summary="Make a new plugin: a page, a route and a function to start from")
+    add("DELETE", _ONE, partial(_remove, uploads), summary="Remove a plugin with its folder")
+
+
+def _install(host: Host, uploads: PluginUploads, call: Call) -> Typed:
+    _refuse_code(call)
+    if not call.request.body:
+        raise MldbError("the body must be a zip archive of the plugin's folder")
+    uploads.install(call["plugin"], call.request.body)
+    running = host.registry.find("plugin", call["plugin"])
+    if running is not None and running.ready is not None:
+        # Its watch followed the folder that is gone now.
+        host.registry.create("plugin", running.ready.config)
+    return Typed({"id": call["plugin"]}, 201)
+
+
+def _new(root: Path, call: Call) -> Typed:
+    _refuse_code(call)
+    try:
+        create_plugin(root, call["plugin"])
+    except ValueError as error:
+        raise MldbError(str(error)) from None
+    except FileExistsError:
+        raise Conflict(f"there is a plugin folder '{call['plugin']}' already") from None
+    return Typed({"id": call["plugin"]}, 201)
+
+
+def _remove(uploads: PluginUploads, call: Call) -> Response:
+    _refuse_code(call)
+    uploads.remove(call["plugin"])
+    return empty(204)
+
+
+def _refuse_code(call: Call) -> None:
+    # What runs in a worker is confined to what it was installed as: it may not install more.
+    if call.request.in_process:
+        raise MldbError("plugins and scripts may not change plugin folders", code=403)

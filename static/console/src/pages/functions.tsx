@@ -1,0 +1,20 @@
+// The functions of the server, live.
+import { entities, loaded } from "../live";
+import { EntityTable } from "../ui/entities";
+
+export default function Functions() {
+  return (
+    <>
+      <header class="page-head">
+        <h1>Functions</h1>
+      </header>
+      {loaded.value && !entities.function.value.length ? (
+        <p class="empty">
+          No function yet: procedures make them of what they trained, and SQL expressions can be functions.
+        </p>
+      ) : (
+        <EntityTable entities={entities.function.value} />
+      )}
+    </>
+  );
+}

@@ -1,0 +1,121 @@
+// Parts that the lists of entities share.
+import { useSignal } from "@preact/signals";
+import type { ComponentChildren } from "preact";
+import { call, path } from "../api";
+import type { Entity, Step } from "../live";
+import { attempt, say } from "../toasts";
+import { Confirm } from "./dialog";
+
+const BADGES = { ok: "good", initializing: "busy", executing: "busy", cancelled: "warning", error: "error" } as const;
+
+export function State({ entity: { state } }: { entity: Entity }) {
+  return <span class={`badge ${BADGES[state]}`}>{state}</span>;
+}
+
+/** Steps that are under way or have a part done, as MLDB's procedures tell them. */
+export function Steps({ steps }: { steps: Step[] }) {
+  return (
+    <>
+      {steps.map(({ name, type, value, ended }) => (
+        <div key={name} class="small">
+          <span class={ended ? "soft" : ""}>
+            {name}
+            {type !== "percentile" && ` ${value}`}
+          </span>
+          {type === "percentile" && <progress aria-label={name} value={ended ? 1 : value} max={1} />}
+        </div>
+      ))}
+    </>
+  );
+}
+
+export function Delete({ entity: { kind, id } }: { entity: Entity }) {
+  const asking = useSignal(false);
+  return (
+    <>
+      <button
+        type="button"
+        class="quiet danger small"
+        aria-label={`Delete ${id}`}
+        onClick={() => {
+          asking.value = true;
+        }}
+      >
+        Delete
+      </button>
+      {asking.value && (
+        <Confirm
+          title={`Delete the ${kind} ${id}?`}
+          text="What it holds goes with it."
+          action="Delete"
+          onConfirm={() =>
+            attempt(async () => {
+              await call("DELETE", path(`${kind}s`, id));
+              say(`${id} was deleted`);
+            })
+          }
+          onClose={() => {
+            asking.value = false;
+          }}
+        />
+      )}
+    </>
+  );
+}
+
+interface EntityTableProps {
+  entities: Entity[];
+  /** The name of an entity as a link, when it has a page. */
+  href?: (entity: Entity) => string;
+  /** Heads of further columns, and their cells. */
+  heads?: string[];
+  cells?: (entity: Entity) => ComponentChildren[];
+}
+
+export function EntityTable({ entities, href, heads = [], cells = () => [] }: EntityTableProps) {
+  return (
+    <div class="card scroll-x">
+      <table class="list">
+        <thead>
+          <tr>
+            <th>Name</th>
+            <th>Type</th>
+            <th>State</th>
+            {heads.map((head) => (
+              <th key={head} class="number">
+                {head}
+              </th>
+            ))}
+            <th>
+              <span class="visually-hidden">Action</span>
+            </th>
+          </tr>
+        </thead>
+        <tbody>
+          {entities.map((entity) => (
+            <tr key={entity.id}>
+              <td>
+                {href ? <a href={href(entity)}>{entity.id}</a> : entity.id}
+                {entity.error && <div class="small soft">{entity.error.error}</div>}
+              </td>
+              <td>
+                <code>{entity.type}</code>
+              </td>
+              <td>
+                <State entity={entity} />
+              </td>
+              {cells(entity).map((cell, index) => (
+                <td key={heads[index]} class="number">
+                  {cell}
+                </td>
+              ))}
+              <td>
+                <Delete entity={entity} />
+              </td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}

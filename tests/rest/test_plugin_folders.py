@@ -1,0 +1,102 @@
+"""``/v1/plugin-folders``: plugins uploaded as zip archives, made anew, and removed with their folders."""
+
+from __future__ import annotations
+
+import io
+import stat
+import time
+import zipfile
+
+import pytest
+
+HELLO = {"main.py": "pass", "routes.py": "mldb.plugin.set_return('hello')"}
+
+
+def archive(files: dict[str, str], **modes: int) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as packed:
+        for name, text in files.items():
+            info = zipfile.ZipInfo(name)
+            info.external_attr = modes.get(name, 0o644) << 16
+            packed.writestr(info, text, zipfile.ZIP_DEFLATED)
+    return buffer.getvalue()
+
+
+def answers(client, id: str, wanted: str) -> None:
+    deadline = time.monotonic() + 20
+    while (answer := client.get(f"/v1/plugins/{id}/routes/x")).text.strip() != f'"{wanted}"':
+        assert time.monotonic() < deadline, answer.text
+        time.sleep(0.1)
+
+
+def test_an_uploaded_folder_becomes_a_plugin_is_replaced_and_goes(client):
+    folder = {f"hello/{name}": text for name, text in HELLO.items()} | {"__MACOSX/junk": "x"}
+    assert client.put("/v1/plugin-folders/grüß", content=archive(folder)).status_code == 201
+    answers(client, "grüß", "hello")
+    assert client.get("/v1/plugin-folders").json() == ["grüß"]
+    second = HELLO | {"routes.py": "mldb.plugin.set_return('second')"}
+    assert client.put("/v1/plugin-folders/grüß", content=archive(second)).status_code == 201
+    answers(client, "grüß", "second")
+    assert client.delete("/v1/plugin-folders/grüß").status_code == 204
+    deadline = time.monotonic() + 20
+    while client.get("/v1/plugins/grüß").status_code != 404:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert client.delete("/v1/plugin-folders/grüß").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("files", "modes", "reason"),
+    [
+        ({"main.py": "", "../evil.py": ""}, {}, "outside"),
+        ({"main.py": "", "/etc/evil.py": ""}, {}, "outside"),
+        ({"main.py": "", "..\\evil.py": ""}, {}, "outside"),
+        ({"main.py": "", "C:/evil.py": ""}, {}, "outside"),
+        ({"main.py": "/etc/passwd"}, {"main.py": stat.S_IFLNK | 0o777}, "link"),
+        ({"readme.md": ""}, {}, "main.py"),
+        ({"main.py": "", "a": "", "a/b": ""}, {}, "twice"),
+        ({"main.py": "0" * (3 << 20)}, {}, "plugin-size"),
+    ],
+)
+def test_hostile_archives_leave_nothing(start_server, files, modes, reason):
+    server = start_server("--plugin-size", "1")
+    with server.client() as client:
+        answer = client.put("/v1/plugin-folders/evil", content=archive(files, **modes))
+        assert answer.status_code in (400, 413)
+        assert reason in answer.json()["error"]
+        assert client.get("/v1/plugin-folders").json() == []
+    assert not list(server.data_dir.rglob("evil.py"))
+    assert not [each for each in (server.data_dir / "plugins" / ".checkouts").iterdir()]
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04 broken"])
+def test_what_is_no_archive_is_refused(client, content):
+    assert client.put("/v1/plugin-folders/bad", content=content).status_code == 400
+
+
+@pytest.mark.parametrize("name", [".hidden", "autoload", "a%2Fb", "%2E%2E"])
+def test_names_stay_in_the_folder(client, name):
+    assert client.put(f"/v1/plugin-folders/{name}", content=archive(HELLO)).status_code in (400, 404)
+
+
+def test_plugin_code_may_not_install_plugins(client):
+    source = {"source": "mldb.script.set_return(mldb.perform('POST', '/v1/plugin-folders/sneaky'))"}
+    answer = client.post("/v1/types/plugins/python/routes/run", json=source)
+    assert answer.json()["result"]["statusCode"] == 403
+
+
+def test_a_new_plugin_serves_a_page_and_can_be_stopped(client):
+    assert client.post("/v1/plugin-folders/mine").status_code == 201
+    assert client.post("/v1/plugin-folders/mine").status_code == 409
+    deadline = time.monotonic() + 20
+    while client.get("/v1/plugins/mine/routes/static/index.html").status_code != 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert client.post("/v1/plugins/mine/stop").json()["status"]["state"] == "stopped"
+    refused = client.get("/v1/plugins/mine/routes/double")
+    assert refused.status_code == 503
+    assert "reload" in refused.json()["error"]
+    assert client.get("/readyz").status_code == 200
+    assert client.post("/v1/plugins/mine/reload").status_code == 200
+    assert client.get("/v1/plugins/mine/routes/double", params={"x": 4}).json() == {"doubled": 8}
+    client.delete("/v1/plugin-folders/mine")
