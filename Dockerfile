@@ -35,7 +35,7 @@ ENV PATH=/opt/mldb/venv/bin:$PATH \
 WORKDIR /
 USER 10001:10001
 VOLUME /mldb_data
-EXPOSE 8080
+EXPOSE 8080 8081
 STOPSIGNAL SIGTERM
 # /healthz needs no token and no curl: the image has Python.
 HEALTHCHECK --interval=15s --timeout=3s --start-period=10s --retries=3 \

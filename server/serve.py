@@ -135,10 +135,12 @@ def _build(settings: Settings, gate: Gate, stop: Callable[[], None], stopping: C
 
 def serve(settings: Settings, script: Script | None = None) -> int:
     """Serve until told to stop; the exit code."""
-    listening = listen(settings.host, settings.port)
+    asked = settings.port
+    listening = listen(settings.host, asked)
     address = listening.getsockname()
     settings.port = address[1]
     gate = Gate(settings)
+    sockets = [listening, *_plugin_sockets(settings, gate, free=asked == 0)]
     running: list[uvicorn.Server] = []
 
     def stop() -> None:
@@ -154,12 +156,25 @@ def serve(settings: Settings, script: Script | None = None) -> int:
     # uvicorn raises the signal that stopped it once more when it is done; a stop that was asked for is no failure.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
-    running[0].run([listening])
+    running[0].run(sockets)
     if application.failure is not None:
         print(f"mldb: {application.failure}", file=sys.stderr, flush=True)  # noqa: T201
     sys.stdout.flush()
     # A thread that hangs in a library must not keep a stopped server alive: everything is closed by now.
     os._exit(application.code if application.failure is None else 1)
+
+
+def _plugin_sockets(settings: Settings, gate: Gate, free: bool) -> list[socket.socket]:
+    """The port of plugin pages, if there is a token to keep from them; next to the main one unless that is ``free``."""
+    if not gate.token or settings.plugin_origin:
+        return []
+    wanted = settings.plugin_port or (0 if free else settings.port + 1)
+    try:
+        listening = listen(settings.host, wanted)
+    except OSError as error:
+        raise OSError(f"port {wanted} for the pages of plugins: {error.strerror}; choose one by plugin-port") from None
+    settings.plugin_port = listening.getsockname()[1]
+    return [listening]
 
 
 def _configuration(application: Application, settings: Settings) -> uvicorn.Config:

@@ -32,6 +32,8 @@ class Settings:
     archive_ratio: int = setting(1000, "Largest ratio of unpacked to packed size, beyond the first 64 MiB")
     memory_files: int = setting(1024, "Size that all mem:// files may have together, in MiB")
     token: str = setting("", "Token that requests must carry; made up when listening beyond loopback")
+    plugin_port: int = setting(0, "Port of plugin pages once there is a token; 0 takes the one after port")
+    plugin_origin: str = setting("", "Web origin of plugin pages, such as https://apps.example, instead of that port")
     allowed_host: list[str] = setting((), "Further name that a Host header may carry", repeat=True)
     allowed_origin: list[str] = setting((), "Web origin whose pages may call the API", repeat=True)
     plugin_directory: list[Path] = setting((), "Further folder to scan for mldb_plugin.json", repeat=True)

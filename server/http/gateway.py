@@ -86,7 +86,7 @@ class Gateway:
         verb: str = scope["method"]
         path: str = scope["raw_path"].decode("utf-8", "surrogateescape")
         query: str = scope["query_string"].decode("utf-8", "surrogateescape")
-        verdict = self._gate.check(verb, path, query, headers)
+        verdict = self._gate.check(verb, path, query, headers, scope["server"][1])
         if verdict is not None:
             await _send(send, _verdict_answer(verdict), [])
             return
@@ -96,7 +96,7 @@ class Gateway:
             return
         try:
             body = await self._body(headers, receive)
-            request = _request(verb, path, query, headers, body)
+            request = _request(verb, path, query, self._gate.without_credentials(headers), body)
         except Departed:
             return
         except (TooLarge, TimeoutError, ValueError) as error:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qsl, quote, urlencode
 
+from server.http.plugin_origin import PAGE_COOKIE, PluginOrigin, is_plugin_content, page_may
 from server.settings import Settings
 
 COOKIE = "mldb_session"
@@ -44,6 +45,11 @@ class Login:
 
 
 Headers = dict[str, str]
+_NO_TOKEN = Refusal(401, "a token is needed: Authorization: Bearer …", (("WWW-Authenticate", "Bearer"),))
+_BEYOND_PAGES = (
+    "pages of plugins may call routes, query and apply functions; for anything else call a route of the plugin, "
+    "or send the token: Authorization: Bearer …"
+)
 
 
 class Gate:
@@ -53,23 +59,28 @@ class Gate:
         self.token = settings.token or ("" if is_loopback(settings.host) else secrets.token_urlsafe(32))
         self.generated = bool(self.token) and not settings.token
         self._origins = frozenset(settings.allowed_origin)
-        self._hosts = frozenset(name.lower() for name in settings.allowed_host)
+        plugin_host = host_name(settings.plugin_origin.partition("://")[2])
+        self._hosts = frozenset(name.lower() for name in (*settings.allowed_host, plugin_host) if name)
         self._local_only = is_loopback(settings.host)
         self._own_names = frozenset({"localhost", settings.host.lower(), socket.gethostname().lower()})
         self._known_hosts: set[str] = set()
         # The cookie proves knowledge of the token without being it.
         self._session = hmac.new(self.token.encode(), b"mldb session", hashlib.sha256).hexdigest()
+        self._pages = PluginOrigin(settings, self.token)
 
-    def check(self, verb: str, path: str, query: str, headers: Headers) -> Refusal | Login | None:
-        """None when the request may go on."""
+    def check(self, verb: str, path: str, query: str, headers: Headers, port: int = 0) -> Refusal | Login | None:
+        """None when the request may go on. ``port`` is that of the socket on which it came."""
         if not self._host_allowed(headers.get("host", "")):
             # DNS rebinding: a page's own name that was made to resolve to us.
             return Refusal(403, "this host name is not served here; see the setting allowed-host")
         if not self._origin_allowed(verb, headers):
             return Refusal(403, "requests from other web origins are refused; see the setting allowed-origin")
-        if self.token and path not in _OPEN_TO_ALL:
-            return self._check_token(verb, path, query, headers)
-        return None
+        if not self.token:
+            return None
+        # Nobody is to type the token where pages of plugins can look on.
+        if self._pages.serves(headers["host"], port):
+            return self._check_page(verb, path, query, headers)
+        return None if path in _OPEN_TO_ALL else self._check_token(verb, path, query, headers)
 
     # ── Host ──
 
@@ -133,10 +144,12 @@ class Gate:
     # ── token ──
 
     def _check_token(self, verb: str, path: str, query: str, headers: Headers) -> Refusal | Login | None:
-        scheme, _, value = headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and _same(value.strip(), self.token):
+        if self._is_bearer(headers):
             return None
-        if self._has_session(headers.get("cookie", "")):
+        wants_page = _wants_page(verb, headers)
+        if _has_cookie(headers, COOKIE, self._session):
+            if wants_page and is_plugin_content(path):
+                return Login(self._pages.entrance(headers["host"], path, query))
             return None
         pairs = parse_qsl(query, keep_blank_values=True)
         offered = next((value for name, value in pairs if name == "token"), None)
@@ -145,10 +158,40 @@ class Gate:
             login = self.sign_in(offered, path + (f"?{rest}" if rest else ""))
             if login is not None:
                 return login
-        if verb == "GET" and "text/html" in headers.get("accept", ""):
+        if wants_page:
             target = path + (f"?{query}" if query and offered is None else "")
             return Login(f"{LOGIN_PATH}?{urlencode({'next': target}, errors='replace')}")
-        return Refusal(401, "a token is needed: Authorization: Bearer …", (("WWW-Authenticate", "Bearer"),))
+        return _NO_TOKEN
+
+    def _check_page(self, verb: str, path: str, query: str, headers: Headers) -> Refusal | Login | None:
+        """At the origin of plugin pages the console's session counts for nothing."""
+        if self._is_bearer(headers) or path == "/healthz":
+            return None
+        clean = self._pages.redeemed(path, query) if verb == "GET" else None
+        if clean is not None:
+            return Login(clean, self._pages.cookie)
+        known = _has_cookie(headers, PAGE_COOKIE, self._pages.session)
+        if known and page_may(verb, path):
+            return None
+        console = self._pages.console(headers["host"], path, query) if _wants_page(verb, headers) else None
+        if console is not None:
+            return Login(console)
+        return Refusal(403, _BEYOND_PAGES) if known else _NO_TOKEN
+
+    def without_credentials(self, headers: Headers) -> Headers:
+        """The headers as plugin code may see them: its visitors' token and sessions are none of its business."""
+        if not self.token:
+            return headers
+        kept = {name: value for name, value in headers.items() if name != "cookie"}
+        if self._is_bearer(headers):
+            del kept["authorization"]
+        pairs = [pair.strip() for pair in headers.get("cookie", "").split(";")]
+        others = [pair for pair in pairs if pair and pair.partition("=")[0].strip() not in (COOKIE, PAGE_COOKIE)]
+        return kept | ({"cookie": "; ".join(others)} if others else {})
+
+    def _is_bearer(self, headers: Headers) -> bool:
+        scheme, _, value = headers.get("authorization", "").partition(" ")
+        return scheme.lower() == "bearer" and _same(value.strip(), self.token)
 
     def sign_in(self, token: str, target: str) -> Login | None:
         """The way to a path of this server, with the session's cookie; None when the token is wrong."""
@@ -158,14 +201,21 @@ class Gate:
         location = "/" + quote(target.lstrip("/\\"), safe="/?&=%:@!$'()*+,;~", errors="replace")
         return Login(location, f"{COOKIE}={self._session}; Path=/; HttpOnly; SameSite=Strict")
 
-    def _has_session(self, cookie: str) -> bool:
-        if COOKIE not in cookie:
-            return False
-        try:
-            found = SimpleCookie(cookie).get(COOKIE)
-        except CookieError:
-            return False
-        return found is not None and _same(found.value, self._session)
+
+def _wants_page(verb: str, headers: Headers) -> bool:
+    """Browsers ask so for what they are going to show; scripts cannot make a browser ask otherwise."""
+    return verb == "GET" and "text/html" in headers.get("accept", "")
+
+
+def _has_cookie(headers: Headers, name: str, wanted: str) -> bool:
+    cookie = headers.get("cookie", "")
+    if name not in cookie:
+        return False
+    try:
+        found = SimpleCookie(cookie).get(name)
+    except CookieError:
+        return False
+    return found is not None and _same(found.value, wanted)
 
 
 def _same(given: str, wanted: str) -> bool:
