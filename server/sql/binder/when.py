@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from server.sql import coerce
 from server.sql.binder.base import bind
 from server.sql.bound import Atom, Embedding, Leaf, Open, Rest, Row, Several, Value
 from server.sql.scope import Scope
-from server.sql.tree import Call, Expression
+from server.sql.tree import Between, Binary, Call, Constant, Expression, Unary
+from server.values.atoms import Timestamp, parse_timestamp
 from server.values.kinds import Kind
 from server.values.paths import Path
+
+_MOMENT = Call("value_timestamp", ())
+_COMPARISONS = frozenset(("=", "!=", "<", "<=", ">", ">="))
 
 
 class _CellScope(Scope):
@@ -34,13 +40,39 @@ class _CellScope(Scope):
         return self.outer.call(call)
 
 
+def dated(predicate: Expression) -> Expression:
+    """The predicate with the texts that ``value_timestamp()`` is compared with read as times: ``'2013-04-21'``.
+
+    Elsewhere a timestamp comes after every text, whatever it says; here nobody can mean that.
+    """
+    match predicate:
+        case Binary(op=op, left=left, right=right) if op in _COMPARISONS:
+            if left == _MOMENT:
+                return dataclasses.replace(predicate, right=_as_time(right))
+            return dataclasses.replace(predicate, left=_as_time(left)) if right == _MOMENT else predicate
+        case Binary(op="and" | "or", left=left, right=right):
+            return dataclasses.replace(predicate, left=dated(left), right=dated(right))
+        case Unary(op="not", operand=operand):
+            return dataclasses.replace(predicate, operand=dated(operand))
+        case Between(operand=operand, low=low, high=high) if operand == _MOMENT:
+            return dataclasses.replace(predicate, low=_as_time(low), high=_as_time(high))
+    return predicate
+
+
+def _as_time(expression: Expression) -> Expression:
+    if not isinstance(expression, Constant) or not isinstance(expression.value, str):
+        return expression
+    seconds = parse_timestamp(expression.value)
+    return expression if seconds is None else dataclasses.replace(expression, value=Timestamp(seconds))
+
+
 class WhenScope(Scope):
     """A scope in which only the cells that pass the predicate are there."""
 
     def __init__(self, inner: Scope, predicate: Expression) -> None:
         super().__init__(inner.context)
         self.inner = inner
-        self.predicate = predicate
+        self.predicate = dated(predicate)
 
     def _passes(self, moment: str) -> str:
         return f"coalesce({coerce.truth(bind(self.predicate, _CellScope(self.inner, moment)))}, FALSE)"
