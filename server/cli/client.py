@@ -15,7 +15,11 @@ _TIMEOUT = 600
 
 
 class ServerError(Exception):
-    """Raised when the server cannot be reached, or answers with an error: its text."""
+    """Raised when the server answers with an error: its text."""
+
+
+class Unreachable(ServerError):
+    """Raised when nobody answers at the server's address."""
 
 
 def add_server_flags(parser: argparse.ArgumentParser) -> None:
@@ -27,11 +31,12 @@ def add_server_flags(parser: argparse.ArgumentParser) -> None:
 class Server:
     """The server that the flags name."""
 
-    def __init__(self, options: argparse.Namespace) -> None:
+    def __init__(self, options: argparse.Namespace, timeout: float = _TIMEOUT) -> None:
         if urlsplit(options.server).scheme not in ("http", "https"):
             raise ServerError(f"{options.server} is not an http address")
         self._url = options.server.rstrip("/")
         self._token = options.token
+        self._timeout = timeout
 
     def text(self, verb: str, path: str, body: Any = None, params: Mapping[str, str] | None = None) -> str:
         """The body of the answer. A GET may carry a JSON body too."""
@@ -40,12 +45,13 @@ class Server:
         headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
         request = Request(f"{self._url}{path}{query}", content, headers, method=verb)  # noqa: S310 - http, see above
         try:
-            with urlopen(request, timeout=_TIMEOUT) as answer:  # noqa: S310
+            with urlopen(request, timeout=self._timeout) as answer:  # noqa: S310
                 text: str = answer.read().decode()
         except HTTPError as error:
             raise ServerError(_error_text(error)) from None
-        except URLError as error:
-            raise ServerError(f"{self._url} does not answer: {error.reason}") from None
+        except (URLError, TimeoutError, ConnectionError) as error:
+            reason = getattr(error, "reason", error)
+            raise Unreachable(f"{self._url} does not answer: {reason}. Is it running? (mldb serve, --server)") from None
         return text
 
     def json(self, verb: str, path: str, body: Any = None, params: Mapping[str, str] | None = None) -> Any:

@@ -1,19 +1,22 @@
-"""``mldb plugin list|new|logs|reload``."""
+"""``mldb plugin list|new|logs|reload|test|install|remove``."""
 
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from server.cli import plugin_folders
 from server.cli.client import Server, add_server_flags
+from server.cli.output import add_json_flag, show, show_rows
 from server.entities.scaffold import create_plugin
 from server.settings import Settings
 
 
 def add(commands: Any) -> None:
-    parser = commands.add_parser("plugin", help="plugins: list, new, logs, reload")
+    parser = commands.add_parser("plugin", help="plugins: new, install, list, logs, reload, test, remove")
     actions = parser.add_subparsers(required=True, metavar="ACTION")
     _add_action(actions, "list", _list, "the plugins of a running server and how they are")
     _add_action(actions, "logs", _logs, "the log of a plugin").add_argument("name")
@@ -22,38 +25,44 @@ def add(commands: Any) -> None:
     new.add_argument("name")
     new.add_argument("--data-dir", type=Path, default=Settings.data_dir, help="data root of the server")
     new.set_defaults(run=_new)
+    plugin_folders.add_actions(actions)
 
 
 def _add_action(actions: Any, name: str, run: Any, help: str) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = actions.add_parser(name, help=help)
     add_server_flags(parser)
+    add_json_flag(parser)
     parser.set_defaults(run=run)
     return parser
 
 
 def _list(options: argparse.Namespace) -> int:
     server = Server(options)
-    for id in server.json("GET", "/v1/plugins"):
-        status = server.json("GET", f"/v1/plugins/{quote(id, safe='')}")
-        print(*_described(status), sep="\t")  # noqa: T201
+    states = [server.json("GET", f"/v1/plugins/{quote(id, safe='')}") for id in server.json("GET", "/v1/plugins")]
+    rows = [{**status, "failure": _failure(status)} for status in states]
+    columns = ("id", "state", "type", "failure") if any(row["failure"] for row in rows) else ("id", "state", "type")
+    show_rows(rows, columns, options)
     return 0
 
 
-def _described(status: dict[str, Any]) -> list[str]:
-    """Id, state and type of a plugin; when its newest version failed, where and why."""
-    fields = [status["id"], status["state"], status.get("type", "")]
+def _failure(status: dict[str, Any]) -> str:
+    """When the newest version of a plugin failed, where and why; "" when it did not."""
     failure = (status.get("status") or {}).get("lastFailure") or (status.get("progress") or {}).get("exception")
     if failure is None:
-        return fields
+        return ""
     if "error" in failure:
-        return [*fields, str(failure["error"])]
+        return str(failure["error"])
     place = f"{failure['file']}:{failure['line']}: " if failure.get("file") else ""
-    return [*fields, f"newest version failed at {failure['time']}: {place}{failure['message']}"]
+    return f"newest version failed at {failure['time']}: {place}{failure['message']}"
 
 
 def _logs(options: argparse.Namespace) -> int:
     server = Server(options)
     server.json("GET", f"/v1/plugins/{quote(options.name, safe='')}")  # a name that nobody has is an error, not silence
+    if options.json:
+        lines = server.text("GET", "/logs/mldb", params={"source": options.name, "format": "jsonl"})
+        show([json.loads(line) for line in lines.splitlines()])
+        return 0
     text = server.text("GET", "/logs/mldb", params={"source": options.name, "format": "text"})
     print(text, end="")  # noqa: T201
     return 0

@@ -1,36 +1,140 @@
-"""``mldb query``."""
+"""``mldb query``: one query, or many in a row with history and completion."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
-from server.cli.client import Server, add_server_flags
+from server.cli.client import Server, ServerError, add_server_flags
+from server.cli.output import add_json_flag, complain
 
 _FORMATS = ("text", "table", "full", "aos", "soa", "sparse", "atom")
 _WIDEST = 60  # characters of a cell that are shown
+_KEYWORDS = (
+    "SELECT FROM WHERE GROUP BY HAVING ORDER LIMIT OFFSET WHEN NAMED JOIN LEFT OUTER ON AS AND OR NOT NULL IS IN"
+)
+_HELP = """\
+A query ends with ; and Enter.
+  \\d           the datasets          \\d NAME    the columns of one
+  \\f FORMAT    how results are shown  \\q         leave (as does Ctrl-D)
+"""
 
 
 def add(commands: Any) -> None:
-    parser = commands.add_parser("query", help="run an SQL query on a running server")
-    parser.add_argument("sql", help="the query; - reads it from standard input")
+    parser = commands.add_parser("query", help="run an SQL query on a running server; without one, ask for many")
+    parser.add_argument("sql", nargs="?", help="the query; - reads it from standard input")
     parser.add_argument("--format", choices=_FORMATS, default="text", help="text for people, else the API's JSON")
+    add_json_flag(parser)
     add_server_flags(parser)
     parser.set_defaults(run=_query)
 
 
 def _query(options: argparse.Namespace) -> int:
-    sql = sys.stdin.read() if options.sql == "-" else options.sql
-    format_ = "table" if options.format == "text" else options.format
-    rows = Server(options).json("GET", "/v1/query", {"q": sql, "format": format_})
-    print(as_text(rows) if options.format == "text" else json.dumps(rows, ensure_ascii=False))  # noqa: T201
+    if options.json and options.format == "text":
+        options.format = "aos"
+    if options.sql is None and sys.stdin.isatty():
+        return Session(options).loop()
+    sql = sys.stdin.read() if options.sql in (None, "-") else options.sql
+    print(answer(Server(options), sql, options.format))  # noqa: T201
     return 0
+
+
+def answer(server: Server, sql: str, format: str) -> str:
+    """The result of a query as text, in the format asked for."""
+    rows = server.json("GET", "/v1/query", {"q": sql, "format": "table" if format == "text" else format})
+    return as_text(rows) if format == "text" else json.dumps(rows, ensure_ascii=False)
+
+
+class Session:
+    """Queries typed one after the other. What was typed is kept for the next session."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._server = Server(options)
+        self._format: str = options.format
+
+    def loop(self) -> int:
+        from prompt_toolkit import PromptSession
+        from prompt_toolkit.filters import Condition
+        from prompt_toolkit.history import FileHistory
+        from prompt_toolkit.lexers import PygmentsLexer
+        from pygments.lexers.sql import SqlLexer
+
+        session: PromptSession[str] = PromptSession(
+            history=FileHistory(str(history_file())),
+            lexer=PygmentsLexer(SqlLexer),
+            completer=self._completer(),
+            complete_while_typing=False,
+            multiline=Condition(lambda: not complete(session.default_buffer.text)),
+            prompt_continuation="  ...> ",
+        )
+        print(_HELP, end="")  # noqa: T201
+        while True:
+            try:
+                line = session.prompt("mldb> ").strip()
+            except KeyboardInterrupt:
+                continue
+            except EOFError:
+                return 0
+            if line in ("\\q", "exit", "quit"):
+                return 0
+            self.run(line)
+
+    def run(self, line: str) -> None:
+        """Answer a line; errors are told, none ends the session."""
+        try:
+            if line.startswith("\\"):
+                self._command(*line[1:].split())
+            elif line.rstrip(";").strip():
+                print(answer(self._server, line.rstrip(";"), self._format))  # noqa: T201
+        except KeyboardInterrupt:
+            complain("stopped")
+        except ServerError as error:
+            complain(str(error))
+
+    def _command(self, name: str = "?", argument: str = "", *_: str) -> None:
+        if name == "d":
+            path = f"/v1/datasets/{quote(argument, safe='')}/columns" if argument else "/v1/datasets"
+            print(*self._server.json("GET", path), sep="\n")  # noqa: T201
+        elif name == "f" and argument in _FORMATS:
+            self._format = argument
+        else:
+            print(f"formats: {', '.join(_FORMATS)}\n{_HELP}", end="")  # noqa: T201
+
+    def _completer(self) -> Any:
+        from prompt_toolkit.completion import WordCompleter
+
+        words = [
+            *_KEYWORDS.split(),
+            *self._server.json("GET", "/v1/datasets"),
+            *self._server.json("GET", "/v1/functions"),
+        ]
+        return WordCompleter(words, ignore_case=True)
+
+
+def complete(text: str) -> bool:
+    """Whether Enter ends what was typed, or begins a new line of it."""
+    text = text.strip()
+    return not text or text.endswith(";") or text.startswith("\\") or text in ("exit", "quit")
+
+
+def history_file() -> Path:
+    """Where what was typed is kept; readable by its owner only, as queries may hold secrets."""
+    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "mldb"
+    state.mkdir(parents=True, exist_ok=True)
+    file = state / "query_history"
+    file.touch(mode=0o600)
+    return file
 
 
 def as_text(rows: list[list[Any]]) -> str:
     """A table in columns; numbers stand at the right."""
+    if not rows:
+        return ""
     cells = [[_cell(value) for value in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     numeric = [all(isinstance(value, int | float | None) for value in column[1:]) for column in zip(*rows, strict=True)]

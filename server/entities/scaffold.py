@@ -32,6 +32,20 @@ if request.verb == "GET" and request.remaining == "/double":
 else:
     request.set_return({{"error": "there is no such route"}}, 404)
 ''',
+    "test_{name}.py": '''"""Run by ``mldb plugin test {name}``, inside the server."""
+
+from mldb import MldbUnitTest, mldb
+
+
+class PluginTest(MldbUnitTest):
+    def test_route(self):
+        self.assertEqual(mldb.get("/v1/plugins/{name}/routes/double", x="4").json(), {{"doubled": 8}})
+
+    def test_function(self):
+        self.assertTableResultEquals(
+            mldb.query("SELECT {name}_double({{x: 2}}) AS *"), [["_rowName", "doubled"], ["result", 4]]
+        )
+''',
     "static/index.html": """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
@@ -83,7 +97,7 @@ def create_plugin(plugins: Path, name: str) -> Path:
     try:
         for file, text in _FILES.items():
             (draft / file).parent.mkdir(exist_ok=True)
-            (draft / file).write_text(text.format(name=name))
+            (draft / file.format(name=name)).write_text(text.format(name=name))
         draft.chmod(0o755)
         draft.rename(folder)
     except BaseException:

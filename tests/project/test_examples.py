@@ -39,7 +39,10 @@ class Shell:
 
     def run(self, block: Block) -> str:
         """Standard output; the test fails when any command of the block does."""
-        environment = {**os.environ, "CURL_HOME": str(self.folder)}
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        environment = {
+            **os.environ, "CURL_HOME": str(self.folder), "MLDB_SERVER": str(self.client.base_url), "PATH": path,
+        }  # fmt: skip
         script = ["bash", "-euo", "pipefail", "-c", block.text]
         done = subprocess.run(script, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=50)
         assert done.returncode == 0, f"{block.id}: {done.stdout}{done.stderr}"
@@ -73,8 +76,13 @@ def examples(file: Path) -> list[tuple[Block, Block | None]]:
     ]
 
 
+PAGES = [ROOT / "README.md", ROOT / "docs" / "command-line.md"]
+
+
 @pytest.mark.parametrize(
-    ("block", "expected"), examples(ROOT / "README.md"), ids=lambda value: getattr(value, "id", "")
+    ("block", "expected"),
+    [example for page in PAGES for example in examples(page)],
+    ids=lambda value: getattr(value, "id", ""),
 )
 def test_readme(shell: Shell, block: Block, expected: Block | None):
     if "/v1/plugins/" in block.text:

@@ -110,7 +110,7 @@ def third_party(module: Module) -> set[str]:
             found |= {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and not node.level:
             found.add((node.module or "").partition(".")[0])
-    return found - sys.stdlib_module_names - {"server", "runtime", "mldb"}
+    return found - sys.stdlib_module_names - {"server", "runtime", "mldb", "pymldb"}
 
 
 def test_browser_tests_run_where_it_counts():

@@ -75,7 +75,7 @@ def test_query(server, client):
 
 
 def test_a_server_that_is_not_there(capsys):
-    assert main(["query", "SELECT 1", "--server", "http://127.0.0.1:9"]) == 1
+    assert main(["query", "SELECT 1", "--server", "http://127.0.0.1:9"]) == 3
     assert "does not answer" in capsys.readouterr().err
 
 

@@ -1,0 +1,48 @@
+"""Completion of the shell: ``mldb completion bash|zsh|fish`` prints what a shell needs, entities come by name."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable
+from typing import Any
+
+_SECONDS = 1.0  # a key press waits no longer for a server
+
+
+def add(commands: Any) -> None:
+    parser = commands.add_parser("completion", help="print the shell code that completes mldb's commands")
+    parser.add_argument(
+        "shell", choices=("bash", "zsh", "fish", "powershell"), help='for bash: eval "$(mldb completion bash)"'
+    )
+    parser.set_defaults(run=_completion)
+
+
+def _completion(options: argparse.Namespace) -> int:
+    from argcomplete.shell_integration import shellcode
+
+    print(shellcode(["mldb"], shell=options.shell))  # noqa: T201
+    return 0
+
+
+def autocomplete(parser: argparse.ArgumentParser) -> None:
+    """Answer a shell that asks for completions, and exit; nothing when nobody asks."""
+    if "_ARGCOMPLETE" in os.environ:
+        import argcomplete
+
+        argcomplete.autocomplete(parser)
+
+
+def complete_ids(kind: str) -> Callable[..., list[str]]:
+    """A completer with the names of the server's entities; none when it does not answer in time."""
+
+    def ids(parsed_args: argparse.Namespace, **_: Any) -> list[str]:
+        from server.cli.client import Server, ServerError
+
+        try:
+            names: list[str] = Server(parsed_args, timeout=_SECONDS).json("GET", f"/v1/{kind}s")
+        except ServerError:
+            return []
+        return names
+
+    return ids

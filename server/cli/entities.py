@@ -1,0 +1,147 @@
+"""``mldb dataset|function|procedure``: listing, showing, creating and removing entities, and what each kind can do."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from server.cli.client import Server, add_server_flags
+from server.cli.completion import complete_ids
+from server.cli.output import add_json_flag, say, show, show_rows
+
+_HELP = {
+    "dataset": "datasets: list, show, create, remove, columns, rows",
+    "function": "functions: list, show, create, remove, call",
+    "procedure": "procedures: list, show, create, remove, runs, cancel",
+}
+
+
+def add(commands: Any) -> None:
+    for kind, help in _HELP.items():
+        actions = commands.add_parser(kind, help=help).add_subparsers(required=True, metavar="ACTION")
+        action(actions, "list", _list, f"the {kind}s of the server", kind)
+        add_id(action(actions, "show", _show, f"a {kind} and its state", kind), kind)
+        add_id(action(actions, "remove", _remove, f"delete a {kind}", kind), kind)
+        create = action(actions, "create", _create, f"create a {kind}, in place of one of that name", kind)
+        create.add_argument("id")
+        create.add_argument("config", help='JSON such as {"type": …, "params": …}; a file with it; - reads it')
+    _add_special(commands)
+
+
+def _add_special(commands: Any) -> None:
+    dataset, function, procedure = (_actions(commands, kind) for kind in _HELP)
+    add_id(action(dataset, "columns", _columns, "the names of its columns", "dataset"), "dataset")
+    rows = action(dataset, "rows", _rows, "its first rows", "dataset")
+    add_id(rows, "dataset")
+    rows.add_argument("--limit", type=int, default=10, help="how many (default: 10)")
+    call = action(function, "call", _call, "apply a function", "function")
+    add_id(call, "function")
+    call.add_argument("input", nargs="?", default="{}", help='its input as JSON, such as {"x": 1}; a file; - reads it')
+    add_id(action(procedure, "runs", _runs, "the runs of a procedure and their states", "procedure"), "procedure")
+    cancel = action(procedure, "cancel", _cancel, "stop a run", "procedure")
+    add_id(cancel, "procedure")
+    cancel.add_argument("run")
+
+
+def _actions(commands: Any, kind: str) -> Any:
+    return commands.choices[kind]._subparsers._group_actions[0]
+
+
+def action(actions: Any, name: str, run: Any, help: str, kind: str = "") -> argparse.ArgumentParser:
+    """A sub-command that speaks to a server."""
+    parser: argparse.ArgumentParser = actions.add_parser(name, help=help, description=help)
+    add_server_flags(parser)
+    add_json_flag(parser)
+    parser.set_defaults(run=run, kind=kind)
+    return parser
+
+
+def add_id(parser: argparse.ArgumentParser, kind: str) -> None:
+    parser.add_argument("id").completer = complete_ids(kind)  # type: ignore[attr-defined]
+
+
+def path_of(options: argparse.Namespace) -> str:
+    return f"/v1/{options.kind}s/{quote(options.id, safe='')}"
+
+
+def read_json(text: str) -> Any:
+    """JSON given as such, in a file, or on standard input; ``ValueError`` says which is wrong."""
+    if text == "-":
+        text = sys.stdin.read()
+    elif not text.lstrip().startswith(("{", "[", '"')) and Path(text).is_file():
+        text = Path(text).read_text(encoding="utf-8")
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"this is neither JSON nor a file with it: {error}") from None
+
+
+def _list(options: argparse.Namespace) -> int:
+    server = Server(options)
+    ids = server.json("GET", f"/v1/{options.kind}s")
+    states = [server.json("GET", f"/v1/{options.kind}s/{quote(id, safe='')}") for id in ids]
+    show_rows(states, ("id", "state", "type"), options)
+    return 0
+
+
+def _show(options: argparse.Namespace) -> int:
+    show(Server(options).json("GET", path_of(options)))
+    return 0
+
+
+def _remove(options: argparse.Namespace) -> int:
+    server = Server(options)
+    server.json("GET", path_of(options))  # a name that nobody has is an error, not silence
+    server.text("DELETE", path_of(options))
+    say(f"{options.kind} {options.id} was removed", options, removed=options.id)
+    return 0
+
+
+def _create(options: argparse.Namespace) -> int:
+    status = Server(options).json("PUT", path_of(options), read_json(options.config))
+    say(f"{options.kind} {options.id} was created", options, **status)
+    return 0
+
+
+def _columns(options: argparse.Namespace) -> int:
+    names = Server(options).json("GET", f"{path_of(options)}/columns")
+    show_rows([{"name": name} for name in names], ("name",), options)
+    return 0
+
+
+def _rows(options: argparse.Namespace) -> int:
+    quoted = '"' + options.id.replace('"', '""') + '"'
+    query = {"q": f"SELECT * FROM {quoted} LIMIT {options.limit}"}
+    from server.cli.query import as_text
+
+    server = Server(options)
+    if options.json:
+        show(server.json("GET", "/v1/query", {**query, "format": "aos"}))
+    else:
+        print(as_text(server.json("GET", "/v1/query", {**query, "format": "table"})))  # noqa: T201
+    return 0
+
+
+def _call(options: argparse.Namespace) -> int:
+    body = {"input": read_json(options.input)}
+    show(Server(options).json("GET", f"{path_of(options)}/application", body)["output"])
+    return 0
+
+
+def _runs(options: argparse.Namespace) -> int:
+    server = Server(options)
+    path = f"{path_of(options)}/runs"
+    runs = [server.json("GET", f"{path}/{quote(run, safe='')}") for run in server.json("GET", path)]
+    show_rows(runs, ("id", "state", "runStarted", "runFinished"), options)
+    return 0
+
+
+def _cancel(options: argparse.Namespace) -> int:
+    state = f"{path_of(options)}/runs/{quote(options.run, safe='')}/state"
+    Server(options).text("PUT", state, {"state": "cancelled"})
+    say(f"run {options.run} was cancelled", options, cancelled=options.run)
+    return 0

@@ -1,0 +1,68 @@
+"""What commands print: tables for people, tab-separated lines for pipes, JSON for programs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+_STYLES = {"ok": "green", "finished": "green", "error": "bold red", "warning": "yellow", "executing": "cyan"}
+
+
+def add_json_flag(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON, for programs")
+
+
+def show(value: Any) -> None:
+    """A value as JSON: in colour and indented on a terminal, else one line."""
+    if sys.stdout.isatty():
+        from rich import print_json
+
+        print_json(data=value)
+    else:
+        print(json.dumps(value, ensure_ascii=False))  # noqa: T201
+
+
+def show_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], options: argparse.Namespace) -> None:
+    """Records: JSON when asked for, a table on a terminal, else tab-separated values without a header."""
+    if options.json:
+        show(list(rows))
+    elif sys.stdout.isatty():
+        _table(rows, columns)
+    else:
+        for row in rows:
+            print(*(_text(row.get(column)) for column in columns), sep="\t")  # noqa: T201
+
+
+def _table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*columns, box=None, header_style="bold")
+    for row in rows:
+        cells = [_text(row.get(column)) for column in columns]
+        table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in cells))
+    Console().print(table)
+
+
+def say(text: str, options: argparse.Namespace, **members: Any) -> None:
+    """What was done: a sentence, or its ``members`` as JSON."""
+    if options.json:
+        show(members)
+    else:
+        print(text)  # noqa: T201
+
+
+def complain(text: str) -> None:
+    """An error on standard error, red on a terminal."""
+    shown = f"\x1b[31mmldb: {text}\x1b[0m" if sys.stderr.isatty() else f"mldb: {text}"
+    print(shown, file=sys.stderr)  # noqa: T201
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

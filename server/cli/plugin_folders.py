@@ -1,0 +1,156 @@
+"""``mldb plugin install|remove|test``: the folders of plugins below a data root, and the tests that lie in them."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+import subprocess
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from server.cli.client import Server, add_server_flags
+from server.cli.completion import complete_ids
+from server.cli.output import add_json_flag, say, show
+from server.settings import Settings
+
+_LARGEST = 2**30  # bytes that an archive may unpack to
+
+# Runs in a script worker of the server: the folder of the plugin is on its path, `mldb` is the server.
+_TESTS = """
+import io, os, sys, unittest
+from mldb import mldb
+
+folder = mldb.script.args["folder"]
+sys.path.insert(0, folder)
+os.chdir(folder)
+suite = unittest.defaultTestLoader.discover(folder, pattern="test*.py", top_level_dir=folder)
+report = io.StringIO()
+done = unittest.TextTestRunner(report, verbosity=2, buffer=True).run(suite)
+mldb.script.set_return({"ok": done.wasSuccessful(), "run": done.testsRun, "report": report.getvalue()})
+"""
+
+
+def add_actions(actions: Any) -> None:
+    install = actions.add_parser("install", help="copy a plugin into a data root; a running server loads it at once")
+    install.add_argument("source", help="a folder, a zip archive, or the address of a git repository")
+    install.add_argument("--name", help="the plugin's name (default: that of the source)")
+    _finish(install, _install)
+    remove = actions.add_parser("remove", help="delete the folder of a plugin; a running server drops it at once")
+    remove.add_argument("name")
+    _finish(remove, _remove)
+    test = actions.add_parser("test", help="run the tests of a plugin in a worker of a running server")
+    test.add_argument("name").completer = complete_ids("plugin")
+    add_server_flags(test)
+    add_json_flag(test)
+    test.set_defaults(run=_test)
+
+
+def _finish(parser: argparse.ArgumentParser, run: Any) -> None:
+    parser.add_argument("--data-dir", type=Path, default=Settings.data_dir, help="data root of the server")
+    add_json_flag(parser)
+    parser.set_defaults(run=run)
+
+
+def _install(options: argparse.Namespace) -> int:
+    folder = install(options.source, options.data_dir / "plugins", options.name or default_name(options.source))
+    say(f"{folder.name} was installed: {folder}", options, installed=folder.name, folder=str(folder))
+    return 0
+
+
+def _remove(options: argparse.Namespace) -> int:
+    folder = options.data_dir / "plugins" / checked_name(options.name)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"there is no plugin folder {folder}")
+    # Out of sight at once: a server must not see a half-deleted plugin as a changed one.
+    hidden = folder.rename(folder.with_name(f".removed-{folder.name}"))
+    shutil.rmtree(hidden)
+    say(f"{options.name} was removed", options, removed=options.name)
+    return 0
+
+
+def install(source: str, plugins: Path, name: str) -> Path:
+    """Put a plugin into ``plugins/name``, complete or not at all; ``ValueError`` for what is no plugin."""
+    folder = plugins / checked_name(name)
+    if folder.exists():
+        raise FileExistsError(f"{folder} is there already: remove it first (mldb plugin remove {name})")
+    plugins.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".new-", dir=plugins) as draft:
+        content = _content(_obtain(source, Path(draft)))
+        content.chmod(0o755)
+        content.rename(folder)
+    return folder
+
+
+def _obtain(source: str, draft: Path) -> Path:
+    target = draft / "content"
+    path = Path(source)
+    if path.is_dir():
+        shutil.copytree(path, target, symlinks=True, ignore=shutil.ignore_patterns(".git", "__pycache__"))
+    elif path.is_file():
+        _unpack(path, target)
+    elif "://" in source or source.endswith(".git"):
+        _clone(source, target)
+    else:
+        raise FileNotFoundError(f"{source} is neither a folder, an archive nor an address")
+    return target
+
+
+def _clone(source: str, target: Path) -> None:
+    command = ["git", "clone", "--quiet", "--depth", "1", "--", source, str(target)]
+    done = subprocess.run(command, capture_output=True, text=True)  # noqa: S603 - the address is the user's own
+    if done.returncode:
+        raise OSError(f"git could not clone {source}: {done.stderr.strip()}")
+
+
+def _unpack(archive: Path, target: Path) -> None:
+    """``extractall`` keeps members inside the target; what it unpacks to is limited here."""
+    try:
+        with zipfile.ZipFile(archive) as members:
+            if sum(member.file_size for member in members.infolist()) > _LARGEST:
+                raise ValueError(f"{archive} unpacks to more than {_LARGEST >> 20} MiB")
+            members.extractall(target)
+    except zipfile.BadZipFile:
+        raise ValueError(f"{archive} is no zip archive") from None
+
+
+def _content(target: Path) -> Path:
+    """The folder with main.py: archives often hold one folder with everything."""
+    members = list(target.iterdir())
+    if not (target / "main.py").is_file() and len(members) == 1 and members[0].is_dir():
+        target = members[0]
+    if not (target / "main.py").is_file():
+        raise ValueError("this is no plugin: it has no main.py")
+    return target
+
+
+def default_name(source: str) -> str:
+    """The last part of a path or address, without what tells its kind."""
+    return re.sub(r"\.(zip|git)$", "", source.rstrip("/").rpartition("/")[2])
+
+
+def checked_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", name):
+        raise ValueError(f"{name!r} will not do: a plugin's name has letters, digits, - and _ (choose one with --name)")
+    return name
+
+
+def _test(options: argparse.Namespace) -> int:
+    server = Server(options)
+    config = server.json("GET", f"/v1/plugins/{quote(options.name, safe='')}")["config"]
+    address = str((config.get("params") or {}).get("address", ""))
+    if not address.startswith("file://"):
+        raise ValueError(f"{options.name} is not in a folder of the server's machine: its tests cannot be found")
+    body = {"source": _TESTS, "args": {"folder": address.removeprefix("file://")}}
+    answer = server.json("POST", "/v1/types/plugins/python/routes/run", body)
+    result = answer["result"]
+    if options.json:
+        show(result)
+    else:
+        print(result["report"], end="")  # noqa: T201
+    if not result["run"]:
+        raise ValueError(f"{options.name} has no tests: they are in files test_*.py of its folder")
+    return 0 if result["ok"] else 1

@@ -1,0 +1,182 @@
+"""What people do with a server from the command line: entities, imports, runs, plugins, completion, doctor."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.rest.test_cli import mldb, wait_until
+
+
+@pytest.fixture(scope="module")
+def cli(server):
+    """Runs a command against the server; its output, after checking the exit code."""
+
+    def run(*arguments, code=0):
+        done = mldb(*arguments, MLDB_SERVER=server.url)
+        assert done.returncode == code, done.stderr
+        return done.stdout if not code else done.stderr
+
+    return run
+
+
+def test_entities(cli):
+    assert cli("dataset", "create", "d", '{"type": "tabular"}') == "dataset d was created\n"
+    assert cli("dataset", "list") == "d\tok\ttabular\n"
+    assert json.loads(cli("dataset", "list", "--json"))[0]["id"] == "d"
+    assert json.loads(cli("dataset", "show", "d"))["type"] == "tabular"
+    config = '{"type": "sql.expression", "params": {"expression": "x + 1 AS y"}}'
+    assert json.loads(cli("function", "create", "inc", config, "--json"))["state"] == "ok"
+    assert json.loads(cli("function", "call", "inc", '{"x": 1}')) == {"y": 2}
+    assert cli("function", "remove", "inc") == "function inc was removed\n"
+    assert "inc" in cli("function", "show", "inc", code=1)
+    assert "neither JSON nor a file" in cli("function", "create", "f", "{nonsense", code=1)
+
+
+def test_import_and_query(cli, server):
+    file = server.data_dir / "größen.csv"
+    file.write_text("name;size\nÄ;1\nB;2.5\n")
+    assert cli("import", str(file), "sizes", "--param", "delimiter=;") == "sizes: 2 rows\n"
+    assert cli("dataset", "columns", "sizes") == "name\nsize\n"
+    assert json.loads(cli("query", "SELECT name FROM sizes WHERE size < 2", "--json"))[0]["name"] == "Ä"
+    assert "Ä" in cli("dataset", "rows", "sizes", "--limit", "1")
+    (server.data_dir / "lines.jsonl").write_text('{"a": 1}\n{"a": 2}\n')
+    imported = json.loads(cli("import", str(server.data_dir / "lines.jsonl"), "lines", "--json"))
+    assert imported["status"]["rowCount"] == 2
+    assert "No such file" in cli("import", "nowhere.csv", "x", code=1)
+
+
+def test_runs(cli):
+    cli("procedure", "create", "wait", '{"type": "mock", "params": {"durationMs": 50, "runOnCreation": false}}')
+    assert "finished" in cli("run", "wait")
+    assert json.loads(cli("run", "wait", "--params", '{"durationMs": 1}', "--json"))["state"] == "finished"
+    assert [line.split("\t")[1] for line in cli("procedure", "runs", "wait").splitlines()] == ["finished", "finished"]
+    assert "finished" in cli("run", '{"type": "mock", "params": {"durationMs": 1}}')
+    broken = '{"type": "transform", "params": {"inputData": "SELECT x FROM nowhere", "outputDataset": "o"}}'
+    assert "nowhere" in cli("run", broken, code=1)
+
+
+def test_an_interrupt_cancels_the_run(cli, server, client):
+    cli("procedure", "create", "long", '{"type": "mock", "params": {"durationMs": 60000, "runOnCreation": false}}')
+    command = [sys.executable, "-m", "server", "run", "long", "--server", server.url]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
+    wait_until(lambda: client.get("/v1/procedures/long/runs").json())
+    (run,) = client.get("/v1/procedures/long/runs").json()
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 130
+    assert client.get(f"/v1/procedures/long/runs/{run}/state").json() == {"state": "cancelled"}
+
+
+def test_nobody_there_has_a_code_of_its_own():
+    done = mldb("dataset", "list", "--server", "http://127.0.0.1:9")
+    assert done.returncode == 3
+    assert "Is it running?" in done.stderr
+    assert mldb("dataset", "nonsense").returncode == 2
+
+
+def test_a_plugin_from_nothing_to_its_tests(cli, server, client, tmp_path):
+    data = ("--data-dir", str(server.data_dir))
+    cli("plugin", "new", "made", *data)
+    wait_until(lambda: client.get("/v1/plugins/made/routes/double?x=4").status_code == 200)
+    assert "OK" in cli("plugin", "test", "made")
+    assert json.loads(cli("plugin", "test", "made", "--json"))["run"] == 2
+    tests = server.data_dir / "plugins" / "made" / "test_made.py"
+    tests.write_text(tests.read_text().replace('"doubled": 8', '"doubled": 9'))
+    failed = mldb("plugin", "test", "made", MLDB_SERVER=server.url)
+    assert (failed.returncode, "FAILED (failures=1)" in failed.stdout) == (1, True)
+    tests.unlink()
+    assert "has no tests" in cli("plugin", "test", "made", code=1)
+    assert cli("plugin", "remove", "made", *data) == "made was removed\n"
+    wait_until(lambda: client.get("/v1/plugins/made").status_code == 404)
+
+
+def test_plugins_from_folders_archives_and_repositories(cli, server, client, tmp_path):
+    data = ("--data-dir", str(server.data_dir))
+    folder = tmp_path / "given"
+    folder.mkdir()
+    (folder / "main.py").write_text("mldb.log('here')\n")
+    (folder / "routes.py").write_text("request.set_return('hi')\n")
+    with zipfile.ZipFile(tmp_path / "packed.zip", "w") as archive:
+        archive.write(folder / "main.py", "inside/main.py")
+    for command in (["init", "-q"], ["add", "."], ["-c", "user.name=x", "-c", "user.email=x@x", "commit", "-qm", "x"]):
+        subprocess.run(["git", *command], cwd=folder, check=True)
+    assert "given was installed" in cli("plugin", "install", str(folder), *data)
+    assert "packed was installed" in cli("plugin", "install", str(tmp_path / "packed.zip"), *data)
+    cli("plugin", "install", folder.as_uri(), "--name", "cloned", *data)
+    for name in ("given", "packed", "cloned"):
+        wait_until(lambda name=name: client.get(f"/v1/plugins/{name}").json().get("state") == "ok")
+    assert "is there already" in cli("plugin", "install", str(folder), *data, code=1)
+    (tmp_path / "empty").mkdir()
+    assert "no main.py" in cli("plugin", "install", str(tmp_path / "empty"), *data, code=1)
+    assert "will not do" in cli("plugin", "install", str(folder), "--name", "../up", *data, code=1)
+    assert sorted(path.name for path in (server.data_dir / "plugins").iterdir()) == ["cloned", "given", "packed"]
+
+
+def test_completion(cli, server):
+    assert "complete" in cli("completion", "bash")
+    line = "mldb dataset show "
+    environment = {
+        "_ARGCOMPLETE": "1", "COMP_LINE": line, "COMP_POINT": str(len(line)), "_ARGCOMPLETE_STDOUT_FILENAME": "",
+    }  # fmt: skip
+    out = server.data_dir / "completions"
+    environment["_ARGCOMPLETE_STDOUT_FILENAME"] = str(out)
+    subprocess.run(
+        [sys.executable, "-m", "server"],
+        cwd=ROOT,
+        env=os.environ | environment | {"MLDB_SERVER": server.url},
+        timeout=30,
+    )
+    assert "sizes" in out.read_text()
+
+
+def test_doctor(tmp_path, server):
+    port = server.url.rpartition(":")[2]
+    done = mldb("doctor", "--json", "--port", port, "--data-dir", str(tmp_path / "none"))
+    found = {finding["check"]: finding for finding in json.loads(done.stdout)}
+    assert done.returncode == 1
+    assert found["port"]["state"] == "error"
+    assert "--port 0" in found["port"]["remedy"]
+    assert found["data root"]["state"] == "ok"
+    assert {"python", "disk", "memory", "git", "weights"} <= found.keys()
+    assert mldb("doctor", "--port", "0", "--data-dir", str(tmp_path)).returncode == 0
+    exposed = json.loads(mldb("doctor", "--json", "--port", "0", "--host", "0.0.0.0").stdout)
+    assert next(each for each in exposed if each["check"] == "exposure")["remedy"] == "set MLDB_TOKEN"
+
+
+def test_a_session_of_queries(server, tmp_path):
+    """In a terminal: lines until a semicolon, results, errors that do not end it, history for the next time."""
+    mine, theirs = pty.openpty()
+    environment = os.environ | {"MLDB_SERVER": server.url, "XDG_STATE_HOME": str(tmp_path), "TERM": "xterm"}
+    command = [sys.executable, "-m", "server", "query"]
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    read_until(mine, "mldb>")
+    os.write(mine, b"SELECT 6 * 7\r")
+    os.write(mine, b"AS answer;\r")
+    read_until(mine, "42")
+    os.write(mine, b"SELECT nothing(1);\r")
+    read_until(mine, "nothing")
+    os.write(mine, b"\\q\r")
+    assert process.wait(20) == 0
+    os.close(mine)
+    assert "6 * 7" in (tmp_path / "mldb" / "query_history").read_text()
+    assert (tmp_path / "mldb" / "query_history").stat().st_mode & 0o077 == 0
+
+
+def read_until(terminal: int, text: str) -> None:
+    seen = ""
+    end = time.monotonic() + 20
+    while text not in seen:
+        assert time.monotonic() < end, seen
+        if select.select([terminal], [], [], 1)[0]:
+            seen += os.read(terminal, 4096).decode(errors="replace")
