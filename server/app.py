@@ -36,6 +36,7 @@ from server.http import (
     query,
     system,
     types,
+    workbench,
 )
 from server.http.gateway import Gateway
 from server.http.host import Host
@@ -61,6 +62,7 @@ RESOURCES = (
     credentials,
     events,
     plugin_folders,
+    workbench,
 )
 
 

@@ -121,6 +121,13 @@ class Result:
                     if progress is not None:
                         progress.check()
 
+    def explain(self) -> str:
+        """The engine's plan of the compiled SQL, as text."""
+        with self.database.cursor() as cursor, engine_errors():
+            for name, table in self.inputs.items():
+                cursor.register(name, table)
+            return "\n".join(row[1] for row in cursor.execute(f"EXPLAIN {self.plan.sql}").fetchall())
+
     def _few(self, rows: list[tuple[Any, ...]]) -> Iterator[NamedBatch]:
         if rows:
             yield NamedBatch(pa.array([row[0] for row in rows], pa.string()), read_rows(rows, self.plan, skip=1))

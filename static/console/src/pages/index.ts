@@ -18,6 +18,7 @@ export interface Page {
 export const pages: Page[] = [
   { path: "/", title: "Plugins", load: () => import("./plugins"), under: "/" },
   { path: "/console", title: "Plugins", load: () => import("./plugins"), under: "/" },
+  { path: "/console/query", title: "Query", load: () => import("./query"), under: "/console/query" },
   { path: "/console/datasets", title: "Datasets", load: () => import("./datasets"), under: "/console/datasets" },
   { path: "/console/functions", title: "Functions", load: () => import("./functions"), under: "/console/functions" },
   {
@@ -38,6 +39,7 @@ export interface Entry {
 /** The navigation, in order. Addresses that are no page of the console are left to the browser. */
 export const navigation: Entry[] = [
   { label: "Plugins", href: "/", count: "plugin" },
+  { label: "Query", href: "/console/query" },
   { label: "Datasets", href: "/console/datasets", count: "dataset" },
   { label: "Functions", href: "/console/functions", count: "function" },
   { label: "Procedures", href: "/console/procedures", count: "procedure" },

@@ -90,7 +90,7 @@ const RUN_BADGES = {
 
 function RunRow({ procedure, run }: { procedure: string; run: Run }) {
   const busy = useSignal(false);
-  const under_way = run.state === "initializing" || run.state === "executing";
+  const active = run.state === "initializing" || run.state === "executing";
   const cancel = async () => {
     busy.value = true;
     await attempt(() =>
@@ -111,7 +111,7 @@ function RunRow({ procedure, run }: { procedure: string; run: Run }) {
       </td>
       <td>{run.finished === undefined ? "" : seconds(run.finished - run.started)}</td>
       <td>
-        {under_way && (
+        {active && (
           <button type="button" class="small" disabled={busy.value} onClick={cancel}>
             Cancel
           </button>

@@ -1,0 +1,176 @@
+"""What editors of queries need beside ``/v1/query``: the dialect's functions, the compiled form, results as files."""
+
+from __future__ import annotations
+
+import csv
+import functools
+import io
+import json
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+from server.declarations import NamedBatch, QueryResult
+from server.entities.dispatch import Call, FreeForm, Param, Typed
+from server.entities.messages import Response
+from server.entities.progress import TaskProgress
+from server.errors import MldbError
+from server.http.host import Host
+from server.http.query import ARROW
+from server.values.paths import format_path
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_ROWS_OF_FILE: Final = 65_536  # of a Parquet row group
+
+
+def register(host: Host) -> None:
+    add = host.resources.add
+    bind = functools.partial
+    query = Param("q", "", help="SQL text")
+    add("GET", "/v1/dialect", _dialect, summary="The builtin functions of SQL: signature, meaning, example")
+    add(
+        "GET", "/v1/query/plan", bind(_plan, host), query,
+        summary="How a query is compiled, without running it", result="{sql, plan, columns}",
+    )  # fmt: skip
+    add(
+        "GET", "/v1/query/check", bind(_check, host), query,
+        summary="Whether a query can be compiled", result="{error}: null, or the error body that the query would get",
+    )  # fmt: skip
+    add(
+        "GET", "/v1/query/export", bind(_export, host), query,
+        Param("format", "csv", help="csv, json, parquet or arrow"), summary="The result of a query as a file",
+    )  # fmt: skip
+
+
+def _dialect(_: Call) -> Typed:
+    from server.sql.functions import families
+
+    functions = [
+        {"name": one.name, "signature": one.signature, "summary": one.summary, "family": title, "example": one.example}
+        for title, builtins in families()
+        for one in builtins
+        if one.signature and not one.name.startswith("_")
+    ]
+    return Typed({"functions": functions})
+
+
+def _plan(host: Host, call: Call) -> Typed:
+    result = host.services.engine.query(call["q"])
+    columns = [format_path(column.path) for column in result.type.columns]
+    shown = {"sql": result.plan.sql, "columns": columns, "open": result.type.open}
+    return Typed(shown | {"plan": result.explain()})
+
+
+def _check(host: Host, call: Call) -> FreeForm:
+    try:
+        host.services.engine.query(call["q"])
+    except MldbError as error:
+        return FreeForm({"error": error.body()})
+    return FreeForm({"error": None})
+
+
+def _export(host: Host, call: Call) -> Response:
+    form = _FORMS.get(call["format"])
+    if form is None:
+        raise MldbError(f"Unknown file format '{call['format']}': csv, json, parquet or arrow")
+    kind, write = form
+    progress = TaskProgress()
+    host.services.when_gone(call.request.client, progress.cancel)
+    content = write(host.services.query(call["q"], timestamps=False), progress)
+    name = f"result.{call['format']}"
+    return Response(200, content, kind, [("Content-Disposition", f'attachment; filename="{name}"')])
+
+
+# ── files ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _csv(result: QueryResult, progress: TaskProgress) -> bytes:
+    table = _table(result, progress)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(table.column_names)
+    for batch in table.to_batches(_ROWS_OF_FILE):
+        progress.check()
+        writer.writerows(zip(*(map(_csv_text, column.to_pylist()) for column in batch.columns), strict=True))
+    return text.getvalue().encode("utf-8", "replace")
+
+
+def _csv_text(value: Any) -> Any:
+    if isinstance(value, list | dict):
+        return json.dumps(value, ensure_ascii=False, default=str)
+    if isinstance(value, bytes):
+        return value.hex()
+    return value
+
+
+def _json(result: QueryResult, progress: TaskProgress) -> bytes:
+    from server.sql.formats import render
+
+    return render(_Cancellable(result, progress), "aos", row_names=True)
+
+
+def _parquet(result: QueryResult, progress: TaskProgress) -> bytes:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    sink = pa.BufferOutputStream()
+    parquet.write_table(_table(result, progress), sink, row_group_size=_ROWS_OF_FILE)
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
+
+
+def _arrow(result: QueryResult, progress: TaskProgress) -> bytes:
+    from server.http.query import arrow_stream
+
+    return arrow_stream(_Cancellable(result, progress))
+
+
+class _Cancellable:
+    """A result whose run is cancelled through ``progress``."""
+
+    def __init__(self, result: QueryResult, progress: TaskProgress) -> None:
+        self.type = result.type
+        self._result = result
+        self._progress = progress
+
+    def batches(self, progress: object = None) -> Iterator[NamedBatch]:
+        return self._result.batches(self._progress)
+
+
+def _table(result: QueryResult, progress: TaskProgress) -> pa.Table:
+    """The rows with columns that files can hold: values of mixed types, and open rows, become JSON texts."""
+    import pyarrow as pa
+
+    names = ["_rowName", *(format_path(column.path) for column in result.type.columns)]
+    names += ["_rest"] if result.type.open else []
+    tables = []
+    for batch in result.batches(progress):
+        arrays = [batch.names, *batch.rows.values, *([] if batch.rows.rest is None else [batch.rows.rest])]
+        tables.append(pa.Table.from_arrays([_plain(array) for array in arrays], names))
+    if not tables:
+        return pa.table({name: pa.array([], pa.string()) for name in names})
+    return pa.concat_tables(tables, promote_options="permissive")
+
+
+def _plain(array: Any) -> Any:
+    import pyarrow as pa
+
+    mixed = pa.types.is_union(array.type) or (
+        pa.types.is_list(array.type) and pa.types.is_nested(array.type.value_type)
+    )
+    if not mixed:
+        return array
+    return pa.array([None if value is None else _json_text(value) for value in array.to_pylist()], pa.string())
+
+
+def _json_text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+
+
+_FORMS: Final[dict[str, tuple[str, Callable[[QueryResult, TaskProgress], bytes]]]] = {
+    "csv": ("text/csv", _csv),
+    "json": ("application/json", _json),
+    "parquet": ("application/vnd.apache.parquet", _parquet),
+    "arrow": (ARROW, _arrow),
+}

@@ -1,0 +1,395 @@
+// The query editor: text, result as grid, plot or pictures, files, the compiled form; every query is a link.
+import { useComputed, useSignal } from "@preact/signals";
+import type { ComponentType } from "preact";
+import { useEffect, useRef } from "preact/hooks";
+import { ApiError, type ErrorBody, json } from "../api";
+import { location, setQuery } from "../router";
+import { attempt, complain, say } from "../toasts";
+import { count, seconds } from "../ui/format";
+import type { Editor } from "./query/editor";
+import { Grid, type Table } from "./query/grid";
+import { Pictures } from "./query/pictures";
+import { forget, past, remember, save, saved } from "./query/stored";
+import { type Timed, timed } from "./query/times";
+import "./query/query.css";
+
+const FILES = ["csv", "json", "parquet", "arrow"] as const;
+const CHECK_MS = 500;
+const PROGRESS_MS = 700;
+const FIRST = "SELECT 'hello' AS greeting, 6 * 7 AS answer";
+
+interface Shown {
+  query: string;
+  table: Table;
+  timed?: Timed;
+  seconds: number;
+}
+
+interface Running {
+  id: string;
+  began: number;
+  stop: AbortController;
+  rows: number;
+  progress?: number;
+}
+
+export default function Query() {
+  const text = useSignal(location.value.searchParams.get("q") ?? past.value[0] ?? FIRST);
+  const editor = useRef<Editor | undefined>(undefined);
+  const shown = useSignal<Shown | undefined>(undefined);
+  const error = useSignal<ApiError | undefined>(undefined);
+  const running = useSignal<Running | undefined>(undefined);
+  const times = useSignal(false);
+
+  const run = async () => {
+    running.value?.stop.abort();
+    const query = text.value.trim();
+    if (!query) return;
+    setQuery({ q: query });
+    const current: Running = {
+      id: crypto.randomUUID?.() ?? String(Math.random()),
+      began: performance.now(),
+      stop: new AbortController(),
+      rows: 0,
+    };
+    running.value = current;
+    error.value = undefined;
+    editor.current?.mark(undefined);
+    const watch = setInterval(() => ask(current, running), PROGRESS_MS);
+    try {
+      const result = await answer(query, times.value, current);
+      shown.value = { query, ...result, seconds: (performance.now() - current.began) / 1000 };
+      remember(query);
+    } catch (problem) {
+      if (problem instanceof ApiError) {
+        error.value = problem;
+        editor.current?.mark(problem);
+      } else complain(problem);
+    } finally {
+      clearInterval(watch);
+      if (running.value?.id === current.id) running.value = undefined;
+    }
+  };
+
+  return (
+    <>
+      <header class="page-head">
+        <h1>Query</h1>
+        <Remembered text={text.value} onChoose={(query) => editor.current?.setText(query)} />
+      </header>
+      <div class="stack">
+        <EditorBox editor={editor} text={text} onRun={run} />
+        <div class="row">
+          <button type="button" class="primary" disabled={!!running.value} onClick={run}>
+            Run
+          </button>
+          {running.value && (
+            <button type="button" onClick={() => running.value?.stop.abort()}>
+              Cancel
+            </button>
+          )}
+          <label class="row">
+            <input
+              type="checkbox"
+              checked={times.value}
+              onChange={(event) => {
+                times.value = event.currentTarget.checked;
+              }}
+            />
+            With times
+          </label>
+          <button
+            type="button"
+            class="quiet"
+            onClick={() =>
+              attempt(async () => {
+                setQuery({ q: text.value.trim() });
+                await navigator.clipboard.writeText(window.location.href);
+                say("the link was copied");
+              })
+            }
+          >
+            Share
+          </button>
+          <span class="soft small">Ctrl+Enter runs it</span>
+        </div>
+        {running.value && <Progress running={running.value} />}
+        {error.value && (
+          <p class="notice error" role="alert">
+            {error.value.message}
+          </p>
+        )}
+        {shown.value && <Result key={shown.value.query + shown.value.seconds} shown={shown.value} />}
+      </div>
+    </>
+  );
+}
+
+async function answer(q: string, withTimes: boolean, { id, stop }: Running): Promise<{ table: Table; timed?: Timed }> {
+  const options = { headers: { "x-query-id": id }, signal: stop.signal };
+  if (withTimes) {
+    const rows = await json<Parameters<typeof timed>[0]>("GET", "/v1/query", {
+      query: { q, format: "full" },
+      ...options,
+    });
+    const all = timed(rows);
+    return { table: all.at(Number.POSITIVE_INFINITY), timed: all };
+  }
+  const [columns = [], ...rows] = await json<unknown[][]>("GET", "/v1/query", {
+    query: { q, format: "table" },
+    ...options,
+  });
+  return { table: { columns: columns as string[], rows } };
+}
+
+interface UnderWay {
+  id: string;
+  progress?: number;
+  rows: number;
+}
+
+/** How far a query is, if it is still under way. */
+async function ask(current: Running, running: { value: Running | undefined }): Promise<void> {
+  const queries = await json<UnderWay[]>("GET", "/v1/queries").catch(() => []);
+  const found = queries.find(({ id }) => id === current.id);
+  if (found && running.value?.id === current.id) {
+    running.value = { ...current, progress: found.progress, rows: found.rows };
+  }
+}
+
+function Progress({ running: { began, progress, rows } }: { running: Running }) {
+  const now = useSignal(performance.now());
+  useEffect(() => {
+    const timer = setInterval(() => {
+      now.value = performance.now();
+    }, 200);
+    return () => clearInterval(timer);
+  }, [now]);
+  return (
+    <div role="status" class="small soft">
+      running for {seconds(Math.max(0, now.value - began) / 1000)}
+      {rows > 0 && `, ${count(rows)} rows so far`}
+      <progress aria-label="Progress of the query" value={progress || undefined} max={1} />
+    </div>
+  );
+}
+
+interface EditorBoxProps {
+  editor: { current: Editor | undefined };
+  text: { value: string };
+  onRun: () => void;
+}
+
+/** The editor comes as a chunk of its own. While one types, the server compiles what is there and errors are marked. */
+function EditorBox({ editor, text, onRun }: EditorBoxProps) {
+  const box = useRef<HTMLDivElement>(null);
+  const latest = useRef(onRun);
+  latest.current = onRun;
+  useEffect(() => {
+    let gone = false;
+    let timer = 0;
+    const check = (query: string) => {
+      clearTimeout(timer);
+      timer = setTimeout(async () => {
+        const problem = await refused(query).catch(() => undefined);
+        if (!gone && text.value === query) editor.current?.mark(problem);
+      }, CHECK_MS);
+    };
+    import("./query/editor").then(({ createEditor }) => {
+      if (gone || !box.current) return;
+      editor.current = createEditor(box.current, text.value, {
+        onChange: (query) => {
+          text.value = query;
+          check(query);
+        },
+        onRun: () => latest.current(),
+      });
+    }, complain);
+    return () => {
+      gone = true;
+      clearTimeout(timer);
+      editor.current?.destroy();
+      editor.current = undefined;
+    };
+  }, [editor, text]);
+  return <div ref={box} class="editor" />;
+}
+
+async function refused(q: string): Promise<ApiError | undefined> {
+  if (!q.trim()) return undefined;
+  const url = "/v1/query/check";
+  const { error } = await json<{ error: ErrorBody | null }>("GET", url, { query: { q } });
+  return error ? new ApiError(400, error, `GET ${url}`) : undefined;
+}
+
+function Remembered({ text, onChoose }: { text: string; onChoose: (query: string) => void }) {
+  const name = useSignal("");
+  return (
+    <div class="row">
+      <label>
+        <span class="visually-hidden">History</span>
+        <select
+          value=""
+          onChange={(event) => {
+            onChoose(event.currentTarget.value);
+            event.currentTarget.value = "";
+          }}
+        >
+          <option value="">History</option>
+          {past.value.map((query) => (
+            <option key={query} value={query}>
+              {query.replace(/\s+/g, " ").slice(0, 80)}
+            </option>
+          ))}
+        </select>
+      </label>
+      <details class="saved">
+        <summary class="button">Saved</summary>
+        <div class="card stack">
+          {Object.entries(saved.value).map(([each, query]) => (
+            <div key={each} class="row">
+              <button type="button" class="quiet grow" onClick={() => onChoose(query)}>
+                {each}
+              </button>
+              <button type="button" class="quiet small" aria-label={`Forget ${each}`} onClick={() => forget(each)}>
+                ✕
+              </button>
+            </div>
+          ))}
+          <form
+            class="row"
+            onSubmit={(event) => {
+              event.preventDefault();
+              save(name.value, text);
+              name.value = "";
+            }}
+          >
+            <input
+              class="grow"
+              required
+              aria-label="Name for this query"
+              placeholder="name for this query"
+              value={name.value}
+              onInput={(event) => {
+                name.value = event.currentTarget.value;
+              }}
+            />
+            <button type="submit">Save</button>
+          </form>
+        </div>
+      </details>
+    </div>
+  );
+}
+
+const VIEWS = ["Table", "Plot", "Pictures", "Compiled"] as const;
+
+function Result({ shown }: { shown: Shown }) {
+  const view = useSignal<(typeof VIEWS)[number]>("Table");
+  const moment = useSignal(Number.POSITIVE_INFINITY);
+  const table = useComputed(() => shown.timed?.at(moment.value) ?? shown.table);
+  const { columns, rows } = table.value;
+  return (
+    <section class="stack" aria-label="Result">
+      <div class="row">
+        <div class="row tabs" role="tablist" aria-label="Views of the result">
+          {VIEWS.map((name) => (
+            <button
+              key={name}
+              type="button"
+              role="tab"
+              class="small"
+              aria-selected={view.value === name}
+              onClick={() => {
+                view.value = name;
+              }}
+            >
+              {name}
+            </button>
+          ))}
+        </div>
+        <span class="grow soft small" role="status">
+          {count(rows.length)} rows, {count(columns.length)} columns, {seconds(shown.seconds)}
+        </span>
+        <Export query={shown.query} />
+      </div>
+      {shown.timed && <TimeSlider moments={shown.timed.moments} moment={moment} />}
+      {view.value === "Table" && <Grid table={table.value} label="Rows of the result" />}
+      {view.value === "Plot" && <LazyPlot table={table.value} />}
+      {view.value === "Pictures" && <Pictures table={table.value} />}
+      {view.value === "Compiled" && <Compiled query={shown.query} />}
+    </section>
+  );
+}
+
+function Export({ query }: { query: string }) {
+  return (
+    <span class="row">
+      {FILES.map((format) => (
+        <a
+          key={format}
+          class="button small"
+          download={`result.${format}`}
+          href={`/v1/query/export?${new URLSearchParams({ q: query, format })}`}
+        >
+          {format}
+        </a>
+      ))}
+    </span>
+  );
+}
+
+function TimeSlider({ moments, moment }: { moments: number[]; moment: { value: number } }) {
+  const at = useSignal(moments.length);
+  if (!moments.length) return <p class="soft small">No value of this result has a time.</p>;
+  const time = moments[at.value];
+  return (
+    <label class="row">
+      <span class="small soft">As of</span>
+      <input
+        class="grow"
+        type="range"
+        min={0}
+        max={moments.length}
+        value={at.value}
+        onInput={(event) => {
+          at.value = Number(event.currentTarget.value);
+          moment.value = moments[at.value] ?? Number.POSITIVE_INFINITY;
+        }}
+      />
+      <output class="mono">{time === undefined ? "the end" : new Date(time).toISOString()}</output>
+    </label>
+  );
+}
+
+function LazyPlot({ table }: { table: Table }) {
+  const component = useSignal<ComponentType<{ table: Table }> | undefined>(undefined);
+  useEffect(() => {
+    import("./query/plot").then((module) => {
+      component.value = module.default;
+    }, complain);
+  }, [component]);
+  const Plots = component.value;
+  return Plots ? <Plots table={table} /> : null;
+}
+
+function Compiled({ query }: { query: string }) {
+  const found = useSignal<{ sql: string; plan: string } | undefined>(undefined);
+  useEffect(() => {
+    attempt(async () => {
+      found.value = await json("GET", "/v1/query/plan", { query: { q: query } });
+    });
+  }, [query, found]);
+  if (!found.value) return null;
+  return (
+    <div class="stack">
+      <h3>Compiled SQL</h3>
+      <pre class="card">{found.value.sql}</pre>
+      <h3>Plan</h3>
+      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by keyboard */}
+      <pre class="card plan" tabIndex={0}>
+        {found.value.plan}
+      </pre>
+    </div>
+  );
+}
