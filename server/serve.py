@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
+from server.http.protocol import protocol
 from server.http.security import Gate
 from server.settings import Settings
 
@@ -181,7 +182,7 @@ def _configuration(application: Application, settings: Settings) -> uvicorn.Conf
     return uvicorn.Config(
         application,
         loop="uvloop" if sys.platform != "win32" else "asyncio",
-        http="httptools",
+        http=protocol(settings),
         ws="none",
         lifespan="on",
         log_level="warning",
