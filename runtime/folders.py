@@ -70,6 +70,10 @@ class Folders:
         folder = self._static.get(unquote(route)) if slash else None
         return None if folder is None else (folder, rest)
 
+    def pages(self, name: str) -> list[str]:
+        """The static routes whose folder has a file of that name."""
+        return [route for route, folder in sorted(self._static.items()) if (folder / name).is_file()]
+
     def doc(self) -> Path | None:
         return self._doc
 

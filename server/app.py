@@ -36,6 +36,7 @@ from server.http import (
     query,
     system,
     types,
+    uploads,
     workbench,
 )
 from server.http.gateway import Gateway
@@ -63,6 +64,7 @@ RESOURCES = (
     events,
     plugin_folders,
     workbench,
+    uploads,
 )
 
 

@@ -47,6 +47,7 @@ BUILTIN_TYPES: Mapping[EntityKind, Mapping[str, str]] = {
         "gaussianclustering.train": "server.learning.clusters",
         "import.git": "server.transfer.import_git",
         "import.json": "server.transfer.import_json",
+        "import.parquet": "server.transfer.import_parquet",
         "import.sentiwordnet": "server.transfer.import_sentiwordnet",
         "import.text": "server.transfer.import_text",
         "import.word2vec": "server.transfer.import_word2vec",

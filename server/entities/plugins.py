@@ -315,7 +315,10 @@ class PythonPlugin:
 
     def report(self) -> dict[str, Any]:
         """What the console shows. Called from a thread: it only reads."""
-        return {**self.supervisor.report(), "source": self._opened.version}
+        report = {**self.supervisor.report(), "source": self._opened.version}
+        generation = self.supervisor.generation
+        routes = generation.folders.pages("index.html") if generation is not None else []
+        return report | ({"page": f"{routes[0]}/index.html"} if routes else {})
 
     def version(self) -> dict[str, str]:
         return self._opened.version

@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from server.declarations import Recorded
-from server.entities.dispatch import Answer, Call, Param, Typed, body, empty, hybrid, integer, plain, text
+from server.entities.dispatch import Answer, Call, FreeForm, Param, Typed, body, empty, hybrid, integer, plain, text
 from server.entities.inspection import column_paths, distinct_values, row_names, timestamp_range, value_counts
 from server.entities.messages import Response
+from server.entities.profile import profile
+from server.entities.progress import TaskProgress
 from server.errors import MldbError
 from server.http.collections import hand_on
 from server.http.host import Host
@@ -38,6 +40,11 @@ def register(host: Host) -> None:
         "GET", f"{_ONE}/columns/{{column}}/valuecounts", bind(_value_counts, host),
         Param("offset", 0, integer, "Not used"), Param("limit", -1, integer, "Not used"),
         summary="Distinct values of a column, with the number of rows that have them",
+    )  # fmt: skip
+    add(
+        "GET", f"{_ONE}/profile", bind(_profile, host), Param("search", "", text, "Text in the column's name"),
+        Param("offset", 0, integer, "First column"), Param("limit", 50, integer, "Number of columns, 100 at most"),
+        summary="What columns hold: kinds, fill, range, distribution",
     )  # fmt: skip
     add("GET", f"{_ONE}/timestampRange", bind(_timestamp_range, host), summary="Earliest and latest timestamp")
     add("GET", f"{_ONE}/query", bind(_query, host), *_QUERY_PARTS, *FORMAT, summary="Query this dataset")
@@ -174,6 +181,13 @@ def _values(host: Host, call: Call) -> Answer:
 def _value_counts(host: Host, call: Call) -> Typed:
     counts = value_counts(host.services, call["dataset"], call["column"])
     return Typed([[atom_to_json(value), count] for value, count in counts], newline=True)
+
+
+def _profile(host: Host, call: Call) -> FreeForm:
+    progress = TaskProgress()
+    host.services.when_gone(call.request.client, progress.cancel)
+    page = (call["search"], max(0, call["offset"]), max(0, call["limit"]))
+    return FreeForm(profile(host.services, call["dataset"], *page, progress))
 
 
 def _timestamp_range(host: Host, call: Call) -> Typed:

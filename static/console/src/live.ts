@@ -30,6 +30,8 @@ export interface PluginReport {
   loaded?: string;
   lastFailure?: Failure;
   nextAttempt?: string;
+  /** Its page below `/routes/`, when a static folder has an index. */
+  page?: string;
   source: { address?: string; branch?: string; revision?: string; message?: string };
 }
 

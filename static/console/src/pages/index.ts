@@ -20,6 +20,7 @@ export const pages: Page[] = [
   { path: "/console", title: "Plugins", load: () => import("./plugins"), under: "/" },
   { path: "/console/query", title: "Query", load: () => import("./query"), under: "/console/query" },
   { path: "/console/datasets", title: "Datasets", load: () => import("./datasets"), under: "/console/datasets" },
+  { path: "/console/datasets/:id", title: "Dataset", load: () => import("./dataset"), under: "/console/datasets" },
   { path: "/console/functions", title: "Functions", load: () => import("./functions"), under: "/console/functions" },
   {
     path: "/console/procedures",

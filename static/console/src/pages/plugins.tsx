@@ -1,6 +1,5 @@
 // The plugins of the server, live: what state they are in, what can be done with them, and how new ones come.
 import { useSignal } from "@preact/signals";
-import { useEffect } from "preact/hooks";
 import { call, json, path } from "../api";
 import { type Entity, entities, type Failure, loaded, type PluginReport } from "../live";
 import { attempt, say } from "../toasts";
@@ -52,11 +51,11 @@ const BADGES = { serving: "good", restarting: "busy", "backing off": "warning", 
 
 function PluginCard({ entity }: { entity: Entity }) {
   const { id, state, plugin, error } = entity;
-  const page = usePage(id, entity.serving);
+  const page = plugin?.page ? `${path("plugins", id)}/routes/${plugin.page}` : "";
   return (
     <>
       <div class="row">
-        <h2 class="grow name">{page.value ? <a href={page.value}>{id}</a> : id}</h2>
+        <h2 class="grow name">{page ? <a href={page}>{id}</a> : id}</h2>
         <span class={`badge ${plugin ? BADGES[plugin.state] : state === "error" ? "error" : "busy"}`}>
           {plugin?.state ?? state}
         </span>
@@ -64,28 +63,9 @@ function PluginCard({ entity }: { entity: Entity }) {
       {plugin && <Facts report={plugin} />}
       {plugin?.lastFailure && <LastFailure failure={plugin.lastFailure} />}
       {error && <LastFailure failure={failureOf(entity)} />}
-      <Actions entity={entity} page={page.value} />
+      <Actions entity={entity} page={page} />
     </>
   );
-}
-
-/** The plugin's page, when it has one: its static index, else nothing. */
-function usePage(id: string, serving: boolean) {
-  const page = useSignal("");
-  useEffect(() => {
-    const address = `${path("plugins", id)}/routes/static/index.html`;
-    if (serving) {
-      call("HEAD", address).then(
-        () => {
-          page.value = address;
-        },
-        () => {
-          page.value = "";
-        },
-      );
-    }
-  }, [id, serving, page]);
-  return page;
 }
 
 function Facts({

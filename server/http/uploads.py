@@ -1,0 +1,91 @@
+"""``/v1/uploads``: data files that a browser brings, kept below the data root until they are imported or removed."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from server.entities.dispatch import Call, FreeForm, Param, Typed, empty
+from server.entities.messages import Response
+from server.errors import MldbError, NotFound
+from server.http.host import Host
+
+_ONE = "/v1/uploads/{file}"
+
+
+class Uploads:
+    """The files below ``folder``; nothing in there is ever run or served as a page."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def names(self) -> list[str]:
+        if not self._folder.is_dir():
+            return []
+        return sorted(each.name for each in self._folder.iterdir() if not each.name.startswith("."))
+
+    def find(self, name: str) -> Path:
+        file = self._folder / checked_name(name)
+        if not file.is_file():
+            raise NotFound(f"there is no uploaded file '{name}'")
+        return file
+
+    def write(self, name: str, content: bytes) -> Path:
+        """Keep a file, whole or not at all; one of that name is replaced."""
+        file = self._folder / checked_name(name)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        handle, draft = tempfile.mkstemp(prefix=".upload-", dir=self._folder)
+        try:
+            with os.fdopen(handle, "wb") as sink:
+                sink.write(content)
+            Path(draft).replace(file)
+        except BaseException:
+            Path(draft).unlink(missing_ok=True)
+            raise
+        return file
+
+
+def checked_name(name: str) -> str:
+    """A name that is one plain file of a folder, wherever it came from."""
+    if not name or name.startswith(".") or set(name) & set("/\\\0") or len(name.encode("utf-8", "replace")) > 200:
+        raise MldbError(f"'{name}' will not do as the name of a file")
+    return name
+
+
+def address(file: Path) -> str:
+    """The URL under which procedures read an uploaded file."""
+    return f"file:///mldb_data/uploads/{quote(file.name)}"
+
+
+def register(host: Host) -> None:
+    uploads = Uploads(host.settings.data_dir.resolve() / "uploads")
+    add = host.resources.add
+    add("GET", "/v1/uploads", lambda _: Typed(uploads.names()), summary="List the uploaded files")
+    add("PUT", _ONE, partial(_put, uploads), summary="Upload a data file", result="{url}: what procedures read it by")
+    add(
+        "GET", f"{_ONE}/preview", partial(_preview, uploads), Param("dataset", "", help="Name of the dataset to make"),
+        summary="The first rows of an uploaded file, and the procedures that import it",
+    )  # fmt: skip
+    add("DELETE", _ONE, partial(_delete, uploads), summary="Remove an uploaded file")
+
+
+def _put(uploads: Uploads, call: Call) -> Typed:
+    if not call.request.body:
+        raise MldbError("the file is empty")
+    return Typed({"url": address(uploads.write(call["file"], call.request.body))}, 201)
+
+
+def _preview(uploads: Uploads, call: Call) -> Any:
+    from server.transfer.previews import preview
+
+    file = uploads.find(call["file"])
+    return FreeForm(preview(file, address(file), call["dataset"] or file.stem))
+
+
+def _delete(uploads: Uploads, call: Call) -> Response:
+    uploads.find(call["file"]).unlink(missing_ok=True)
+    return empty(204)

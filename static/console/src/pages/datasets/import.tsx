@@ -1,0 +1,229 @@
+// From a file to a dataset: upload with progress, a preview, then the procedures that the server proposes, one by one.
+import { type Signal, useSignal } from "@preact/signals";
+import { useRef } from "preact/hooks";
+import { call, json, path, upload } from "../../api";
+import { type Entity, entity } from "../../live";
+import { link, navigate } from "../../router";
+import { complain, say } from "../../toasts";
+import { Steps } from "../../ui/entities";
+import { bytes, count } from "../../ui/format";
+
+interface Step {
+  type: string;
+  params: Record<string, unknown>;
+}
+
+interface Preview {
+  kind: string;
+  columns: string[];
+  rows: unknown[][];
+  total?: number;
+  steps: Step[];
+}
+
+type State =
+  | { at: "nothing" }
+  | { at: "uploading"; name: string; sent: number; size: number }
+  | { at: "preview"; name: string; dataset: string; preview: Preview }
+  | { at: "importing"; name: string; dataset: string; procedure: string };
+
+const ENDINGS = ".csv,.tsv,.txt,.json,.jsonl,.ndjson,.parquet,.zip";
+const LARGEST_ARRAY = 64 << 20;
+
+export function ImportFile() {
+  const state = useSignal<State>({ at: "nothing" });
+  const current = state.value;
+  return (
+    <section class="card stack" aria-labelledby="import-title">
+      <h2 id="import-title">Import a file</h2>
+      {current.at === "nothing" && <DropZone state={state} />}
+      {current.at === "uploading" && (
+        <div role="status">
+          {current.name}: {bytes(current.sent)} of {bytes(current.size)}
+          <progress aria-label="Upload" value={current.sent} max={current.size} />
+        </div>
+      )}
+      {current.at === "preview" && <ShowPreview current={current} state={state} />}
+      {current.at === "importing" && (
+        <Importing dataset={current.dataset} procedure={entity("procedure", current.procedure)} />
+      )}
+    </section>
+  );
+}
+
+function DropZone({ state }: { state: Signal<State> }) {
+  const over = useSignal(false);
+  const chooser = useRef<HTMLInputElement>(null);
+  const take = (file: File | undefined) => {
+    if (file) begin(file, state);
+  };
+  return (
+    <section
+      class={over.value ? "drop over" : "drop"}
+      aria-label="Drop a data file here"
+      onDragOver={(event) => {
+        event.preventDefault();
+        over.value = true;
+      }}
+      onDragLeave={() => {
+        over.value = false;
+      }}
+      onDrop={(event) => {
+        event.preventDefault();
+        over.value = false;
+        take(event.dataTransfer?.files[0]);
+      }}
+    >
+      <p>Drop a CSV, JSON or Parquet file, or a zip of pictures</p>
+      <button type="button" onClick={() => chooser.current?.click()}>
+        Choose a file
+      </button>
+      <input
+        ref={chooser}
+        class="visually-hidden"
+        type="file"
+        accept={ENDINGS}
+        aria-label="Data file"
+        tabIndex={-1}
+        onChange={({ currentTarget }) => take(currentTarget.files?.[0])}
+      />
+    </section>
+  );
+}
+
+async function begin(file: File, state: Signal<State>): Promise<void> {
+  const dataset = file.name.replace(/\.[^.]*$/, "").replace(/[^\p{L}\p{N}_-]+/gu, "_") || "data";
+  state.value = { at: "uploading", name: file.name, sent: 0, size: file.size };
+  try {
+    const content = await asLines(file);
+    await upload("PUT", path("uploads", file.name), content, (sent) => {
+      state.value = { at: "uploading", name: file.name, sent, size: content.size };
+    });
+    const preview = await propose(file.name, dataset);
+    state.value = { at: "preview", name: file.name, dataset, preview };
+  } catch (error) {
+    complain(error);
+    state.value = { at: "nothing" };
+  }
+}
+
+function propose(name: string, dataset: string): Promise<Preview> {
+  return json<Preview>("GET", `${path("uploads", name)}/preview`, { query: { dataset } });
+}
+
+/** A JSON array as an object a line, which is what the server imports; every other file as it is. */
+async function asLines(file: File): Promise<Blob> {
+  const head = (await file.slice(0, 64).text()).trimStart();
+  if (!head.startsWith("[") || file.size > LARGEST_ARRAY) return file;
+  const items: unknown = JSON.parse(await file.text());
+  if (!Array.isArray(items)) return file;
+  return new Blob(items.map((item) => `${JSON.stringify(item)}\n`));
+}
+
+function ShowPreview({ current, state }: { current: Extract<State, { at: "preview" }>; state: Signal<State> }) {
+  const { name, preview } = current;
+  const dataset = useSignal(current.dataset);
+  const taken = entity("dataset", dataset.value) !== undefined;
+  const stop = () => {
+    call("DELETE", path("uploads", name)).catch(complain);
+    state.value = { at: "nothing" };
+  };
+  const submit = (event: Event) => {
+    event.preventDefault();
+    run(name, dataset.value, state);
+  };
+  return (
+    <form class="stack" onSubmit={submit}>
+      <p>
+        <strong>{name}</strong> <span class="soft">{preview.kind}</span>
+        {preview.total !== undefined && <span class="soft">, {count(preview.total)} rows</span>}
+      </p>
+      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by keyboard */}
+      <section class="scroll-x preview" tabIndex={0} aria-label="First rows">
+        <table class="list">
+          <thead>
+            <tr>
+              {preview.columns.map((column) => (
+                <th key={column}>{column}</th>
+              ))}
+            </tr>
+          </thead>
+          <tbody>
+            {preview.rows.map((row, index) => (
+              <tr key={index}>
+                {preview.columns.map((column, at) => (
+                  <td key={column}>{row[at] === null ? <span class="soft">null</span> : String(row[at])}</td>
+                ))}
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </section>
+      <div class="row">
+        <label class="field grow">
+          Name of the dataset
+          <input
+            required
+            value={dataset.value}
+            onInput={(event) => {
+              dataset.value = event.currentTarget.value;
+            }}
+          />
+        </label>
+        <button type="submit" class="primary">
+          Import
+        </button>
+        <button type="button" onClick={stop}>
+          Discard
+        </button>
+      </div>
+      {taken && <p class="notice warning">The dataset {dataset.value} is there already; it will be replaced.</p>}
+    </form>
+  );
+}
+
+/** The procedures, each with a run that is followed; the uploaded file goes when all of them have ended. */
+async function run(name: string, dataset: string, state: Signal<State>): Promise<void> {
+  try {
+    const { steps } = await propose(name, dataset);
+    for (const step of steps) {
+      const procedure = `import ${dataset} ${step.type}`;
+      state.value = { at: "importing", name, dataset, procedure };
+      await call("PUT", path("procedures", procedure), {
+        json: { ...step, persistent: false, params: { ...step.params, runOnCreation: true } },
+      });
+      await call("DELETE", path("procedures", procedure));
+    }
+    await call("DELETE", path("uploads", name));
+    say(`${dataset} was imported`);
+    navigate(link("/console/datasets/:id", { id: dataset }));
+  } catch (error) {
+    complain(error);
+    const preview = await propose(name, dataset).catch(() => undefined);
+    state.value = preview ? { at: "preview", name, dataset, preview } : { at: "nothing" };
+  }
+}
+
+function Importing({ dataset, procedure }: { dataset: string; procedure: Entity | undefined }) {
+  const run = procedure?.runs?.[0];
+  const steps = run?.progress?.steps ?? [];
+  const cancel = () => {
+    if (!procedure || !run) return;
+    call("PUT", `${path("procedures", procedure.id, "runs", run.id)}/state`, { json: { state: "cancelled" } }).catch(
+      complain,
+    );
+  };
+  return (
+    <div class="stack" role="status">
+      <p>Importing {dataset} …</p>
+      {steps.length ? <Steps steps={steps} /> : <progress aria-label="Import" />}
+      {run && (
+        <div>
+          <button type="button" onClick={cancel}>
+            Cancel
+          </button>
+        </div>
+      )}
+    </div>
+  );
+}

@@ -1,0 +1,122 @@
+"""Files that are uploaded, previewed and imported; what the columns of a dataset hold."""
+
+from __future__ import annotations
+
+import datetime
+import io
+import zipfile
+
+import pyarrow as pa
+import pytest
+from PIL import Image
+from pyarrow import parquet
+
+
+def upload(client, name, content, dataset):
+    assert client.put(f"/v1/uploads/{name}", content=content).status_code == 201
+    answer = client.get(f"/v1/uploads/{name}/preview", params={"dataset": dataset})
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def run(client, steps):
+    for step in steps:
+        answer = client.post("/v1/procedures", json=step)
+        assert answer.status_code == 201, answer.text
+
+
+def as_parquet(table):
+    sink = io.BytesIO()
+    parquet.write_table(table, sink)
+    return sink.getvalue()
+
+
+def test_csv_from_preview_to_rows(client):
+    shown = upload(client, "städte.csv", 'name;größe\nKöln;1084\n"a\nb";2\n'.encode(), "staedte")
+    assert (shown["kind"], shown["columns"]) == ("CSV with ';'", ["name", "größe"])
+    assert shown["rows"] == [["Köln", "1084"], ["a\nb", "2"]]
+    run(client, shown["steps"])
+    cells = client.query('SELECT name AS a, "größe" AS b FROM staedte ORDER BY "größe"')
+    assert cells[1][1:] == ["a b", 2]
+
+
+def test_json_lines(client):
+    shown = upload(client, "lines.json", b'{"a": 1}\n{"a": 2, "b": "x"}\n', "lines")
+    assert (shown["columns"], shown["rows"]) == (["a", "b"], [[1, None], [2, "x"]])
+    run(client, shown["steps"])
+    assert client.query("SELECT sum(a) FROM lines")[1][1] == 3
+
+
+def test_parquet_of_every_kind(client):
+    when = datetime.datetime(2020, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
+    table = pa.table(
+        {
+            "whole": [1, None, 3],
+            "real": [0.5, float("nan"), None],
+            "text": ["ä", "", None],
+            "time": [when, None, when],
+            "bytes": [b"\x00\xff", None, b""],
+            "list": [[1, 2], [], None],
+            "category": pa.array(["a", "b", "a"]).dictionary_encode(),
+        }
+    )
+    shown = upload(client, "all.parquet", as_parquet(table), "all_kinds")
+    assert (shown["kind"], shown["total"]) == ("Parquet", 3)
+    run(client, shown["steps"])
+    header, first, *_ = client.query("SELECT whole, text, time, list, category FROM all_kinds ORDER BY rowName()")
+    assert dict(zip(header, first, strict=True)) == {
+        "_rowName": "1", "whole": 1, "text": "ä", "time": "2020-01-02T03:04:05Z", "list": "[1,2]", "category": "a",
+    }  # fmt: skip
+
+
+def test_a_zip_of_pictures(client):
+    picture = io.BytesIO()
+    Image.new("RGB", (4, 4), "red").save(picture, "PNG")
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("one/red.png", picture.getvalue())
+        archive.writestr("notes.txt", "no picture")
+    shown = upload(client, "pictures.zip", packed.getvalue(), "pictures")
+    assert (shown["kind"], shown["total"]) == ("Pictures", 1)
+    run(client, shown["steps"])
+    assert client.query("SELECT blob_length(image) AS size FROM pictures")[1][1] == len(picture.getvalue())
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00\x01\x02", b"PAR1 broken", b"PK broken", b"[1, 2]", b'"text"\n{'])
+def test_what_cannot_be_imported_says_why(client, content):
+    put = client.put("/v1/uploads/bad.bin", content=content)
+    if put.status_code == 201:
+        answer = client.get("/v1/uploads/bad.bin/preview")
+        assert answer.status_code in (200, 400)
+        assert answer.status_code == 200 or "bad.bin" in answer.json()["error"]
+    client.delete("/v1/uploads/bad.bin")
+
+
+@pytest.mark.parametrize("name", [".hidden", "a%2Fb", "%2E%2E", "a%5Cb", "a%00b", "x" * 300])
+def test_names_stay_in_the_folder(client, name):
+    assert client.put(f"/v1/uploads/{name}", content=b"x").status_code in (400, 404)
+
+
+def test_uploads_are_listed_and_removed(client):
+    client.put("/v1/uploads/gone.csv", content=b"a\n1\n")
+    assert "gone.csv" in client.get("/v1/uploads").json()
+    assert client.delete("/v1/uploads/gone.csv").status_code == 204
+    assert client.delete("/v1/uploads/gone.csv").status_code == 404
+
+
+def test_columns_are_profiled(client):
+    client.put("/v1/datasets/profiled", json={"type": "sparse.mutable"})
+    rows = [[f"r{i}", [["x", i, 0], ["even.odd", ["even", "odd"][i % 2], 0]]] for i in range(100)]
+    client.post("/v1/datasets/profiled/multirows", json=[*rows, ["last", [["rare", float(1), 0]]]])
+    client.post("/v1/datasets/profiled/commit")
+    shown = client.get("/v1/datasets/profiled/profile").json()
+    assert (shown["total"], shown["rows"]) == (3, 101)
+    columns = {column["name"]: column for column in shown["columns"]}
+    assert columns["x"]["filled"] == pytest.approx(100 / 101)
+    assert (columns["x"]["low"], columns["x"]["high"], sum(columns["x"]["bins"])) == (0, 99, 100)
+    assert columns["even.odd"]["kinds"] == ["text"]
+    assert sorted(columns["even.odd"]["top"]) == [["even", 50], ["odd", 50]]
+    assert columns["rare"]["distinct"] == 1
+    found = client.get("/v1/datasets/profiled/profile", params={"search": "EVEN"}).json()
+    assert [column["name"] for column in found["columns"]] == ["even.odd"]
+    assert client.get("/v1/datasets/missing/profile").status_code == 404
