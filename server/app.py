@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import duckdb
 
+from server import tracing
 from server.builtin_types import BUILTIN_TYPES
 from server.declarations import EntityKind
 from server.entities import jsontext
@@ -22,6 +23,7 @@ from server.entities.services import ServerServices
 from server.entities.types import TypeRegistry
 from server.errors import MldbError
 from server.http import (
+    backup,
     collections,
     credentials,
     datasets,
@@ -29,6 +31,7 @@ from server.http import (
     functions,
     login,
     logs,
+    metrics,
     pages,
     plugin_folders,
     plugins,
@@ -65,6 +68,8 @@ RESOURCES = (
     plugin_folders,
     workbench,
     uploads,
+    metrics,
+    backup,
 )
 
 
@@ -79,6 +84,8 @@ class Server:
         stopping: Callable[[], bool] = lambda: False,
     ) -> None:
         jsontext.MAX_DEPTH = settings.json_depth
+        if settings.otlp_endpoint:
+            tracing.configure(settings.otlp_endpoint)
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         self.logs = LogStore(settings)
         self.logs.install()
@@ -103,7 +110,7 @@ class Server:
             module.register(self.host)
         self.host.health_checks["plugins"] = self.plugins.health
         page_app, page_roots = pages.application([*logs.routes(self.logs, stopping), *login.routes(gate)])
-        self.gateway = Gateway(settings, self.host.resources, gate, page_app, page_roots)
+        self.gateway = Gateway(settings, self.host.resources, gate, page_app, page_roots, self.host.metrics)
 
     async def start(self) -> None:
         """Called on the event loop before the first request."""

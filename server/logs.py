@@ -13,6 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -28,16 +29,20 @@ LEVELS: Final = ("debug", "info", "warning", "error")
 SERVER: Final = "server"
 _ROOT: Final = "mldb"
 
+# The id of the request that the code at hand works for; "" outside of requests.
+request_id: ContextVar[str] = ContextVar("request id", default="")
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A line. ``number`` grows by one per line; ``seconds`` since 1970."""
+    """A line. ``number`` grows by one per line; ``seconds`` since 1970; ``request`` is the id of the one under way."""
 
     number: int
     seconds: float
     source: str
     level: str
     message: str
+    request: str = ""
 
     @property
     def time(self) -> str:
@@ -47,11 +52,14 @@ class Entry:
     def json(self) -> str:
         """One line of JSON."""
         members = {"n": self.number, "ts": self.time, "source": self.source, "level": self.level}
+        if self.request:
+            members["request"] = self.request
         return json.dumps({**members, "message": self.message}, ensure_ascii=False)
 
     def text(self) -> str:
         """As ``curl`` and the files show it."""
-        return f"{self.time} {self.level.upper():7} {self.source}: {self.message}"
+        request = f" [{self.request}]" if self.request else ""
+        return f"{self.time} {self.level.upper():7} {self.source}: {self.message}{request}"
 
 
 Listener = Callable[[Entry], None]
@@ -127,7 +135,9 @@ class LogStore(logging.Handler):
             message = f"{message[:LONGEST_LINE]}… ({len(message)} characters)"
         with self._changing:
             self._count += 1
-            entry = Entry(self._count, time.time() if seconds is None else seconds, source, level, message)
+            entry = Entry(
+                self._count, time.time() if seconds is None else seconds, source, level, message, request_id.get()
+            )
             self._entries.append(entry)
             listeners = list(self._listeners)
             self._write(entry)

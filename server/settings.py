@@ -40,6 +40,7 @@ class Settings:
     request_timeout: float = setting(60.0, "Seconds a plugin request may take before its worker is replaced")
     start_timeout: float = setting(300.0, "Seconds of its own that a plugin's main.py may take")
     script_timeout: float = setting(3600.0, "Seconds of its own that a script may take")
+    otlp_endpoint: str = setting("", "OpenTelemetry collector that traces go to, such as http://localhost:4318")
     log_size: int = setting(16, "Size of a log file in MiB before the next one is begun")
     log_files: int = setting(8, "Log files that are kept below the data root")
     worker_memory: int = setting(2048, "Memory limit of a plugin worker in MiB")

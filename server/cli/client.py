@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Mapping
-from typing import Any
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import IO, Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlencode, urlsplit
 from urllib.request import Request, urlopen
@@ -40,19 +42,30 @@ class Server:
 
     def text(self, verb: str, path: str, body: Any = None, params: Mapping[str, str] | None = None) -> str:
         """The body of the answer. A GET may carry a JSON body too."""
+        with self._open(verb, path, body, params) as answer:
+            text: str = answer.read().decode()
+        return text
+
+    @contextmanager
+    def _open(self, verb: str, path: str, body: Any, params: Mapping[str, str] | None) -> Iterator[Any]:
         query = f"?{urlencode(params)}" if params else ""
         content = None if body is None else json.dumps(body).encode()
         headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
         request = Request(f"{self._url}{path}{query}", content, headers, method=verb)  # noqa: S310 - http, see above
         try:
             with urlopen(request, timeout=self._timeout) as answer:  # noqa: S310
-                text: str = answer.read().decode()
+                yield answer
         except HTTPError as error:
             raise ServerError(_error_text(error)) from None
         except (URLError, TimeoutError, ConnectionError) as error:
             reason = getattr(error, "reason", error)
             raise Unreachable(f"{self._url} does not answer: {reason}. Is it running? (mldb serve, --server)") from None
-        return text
+
+    def download(self, path: str, target: IO[bytes]) -> int:
+        """Write the body of a GET into a file as it comes; its size in bytes."""
+        with self._open("GET", path, None, {}) as answer:
+            shutil.copyfileobj(answer, target)
+        return target.tell()
 
     def json(self, verb: str, path: str, body: Any = None, params: Mapping[str, str] | None = None) -> Any:
         return json.loads(self.text(verb, path, body, params))

@@ -12,6 +12,7 @@ import inspect
 import logging
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import unquote
@@ -19,6 +20,7 @@ from urllib.parse import unquote
 from server.entities import jsontext
 from server.entities.messages import Request, Response
 from server.errors import MldbError, NotFound
+from server.logs import request_id
 
 log = logging.getLogger("mldb.server")
 
@@ -247,6 +249,7 @@ class Resources:
             if request.verb == "OPTIONS":
                 return encode(self._options(request), request)
             route, segments = self._find(request)
+            request.route = route.template
             call = Call(request, segments, read_arguments(route, request))
             if route.awaited:
                 answer = await route.handler(call)
@@ -254,14 +257,15 @@ class Resources:
                 answer = route.handler(call)
             else:
                 loop = asyncio.get_running_loop()
-                answer = await loop.run_in_executor(self.threads, route.handler, call)
+                answer = await loop.run_in_executor(self.threads, copy_context().run, route.handler, call)
             return encode(answer, request)
         except MldbError as error:
             return encode(error_answer(error), request)
         except Exception as error:
             log.exception("%s %s failed", request.verb, request.path)
             # The text of a defect may name files and addresses: it goes to the log only.
-            body = {"error": f"internal server error: {type(error).__name__}; see the server's log", "httpCode": 500}
+            text = f"internal server error: {type(error).__name__}; see the server's log"
+            body = {"details": {"requestId": request_id.get()}, "error": text, "httpCode": 500}
             return encode(FreeForm(body, 500), request)
 
     def _find(self, request: Request) -> tuple[Route, dict[str, str]]:

@@ -21,7 +21,7 @@ class Request:
     ``params`` are the decoded query pairs in order. ``headers`` lack content-length and content-type, which are
     members of their own (-1 and "" when unknown). ``in_process`` marks calls of plugin and script code. Routes that
     hand on find the rest of the path in ``remaining``: as sent, with its slash. ``client`` tells when the caller has
-    gone (None: nobody can tell).
+    gone (None: nobody can tell). ``route`` is the template of the route that was found.
     """
 
     verb: str
@@ -34,6 +34,7 @@ class Request:
     in_process: bool = False
     remaining: str = ""
     client: Client | None = None
+    route: str = ""
 
 
 @dataclass(slots=True)

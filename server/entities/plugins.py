@@ -19,6 +19,7 @@ from runtime.jsontext import encode_payload, to_bytes
 from runtime.messages import Call, Launch, Limits, LogLine, PluginRequest, Reply
 from runtime.supervisor import LaunchFailed, MainFailed, Supervisor
 from runtime.watcher import FolderWatch, Watcher
+from server import tracing
 from server.declarations import Creation, EntityType, Params, Services
 from server.entities import plugin_files, scripts
 from server.entities.messages import Request, Response
@@ -355,7 +356,9 @@ class PythonPlugin:
             request.content_length,
         )
         try:
-            answer = await self.supervisor.request(message, request.client.on_gone if request.client else None)
+            with tracing.span("plugin worker", plugin=self.id):
+                message.headers.update(tracing.outgoing())
+                answer = await self.supervisor.request(message, request.client.on_gone if request.client else None)
         except RequestFailed as error:
             raise MldbError(str(error), code=error.code) from None
         return _response(answer, request)

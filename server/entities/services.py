@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
+from server import tracing
 from server.declarations import Dataset, EntityKind, Function, PerformResult, Progress, QueryResult
 from server.entities import jsontext
 from server.entities.messages import Client, Request
@@ -148,7 +149,10 @@ class ServerServices:
         timestamps: bool = False,
         layouts: Mapping[str, Layout] | None = None,
     ) -> QueryResult:
-        result: QueryResult = self.engine.query(query, parameters=parameters, timestamps=timestamps, layouts=layouts)
+        with tracing.span("sql bind"):
+            result: QueryResult = self.engine.query(
+                query, parameters=parameters, timestamps=timestamps, layouts=layouts
+            )
         return result
 
     def perform(
@@ -168,7 +172,8 @@ class ServerServices:
         return PerformResult(answer.status, answer.body, answer.content_type, answer.headers)
 
     def job(self, target: str, arguments: Mapping[str, Any], progress: Progress) -> Any:
-        return self._jobs.run(target, arguments, progress)
+        with tracing.span("job", target=target):
+            return self._jobs.run(target, arguments, progress)
 
     def log(self, source: str, message: str, level: str = "info") -> None:
         number = logging.getLevelNamesMapping().get(level.upper(), logging.INFO)

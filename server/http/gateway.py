@@ -7,15 +7,22 @@ another ASGI application, chosen by the first segment of the path.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
+import re
+import secrets
+import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import parse_qsl
 
+from server import tracing
 from server.entities import jsontext
 from server.entities.dispatch import Resources
 from server.entities.messages import Request, Response
+from server.http.metrics import Metrics
 from server.http.security import LOGIN_PATH, Gate, Headers, Login, Refusal
+from server.logs import request_id
 from server.settings import Settings
 
 log = logging.getLogger("mldb.server")
@@ -26,6 +33,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 ASGI = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _MAX_QUERY_FIELDS = 10_000
+_PLAIN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 class TooLarge(Exception):
@@ -65,7 +73,13 @@ class Gateway:
     """The server's ASGI application. ``pages`` serves paths whose first segment is in ``page_roots``."""
 
     def __init__(
-        self, settings: Settings, resources: Resources, gate: Gate, pages: ASGI, page_roots: frozenset[str]
+        self,
+        settings: Settings,
+        resources: Resources,
+        gate: Gate,
+        pages: ASGI,
+        page_roots: frozenset[str],
+        metrics: Metrics,
     ) -> None:
         self._resources = resources
         self._gate = gate
@@ -73,16 +87,20 @@ class Gateway:
         self._page_roots = page_roots
         self._max_body = settings.max_body * 1024 * 1024
         self._body_timeout = settings.body_timeout
+        self._metrics = metrics
+        self._ids = RequestIds()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            await self._http(scope, receive, send)
+            headers = _decode_headers(scope["headers"])
+            id = headers["x-request-id"] = self._ids.choose(headers.get("x-request-id", ""))
+            request_id.set(id)
+            await self._http(scope, headers, receive, _marked(send, id))
         elif scope["type"] == "websocket":
             await receive()
             await send({"type": "websocket.close", "code": 4404})
 
-    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = _decode_headers(scope["headers"])
+    async def _http(self, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
         verb: str = scope["method"]
         path: str = scope["raw_path"].decode("utf-8", "surrogateescape")
         query: str = scope["query_string"].decode("utf-8", "surrogateescape")
@@ -105,10 +123,21 @@ class Gateway:
         connection = Connection(receive)
         request.client = connection
         try:
-            answer = await self._resources.dispatch(request)
+            answer = await self._answer(request)
             await _send(send, answer, cors, connection)
         finally:
             connection.close()
+
+    async def _answer(self, request: Request) -> Response:
+        started = time.perf_counter()
+        with self._metrics.in_flight.track_inprogress(), tracing.span(request.verb, request.headers) as span:
+            answer = await self._resources.dispatch(request)
+            if span is not None:
+                span.update_name(f"{request.verb} {request.route}")
+                span.set_attribute("http.response.status_code", answer.status)
+                span.set_attribute("url.path", request.path)
+        self._metrics.observe(request, answer.status, time.perf_counter() - started)
+        return answer
 
     def _is_page(self, path: str) -> bool:
         root = path.split("/", 2)[1]
@@ -134,6 +163,29 @@ class Gateway:
             chunks.append(chunk)
             if not message.get("more_body", False):
                 return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+class RequestIds:
+    """Ids for requests: what the caller or a proxy gave when it is a plain word, else one of our own."""
+
+    def __init__(self) -> None:
+        self._prefix = secrets.token_hex(4)
+        self._numbers = itertools.count(1)
+
+    def choose(self, given: str) -> str:
+        return given if _PLAIN_ID.fullmatch(given) else f"{self._prefix}-{next(self._numbers):x}"
+
+
+def _marked(send: Send, id: str) -> Send:
+    """Answers carry the id of their request."""
+    field = (b"x-request-id", id.encode())
+
+    async def marked(message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message.get("headers", ()), field]
+        await send(message)
+
+    return marked
 
 
 def _decode_headers(raw: list[tuple[bytes, bytes]]) -> Headers:

@@ -15,8 +15,15 @@ from server.settings import Settings
 
 if TYPE_CHECKING:
     from server.entities.services import ServerServices
+    from server.http.metrics import Metrics
 
 HealthCheck = Callable[[], Any]  # awaitable or plain; {"ok": bool, …}
+
+
+def _metrics() -> Metrics:
+    from server.http.metrics import Metrics
+
+    return Metrics()
 
 
 @dataclass
@@ -32,5 +39,6 @@ class Host:
     credentials: Credentials
     resources: Resources = field(default_factory=Resources)
     health_checks: dict[str, HealthCheck] = field(default_factory=dict)
+    metrics: Metrics = field(default_factory=_metrics)
     stop: Callable[[], None] = lambda: None
     stopping: Callable[[], bool] = lambda: False

@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from server import tracing
 from server.declarations import NamedBatch, Progress
 from server.errors import Cancelled, MldbError
 from server.sql import coerce
@@ -105,7 +106,7 @@ class Result:
 
     def batches(self, progress: Progress | None = None) -> Iterator[NamedBatch]:
         """Run the query. Raises ``MldbError`` with the engine's message, ``Cancelled`` when it was cancelled."""
-        with self.database.cursor() as cursor, interrupted_by(progress, cursor):
+        with tracing.detached("duckdb"), self.database.cursor() as cursor, interrupted_by(progress, cursor):
             if progress is not None:
                 progress.check()
             for name, table in self.inputs.items():

@@ -137,6 +137,17 @@ class Database:
         with self._counting:
             self.commits += 1
 
+    def snapshot(self, file: Path) -> None:
+        """Copy all tables into a new database file as they are at one moment; writers go on meanwhile."""
+        name = new_table()
+        with self.cursor() as cursor:
+            cursor.execute(f"ATTACH '{str(file).replace(chr(39), chr(39) * 2)}' AS {name}")
+            try:
+                (own,) = cursor.execute("SELECT current_database()").fetchone() or ("",)
+                cursor.execute(f'COPY FROM DATABASE "{own}" TO {name}')
+            finally:
+                cursor.execute(f"DETACH {name}")
+
     def define(self, action: Callable[[duckdb.DuckDBPyConnection], None]) -> None:
         """Define (or remove) functions and macros; every cursor sees them."""
         with self._defining:

@@ -19,6 +19,7 @@ LAYERS: Mapping[str, int] = {
     "server.declarations": 2,
     "server.entities.messages": 2,
     "server.logs": 2,
+    "server.tracing": 2,
     "server.storage": 3,
     "server.sql": 4,
     "server.datasets": 4,

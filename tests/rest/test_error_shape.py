@@ -15,7 +15,7 @@ def wrong_calls(client):
     for name, route in client.get("/v1/help").json().items():
         verb = route["verbs"][0]
         path = ID.sub("nothing", route["path"].replace("/{*}", "/x"))
-        if verb != "HEAD" and path != "/v1/shutdown":
+        if verb != "HEAD" and path not in ("/v1/shutdown", "/v1/events"):  # the latter streams until its reader goes
             yield name, verb, path
 
 

@@ -1,0 +1,48 @@
+"""``mldb backup`` and ``mldb restore``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+from server.cli.client import Server, add_server_flags
+from server.cli.output import add_json_flag, say
+from server.settings import Settings
+
+
+def add(commands: Any) -> None:
+    backup = commands.add_parser("backup", help="write the data root of a running server into an archive")
+    backup.add_argument("archive", type=Path, help="the file to write, as in mldb.tar.zst")
+    add_server_flags(backup)
+    add_json_flag(backup)
+    backup.set_defaults(run=_backup)
+    restore = commands.add_parser("restore", help="unpack an archive into a new data root")
+    restore.add_argument("archive", type=Path)
+    restore.add_argument("--data-dir", type=Path, default=Settings.data_dir, help="an empty or absent folder")
+    add_json_flag(restore)
+    restore.set_defaults(run=_restore)
+
+
+def _backup(options: argparse.Namespace) -> int:
+    draft = options.archive.with_name(f".{options.archive.name}.part")
+    try:
+        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as target:  # noqa: PTH123
+            size = Server(options).download("/v1/backup", target)
+        draft.replace(options.archive)
+    finally:
+        draft.unlink(missing_ok=True)
+    text = f"{options.archive}: {size / 2**20:.1f} MiB; stored credentials are not in it"
+    say(text, options, archive=str(options.archive), bytes=size)
+    return 0
+
+
+def _restore(options: argparse.Namespace) -> int:
+    from server.entities.backup import restore_backup
+
+    with options.archive.open("rb") as source:
+        manifest = restore_backup(source, options.data_dir)
+    text = f"{options.data_dir} holds the backup; start it with: mldb serve --data-dir {options.data_dir}"
+    say(text, options, dataDir=str(options.data_dir), **manifest)
+    return 0

@@ -1,0 +1,76 @@
+"""Backup of a data root while its server works: a consistent copy of the database, and the files beside it."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Final
+
+import zstandard
+
+from server import __version__
+from server.settings import Settings
+from server.storage.database import Database
+
+MANIFEST: Final = "backup.json"
+# What is made anew, what belongs to the machine, and secrets: they would leave through a route that pages can call.
+_LEFT_OUT: Final = frozenset({"logs", "credentials.json"})
+
+
+def write_backup(settings: Settings, database: Database, target: IO[bytes]) -> None:
+    """Write a ``.tar.zst`` of the data root. Files that vanish meanwhile are left out; none is read half-written
+    unless it is written in place."""
+    root = settings.data_dir
+    with tempfile.TemporaryDirectory(prefix=".backup-", dir=root) as folder:
+        copy = Path(folder) / settings.database_file.name
+        database.snapshot(copy)
+        packer = zstandard.ZstdCompressor(level=3, threads=-1)
+        with packer.stream_writer(target, closefd=False) as packed, tarfile.open(fileobj=packed, mode="w|") as archive:
+            _add_text(archive, MANIFEST, json.dumps({"version": __version__, "time": time.time()}))
+            archive.add(copy, settings.database_file.name)
+            for file in _files(root, settings.database_file.name):
+                _add(archive, file, str(file.relative_to(root)))
+
+
+def _files(root: Path, database: str) -> Iterator[Path]:
+    for entry in sorted(root.iterdir()):
+        ours = entry.name.startswith((".backup-", database))
+        if entry.name not in _LEFT_OUT and not ours:
+            yield from (file for file in sorted([entry, *entry.rglob("*")]) if file.is_dir() or file.is_file())
+
+
+def _add(archive: tarfile.TarFile, file: Path, name: str) -> None:
+    try:
+        archive.add(file, name, recursive=False)
+    except FileNotFoundError:
+        return  # deleted between listing and reading
+
+
+def _add_text(archive: tarfile.TarFile, name: str, text: str) -> None:
+    member = tarfile.TarInfo(name)
+    content = text.encode()
+    member.size, member.mtime = len(content), int(time.time())
+    archive.addfile(member, io.BytesIO(content))
+
+
+def restore_backup(source: IO[bytes], root: Path) -> dict[str, object]:
+    """Unpack a backup into an empty or absent folder; its manifest. ``ValueError`` for what is no backup."""
+    if root.exists() and any(root.iterdir()):
+        raise ValueError(f"{root} is not empty: a backup is restored into a data root of its own")
+    root.mkdir(parents=True, exist_ok=True)
+    try:
+        with (
+            zstandard.ZstdDecompressor().stream_reader(source) as plain,
+            tarfile.open(fileobj=plain, mode="r|") as archive,
+        ):
+            archive.extractall(root, filter="data")
+        manifest: dict[str, object] = json.loads((root / MANIFEST).read_text())
+    except (zstandard.ZstdError, tarfile.TarError, OSError) as error:
+        raise ValueError(f"this is no backup, or a damaged one: {error}") from None
+    (root / MANIFEST).unlink()
+    return manifest

@@ -1,0 +1,82 @@
+"""``GET /metrics``: requests, entities, runs and plugins for Prometheus."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter as Count
+from collections.abc import Iterator
+from functools import partial
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+
+from server.entities.dispatch import Call
+from server.entities.messages import Request, Response
+from server.entities.types import PLURALS
+from server.http.host import Host
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60)
+
+
+class Metrics:
+    """What is counted of one server. Routes are named by their templates: ids would be labels without end."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        labels = ("verb", "route")
+        self._requests = Counter("mldb_requests", "Requests answered", (*labels, "status"), registry=self.registry)
+        self._seconds = Histogram(
+            "mldb_request_seconds", "Time until the answer began", labels, buckets=_BUCKETS, registry=self.registry
+        )
+        self._plugins = Histogram(
+            "mldb_plugin_request_seconds", "Time that routes of a plugin took", ("plugin",),
+            buckets=_BUCKETS, registry=self.registry,
+        )  # fmt: skip
+        self.in_flight = Gauge("mldb_requests_in_flight", "Requests being answered", registry=self.registry)
+        ProcessCollector(registry=self.registry)
+
+    def observe(self, request: Request, status: int, seconds: float) -> None:
+        route = request.route or "none"
+        self._requests.labels(request.verb, route, str(status)).inc()
+        self._seconds.labels(request.verb, route).observe(seconds)
+        if route.startswith("/v1/plugins/{plugin}/routes") and status != 404:
+            self._plugins.labels(request.path.split("/", 4)[3]).observe(seconds)
+
+
+class _State:
+    """Gauges that are looked up when somebody asks."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._started = time.time()
+
+    def collect(self) -> Iterator[Metric]:
+        yield GaugeMetricFamily("mldb_start_time_seconds", "When the server started", value=self._started)
+        entities = GaugeMetricFamily("mldb_entities", "Entities by kind and state", labels=("kind", "state"))
+        for kind in PLURALS:
+            states = Count(entry.status()["state"] for entry in self._host.registry.entries(kind))
+            for state, count in states.items():
+                entities.add_metric((kind, state), count)
+        yield entities
+        yield self._runs()
+        file = self._host.settings.database_file
+        size = file.stat().st_size if file.exists() else 0
+        yield GaugeMetricFamily("mldb_database_bytes", "Size of the database file", value=size)
+
+    def _runs(self) -> Metric:
+        runs = GaugeMetricFamily("mldb_runs", "Runs of procedures by state", labels=("state",))
+        ready = (entry.ready for entry in self._host.registry.entries("procedure"))
+        found = (each.runs.all() for each in ready if each is not None and each.runs is not None)
+        for state, count in Count(run.state for group in found for run in group).items():
+            runs.add_metric((state,), count)
+        return runs
+
+
+def register(host: Host) -> None:
+    host.metrics.registry.register(_State(host))
+    host.resources.add("GET", "/metrics", partial(_metrics, host), summary="Figures for Prometheus", result="text")
+
+
+def _metrics(host: Host, _: Call) -> Response:
+    return Response(200, generate_latest(host.metrics.registry), CONTENT_TYPE)

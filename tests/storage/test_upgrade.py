@@ -1,0 +1,37 @@
+"""Data roots of earlier versions open with this one: made by ``make_data_root.py``, named by their commit."""
+
+from __future__ import annotations
+
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from tests.rest.test_survival import wait_restored
+
+ROOTS = sorted((Path(__file__).parent / "data_roots").glob("*.tar.xz"))
+
+
+def test_there_is_a_data_root():
+    assert ROOTS
+
+
+@pytest.mark.parametrize("archive", ROOTS, ids=lambda archive: archive.name.partition(".")[0])
+def test_an_earlier_data_root_works(archive, tmp_path, start_server):
+    with tarfile.open(archive) as packed:
+        packed.extractall(tmp_path / "data", filter="data")
+    server = start_server(data_dir=tmp_path / "data")
+    with server.client() as client:
+        wait_restored(client)
+        for name, rows in (("wide", 10), ("cells", 10), ("both", 10)):
+            assert client.query(f"SELECT count(*) AS n FROM {name}", "atom") == rows
+        assert client.query("SELECT sum(double({x})[y]) AS s FROM wide", "atom") == 90
+        row = {"_rowName": "r7", "x": 7, "label": 1, "text": "größe"}
+        assert client.query("SELECT x, label, text FROM cells WHERE rowName() = 'r7'", "aos")[0] == row
+        scores = [client.query(f"SELECT classify({{features: {{x: {x}}}}})[score] AS s", "atom") for x in (0, 9)]
+        assert scores[0] < scores[1]
+        assert client.get("/v1/plugins/old/routes/x").json() == 10
+        assert client.post("/v1/datasets/cells/rows", json={"rowName": "new", "columns": [["x", 1, 0]]}).is_success
+        assert client.post("/v1/datasets/cells/commit").is_success
+        assert client.query("SELECT count(*) AS n FROM cells", "atom") == 11
+        assert client.post("/v1/procedures/train/runs", json={}).status_code == 201
