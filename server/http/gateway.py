@@ -20,7 +20,7 @@ from server import tracing
 from server.entities import jsontext
 from server.entities.dispatch import Resources
 from server.entities.messages import Request, Response
-from server.http.metrics import Metrics
+from server.entities.metrics import Metrics
 from server.http.security import LOGIN_PATH, Gate, Headers, Login, Refusal
 from server.logs import request_id
 from server.settings import Settings

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from server.entities.credentials import Credentials
 from server.entities.dispatch import Resources
+from server.entities.metrics import Metrics
 from server.entities.registry import Registry
 from server.entities.runs import Runner
 from server.entities.types import TypeRegistry
@@ -15,15 +16,8 @@ from server.settings import Settings
 
 if TYPE_CHECKING:
     from server.entities.services import ServerServices
-    from server.http.metrics import Metrics
 
 HealthCheck = Callable[[], Any]  # awaitable or plain; {"ok": bool, …}
-
-
-def _metrics() -> Metrics:
-    from server.http.metrics import Metrics
-
-    return Metrics()
 
 
 @dataclass
@@ -39,6 +33,6 @@ class Host:
     credentials: Credentials
     resources: Resources = field(default_factory=Resources)
     health_checks: dict[str, HealthCheck] = field(default_factory=dict)
-    metrics: Metrics = field(default_factory=_metrics)
+    metrics: Metrics = field(default_factory=Metrics)
     stop: Callable[[], None] = lambda: None
     stopping: Callable[[], bool] = lambda: False
