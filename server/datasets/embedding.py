@@ -17,7 +17,7 @@ from server.errors import MldbError
 from server.sql.parser import parse_table
 from server.sql.tree import Table
 from server.sql.views import Layout, View
-from server.storage.database import Database, drop_tables, new_table
+from server.storage.database import Database, arrow_view, drop_tables, new_table
 from server.storage.layouts import Wide, WideColumn
 from server.storage.pending import Pending
 from server.storage.vectors import VectorRows, vectors_of_batch, vectors_of_recorded
@@ -137,9 +137,8 @@ def _insert(cursor: duckdb.DuckDBPyConnection, part: VectorRows) -> None:
     size = len(part.paths)
     flat = pa.array(np.ascontiguousarray(part.vectors).reshape(-1), pa.float32())
     vectors = pa.FixedSizeListArray.from_arrays(flat, size)
-    cursor.register("vectors", pa.table({"name": part.names, "ts": part.times, "vector": vectors}))
-    cursor.execute("INSERT INTO stage SELECT * FROM vectors")
-    cursor.unregister("vectors")
+    with arrow_view(cursor, "vectors", pa.table({"name": part.names, "ts": part.times, "vector": vectors})):
+        cursor.execute("INSERT INTO stage SELECT * FROM vectors")
 
 
 def vector_column(paths: tuple[Path, ...]) -> WideColumn | None:

@@ -6,8 +6,7 @@ column and reading a row both touch few row groups.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -16,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from server.storage.database import arrow_view
 from server.storage.order import listing_order
 from server.storage.pending import Chunk, Pending
 from server.storage.stores import STORES, concatenate
@@ -133,9 +133,9 @@ class CellWriter:
         ids = np.full(len(keys), -1, np.int64)
         if stored and len(keys):
             source = pa.table({"at": np.arange(len(keys), dtype=np.int64), "key": keys})
-            with self._source(source) as name:
+            with arrow_view(self._cursor, "piece", source):
                 known = self._cursor.execute(
-                    f"SELECT s.at, t.id FROM {name} s JOIN {self._prefix}_{table} t ON t.{key} = s.key"
+                    f"SELECT s.at, t.id FROM piece s JOIN {self._prefix}_{table} t ON t.{key} = s.key"
                 ).fetchnumpy()
             ids[known["at"]] = known["id"]
         new = np.flatnonzero(ids < 0)
@@ -168,10 +168,10 @@ class CellWriter:
         source = pa.table(
             {"row": (candidates >> 32).astype(np.int32), "col": (candidates & 0xFFFFFFFF).astype(np.int32)}
         )
-        with self._source(source) as name:
+        with arrow_view(self._cursor, "piece", source):
             found = self._cursor.execute(
                 " UNION ".join(
-                    f'SELECT s."row", s.col FROM {name} s SEMI JOIN {self._prefix}_{store} t USING ("row", col)'
+                    f'SELECT s."row", s.col FROM piece s SEMI JOIN {self._prefix}_{store} t USING ("row", col)'
                     for store in STORES
                 )
             ).fetchnumpy()
@@ -202,35 +202,25 @@ class CellWriter:
 
     def _update_columns(self, table: pa.Table) -> None:
         if table.num_rows:
-            with self._source(table) as name:
+            with arrow_view(self._cursor, "piece", table):
                 self._cursor.execute(
                     f'UPDATE {self._prefix}_cols t SET seen = t.seen | s.seen, "rows" = t."rows" + s."rows",'
-                    f" multiple = t.multiple OR s.multiple FROM {name} s WHERE t.id = s.id"
+                    f" multiple = t.multiple OR s.multiple FROM piece s WHERE t.id = s.id"
                 )
 
     def _list_as_one_batch(self) -> None:
         """The first batch came in several pieces: only now its order is known."""
         rows = self._cursor.execute(f"SELECT id, hash FROM {self._prefix}_rows ORDER BY id").fetchnumpy()
         order = listing_order(rows["hash"], self._counts.batches)
-        with self._source(pa.table({"id": rows["id"], "ord": order})) as name:
-            self._cursor.execute(f"UPDATE {self._prefix}_rows t SET ord = s.ord FROM {name} s WHERE t.id = s.id")
+        with arrow_view(self._cursor, "piece", pa.table({"id": rows["id"], "ord": order})):
+            self._cursor.execute(f"UPDATE {self._prefix}_rows t SET ord = s.ord FROM piece s WHERE t.id = s.id")
 
     # ── DuckDB ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def _insert(self, suffix: str, table: pa.Table, order: str = "") -> None:
         if table.num_rows:
-            with self._source(table) as name:
-                self._cursor.execute(f"INSERT INTO {self._prefix}_{suffix} SELECT * FROM {name} {order}")
-
-    @contextmanager
-    def _source(self, table: pa.Table) -> Iterator[str]:
-        """An Arrow table under a name that queries of this cursor can use.
-
-        After an error the name stays, until the cursor is closed: an aborted transaction cannot even forget one.
-        """
-        self._cursor.register("piece", table)
-        yield "piece"
-        self._cursor.unregister("piece")
+            with arrow_view(self._cursor, "piece", table):
+                self._cursor.execute(f"INSERT INTO {self._prefix}_{suffix} SELECT * FROM piece {order}")
 
 
 def _taken(ids: Integers, indices: pa.Array) -> Integers:

@@ -193,6 +193,34 @@ def owner_of(table: str) -> str:
     return "_".join(table.split("_")[:2])
 
 
+class _Passing:
+    """An Arrow table that can be taken away from the view over it."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self.table: pa.Table | None = table
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        assert self.table is not None
+        return self.table.__arrow_c_stream__(requested_schema)
+
+
+@contextmanager
+def arrow_view(cursor: duckdb.DuckDBPyConnection, name: str, table: pa.Table) -> Iterator[None]:
+    """An Arrow table under a name that queries of this cursor can use.
+
+    A view that is dropped lives on until its transaction ends, with what it is over: so that an import of many
+    blocks does not gather them all, it is left with nothing. After an error the name stays as well, until the cursor
+    is closed: an aborted transaction cannot even forget one.
+    """
+    passing = _Passing(table)
+    try:
+        cursor.register(name, passing)
+        yield
+        cursor.unregister(name)
+    finally:
+        passing.table = None
+
+
 def read_meta(cursor: duckdb.DuckDBPyConnection, name: str) -> Any:
     """What ``write_meta`` stored beside a dataset's tables (JSON), or None."""
     found = cursor.execute("SELECT meta FROM dataset_tables WHERE name = ?", [name]).fetchall()

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from server.declarations import NamedBatch, Progress, QueryResult
 from server.errors import MldbError
+from server.storage.database import arrow_view
 from server.storage.layouts import ROW, TIMESTAMP, WideColumn
 from server.storage.pending import Pending
 from server.storage.stores import concatenate, one_array
@@ -50,9 +51,8 @@ def stream(cursor: duckdb.DuckDBPyConnection, result: QueryResult, progress: Pro
     )
     for batch in result.batches(progress):
         progress.check()
-        cursor.register("batch", _batch_table(batch, columns))
-        cursor.execute(f"INSERT INTO {STAGE} SELECT * FROM batch")
-        cursor.unregister("batch")
+        with arrow_view(cursor, "batch", _batch_table(batch, columns)):
+            cursor.execute(f"INSERT INTO {STAGE} SELECT * FROM batch")
     return columns
 
 

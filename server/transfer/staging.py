@@ -10,11 +10,12 @@ from collections.abc import Sequence
 import duckdb
 import pyarrow as pa
 
-from server.storage.database import quote
+from server.storage.database import arrow_view, quote
 from server.storage.layouts import HASH, ROW, TIMESTAMP, Wide, WideColumn
 from server.storage.wide import column_name
 from server.transfer.celltypes import EXACT
 from server.transfer.csvblocks import Block
+from server.values import compute as pc
 from server.values.cityhash import hash_texts
 from server.values.kinds import ANY_TYPE, Kind
 from server.values.paths import Path
@@ -40,16 +41,16 @@ class Staging:
         names = [column.name for column in self._columns]
         lines = pa.array(block.lines)
         arrays = [pa.array(hash_texts(lines.cast(pa.string()))), *(values for _, values in block.columns)]
-        self._cursor.register("block", pa.Table.from_arrays([lines, *arrays], names=[ROW, HASH, *names]))
+        table = pa.Table.from_arrays([lines, *arrays], names=[ROW, HASH, *names])
         values = "".join(
             f", {converted(column.name, kind, column.kind)}"
             for column, (kind, _) in zip(self._columns, block.columns, strict=True)
         )
-        self._cursor.execute(
-            f"INSERT INTO {quote(self._table)} SELECT {ROW}, CAST(? AS DOUBLE), {HASH}{values} FROM block",
-            [self._timestamp],
-        )
-        self._cursor.unregister("block")
+        with arrow_view(self._cursor, "block", table):
+            self._cursor.execute(
+                f"INSERT INTO {quote(self._table)} SELECT {ROW}, CAST(? AS DOUBLE), {HASH}{values} FROM block",
+                [self._timestamp],
+            )
         self.rows += len(block.lines)
 
     def finish(self) -> Wide:
@@ -73,11 +74,12 @@ class Staging:
     def _integers_are_exact(self, index: int, kind: Kind, values: pa.Array) -> bool:
         """Whether the integers, of the block or of the table, stay the same as doubles."""
         if kind is Kind.INTEGER:
-            self._cursor.register("block", pa.Table.from_arrays([values], names=["value"]))
-            name, source = "value", "block"
+            limits = list(pc.min_max(values).as_py().values())
         else:
-            name, source = self._columns[index].name, quote(self._table)
-        limits = self._cursor.execute(f"SELECT min({name}), max({name}) FROM {source}").fetchall()[0]
+            name = self._columns[index].name
+            limits = list(
+                self._cursor.execute(f"SELECT min({name}), max({name}) FROM {quote(self._table)}").fetchall()[0]
+            )
         return all(limit is None or abs(limit) <= EXACT for limit in limits)
 
     def _widen(self, index: int, kind: Kind) -> None:
