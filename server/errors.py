@@ -62,3 +62,22 @@ class Cancelled(MldbError):
     """Raised inside a run or a query that was cancelled, at its next check."""
 
     code = 409
+
+
+_DISK_FAULTS = {
+    "No space left on device": "the disk is full: make room; what was to be written now is not there",
+    "Disk quota exceeded": "the quota of the disk is used up: make room; what was to be written now is not there",
+    "Read-only file system": "the disk is read-only: nothing can be changed",
+}
+
+
+def from_defect(error: Exception) -> MldbError:
+    """What a caller hears of an exception that nobody expected: 507 for a disk that takes nothing, else 500.
+
+    The text of a defect may name files and addresses: it goes to the log only.
+    """
+    text = str(error)
+    for fault, remedy in _DISK_FAULTS.items():
+        if fault in text:
+            return MldbError(remedy, code=507)
+    return MldbError(f"internal server error: {type(error).__name__}; see the server's log", code=500)

@@ -19,7 +19,7 @@ from urllib.parse import unquote
 
 from server.entities import jsontext
 from server.entities.messages import Request, Response
-from server.errors import MldbError, NotFound
+from server.errors import MldbError, NotFound, from_defect
 from server.logs import request_id
 
 log = logging.getLogger("mldb.server")
@@ -263,10 +263,9 @@ class Resources:
             return encode(error_answer(error), request)
         except Exception as error:
             log.exception("%s %s failed", request.verb, request.path)
-            # The text of a defect may name files and addresses: it goes to the log only.
-            text = f"internal server error: {type(error).__name__}; see the server's log"
-            body = {"details": {"requestId": request_id.get()}, "error": text, "httpCode": 500}
-            return encode(FreeForm(body, 500), request)
+            defect = from_defect(error)
+            defect.details = {"requestId": request_id.get()}
+            return encode(error_answer(defect), request)
 
     def _find(self, request: Request) -> tuple[Route, dict[str, str]]:
         segments = request.path[1:].split("/")

@@ -19,7 +19,7 @@ from server.declarations import Creation, EntityKind, EntityType, Params
 from server.entities import jsontext
 from server.entities.progress import TaskProgress
 from server.entities.types import PLURALS, TypeRegistry, nearest_name, validate
-from server.errors import Cancelled, Conflict, MldbError, NotFound
+from server.errors import Cancelled, Conflict, MldbError, NotFound, from_defect
 
 if TYPE_CHECKING:
     from server.declarations import Services
@@ -278,7 +278,7 @@ class Registry:
             raise
         except Exception as error:
             log.exception("%s '%s' could not be built", entry.kind, entry.id)
-            building.error = MldbError(f"internal error: {type(error).__name__}; see the server's log", code=500)
+            building.error = from_defect(error)
             raise building.error from error
         finally:
             building.done.set()

@@ -14,7 +14,7 @@ from server.entities import jsontext
 from server.entities.progress import TaskProgress
 from server.entities.registry import Entry, Ready, Registry, Unreachable, exists
 from server.entities.types import validate
-from server.errors import Cancelled, Conflict, MldbError, NotFound
+from server.errors import Cancelled, Conflict, MldbError, NotFound, from_defect
 from server.values.atoms import timestamp_text
 
 log = logging.getLogger("mldb.server")
@@ -288,7 +288,7 @@ class Runner:
             # What an interrupted library raises after a cancel is the cancel, not a defect.
             if not run.progress.cancelled:
                 log.exception("run '%s' of %s failed", run.id, ready.type.name)
-            failed = MldbError(f"internal error: {type(error).__name__}; see the server's log", code=500)
+            failed = from_defect(error)
         if run.progress.cancelled or isinstance(failed, Cancelled):
             failed = Cancelled("the run was cancelled")
         return RunResult(), failed
@@ -299,9 +299,9 @@ class Runner:
         try:
             if run in runs and not self._closing:
                 self._registry.keep_run(ready, run.id, run.saved(result, error), self._kept)
-        except Exception:
+        except Exception as defect:
             log.exception("run '%s' of %s could not be saved", run.id, ready.type.name)
-            return error or MldbError("the run could not be saved; see the server's log", code=500)
+            return error or from_defect(defect)
         runs.forget_old()
         return error
 

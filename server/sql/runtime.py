@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any
 
 import duckdb
@@ -128,8 +129,14 @@ def duck_type(shape: Shape) -> str:
 
 
 def install(connection: duckdb.DuckDBPyConnection, routines: Sequence[Routine], macros: Sequence[str]) -> None:
-    """Define the routines and the macros (which call them); each macro text holds lines ``name(args) := SQL``."""
+    """Define the routines and the macros (which call them); each macro text holds lines ``name(args) := SQL``.
+
+    Macros go to the disk, all or none of them, and only when they are not what it has: a full disk can be read.
+    """
+    there = {name for (name,) in connection.execute("SELECT function_name FROM duckdb_functions()").fetchall()}
     for routine in (*_CORE, *routines):
+        if routine.name in there:
+            continue
         connection.create_function(
             routine.name,
             _vectorised(routine),
@@ -139,9 +146,17 @@ def install(connection: duckdb.DuckDBPyConnection, routines: Sequence[Routine], 
             null_handling=FunctionNullHandling.SPECIAL,
             side_effects=routine.volatile,
         )
-    for text in (MACROS, *macros):
-        for macro in split_macros(text):
-            connection.execute(f"CREATE OR REPLACE MACRO {macro}")
+    definitions = [f"CREATE OR REPLACE MACRO {macro}" for text in (MACROS, *macros) for macro in split_macros(text)]
+    digest = blake2b("\n".join(definitions).encode(), digest_size=8).hexdigest()
+    if "mldb_macros" in there and connection.execute("SELECT mldb_macros()").fetchall() == [(digest,)]:
+        return
+    connection.execute("BEGIN")
+    try:
+        connection.execute(";\n".join([*definitions, f"CREATE OR REPLACE MACRO mldb_macros() AS '{digest}'"]))
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
 
 
 def split_macros(text: str) -> list[str]:

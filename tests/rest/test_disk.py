@@ -1,0 +1,98 @@
+"""A disk that fills up, or turns read-only, under a running server: errors that say so, and nothing is lost."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.rest.test_survival import fill, wait_restored
+
+
+@pytest.fixture
+def disk(tmp_path: Path):
+    """A file system of 64 MiB of its own."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", folder], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("mounting a small disk needs root")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+def kept(client) -> list[str]:
+    return sorted(client.get("/v1/datasets/kept/rows").json())
+
+
+def alive(client) -> None:
+    assert client.get("/healthz").status_code == 200
+    assert client.query("SELECT count(*) AS n FROM kept")[1][1] == 3
+    assert kept(client) == ["r0", "r1", "r2"]
+
+
+def refused(answer) -> None:
+    assert answer.status_code >= 400, answer.text
+    assert set(answer.json()) >= {"error", "httpCode"}
+    assert "/disk" not in answer.text
+
+
+def changes(client, name):
+    """What would be written: a commit, an entity, a run."""
+    rows = [[f"n{row}", [["x", f"{row} {'text' * 20}", 0]]] for row in range(2000)]
+    yield client.put(f"/v1/datasets/{name}", json={"type": "sparse.mutable"})
+    yield client.post(f"/v1/datasets/{name}/multirows", json=rows)
+    yield client.post(f"/v1/datasets/{name}/commit")
+    yield client.put(f"/v1/procedures/{name}", json={"type": "null"})
+
+
+def fill_up(disk: Path) -> Path:
+    filler = disk / "filler"
+    with pytest.raises(OSError, match="No space left"), filler.open("wb", buffering=0) as file:
+        for _ in iter(lambda: file.write(b"\0" * 4096), 0):
+            pass
+    return filler
+
+
+def test_a_full_disk(disk, start_server):
+    server = start_server(data_dir=disk / "data")
+    with server.client() as client:
+        fill(client, "kept")
+        alive(client)
+        filler = fill_up(disk)
+        answers = list(changes(client, "more"))
+        assert 507 in [answer.status_code for answer in answers]
+        for answer in answers:
+            if answer.status_code >= 400:
+                refused(answer)
+        alive(client)
+        filler.unlink()
+        for answer in changes(client, "after"):
+            assert answer.is_success, answer.text
+        alive(client)
+    server.kill()
+    server = start_server(data_dir=disk / "data")
+    with server.client() as client:
+        wait_restored(client)
+        alive(client)
+        assert client.query("SELECT count(*) AS n FROM after")[1][1] == 2000
+        assert client.get("/v1/procedures/after").json()["state"] == "ok"
+    server.stop()
+
+
+def test_a_disk_that_turns_read_only(disk, start_server):
+    """As a disk does after an error of its own: what is open for writing stays so, nothing new can be opened."""
+    server = start_server(data_dir=disk / "data")
+    with server.client() as client:
+        fill(client, "kept")
+    server.kill()
+    subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+    with pytest.raises(AssertionError, match="Read-only file system"):
+        start_server(data_dir=disk / "data")
+    subprocess.run(["mount", "-o", "remount,rw", disk], check=True)
+    server = start_server(data_dir=disk / "data")
+    with server.client() as client:
+        wait_restored(client)
+        alive(client)
+    server.stop()

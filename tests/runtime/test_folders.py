@@ -1,0 +1,83 @@
+"""Which file a path of a static folder means."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from runtime.folders import open_inside
+
+ROUNDS = 3000
+
+
+@contextmanager
+def repeating(work: Callable[[], None]) -> Iterator[None]:
+    """Do it over and over in a thread."""
+    stop = threading.Event()
+
+    def loop() -> None:
+        while not stop.is_set():
+            work()
+
+    thread = threading.Thread(target=loop)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def read(folder: Path, name: str) -> bytes | None:
+    try:
+        with open_inside(folder, name) as stream:
+            return stream.read()
+    except OSError:
+        return None
+
+
+@pytest.mark.parametrize("what", ["file", "folder"])
+def test_a_link_that_changes_while_it_is_opened(tmp_path: Path, what: str):
+    """Whatever it points to at which moment: the page is read, or nothing."""
+    static, outside = tmp_path / "static", tmp_path / "outside"
+    for folder, content in ((static / "inside", "page"), (outside, "secret")):
+        folder.mkdir(parents=True)
+        (folder / "a").write_text(content)
+    link = static / "link"
+    good, bad = (static / "inside", outside) if what == "folder" else (static / "inside" / "a", outside / "a")
+    name = "link/a" if what == "folder" else "link"
+
+    def swap() -> None:
+        for target in (good, bad):
+            (static / "next").symlink_to(target)
+            (static / "next").replace(link)
+
+    swap()
+    with repeating(swap):
+        seen = {read(static, name) for _ in range(ROUNDS)}
+    assert seen <= {b"page", None}
+    assert seen == {b"page", None}, "both were met, so the race was on"
+
+
+def test_a_folder_that_is_swapped_for_a_link(tmp_path: Path):
+    """Exchanging the folder itself for a link to elsewhere gives nothing away either."""
+    static, outside = tmp_path / "static", tmp_path / "outside"
+    for folder, content in ((static / "sub", "page"), (outside, "secret")):
+        folder.mkdir(parents=True)
+        (folder / "a").write_text(content)
+    (static / "link").symlink_to(outside)
+
+    def swap() -> None:
+        (static / "sub").rename(static / "kept")
+        (static / "link").rename(static / "sub")
+        (static / "sub").rename(static / "link")
+        (static / "kept").rename(static / "sub")
+
+    with repeating(swap):
+        seen = {read(static, "sub/a") for _ in range(ROUNDS)}
+    assert b"secret" not in seen
+    assert b"page" in seen
