@@ -15,6 +15,7 @@ import duckdb
 import pyarrow as pa
 from duckdb.func import FunctionNullHandling, PythonUDFType
 
+from server.errors import MldbError
 from server.values.atoms import Atom, Interval, PathValue, Timestamp, number_text, parse_timestamp, timestamp_text
 from server.values.cells import ARROW_TYPES, CELLS_ARROW, any_array, atoms_of, cells_array, cells_of
 from server.values.kinds import ANY_TYPE, CELL_TYPE, Kind
@@ -314,6 +315,20 @@ def atom_text(value: Atom) -> str:
     return str(value)
 
 
+def _text_or_null(value: Atom) -> str | None:
+    """The text form of an atom; of a blob only if it is UTF-8."""
+    if isinstance(value, bytes):
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            return None
+    return atom_text(value)
+
+
+def fail(message: str) -> None:
+    raise MldbError(message)
+
+
 def _join_path(elements: list[Atom]) -> str:
     return ".".join(quote_element(atom_text(element)) for element in elements)
 
@@ -327,7 +342,12 @@ _CORE = (
     Routine("u_tstext", (Kind.TIMESTAMP,), Kind.STRING, lambda moment: timestamp_text(moment.seconds)),
     Routine("u_num", (Kind.ANY,), Kind.NUMBER, _number),
     Routine("u_int", (Kind.ANY,), Kind.INTEGER, _integer),
-    Routine("u_text", (Kind.ANY,), Kind.STRING, atom_text),
+    Routine("u_text", (Kind.ANY,), Kind.STRING, _text_or_null),
+    # Not DuckDB's error(), which counts as volatile and so cannot stand inside TRY. One for each type needed.
+    Routine("u_fail_text", (Kind.STRING,), Kind.STRING, fail),
+    Routine("u_fail_integer", (Kind.STRING,), Kind.INTEGER, fail),
+    Routine("u_fail_number", (Kind.STRING,), Kind.NUMBER, fail),
+    Routine("u_fail_cells", (Kind.STRING,), CELLS, fail),
     Routine("u_parse_ts", (Kind.STRING,), Kind.TIMESTAMP, parse_timestamp),
     Routine("u_join_path", (ANYS,), Kind.STRING, _join_path),
     Routine("u_numbers", (CELLS,), NUMBERS, _numbers),

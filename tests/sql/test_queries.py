@@ -1,7 +1,8 @@
 """Queries and their answers, as plain text: ``fixtures/queries/*.txt``, run on a real server.
 
-A block is a query (one or more lines) and ``=> `` with the answer in table format, ``=>full `` in full format, or
-``=>error `` with a part of the error's text.
+A block is a query (one or more lines) and ``=> `` with the answer in table format, ``=>full `` (``aos``, ``soa``,
+``sparse``, ``atom``) in another, or ``=>error `` with a part of the error's text (``error404``, ``error500``: with that
+code instead of 400). The files follow the sections of the dialect's reference.
 """
 
 from __future__ import annotations
@@ -25,10 +26,31 @@ DATA: dict[str, list[Any]] = {
     ],
     "e": [["k1", [["id", 1, 0], ["v", "one", 0]]], ["k2", [["id", 3, 0], ["v", "three", 0]]]],
     "n": [["p", [["a.b", 1, 0], ["a.c", 2, 0], ["z", 3, 0]]]],
-    "multi": [["m", [["v", 1, 0], ["v", 5, 10], ["v", 3, 20], ["w", "é", 5]]], ["o", [["w", "ü", 6]]]],
+    "multi": [["m", [["v", 1, 0], ["v", 5, 10], ["v", 3, 20], ["w", "é", 5]]], ["o", [["w", "ü", 6]]],
+              ["eq", [["same", 2, 0], ["same", 1, 0]]]],
     "nulls": [["a", [["k", 1, 0]]], ["b", [["k", None, 0]]]],
     "mixed": [["a", [["k", 1, 0]]], ["b", [["k", "one", 0]]], ["c", [["k", {"ts": "2015-01-01"}, 0]]],
               ["d", [["k", 2.5, 0]]]],
+    "ts": [
+        ["p", [["a", 1, 10], ["b", 2, 20], ["c", 3, 30], ["n", None, 40], ["z", 0, 50], ["s", "abc", 5],
+               ["j", '{"k": 5}', 8]]],
+        ["q", [["a", 4, 70]]],
+    ],
+    "all types": [
+        [name, [["k", value, 0]]]
+        for name, value in [
+            ("str1", "Z"), ("path", {"path": ["p", "q"]}), ("nan", {"num": "NaN"}), ("inf", {"num": "Inf"}), ("int", -5),
+            ("iv1", {"interval": "-1D"}), ("str3", "é"), ("null", None), ("blob", {"blob": ["ab"]}), ("float", 1.5),
+            ("big", 18446744073709551615), ("str0", ""), ("iv2", {"interval": "1 MONTH"}), ("neg", {"num": "-Inf"}),
+            ("ts", {"ts": "1970-01-01T00:00:01Z"}), ("str2", "a"),
+        ]
+    ],
+    "w": [["r1", [["x.a", 1, 0], ["x.b", 2, 0], ["xy", 3, 0], ["y1", 4, 0], ["y2", 5, 0], ["z", "q", 0]]]],
+    "t_d": [
+        ["r1", [["x", 1, 0], ["y", 4, 0], ["s", "b", 0]]],
+        ["r2", [["x", 2, 0], ["y", None, 0], ["s", "a", 0]]],
+        ["r3", [["x", 1, 0], ["y", 6, 0], ["s", None, 0]]],
+    ],
 }  # fmt: skip
 
 
@@ -47,22 +69,51 @@ def blocks() -> list[Any]:
     return found
 
 
-@pytest.fixture(scope="module")
-def loaded(client: Client) -> Client:
+# function → config
+FUNCTIONS: dict[str, Any] = {
+    "plus": {"type": "sql.expression", "params": {"expression": "a + b AS sum, a"}},
+    "twice": {"type": "sql.expression", "params": {"expression": "x * 2", "raw": True, "autoInput": True}},
+    "nested": {"type": "sql.expression", "params": {"expression": "plus({a: x, b: 1})[sum] AS y"}},
+    "all": {"type": "sql.expression", "params": {"expression": "horizontal_sum({*}) AS total"}},
+    "late": {"type": "sql.expression", "params": {"expression": "a + b AS sum", "prepared": True}},
+    "moody": {"type": "sql.expression", "deterministic": False, "params": {"expression": "x + 1 AS y"}},
+    "of_x": {"type": "sql.query", "params": {"query": "SELECT y, s FROM d WHERE x = $x ORDER BY y DESC"}},
+    "names": {
+        "type": "sql.query",
+        "params": {"query": "SELECT v AS column, id AS value FROM e WHERE id >= $least", "output": "NAMED_COLUMNS"},
+    },
+    "cells": {"type": "sql.query", "params": {"query": "SELECT * FROM row_dataset($row) ORDER BY value DESC"}},
+    "me": {"type": "sql.expression", "params": {"expression": "me({x: x}) AS y"}},
+}
+
+
+def load(client: Client) -> None:
     for name, rows in DATA.items():
-        assert client.put(f"/v1/datasets/{name}", json={"type": "sparse.mutable"}).status_code == 201
+        type_ = "tabular" if name.startswith("t_") else "sparse.mutable"
+        assert client.put(f"/v1/datasets/{name}", json={"type": type_}).status_code == 201
         assert client.post(f"/v1/datasets/{name}/multirows", json=rows).status_code == 200
         assert client.post(f"/v1/datasets/{name}/commit").status_code == 200
+    for name, config in FUNCTIONS.items():
+        made = client.put(f"/v1/functions/{name}", json=config)
+        assert made.status_code == 201, made.text
+
+
+@pytest.fixture(scope="module")
+def loaded(client: Client) -> Client:
+    load(client)
     return client
+
+
+CODES = {"=>error": 400, "=>error404": 404, "=>error500": 500}
 
 
 @pytest.mark.parametrize(("query", "marker", "answer"), blocks())
 def test_query(loaded: Client, query: str, marker: str, answer: str) -> None:
-    format_ = "full" if marker == "=>full" else "table"
-    got = loaded.get_json("/v1/query", {"q": query, "format": format_})
-    if marker == "=>error":
-        assert got.status_code >= 400
+    if marker in CODES:
+        got = loaded.get_json("/v1/query", {"q": query})
+        assert got.status_code == CODES[marker], got.text
         assert answer in got.json()["error"]
         return
+    got = loaded.get_json("/v1/query", {"q": query, "format": marker.removeprefix("=>") or "table"})
     assert got.status_code == 200, got.text
     assert got.json() == json.loads(answer)

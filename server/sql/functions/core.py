@@ -361,22 +361,22 @@ ROUTINES = [
 
 MACROS = """
 m_row_cells(l) := CASE WHEN len(list_filter(l, lambda c: c.p = '')) = 0 THEN l
-    WHEN m_atom(l) IS NOT NULL THEN error('Expression with AS * must return a row')
+    WHEN m_atom(l) IS NOT NULL THEN u_fail_cells('Expression with AS * must return a row')
     ELSE list_filter(l, lambda c: c.p <> '') END
 m_num_of(a, f) := CASE m_tag(a) WHEN 'n' THEN union_extract(a, 'n') WHEN 'i' THEN CAST(union_extract(a, 'i') AS DOUBLE)
     WHEN 'u' THEN CAST(union_extract(a, 'u') AS DOUBLE) WHEN 't' THEN union_extract(a, 't') ELSE u_num_of(a, f) END
 m_divide(a, b) := a / b
-m_modulo(a, b) := CASE WHEN b = 0 THEN error('Integer Modulus by a zero dividend') WHEN a >= 0 AND b > 0 THEN a % b
+m_modulo(a, b) := CASE WHEN b = 0 THEN u_fail_integer('Integer Modulus by a zero dividend') WHEN a >= 0 AND b > 0 THEN a % b
     ELSE u_cast_integer(u_modulo(any_i(a), any_i(b))) END
 m_arithmetic_fast(a, b, o, slow) := CASE WHEN m_tag(a) = 'n' AND m_tag(b) = 'n' THEN any_n(CASE o
     WHEN 1 THEN union_extract(a, 'n') - union_extract(b, 'n') WHEN 2 THEN union_extract(a, 'n') * union_extract(b, 'n')
     ELSE union_extract(a, 'n') / union_extract(b, 'n') END) ELSE slow END
 m_like_text(a) := CASE m_tag(a) WHEN 's' THEN union_extract(a, 's')
-    ELSE CASE WHEN a IS NULL THEN NULL ELSE error('LIKE expression must have string on left side') END END
+    ELSE CASE WHEN a IS NULL THEN NULL ELSE u_fail_text('LIKE expression must have string on left side') END END
 m_only_null(l) := len(list_filter(l, lambda c: c.v IS NOT NULL)) = 0
-m_need_ts(t) := CASE WHEN t IS NULL THEN error('couldn''t parse a date for @; use a timestamp or ISO 8601 text')
+m_need_ts(t) := CASE WHEN t IS NULL THEN u_fail_number('couldn''t parse a date for @; use a timestamp or ISO 8601 text')
     ELSE t END
-m_need_name(p) := CASE WHEN p IS NULL THEN error('Can''t create a row with a null name.') ELSE p END
+m_need_name(p) := CASE WHEN p IS NULL THEN u_fail_text('Can''t create a row with a null name.') ELSE p END
 m_starts(p, x) := starts_with(p, x) OR starts_with(p, '"' || x)
 m_starting(l, x) := list_filter(l, lambda c: starts_with(c.p, x) OR starts_with(c.p, '"' || x))
 """

@@ -255,7 +255,7 @@ ROUTINES = [
 
 MACROS = """
 m_quantize(x, q) := CASE WHEN q = 0 THEN 'nan'::DOUBLE ELSE round(x / q) * q END
-m_mod(x, y) := CASE WHEN y = 0 THEN error('Executing builtin function mod: Integer Modulus by a zero dividend')
+m_mod(x, y) := CASE WHEN y = 0 THEN u_fail_integer('Executing builtin function mod: Integer Modulus by a zero dividend')
     WHEN y = -1 THEN 0 ELSE x % y END
 m_sign(x) := CASE WHEN isnan(x) THEN x ELSE CAST(sign(x) AS DOUBLE) END
 m_clamp(x, lo, hi) := CASE WHEN x IS NULL THEN NULL WHEN isnan(x) THEN coalesce(lo, x)

@@ -188,7 +188,7 @@ ROUTINES = [
 
 MACROS = """
 m_need_text(a, m) := CASE m_tag(a) WHEN 's' THEN union_extract(a, 's')
-    ELSE CASE WHEN a IS NULL THEN NULL ELSE error(m) END END
+    ELSE CASE WHEN a IS NULL THEN NULL ELSE u_fail_text(m) END END
 m_remove_prefix(s, p) := CASE WHEN starts_with(s, p) THEN substr(s, length(p) + 1) ELSE CASE WHEN p IS NOT NULL
     THEN s END END
 m_remove_suffix(s, p) := CASE WHEN suffix(s, p) THEN substr(s, 1, length(s) - length(p)) ELSE CASE WHEN p IS NOT NULL
