@@ -59,7 +59,7 @@ def answer_query(
     progress = TaskProgress()
     timer = _limit(host, call, progress)
     try:
-        result = Watched(host.services.query(query, parameters=parameters, timestamps=timestamps), progress)
+        result = Watched(host.services.query(query, parameters=parameters or None, timestamps=timestamps), progress)
         if arrow:
             return Response(200, arrow_stream(result), ARROW)
         content = render(

@@ -135,11 +135,15 @@ def to_timestamp(value: Value) -> str:
 def to_path(value: Value) -> str:
     """SQL of a value as a path's text: a string is ONE element; rows and embeddings give several."""
     match value:
-        case Embedding():
+        case Embedding(shape=shape) if shape is None or len(shape) == 1:
             return f"u_join_path({as_any_list(value)})"
         case Row(columns=columns) if columns:
             parts = [to_any(leaf) for _, leaf in sorted_leaves(value)]
             return f"u_join_path([{', '.join(parts)}])"
+        case Embedding():
+            raise MldbError(
+                "Unable to create a row name from the passed expression. A name is an atom, or a list or row of atoms"
+            )
     one = atom(value)
     match one.kind:
         case Kind.PATH:
@@ -315,6 +319,9 @@ def _holds(op: str, difference: int) -> bool:
 
 
 def _compare_complex(op: str, left: Value, right: Value) -> str:
+    if {type(left), type(right)} == {Row, Embedding}:
+        rank = _holds(op, -1 if isinstance(left, Row) else 1) if op not in ("=", "<>") else op == "<>"
+        return str(rank).upper()
     if isinstance(left, Embedding) and isinstance(right, Embedding):
         a, b = (e.sql for e in (left, right)) if left.kind is right.kind else map(as_any_list, (left, right))
         return f"({a} {op} {b})"

@@ -109,6 +109,7 @@ class Engine:
             self._execute,
             self._has_nan,
             parameters,
+            parameters is not None,
             layouts or {},
             fetcher=self.fetcher,
             operations=self._operations,

@@ -16,7 +16,7 @@ from server.errors import Cancelled, MldbError
 from server.sql import coerce
 from server.sql.binder.query import Query
 from server.sql.bound import NEVER_SQL, Atom, Embedding, Leaf, Row, Several, any_sql
-from server.sql.runtime import DETAILS_MARK
+from server.sql.runtime import CODE_MEMBER, DETAILS_MARK
 from server.storage.database import Database, interrupted_by
 from server.values.atoms import NEVER
 from server.values.batches import Column, RowBatch, RowType
@@ -197,4 +197,5 @@ def translated(error: Exception) -> MldbError:
         text = text.removeprefix(wrapper)
     text = text.split("\n\nAt:", 1)[0].rstrip()
     text, _, details = text.partition(DETAILS_MARK)
-    return MldbError(text, details=json.loads(details) if details else None)
+    found = json.loads(details) if details else {}
+    return MldbError(text, code=found.pop(CODE_MEMBER, None), details=found)

@@ -91,6 +91,7 @@ m_month_add(t, m) := epoch(make_timestamp(CAST(floor(t) AS BIGINT) * 1000000) + 
 
 # Between the text of an error that a routine raises and its details as JSON: DuckDB passes texts only.
 DETAILS_MARK = "\x1e"
+CODE_MEMBER = "httpCode"  # among them, the code where it is not 400
 
 # Marks an argument or result as a list of cells, of ANY, …; other entries are kinds.
 CELLS = "cells"

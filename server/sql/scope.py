@@ -51,6 +51,7 @@ class Context:
     execute: Callable[[str], list[tuple[Any, ...]]]  # run SQL while binding (small look-ups only)
     has_nan: Callable[[str, str], bool] | None = None  # does a column of a wide table hold NaN
     parameters: Row | None = None
+    every_parameter: bool = False  # a parameter that was not passed is an error; in a function it reads as null
     layouts: Mapping[str, Layout] = field(default_factory=dict)
     depth: int = 0
     numbers: itertools.count[int] = field(default_factory=itertools.count)
@@ -74,6 +75,7 @@ class Context:
             self.execute,
             self.has_nan,
             None,
+            False,
             self.layouts,
             self.depth + 1,
             self.numbers,
@@ -119,7 +121,10 @@ class Scope:
     def parameter(self, name: str) -> Value:
         if self.context.parameters is None:
             raise MldbError("Bound parameters requested but none passed", code=500)
-        return lookup(self.context.parameters, (name,)) or Atom("NULL", Kind.NULL)
+        found = lookup(self.context.parameters, (name,))
+        if found is None and self.context.every_parameter:
+            raise MldbError(f"No query parameter {name}", code=500)
+        return found or Atom("NULL", Kind.NULL)
 
     def stage(self, sql: str) -> str:
         """Compute SQL once per row and give a reference to it, where there are rows to do so on."""

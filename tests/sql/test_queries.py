@@ -26,8 +26,8 @@ DATA: dict[str, list[Any]] = {
     ],
     "e": [["k1", [["id", 1, 0], ["v", "one", 0]]], ["k2", [["id", 3, 0], ["v", "three", 0]]]],
     "n": [["p", [["a.b", 1, 0], ["a.c", 2, 0], ["z", 3, 0]]]],
-    "multi": [["m", [["v", 1, 0], ["v", 5, 10], ["v", 3, 20], ["w", "é", 5]]], ["o", [["w", "ü", 6]]],
-              ["eq", [["same", 2, 0], ["same", 1, 0]]]],
+    "multi": [["m", [["v", 1, 0], ["v", 5, 10], ["v", 3, 20], ["w", "é", 5]]], ["o", [["w", "ü", 6]]]],
+    "ties": [["eq", [["same", 2, 0], ["same", 1, 0]]]],
     "nulls": [["a", [["k", 1, 0]]], ["b", [["k", None, 0]]]],
     "mixed": [["a", [["k", 1, 0]]], ["b", [["k", "one", 0]]], ["c", [["k", {"ts": "2015-01-01"}, 0]]],
               ["d", [["k", 2.5, 0]]]],
@@ -39,9 +39,10 @@ DATA: dict[str, list[Any]] = {
     "all types": [
         [name, [["k", value, 0]]]
         for name, value in [
-            ("str1", "Z"), ("path", {"path": ["p", "q"]}), ("nan", {"num": "NaN"}), ("inf", {"num": "Inf"}), ("int", -5),
-            ("iv1", {"interval": "-1D"}), ("str3", "é"), ("null", None), ("blob", {"blob": ["ab"]}), ("float", 1.5),
-            ("big", 18446744073709551615), ("str0", ""), ("iv2", {"interval": "1 MONTH"}), ("neg", {"num": "-Inf"}),
+            ("str1", "Z"), ("path", {"path": ["p", "q"]}), ("nan", {"num": "NaN"}), ("inf", {"num": "Inf"}),
+            ("int", -5), ("iv1", {"interval": "-1D"}), ("str3", "é"), ("null", None), ("blob", {"blob": ["ab"]}),
+            ("float", 1.5), ("big", 18446744073709551615),
+            ("str0", ""), ("iv2", {"interval": "1 MONTH"}), ("neg", {"num": "-Inf"}),
             ("ts", {"ts": "1970-01-01T00:00:01Z"}), ("str2", "a"),
         ]
     ],
@@ -74,7 +75,7 @@ FUNCTIONS: dict[str, Any] = {
     "plus": {"type": "sql.expression", "params": {"expression": "a + b AS sum, a"}},
     "twice": {"type": "sql.expression", "params": {"expression": "x * 2", "raw": True, "autoInput": True}},
     "nested": {"type": "sql.expression", "params": {"expression": "plus({a: x, b: 1})[sum] AS y"}},
-    "all": {"type": "sql.expression", "params": {"expression": "horizontal_sum({*}) AS total"}},
+    "every": {"type": "sql.expression", "params": {"expression": "horizontal_sum({*}) AS total"}},
     "late": {"type": "sql.expression", "params": {"expression": "a + b AS sum", "prepared": True}},
     "moody": {"type": "sql.expression", "deterministic": False, "params": {"expression": "x + 1 AS y"}},
     "of_x": {"type": "sql.query", "params": {"query": "SELECT y, s FROM d WHERE x = $x ORDER BY y DESC"}},

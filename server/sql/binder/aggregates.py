@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from server.errors import MldbError
 from server.sql import coerce
 from server.sql.binder.base import bind
-from server.sql.bound import Atom, Embedding, Open, Rest, Row, RowBuilder, Several, Ts, Value, enumerate_elements
+from server.sql.bound import (
+    NEVER_SQL,
+    Atom,
+    Embedding,
+    Open,
+    Rest,
+    Row,
+    RowBuilder,
+    Several,
+    Ts,
+    Value,
+    enumerate_elements,
+    never,
+    typed,
+)
 from server.sql.scope import Scope
 from server.sql.tree import Call
 from server.values.kinds import CELL_TYPE, Kind
@@ -47,7 +62,7 @@ def _extreme(function: str) -> Aggregate:
 
     def build(group: GroupRelation, atom: Atom) -> Atom:
         if atom.kind is Kind.NULL:
-            return atom
+            return replace(atom, ts=never)
         key = {Kind.ANY: f"m_sort_key({atom.sql})", Kind.INTERVAL: f"m_interval_key({atom.sql})"}.get(atom.kind)
         by = f"arg_{function}"
         sql = group.aggregate(f"{function}({atom.sql})" if key is None else f"{by}({atom.sql}, {key})")
@@ -61,7 +76,7 @@ def _temporal(sign: str) -> Aggregate:
 
     def build(group: GroupRelation, atom: Atom) -> Atom:
         if atom.kind is Kind.NULL:
-            return atom
+            return replace(atom, ts=lambda: NEVER_SQL if sign else "'inf'::DOUBLE")
         present = f"FILTER (WHERE {atom.sql} IS NOT NULL)"
         key = f"struct_pack(t := {sign}({atom.ts()}), v := {atom.sql})"
         sql = group.aggregate(f"arg_min({atom.sql}, {key}) {present}")
@@ -84,6 +99,7 @@ _PLAIN: dict[str, Aggregate] = {
     "latest": _temporal("-"),
 }
 _PLAIN.update({f"vertical_{name}": one for name, one in list(_PLAIN.items()) if name != "count_distinct"})
+_CHOOSING = {"min", "max", "earliest", "latest"}
 AGGREGATES = {*_PLAIN, "string_agg", "vertical_string_agg", "pivot", "likelihood_ratio"}
 
 
@@ -136,6 +152,11 @@ def _row(name: str, row: Row, group: GroupRelation, scope: Scope) -> Row:
             # A column that no row of the group has is absent from the result.
             there = f"coalesce(len({leaf.sql}), 0) > 0" if isinstance(leaf, Several) else f"{leaf.sql} IS NOT NULL"
             present = group.aggregate(f"coalesce(bool_or({there}), FALSE)")
+            if isinstance(leaf, Several) and name.removeprefix("vertical_") in _CHOOSING:
+                # Where the rows have only nulls the result is a null that is there.
+                cell = f"[struct_pack(v := {typed(one)}, t := coalesce({one.ts()}, {NEVER_SQL}))]"
+                builder.add(path, Several(f"CASE WHEN {present} THEN {cell} ELSE [] END", one.kind))
+                continue
             one = Atom(f"CASE WHEN {present} THEN {one.sql} END", one.kind, one.ts, sparse=True)
         builder.add(path, one)
     for rest in row.rests:

@@ -7,6 +7,7 @@ at run time by ``server.sql.functions.arithmetic``.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from server.errors import MldbError
 from server.sql import coerce
@@ -23,6 +24,7 @@ from server.sql.bound import (
     is_constant,
     latest_ts,
     never,
+    typed,
 )
 from server.values.kinds import Kind
 
@@ -139,11 +141,11 @@ def _scalar_op(op: str, a: str, b: str) -> str:
 
 
 def _rows(op: str, left: Value, right: Value) -> Value:
-    """By column name, a full outer match; a scalar on either side goes with every column."""
+    """By column name, a full outer match; a scalar on either side goes with every column, and all values of a cell."""
     if isinstance(left, Atom):
-        return map_atoms(right, lambda atom: _atoms(op, left, atom))
+        return map_atoms(right, lambda atom: _atoms(op, left, atom), every=True)
     if isinstance(right, Atom):
-        return map_atoms(left, lambda atom: _atoms(op, atom, right))
+        return map_atoms(left, lambda atom: _atoms(op, atom, right), every=True)
     if any(_is_open(side) for side in (left, right)):
         return Open(f"u_arithmetic_cells('{op}', {coerce.to_cells(left)}, {coerce.to_cells(right)})")
     a, b = _known_columns(left), _known_columns(right)
@@ -173,11 +175,16 @@ def _known_columns(value: Value) -> dict[tuple[str, ...], Atom]:
     raise MldbError("rows whose columns are not known before the query runs cannot be combined; name their columns")
 
 
-def map_atoms(value: Value, change: Callable[[Atom], Atom]) -> Value:
-    """Apply an atom-wise operation to every atom of a value; cells of an open row are changed one by one."""
+def map_atoms(value: Value, change: Callable[[Atom], Atom], *, every: bool = False) -> Value:
+    """Apply an atom-wise operation to every atom of a value; cells of an open row are changed one by one.
+
+    Of a multi-valued cell the latest value, or ``every`` one.
+    """
     match value:
         case Atom():
             return change(value)
+        case Several() if every:
+            return _map_values(value, change)
         case Several():
             return change(coerce.atom(value))
         case Embedding():
@@ -189,13 +196,19 @@ def map_atoms(value: Value, change: Callable[[Atom], Atom]) -> Value:
         case Row():
             builder = RowBuilder()
             for path, leaf in value.columns.items():
-                changed = map_atoms(leaf, change)
+                changed = map_atoms(leaf, change, every=every)
                 if isinstance(leaf, Atom) and leaf.sparse and isinstance(changed, Atom):
                     changed = Atom(changed.sql, changed.kind, changed.ts, changed.constant, sparse=True)
                 builder.add(path, changed)
             for rest in value.rests:
                 builder.add(rest.prefix, Open(_map_cells(rest.sql, change)))
             return builder.build()
+
+
+def _map_values(value: Several, change: Callable[[Atom], Atom]) -> Several:
+    inner = change(Atom("c.v", value.kind, lambda: "c.t"))
+    body = f"struct_pack(v := {typed(inner)}, t := {inner.ts()})"
+    return Several(f"list_transform({value.sql}, lambda c: {body})", inner.kind)
 
 
 def _map_cells(sql: str, change: Callable[[Atom], Atom]) -> str:
@@ -216,6 +229,9 @@ def set_timestamp(value: Value, when: Value) -> Value:
     sql = coerce.to_timestamp(moment)
     if moment.kind not in (Kind.TIMESTAMP, Kind.INTEGER, Kind.NUMBER):
         sql = f"m_need_ts({sql})"
+        if isinstance(value, Atom | Several) and moment.kind is not Kind.NULL:
+            one = coerce.atom(value)
+            value = replace(one, sql=f"CASE WHEN {sql} IS NOT NULL THEN {typed(one)} END")
 
     def ts() -> str:
         return sql

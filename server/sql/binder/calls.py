@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from server.errors import MldbError
+from server.sql.binder.aggregates import AGGREGATES
 from server.sql.binder.application import apply_function
 from server.sql.binder.base import bind, binds
-from server.sql.bound import (
-    Row,
-    Value,
-)
+from server.sql.bound import Atom, Embedding, Row, Several, Value
 from server.sql.functions import BUILTINS
 from server.sql.functions.tensors import operation
 from server.sql.relations import require_row
@@ -20,6 +19,9 @@ from server.sql.tree import Call
 if TYPE_CHECKING:
     from server.declarations import Function
     from server.sql.scope import Scope
+
+
+IMPORT_ONLY = {"rowNumber", "totalRows"}
 
 
 @runtime_checkable
@@ -51,8 +53,26 @@ def _unknown(node: Call, scope: Scope, builtins: object) -> str:
         "built-in function, and either it's not a registered user function, or user functions are not available in "
         "the scope of the expression."
     )
+    if node.name in IMPORT_ONLY:
+        return f"function {node.name} is only available in SELECT expressions."
+    if node.name in AGGREGATES:
+        return f"{text}  It is an aggregate, which may stand in SELECT, HAVING, NAMED and ORDER BY of a grouped query."
     near = get_close_matches(node.name, list(builtins), n=1)  # type: ignore[call-overload]
     return f"{text} Did you mean '{near[0]}'?" if near else text
+
+
+def _varying(value: Value) -> Value:
+    """A value that is not known before any row is read, whatever it is made of."""
+    match value:
+        case Atom() | Embedding():
+            return replace(value, constant=False)
+        case Row(columns, rests):
+            leaves = {
+                path: leaf if isinstance(leaf, Several) else replace(leaf, constant=False)
+                for path, leaf in columns.items()
+            }
+            return Row(leaves, rests)
+    return value
 
 
 def call_function(node: Call, function: Function, scope: Scope) -> Value:
@@ -61,7 +81,8 @@ def call_function(node: Call, function: Function, scope: Scope) -> Value:
         raise MldbError(f"User function {node.name} expected a single row {{ }} argument")
     argument = bind(node.args[0], scope) if node.args else Row()
     if isinstance(function, Inlined):
-        return function.inline(argument, scope)
+        found = function.inline(argument, scope)
+        return found if scope.context.catalog.deterministic(node.name) else _varying(found)
     row = require_row(argument, f"User function {node.name} expected a single row {{ }} argument")
     constant = row.constant and scope.context.catalog.deterministic(node.name)
     return apply_function(function, row, scope, constant=constant)

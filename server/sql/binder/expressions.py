@@ -19,6 +19,7 @@ from server.sql.bound import (
     Row,
     RowBuilder,
     Several,
+    Ts,
     Value,
     any_sql,
     is_constant,
@@ -29,7 +30,8 @@ from server.sql.bound import (
 )
 from server.sql.duck import literal
 from server.sql.relations import require_row
-from server.sql.scope import RowScope, Scope
+from server.sql.render import render
+from server.sql.scope import OverlayScope, RowScope, Scope
 from server.sql.tree import (
     ArrayLiteral,
     Between,
@@ -151,22 +153,44 @@ def _in_list(node: InList, scope: Scope) -> Value:
     else:
         hit = " OR ".join(f"coalesce({test}, FALSE)" for test in tests) or "FALSE"
     sql = f"CASE WHEN {value.sql} IS NULL THEN NULL ELSE {'NOT ' if node.negated else ''}({hit}) END"
-    return Atom(f"({sql})", Kind.BOOLEAN, value.ts, constant)
+    return Atom(f"({sql})", Kind.BOOLEAN, _member_ts(value, items), constant)
+
+
+def _member_ts(value: Atom, items: list[Atom]) -> Ts:
+    """Of a hit the newest of the value and the item found, else the value's own."""
+
+    def build() -> str:
+        own = value.ts()
+        hits = [
+            f"WHEN {coerce.compare('=', value, item).sql} THEN greatest({own}, {ts})"
+            for item in items
+            if item.kind is not Kind.NULL and (ts := item.ts()) not in (own, NEVER_SQL)
+        ]
+        return f"CASE {' '.join(hits)} ELSE {own} END" if hits else own
+
+    return build
 
 
 @binds(InRow)
 def _in_row(node: InRow, scope: Scope) -> Value:
     value, row = coerce.atom(bind(node.operand, scope)), bind(node.row, scope)
+    if isinstance(row, Atom) and row.kind is Kind.NULL:
+        return Atom("NULL::BOOLEAN", Kind.BOOLEAN, value.ts, value.constant)
     cells = coerce.to_cells(row)
     if node.of == "keys":
         text = coerce.to_text(value)
         quoted = text if value.kind is Kind.PATH else f"m_quote({text})"
-        found = f"len(list_filter({cells}, lambda c: c.p = {quoted} OR starts_with(c.p, {quoted} || '.'))) > 0"
+        test = f"c.p = {quoted} OR starts_with(c.p, {quoted} || '.')"
     else:
-        found = f"len(list_filter({cells}, lambda c: c.v = {coerce.to_any(value)})) > 0"
+        test = f"c.v = {coerce.to_any(value)} AND m_single(c.p)"
+    found = f"list_filter({cells}, lambda c: {test})"
     negation = "NOT " if node.negated else ""
-    sql = f"CASE WHEN {value.sql} IS NULL OR {cells} IS NULL THEN NULL ELSE {negation}({found}) END"
-    return Atom(f"({sql})", Kind.BOOLEAN, latest_ts([value, row]), value.constant and is_constant(row))
+    sql = f"CASE WHEN {value.sql} IS NULL OR {cells} IS NULL THEN NULL ELSE {negation}(len({found}) > 0) END"
+
+    def ts() -> str:
+        return f"greatest({value.ts()}, coalesce(m_newest({found}), {NEVER_SQL}))"
+
+    return Atom(f"({sql})", Kind.BOOLEAN, ts, value.constant and is_constant(row))
 
 
 @binds(Like)
@@ -231,8 +255,9 @@ def _is_any(what: str, sql: str) -> str:
 @binds(Case)
 def _case(node: Case, scope: Scope) -> Value:
     conditions = [_condition(node, when, scope) for when, _ in node.whens]
-    results = [bind(then, scope) for _, then in node.whens]
-    default = _case_default(node, results, scope)
+    guards = _guards(conditions)
+    results = [bind(then, _Branch(scope, guard)) for (_, then), guard in zip(node.whens, guards, strict=False)]
+    default = _case_default(node, results, _Branch(scope, guards[-1]))
     branches = [*results, default]
     tests = [*([node.subject] if node.subject is not None else []), *(when for when, _ in node.whens)]
     constant = all(map(is_constant, branches)) and all(is_constant(bind(test, scope)) for test in tests)
@@ -242,6 +267,30 @@ def _case(node: Case, scope: Scope) -> Value:
         return _case_rows(conditions, [b for b in branches if isinstance(b, Row)])
     cells = [coerce.to_cells(branch) for branch in branches]
     return Open(scope.stage(_case_sql(conditions, [f"CAST({text} AS {CELL_TYPE}[])" for text in cells])))
+
+
+class _Branch(OverlayScope):
+    """The scope of a branch of CASE: what is computed once per row is so only for the rows that take the branch."""
+
+    def __init__(self, behind: Scope, guard: str) -> None:
+        super().__init__(Row(), behind)
+        self.guard = guard
+
+    def atoms_only(self) -> bool:
+        return self.behind.atoms_only()
+
+    def stage(self, sql: str) -> str:
+        return self.behind.stage(f"CASE WHEN {self.guard} THEN {sql} END")
+
+
+def _guards(conditions: list[str]) -> list[str]:
+    """Which rows take each branch, the default's last."""
+    before: list[str] = []
+    guards: list[str] = []
+    for condition in conditions:
+        guards.append(" AND ".join([*before, f"coalesce({condition}, FALSE)"]))
+        before.append(f"NOT coalesce({condition}, FALSE)")
+    return [*guards, " AND ".join(before) or "TRUE"]
 
 
 def _condition(node: Case, when: Expression, scope: Scope) -> str:
@@ -288,11 +337,16 @@ def _case_rows(conditions: list[str], branches: list[Row]) -> Row:
 _CASTS: dict[str, tuple[Kind, Callable[[Atom], str]]] = {
     "string": (Kind.STRING, coerce.to_text),
     "integer": (Kind.INTEGER, lambda a: f"u_cast_integer({coerce.to_any(a)})"),
-    "number": (Kind.NUMBER, lambda a: f"u_cast_number({coerce.to_any(a)})"),
+    # Text may spell an integer that a double cannot hold.
+    "number": (Kind.ANY, lambda a: f"m_cast_number({a.sql})" if a.kind is Kind.STRING else _to_number(a)),
     "boolean": (Kind.BOOLEAN, lambda a: f"u_cast_boolean({coerce.to_any(a)})"),
     "timestamp": (Kind.TIMESTAMP, coerce.to_timestamp),
     "blob": (Kind.BLOB, lambda a: f"u_cast_blob({coerce.to_any(a)})"),
 }
+
+
+def _to_number(atom: Atom) -> str:
+    return f"u_cast_number({coerce.to_any(atom)})"
 
 
 @binds(Cast)
@@ -301,18 +355,27 @@ def _cast(node: Cast, scope: Scope) -> Value:
     if node.type == "path":
         return Atom(coerce.to_path(value), Kind.PATH, latest_ts([value]), is_constant(value))
     if node.type not in _CASTS:
-        raise MldbError(f"Unknown type '{node.type}' for CAST (… AS {node.type}); known are {', '.join(_CASTS)}, path")
+        raise MldbError(
+            f"Unknown type '{node.type}' for CAST ({render(node.operand)} AS {node.type}); "
+            f"known are {', '.join(_CASTS)}, path"
+        )
     kind, convert = _CASTS[node.type]
     one = coerce.atom(value)
+    if node.type == "number" and one.kind in (*coerce.NUMERIC, Kind.TIMESTAMP):
+        return _exact_number(one)
     return Atom(_cast_sql(one, kind, convert), kind, one.ts, one.constant)
+
+
+def _exact_number(one: Atom) -> Atom:
+    """What is a number already stays as exact as it is."""
+    kind = Kind.NUMBER if one.kind is Kind.TIMESTAMP else one.kind
+    return replace(one, kind=kind)
 
 
 def _cast_sql(one: Atom, kind: Kind, convert: Callable[[Atom], str]) -> str:
     """Casts that need no Python: between numbers."""
     if one.kind is kind and kind is not Kind.TIMESTAMP:
         return one.sql
-    if kind is Kind.NUMBER and one.kind in coerce.NUMERIC:
-        return coerce.to_double(one)
     if kind is Kind.INTEGER and one.kind is Kind.NUMBER:
         return f"TRY_CAST(trunc({one.sql}) AS BIGINT)"
     if kind is Kind.INTEGER and one.kind is Kind.BOOLEAN:

@@ -158,6 +158,8 @@ class GroupScope(Scope):
         if call.name in _ROW_FUNCTIONS and call.qualifier is not None:
             call = Call(call.name, call.args)
         if call.name in AGGREGATES and call.qualifier is None:
+            if any(map(_calls_aggregate, call.args)):
+                raise MldbError(f"Nested aggregators '{render(call)}' are not allowed")
             if call.name in ("count", "vertical_count"):
                 self.relation.counts = True
             return aggregate(call, self.inner, self.relation)

@@ -22,8 +22,8 @@ from server.sql.bound import (
 from server.sql.duck import literal_text
 from server.sql.relations import require_row
 from server.sql.scope import NoScope, Scope
-from server.sql.tree import Clause, ColumnExpr, ColumnRef, Exclusion, Flatten, Item, RowLiteral, Wildcard
-from server.values.kinds import Kind
+from server.sql.tree import Clause, ColumnExpr, ColumnRef, Exclusion, Extract, Flatten, Item, RowLiteral, Wildcard
+from server.values.kinds import CELL_TYPE, Kind
 from server.values.paths import Path, format_path
 
 
@@ -35,7 +35,7 @@ def bind_clauses(clauses: tuple[Clause, ...], scope: Scope, *, inside: bool = Fa
             case Wildcard():
                 builder.add((), wildcard(clause, scope, inside=inside))
             case Item():
-                builder.add(item_name(clause), present(bind(clause.expression, scope)))
+                builder.add(item_name(clause), _item(clause, scope))
             case Flatten():
                 builder.add((), flatten(clause, scope))
             case ColumnExpr():
@@ -46,6 +46,18 @@ def bind_clauses(clauses: tuple[Clause, ...], scope: Scope, *, inside: bool = Fa
 @binds(RowLiteral)
 def _row_literal(node: RowLiteral, scope: Scope) -> Value:
     return bind_clauses(node.clauses, scope, inside=True)
+
+
+def _item(clause: Item, scope: Scope) -> Value:
+    value = bind(clause.expression, scope)
+    if isinstance(clause.expression, ColumnRef | Extract) and isinstance(value, Open):
+        # Only the data tell whether an open row has the column; without it, it reads as null.
+        cells = scope.stage(value.sql) if "(" in value.sql else value.sql
+        return Open(f"CASE WHEN coalesce(len({cells}), 0) = 0 THEN [{_NULL_CELL}] ELSE {cells} END")
+    return present(value)
+
+
+_NULL_CELL = f"CAST({{'p': '', 'v': NULL, 't': {NEVER_SQL}}} AS {CELL_TYPE})"
 
 
 def present(value: Value) -> Value:

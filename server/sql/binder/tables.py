@@ -27,6 +27,8 @@ def bind_table_call(node: TableCall, context: Context) -> Relation:
         case "merge":
             if not node.tables:
                 raise MldbError("Attempt to merge no datasets together")
+            if node.options is not None:
+                raise MldbError("merge takes tables and no options", code=500)
             inputs = [bind_table(table, context) for table in node.tables]
             return inputs[0] if len(inputs) == 1 else MergeRelation(context.number(), inputs, node.alias)
         case "union":
@@ -262,21 +264,25 @@ class SampleRelation(FromRelation):
 
 @reads(RowTable)
 def bind_row_table(node: RowTable, context: Context) -> Relation:
-    value = bind(node.expression, constant_scope(context))
+    scope = constant_scope(context)
+    value = bind(node.expression, scope)
     if isinstance(value, Atom | Several) and not (isinstance(value, Atom) and value.kind is Kind.ANY):
         got = "NULL" if isinstance(value, Atom) and value.kind is Kind.NULL else "scalar"
         raise MldbError(f"Argument to {node.name} must be a row, not a scalar or NULL (got {got})")
     if isinstance(value, Atom):
         raise MldbError(f"Argument to {node.name} must be a row, not a scalar or NULL (got scalar)")
-    return RowTableRelation(context.number(), value, atoms=node.name == "atom_dataset", alias=node.alias)
+    atoms = node.name == "atom_dataset"
+    return RowTableRelation(context.number(), value, scope.relation, atoms=atoms, alias=node.alias)
 
 
 class RowTableRelation(Relation):
     """One row per (top-level) column of a row value: its name in ``column``, its value in ``value``."""
 
-    def __init__(self, number: int, value: Value, *, atoms: bool, alias: str | None) -> None:
+    def __init__(self, number: int, value: Value, given: Relation, *, atoms: bool, alias: str | None) -> None:
+        """``given`` is the one row over which the value is bound."""
         super().__init__(number, alias)
         self.value = value
+        self.given = given
         row = None if isinstance(value, Open) else require_row(value, "a row is needed")
         flat = row is not None and not row.rests and all(self._single(path, row.columns[path]) for path in row.columns)
         self.atoms = atoms or flat
@@ -307,4 +313,5 @@ class RowTableRelation(Relation):
         else:
             listed, value, ts = f"u_row_items({cells})", "c.c", "m_newest(c.c)"
         inner = f"SELECT unnest({listed}) AS c, unnest(generate_series(0, len({listed}) - 1)) AS _row"
+        inner += f" FROM {self.given.render(listed, ordered=False)}"
         return f"(SELECT _row, c.p AS name, {value} AS value, {ts} AS ts FROM ({inner})) AS r{self.number}"

@@ -6,7 +6,7 @@ import dataclasses
 
 from server.sql import coerce
 from server.sql.binder.base import bind
-from server.sql.bound import Atom, Embedding, Leaf, Open, Rest, Row, Several, Value
+from server.sql.bound import NEVER_SQL, Atom, Embedding, Leaf, Open, Rest, Row, Several, Ts, Value
 from server.sql.scope import Scope
 from server.sql.tree import Between, Binary, Call, Constant, Expression, Unary
 from server.values.atoms import Timestamp, parse_timestamp
@@ -77,17 +77,21 @@ class WhenScope(Scope):
     def _passes(self, moment: str) -> str:
         return f"coalesce({coerce.truth(bind(self.predicate, _CellScope(self.inner, moment)))}, FALSE)"
 
+    def _moment(self, ts: Ts) -> Ts:
+        """The timestamp of a cell, or of its absence."""
+        return lambda: f"CASE WHEN {self._passes(ts())} THEN {ts()} ELSE {NEVER_SQL} END"
+
     def _filter(self, value: Value) -> Value:
         match value:
             case Atom(kind=Kind.NULL):
                 return value
             case Atom(sql=sql, kind=kind, ts=ts):
-                return Atom(f"CASE WHEN {self._passes(ts())} THEN {sql} END", kind, ts, sparse=True)
+                return Atom(f"CASE WHEN {self._passes(ts())} THEN {sql} END", kind, self._moment(ts), sparse=True)
             case Several(sql, kind):
                 return Several(f"list_filter({sql}, lambda c: {self._passes('c.t')})", kind)
             case Embedding(sql=sql, ts=ts):
                 kept = f"CASE WHEN {self._passes(ts())} THEN {sql} END"
-                return Embedding(kept, value.kind, value.shape, ts, value.names)
+                return Embedding(kept, value.kind, value.shape, self._moment(ts), value.names)
             case Open(sql):
                 return Open(f"list_filter({sql}, lambda c: {self._passes('c.t')})")
             case Row():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import duckdb
@@ -14,10 +15,14 @@ from server.sql import coerce
 from server.sql.bound import Atom, Open, Row, Several, Value
 from server.sql.duck import literal_text, references
 from server.sql.functions.registry import Builtin, cells_or_null
+from server.sql.runtime import CELLS, Shape, duck_type, to_arrow
 from server.sql.scope import OverlayScope, Scope
 from server.sql.tree import Call
+from server.values.cells import cells_of
 from server.values.kinds import CELL_TYPE, Kind
 
+_QUERY = "(SELECT "
+_RELATION = re.compile(r"\bAS r(\d+)\b")
 _LITERAL = re.compile(r"'(?:[^']|'')*'")
 
 
@@ -40,12 +45,27 @@ def _try(node: Call, args: list[Value], scope: Scope) -> Value:
     inside = _Inside(scope)
     value = bind(node.args[0], inside)
     fallback = bind(node.args[1], inside) if len(node.args) == 2 else None
-    if isinstance(value, Atom | Several) and isinstance(fallback, Atom | Several | None):
+    atoms = isinstance(value, Atom | Several) and isinstance(fallback, Atom | Several | None)
+    if atoms and _QUERY not in coerce.to_any(value):
         return _atoms(coerce.atom(value), None if fallback is None else coerce.atom(fallback), scope)
     tried = f"CAST({cells_or_null(value)} AS {CELL_TYPE}[])"
+    if _QUERY in tried:
+        return _apart(tried, value, fallback, scope)
     guard = scope.stage(f"TRY(struct_pack(v := {tried}))")
     otherwise = cells_or_null(Atom(_failure(tried), Kind.STRING) if fallback is None else fallback)
     return Open(scope.stage(f"CASE WHEN {guard} IS NULL THEN {otherwise} ELSE {guard}.v END"))
+
+
+def _apart(tried: str, value: Value, fallback: Value | None, scope: Scope) -> Value:
+    """What holds a sub-query is run by itself for each row, as DuckDB's TRY takes none."""
+    given = _given(tried)
+    guard = scope.stage(f"u_attempt({given})")
+    otherwise = cells_or_null(Atom(f"u_failure({given})", Kind.STRING) if fallback is None else fallback)
+    cells = f"CASE WHEN {guard} IS NULL THEN {otherwise} ELSE {guard} END"
+    if not isinstance(value, Atom | Several) or not isinstance(fallback, Atom | Several | None):
+        return Open(scope.stage(cells))
+    found = scope.stage(cells)
+    return Atom(f"m_atom({found})", Kind.ANY, lambda: f"m_newest({found})")
 
 
 def _atoms(value: Atom, fallback: Atom | None, scope: Scope) -> Atom:
@@ -67,36 +87,69 @@ def _atoms(value: Atom, fallback: Atom | None, scope: Scope) -> Atom:
 
 def _failure(sql: str) -> str:
     """SQL of the message with which SQL fails: it is run again, by itself, with the columns that it reads."""
+    return f"u_failure({_given(sql)})"
+
+
+def _given(sql: str) -> str:
+    """SQL as an argument, and the columns that it reads of the relations around it."""
     read = references(_LITERAL.sub("''", sql))
+    own = set(map(int, _RELATION.findall(sql)))  # the sub-queries' own relations
     rows = [
         f"r{number} := struct_pack({', '.join(f'{column} := r{number}.{column}' for column in sorted(columns))})"
         for number, columns in sorted(read.items())
+        if number not in own
     ]
     given = f", struct_pack({', '.join(rows)})" if rows else ""
-    return f"u_failure({literal_text(sql)}{given})"
+    return literal_text(sql) + given
 
 
 def define(connection: duckdb.DuckDBPyConnection) -> None:
-    """Define ``u_failure(sql[, {r<number>: {column: value}}])``: the error's text, NULL if there is none."""
+    """Define ``u_failure`` and ``u_attempt``, both of ``(sql[, {r<number>: {column: value}}])``.
 
+    The one gives the error's text, NULL if there is none; the other the cells, NULL if there is an error.
+    """
+    for name, result, run in (("u_failure", Kind.STRING, _message), ("u_attempt", CELLS, _cells)):
+        connection.create_function(
+            name,
+            _each_row(connection, result, run),
+            None,
+            connection.type(duck_type(result)),
+            type=PythonUDFType.ARROW,
+            null_handling=FunctionNullHandling.SPECIAL,
+        )
+
+
+def _each_row(connection: duckdb.DuckDBPyConnection, result: Shape, run: Callable[..., Any]) -> Callable[..., pa.Array]:
     def call(*columns: Any) -> pa.Array:
         texts, rows = columns[0].to_pylist(), columns[1] if len(columns) > 1 else None
         with connection.cursor() as cursor:
-            return pa.array([_message(cursor, text, rows, at) for at, text in enumerate(texts)], pa.string())
+            return to_arrow([run(cursor, text, rows, at) for at, text in enumerate(texts)], result)
 
-    connection.create_function(
-        "u_failure",
-        call,
-        None,
-        connection.type("VARCHAR"),
-        type=PythonUDFType.ARROW,
-        null_handling=FunctionNullHandling.SPECIAL,
-    )
+    return call
 
 
 def _message(cursor: duckdb.DuckDBPyConnection, sql: str, rows: Any, at: int) -> str | None:
     from server.sql.plan import translated
 
+    try:
+        _table(cursor, sql, rows, at)
+    except duckdb.Error as error:
+        return translated(error).message
+    return None
+
+
+def _cells(cursor: duckdb.DuckDBPyConnection, sql: str, rows: Any, at: int) -> list[Any] | None:
+    try:
+        found = cells_of(_table(cursor, sql, rows, at).column(0).combine_chunks())
+    except duckdb.InterruptException:
+        raise
+    except duckdb.Error:
+        return None
+    return found[0] or []
+
+
+def _table(cursor: duckdb.DuckDBPyConnection, sql: str, rows: Any, at: int) -> pa.Table:
+    """The result of SQL in one row of the query around it."""
     source = ""
     if rows is not None:
         row = rows.take(pa.array([at]))
@@ -104,11 +157,7 @@ def _message(cursor: duckdb.DuckDBPyConnection, sql: str, rows: Any, at: int) ->
         parts = row.flatten() if isinstance(row, pa.StructArray) else row.combine_chunks().flatten()
         cursor.register("failing", pa.table(parts, names))
         source = " FROM " + ", ".join(f"(SELECT unnest({name}) FROM failing) AS {name}" for name in names)
-    try:
-        cursor.execute(f"SELECT {sql}{source}").fetchall()
-    except duckdb.Error as error:
-        return translated(error).message
-    return None
+    return cursor.execute(f"SELECT {sql}{source}").to_arrow_table()
 
 
 BUILTINS = [

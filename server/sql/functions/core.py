@@ -200,15 +200,14 @@ def parse_number(text: str) -> int | float | None:
         return None
 
 
-def cast_number(value: Atom) -> float | None:
+def cast_number(value: Atom) -> int | float | None:
     match value:
         case str():
-            found = parse_number(value)
-            return None if found is None else float(found)
+            return parse_number(value)
         case Timestamp(seconds):
-            return seconds
+            return collapse(seconds)
         case int() | float():
-            return float(value)
+            return value
     return None
 
 
@@ -324,6 +323,8 @@ def aggregate_cells(name: str, cells: list[Cell]) -> list[Cell]:
     by_path: dict[Path, list[Cell]] = {}
     for cell in cells:
         by_path.setdefault(cell.path, []).append(cell)
+    if len(by_path) > 1 and all(cell.value is None for cell in by_path.get((), ())):
+        by_path.pop((), None)  # rows among which some were null
     return [AGGREGATES[name](path, group) for path, group in by_path.items()]
 
 
@@ -343,7 +344,7 @@ ROUTINES = [
     Routine("u_arithmetic_cells", (Kind.STRING, CELLS, CELLS), CELLS, arithmetic_cells),
     Routine("u_modulo", (Kind.ANY, Kind.ANY), Kind.ANY, modulo),
     Routine("u_negate", (Kind.ANY,), Kind.ANY, negate),
-    Routine("u_cast_number", (Kind.ANY,), Kind.NUMBER, cast_number),
+    Routine("u_cast_number", (Kind.ANY,), Kind.ANY, cast_number),
     Routine("u_cast_integer", (Kind.ANY,), Kind.INTEGER, cast_integer),
     Routine("u_cast_boolean", (Kind.ANY,), Kind.BOOLEAN, cast_boolean),
     Routine("u_cast_blob", (Kind.ANY,), Kind.BLOB, cast_blob),
@@ -359,15 +360,18 @@ ROUTINES = [
     Routine("u_aggregate_cells", (Kind.STRING, CELLS), CELLS, aggregate_cells),
 ]
 
-MACROS = """
+MACROS = r"""
 m_row_cells(l) := CASE WHEN len(list_filter(l, lambda c: c.p = '')) = 0 THEN l
     WHEN m_atom(l) IS NOT NULL THEN u_fail_cells('Expression with AS * must return a row')
     ELSE list_filter(l, lambda c: c.p <> '') END
 m_num_of(a, f) := CASE m_tag(a) WHEN 'n' THEN union_extract(a, 'n') WHEN 'i' THEN CAST(union_extract(a, 'i') AS DOUBLE)
     WHEN 'u' THEN CAST(union_extract(a, 'u') AS DOUBLE) WHEN 't' THEN union_extract(a, 't') ELSE u_num_of(a, f) END
+m_cast_number(s) := CASE WHEN regexp_full_match(s, '-?[0-9]{1,15}(\.[0-9]{1,15})?')
+    THEN any_n(TRY_CAST(s AS DOUBLE)) ELSE u_cast_number(any_s(s)) END
+m_single(p) := p <> '' AND (NOT contains(p, '.') OR regexp_full_match(p, '"([^"]|"")*"'))
 m_divide(a, b) := a / b
-m_modulo(a, b) := CASE WHEN b = 0 THEN u_fail_integer('Integer Modulus by a zero dividend') WHEN a >= 0 AND b > 0 THEN a % b
-    ELSE u_cast_integer(u_modulo(any_i(a), any_i(b))) END
+m_modulo(a, b) := CASE WHEN b = 0 THEN u_fail_integer('Integer Modulus by a zero dividend')
+    WHEN a >= 0 AND b > 0 THEN a % b ELSE u_cast_integer(u_modulo(any_i(a), any_i(b))) END
 m_arithmetic_fast(a, b, o, slow) := CASE WHEN m_tag(a) = 'n' AND m_tag(b) = 'n' THEN any_n(CASE o
     WHEN 1 THEN union_extract(a, 'n') - union_extract(b, 'n') WHEN 2 THEN union_extract(a, 'n') * union_extract(b, 'n')
     ELSE union_extract(a, 'n') / union_extract(b, 'n') END) ELSE slow END

@@ -372,13 +372,16 @@ ROUTINES = [
 MACROS = """
 m_same_length(a, b, m) := CASE WHEN len(a) <> len(b) THEN a[u_fail_integer(m):] ELSE a END
 m_of_length(a, n) := CASE WHEN len(a) <> n
-    THEN a[u_fail_integer('Executing builtin function reshape: Attempt to change embedding size by reshaping'):] ELSE a END
+    THEN a[u_fail_integer('Executing builtin function reshape: Attempt to change embedding size by reshaping'):]
+    ELSE a END
 m_slice_index(i, n) := CASE
     WHEN i < 0 THEN u_fail_integer('Executing builtin function slice: slice function index is less than zero')
-    WHEN i >= n THEN u_fail_integer('Executing builtin function slice: slice function index is greater than last dimension size')
+    WHEN i >= n
+    THEN u_fail_integer('Executing builtin function slice: slice function index is greater than last dimension size')
     ELSE i END
 m_impulse_at(e, n) := CASE
-    WHEN e < 0 OR e >= n THEN u_fail_integer('Executing builtin function shifted_impulse: the place lies outside') ELSE e END
+    WHEN e < 0 OR e >= n THEN u_fail_integer('Executing builtin function shifted_impulse: the place lies outside')
+    ELSE e END
 """
 
 BUILTINS = [

@@ -12,7 +12,7 @@ from server.errors import MldbError
 from server.sql import coerce
 from server.sql.bound import Atom, Embedding, Open, Row, Value, is_constant, latest_ts
 from server.sql.duck import literal_text, references
-from server.sql.runtime import ANYS, CELLS, DETAILS_MARK, NUMBERS, TEXTS, Routine, Shape
+from server.sql.runtime import ANYS, CELLS, CODE_MEMBER, DETAILS_MARK, NUMBERS, TEXTS, Routine, Shape
 from server.sql.scope import Scope
 from server.sql.tree import Call
 from server.values.atoms import Atom as PlainAtom
@@ -87,7 +87,9 @@ def executing(function: str, body: Callable[..., Any]) -> Callable[..., Any]:
 
 def failed(function: str, error: MldbError, args: Sequence[Any]) -> MldbError:
     """What a routine raises: the error under the function's name, with the function and its arguments as details."""
-    details = {"functionName": function, "functionArgs": [_as_json(value) for value in args]}
+    details: dict[str, Any] = {"functionName": function, "functionArgs": [_as_json(value) for value in args]}
+    if error.code != MldbError.code:
+        details[CODE_MEMBER] = error.code
     return MldbError(f"Executing builtin function {function}: {error.message}{DETAILS_MARK}{json.dumps(details)}")
 
 
