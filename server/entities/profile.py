@@ -38,7 +38,7 @@ def _values(services: Services, dataset: str, page: Sequence[Path], progress: Pr
     values: list[list[Atom]] = [[] for _ in page]
     if not page:
         return 0, values
-    names = ", ".join(f'{format_path(path)} AS "{index}"' for index, path in enumerate(page))
+    names = ", ".join(f'{".".join(map(quoted, path))} AS "{index}"' for index, path in enumerate(page))
     rows = 0
     for batch in services.query(f"SELECT {names} FROM {quoted(dataset)} LIMIT {ROWS}").batches(progress):
         rows += batch.rows.length

@@ -60,7 +60,7 @@ function PluginCard({ entity }: { entity: Entity }) {
           {plugin?.state ?? state}
         </span>
       </div>
-      {plugin && <Facts report={plugin} />}
+      {plugin && <Facts id={id} report={plugin} />}
       {plugin?.lastFailure && <LastFailure failure={plugin.lastFailure} />}
       {error && <LastFailure failure={failureOf(entity)} />}
       <Actions entity={entity} page={page} />
@@ -68,11 +68,8 @@ function PluginCard({ entity }: { entity: Entity }) {
   );
 }
 
-function Facts({
-  report: { generation, loaded: since, memory, memoryLimit, requests, source },
-}: {
-  report: PluginReport;
-}) {
+function Facts({ id, report }: { id: string; report: PluginReport }) {
+  const { generation, loaded: since, memory, memoryLimit, requests, source } = report;
   const facts: [string, string][] = [
     ["Generation", String(generation)],
     ["Last reload", since ? ago(since) : "–"],
@@ -94,7 +91,9 @@ function Facts({
           </div>
         ))}
       </dl>
-      {source.address && <p class="soft small address">{source.address}</p>}
+      {source.address && !source.address.endsWith(`/plugins/${id}`) && (
+        <p class="soft small address">{source.address}</p>
+      )}
     </>
   );
 }

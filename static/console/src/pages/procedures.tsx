@@ -38,7 +38,8 @@ function Procedure({ entity }: { entity: Entity }) {
       </div>
       {entity.error && <p class="notice error">{entity.error.error}</p>}
       {runs.length > 0 && (
-        <div class="scroll-x">
+        // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by keyboard
+        <section class="scroll-x" tabIndex={0} aria-label={`Runs of ${id}`}>
           <table class="list">
             <thead>
               <tr>
@@ -57,7 +58,7 @@ function Procedure({ entity }: { entity: Entity }) {
               ))}
             </tbody>
           </table>
-        </div>
+        </section>
       )}
     </>
   );

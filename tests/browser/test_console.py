@@ -1,0 +1,338 @@
+"""Journeys through the console: plugins, the query editor, datasets; by mouse, by keyboard, on a phone."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.console import DESK, PHONE, closed, fill, findings, fits, keep, opened, until
+from tests.conftest import RunningServer
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+PAGES = (
+    "/", "/console/query?q=SELECT+1", "/console/datasets", "/console/datasets/demo", "/console/datasets/demo?view=rows",
+    "/console/functions", "/console/procedures", "/console/nowhere",
+)  # fmt: skip
+PLUGIN = {"main.py": "mldb.log('dropped and loaded')", "routes.py": "mldb.plugin.set_return('here')"}
+DROP_FOLDER = """files => {
+  const entry = ([name, text]) => ({isDirectory: false, name, file: (done) => done(new File([text], name))});
+  const batches = [Object.entries(files).map(entry), []];
+  const folder = {isDirectory: true, name: "dropped", createReader: () => ({readEntries: (d) => d(batches.shift())})};
+  const event = new Event("drop", {bubbles: true, cancelable: true});
+  const transfer = {items: [{webkitGetAsEntry: () => folder}]};
+  Object.defineProperty(event, "dataTransfer", {value: transfer});
+  document.querySelector("[aria-label='Drop a plugin here']").dispatchEvent(event);
+}"""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory, chromium):
+    running = RunningServer(tmp_path_factory.mktemp("console") / "data")
+    fill(running)
+    yield running
+    running.stop()
+
+
+def run_query(page, text):
+    page.get_by_label("SQL").click()
+    page.keyboard.press("Control+a")
+    page.keyboard.insert_text(text)
+    page.keyboard.press("Control+Enter")
+
+
+# ── plugins ──
+
+
+def test_the_tour_ends_with_a_plugin_of_ones_own(browser, server):
+    page = opened(browser, server, tour=True)
+    tour = page.get_by_role("region", name="Tour")
+    for _ in range(3):
+        tour.get_by_role("button", name="Next").click()
+    tour.get_by_label("Its name").fill("my-first")
+    tour.get_by_role("button", name="Make it").click()
+    expect(tour.get_by_role("link", name="open its page")).to_be_visible(timeout=20_000)
+    keep(page, "tour")
+    tour.get_by_role("button", name="Done").click()
+    page.reload()
+    expect(page.get_by_role("link", name="my-first")).to_be_visible()
+    expect(page.get_by_role("region", name="Tour")).to_have_count(0)
+    closed(page)
+
+
+def test_a_dropped_folder_is_a_plugin_that_stops_starts_and_goes(browser, server):
+    page = opened(browser, server)
+    page.evaluate(DROP_FOLDER, PLUGIN)
+    card = page.get_by_role("listitem").filter(has=page.get_by_role("heading", name="dropped"))
+    expect(card.get_by_text("serving")).to_be_visible(timeout=20_000)
+    expect(page.locator(".progress-log")).to_contain_text("dropped and loaded")
+    with server.client() as client:
+        assert client.get("/v1/plugins/dropped/routes/x").json() == "here"
+        (server.data_dir / "plugins" / "dropped" / "main.py").write_text("\n1 / 0\n")
+        expect(card.get_by_text("ZeroDivisionError")).to_be_visible(timeout=20_000)
+        expect(card.get_by_text("line 2")).to_be_visible()
+        assert client.get("/v1/plugins/dropped/routes/x").json() == "here"
+    keep(page, "plugin-failure")
+    card.get_by_role("button", name="Stop").click()
+    expect(card.get_by_text("stopped", exact=True)).to_be_visible(timeout=20_000)
+    (server.data_dir / "plugins" / "dropped" / "main.py").write_text("")
+    card.get_by_role("button", name="Start").click()
+    expect(card.get_by_text("serving")).to_be_visible(timeout=20_000)
+    card.get_by_role("button", name="Delete").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    expect(card).to_have_count(0, timeout=20_000)
+    assert not (server.data_dir / "plugins" / "dropped").exists()
+    closed(page)
+
+
+def test_what_is_no_plugin_is_told_with_the_servers_words(browser, server):
+    page = opened(browser, server)
+    page.evaluate(DROP_FOLDER, {"readme.md": "no plugin"})
+    toast = page.get_by_role("alert")
+    expect(toast).to_contain_text("no main.py")
+    toast.locator("summary").click()
+    expect(toast.locator("pre")).to_contain_text('"httpCode": 400')
+    page.troubles.clear()  # the browser notes the refusal
+    closed(page)
+
+
+# ── query ──
+
+
+def test_completion_knows_functions_datasets_and_columns(browser, server):
+    page = opened(browser, server, "/console/query?q=+")
+    page.get_by_label("SQL").click()
+    page.keyboard.press("Control+a")
+    page.keyboard.type("SELECT sqr")
+    option = page.get_by_role("option", name="sqrt")
+    expect(option).to_contain_text("(")
+    page.keyboard.press("Escape")
+    page.keyboard.press("Control+a")
+    page.keyboard.type("SELECT * FROM de")
+    expect(page.get_by_role("option", name="demo")).to_be_visible()
+    page.keyboard.press("Escape")
+    page.keyboard.type("mo WHERE lab")
+    expect(page.get_by_role("option", name="label")).to_be_visible()
+    closed(page)
+
+
+def test_errors_are_underlined_where_they_are(browser, server):
+    page = opened(browser, server, "/console/query?q=+")
+    page.get_by_label("SQL").click()
+    page.keyboard.press("Control+a")
+    page.keyboard.insert_text("SELECT x FROM demo WHERE nofunction(x)")
+    expect(page.locator(".cm-lintRange-error")).to_have_text("nofunction")
+    page.keyboard.press("Control+a")
+    page.keyboard.insert_text("SELECT x FROM demo WHERE")
+    expect(page.locator(".cm-lint-marker-error")).to_be_visible()
+    page.keyboard.press("Control+a")
+    page.keyboard.insert_text("SELECT x FROM demo")
+    expect(page.locator(".cm-lint-marker-error")).to_have_count(0)
+    closed(page)
+
+
+def test_a_result_as_table_plot_file_and_plan(browser, server):
+    page = opened(browser, server, "/console/query?q=+")
+    run_query(page, "SELECT x, label FROM demo WHERE x IS NOT NULL ORDER BY x")
+    expect(page.get_by_role("status").filter(has_text="300 rows")).to_be_visible()
+    assert "q=SELECT" in page.url
+    page.get_by_role("tab", name="Plot").click()
+    kinds = page.locator("label.field select").first
+    for kind in ("bar", "line", "scatter", "histogram", "heat map"):
+        kinds.select_option(kind)
+        expect(page.get_by_role("img", name=re.compile(f"^{kind}"))).to_be_visible()
+        expect(page.locator(".plot svg").first).to_be_visible()
+    keep(page, "plot")
+    page.get_by_role("tab", name="Compiled").click()
+    expect(page.locator("pre").first).to_contain_text("SELECT")
+    with page.expect_download() as download:
+        page.get_by_role("link", name="csv").click()
+    rows = list(csv.DictReader(io.StringIO(download.value.path().read_text())))
+    assert (len(rows), rows[0]["_rowName"]) == (300, "row 0")
+    closed(page)
+
+
+def test_a_link_is_the_query_and_history_brings_it_back(browser, server):
+    page = opened(browser, server, "/console/query?q=SELECT+41+%2B+1+AS+answer")
+    page.get_by_role("button", name="Run").click()
+    expect(page.get_by_role("cell", name="42")).to_be_visible()
+    run_query(page, "SELECT 7 AS other")
+    expect(page.get_by_role("cell", name="7")).to_be_visible()
+    page.get_by_text("Saved").click()
+    page.get_by_label("Name for this query").fill("seven")
+    page.get_by_role("button", name="Save", exact=True).click()
+    page.reload()
+    page.get_by_label("History").select_option("SELECT 41 + 1 AS answer")
+    expect(page.get_by_label("SQL")).to_have_text("SELECT 41 + 1 AS answer")
+    page.get_by_text("Saved").click()
+    page.get_by_role("button", name="seven", exact=True).click()
+    expect(page.get_by_label("SQL")).to_have_text("SELECT 7 AS other")
+    closed(page)
+
+
+def test_values_as_of_a_time(browser, server):
+    page = opened(browser, server, "/console/query?q=SELECT+x+FROM+demo+WHERE+rowName()+%3D+'row+50'")
+    page.get_by_label("With times").check()
+    page.get_by_role("button", name="Run").click()
+    cells = page.get_by_role("table", name="Rows of the result").get_by_role("cell")
+    expect(cells.nth(1)).to_have_text("50")
+    page.get_by_role("slider").press("Home")
+    expect(page.locator("output")).to_contain_text("20")
+    closed(page)
+
+
+def test_a_million_cells_scroll(browser, server):
+    with server.client() as client:
+        lines = "\n".join([",".join(f"c{i}" for i in range(10)), *(",".join([str(n)] * 10) for n in range(100_000))])
+        client.put("/v1/uploads/wide.csv", content=lines.encode())
+        steps = client.get("/v1/uploads/wide.csv/preview").json()["steps"]
+        assert client.post("/v1/procedures", json=steps[0]).status_code == 201
+    page = opened(browser, server, "/console/query?q=SELECT+*+FROM+wide+ORDER+BY+c0")
+    page.route("**/v1/queries", lambda route: route.fulfill(json=[]))
+    page.get_by_role("button", name="Run").click()
+    grid = page.get_by_role("table", name="Rows of the result")
+    expect(grid).to_have_attribute("aria-rowcount", "100001", timeout=30_000)
+    assert grid.get_by_role("cell").count() < 1000
+    grid.evaluate("grid => grid.scrollTop = grid.scrollHeight")
+    expect(grid.get_by_role("cell", name="99999").first).to_be_visible()
+    grid.evaluate("grid => grid.scrollTop = grid.scrollHeight / 2")
+    expect(grid.get_by_role("cell", name=re.compile(r"^(49|50)\d\d\d$")).first).to_be_visible()
+    closed(page)
+
+
+def test_a_query_is_cancelled(browser, server):
+    page = opened(browser, server, "/console/query?q=+")
+    page.route("**/v1/queries", lambda route: route.fulfill(json=[]))
+    run_query(page, "SELECT count(*) FROM wide AS a JOIN wide AS b ON a.c0 < b.c0")
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.get_by_role("button", name="Run")).to_be_enabled()
+    expect(page.get_by_role("button", name="Cancel")).to_have_count(0)
+    closed(page)
+
+
+# ── datasets ──
+
+
+def test_a_file_is_previewed_and_imported(browser, server):
+    page = opened(browser, server, "/console/datasets")
+    content = "name,größe\nKöln,1084\nBonn,331\n".encode()
+    page.get_by_label("Data file", exact=True).set_input_files(
+        {"name": "städte.csv", "mimeType": "text/csv", "buffer": content}
+    )
+    expect(page.get_by_role("region", name="First rows").get_by_text("Köln")).to_be_visible()
+    keep(page, "import-preview")
+    page.get_by_label("Name of the dataset").fill("towns")
+    page.get_by_role("button", name="Import").click()
+    page.wait_for_url("**/console/datasets/towns")
+    expect(page.get_by_role("row").filter(has_text="größe")).to_contain_text("331 … 1,084")
+    page.get_by_role("tab", name="Rows").click()
+    expect(page.get_by_role("cell", name="Bonn")).to_be_visible()
+    page.get_by_label("Search the rows").fill("köl")
+    expect(page.get_by_role("cell", name="Bonn")).to_have_count(0)
+    with server.client() as client:
+        assert client.get("/v1/uploads").json() == ["wide.csv"]
+    closed(page)
+
+
+def test_columns_are_searched_and_names_are_only_text(browser, server):
+    page = opened(browser, server, "/console/datasets/demo")
+    table = page.get_by_role("region", name="Columns")
+    expect(table.get_by_role("row")).to_have_count(4)
+    expect(table.get_by_role("row").filter(has_text="rare <b>")).to_contain_text("0 %")
+    page.get_by_label("Search the columns").fill("LAB")
+    expect(table.get_by_role("row")).to_have_count(2)
+    closed(page)
+
+
+# ── procedures ──
+
+
+def test_a_run_is_seen_and_cancelled(browser, server):
+    with server.client() as client:
+        config = {"type": "mock", "params": {"durationMs": 60_000, "refreshRateMs": 100}}
+        client.put("/v1/procedures/long", json=config, headers={"async": "true"})
+    page = opened(browser, server, "/console/procedures")
+    long = page.get_by_role("region", name="long")
+    expect(long.get_by_text("executing")).to_be_visible()
+    long.get_by_role("button", name="Cancel").click()
+    expect(long.get_by_text("cancelled", exact=True)).to_be_visible()
+    closed(page)
+
+
+# ── every page ──
+
+
+@pytest.mark.parametrize(("scheme", "size"), [("light", DESK), ("dark", PHONE)], ids=["desk light", "phone dark"])
+def test_every_page_is_accessible_and_fits(browser, server, scheme, size):
+    page = opened(browser, server, viewport=size, color_scheme=scheme)
+    for path in PAGES:
+        page.goto(server.url + path)
+        page.wait_for_selector("main h1")
+        page.wait_for_timeout(300)
+        assert findings(page) == [], path
+        assert fits(page), path
+    closed(page)
+
+
+def test_the_keyboard_is_enough(browser, server):
+    """From the address bar to a result, and out of the editor again, without a mouse."""
+    page = opened(browser, server)
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the page")).to_be_focused()
+    for _ in range(3):
+        page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Query")).to_be_focused()
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/console/query")
+    editor = page.get_by_label("SQL")
+    expect(editor).to_be_visible()
+    for _ in range(30):
+        if editor.evaluate("node => node.getRootNode().activeElement === node"):
+            break
+        page.keyboard.press("Tab")
+    page.keyboard.press("Control+a")
+    page.keyboard.insert_text("SELECT 6 * 7 AS answer")
+    page.keyboard.press("Control+Enter")
+    expect(page.get_by_role("cell", name="42")).to_be_visible()
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("button", name="Run")).to_be_focused()
+    closed(page)
+
+
+def test_the_menu_opens_on_a_phone(browser, server):
+    page = opened(browser, server, viewport=PHONE)
+    expect(page.get_by_role("link", name="Datasets")).to_be_hidden()
+    page.get_by_role("button", name="Menu").click()
+    page.get_by_role("link", name="Datasets").click()
+    page.wait_for_url("**/console/datasets")
+    expect(page.get_by_role("link", name="Query")).to_be_hidden()
+    closed(page)
+
+
+def test_changes_show_without_asking(browser, server):
+    page = opened(browser, server, "/console/datasets")
+    with server.client() as client:
+        client.put("/v1/datasets/appears", json={"type": "sparse.mutable"})
+        expect(page.get_by_role("link", name="appears")).to_be_visible()
+        client.delete("/v1/datasets/appears")
+        expect(page.get_by_role("link", name="appears")).to_have_count(0)
+    closed(page)
+
+
+def test_a_first_visit_is_light_and_quick(browser, server, record_property):
+    """Bytes without the editor; the first paint is recorded, and bounded only where something must have gone wrong."""
+    page = opened(browser, server)
+    until(lambda: page.evaluate("performance.getEntriesByName('first-contentful-paint').length"), "nothing was painted")
+    paint = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
+    entries = "performance.getEntriesByType('resource').concat(performance.getEntriesByType('navigation'))"
+    weight = page.evaluate(f"{entries}.reduce((sum, entry) => sum + entry.encodedBodySize, 0)")
+    record_property("first_contentful_paint_ms", paint)
+    record_property("page_weight_bytes", weight)
+    assert 0 < weight < 500_000
+    assert paint < 10_000
+    assert not page.evaluate(f"{entries}.some(({{name}}) => !name.startsWith(location.origin))")
+    closed(page)
