@@ -53,7 +53,7 @@ bench: $(VENV)/.bench  ## Run the benchmarks and print their tables (ARGS="route
 
 console: $(BUNDLE)  ## Bundle the console, when it is older than its sources
 
-docs: $(VENV)/.run  ## Write the generated reference pages again
+docs: $(VENV)/.run  ## Write the generated pages again, and the site into build/site
 	@$(BIN)/python docs/generate.py
 
 lock:  ## Resolve the dependencies again (needs uv)

@@ -24,6 +24,7 @@ from pydantic_core import PydanticUndefined  # noqa: E402
 
 from server.builtin_types import BUILTIN_TYPES  # noqa: E402
 from server.declarations import EntityType  # noqa: E402
+from server.http.docsite import site  # noqa: E402
 from server.settings import rows  # noqa: E402
 from server.sql.functions import families  # noqa: E402
 from server.sql.functions.registry import Builtin  # noqa: E402
@@ -35,6 +36,10 @@ def main() -> None:
     for file, text in pages().items():
         file.parent.mkdir(exist_ok=True)
         file.write_text(text)
+    for name, content in site():
+        target = ROOT / "build" / "site" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
 
 
 def pages() -> dict[Path, str]:

@@ -27,11 +27,13 @@ from server.http import (
     collections,
     credentials,
     datasets,
+    docsite,
     events,
     functions,
     login,
     logs,
     metrics,
+    openapi,
     pages,
     plugin_folders,
     plugins,
@@ -70,6 +72,7 @@ RESOURCES = (
     uploads,
     metrics,
     backup,
+    openapi,
 )
 
 
@@ -109,7 +112,9 @@ class Server:
         for module in RESOURCES:
             module.register(self.host)
         self.host.health_checks["plugins"] = self.plugins.health
-        page_app, page_roots = pages.application([*logs.routes(self.logs, stopping), *login.routes(gate)])
+        page_app, page_roots = pages.application(
+            [*logs.routes(self.logs, stopping), *login.routes(gate), *docsite.routes(self.host)]
+        )
         self.gateway = Gateway(settings, self.host.resources, gate, page_app, page_roots, self.host.metrics)
 
     async def start(self) -> None:

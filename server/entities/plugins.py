@@ -21,7 +21,7 @@ from runtime.supervisor import LaunchFailed, MainFailed, Supervisor
 from runtime.watcher import FolderWatch, Watcher
 from server import tracing
 from server.declarations import Creation, EntityType, Params, Services
-from server.entities import plugin_files, scripts
+from server.entities import plugin_files, route_notes, scripts
 from server.entities.messages import Request, Response
 from server.entities.plugin_folders import PluginFolders
 from server.entities.plugin_sources import Opened, Sources
@@ -262,6 +262,7 @@ class PythonPlugin:
 
     def __init__(self, host: PluginHost, id: str, opened: Opened, args: bytes | None) -> None:
         self.id = id
+        self._notes = route_notes.RouteNotes()
         self._host = host
         self._opened = opened
         self._watch: FolderWatch | None = None
@@ -361,7 +362,13 @@ class PythonPlugin:
                 answer = await self.supervisor.request(message, request.client.on_gone if request.client else None)
         except RequestFailed as error:
             raise MldbError(str(error), code=error.code) from None
-        return _response(answer, request)
+        response = _response(answer, request)
+        self._notes.note(request, response)
+        return response
+
+    def described_routes(self) -> dict[str, dict[str, Any]]:
+        """OpenAPI path items below ``/routes``: the declared ones, else what requests have taught."""
+        return route_notes.declared(self._opened.folder) or self._notes.learnt()
 
     def _last_output(self) -> Response:
         answer = self.supervisor.last_answer

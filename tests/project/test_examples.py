@@ -76,7 +76,7 @@ def examples(file: Path) -> list[tuple[Block, Block | None]]:
     ]
 
 
-PAGES = [ROOT / "README.md", ROOT / "docs" / "command-line.md"]
+PAGES = [ROOT / "README.md", ROOT / "docs" / "command-line.md", ROOT / "docs" / "tutorial.md"]
 
 
 @pytest.mark.parametrize(
@@ -85,8 +85,9 @@ PAGES = [ROOT / "README.md", ROOT / "docs" / "command-line.md"]
     ids=lambda value: getattr(value, "id", ""),
 )
 def test_readme(shell: Shell, block: Block, expected: Block | None):
-    if "/v1/plugins/" in block.text:
-        wait_for_plugin(shell.client, "hello")
+    for name in ("hello", "flowers"):
+        if f"/v1/plugins/{name}/routes" in block.text and "curl" in block.text:
+            wait_for_plugin(shell.client, name)
     output = shell.run(block)
     if expected:
         assert json.loads(output) == json.loads(expected.text)
@@ -94,7 +95,7 @@ def test_readme(shell: Shell, block: Block, expected: Block | None):
 
 def wait_for_plugin(client: Client, name: str) -> None:
     """A reader takes some seconds to the next block; the test is faster than a settled folder."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 40
     while client.get(f"/v1/plugins/{name}").json().get("state") != "ok":
         assert time.monotonic() < deadline, f"{name} did not appear"
         time.sleep(0.05)

@@ -85,7 +85,8 @@ PACKAGES_OF_IMPORTS = {
     "PIL": "pillow", "lightgbm": "lightgbm", "markdown_it": "markdown-it-py", "multipart": "python-multipart",
     "py_mini_racer": "mini-racer", "python_multipart": "python-multipart", "sklearn": "scikit-learn",
     "tensorflow": "tensorflow", "google": "tensorflow", "keras": "tensorflow", "libarchive": "libarchive-c",
-    "opentelemetry": "opentelemetry-sdk", "snappy": "python-snappy", "faiss": "faiss-cpu", "dateutil": "python-dateutil", "yaml": "pyyaml",
+    "opentelemetry": "opentelemetry-sdk",
+    "snappy": "python-snappy", "faiss": "faiss-cpu", "dateutil": "python-dateutil", "yaml": "pyyaml",
 }  # fmt: skip
 
 

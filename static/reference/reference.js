@@ -1,0 +1,127 @@
+// Shows /openapi.json and lets one try what it describes. Text is set as text, never as markup.
+
+const routes = document.getElementById("routes");
+const search = document.getElementById("search");
+const state = document.getElementById("state");
+
+function element(name, content = "", attributes = {}) {
+  const made = document.createElement(name);
+  made.append(...[content].flat());
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  return made;
+}
+
+function resolve(document_, schema) {
+  const path = schema?.$ref?.slice(2).split("/");
+  return path ? path.reduce((part, key) => part?.[key], document_) : schema;
+}
+
+function example(document_, schema, depth = 0) {
+  const known = resolve(document_, schema) ?? {};
+  if (known.const !== undefined) return known.const;
+  if (known.default !== undefined) return known.default;
+  if (known.oneOf) return example(document_, known.oneOf[0], depth);
+  if (known.properties && depth < 3) {
+    const required = Object.entries(known.properties).filter(([key]) => depth === 0 || known.required?.includes(key));
+    return Object.fromEntries(required.map(([key, each]) => [key, example(document_, each, depth + 1)]));
+  }
+  return { string: "", integer: 0, number: 0, boolean: false, array: [], object: {} }[known.type] ?? null;
+}
+
+function field(parameter) {
+  const input = element("input", "", { name: parameter.name, autocomplete: "off" });
+  if (parameter.schema?.default !== undefined) input.placeholder = String(parameter.schema.default);
+  const name = parameter.in === "path" ? `${parameter.name} (path)` : parameter.name;
+  return element("label", [name, parameter.description ? ` – ${parameter.description}` : "", input]);
+}
+
+async function send(form, verb, path, operation, answer) {
+  const values = new FormData(form);
+  let address = path;
+  const query = new URLSearchParams();
+  for (const { name, in: place } of operation.parameters ?? []) {
+    const value = values.get(name);
+    if (place === "path") address = address.replace(`{${name}}`, encodeURIComponent(value));
+    else if (value) query.set(name, value);
+  }
+  const body = values.get("body:");
+  const options = { method: verb.toUpperCase() };
+  if (body && verb !== "get") Object.assign(options, { body, headers: { "Content-Type": "application/json" } });
+  answer.textContent = "asking";
+  try {
+    const got = await fetch(query.size ? `${address}?${query}` : address, options);
+    const text = await got.text();
+    let shown = text;
+    try { shown = JSON.stringify(JSON.parse(text), null, 2); } catch { /* no JSON: as it came */ }
+    answer.textContent = `${got.status} ${got.statusText}\n${shown.slice(0, 20000)}`;
+  } catch (error) {
+    answer.textContent = String(error);
+  }
+}
+
+function content(document_, path, verb, operation) {
+  const form = element("form");
+  for (const parameter of operation.parameters ?? []) form.append(field(parameter));
+  const schema = operation.requestBody?.content?.["application/json"]?.schema;
+  if (operation.requestBody && verb !== "get") {
+    const text = element("textarea", "", { name: "body:", rows: "6", spellcheck: "false" });
+    text.value = schema ? JSON.stringify(example(document_, schema), null, 2) : "";
+    form.append(element("label", ["Body", text]));
+  }
+  const answer = element("pre", "", { class: "answer", "aria-live": "polite" });
+  form.append(element("button", "Send", { type: "submit" }));
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    send(form, verb, path, operation, answer);
+  });
+  const result = operation.responses?.["200"]?.description;
+  return element("div", [result ? element("p", `Answer: ${result}`) : "", form, answer]);
+}
+
+function route(document_, path, verb, operation) {
+  const title = [element("span", verb.toUpperCase(), { class: "verb" }), element("code", path)];
+  if (operation.summary) title.push(` ${operation.summary}`);
+  if (operation["x-mldb-source"]) title.push(element("span", operation["x-mldb-source"], { class: "mark" }));
+  const details = element("details", element("summary", title));
+  details.addEventListener("toggle", () => {
+    if (details.open && details.children.length === 1) details.append(content(document_, path, verb, operation));
+  });
+  details.dataset.text = `${verb} ${path} ${operation.summary ?? ""}`.toLowerCase();
+  return details;
+}
+
+function show(document_) {
+  const groups = new Map();
+  for (const [path, item] of Object.entries(document_.paths)) {
+    for (const [verb, operation] of Object.entries(item)) {
+      const tag = operation.tags?.[0] ?? "server";
+      if (!groups.has(tag)) groups.set(tag, element("section", element("h2", tag)));
+      groups.get(tag).append(route(document_, path, verb, operation));
+    }
+  }
+  routes.replaceChildren(...groups.values());
+}
+
+function filter() {
+  const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
+  let count = 0;
+  for (const section of routes.children) {
+    let any = false;
+    for (const each of section.querySelectorAll("details")) {
+      each.hidden = !words.every((word) => each.dataset.text.includes(word));
+      any ||= !each.hidden;
+      count += !each.hidden;
+    }
+    section.hidden = !any;
+  }
+  state.textContent = `${count} routes`;
+}
+
+search.addEventListener("input", filter);
+const answer = await fetch("/openapi.json");
+if (answer.ok) {
+  show(await answer.json());
+  filter();
+} else {
+  state.textContent = `The description of the API could not be had: ${answer.status}`;
+}

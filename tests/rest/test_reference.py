@@ -1,0 +1,116 @@
+"""The API reference and the documentation as the server shows them."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from tests.rest.test_cli import wait_until
+
+
+@pytest.fixture(scope="module")
+def described(client):
+    return client.get("/openapi.json").json()
+
+
+def test_the_document_is_openapi(described):
+    OpenAPIV31SpecValidator(described).validate()
+    names = [each["operationId"] for item in described["paths"].values() for each in item.values()]
+    assert len(names) == len(set(names)) > 80
+
+
+def test_every_route_is_in_it(described, client):
+    for route in client.get("/v1/help").json().values():
+        path = route["path"].replace("{*}", "{path}")
+        assert {verb.lower() for verb in route["verbs"]} <= described["paths"][path].keys()
+
+
+def test_bodies_are_those_of_the_declared_types(described, client):
+    (body,) = described["paths"]["/v1/procedures/{procedure}"]["put"]["requestBody"]["content"].values()
+    assert body["schema"] == {"$ref": "#/components/schemas/ProcedureConfig"}
+    schemas = described["components"]["schemas"]
+    options = {each["title"]: each for each in schemas["ProcedureConfig"]["oneOf"]}
+    assert sorted(options) == client.get("/v1/types/procedures").json()
+    params = schemas[options["transform"]["properties"]["params"]["$ref"].rpartition("/")[2]]
+    assert {"inputData", "outputDataset", "runOnCreation"} <= params["properties"].keys()
+    query = {each["name"]: each for each in described["paths"]["/v1/query"]["get"]["parameters"]}
+    assert query["headers"]["schema"] == {"type": "boolean", "default": True}
+
+
+ROUTES = """
+if request.remaining == '/none':
+    request.set_return({}, 404)
+else:
+    request.set_return({'ok': True})
+"""
+
+
+def test_routes_of_plugins_are_learnt(client):
+    source = {"main": "", "routes": ROUTES}
+    client.put("/v1/plugins/learnt", json={"type": "python", "params": {"source": source}})
+    client.get("/v1/plugins/learnt/routes/items/17", params={"colour": "secret-value"})
+    client.get("/v1/plugins/learnt/routes/items/18")
+    client.post("/v1/plugins/learnt/routes/items", json={"a": 1})
+    client.get("/v1/plugins/learnt/routes/none")
+    document = client.get("/openapi.json").json()
+    OpenAPIV31SpecValidator(document).validate()
+    found = {path: item for path, item in document["paths"].items() if path.startswith("/v1/plugins/learnt/")}
+    assert sorted(found) == ["/v1/plugins/learnt/routes/items", "/v1/plugins/learnt/routes/items/{id1}"]
+    one = found["/v1/plugins/learnt/routes/items/{id1}"]["get"]
+    assert one["x-mldb-source"] == "learnt"
+    assert [each["name"] for each in one["parameters"]] == ["id1", "colour"]
+    assert "secret-value" not in str(document)
+    assert "application/json" in found["/v1/plugins/learnt/routes/items"]["post"]["requestBody"]["content"]
+
+
+def test_routes_of_plugins_are_declared(server, client):
+    folder = server.data_dir / "plugins" / "declaring"
+    folder.mkdir(parents=True)
+    (folder / "main.py").write_text("")
+    (folder / "routes.py").write_text(ROUTES)
+    (folder / "routes.yaml").write_text("/items/{name}:\n  get:\n    summary: One item\n")
+    wait_until(lambda: client.get("/v1/plugins/declaring/routes/items/x").status_code == 200)
+    item = client.get("/openapi.json").json()["paths"]["/v1/plugins/declaring/routes/items/{name}"]["get"]
+    assert (item["summary"], item["x-mldb-source"]) == ("One item", "declared")
+    assert item["parameters"][0]["in"] == "path"
+    (folder / "routes.yaml").write_text("/x: [1")
+    document = client.get("/openapi.json").json()
+    assert not any("declaring" in path for path in document["paths"])
+    assert "routes.yaml" in client.get("/logs/mldb", params={"q": "declaring"}).text
+
+
+def test_documentation_is_served(client):
+    home = client.get("/doc", follow_redirects=True)
+    assert "<h1>MLDB</h1>" in home.text
+    assert "default-src 'none'" in home.headers["content-security-policy"]
+    seen, todo = set(), ["/doc/"]
+    while todo:
+        path = todo.pop()
+        if path in seen:
+            continue
+        seen.add(path)
+        answer = client.get(path)
+        assert answer.status_code == 200, path
+        base = answer.url
+        for link in re.findall(r'href="([^"#]+)', answer.text):
+            target = base.join(link)
+            if target.host == base.host and target.path.startswith("/doc/"):
+                todo.append(target.path)
+    assert len(seen) > 12
+    for path in ("/doc/nothing.html", "/doc/../server/app.py", "/doc/%2e%2e/README.md", "/doc/generate.py"):
+        assert client.get(path).status_code == 404, path
+
+
+def test_documentation_of_types(client):
+    location = client.get("/v1/types/procedures/transform/doc", follow_redirects=False).headers["location"]
+    shown = client.get(location)
+    assert shown.status_code == 200
+    assert "<code>inputData</code>" in shown.text
+    assert client.get("/doc/builtin/procedures/nonsense.md.html").status_code == 404
+
+
+def test_the_viewer_is_there(client):
+    assert "reference.js" in client.get("/reference").text
+    assert "openapi.json" in client.get("/static/reference/reference.js").text
