@@ -10,7 +10,6 @@ from functools import partial
 from typing import Any, Final
 
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
-from pydantic_core import CoreSchema, core_schema
 
 from server import __version__
 from server.entities.dispatch import Call, FreeForm, Param, Route, boolean, integer, text
@@ -38,10 +37,10 @@ _ERROR: Final = {
 class _Lenient(GenerateJsonSchema):
     """What has no JSON form (Python objects that only the server makes) is any value."""
 
-    def handle_invalid_for_json_schema(self, schema: CoreSchema, error_info: str) -> JsonSchemaValue:
+    def handle_invalid_for_json_schema(self, schema: Any, error_info: str) -> JsonSchemaValue:
         return {}
 
-    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
+    def default_schema(self, schema: Any) -> JsonSchemaValue:
         """Defaults that JSON has no word for (None for what may be left out, infinity) are not shown."""
         made = super().default_schema(schema)
         if made.get("default") is None or made["default"] in (math.inf, -math.inf):
