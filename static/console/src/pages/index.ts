@@ -45,5 +45,6 @@ export const navigation: Entry[] = [
   { label: "Functions", href: "/console/functions", count: "function" },
   { label: "Procedures", href: "/console/procedures", count: "procedure" },
   { label: "Logs", href: "/logs/mldb" },
-  { label: "API", href: "/v1/help" },
+  { label: "API", href: "/reference" },
+  { label: "Docs", href: "/doc/" },
 ];
