@@ -22,6 +22,7 @@ class MldbError(Exception):
     """
 
     code = 400
+    span: tuple[int, int] | None = None  # where in the query's text, while a query is being bound
 
     def __init__(self, message: str, *, code: int | None = None, details: dict[str, Any] | None = None) -> None:
         super().__init__(message)

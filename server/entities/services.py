@@ -14,7 +14,8 @@ from server.declarations import Dataset, EntityKind, Function, PerformResult, Pr
 from server.entities import jsontext
 from server.entities.messages import Client, Request
 from server.entities.registry import parse_config
-from server.errors import Conflict, MldbError
+from server.errors import Conflict, MldbError, NotFound
+from server.sql.positions import did_you_mean
 
 if TYPE_CHECKING:
     from server.entities.dispatch import Resources
@@ -42,7 +43,11 @@ class Catalog:
         return self._registry.version
 
     def layout(self, dataset_id: str) -> Layout:
-        dataset: Dataset = self._registry.ready("dataset", dataset_id).entity
+        try:
+            dataset: Dataset = self._registry.ready("dataset", dataset_id).entity
+        except NotFound as error:
+            near = did_you_mean(dataset_id, self._registry.ids("dataset"))
+            raise NotFound(f"{error.message}{near and '.' + near}", details=error.details) from None
         return dataset.layout()
 
     def function(self, name: str) -> Function | None:

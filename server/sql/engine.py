@@ -15,6 +15,7 @@ import pyarrow as pa
 from duckdb.func import FunctionNullHandling, PythonUDFType
 
 from server.declarations import BoundFunction, Function
+from server.errors import MldbError
 from server.sql import functions
 from server.sql.binder.nodes import check_complete
 from server.sql.binder.query import Query
@@ -25,6 +26,7 @@ from server.sql.duck import identifier
 from server.sql.inputs import batch_from_json
 from server.sql.parser import parse_clauses, parse_statement, query_from_object
 from server.sql.plan import Plan, Result, compile_query, engine_errors, output_columns, read_rows, to_rows
+from server.sql.positions import located
 from server.sql.prepared import Prepared
 from server.sql.relations import BatchRelation, Relation
 from server.sql.runtime import duck_type
@@ -90,8 +92,11 @@ class Engine:
         version = self.catalog.version
         row, inputs = self._parameters(parameters)
         context = self.context(parameters=row, layouts=layouts)
-        bound = bind_select(self.parse(query), context, functions)
-        plan = compile_query(bound, timestamps=timestamps)
+        try:
+            bound = bind_select(self.parse(query), context, functions)
+            plan = compile_query(bound, timestamps=timestamps)
+        except MldbError as error:
+            raise located(error, query) if isinstance(query, str) else error from None
         plain = isinstance(query, str) and not (parameters or layouts or functions)
         if plain and "volatile" not in context.marks:
             self._remember((query, timestamps, version), plan)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from server.errors import MldbError
 from server.sql.bound import Atom, Row, Value
+from server.sql.positions import did_you_mean
 from server.sql.relations import Relation, cut, lookup
 from server.values.kinds import Kind
 from server.values.paths import Path, format_path
@@ -163,7 +164,11 @@ class RowScope(Scope):
         found = lookup(self.row, path)
         if found is None:
             if self.closed and len(path) == 1:
-                raise MldbError(f"Couldn't find column '{format_path(path)}' in extract")
+                known = (format_path(column) for column in self.row.columns)
+                name = format_path(path)
+                raise MldbError(
+                    f"Couldn't find column '{name}' in extract.{did_you_mean(name, known)}".removesuffix(".")
+                )
             return Atom("NULL", Kind.NULL)
         return found
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from server.errors import MldbError
+from server.sql.positions import place
 from server.values.paths import Path
 
 NAME, NUMBER, STRING, PARAMETER, OPERATOR, END = range(6)
@@ -34,15 +35,12 @@ _ELEMENT = re.compile(r'"((?:[^"]|"")*)"|([A-Za-z_][A-Za-z0-9_]*)')
 class SqlSyntaxError(MldbError):
     """A text is not of the dialect. Raised by the functions of ``server.sql.parser``.
 
-    The message is ``<text>:<line>:<column>: <what was expected>`` (§12); ``details`` holds the numbers ``line``,
-    ``column`` (both from 1) and ``offset`` (from 0).
+    The message is ``<text>:<line>:<column>: <what was expected>`` (§12); ``details`` is the ``place``.
     """
 
-    def __init__(self, text: str, offset: int, expected: str) -> None:
-        line = text.count("\n", 0, offset) + 1
-        column = offset - text.rfind("\n", 0, offset)
-        position = {"line": line, "column": column, "offset": offset}
-        super().__init__(f"{text}:{line}:{column}: {expected}", details=position)
+    def __init__(self, text: str, offset: int, expected: str, length: int = 1) -> None:
+        where = place(text, offset, length)
+        super().__init__(f"{text}:{where['line']}:{where['column']}: {expected}", details=where)
 
 
 @dataclass(slots=True)

@@ -6,14 +6,16 @@ So the modules of the binder need not know each other: they call ``bind`` and ``
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from server.errors import MldbError
 from server.sql import coerce
 from server.sql.bound import Atom, Value
 from server.sql.relations import Relation
 from server.sql.scope import Context, Scope
-from server.sql.tree import Expression, Table
+from server.sql.tree import Expression, Node, Table
 
 ExpressionBinder = Callable[[Any, Scope], Value]
 TableBinder = Callable[[Any, Context], Relation]
@@ -53,7 +55,27 @@ def bind(expression: Expression, scope: Scope) -> Value:
     found = scope.known(expression)
     if found is not None:
         return found
-    return _EXPRESSIONS[type(expression)](expression, scope)
+    try:
+        return _EXPRESSIONS[type(expression)](expression, scope)
+    except MldbError as error:
+        at(error, expression)
+        raise
+
+
+def at(error: MldbError, node: Node) -> None:
+    """Note the place of an error, unless a node further in has."""
+    if error.span is None and node.span != (0, 0):
+        error.span = node.span
+
+
+@contextmanager
+def elsewhere() -> Iterator[None]:
+    """What is bound inside comes from another text than the query: places in it are not places in the query."""
+    try:
+        yield
+    except MldbError as error:
+        error.span = None
+        raise
 
 
 def bind_atom(expression: Expression, scope: Scope) -> Atom:
@@ -63,4 +85,8 @@ def bind_atom(expression: Expression, scope: Scope) -> Atom:
 
 def bind_table(table: Table, context: Context) -> Relation:
     """The relation that a table expression means."""
-    return _TABLES[type(table)](table, context)
+    try:
+        return _TABLES[type(table)](table, context)
+    except MldbError as error:
+        at(error, table)
+        raise

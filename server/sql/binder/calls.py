@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from server.errors import MldbError
 from server.sql.binder.aggregates import AGGREGATES
 from server.sql.binder.application import apply_function
-from server.sql.binder.base import bind, binds
+from server.sql.binder.base import bind, binds, elsewhere
 from server.sql.bound import Atom, Embedding, Row, Several, Value
 from server.sql.functions import BUILTINS
 from server.sql.functions.tensors import operation
+from server.sql.positions import did_you_mean
 from server.sql.relations import require_row
 from server.sql.tree import Call
 
@@ -46,7 +47,7 @@ def bind_call(node: Call, scope: Scope) -> Value:
     return builtin.call(node, scope, bind)
 
 
-def _unknown(node: Call, scope: Scope, builtins: object) -> str:
+def _unknown(node: Call, scope: Scope, builtins: Iterable[str]) -> str:
     where = f" in dataset '{node.qualifier}'" if node.qualifier is not None else ""
     text = (
         f"Unable to find function '{node.name}' binding function call '{node.name}()'{where}.  The function is not a "
@@ -57,8 +58,7 @@ def _unknown(node: Call, scope: Scope, builtins: object) -> str:
         return f"function {node.name} is only available in SELECT expressions."
     if node.name in AGGREGATES:
         return f"{text}  It is an aggregate, which may stand in SELECT, HAVING, NAMED and ORDER BY of a grouped query."
-    near = get_close_matches(node.name, list(builtins), n=1)  # type: ignore[call-overload]
-    return f"{text} Did you mean '{near[0]}'?" if near else text
+    return text + did_you_mean(node.name, builtins)
 
 
 def _varying(value: Value) -> Value:
@@ -81,7 +81,8 @@ def call_function(node: Call, function: Function, scope: Scope) -> Value:
         raise MldbError(f"User function {node.name} expected a single row {{ }} argument")
     argument = bind(node.args[0], scope) if node.args else Row()
     if isinstance(function, Inlined):
-        found = function.inline(argument, scope)
+        with elsewhere():
+            found = function.inline(argument, scope)
         return found if scope.context.catalog.deterministic(node.name) else _varying(found)
     row = require_row(argument, f"User function {node.name} expected a single row {{ }} argument")
     constant = row.constant and scope.context.catalog.deterministic(node.name)

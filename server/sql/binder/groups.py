@@ -17,6 +17,7 @@ from server.sql.binder.query import Query
 from server.sql.binder.rowfunctions import row_function
 from server.sql.binder.rows import bind_clauses
 from server.sql.bound import Atom, Open, Row, Ts, Value, timestamp_of, typed
+from server.sql.positions import did_you_mean
 from server.sql.relations import Relation, lookup, require_row
 from server.sql.render import render
 from server.sql.scope import OverlayScope, Scope, TableScope
@@ -135,8 +136,12 @@ class GroupScope(Scope):
         below = self._below_key(path)
         if below is not None:
             return below
+        keys = (format_path(key.path) for key in self.keys if isinstance(key, ColumnRef))
+        name = format_path(path)
+        near = did_you_mean(name, keys)
         raise MldbError(
-            f"variable '{format_path(path)}' must appear in the GROUP BY clause or be used in an aggregate function"
+            f"variable '{name}' must appear in the GROUP BY clause or be used in an aggregate function"
+            + (near and f".{near}")
         )
 
     def _below_key(self, path: Path) -> Value | None:

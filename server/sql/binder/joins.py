@@ -9,6 +9,7 @@ from server.sql.binder.query import FromRelation
 from server.sql.binder.rowfunctions import row_function
 from server.sql.bound import Atom, Row, RowBuilder, Value
 from server.sql.duck import literal_text
+from server.sql.positions import did_you_mean
 from server.sql.relations import Relation
 from server.sql.scope import Context, TableScope
 from server.sql.tree import Binary, Call, ColumnRef, Expression, Join, RowTable, children
@@ -189,7 +190,8 @@ class _OnScope(TableScope):
         names = {*self.join.left.sides(), *self.join.right.sides()}
         unnamed = any(side.alias is None for side in (self.join.left, self.join.right))
         if path[0] not in names and not (unnamed and self.join.find(path)):
-            raise MldbError("Join condition refers to unknown variables: " + ".".join(path))
+            near = did_you_mean(path[0], names)
+            raise MldbError(f"Join condition refers to unknown variables: {'.'.join(path)}{near and '.' + near}")
         found = self.join.find(path)
         if found is None:
             found = self._nested(path)

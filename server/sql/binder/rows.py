@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from server.errors import MldbError
-from server.sql.binder.base import bind, binds
+from server.sql.binder.base import at, bind, binds
 from server.sql.binder.columnexpr import column_expression
 from server.sql.bound import (
     NEVER_SQL,
@@ -31,16 +31,24 @@ def bind_clauses(clauses: tuple[Clause, ...], scope: Scope, *, inside: bool = Fa
     """A SELECT list (or, ``inside``, a row literal) as one row value."""
     builder = RowBuilder()
     for clause in clauses:
-        match clause:
-            case Wildcard():
-                builder.add((), wildcard(clause, scope, inside=inside))
-            case Item():
-                builder.add(item_name(clause), _item(clause, scope))
-            case Flatten():
-                builder.add((), flatten(clause, scope))
-            case ColumnExpr():
-                builder.add((), column_expression(clause, scope))
+        try:
+            _add_clause(builder, clause, scope, inside=inside)
+        except MldbError as error:
+            at(error, clause)
+            raise
     return builder.build()
+
+
+def _add_clause(builder: RowBuilder, clause: Clause, scope: Scope, *, inside: bool) -> None:
+    match clause:
+        case Wildcard():
+            builder.add((), wildcard(clause, scope, inside=inside))
+        case Item():
+            builder.add(item_name(clause), _item(clause, scope))
+        case Flatten():
+            builder.add((), flatten(clause, scope))
+        case ColumnExpr():
+            builder.add((), column_expression(clause, scope))
 
 
 @binds(RowLiteral)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from server.sql.binder.base import bind_table, reads
+from server.sql.binder.base import bind_table, elsewhere, reads
 from server.sql.binder.query import Query
 from server.sql.relations import CellsRelation, NoTable, Relation, WideRelation
 from server.sql.scope import Context, NoScope
@@ -26,7 +26,8 @@ def bind_dataset(name: str, alias: str, context: Context) -> Relation:
         case Cells():
             return CellsRelation(context.number(), layout, alias)
         case View(table=table):
-            inner = bind_table(table, context)
+            with elsewhere():
+                inner = bind_table(table, context)
             inner.alias = alias
             return inner
     raise TypeError(f"dataset '{name}' has an unknown layout {layout!r}")

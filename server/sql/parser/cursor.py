@@ -41,7 +41,8 @@ class Cursor:
 
     def fail(self, message: str, token: int | None = None) -> NoReturn:
         """Raise at the start of a token, the next one unless given."""
-        raise SqlSyntaxError(self.text, self.starts[self.at if token is None else token], message)
+        at = self.at if token is None else token
+        raise SqlSyntaxError(self.text, self.starts[at], message, max(1, self.ends[at] - self.starts[at]))
 
     def descend(self) -> None:
         """Enter a nested construct; the caller subtracts the level again when it leaves."""

@@ -1,0 +1,73 @@
+"""Errors of a query say where: numbers for editors, a caret for people, and the nearest name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.conftest import Client
+from tests.sql.test_queries import load
+
+
+@pytest.fixture(scope="module")
+def loaded(client: Client) -> Client:
+    load(client)
+    return client
+
+
+def failure(client: Client, query: str) -> dict[str, Any]:
+    answer = client.get_json("/v1/query", {"q": query})
+    assert answer.status_code >= 400, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+PLACES = [
+    ("SELECT x FROM d WHERE nosuch(x) = 1", "nosuch(x)"),
+    ("SELECT x,\n  hello(1) FROM d", "hello(1)"),
+    ("SELECT x + sqrt(1, 2) FROM d", "sqrt(1, 2)"),
+    ("SELECT x FROM d GROUP BY y", "x"),
+    ("SELECT y FROM d GROUP BY y ORDER BY zzz", "zzz"),
+    ("SELECT x AS * FROM d", "x AS *"),
+    ("SELECT * FROM d JOIN nowhere ON d.x = nowhere.x", "nowhere"),
+    ("SELECT * FROM (SELECT bad(1) FROM d)", "bad(1)"),
+    ("SELECT {a: 1}[b]", "b"),
+    ("SELECT CAST(x AS tutu) FROM d", "CAST(x AS tutu)"),
+    ("SELECT x, me({x: 1}) FROM d", "me({x: 1})"),
+    ("SELECT x FROM d t", "t"),
+    ("SELECT 'é' + x IS FOO FROM d", "FOO"),
+]
+
+
+@pytest.mark.parametrize(("query", "culprit"), PLACES)
+def test_place(loaded: Client, query: str, culprit: str) -> None:
+    details = failure(loaded, query)["details"]
+    start, length = details["offset"], details["length"]
+    assert query[start : start + length] == culprit
+    line = query.splitlines()[details["line"] - 1]
+    assert line[details["column"] - 1 :].startswith(culprit.splitlines()[0])
+    shown, carets = details["caret"].split("\n")
+    assert shown == line
+    assert carets == " " * (details["column"] - 1) + "^" * length
+
+
+def test_long_lines_are_cut_around_the_place(loaded: Client) -> None:
+    query = "SELECT " + "1, " * 500 + "nosuch(1)" + ", 1" * 500
+    shown, carets = failure(loaded, query)["details"]["caret"].split("\n")
+    assert len(shown) <= 160
+    assert shown[carets.index("^") :].startswith("nosuch(1)")
+
+
+@pytest.mark.parametrize(
+    ("query", "near"),
+    [
+        ("SELECT horizontal_summ({x: 1})", "horizontal_sum"),
+        ("SELECT * FROM mixde", "mixed"),
+        ("SELECT {label: 1}[lable]", "label"),
+        ("SELECT dd.x FROM d JOIN e ON dd.x = e.id", "d"),
+        ("SELECT lable FROM (SELECT x AS label FROM d) GROUP BY label", "label"),
+    ],
+)
+def test_nearest_name(loaded: Client, query: str, near: str) -> None:
+    assert failure(loaded, query)["error"].endswith(f" Did you mean '{near}'?")
