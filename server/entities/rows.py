@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from server.errors import MldbError
+from server.values.arrow import pa
 from server.values.atoms import Atom, Interval, PathValue, Timestamp, atom_from_json
 from server.values.batches import Cell, Column, RowBatch, RowType
-from server.values.cells import ARROW_TYPES, any_array, atoms_of, cells_of
+from server.values.cells import any_array, atoms_of, cells_of
 from server.values.kinds import Kind
 from server.values.paths import Path, format_path
 
@@ -114,6 +114,8 @@ def batch_of(type_: RowType, rows: Sequence[Sequence[Field]], timestamp: float) 
 
 
 def _array(column: Column, values: list[Any]) -> pa.Array:
+    from server.values.arrow_types import ARROW_TYPES
+
     if column.shape is not None:
         flat = np.concatenate(values)
         return pa.FixedSizeListArray.from_arrays(pa.array(flat, pa.float64()), math.prod(column.shape))

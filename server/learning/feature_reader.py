@@ -108,7 +108,7 @@ def number_cells(
     length: int, rows: NDArray[np.int64], names: pa.Array, values: NDArray[Any], times: NDArray[Any]
 ) -> pa.Array:
     """Numbers as an array of cells: the row of each (ascending), its path's text, value and time."""
-    from server.values.cells import CELL_ARROW, CELLS_ARROW
+    from server.values.arrow_types import CELL_ARROW, CELLS_ARROW
 
     union = CELL_ARROW.field("v").type
     members = [pa.array(values, pa.float64())]

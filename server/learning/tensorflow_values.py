@@ -9,9 +9,10 @@ import numpy as np
 import pyarrow as pa
 
 from server.errors import MldbError
+from server.values.arrow_types import ARROW_TYPES
 from server.values.atoms import NEVER, Atom
 from server.values.batches import Column, RowBatch
-from server.values.cells import ARROW_TYPES, atoms_of, cells_of
+from server.values.cells import atoms_of, cells_of
 from server.values.kinds import Kind
 from server.values.paths import Path
 

@@ -34,9 +34,9 @@ from server.sql.scope import Catalog, Context, ScopeFunction, TableScope
 from server.sql.tree import Clause, Select
 from server.sql.views import Layout
 from server.storage.database import Database
+from server.values.arrow_types import ARROW_TYPES
 from server.values.atoms import NEVER
 from server.values.batches import Column, RowBatch, RowType
-from server.values.cells import ARROW_TYPES
 from server.values.kinds import CELL_TYPE, Kind
 from server.values.paths import Path
 

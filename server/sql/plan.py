@@ -18,9 +18,9 @@ from server.sql.binder.query import Query
 from server.sql.bound import NEVER_SQL, Atom, Embedding, Leaf, Row, Several, any_sql
 from server.sql.runtime import CODE_MEMBER, DETAILS_MARK
 from server.storage.database import Database, interrupted_by
+from server.values.arrow_types import ARROW_TYPES, CELLS_ARROW
 from server.values.atoms import NEVER
 from server.values.batches import Column, RowBatch, RowType
-from server.values.cells import ARROW_TYPES, CELLS_ARROW
 from server.values.kinds import CELL_TYPE, Kind
 from server.values.paths import Path
 

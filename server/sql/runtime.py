@@ -16,8 +16,9 @@ import pyarrow as pa
 from duckdb.func import FunctionNullHandling, PythonUDFType
 
 from server.errors import MldbError
+from server.values.arrow_types import ARROW_TYPES, CELLS_ARROW
 from server.values.atoms import Atom, Interval, PathValue, Timestamp, number_text, parse_timestamp, timestamp_text
-from server.values.cells import ARROW_TYPES, CELLS_ARROW, any_array, atoms_of, cells_array, cells_of
+from server.values.cells import any_array, atoms_of, cells_array, cells_of
 from server.values.kinds import ANY_TYPE, CELL_TYPE, Kind
 from server.values.paths import format_path, natural_key, quote_element
 

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import pyarrow as pa
 from duckdb.func import PythonUDFType
 
 from server.declarations import Progress
+from server.values.arrow import pa
 from server.values.cityhash import hash_path_texts
 from server.values.kinds import ANY_TYPE
 
@@ -99,7 +99,10 @@ class Database:
         self._root.execute(f"CREATE TYPE IF NOT EXISTS any_value_t AS {ANY_TYPE}")
         self._root.execute("CREATE TABLE IF NOT EXISTS dataset_tables (name VARCHAR, meta VARCHAR)")
         self._root.execute(_JOURNAL)
-        self._root.create_function(PATH_HASH, _hash_batch, ["VARCHAR"], "UBIGINT", type=PythonUDFType.ARROW)
+        # DuckDB evaluates annotations: those of the lambda, which has none, do not load pyarrow.
+        self._root.create_function(
+            PATH_HASH, lambda texts: _hash_batch(texts), ["VARCHAR"], "UBIGINT", type=PythonUDFType.ARROW
+        )
 
     @contextmanager
     def cursor(self, *, progress: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:

@@ -24,8 +24,8 @@ from server.errors import MldbError
 from server.storage.database import quote
 from server.storage.layouts import ROW, TIMESTAMP, Cells, Wide, WideColumn
 from server.values import compute as pc
+from server.values.arrow_types import ANY_ARROW, CELL_ARROW
 from server.values.batches import RowBatch, RowType
-from server.values.cells import ANY_ARROW, CELL_ARROW
 from server.values.kinds import TAGS, Kind
 from server.values.paths import format_path
 

@@ -11,7 +11,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from server.values import compute as pc
-from server.values.cells import ANY_ARROW, type_codes
+from server.values.arrow_types import ANY_ARROW
+from server.values.cells import type_codes
 from server.values.kinds import TAGS, Kind
 
 STORES = ("int", "num", "str", "any")

@@ -10,7 +10,8 @@ import pyarrow as pa
 
 from server.storage.pending import Chunk, Pending
 from server.storage.stores import STORES, Seen, concatenate, kind_of
-from server.values.cells import ANY_ARROW, type_codes
+from server.values.arrow_types import ANY_ARROW
+from server.values.cells import type_codes
 from server.values.kinds import TAGS, Kind
 
 _EXACT = 2**53

@@ -13,9 +13,10 @@ from pydantic import Field
 from server.declarations import Creation, EntityType, Params
 from server.errors import MldbError
 from server.transfer.urls import Urls, has_scheme
+from server.values.arrow_types import ARROW_TYPES
 from server.values.atoms import Atom
 from server.values.batches import Column, RowBatch, RowType
-from server.values.cells import ARROW_TYPES, atoms_of, cells_of
+from server.values.cells import atoms_of, cells_of
 from server.values.kinds import Kind
 
 Outcome = tuple[bytes | None, str | None, float]

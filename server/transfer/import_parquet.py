@@ -14,8 +14,8 @@ from pydantic import Field
 from server.declarations import Creation, EntityType, NamedBatch, ProcedureParams, Progress, RunResult, Services
 from server.errors import MldbError
 from server.values import compute as pc
+from server.values.arrow_types import ARROW_TYPES
 from server.values.batches import Column, RowBatch, RowType
-from server.values.cells import ARROW_TYPES
 from server.values.kinds import Kind
 
 if TYPE_CHECKING:

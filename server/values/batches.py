@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import pyarrow as pa
-
+from server.values.arrow import pa
 from server.values.atoms import NEVER
 from server.values.cells import Cell as Cell
 from server.values.cells import Row as Row

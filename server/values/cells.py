@@ -13,40 +13,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
+from server.values.arrow import pa
 from server.values.atoms import NEVER, Atom, Interval, PathValue, Timestamp, collapse
 from server.values.kinds import TAGS, Kind
 from server.values.paths import Path, format_path, parse_path
-
-INTERVAL_ARROW = pa.struct([("months", pa.int32()), ("days", pa.int32()), ("seconds", pa.float64())])
-_MEMBERS = [
-    pa.field("n", pa.float64()),
-    pa.field("i", pa.int64()),
-    pa.field("u", pa.uint64()),
-    pa.field("s", pa.string()),
-    pa.field("t", pa.float64()),
-    pa.field("v", INTERVAL_ARROW),
-    pa.field("b", pa.binary()),
-    pa.field("p", pa.string()),
-]
-ANY_ARROW = pa.sparse_union(_MEMBERS)
-CELL_ARROW = pa.struct([("p", pa.string()), ("v", ANY_ARROW), ("t", pa.float64())])
-CELLS_ARROW = pa.list_(CELL_ARROW)
-
-ARROW_TYPES: dict[Kind, pa.DataType] = {
-    Kind.NULL: ANY_ARROW,
-    Kind.BOOLEAN: pa.bool_(),
-    Kind.INTEGER: pa.int64(),
-    Kind.UNSIGNED: pa.uint64(),
-    Kind.NUMBER: pa.float64(),
-    Kind.STRING: pa.string(),
-    Kind.TIMESTAMP: pa.float64(),
-    Kind.INTERVAL: INTERVAL_ARROW,
-    Kind.BLOB: pa.binary(),
-    Kind.PATH: pa.string(),
-    Kind.ANY: ANY_ARROW,
-}
 
 _EXACT = 2**53
 _DECODE: dict[str, Any] = {
@@ -149,17 +120,21 @@ def _integer_tag(number: int) -> tuple[str, Any]:
 
 def any_array(atoms: Iterable[Atom]) -> pa.Array:
     """Python atoms as an Arrow array of ``ANY``."""
+    from server.values.arrow_types import ANY_MEMBERS
+
     tagged = [tag_and_value(atom) for atom in atoms]
     codes = pa.array([TAGS.index(tag) for tag, _ in tagged], pa.int8())
     children = [
         pa.array([value if tag == name else None for tag, value in tagged], member.type)
-        for name, member in zip(TAGS, _MEMBERS, strict=True)
+        for name, member in zip(TAGS, ANY_MEMBERS, strict=True)
     ]
     return pa.UnionArray.from_sparse(codes, children, field_names=list(TAGS))
 
 
 def cells_array(rows: Sequence[Iterable[Cell]]) -> pa.Array:
     """Rows of cells as an Arrow array of the ``rest`` type."""
+    from server.values.arrow_types import CELL_ARROW
+
     listed = [list(row) for row in rows]
     flat = [cell for row in listed for cell in row]
     offsets = np.concatenate([[0], np.cumsum([len(row) for row in listed], dtype=np.int64)]).astype(np.int32)

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from server.values import compute as pc
+from server.values.arrow import pa
 from server.values.paths import Path, parse_path
 
 Hashes = npt.NDArray[np.uint64]

@@ -10,9 +10,10 @@ import pyarrow as pa
 from server.declarations import NamedBatch
 from server.learning.examples import Examples, normalized
 from server.learning.feature_space import Feature, FeatureSpace
+from server.values.arrow_types import ARROW_TYPES
 from server.values.atoms import Atom
 from server.values.batches import Cell, Column, RowBatch, RowType
-from server.values.cells import ARROW_TYPES, any_array, cells_array
+from server.values.cells import any_array, cells_array
 from server.values.cityhash import hash_path
 from server.values.kinds import Kind
 from server.values.paths import parse_path

@@ -28,6 +28,7 @@ from tests.project.loop_watch import LoopWatch
 START_SECONDS = 3.0  # a second on a machine that does nothing else; the test runs beside others
 SLOW_SECONDS = 0.1  # in the watch's own measure: what the machine and other threads take does not count
 CYCLES = 30
+IDLE_BYTES = 150 * 10**6
 
 
 def test_host_answers_at_once(tmp_path: Path):
@@ -49,6 +50,18 @@ def start_seconds(data: Path) -> float:
     finally:
         process.terminate()
         process.wait(20)
+
+
+def test_an_idle_host_is_small(start_server: Callable[..., RunningServer]):
+    """Resident, shared pages of libraries included. What only data, queries and models need is not loaded."""
+    server = start_server()
+    with server.client() as client:
+        settled(lambda: {"ready": client.get("/readyz").status_code}, lambda now: now["ready"] == 200)
+    host = psutil.Process(server.process.pid)
+    assert host.memory_info().rss < IDLE_BYTES
+    loaded = {Path(each.path).name for each in host.memory_maps()}
+    assert any(name.startswith("_duckdb") for name in loaded)
+    assert not [name for name in loaded if name.startswith(("libarrow", "_pandas", "libsklearn", "lib_lightgbm"))]
 
 
 def test_nothing_leaks(start_server: Callable[..., RunningServer]):

@@ -5,21 +5,6 @@ from __future__ import annotations
 import threading
 import time
 
-import psutil
-
-
-def test_memory_of_a_fresh_host(start_server):
-    """What the host holds itself. Pages of libraries are left out: how many of them count as resident is the file
-    system's choice (50 to 130 MiB for the same imports), and the kernel drops them when memory is short.
-    """
-    server = start_server()
-    with server.client() as client:
-        while client.get("/readyz").status_code != 200:
-            time.sleep(0.05)
-        assert client.get("/v1/query", params={"q": "SELECT 1"}).status_code == 200
-        memory = psutil.Process(server.process.pid).memory_info()
-        assert memory.rss - memory.shared < 100 * 2**20
-
 
 def slowest_ping(client, work) -> float:
     thread = threading.Thread(target=work)
