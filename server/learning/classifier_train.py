@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,16 +13,18 @@ from pydantic import Field
 from server.declarations import Creation, EntityType, ProcedureParams, Progress, QueryResult, RunResult, Services
 from server.errors import MldbError
 from server.learning.config import resolve
-from server.learning.label_checks import refuse_label_as_feature
+from server.learning.label_checks import known_features, refuse_label_as_feature
 from server.learning.model_params import check_model_url, configuration_of, create_function, save_model
-from server.learning.row_files import write_rows
+from server.learning.row_files import open_columns, write_rows
 from server.learning.text_columns import columns_with_texts
 from server.learning.training_set import ALL_FILTERED, EMPTY_DATASET, Mode, Strategy
 from server.procedures.validators import input_query, part_expression, plain_columns, refuse, require_from
 from server.sql.render import render
 from server.sql.tree import Constant, Item, Select
+from server.values.paths import Path as ColumnPath
 
 NAME = "classifier.train"
+_FEATURES = "features"
 
 
 class LearnerParams(ProcedureParams):
@@ -100,6 +103,8 @@ def train_to_file(
         progress.step("iterating")
         if not write_rows(rows, result, progress):
             raise MldbError(EMPTY_DATASET if _nothing_at_all(services, select) else ALL_FILTERED)
+        if result.type.open:
+            check_open_features(select, rows, params.mode)
         arguments = {
             "rows": str(rows), "model": str(model), "texts": columns_with_texts(services, select, result, progress),
             "mode": params.mode, "strategy": params.multilabelStrategy,
@@ -112,11 +117,19 @@ def train_to_file(
 
 def check_parts(select: Select, result: QueryResult, mode: Mode) -> None:
     """``features`` and ``label`` must be there and apart."""
-    for part in ("features", "label"):
+    for part in (_FEATURES, "label"):
         if not result.type.under((part,)).columns and not result.type.open:
             raise MldbError("trainingData must return a 'features' row and a 'label'")
-    label = part_expression(select, "label")
-    refuse_label_as_feature(label, result.type.under(("features",)), by_prefix=mode == "multilabel")
+    _keep_apart(select, known_features(result.type.under((_FEATURES,))), mode)
+
+
+def check_open_features(select: Select, rows: Path, mode: Mode) -> None:
+    """As ``check_parts`` for the features that only the rows tell."""
+    _keep_apart(select, [path[1:] for path in open_columns(rows) if path[:1] == (_FEATURES,)], mode)
+
+
+def _keep_apart(select: Select, features: Iterable[ColumnPath], mode: Mode) -> None:
+    refuse_label_as_feature(part_expression(select, "label"), features, by_prefix=mode == "multilabel")
 
 
 def _nothing_at_all(services: Services, select: Select) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -12,7 +12,12 @@ from server.values.batches import RowType, iterate_paths
 from server.values.paths import Path, format_path, natural_key
 
 
-def refuse_label_as_feature(label: Expression | None, features: RowType, *, by_prefix: bool) -> None:
+def known_features(features: RowType) -> list[Path]:
+    """The paths of the features that are known before any row is read."""
+    return [path for column in features.columns for path in iterate_paths(column)]
+
+
+def refuse_label_as_feature(label: Expression | None, features: Iterable[Path], *, by_prefix: bool) -> None:
     """``MldbError`` naming the first feature, in column order, that the label's expression reads.
 
     ``by_prefix`` (multilabel): reading ``label`` reads every column below it as well.
@@ -20,8 +25,7 @@ def refuse_label_as_feature(label: Expression | None, features: RowType, *, by_p
     reads = list(_reads(label))
     if not reads:
         return
-    names = [path for column in features.columns for path in iterate_paths(column)]
-    for name in sorted(names, key=natural_key):
+    for name in sorted(features, key=natural_key):
         for path, wildcard in reads:
             _refuse(name, path, wildcard, by_prefix)
 

@@ -10,8 +10,11 @@ import pyarrow as pa
 import pyarrow.ipc
 
 from server.declarations import NamedBatch, Progress, QueryResult
+from server.values import compute as pc
 from server.values.batches import Column, RowBatch, RowType
 from server.values.kinds import Kind
+from server.values.paths import Path as ColumnPath
+from server.values.paths import parse_path
 
 _META = b"mldb.rows"
 
@@ -53,6 +56,15 @@ def read_rows(file: Path) -> Iterator[NamedBatch]:
             values = [record.column(f"c{at}") for at in range(len(type_.columns))]
             rest = record.column("rest") if "rest" in record.schema.names else None
             yield NamedBatch(record.column("names"), RowBatch(type_, record.num_rows, values, (), rest))
+
+
+def open_columns(file: Path) -> set[ColumnPath]:
+    """The columns of a file's rows that only the rows tell."""
+    texts: set[str] = set()
+    for batch in read_rows(file):
+        if batch.rows.rest is not None:
+            texts.update(pc.unique(batch.rows.rest.flatten().field("p")).to_pylist())
+    return {parse_path(text) for text in texts}
 
 
 def _type_json(type_: RowType) -> bytes:

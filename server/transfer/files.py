@@ -71,6 +71,8 @@ class FileAccess:
     def writable(self, path: Path) -> Path:
         """As ``readable``, for writing: never over the server itself, nor code or pages into plugin folders."""
         resolved = self.readable(path)
+        if resolved.parent == Path(resolved.anchor):
+            raise MldbError(f"nothing can be written to the root folder '{resolved.anchor}' of this machine", code=403)
         if any(resolved.is_relative_to(folder) for folder in self._sealed):
             raise MldbError("files of the server itself cannot be written", code=403)
         if any(resolved.is_relative_to(folder) for folder in self._watched) and is_code(resolved.name):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 
 import pytest
 
@@ -184,3 +185,18 @@ def test_a_text_where_the_whole_dataset_has_numbers_is_refused(blobs, data_dir):
     answer = blobs.get_json("/v1/functions/cls/application", {"input": {"features": {"x": "abc"}}})
     assert answer.status_code == 400
     assert answer.json()["error"] == "Value for column 'x' was numeric in training, but is now \"abc\""
+
+
+def test_a_label_among_features_that_only_the_rows_tell(client, data_dir):
+    """Recorded nulls make the rows of a sparse dataset open."""
+    client.put("/v1/datasets/opened", json={"type": "sparse.mutable"})
+    rows = [[f"r{n}", [["x", n, 0], ["label.a", n % 2 or None, 0], ["label.b", 1, 0]]] for n in range(8)]
+    client.post("/v1/datasets/opened/multirows", json=rows)
+    client.post("/v1/datasets/opened/commit")
+    more = {"mode": "multilabel", "algorithm": "dt"}
+    answer = train(client, data_dir, "SELECT {* EXCLUDING (label)} AS features, label FROM opened", **more)
+    assert answer.status_code == 400
+    message = answer.json()["details"]["runError"]["error"]
+    assert re.fullmatch(r"Dataset column 'label.[ab]' cannot be used in both label and feature", message)
+    answer = train(client, data_dir, "SELECT {* EXCLUDING (label.*)} AS features, label FROM opened", **more)
+    assert answer.status_code == 201, answer.text

@@ -204,7 +204,7 @@ def test_check_writable(urls, root):
     assert message.startswith("Error when trying to create folder specified in parameter 'modelFileUrl'")
     message = refusal(urls.check_writable, f"file://{root}/new", "modelFileUrl").message
     assert message.startswith(
-        "Error when trying to write to file specified in parameter 'modelFileUrl'. Value: 'file://"
+        "Error when trying to create folder specified in parameter 'modelFileUrl'. Value: 'file://"
     )
     assert "Exception: " in message
 
@@ -405,3 +405,11 @@ def test_open_files_do_not_leak(urls, root):
         urls.read(f"archive+file://{root}/a.zip#a")
         refusal(urls.read, f"archive+file://{root}/a.zip#none")
     assert len(list(Path("/proc/self/fd").iterdir())) <= before + 1
+
+
+def test_the_root_folder_of_the_machine_cannot_be_written(tmp_path):
+    urls = Urls(Settings(data_dir=tmp_path / "data", file_root=[Path("/")]))
+    with pytest.raises(MldbError, match="nothing can be written to the root folder"):
+        urls.open_write("file:///written.csv")
+    with pytest.raises(MldbError, match="Error when trying to create folder specified in parameter 'modelFileUrl'"):
+        urls.check_writable("file:///model.cls", "modelFileUrl")

@@ -15,6 +15,7 @@ from server.sql.functions import BUILTINS
 from server.sql.functions.tensors import operation
 from server.sql.positions import did_you_mean
 from server.sql.relations import require_row
+from server.sql.render import render
 from server.sql.tree import Call
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def bind_call(node: Call, scope: Scope) -> Value:
 def _unknown(node: Call, scope: Scope, builtins: Iterable[str]) -> str:
     where = f" in dataset '{node.qualifier}'" if node.qualifier is not None else ""
     text = (
-        f"Unable to find function '{node.name}' binding function call '{node.name}()'{where}.  The function is not a "
+        f"Unable to find function '{node.name}' binding function call '{render(node)}'{where}.  The function is not a "
         "built-in function, and either it's not a registered user function, or user functions are not available in "
         "the scope of the expression."
     )

@@ -80,9 +80,7 @@ _TEXTS = {
 
 
 def parse_exif(value: PlainAtom, when: Timestamp | None) -> list[Cell]:
-    """What a camera wrote into a picture; text that is missing is empty, numbers are 0."""
-    if value is None:
-        return [Cell((), None)]
+    """What a camera wrote into a picture; text that is missing is empty, numbers are 0; all null without any EXIF."""
     if not isinstance(value, bytes):
         raise MldbError(_NOT_A_BLOB.format("EXIF"))
     seconds = -math.inf if when is None else when.seconds
@@ -106,7 +104,7 @@ def _exif(data: bytes) -> dict[str, PlainAtom]:
     lens = parts["exif"].get(42034) or (0, 0, 0, 0)
     found.update({name: _number(number) for name, number in zip(_LENS, lens, strict=False)})
     found.update(_position(main.get_ifd(ExifTags.IFD.GPSInfo)))
-    return found
+    return found if main else dict.fromkeys(found)
 
 
 def _text(value: Any) -> str:
