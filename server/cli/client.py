@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import IO, Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlencode, urlsplit
@@ -50,8 +51,14 @@ class Server:
     def _open(self, verb: str, path: str, body: Any, params: Mapping[str, str] | None) -> Iterator[Any]:
         query = f"?{urlencode(params)}" if params else ""
         content = None if body is None else json.dumps(body).encode()
-        headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
-        request = Request(f"{self._url}{path}{query}", content, headers, method=verb)  # noqa: S310 - http, see above
+        with self._send(verb, f"{path}{query}", content, {}) as answer:
+            yield answer
+
+    @contextmanager
+    def _send(self, verb: str, path: str, content: Any, headers: dict[str, str]) -> Iterator[Any]:
+        if self._token:
+            headers = {**headers, "Authorization": f"Bearer {self._token}"}
+        request = Request(f"{self._url}{path}", content, headers, method=verb)  # noqa: S310 - http, see above
         try:
             with urlopen(request, timeout=self._timeout) as answer:  # noqa: S310
                 yield answer
@@ -60,6 +67,14 @@ class Server:
         except (URLError, TimeoutError, ConnectionError) as error:
             reason = getattr(error, "reason", error)
             raise Unreachable(f"{self._url} does not answer: {reason}. Is it running? (mldb serve, --server)") from None
+
+    def upload(self, path: str, file: Path) -> Any:
+        """PUT a file as it is; the JSON of the answer."""
+        with (
+            file.open("rb") as content,
+            self._send("PUT", path, content, {"Content-Length": str(file.stat().st_size)}) as answer,
+        ):
+            return json.load(answer)
 
     def download(self, path: str, target: IO[bytes]) -> int:
         """Write the body of a GET into a file as it comes; its size in bytes."""

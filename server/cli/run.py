@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import secrets
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from server.cli.client import ServerError, add_server_flags
+from server.cli.client import Server, ServerError, add_server_flags
 from server.cli.completion import complete_ids
 from server.cli.entities import read_json
 from server.cli.output import add_json_flag, say, show
 
+_NOT_READABLE = "outside the folders that may be accessed"
 _JSON_NAMES = (".json", ".jsonl", ".ndjson")
 
 
@@ -23,7 +25,7 @@ def add(commands: Any) -> None:
     run.add_argument("--params", type=json.loads, default={}, metavar="JSON", help="merged over its parameters")
     _finish(run, _run)
     load = commands.add_parser("import", help="import a file or a URL into a dataset, with its progress")
-    load.add_argument("source", help="a file that the server may read, or a URL: CSV, or JSON by its name")
+    load.add_argument("source", help="a file or a URL: CSV, or JSON by its name")
     load.add_argument("dataset", help="the dataset to make")
     load.add_argument("--type", help="the procedure type to use, such as import.text")
     load.add_argument(
@@ -68,14 +70,33 @@ def _run(options: argparse.Namespace) -> int:
 def _import(options: argparse.Namespace) -> int:
     kind = options.type or ("import.json" if _is_json(options.source) else "import.text")
     source = options.source if "://" in options.source else Path(options.source).resolve(strict=True).as_uri()
-    target = {"id": options.dataset, "type": "tabular"}
-    tracked(options, {"type": kind, "params": {"dataFileUrl": source, "outputDataset": target, **dict(options.param)}})
-    from server.cli.client import Server
-
+    try:
+        _import_from(options, kind, source)
+    except ServerError as error:
+        if not source.startswith("file://") or _NOT_READABLE not in str(error):
+            raise
+        _upload_and_import(options, kind)
     status = Server(options).json("GET", f"/v1/datasets/{quote(options.dataset, safe='')}")
     count = (status.get("status") or {}).get("rowCount")
     say(f"{options.dataset}: {count} rows", options, **status)
     return 0
+
+
+def _import_from(options: argparse.Namespace, kind: str, url: str) -> None:
+    target = {"id": options.dataset, "type": "tabular"}
+    tracked(options, {"type": kind, "params": {"dataFileUrl": url, "outputDataset": target, **dict(options.param)}})
+
+
+def _upload_and_import(options: argparse.Namespace, kind: str) -> None:
+    """For files that the server may not, or cannot, read where they lie."""
+    file = Path(options.source)
+    server = Server(options)
+    path = f"/v1/uploads/{quote(f'{secrets.token_hex(4)}-{file.name}', safe='')}"
+    url = server.upload(path, file)["url"]
+    try:
+        _import_from(options, kind, url)
+    finally:
+        server.text("DELETE", path)
 
 
 def _is_json(source: str) -> bool:

@@ -130,12 +130,16 @@ class Gateway:
 
     async def _answer(self, request: Request) -> Response:
         started = time.perf_counter()
-        with self._metrics.in_flight.track_inprogress(), tracing.span(request.verb, request.headers) as span:
-            answer = await self._resources.dispatch(request)
-            if span is not None:
-                span.update_name(f"{request.verb} {request.route}")
-                span.set_attribute("http.response.status_code", answer.status)
-                span.set_attribute("url.path", request.path)
+        self._metrics.in_flight += 1
+        try:
+            with tracing.span(request.verb, request.headers) as span:
+                answer = await self._resources.dispatch(request)
+                if span is not None:
+                    span.update_name(f"{request.verb} {request.route}")
+                    span.set_attribute("http.response.status_code", answer.status)
+                    span.set_attribute("url.path", request.path)
+        finally:
+            self._metrics.in_flight -= 1
         self._metrics.observe(request, answer.status, time.perf_counter() - started)
         return answer
 

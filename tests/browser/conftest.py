@@ -51,7 +51,9 @@ def server(tmp_path_factory, graphs, chromium):
     models.mkdir(parents=True)
     shutil.copy(graphs / "inception.pb", models / "inception_random.pb")
     environment = {"INCEPTION_WEIGHTS": str(data / "none.h5")}
-    running = RunningServer(data, "--plugin", str(ROOT / "plugins" / "image_classifier"), environment=environment)
+    running = RunningServer(
+        data, "--plugin-directory", str(ROOT / "plugins" / "image_classifier"), environment=environment
+    )
     with running.client() as client:
         deadline = time.monotonic() + 60
         while client.get("/readyz").status_code != 200:  # folders of plugins are loaded after the first requests

@@ -43,7 +43,7 @@ def test_entities(cli):
     assert "neither JSON nor a file" in cli("function", "create", "f", "{nonsense", code=1)
 
 
-def test_import_and_query(cli, server):
+def test_import_and_query(cli, server, tmp_path):
     file = server.data_dir / "größen.csv"
     file.write_text("name;size\nÄ;1\nB;2.5\n")
     assert cli("import", str(file), "sizes", "--param", "delimiter=;") == "sizes: 2 rows\n"
@@ -53,6 +53,9 @@ def test_import_and_query(cli, server):
     (server.data_dir / "lines.jsonl").write_text('{"a": 1}\n{"a": 2}\n')
     imported = json.loads(cli("import", str(server.data_dir / "lines.jsonl"), "lines", "--json"))
     assert imported["status"]["rowCount"] == 2
+    (tmp_path / "away.csv").write_text("x\n1\n2\n3\n")
+    assert cli("import", str(tmp_path / "away.csv"), "away") == "away: 3 rows\n"
+    assert not list((server.data_dir / "uploads").iterdir())
     assert "No such file" in cli("import", "nowhere.csv", "x", code=1)
 
 

@@ -29,7 +29,8 @@ def test_metrics(client):
     route = 'route="/v1/datasets/{dataset}"'
     assert found[f'mldb_requests_total{{{route},status="200",verb="GET"}}'] == 3
     assert found[f'mldb_requests_total{{{route},status="404",verb="GET"}}'] == 1
-    assert found[f'mldb_request_seconds_count{{{route},verb="GET"}}'] == 4
+    assert found[f'mldb_request_seconds_count{{{route},status="200",verb="GET"}}'] == 3
+    assert found[f'mldb_request_seconds_bucket{{le="+Inf",{route},status="404",verb="GET"}}'] == 1
     assert found['mldb_entities{kind="dataset",state="ok"}'] == 1
     assert found['mldb_runs{state="finished"}'] == 1
     assert found["mldb_database_bytes"] > 0
