@@ -34,6 +34,7 @@ def render(text: str, name: str) -> bytes:
     """A full page: tables, fenced code, links to local ``.md`` pages turned to their HTML."""
     title = _FIRST_TITLE.search(text)
     body = _parser().render(_MACRO.sub(_macro, text))
+    body = body.replace("<pre>", '<pre tabindex="0">')  # what scrolls must be reached by keyboard
     return _PAGE.format(title=escape(title.group(1) if title else name), body=body).encode()
 
 

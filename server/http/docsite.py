@@ -12,7 +12,8 @@ from typing import Any, Final
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
 
 from server.declarations import EntityType
 from server.entities.markdown import render
@@ -30,6 +31,7 @@ def routes(host: Host) -> list[BaseRoute]:
     return [
         Route("/doc", lambda _: RedirectResponse("/doc/")),
         Route("/doc/builtin/{plural}/{name}.md.html", partial(_type_page, host)),
+        Mount("/doc/images", StaticFiles(directory=DOCS / "images", check_dir=False)),
         Route("/doc/{path:path}", _page),
         Route("/reference", lambda _: HTMLResponse(_VIEWER)),
     ]
@@ -84,6 +86,8 @@ def site() -> Iterator[tuple[str, bytes]]:
         yield name, content.replace(b'"/static/markdown.css"', style).replace(b'.ipynb"', b'.ipynb.html"')
         if name == f"{HOME}.html":
             yield "index.html", content.replace(b'"/static/markdown.css"', style)
+    for picture in sorted(DOCS.rglob("images/*.png")):
+        yield str(picture.relative_to(DOCS)), picture.read_bytes()
     yield "markdown.css", (DOCS.parent / "static" / "markdown.css").read_bytes()
 
 
