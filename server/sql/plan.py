@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 
 from server import tracing
@@ -15,6 +16,7 @@ from server.declarations import NamedBatch, Progress
 from server.errors import Cancelled, MldbError
 from server.sql import coerce
 from server.sql.binder.query import Query
+from server.sql.blame import blame
 from server.sql.bound import NEVER_SQL, Atom, Embedding, Leaf, Row, Several, any_sql
 from server.sql.runtime import CODE_MEMBER, DETAILS_MARK
 from server.storage.database import Database, interrupted_by
@@ -43,6 +45,7 @@ class Plan:
     type: RowType
     timestamps: bool
     few: bool = False
+    query: Query | None = field(default=None, compare=False, repr=False)  # to find what failed
 
     @cached_property
     def plain(self) -> bool:
@@ -58,7 +61,7 @@ def compile_query(query: Query, *, timestamps: bool) -> Plan:
     columns, fields = output_columns(query.row, timestamps=timestamps)
     items.update(fields)
     few = query.relation.single or (query.limit is not None and query.limit <= FEW_ROWS)
-    return Plan(query.render(items, ordered=True), columns, timestamps, few)
+    return Plan(query.render(items, ordered=True), columns, timestamps, few, query)
 
 
 def output_columns(row: Row, *, timestamps: bool) -> tuple[RowType, dict[str, str]]:
@@ -92,6 +95,10 @@ def _leaf_sql(leaf: Atom | Embedding) -> str:
     return any_sql(leaf.sql, leaf.kind) if isinstance(leaf, Atom) and leaf.kind is Kind.NULL else leaf.sql
 
 
+# What the engine raises for the values that it met; not for want of memory and the like.
+_OF_VALUES = (duckdb.InvalidInputException, duckdb.ConversionException, duckdb.OutOfRangeException)
+
+
 @dataclass
 class Result:
     """A query ready to run, as ``server.declarations.QueryResult``. ``inputs`` are Arrow tables it reads by name."""
@@ -106,6 +113,24 @@ class Result:
 
     def batches(self, progress: Progress | None = None) -> Iterator[NamedBatch]:
         """Run the query. Raises ``MldbError`` with the engine's message, ``Cancelled`` when it was cancelled."""
+        try:
+            yield from self._batches(progress)
+        except Cancelled:
+            raise
+        except MldbError as error:
+            raise self._blamed(error) from error.__cause__
+
+    def _blamed(self, error: MldbError) -> MldbError:
+        """The error with the row and the expression that it comes from."""
+        if self.plan.query is None or not isinstance(error.__cause__, _OF_VALUES):
+            return error
+        found = blame(self.database, self.plan.query, self.inputs)
+        error.details |= found
+        if found and not self.plan.query.relation.single:
+            error.message += f" (in row '{found['row']}', at '{found['expression']}')"
+        return error
+
+    def _batches(self, progress: Progress | None) -> Iterator[NamedBatch]:
         with tracing.detached("duckdb"), self.database.cursor() as cursor, interrupted_by(progress, cursor):
             if progress is not None:
                 progress.check()
@@ -174,8 +199,6 @@ class engine_errors:  # noqa: N801 - a context manager that reads as a statement
         return None
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        import duckdb
-
         if isinstance(error, duckdb.InterruptException):
             raise Cancelled("the query was cancelled") from None
         if isinstance(error, duckdb.Error):

@@ -105,6 +105,11 @@ class Relation:
         self._staged.append(sql)
         return self.ref(f"x{len(self._staged) - 1}")
 
+    @property
+    def staged(self) -> list[str]:
+        """What is computed once per row, as SQL over the relation and what was staged before."""
+        return list(self._staged)
+
     def render(self, above: str, *, ordered: bool) -> str:
         """The FROM item, offering what ``above`` and the staged expressions read."""
         number = self.number

@@ -14,6 +14,9 @@ GHOST = (
     '{"details":{"collection":"datasets","entry":"ghost"},"error":"dataset entry \'ghost\' doesn\'t exist",'
     '"httpCode":404}\n'
 )
+GHOST_IN_QUERY = GHOST.replace(
+    '{"collection"', r'{"caret":"SELECT * FROM ghost\n              ^^^^^","collection"'
+).replace('"entry":"ghost"}', '"column":15,"entry":"ghost","length":5,"line":1,"offset":14}')
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +47,7 @@ def test_full_and_table(pets):
         ({"q": "SELECT age FROM pets", "format": "atom"}, 400,
          '{"error":"Query with atom format returning multiple rows. Consider using limit.","httpCode":400}\n'),
         ({"q": "SELECT 1", "format": "xml"}, 400, '{"error":"Unknown output format \'xml\'","httpCode":400}\n'),
-        ({"q": "SELECT * FROM ghost"}, 404, GHOST),
+        ({"q": "SELECT * FROM ghost"}, 404, GHOST_IN_QUERY),
         ({"q": "SELECT * FROM pets WHERE false"}, 200, "[]"),
         ({"q": "SELECT * FROM pets WHERE false", "format": "table"}, 200, '[["_rowName"]]'),
         ({"q": "SELECT 1 AS x", "format": "aos", "ignored": True}, 200, '[{"_rowName":"result","x":1}]'),

@@ -59,6 +59,31 @@ def test_long_lines_are_cut_around_the_place(loaded: Client) -> None:
     assert shown[carets.index("^") :].startswith("nosuch(1)")
 
 
+RUNTIME = [
+    ("SELECT x - s AS bad FROM d WHERE x = 2", "r2", "bad"),
+    ("SELECT exp(s) FROM d WHERE x = 2", "r2", "exp(s)"),
+    ("SELECT y % (x - 2) AS m FROM (SELECT x, 7 AS y FROM d)", "r2", "m"),
+    ("SELECT parse_json(s) AS p FROM d WHERE rowName() = 'r1'", "r1", "p"),
+    ("SELECT x FROM d WHERE x - s > 1 AND x = 1", "r1", "WHERE"),
+    ("SELECT * FROM (SELECT x - s AS inner FROM d WHERE x = 2)", "r2", "inner"),
+    ("SELECT count(*) FROM d WHERE x = 2 GROUP BY x - s", "r2", "GROUP BY"),
+]
+
+
+@pytest.mark.parametrize(("query", "row", "expression"), RUNTIME)
+def test_runtime_errors_name_row_and_expression(loaded: Client, query: str, row: str, expression: str) -> None:
+    error = failure(loaded, query)
+    assert error["details"]["row"] == row
+    assert error["details"]["expression"] == expression
+    assert error["error"].endswith(f" (in row '{row}', at '{expression}')")
+
+
+def test_runtime_errors_without_a_table_name_the_expression(loaded: Client) -> None:
+    error = failure(loaded, "SELECT 1 AS fine, exp('a') AS bad")
+    assert (error["details"]["row"], error["details"]["expression"]) == ("result", "bad")
+    assert error["error"].endswith("to double")
+
+
 @pytest.mark.parametrize(
     ("query", "near"),
     [
