@@ -20,6 +20,7 @@ from server.entities.messages import Request, Response
 FILE: Final = "routes.yaml"
 SOURCE: Final = "x-mldb-source"  # of an operation: declared or learnt
 _MOST: Final = 200  # routes that are remembered of one plugin
+_KNOWN: Final = 1000  # requests that were noted already
 _LONGEST: Final = 200  # characters of a path
 _ID: Final = re.compile(r"\d+|[0-9a-fA-F-]{8,}|[\w-]{20,}")
 _VERBS: Final = frozenset({"get", "put", "post", "delete"})
@@ -30,10 +31,23 @@ class RouteNotes:
 
     def __init__(self) -> None:
         self._seen: dict[tuple[str, str], dict[str, Any]] = {}
+        self._known: set[tuple[object, ...]] = set()
         self._lock = threading.Lock()
 
     def note(self, request: Request, answer: Response) -> None:
         """Remember a route that answered well: names and kinds, never a value."""
+        # Most requests are like one before: that is all that may be asked of them.
+        known = (
+            request.verb,
+            request.remaining,
+            answer.status,
+            request.content_type,
+            *(name for name, _ in request.params),
+        )
+        if known in self._known:
+            return
+        if len(self._known) < _KNOWN:
+            self._known.add(known)
         key = (template(request.remaining), request.verb.lower())
         if answer.status >= 400 or len(key[0]) > _LONGEST:
             return
