@@ -116,7 +116,7 @@ export default function Query() {
         {running.value && <Progress running={running.value} />}
         {error.value && (
           <p class="notice error" role="alert">
-            {error.value.message}
+            {error.value.message.replace(`${text.value.trim()}:`, "line ")}
           </p>
         )}
         {shown.value && <Result key={shown.value.query + shown.value.seconds} shown={shown.value} />}
