@@ -75,7 +75,11 @@ class EntityType:
 
 
 class Progress(Protocol):
-    """Progress and cancellation of a construction or a run. Thread-safe."""
+    """Progress and cancellation of a construction, a run or a query. Thread-safe."""
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether a cancel was asked for."""
 
     def step(self, name: str, type: str = "percentile") -> None:
         """Begin the next step (the one before is ended). Types: ``percentile`` (0 to 1), ``counter``, ``lines``."""
@@ -86,8 +90,14 @@ class Progress(Protocol):
     def check(self) -> None:
         """Raise ``Cancelled`` when a cancel was asked for."""
 
-    def on_cancel(self, callback: Callable[[], None]) -> None:
+    def on_cancel(self, callback: Callable[[], object]) -> None:
         """Call this when a cancel is asked for (to interrupt a query, to end a job process)."""
+
+    def off_cancel(self, callback: Callable[[], object]) -> None:
+        """What ``on_cancel`` was given need not be called any more."""
+
+    def gauge(self, percent: Callable[[], float] | None) -> None:
+        """Offer a measure of how far the SQL under way is: 0 to 100, negative when it is not known."""
 
 
 class Entity(Protocol):

@@ -39,7 +39,7 @@ class TaskProgress:
         self._lock = threading.Lock()
         self._steps: list[Step] = []
         self._current: Step | None = None
-        self._callbacks: list[Callable[[], None]] = []
+        self._callbacks: list[Callable[[], object]] = []
         self._cancelled = threading.Event()
 
     @property
@@ -87,13 +87,21 @@ class TaskProgress:
         self._cancelled.wait(seconds)
         self.check()
 
-    def on_cancel(self, callback: Callable[[], None]) -> None:
+    def on_cancel(self, callback: Callable[[], object]) -> None:
         with self._lock:
             late = self._cancelled.is_set()
             if not late:
                 self._callbacks.append(callback)
         if late:
             callback()
+
+    def off_cancel(self, callback: Callable[[], object]) -> None:
+        with self._lock:
+            if callback in self._callbacks:
+                self._callbacks.remove(callback)
+
+    def gauge(self, percent: Callable[[], float] | None) -> None:
+        """Runs tell their steps; only queries show this (server.entities.queries)."""
 
     def cancel(self) -> None:
         """Ask for a cancel; returns at once, the task stops at its next check."""
@@ -117,7 +125,7 @@ class TaskProgress:
             return {"steps": [step.to_json() for step in self._steps]} if self._steps else {}
 
 
-def _call(callback: Callable[[], None]) -> None:
+def _call(callback: Callable[[], object]) -> None:
     """What is to be stopped may have ended meanwhile (a cursor closed, a process gone); the others must be stopped."""
     try:
         callback()

@@ -94,16 +94,19 @@ class ServerServices:
         self._loop, self._resources = loop, resources
 
     def when_gone(self, client: Client | None, callback: Callable[[], None]) -> None:
-        """From a worker thread: call back when the caller has hung up."""
-        if client is not None and self._loop is not None:
-            self._loop.call_soon_threadsafe(client.on_gone, callback)
+        """Call back when the caller has hung up."""
+        if client is not None:
+            client.on_gone(callback)
 
     @cached_property
     def engine(self) -> Engine:
         from server.learning.tensorflow_op import operations
         from server.sql.engine import Engine
+        from server.sql.functions import jseval
         from server.transfer.fetcher import Fetcher
 
+        jseval.TIME_LIMIT = self.settings.jseval_time
+        jseval.MEMORY_LIMIT = self.settings.jseval_memory << 20
         fetcher = Fetcher(self.urls, -1, patient=False)
         return Engine(self.database, Catalog(self._registry), fetcher, operations(self))
 

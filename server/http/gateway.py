@@ -34,6 +34,7 @@ ASGI = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _MAX_QUERY_FIELDS = 10_000
 _PLAIN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_PATIENCE = 0.1  # seconds
 
 
 class TooLarge(Exception):
@@ -45,17 +46,26 @@ class Departed(Exception):
 
 
 class Connection:
-    """The waiting client; implements ``messages.Client``. A task watches it only when somebody asks."""
+    """The waiting client; implements ``messages.Client``.
+
+    Whoever asks is heard after a moment only: most requests are over by then, and waking the event loop from the
+    thread of a small query would cost as much as the query.
+    """
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
         self._watch: asyncio.Task[None] | None = None
         self._callbacks: list[Callable[[], None]] = []
+        self._timer = asyncio.get_running_loop().call_later(_PATIENCE, self._listen)
 
     def on_gone(self, callback: Callable[[], None]) -> None:
         self._callbacks.append(callback)
-        if self._watch is None:
+
+    def _listen(self) -> None:
+        if self._callbacks:
             self._watch = asyncio.create_task(self._wait())
+        else:
+            self._timer = asyncio.get_running_loop().call_later(_PATIENCE, self._listen)
 
     async def _wait(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
@@ -64,6 +74,7 @@ class Connection:
             callback()
 
     def close(self) -> None:
+        self._timer.cancel()
         if self._watch is not None:
             self._callbacks.clear()
             self._watch.cancel()

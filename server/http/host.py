@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from server.entities.credentials import Credentials
 from server.entities.dispatch import Resources
 from server.entities.metrics import Metrics
+from server.entities.queries import Queries
 from server.entities.registry import Registry
 from server.entities.runs import Runner
 from server.entities.types import TypeRegistry
@@ -32,6 +33,7 @@ class Host:
     services: ServerServices
     credentials: Credentials
     resources: Resources = field(default_factory=Resources)
+    queries: Queries = field(default_factory=Queries)
     health_checks: dict[str, HealthCheck] = field(default_factory=dict)
     metrics: Metrics = field(default_factory=Metrics)
     stop: Callable[[], None] = lambda: None

@@ -11,8 +11,8 @@ from server.declarations import NamedBatch, Progress, QueryResult
 from server.entities import jsontext
 from server.entities.dispatch import Call, boolean, hybrid, text
 from server.entities.messages import Response
-from server.entities.progress import TaskProgress
-from server.errors import Cancelled, MldbError
+from server.entities.queries import RunningQuery
+from server.errors import Cancelled, Conflict, MldbError
 from server.http.host import Host
 from server.values.batches import RowType
 from server.values.paths import format_path
@@ -25,6 +25,8 @@ FORMAT = (
     hybrid("rowHashes", False, boolean, "Give _rowHash"),
     hybrid("sortColumns", False, boolean, "Sort the columns of the table"),
 )
+ID_HEADER = "x-query-id"  # by which a caller may name the query, to ask after it and to cancel it
+_GONE = MldbError("the query was stopped: its client has gone", code=499)
 _FORMATS = ("full", "", "table", "aos", "soa", "sparse", "atom")
 
 
@@ -49,19 +51,35 @@ def _query(host: Host, call: Call) -> Response:
 def answer_query(
     host: Host, call: Call, query: str | Mapping[str, Any], parameters: Mapping[str, Any] | None = None
 ) -> Response:
-    """Run a query as the format parameters of a call say. The query ends when the client goes or time is up."""
-    from server.sql.formats import render
+    """Run a query as the format parameters of a call say.
 
+    It is listed while it runs, and ends when it is cancelled, its client goes, time is up or the answer grows large.
+    """
     if call["format"] not in _FORMATS:
         raise MldbError(f"Unknown output format '{call['format']}'")
+    with host.queries.running(query, call.request.headers.get(ID_HEADER, "")) as running:
+        host.services.when_gone(call.request.client, lambda: running.stop(_GONE))
+        timer = _limit(host, running)
+        try:
+            return _answer(host, call, running, parameters)
+        except Cancelled:
+            raise running.why or Conflict("the query was cancelled") from None
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+
+def _answer(host: Host, call: Call, running: RunningQuery, parameters: Mapping[str, Any] | None) -> Response:
+    from server.sql import tasks
+    from server.sql.formats import render
+
     arrow = ARROW in call.request.headers.get("accept", "")
     timestamps = call["format"] in ("full", "") and not arrow
-    progress = TaskProgress()
-    timer = _limit(host, call, progress)
-    try:
-        result = Watched(host.services.query(query, parameters=parameters or None, timestamps=timestamps), progress)
+    with tasks.acting_for(running):
+        found = host.services.query(running.query, parameters=parameters or None, timestamps=timestamps)
+        result = Watched(found, running, host.settings.result_size << 20)
         if arrow:
-            return Response(200, arrow_stream(result), ARROW)
+            return Response(200, result.within(arrow_stream(result)), ARROW)
         content = render(
             result,
             call["format"] or "full",
@@ -70,29 +88,49 @@ def answer_query(
             row_hashes=bool(call["rowHashes"]),
             sort_columns=bool(call["sortColumns"]),
         )
-    except Cancelled:
-        raise MldbError(
-            "the query was stopped: it took longer than the setting query-timeout allows", code=408
-        ) from None
-    finally:
-        if timer is not None:
-            timer.cancel()
-    return Response(200, content)
+    return Response(200, result.within(content))
 
 
 class Watched:
-    """A query result whose run is cancelled through ``progress``."""
+    """A query result that belongs to a running query and may have so many bytes (0: any number)."""
 
-    def __init__(self, result: QueryResult, progress: TaskProgress) -> None:
+    def __init__(self, result: QueryResult, running: RunningQuery, limit: int) -> None:
         self._result = result
-        self._progress = progress
+        self._running = running
+        self._limit = limit
 
     @property
     def type(self) -> RowType:
         return self._result.type
 
     def batches(self, progress: Progress | None = None) -> Iterator[NamedBatch]:
-        return self._result.batches(progress or self._progress)
+        """The batches, counted. ``MldbError`` as soon as they are larger than the answer may be."""
+        size = 0
+        for batch in self._result.batches(progress or self._running):
+            size += batch_size(batch)
+            self._check(size)
+            self._running.rows += batch.rows.length
+            yield batch
+
+    def within(self, content: bytes) -> bytes:
+        """The answer, if it is not larger than it may be."""
+        self._check(len(content))
+        return content
+
+    def _check(self, size: int) -> None:
+        if self._limit and size > self._limit:
+            raise MldbError(
+                f"the answer has more than the {self._limit >> 20} MiB that the setting result-size allows: ask for "
+                "fewer rows (LIMIT and OFFSET) or columns, or write a file with the procedure export.csv",
+                code=413,
+            )
+
+
+def batch_size(batch: NamedBatch) -> int:
+    """Bytes that the values of a batch take."""
+    rows = batch.rows
+    arrays = [batch.names, *rows.values, *([] if rows.rest is None else [rows.rest])]
+    return sum(int(array.nbytes) for array in arrays)
 
 
 def arrow_stream(result: QueryResult) -> bytes:
@@ -118,13 +156,13 @@ def arrow_stream(result: QueryResult) -> bytes:
     return content
 
 
-def _limit(host: Host, call: Call, progress: TaskProgress) -> threading.Timer | None:
-    """Cancel the query when its client hangs up, and after the setting query-timeout."""
-    host.services.when_gone(call.request.client, progress.cancel)
+def _limit(host: Host, running: RunningQuery) -> threading.Timer | None:
+    """Stop the query when the setting query-timeout says so."""
     seconds = host.settings.query_timeout
     if not seconds:
         return None
-    timer = threading.Timer(seconds, progress.cancel)
+    text = f"the query was stopped: it took longer than the {seconds:g} s that the setting query-timeout allows"
+    timer = threading.Timer(seconds, running.stop, [MldbError(text, code=408)])
     timer.daemon = True
     timer.start()
     return timer

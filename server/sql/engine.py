@@ -15,8 +15,8 @@ import pyarrow as pa
 from duckdb.func import FunctionNullHandling, PythonUDFType
 
 from server.declarations import BoundFunction, Function
-from server.errors import MldbError
-from server.sql import functions
+from server.errors import Cancelled, MldbError
+from server.sql import functions, tasks
 from server.sql.binder.nodes import check_complete
 from server.sql.binder.query import Query
 from server.sql.binder.rows import bind_clauses
@@ -37,6 +37,7 @@ from server.storage.database import Database
 from server.values.arrow_types import ARROW_TYPES
 from server.values.atoms import NEVER
 from server.values.batches import Column, RowBatch, RowType
+from server.values.cells import any_array, cells_array
 from server.values.kinds import CELL_TYPE, Kind
 from server.values.paths import Path
 
@@ -137,8 +138,11 @@ class Engine:
                 self._plans.popitem(last=False)
 
     def _execute(self, sql: str) -> list[tuple[Any, ...]]:
-        with self.database.cursor() as cursor, engine_errors():
-            return list(cursor.execute(sql).fetchall())
+        task = tasks.current()
+        with engine_errors(task), self.database.readers.reader(task) as cursor:
+            found = list(cursor.execute(sql).fetchall())
+            tasks.check()
+            return found
 
     def _has_nan(self, table: str, column: str) -> bool:
         """Whether a stored column holds NaN; remembered, for wide tables never change."""
@@ -228,9 +232,11 @@ class BoundExpression:
         if self.plan.plain and batch.length <= SMALL_BATCH:
             with engine_errors():
                 return read_rows(self._prepared.run(table_of(batch)), self.plan)
-        with self.database.cursor() as cursor, engine_errors():
+        task = tasks.current()
+        with engine_errors(task), self.database.readers.reader(task) as cursor:
             cursor.register(self.table, table_of(batch))
             table = cursor.sql(self.plan.sql).to_arrow_table().combine_chunks()
+            cursor.unregister(self.table)
         batches = table.to_batches()
         if not batches:
             return RowBatch(
@@ -276,19 +282,24 @@ def _seconds(times: pa.Array | float, length: int) -> pa.Array:
 
 
 def _define(connection: Any, name: str, bound: BoundFunction, type_: RowType, timed: bool) -> None:
-    given = _struct(type_, timed) or "STRUCT(one INTEGER)"
+    given = f"STRUCT(task BIGINT, {_struct(type_, timed)})"
     given_columns = len(type_.columns)
     output = bound.output
-    returned = _struct(output, timed) or "STRUCT(one INTEGER)"
+    returned = f"STRUCT({_struct(output, timed)})"
 
     def call(column: pa.Array | pa.ChunkedArray) -> pa.Array:
         structs = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
         if isinstance(structs, pa.ChunkedArray):
             structs = pa.concat_arrays(structs.chunks)
+        task = tasks.find(structs.field("task")[0].as_py()) if len(structs) else None
         values = [structs.field(f"c{index}") for index in range(given_columns)]
         times = [structs.field(f"t{index}") if timed else NEVER for index in range(given_columns)]
         rest = structs.field("rest") if type_.open else None
-        result = bound.apply(RowBatch(type_, len(structs), values, times, rest))
+        rows = RowBatch(type_, len(structs), values, times, rest)
+        try:
+            result = tasks.stoppable(task, lambda: bound.apply(rows))
+        except Cancelled:
+            result = _nothing(output, len(structs))  # an error could be caught by try(), row by row
         return _to_struct(result, output, timed)
 
     connection.create_function(
@@ -301,11 +312,23 @@ def _define(connection: Any, name: str, bound: BoundFunction, type_: RowType, ti
     )
 
 
+def _nothing(output: RowType, length: int) -> RowBatch:
+    """Rows for a query that has been interrupted and will not look at them."""
+    values = [
+        any_array([None] * length)
+        if column.kind is Kind.ANY and column.shape is None
+        else pa.nulls(length, ARROW_TYPES[column.kind] if column.shape is None else pa.list_(ARROW_TYPES[column.kind]))
+        for column in output.columns
+    ]
+    return RowBatch(output, length, values, rest=cells_array([[]] * length) if output.open else None)
+
+
 def _remove(name: str, connection: Any) -> None:
     connection.remove_function(name)
 
 
 def _struct(type_: RowType, timed: bool) -> str:
+    """The fields of the struct that carries a row."""
     fields: list[str] = []
     for index, column in enumerate(type_.columns):
         fields.append(f"c{index} {_duck_column(column)}")
@@ -313,7 +336,7 @@ def _struct(type_: RowType, timed: bool) -> str:
             fields.append(f"t{index} DOUBLE")
     if type_.open:
         fields.append(f"rest {CELL_TYPE}[]")
-    return f"STRUCT({', '.join(fields)})" if fields else ""
+    return ", ".join(fields) or "one INTEGER"
 
 
 def _duck_column(column: Column) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -14,12 +15,12 @@ import pyarrow as pa
 from server import tracing
 from server.declarations import NamedBatch, Progress
 from server.errors import Cancelled, MldbError
-from server.sql import coerce
+from server.sql import coerce, tasks
 from server.sql.binder.query import Query
 from server.sql.blame import blame
 from server.sql.bound import NEVER_SQL, Atom, Embedding, Leaf, Row, Several, any_sql
 from server.sql.runtime import CODE_MEMBER, DETAILS_MARK
-from server.storage.database import Database, interrupted_by
+from server.storage.database import Database
 from server.values.arrow_types import ARROW_TYPES, CELLS_ARROW
 from server.values.atoms import NEVER
 from server.values.batches import Column, RowBatch, RowType
@@ -46,6 +47,11 @@ class Plan:
     timestamps: bool
     few: bool = False
     query: Query | None = field(default=None, compare=False, repr=False)  # to find what failed
+
+    @cached_property
+    def stoppable(self) -> bool:
+        """Whether it calls functions that ask for the number of their task."""
+        return tasks.TASK_SQL in self.sql
 
     @cached_property
     def plain(self) -> bool:
@@ -112,9 +118,12 @@ class Result:
         return self.plan.type
 
     def batches(self, progress: Progress | None = None) -> Iterator[NamedBatch]:
-        """Run the query. Raises ``MldbError`` with the engine's message, ``Cancelled`` when it was cancelled."""
+        """Run the query. Raises ``MldbError`` with the engine's message, ``Cancelled`` when it was cancelled.
+
+        Without a ``progress`` of its own it ends with the task of the thread that runs it.
+        """
         try:
-            yield from self._batches(progress)
+            yield from self._batches(progress or tasks.current())
         except Cancelled:
             raise
         except MldbError as error:
@@ -130,22 +139,37 @@ class Result:
             error.message += f" (in row '{found['row']}', at '{found['expression']}')"
         return error
 
-    def _batches(self, progress: Progress | None) -> Iterator[NamedBatch]:
-        with tracing.detached("duckdb"), self.database.cursor() as cursor, interrupted_by(progress, cursor):
-            if progress is not None:
-                progress.check()
+    def _batches(self, task: Progress | None) -> Iterator[NamedBatch]:
+        with (
+            tracing.detached("duckdb"),
+            engine_errors(task),
+            self.database.readers.reader(task) as cursor,
+            self._task(cursor, task),
+        ):
             for name, table in self.inputs.items():
                 cursor.register(name, table)
-            with engine_errors(progress):
-                if self.plan.few and self.plan.plain:
-                    yield from self._few(cursor.execute(self.plan.sql).fetchall())
-                    return
-                reader = cursor.sql(self.plan.sql).to_arrow_reader(BATCH_ROWS)
-                for batch in reader:
-                    if batch.num_rows:
-                        yield self._batch(batch)
-                    if progress is not None:
-                        progress.check()
+            if self.plan.few and self.plan.plain:
+                rows = cursor.execute(self.plan.sql).fetchall()
+                if task is not None:
+                    task.check()
+                yield from self._few(rows)
+            else:
+                yield from self._many(cursor, task)
+            for name in self.inputs:
+                cursor.unregister(name)
+
+    def _task(self, cursor: duckdb.DuckDBPyConnection, task: Progress | None) -> AbstractContextManager[None]:
+        """Setting a variable costs as much as a small query: only where a function asks for it."""
+        return tasks.numbered(cursor, task) if task is not None and self.plan.stoppable else nullcontext()
+
+    def _many(self, cursor: duckdb.DuckDBPyConnection, task: Progress | None) -> Iterator[NamedBatch]:
+        for batch in cursor.sql(self.plan.sql).to_arrow_reader(BATCH_ROWS):
+            if task is not None:
+                task.check()
+            if batch.num_rows:
+                yield self._batch(batch)
+        if task is not None:
+            task.check()
 
     def explain(self) -> str:
         """The engine's plan of the compiled SQL, as text."""
@@ -199,7 +223,8 @@ class engine_errors:  # noqa: N801 - a context manager that reads as a statement
         return None
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, duckdb.InterruptException):
+        stopped = isinstance(error, duckdb.Error) and self.progress is not None and self.progress.cancelled
+        if stopped or isinstance(error, duckdb.InterruptException):
             raise Cancelled("the query was cancelled") from None
         if isinstance(error, duckdb.Error):
             raise translated(error) from error

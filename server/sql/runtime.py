@@ -194,6 +194,7 @@ _ARITIES: list[Callable[[Callable[..., pa.Array]], Callable[..., pa.Array]]] = [
     lambda call: lambda a, b, c: call(a, b, c),
     lambda call: lambda a, b, c, d: call(a, b, c, d),
     lambda call: lambda a, b, c, d, e: call(a, b, c, d, e),
+    lambda call: lambda a, b, c, d, e, f: call(a, b, c, d, e, f),
 ]
 
 

@@ -11,14 +11,14 @@ import threading
 import uuid
 import weakref
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import duckdb
 from duckdb.func import PythonUDFType
 
-from server.declarations import Progress
+from server.storage.readers import Readers
 from server.values.arrow import pa
 from server.values.cityhash import hash_path_texts
 from server.values.kinds import ANY_TYPE
@@ -34,33 +34,10 @@ _LOCKED = {
     "preserve_insertion_order": "true",
     "order_by_non_integer_literal": "true",  # an ORDER BY key may turn out constant
 }
-_INTERRUPT_SECONDS = 0.05
 _TABLE_PREFIX = "d_"
 _JOURNAL = """
 CREATE TABLE IF NOT EXISTS dataset_journal (name VARCHAR, number BIGINT, size BIGINT, record BLOB)"""
 PATH_HASH = "mldb_path_hash"  # SQL: path text (VARCHAR) to UBIGINT
-
-
-@contextmanager
-def interrupted_by(progress: Progress | None, cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    """While the block runs, a cancel interrupts the cursor's queries.
-
-    DuckDB forgets an interrupt that comes just before a query begins: it is repeated until the block has ended.
-    """
-    ended = threading.Event()
-
-    def interrupt() -> None:
-        with suppress(duckdb.Error):  # the cursor may have been closed this moment
-            while not ended.is_set():
-                cursor.interrupt()
-                ended.wait(_INTERRUPT_SECONDS)
-
-    if progress is not None:
-        progress.on_cancel(lambda: threading.Thread(target=interrupt, name="interrupt", daemon=True).start())
-    try:
-        yield
-    finally:
-        ended.set()
 
 
 def new_table() -> str:
@@ -95,6 +72,7 @@ class Database:
         self._counting = threading.Lock()
         self._defining = threading.Lock()
         self._kept: weakref.WeakSet[duckdb.DuckDBPyConnection] = weakref.WeakSet()
+        self.readers = Readers(self.keep_cursor)
         self._root = duckdb.connect(str(file) if file else ":memory:", config=config)
         self._root.execute(f"CREATE TYPE IF NOT EXISTS any_value_t AS {ANY_TYPE}")
         self._root.execute("CREATE TABLE IF NOT EXISTS dataset_tables (name VARCHAR, meta VARCHAR)")
@@ -105,17 +83,10 @@ class Database:
         )
 
     @contextmanager
-    def cursor(self, *, progress: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A cursor for one task. Autocommit unless the task begins a transaction.
-
-        With ``progress`` its ``query_progress()`` works.
-        """
+    def cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A cursor for one task. Autocommit unless the task begins a transaction."""
         cursor = self._root.cursor()
         try:
-            if progress:
-                cursor.execute("SET enable_progress_bar = true")
-                cursor.execute("SET enable_progress_bar_print = false")
-                cursor.execute("SET progress_bar_time = 0")
             yield cursor
         finally:
             cursor.close()

@@ -12,8 +12,9 @@ from pydantic import Field, field_validator
 from server.declarations import Creation, Dataset, EntityType, ProcedureParams, Progress, RunResult, Services
 from server.errors import MldbError
 from server.sql.tree import Clause, ColumnRef, Item
-from server.storage.database import drop_tables, interrupted_by, new_table
+from server.storage.database import drop_tables, new_table
 from server.storage.layouts import Wide
+from server.storage.readers import interrupted_by
 from server.storage.wide import write_wide
 from server.transfer.csvformat import CsvFormat, checked_format
 from server.transfer.csvread import CsvReader, ReadOptions
@@ -127,7 +128,7 @@ def load(
     reader: CsvReader, cursor: duckdb.DuckDBPyConnection, table: str, timestamp: float, progress: Progress
 ) -> Wide:
     """Read everything into a wide table, described as the storage layer wants it."""
-    with interrupted_by(progress, cursor):
+    with interrupted_by(progress, cursor.interrupt):
         staging = Staging(cursor, table, reader.paths, timestamp)
         for block in ahead(reader.blocks()):
             staging.append(block)

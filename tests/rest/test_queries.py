@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import io
-import threading
-import time
 
-import httpx
 import pyarrow as pa
 import pytest
 
@@ -113,46 +110,3 @@ def test_builtin_names_are_taken(pets):
     answer = pets.put("/v1/functions/sqrt", json={"type": "sql.expression", "params": {"expression": "1 AS x"}})
     assert answer.status_code == 400
     assert answer.json()["error"] == "Cannot add function: MLDB already has a built-in function named sqrt"
-
-
-LONG = "SELECT count(*) FROM (SELECT * FROM many AS a JOIN many AS b ON a.x != b.x JOIN many AS c ON b.x != c.x)"
-
-
-def many(client):
-    client.put("/v1/datasets/many", json={"type": "tabular"})
-    client.post("/v1/datasets/many/multirows", json=[[f"r{n}", [["x", n, 0]]] for n in range(3000)])
-    assert client.post("/v1/datasets/many/commit").status_code == 200
-
-
-def test_a_query_ends_when_its_time_is_up(start_server):
-    server = start_server("--query-timeout", "0.5")
-    with server.client() as client:
-        many(client)
-        begun = time.monotonic()
-        answer = client.get("/v1/query", params={"q": LONG})
-        assert answer.status_code == 408
-        assert "query-timeout" in answer.json()["error"]
-        assert time.monotonic() - begun < 5
-
-
-def test_a_query_ends_when_its_client_goes(start_server):
-    """The server is idle again soon after the client has hung up."""
-    server = start_server()
-    with server.client() as client:
-        many(client)
-
-        def ask():
-            with pytest.raises(httpx.ReadTimeout):
-                httpx.get(f"{server.url}/v1/query", params={"q": LONG}, timeout=0.5)
-
-        thread = threading.Thread(target=ask)
-        thread.start()
-        thread.join()
-        time.sleep(1.5)
-        assert processor_share(server.process.pid) < 0.5
-
-
-def processor_share(pid: int) -> float:
-    import psutil
-
-    return psutil.Process(pid).cpu_percent(1.0) / 100

@@ -24,6 +24,8 @@ class Result:
 class Unhurried:
     """Progress nobody watches."""
 
+    cancelled = False
+
     def step(self, name, type="percentile"):
         del name, type
 
@@ -35,6 +37,12 @@ class Unhurried:
 
     def on_cancel(self, callback):
         del callback
+
+    def off_cancel(self, callback):
+        del callback
+
+    def gauge(self, percent):
+        del percent
 
 
 def cells_of(database, layout):

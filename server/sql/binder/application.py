@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from server.sql import coerce
 from server.sql.bound import Atom, Embedding, Rest, Row, RowBuilder, Several, fixed, latest_ts, typed
 from server.sql.duck import identifier
+from server.sql.tasks import TASK_SQL
 from server.values.batches import Column, RowType
 from server.values.kinds import Kind
 from server.values.paths import Path
@@ -51,7 +52,7 @@ def pack(row: Row, *, timestamps: bool) -> tuple[RowType, str]:
         rest = Row(dict(several), row.rests)
         fields.append(f"rest := {coerce.to_cells(rest)}")
     type_ = RowType(tuple(columns), opened)
-    return type_, f"struct_pack({', '.join(fields) or 'one := 1'})"
+    return type_, f"struct_pack(task := {TASK_SQL}, {', '.join(fields) or 'one := 1'})"
 
 
 def unpack(bound: BoundFunction, result: str, argument: Row, timed: bool, constant: bool) -> Row:

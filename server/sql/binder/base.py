@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from server.errors import MldbError
-from server.sql import coerce
+from server.sql import coerce, tasks
 from server.sql.bound import Atom, Value
 from server.sql.relations import Relation
 from server.sql.scope import Context, Scope
@@ -52,6 +52,7 @@ def is_bound(kind: type) -> bool:
 
 def bind(expression: Expression, scope: Scope) -> Value:
     """The bound value of an expression in a scope; ``MldbError`` when it means nothing there."""
+    tasks.check()
     found = scope.known(expression)
     if found is not None:
         return found

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import math
+import threading
+import weakref
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import CancelledError
+from functools import cache
 from typing import Any
 
-from server.errors import MldbError
+from server.errors import Cancelled, MldbError
+from server.sql import tasks
 from server.values.atoms import NEVER, Atom, Timestamp, collapse
 from server.values.batches import Cell
 from server.values.paths import Path
 
-# What one vector of rows may take. A query of many rows gets this for each vector of 2048 rows.
+# What one vector of rows may take: the settings jseval-time and jseval-memory. A query of many rows gets this for each
+# vector of 2048 rows.
 TIME_LIMIT = 10.0  # seconds
 MEMORY_LIMIT = 256 * 2**20  # bytes of the isolate's heap
 
@@ -81,13 +88,15 @@ class JsFunction:
 
     def __init__(self, code: str, names: str) -> None:
         """``names``: the arguments' names, separated by commas. ``MldbError`` if the script does not compile."""
-        from py_mini_racer import JSEvalException, MiniRacer
+        from py_mini_racer import JSEvalException, mini_racer
 
         self.names = [name.strip() for name in names.split(",") if name.strip()]
         for name in self.names:
             if not name.isidentifier():
                 raise MldbError(f"Exception compiling jseval script: '{name}' is no name of an argument")
-        self._context = MiniRacer()
+        isolate = mini_racer(_loop())
+        self._context = isolate.__enter__()
+        weakref.finalize(self, isolate.__exit__, None, None, None)
         self._context.set_hard_memory_limit(MEMORY_LIMIT)
         try:
             # The script alone first: brackets that do not match in it must not close those of the harness.
@@ -102,15 +111,20 @@ class JsFunction:
         """Run the script on the arguments of each row.
 
         Atoms come back as atoms, objects and arrays as cells without timestamps, an undefined result as ``UNDEFINED``.
-        ``MldbError`` when the script throws, or takes more time or memory than it may.
+        ``MldbError`` when the script throws, or takes more time or memory than it may; ``Cancelled`` as soon as the
+        task of this thread is to stop.
         """
-        from py_mini_racer import JSEvalException, JSTimeoutException
+        from py_mini_racer import JSEvalException
 
         text = json.dumps([[_written(argument) for argument in row] for row in rows])
         try:
-            answer = self._call(text, timeout_sec=TIME_LIMIT)
-        except JSTimeoutException:
-            raise MldbError(f"jseval script ran for more than {TIME_LIMIT:g} s") from None
+            answer = self._run(text)
+        except TimeoutError:
+            raise MldbError(
+                f"jseval script ran for more than {TIME_LIMIT:g} s, which the setting jseval-time allows"
+            ) from None
+        except CancelledError:
+            raise Cancelled("the query was cancelled") from None
         except JSEvalException as error:
             self._check_memory()
             raise MldbError(f"Javascript jseval script threw exception: {error}") from None
@@ -120,9 +134,29 @@ class JsFunction:
             log.info("%s", line)
         return [_result(*result) for result in results]
 
+    def _run(self, text: str) -> str:
+        async def run() -> str:
+            async with asyncio.timeout(TIME_LIMIT):
+                return str(await self._call.cancelable()(text))
+
+        answer = asyncio.run_coroutine_threadsafe(run(), _loop())
+        with tasks.interrupted(tasks.current(), answer.cancel):
+            return answer.result()
+
     def _check_memory(self) -> None:
         if self._context.was_hard_memory_limit_reached():
-            raise MldbError(f"jseval script needs more than {MEMORY_LIMIT >> 20} MiB of memory")
+            raise MldbError(
+                f"jseval script needs more than {MEMORY_LIMIT >> 20} MiB of memory, "
+                "which the setting jseval-memory allows"
+            )
+
+
+@cache
+def _loop() -> asyncio.AbstractEventLoop:
+    """The event loop that waits for the isolates; each has a thread of its own for its script."""
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="jseval", daemon=True).start()
+    return loop
 
 
 def _written(argument: Argument) -> Any:

@@ -6,8 +6,8 @@ import threading
 from functools import lru_cache
 from typing import Any
 
-from server.errors import MldbError
-from server.sql import coerce
+from server.errors import Cancelled, MldbError
+from server.sql import coerce, tasks
 from server.sql.bound import Atom, Open, Several, Value, concat_lists, latest_ts
 from server.sql.duck import literal_text
 from server.sql.functions.jseval import UNDEFINED, JsFunction, Result, check_arity
@@ -46,7 +46,8 @@ def _jseval(node: Call, args: list[Value], scope: Scope) -> Value:
     given = args[2:]
     rows = "".join("a" if isinstance(value, Atom | Several) else "r" for value in given)
     parts = [f"m_prefixed({coerce.to_cells(value)}, '{index}')" for index, value in enumerate(given)]
-    arguments = [literal_text(code), literal_text(names), f"'{rows}'", concat_lists(parts), latest_ts(given)()]
+    constants = [tasks.TASK_SQL, literal_text(code), literal_text(names), f"'{rows}'"]
+    arguments = [*constants, concat_lists(parts), latest_ts(given)()]
     return Open(scope.stage(f"u_jseval({', '.join(arguments)})"))
 
 
@@ -58,6 +59,7 @@ def _constant_text(value: Value, scope: Scope) -> str:
 
 
 def evaluate(
+    numbers: list[int | None],
     codes: list[str],
     names: list[str],
     forms: list[str],
@@ -67,9 +69,13 @@ def evaluate(
     """A script over many rows. ``forms`` has a letter for each argument: an atom or a row."""
     if not codes:
         return []
+    task = tasks.find(numbers[0])
     arguments = [_arguments(form, row or []) for form, row in zip(forms, cells, strict=True)]
     try:
-        results = _script(codes[0], names[0]).call(arguments)
+        with tasks.acting_for(task):
+            results = _script(codes[0], names[0]).call(arguments)
+    except Cancelled:
+        return [[] for _ in codes]  # of a query that is interrupted: an error could be caught by try(), row by row
     except MldbError as error:
         raise failed("jseval", error, []) from None
     return [_cells(result, when) for result, when in zip(results, times, strict=True)]
@@ -92,7 +98,13 @@ def _cells(result: Result, when: Timestamp | None) -> list[Cell]:
 
 
 ROUTINES = [
-    Routine("u_jseval", (Kind.STRING, Kind.STRING, Kind.STRING, CELLS, Kind.TIMESTAMP), CELLS, evaluate, whole=True),
+    Routine(
+        "u_jseval",
+        (Kind.INTEGER, Kind.STRING, Kind.STRING, Kind.STRING, CELLS, Kind.TIMESTAMP),
+        CELLS,
+        evaluate,
+        whole=True,
+    ),
 ]
 
 BUILTINS = [

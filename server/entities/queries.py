@@ -1,0 +1,98 @@
+"""Queries under way: each has an id, can be listed, watched and stopped."""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from server.entities.progress import TaskProgress
+from server.errors import Conflict, MldbError, NotFound
+from server.values.atoms import timestamp_text
+
+_STOP_SECONDS = 10.0  # how long the one who stops a query waits for its end
+
+
+class RunningQuery(TaskProgress):
+    """The task of one query. ``why`` is what its caller is told when it was stopped."""
+
+    def __init__(self, id: str, query: str | Mapping[str, Any]) -> None:
+        super().__init__()
+        self.id = id
+        self.query = query
+        self.why: MldbError | None = None
+        self.ended = threading.Event()
+        self.rows = 0
+        self._started = time.time()
+        self._gauge: Callable[[], float] | None = None
+
+    def stop(self, why: MldbError) -> None:
+        """End the query; returns at once. The first reason counts."""
+        if self.why is None:
+            self.why = why
+        self.cancel()
+
+    def gauge(self, percent: Callable[[], float] | None) -> None:
+        """Who knows how far the query is: from 0 to 100, negative when nothing is known."""
+        self._gauge = percent
+
+    def shown(self) -> dict[str, Any]:
+        """The entry of the query, as JSON. ``progress`` is null where the engine cannot tell."""
+        gauge = self._gauge
+        percent = -1.0 if gauge is None else gauge()
+        return {
+            "id": self.id,
+            "query": self.query,
+            "started": timestamp_text(round(self._started, 6)),
+            "elapsed": round(time.time() - self._started, 3),
+            "progress": round(min(percent, 100.0) / 100, 4) if percent >= 0 else None,
+            "rows": self.rows,
+        }
+
+
+class Queries:
+    """The queries that run now. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._running: dict[str, RunningQuery] = {}
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def running(self, query: str | Mapping[str, Any], id: str = "") -> Iterator[RunningQuery]:
+        """List a query for as long as it runs; ``Conflict`` when the id of the caller's choice is taken."""
+        running = RunningQuery(id or uuid.uuid4().hex[:12], query)
+        with self._lock:
+            if running.id in self._running:
+                raise Conflict(f"query entry '{running.id}' already exists: another query with this id is running")
+            self._running[running.id] = running
+        try:
+            yield running
+        finally:
+            with self._lock:
+                del self._running[running.id]
+            running.finish()
+            running.ended.set()
+
+    def all(self) -> list[RunningQuery]:
+        """In the order of their start."""
+        with self._lock:
+            return list(self._running.values())
+
+    def get(self, id: str) -> RunningQuery:
+        with self._lock:
+            found = self._running.get(id)
+        if found is None:
+            raise NotFound(
+                f"query entry '{id}' doesn't exist: it has ended, or never began",
+                details={"collection": "queries", "entry": id},
+            )
+        return found
+
+    def cancel(self, id: str) -> None:
+        """End a query and wait until it has ended."""
+        found = self.get(id)
+        found.stop(Conflict(f"the query was cancelled by DELETE /v1/queries/{id}"))
+        found.ended.wait(_STOP_SECONDS)

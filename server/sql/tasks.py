@@ -1,0 +1,109 @@
+"""The task that SQL runs for: how what is called far below DuckDB learns that it is to stop.
+
+DuckDB calls Python functions in threads of its own. Those that may take long are given the number of their task, which
+is a variable of the cursor that runs the query; from there on the task is found by ``current`` as everywhere else.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar, copy_context
+from typing import Any, TypeVar
+
+import duckdb
+
+from server.declarations import Progress
+from server.errors import Cancelled
+
+TASK_SQL = "getvariable('mldb_task')"  # the number of the task (BIGINT), NULL where nothing can be stopped
+_T = TypeVar("_T")
+
+_current: ContextVar[Progress | None] = ContextVar("task", default=None)
+_numbers = itertools.count(1)
+_numbered: dict[int, Progress] = {}
+
+
+def current() -> Progress | None:
+    """The task that this thread works for, if it can be stopped."""
+    return _current.get()
+
+
+def check() -> None:
+    """Raise ``Cancelled`` when the task of this thread is to stop."""
+    progress = _current.get()
+    if progress is not None:
+        progress.check()
+
+
+@contextmanager
+def acting_for(progress: Progress | None) -> Iterator[None]:
+    """What this thread does from here on, it does for a task."""
+    token = _current.set(progress)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+@contextmanager
+def numbered(cursor: duckdb.DuckDBPyConnection, progress: Progress) -> Iterator[None]:
+    """Let the functions that a cursor's SQL calls find the task."""
+    number = next(_numbers)
+    cursor.execute(f"SET VARIABLE mldb_task = {number}::BIGINT")
+    _numbered[number] = progress
+    try:
+        yield
+    finally:
+        del _numbered[number]
+
+
+def find(number: int | None) -> Progress | None:
+    """The task of a number that ``TASK_SQL`` gave."""
+    return None if number is None else _numbered.get(number)
+
+
+@contextmanager
+def interrupted(progress: Progress | None, callback: Callable[[], object]) -> Iterator[None]:
+    """Call this when the task is to stop before the block has ended."""
+    if progress is None:
+        yield
+        return
+    progress.on_cancel(callback)
+    try:
+        yield
+    finally:
+        progress.off_cancel(callback)
+
+
+def stoppable(progress: Progress | None, work: Callable[[], _T]) -> _T:
+    """Do work that may wait for long; ``Cancelled`` as soon as the task is to stop.
+
+    The work is then left to come to its own end, in a thread that nobody waits for.
+    """
+    if progress is None:
+        return work()
+    progress.check()
+    outcome: list[_T | BaseException] = []
+    over = threading.Event()
+    context = copy_context()
+
+    def act() -> None:
+        with acting_for(progress):
+            try:
+                outcome.append(work())
+            except BaseException as error:
+                outcome.append(error)
+        over.set()
+
+    with interrupted(progress, over.set):
+        threading.Thread(target=context.run, args=(act,), name="stoppable", daemon=True).start()
+        over.wait()
+    if not outcome:
+        raise Cancelled("the query was cancelled")
+    result: Any = outcome[0]
+    if isinstance(result, BaseException):
+        raise result
+    return result  # type: ignore[no-any-return]

@@ -1,0 +1,172 @@
+"""Queries end within a second of a cancel, of a limit, or of their client's going, whatever they are busy with."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import psutil
+import pytest
+
+from tests.conftest import Client
+
+# Three ways of keeping a query busy: DuckDB itself, a script of V8, Python below a user function.
+JOIN = "SELECT count(*) FROM (SELECT * FROM many AS a JOIN many AS b ON a.x != b.x JOIN many AS c ON b.x != c.x)"
+SCRIPT = "SELECT jseval('while (true) {}', 'x', x) AS y FROM many"
+FETCH = "SELECT fetcher(url) AS content FROM (SELECT '%s' AS url FROM many)"
+
+
+SOON = 3.0  # seconds: one, on a machine that does nothing else
+
+
+def fill(client: Client) -> None:
+    client.put("/v1/datasets/many", json={"type": "tabular"})
+    client.post("/v1/datasets/many/multirows", json=[[f"r{n}", [["x", n, 0]]] for n in range(3000)])
+    assert client.post("/v1/datasets/many/commit").status_code == 200
+
+
+@pytest.fixture(scope="module")
+def silent():
+    """A web server that takes connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
+
+
+@pytest.fixture(scope="module")
+def limited(tmp_path_factory):
+    from tests.conftest import RunningServer
+
+    flags = ("--query-timeout", "1", "--result-size", "1", "--fetch-private", "true", "--jseval-time", "30")
+    server = RunningServer(tmp_path_factory.mktemp("limited") / "data", *flags)
+    with server.client() as client:
+        fill(client)
+        yield client
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def patient(tmp_path_factory):
+    from tests.conftest import RunningServer
+
+    flags = ("--fetch-private", "true", "--jseval-time", "30")
+    server = RunningServer(tmp_path_factory.mktemp("patient") / "data", *flags)
+    with server.client() as client:
+        fill(client)
+        client.server = server
+        yield client
+    server.stop()
+
+
+@pytest.fixture(params=["join", "script", "fetch", "scripts in a function"])
+def busy(request, silent):
+    texts = {
+        "join": JOIN,
+        "script": SCRIPT,
+        "fetch": FETCH % silent,
+        "scripts in a function": "SELECT try(jseval('while (true) {}', 'x', x), 0) AS y FROM many",
+    }
+    return texts[request.param]
+
+
+def ask(client: Client, text: str, **headers: str) -> httpx.Response:
+    return httpx.get(f"{client.base_url}/v1/query", params={"q": text}, headers=headers, timeout=30)
+
+
+def until(condition, seconds: float = 10.0) -> float:
+    """Seconds until a condition holds."""
+    begun = time.monotonic()
+    while not condition():
+        assert time.monotonic() - begun < seconds, "it did not come about"
+        time.sleep(0.02)
+    return time.monotonic() - begun
+
+
+def test_time(limited, busy):
+    begun = time.monotonic()
+    answer = ask(limited, busy)
+    assert answer.status_code == 408, answer.text
+    assert "longer than the 1 s that the setting query-timeout allows" in answer.json()["error"]
+    assert time.monotonic() - begun < 1 + SOON
+    assert limited.get("/v1/queries").json() == []
+
+
+def test_size(limited):
+    text = f"SELECT '{'x' * 500}' AS a FROM many"
+    for headers in ({}, {"accept": "application/vnd.apache.arrow.stream"}):
+        small = ask(limited, f"{text} LIMIT 1000", **headers)
+        assert small.status_code == 200
+        large = ask(limited, text, **headers)
+        assert large.status_code == 413, large.text[:300]
+        assert "more than the 1 MiB that the setting result-size allows" in large.json()["error"]
+        assert "LIMIT" in large.json()["error"]
+
+
+def test_cancel(patient, busy):
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(ask, patient, busy, **{"x-query-id": "mine"})
+        until(lambda: patient.get("/v1/queries/mine").status_code == 200)
+        time.sleep(0.3)
+        assert patient.get("/v1/queries/mine").json()["query"] == busy
+        begun = time.monotonic()
+        assert patient.delete("/v1/queries/mine").status_code == 204
+        answer = asked.result()
+        assert time.monotonic() - begun < SOON
+    assert (answer.status_code, answer.json()) == (
+        409, {"error": "the query was cancelled by DELETE /v1/queries/mine", "httpCode": 409},
+    )  # fmt: skip
+    gone = patient.get("/v1/queries/mine")
+    assert (gone.status_code, gone.json()["details"]) == (404, {"collection": "queries", "entry": "mine"})
+
+
+def test_client_that_goes(patient, busy):
+    """Nobody waits for the answer: the query is off the list within a second, and the processor idle."""
+
+    def hang_up():
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.get(f"{patient.base_url}/v1/query", params={"q": busy}, timeout=0.6)
+
+    thread = threading.Thread(target=hang_up)
+    thread.start()
+    until(lambda: len(patient.get("/v1/queries").json()) == 1)
+    thread.join()
+    assert until(lambda: patient.get("/v1/queries").json() == []) < SOON
+    process = psutil.Process(patient.server.process.pid)
+    until(lambda: process.cpu_percent(0.3) < 50)
+
+
+def test_entries(patient):
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(ask, patient, JOIN, **{"x-query-id": "first"})
+        until(lambda: patient.get("/v1/queries/first").status_code == 200)
+        taken = ask(patient, "SELECT 1", **{"x-query-id": "first"})
+        assert taken.status_code == 409
+        assert "another query with this id is running" in taken.json()["error"]
+        second = pool.submit(ask, patient, SCRIPT)
+        until(lambda: len(patient.get("/v1/queries").json()) == 2)
+        until(lambda: (patient.get("/v1/queries/first").json()["progress"] or 0) > 0)
+        listed = patient.get("/v1/queries").json()
+        assert [entry["query"] for entry in listed] == [JOIN, SCRIPT]
+        assert set(listed[0]) == {"id", "query", "started", "elapsed", "progress", "rows"}
+        assert 0 < listed[0]["progress"] <= 1
+        assert listed[0]["elapsed"] > 0
+        for entry in listed:
+            assert patient.delete(f"/v1/queries/{entry['id']}").status_code == 204
+        assert {first.result().status_code, second.result().status_code} == {409}
+    assert patient.query("SELECT count(*) AS n FROM many") == [["_rowName", "n"], ["[]", 3000]]
+
+
+def test_many_cancels_leave_nothing(patient):
+    """Cursors are used again: a cancel that comes late must not hit the next query."""
+
+    def cancel(number: int) -> int:
+        with ThreadPoolExecutor(1) as pool:
+            asked = pool.submit(ask, patient, "SELECT count(*) AS n FROM many", **{"x-query-id": f"q{number}"})
+            patient.delete(f"/v1/queries/q{number}")
+            return asked.result().status_code
+
+    with ThreadPoolExecutor(4) as pool:
+        assert set(pool.map(cancel, range(30))) <= {200, 409}
+    assert [ask(patient, "SELECT 1").status_code for _ in range(20)] == [200] * 20
