@@ -11,7 +11,9 @@ from server.cli.flags import add_settings, settings_from
 
 
 def add(commands: Any) -> None:
-    parser = commands.add_parser("serve", help="run the server", formatter_class=argparse.RawTextHelpFormatter)
+    parser = commands.add_parser(
+        "serve", allow_abbrev=False, help="run the server", formatter_class=argparse.RawTextHelpFormatter
+    )
     add_settings(parser)
     script = parser.add_argument_group("a script to run at the start")
     script.add_argument("--run-script", type=Path, metavar="FILE", help="run this script, print its answer and exit")

@@ -51,6 +51,13 @@ def test_wrong_variables_are_named(variable):
         from_environment({variable: "nonsense"})
 
 
+def test_flags_are_written_out(capsys):
+    """Half a flag would mean another one as soon as a setting with the same beginning is added."""
+    with pytest.raises(SystemExit):
+        main(["serve", "--data", "elsewhere"])
+    assert "unrecognized arguments: --data" in capsys.readouterr().err
+
+
 def test_flags_win_over_variables(start_server):
     server = start_server("--http-listen-port", "0", "--token", "flag", environment={"MLDB_TOKEN": "variable"})
     with server.client() as client:
