@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,17 +43,16 @@ def postgresql_programs() -> Path | None:
 
 
 @pytest.fixture(scope="session")
-def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, object]]:
+def postgresql() -> Iterator[dict[str, object]]:
     """A cluster of its own: where it is, as the parameters of MLDB's types name it."""
     programs = postgresql_programs()
     if programs is None:
         pytest.skip("PostgreSQL's server is not installed (Debian: apt-get install postgresql)")
-    folder = tmp_path_factory.mktemp("postgresql")
+    # pytest's own folders are closed to the user that PostgreSQL runs as.
+    temporary = tempfile.TemporaryDirectory(prefix="mldb-postgresql-")
+    folder = Path(temporary.name)
+    folder.chmod(0o777)
     user = "postgres" if os.geteuid() == 0 else None  # PostgreSQL refuses to run as root
-    if user:
-        folder.chmod(0o777)
-        for parent in folder.parents[:2]:
-            parent.chmod(parent.stat().st_mode | 0o055)
     port = free_port()
     subprocess.run(
         [programs / "initdb", "-D", folder / "data", "-U", "mldb", "--auth=trust", "--no-sync", "--locale=C", "-E",
@@ -70,6 +70,7 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, o
     finally:
         process.send_signal(signal.SIGINT)  # does not wait for clients
         process.wait(20)
+        temporary.cleanup()
 
 
 @pytest.fixture(scope="session")

@@ -72,7 +72,7 @@ def test_a_dropped_folder_is_a_plugin_that_stops_starts_and_goes(browser, server
     page.evaluate(DROP_FOLDER, PLUGIN)
     card = page.get_by_role("listitem").filter(has=page.get_by_role("heading", name="dropped"))
     expect(card.get_by_text("serving")).to_be_visible(timeout=20_000)
-    expect(page.locator(".progress-log")).to_contain_text("dropped and loaded")
+    expect(page.locator(".progress-log")).to_contain_text("dropped and loaded", timeout=20_000)
     with server.client() as client:
         assert client.get("/v1/plugins/dropped/routes/x").json() == "here"
         (server.data_dir / "plugins" / "dropped" / "main.py").write_text("\n1 / 0\n")

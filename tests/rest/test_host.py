@@ -33,7 +33,7 @@ def test_nothing_blocks_the_event_loop(server, client):
             other.put("/v1/functions/length", json={"type": "sql.expression", "params": params})
             other.get_json("/v1/functions/length/application", {"input": {"v": vector}})
 
-    assert slowest_ping(client, work) < 1.0
+    assert slowest_ping(client, work) < 2.0
 
 
 def test_many_waiting_calls_do_not_starve_the_host(server, client):

@@ -204,9 +204,9 @@ def test_check_writable(urls, root):
     assert message.startswith("Error when trying to create folder specified in parameter 'modelFileUrl'")
     message = refusal(urls.check_writable, f"file://{root}/new", "modelFileUrl").message
     assert message.startswith(
-        "Error when trying to create folder specified in parameter 'modelFileUrl'. Value: 'file://"
+        "Error when trying to write to file specified in parameter 'modelFileUrl'. Value: 'file://"
     )
-    assert "Exception: " in message
+    assert "Exception: " in message and "Is a directory" in message
 
 
 @pytest.mark.parametrize(
