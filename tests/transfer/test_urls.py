@@ -206,7 +206,8 @@ def test_check_writable(urls, root):
     assert message.startswith(
         "Error when trying to write to file specified in parameter 'modelFileUrl'. Value: 'file://"
     )
-    assert "Exception: " in message and "Is a directory" in message
+    assert "Exception: " in message
+    assert "Is a directory" in message
 
 
 @pytest.mark.parametrize(
