@@ -112,7 +112,9 @@ class ForkServer:
         """In the child: keep nothing but the socket and the output pipe, then be a worker."""
         try:
             signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            # The fork server's handler of SIGTERM would end the workers of other plugins.
+            for number in (signal.SIGCHLD, signal.SIGTERM):
+                signal.signal(number, signal.SIG_DFL)
             parent = os.getppid()
             os.setsid()
             linux.die_with_parent(parent, signal.SIGKILL)

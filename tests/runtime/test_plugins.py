@@ -221,6 +221,32 @@ def test_main_that_is_odd_but_lives(tmp_path, main):
     assert first.output().plain()["logs"][0]["c"] == "x"
 
 
+def test_children_of_a_plugin_end_by_signals(tmp_path):
+    """A pool ends its processes by SIGTERM: it ends them, and nobody else."""
+    main = """
+import os, signal, time
+child = os.fork()
+if child == 0:
+    time.sleep(60)
+    os._exit(0)
+os.kill(child, signal.SIGTERM)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGTERM
+"""
+    routes = "import os\nrequest.set_return(os.getpid())"
+
+    async def run():
+        for name in ("one", "two"):
+            (tmp_path / name).mkdir()
+        async with host() as there, plugin(there, tmp_path / "one", "", routes) as one:
+            before = await one.request(get())
+            async with plugin(there, tmp_path / "two", main, routes) as two:
+                assert (await two.request(get())).kind == protocol.RETURNED
+            return before.body, (await one.request(get())).body
+
+    before, after = asyncio.run(run())
+    assert before == after
+
+
 # ── routes.py that fails ──
 
 ROUTES = """
