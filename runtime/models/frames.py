@@ -54,7 +54,10 @@ def _read(connection: socket.socket, size: int) -> bytearray | None:
     view = memoryview(buffer)
     at = 0
     while at < size:
-        count = connection.recv_into(view[at:])
+        try:
+            count = connection.recv_into(view[at:])
+        except ConnectionResetError:
+            return None  # how the end shows of one who had not read everything
         if not count:
             return None
         at += count

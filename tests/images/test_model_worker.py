@@ -15,6 +15,7 @@ import psutil
 import pytest
 from PIL import Image
 
+from runtime.models import frames
 from server.errors import MldbError, Unavailable
 from server.learning.model_worker import Model, ModelWorker, Node
 from tests.images.conftest import PICTURE_INPUT, picture
@@ -179,6 +180,14 @@ def test_concurrent_calls_share_runs_and_only_the_guilty_fails(models, graphs):
 
     with ThreadPoolExecutor(12) as pool:
         list(pool.map(call, range(90)))
+
+
+def test_an_end_is_an_end_also_with_frames_unread():
+    here, there = socket.socketpair()
+    with here:
+        frames.send(here, {"id": 1})
+        there.close()
+        assert frames.receive(here) is None
 
 
 def test_a_killed_worker_is_an_error_for_its_callers_and_is_replaced(models, graphs):
