@@ -148,16 +148,10 @@ interface UnderWay {
   rows: number;
 }
 
-/** False once the server has refused the list: it is not asked again and again. */
-let listed = true;
-
 /** How far a query is, if it is still under way. */
 async function ask(current: Running, running: { value: Running | undefined }): Promise<void> {
-  if (!listed) return;
-  const queries = await json<UnderWay[]>("GET", "/v1/queries").catch(() => {
-    listed = false;
-    return [];
-  });
+  // What cannot be asked now will be asked again: the query itself tells what is wrong.
+  const queries = await json<UnderWay[]>("GET", "/v1/queries").catch(() => []);
   const found = queries.find(({ id }) => id === current.id);
   if (found && running.value?.id === current.id) {
     running.value = { ...current, progress: found.progress, rows: found.rows };
