@@ -52,6 +52,7 @@ class Settings:
     job_memory: int = setting(0, "Memory limit of a training job in MiB; 0 sets none")
     query_timeout: float = setting(0.0, "Seconds a query over HTTP may take; 0 sets no limit")
     result_size: int = setting(1024, "Largest answer to a query in MiB; 0 sets no limit")
+    regex_time: float = setting(1.0, "Seconds that a regular expression may take for one text")
     jseval_time: float = setting(10.0, "Seconds that jseval may take for 2048 rows")
     jseval_memory: int = setting(256, "Memory that a jseval script may use in MiB")
     database_memory: str = setting("", "Memory that DuckDB may use, such as 4GB; empty leaves its own choice")

@@ -104,8 +104,10 @@ class ServerServices:
         from server.sql.engine import Engine
         from server.sql.functions import jseval
         from server.transfer.fetcher import Fetcher
+        from server.values import regexes
 
         jseval.TIME_LIMIT = self.settings.jseval_time
+        regexes.TIME_LIMIT = self.settings.regex_time
         jseval.MEMORY_LIMIT = self.settings.jseval_memory << 20
         fetcher = Fetcher(self.urls, -1, patient=False)
         return Engine(self.database, Catalog(self._registry), fetcher, operations(self))

@@ -6,7 +6,6 @@ Lines are numbered from 1 as in the file, the header counts. A block is read at 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -16,6 +15,7 @@ from server.transfer.csvformat import BLANKS, NOT_ENOUGH, UNCLOSED, CsvFormat, R
 from server.transfer.lines import LineSource, count_lines
 from server.values.kinds import Kind
 from server.values.paths import Path, parse_path
+from server.values.regexes import Pattern
 
 _JOINABLE = (UNCLOSED, NOT_ENOUGH)
 
@@ -31,7 +31,7 @@ class ReadOptions:
     offset: int = 0
     limit: int = -1
     ignore_bad: bool = False
-    skip: re.Pattern[str] | None = None
+    skip: Pattern | None = None
 
 
 @dataclass
@@ -151,7 +151,7 @@ class CsvReader:
 
     def _skipped(self, line: str) -> bool:
         skip = self.options.skip
-        return skip is not None and skip.fullmatch(line.removesuffix("\r")) is not None
+        return skip is not None and skip.matches(line.removesuffix("\r"))
 
     def _by_line(self, data: bytes, first: int) -> Block:
         lines: list[int] = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, cast
 
@@ -22,6 +21,7 @@ from server.transfer.inputs import STAGED, WHEN, TimedResult, ahead, import_sele
 from server.transfer.lines import LineSource
 from server.transfer.staging import Staging
 from server.values.paths import Path
+from server.values.regexes import Pattern
 
 FILE_TIME = "fileTimestamp()"
 
@@ -174,8 +174,8 @@ def csv_format(params: ImportTextParams) -> CsvFormat:
 def read_options(params: ImportTextParams) -> ReadOptions:
     """Which lines are read."""
     try:
-        skip = re.compile(params.skipLineRegex) if params.skipLineRegex else None
-    except re.error as error:
+        skip = Pattern(params.skipLineRegex) if params.skipLineRegex else None
+    except ValueError as error:
         raise MldbError(f"skipLineRegex is not a regular expression: {error}") from None
     return ReadOptions(
         headers=params.headers,

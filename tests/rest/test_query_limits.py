@@ -170,3 +170,64 @@ def test_many_cancels_leave_nothing(patient):
     with ThreadPoolExecutor(4) as pool:
         assert set(pool.map(cancel, range(30))) <= {200, 409}
     assert [ask(patient, "SELECT 1").status_code for _ in range(20)] == [200] * 20
+
+
+# ── patterns that take exponential time ──
+
+HOSTILE = r"(a|a)+\1x"  # the reference back makes it one that DuckDB's own engine cannot take
+
+
+@pytest.fixture(scope="module")
+def impatient(tmp_path_factory):
+    from tests.conftest import RunningServer
+
+    running = RunningServer(tmp_path_factory.mktemp("impatient") / "data", "--regex-time", "0.5")
+    yield running
+    running.stop()
+
+
+def slowest_ping_beside(server, work):
+    """Seconds; and what the work gave."""
+    with ThreadPoolExecutor(1) as pool, server.client() as client:
+        future = pool.submit(work)
+        slowest = 0.0
+        while not future.done():
+            begun = time.monotonic()
+            assert client.get("/ping").status_code == 200
+            slowest = max(slowest, time.monotonic() - begun)
+            time.sleep(0.01)
+        return slowest, future.result()
+
+
+def test_hostile_patterns_end(impatient):
+    def work():
+        with impatient.client() as other:
+            text = "a" * 60
+            return [
+                other.get_json("/v1/query", {"q": f"SELECT {call} AS found"})
+                for call in (
+                    f"regex_search('{text}', '{HOSTILE}')",
+                    f"regex_match('{text}', '{HOSTILE}')",
+                    f"regex_replace('{text}', '{HOSTILE}', '')",
+                )
+            ]
+
+    slowest, replies = slowest_ping_beside(impatient, work)
+    for reply in replies:
+        assert reply.status_code == 400
+        assert "regex-time allows" in reply.json()["error"]
+    assert slowest < SOON
+
+
+def test_hostile_patterns_of_imports_end(impatient):
+    (impatient.data_dir / "lines.csv").write_text("head\n" + "a" * 60 + "\n")
+    params = {"dataFileUrl": "file:///mldb_data/lines.csv", "outputDataset": "lines", "skipLineRegex": HOSTILE}
+
+    def work():
+        with impatient.client() as other:
+            return other.put("/v1/procedures/lines", json={"type": "import.text", "params": params})
+
+    slowest, reply = slowest_ping_beside(impatient, work)
+    assert reply.status_code == 400
+    assert "regex-time allows" in reply.text
+    assert slowest < SOON

@@ -5,9 +5,13 @@ from __future__ import annotations
 import ipaddress
 import re
 from functools import lru_cache
+from typing import Any
 from urllib.parse import urlsplit
 
+import regex
+
 from server.errors import MldbError
+from server.values.regexes import Pattern
 
 _POSIX_CLASSES = {
     "alpha": "a-zA-Z", "digit": "0-9", "alnum": "a-zA-Z0-9", "upper": "A-Z", "lower": "a-z", "space": r"\s",
@@ -18,12 +22,12 @@ _REFERENCE = re.compile(r"\$(?:(\d+)|\{(\d+)\}|(&)|(\$))|\\(?:(\d)|(.))", re.DOT
 
 
 @lru_cache(maxsize=256)
-def compile_regex(pattern: str) -> re.Pattern[str]:
+def compile_regex(pattern: str) -> Pattern:
     """A Perl-style pattern whose dot matches line ends as well; ``MldbError`` if it does not compile."""
     translated = _POSIX.sub(lambda found: _POSIX_CLASSES.get(found[1], found[0]), pattern).replace(r"\z", r"\Z")
     try:
-        return re.compile(translated, re.DOTALL)
-    except (re.error, OverflowError, RecursionError) as error:
+        return Pattern(translated, regex.DOTALL)
+    except ValueError as error:
         raise MldbError(
             f"Error when compiling regex '{pattern}': {error}. "
             "Regular expressions must adhere to Perl-style regular expression syntax."
@@ -32,15 +36,16 @@ def compile_regex(pattern: str) -> re.Pattern[str]:
 
 def regex_replace(text: str, pattern: str, template: str) -> str:
     """All matches replaced; in the template ``$1``, ``\\1``, ``$&`` and ``$$`` stand for what Perl says."""
-    return compile_regex(pattern).sub(lambda found: _REFERENCE.sub(lambda ref: _referred(found, ref), template), text)
+    compiled = compile_regex(pattern)
+    return compiled.replace(text, lambda found: _REFERENCE.sub(lambda ref: _referred(found, ref), template))
 
 
-def _referred(found: re.Match[str], reference: re.Match[str]) -> str:
+def _referred(found: Any, reference: re.Match[str]) -> str:
     number = reference[1] or reference[2] or reference[5]
     if number is not None:
-        return (found[int(number)] or "") if int(number) <= (found.re.groups) else ""
+        return str(found[int(number)] or "") if int(number) <= found.re.groups else ""
     if reference[3]:
-        return found[0]
+        return str(found[0])
     return "$" if reference[4] else {"n": "\n", "t": "\t", "r": "\r"}.get(reference[6], reference[6])
 
 

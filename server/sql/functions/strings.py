@@ -122,11 +122,11 @@ def _checked(pattern: PlainAtom) -> str:
 
 
 def matches(text: str, pattern: PlainAtom) -> bool:
-    return compile_regex(_checked(pattern)).fullmatch(text) is not None
+    return compile_regex(_checked(pattern)).matches(text)
 
 
 def searches(text: str, pattern: PlainAtom) -> bool:
-    return compile_regex(_checked(pattern)).search(text) is not None
+    return compile_regex(_checked(pattern)).finds(text)
 
 
 def replaces(text: str, pattern: PlainAtom, template: str) -> str:
