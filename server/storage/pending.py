@@ -124,7 +124,10 @@ class Pending:
             self.cells += len(rows)
 
     def add_batch(self, batch: NamedBatch) -> None:
-        """A batch of query rows: known columns, embeddings and the open rest."""
+        """A batch of query rows: known columns, embeddings and the open rest.
+
+        A NULL is a cell, but in a sparse column, where it says that the row has none.
+        """
         rows = batch.rows
         start = self._add_names(batch.names)
         numbers = np.arange(start, start + rows.length, dtype=np.int32)
@@ -132,7 +135,7 @@ class Pending:
             times = _times(rows.timestamp(index), rows.length)
             values = one_array(rows.values[index])
             if column.shape is None:
-                self._add_atoms(format_path(column.path), column.kind, values, numbers, times)
+                self._add_atoms(format_path(column.path), column.kind, values, numbers, times, nulls=not column.sparse)
             else:
                 self._add_embedding(column, values, numbers, times)
         if rows.rest is not None:
@@ -158,9 +161,11 @@ class Pending:
         values: pa.Array,
         rows: npt.NDArray[np.int32],
         times: npt.NDArray[np.float64],
+        *,
+        nulls: bool = True,
     ) -> None:
         for part in split(values, kind):
-            if part.seen == Seen.NULL and not self._nulls:
+            if part.seen == Seen.NULL and not (nulls and self._nulls):
                 continue
             number = self.column_number(name)
             self.seen[number] |= part.seen

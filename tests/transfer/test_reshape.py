@@ -52,6 +52,15 @@ def test_transform_object_form(bench):
     assert bench.rows("SELECT * FROM out") == {"r2": {"x": 2}}
 
 
+def test_transform_records_no_cells_that_the_query_does_not_show(bench):
+    """Cells that WHEN drops, and those that a sparse row lacks, are not recorded as nulls; nulls are."""
+    bench.dataset("in", [("r1", [("x", 1)]), ("r2", [("x", 2), ("y", None)])])
+    bench.run("transform", inputData="SELECT * FROM in", outputDataset="whole")
+    bench.run("transform", inputData="SELECT * FROM in WHEN value_timestamp() > now()", outputDataset="none")
+    assert bench.rows("SELECT columnCount() AS n FROM whole") == {"r1": {"n": 1}, "r2": {"n": 2}}
+    assert bench.rows("SELECT columnCount() AS n FROM none") == {"r1": {"n": 0}, "r2": {"n": 0}}
+
+
 def test_transform_empty_rows(bench):
     bench.dataset("in", [("r1", [("x", 1)]), ("r2", [("y", 2)])])
     query = "SELECT x* FROM in"
