@@ -1,6 +1,7 @@
 """Writes small frozen graphs into a folder, in a process of its own: ``python build_graphs.py FOLDER``.
 
 inception.pb   the nodes of the public Inception graph (DecodeJpeg/contents … pool_3, softmax), a small body
+wide.pb        the same front, with as many features as the public graph has
 mixing.pb      the same front, but each row's features are less the mean of all rows
 dense.pb       x [?, 3] → y = 2 x, total = sum over a row
 vector.pb      x [3] → y = x + 1, a graph for single rows only, and a constant layer/weights
@@ -38,6 +39,12 @@ def inception() -> None:
     tf.nn.softmax(flat @ tf.constant(weights), name="softmax")
 
 
+def wide() -> None:
+    kernel = np.random.default_rng(3).normal(size=(SIZE * SIZE * 3, 2048)).astype(np.float32) / SIZE
+    features = tf.nn.relu(tf.reshape(picture_front(), [1, -1]) @ kernel)
+    tf.reshape(features, [1, 1, 1, 2048], name="pool_3")
+
+
 def mixing() -> None:
     features = tf.reduce_mean(picture_front(), [1, 2])
     tf.subtract(features, tf.reduce_mean(features, 0, keepdims=True), name="features")
@@ -65,7 +72,7 @@ def complex_() -> None:
 
 
 def main(folder: Path) -> None:
-    for build in (inception, mixing, dense, vector, text, complex_):
+    for build in (inception, wide, mixing, dense, vector, text, complex_):
         with tf.Graph().as_default() as graph:
             build()
             (folder / f"{build.__name__.rstrip('_')}.pb").write_bytes(graph.as_graph_def().SerializeToString())
