@@ -91,6 +91,7 @@ class Open:
     """A value whose form only the data tell: cells with paths relative to the value, '' for an atom."""
 
     sql: str
+    constant: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,7 @@ class Rest:
     prefix: Path
     sql: str
     disjoint: bool = False
+    constant: bool = False
 
     def cells(self) -> str:
         """The cells with the prefix put in front of their paths."""
@@ -152,9 +154,9 @@ class RowBuilder:
             case Row():
                 for below, leaf in value.columns.items():
                     self._leaf((*path, *below), leaf)
-                self.rests.extend(Rest((*path, *rest.prefix), rest.sql) for rest in value.rests)
-            case Open(sql):
-                self.rests.append(Rest(path, sql))
+                self.rests.extend(replace(rest, prefix=(*path, *rest.prefix), disjoint=False) for rest in value.rests)
+            case Open(sql, constant):
+                self.rests.append(Rest(path, sql, constant=constant))
             case _:
                 self._leaf(path, value)
 
@@ -167,12 +169,27 @@ class RowBuilder:
         self.columns[path] = leaf if known is None else superpose(known, leaf)
 
     def build(self) -> Row:
-        constant = not self.rests and all(is_constant(leaf) for leaf in self.columns.values())
+        constant = all(map(is_constant, self.columns.values())) and all(rest.constant for rest in self.rests)
         return Row(self.columns, tuple(self.rests), constant)
 
 
 def is_constant(value: Value) -> bool:
-    return isinstance(value, Atom | Embedding | Row) and value.constant
+    return not isinstance(value, Several) and value.constant
+
+
+def as_constant(value: Value, constant: bool = True) -> Value:
+    """The value as one that is known before any row is read, or as one that is not, whatever it is made of."""
+    match value:
+        case Row(columns, rests):
+            leaves = {path: _leaf_as_constant(leaf, constant) for path, leaf in columns.items()}
+            return Row(leaves, tuple(replace(rest, constant=constant) for rest in rests), constant)
+        case Several():
+            return value
+    return replace(value, constant=constant)
+
+
+def _leaf_as_constant(leaf: Leaf, constant: bool) -> Leaf:
+    return leaf if isinstance(leaf, Several) else replace(leaf, constant=constant)
 
 
 def superpose(left: Leaf, right: Leaf) -> Several:

@@ -50,14 +50,14 @@ def atom(value: Value) -> Atom:
             return replace(value, sparse=False) if value.sparse else value
         case Several():
             return latest(value)
-        case Open(sql):
-            return Atom(f"m_atom({sql})", Kind.ANY, lambda: f"m_newest({sql})")
+        case Open(sql, constant):
+            return Atom(f"m_atom({sql})", Kind.ANY, lambda: f"m_newest({sql})", constant)
         case Embedding(shape=(0,)):
             return Atom("NULL", Kind.NULL, value.ts, value.constant)
         case Row() if not value.columns and not value.rests:
             return Atom("NULL", Kind.NULL)
         case Row(columns, rests) if not columns and len(rests) == 1 and not rests[0].prefix:
-            return atom(Open(rests[0].sql))
+            return atom(Open(rests[0].sql, rests[0].constant))
     raise MldbError("Expected an atomic value here, but this is a row or an embedding; name one of its columns")
 
 

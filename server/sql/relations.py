@@ -175,8 +175,8 @@ def lookup(row: Row, path: Path) -> Value | None:
     if not rests:
         return None
     if len(rests) == 1 and not rests[0].prefix:
-        return Open(rests[0].sql)
-    return Row({}, rests)
+        return Open(rests[0].sql, rests[0].constant)
+    return Row({}, rests, all(rest.constant for rest in rests))
 
 
 def _element(row: Row, path: Path) -> Atom | None:
@@ -429,8 +429,8 @@ def require_row(value: Value, message: str) -> Row:
     match value:
         case Row():
             return value
-        case Open(sql):
-            return Row({}, (Rest((), sql),))
+        case Open(sql, constant):
+            return Row({}, (Rest((), sql, constant=constant),), constant)
         case Embedding(shape=shape, names=names) if shape is not None or names is not None:
             return Row(dict(enumerate_elements(value)))
         case Embedding():

@@ -174,12 +174,13 @@ class Wildcard(Node):
     """``prefix*`` with EXCLUDING and ``AS target*``. ``target`` is None when nothing is renamed.
 
     ``prefix`` is the path before the star without a trailing dot (``x.*`` and ``x*`` are the same, §4.4), ``()``
-    for a bare star; ``target`` likewise (``()`` for ``AS *``).
+    for a bare star; ``target`` likewise (``()`` for ``AS *``). ``dotted``: it was written ``x.*``.
     """
 
     prefix: Path = ()
     excluding: tuple[Exclusion, ...] = ()
     target: Path | None = None
+    dotted: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

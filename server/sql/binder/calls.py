@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from server.errors import MldbError
 from server.sql.binder.aggregates import AGGREGATES
 from server.sql.binder.application import apply_function
 from server.sql.binder.base import bind, binds, elsewhere
-from server.sql.bound import Atom, Embedding, Row, Several, Value
+from server.sql.bound import Row, Value, as_constant
 from server.sql.functions import BUILTINS
 from server.sql.functions.tensors import operation
 from server.sql.positions import did_you_mean
@@ -62,20 +61,6 @@ def _unknown(node: Call, scope: Scope, builtins: Iterable[str]) -> str:
     return text + did_you_mean(node.name, builtins)
 
 
-def _varying(value: Value) -> Value:
-    """A value that is not known before any row is read, whatever it is made of."""
-    match value:
-        case Atom() | Embedding():
-            return replace(value, constant=False)
-        case Row(columns, rests):
-            leaves = {
-                path: leaf if isinstance(leaf, Several) else replace(leaf, constant=False)
-                for path, leaf in columns.items()
-            }
-            return Row(leaves, rests)
-    return value
-
-
 def call_function(node: Call, function: Function, scope: Scope) -> Value:
     """A user function applied to its one row argument."""
     if len(node.args) > 1:
@@ -84,7 +69,7 @@ def call_function(node: Call, function: Function, scope: Scope) -> Value:
     if isinstance(function, Inlined):
         with elsewhere():
             found = function.inline(argument, scope)
-        return found if scope.context.catalog.deterministic(node.name) else _varying(found)
+        return found if scope.context.catalog.deterministic(node.name) else as_constant(found, False)
     row = require_row(argument, f"User function {node.name} expected a single row {{ }} argument")
     constant = row.constant and scope.context.catalog.deterministic(node.name)
     return apply_function(function, row, scope, constant=constant)

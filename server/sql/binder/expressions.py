@@ -22,6 +22,7 @@ from server.sql.bound import (
     Ts,
     Value,
     any_sql,
+    as_constant,
     is_constant,
     latest_ts,
     never_nan,
@@ -74,7 +75,7 @@ def _unary(node: Unary, scope: Scope) -> Value:
     operand = bind(node.operand, scope)
     match node.op:
         case "-":
-            return negate(operand)
+            return as_constant(negate(operand), is_constant(operand))
         case "+":
             raise MldbError("Unknown arithmetic op + unary; leave the sign out")
         case "~":
@@ -96,7 +97,8 @@ def _binary(node: Binary, scope: Scope) -> Value:
         return _logic(node.op, left, right)
     if node.op == "@":
         return set_timestamp(left, right)
-    return arithmetic(node.op, left, right)
+    found = arithmetic(node.op, left, right)
+    return as_constant(found) if is_constant(left) and is_constant(right) else found
 
 
 def _logic(op: str, left: Value, right: Value) -> Atom:
@@ -422,12 +424,10 @@ def _relist(item: Embedding, kind: Kind) -> str:
 def _extract(node: Extract, scope: Scope) -> Value:
     base = bind(node.base, scope)
     if isinstance(base, Open):
-        base = Open(scope.stage(base.sql)) if "(" in base.sql else base
+        base = replace(base, sql=scope.stage(base.sql)) if "(" in base.sql else base
     row = _columns_of(base, atom=isinstance(node.base, ColumnRef) and scope.atoms_only())
     value = bind(node.inner, RowScope(scope, row, closed=not row.rests))
-    if not is_constant(base) and isinstance(value, Atom | Embedding | Row):
-        return replace(value, constant=False)
-    return value
+    return value if is_constant(base) else as_constant(value, False)
 
 
 def _columns_of(base: Value, *, atom: bool) -> Row:

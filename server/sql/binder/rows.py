@@ -20,8 +20,9 @@ from server.sql.bound import (
     enumerate_elements,
 )
 from server.sql.duck import literal_text
+from server.sql.positions import did_you_mean
 from server.sql.relations import require_row
-from server.sql.scope import NoScope, Scope
+from server.sql.scope import NoScope, Scope, TableScope
 from server.sql.tree import Clause, ColumnExpr, ColumnRef, Exclusion, Extract, Flatten, Item, RowLiteral, Wildcard
 from server.values.kinds import CELL_TYPE, Kind
 from server.values.paths import Path, format_path
@@ -94,7 +95,7 @@ def flatten(clause: Flatten, scope: Scope) -> Row:
         raise MldbError("Expression with AS * must return a row")
     if isinstance(value, Open):
         # What it is only the data tell: a null gives no columns, another atom is refused.
-        return Row({}, (Rest((), f"m_row_cells({value.sql})"),))
+        return Row({}, (Rest((), f"m_row_cells({value.sql})", constant=value.constant),), value.constant)
     return require_row(value, "Expression with AS * must return a row")
 
 
@@ -110,7 +111,20 @@ def wildcard(node: Wildcard, scope: Scope, *, inside: bool) -> Row:
         node = Wildcard(prefix, node.excluding, node.target)
     else:
         row = scope.everything()
+        if node.dotted and isinstance(scope, TableScope):
+            _check_known(prefix[0], row, scope)
     return _chosen(row, node)
+
+
+def _check_known(name: str, row: Row, scope: TableScope) -> None:
+    """Refuse ``name.*`` where ``name`` is neither a table nor begins a column that the rows can have."""
+    first = [path[0] for path in row.columns if path]
+    if not first or any(element.startswith(name) for element in first):
+        return
+    if any(not rest.prefix or rest.prefix[0].startswith(name) for rest in row.rests):
+        return
+    near = did_you_mean(name, {*scope.relation.sides(), *first})
+    raise MldbError(f"Unknown dataset {name}{near and '.' + near}")
 
 
 def _chosen(row: Row, node: Wildcard) -> Row:

@@ -12,7 +12,7 @@ from duckdb.func import FunctionNullHandling, PythonUDFType
 
 from server.errors import MldbError
 from server.sql import coerce
-from server.sql.bound import Atom, Open, Row, Several, Value
+from server.sql.bound import Atom, Open, Row, Several, Value, as_constant, is_constant
 from server.sql.duck import literal_text, references
 from server.sql.functions.registry import Builtin, cells_or_null
 from server.sql.runtime import CELLS, Shape, duck_type, to_arrow
@@ -45,6 +45,11 @@ def _try(node: Call, args: list[Value], scope: Scope) -> Value:
     inside = _Inside(scope)
     value = bind(node.args[0], inside)
     fallback = bind(node.args[1], inside) if len(node.args) == 2 else None
+    constant = is_constant(value) and (fallback is None or is_constant(fallback))
+    return as_constant(_tried(value, fallback, scope), constant)
+
+
+def _tried(value: Value, fallback: Value | None, scope: Scope) -> Value:
     atoms = isinstance(value, Atom | Several) and isinstance(fallback, Atom | Several | None)
     if atoms and _QUERY not in coerce.to_any(value):
         return _atoms(coerce.atom(value), None if fallback is None else coerce.atom(fallback), scope)
@@ -81,8 +86,7 @@ def _atoms(value: Atom, fallback: Atom | None, scope: Scope) -> Atom:
         times = other.ts(), value.ts()
         return times[0] if times[0] == times[1] else f"CASE WHEN {guard} IS NULL THEN {times[0]} ELSE {times[1]} END"
 
-    constant = value.constant and (fallback is None or fallback.constant)
-    return Atom(sql, kind, ts, constant)
+    return Atom(sql, kind, ts)
 
 
 def _failure(sql: str) -> str:

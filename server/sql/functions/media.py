@@ -163,5 +163,6 @@ BUILTINS = [
             ("mime_type(CAST('<html></html>' AS blob))", '"HTML document, ASCII text, with no line terminators"')),
     Builtin("parse_exif", 1, 1, _parse_exif, "parse_exif(blob)", "What a camera wrote into a picture."),
     Builtin("fetcher", 1, 1, _fetcher, "fetcher(url)",
-            "A row with the content of a URL, dated by its last change, and the error, one of which is null."),
+            "A row with the content of a URL, dated by its last change, and the error, one of which is null.",
+            volatile=True),
 ]  # fmt: skip

@@ -113,7 +113,7 @@ m_date_of(t, a, f) := CASE WHEN t IS NULL AND a IS NOT NULL THEN u_no_date(a, f)
 """
 
 BUILTINS = [
-    Builtin("now", 0, 0, _now, "now()", "The time at which the query runs."),
+    Builtin("now", 0, 0, _now, "now()", "The time at which the query runs.", volatile=True),
     Builtin("to_timestamp", 1, 1, _to_timestamp, "to_timestamp(x)",
             "An instant from ISO 8601 text or seconds since 1970; NULL for other text.",
             ("to_timestamp('2015-01-03')", '"2015-01-03T00:00:00Z"')),

@@ -10,7 +10,7 @@ from typing import Any
 
 from server.errors import MldbError
 from server.sql import coerce
-from server.sql.bound import Atom, Embedding, Open, Row, Value, is_constant, latest_ts
+from server.sql.bound import Atom, Embedding, Open, Row, Value, as_constant, is_constant, latest_ts
 from server.sql.duck import literal_text, references
 from server.sql.runtime import ANYS, CELLS, CODE_MEMBER, DETAILS_MARK, NUMBERS, TEXTS, Routine, Shape
 from server.sql.scope import Scope
@@ -29,7 +29,8 @@ Example = tuple[str, str] | None
 class Builtin:
     """A builtin function. ``most`` None: any number of arguments from ``least`` on.
 
-    A ``lazy`` one binds its arguments itself: ``bind`` gets none of them bound.
+    A ``lazy`` one binds its arguments itself: ``bind`` gets none of them bound. What a ``volatile`` one gives may
+    differ from call to call; of all others the value is constant when the arguments are.
     ``signature``, ``summary`` and ``example`` make the reference page; the example is SQL and its result.
     """
 
@@ -41,18 +42,20 @@ class Builtin:
     summary: str = ""
     example: Example = None
     lazy: bool = False
+    volatile: bool = False
 
     def call(self, node: Call, scope: Scope, bind_argument: Callable[[Any, Scope], Value]) -> Value:
         """The bound value of a call; errors of the function itself name it."""
         self.check(len(node.args))
         args = [] if self.lazy else [bind_argument(argument, scope) for argument in node.args]
         try:
-            return self.bind(node, args, scope)
+            found = self.bind(node, args, scope)
         except MldbError as error:
             if self.lazy or error.message.startswith("Binding builtin function"):
                 raise
             text = f"Binding builtin function {self.name}: {error.message}"
             raise MldbError(text, code=error.code, details=error.details) from error
+        return found if self.lazy or self.volatile or not all(map(is_constant, args)) else as_constant(found)
 
     def check(self, count: int) -> None:
         """``MldbError`` when the number of arguments is wrong."""
@@ -143,8 +146,7 @@ def of_shape(sql: str, shape: Shape, args: list[Value], scope: Scope) -> Value:
     if shape == CELLS:
         return Open(scope.stage(sql))
     kinds = {NUMBERS: Kind.NUMBER, TEXTS: Kind.STRING, ANYS: Kind.ANY}
-    constant = all(map(is_constant, args))
-    return Embedding(scope.stage(sql), kinds[shape], None, latest_ts(args), constant=constant)
+    return Embedding(scope.stage(sql), kinds[shape], None, latest_ts(args))
 
 
 def number_argument(value: Value, function: str) -> str:

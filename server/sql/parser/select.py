@@ -90,6 +90,7 @@ class SelectParser(ExpressionParser):
 
     def _wildcard(self, first: int) -> Clause:
         prefix = self._prefix()
+        dotted = self.keys[self.at - 2] == "."
         excluding: tuple[Exclusion, ...] = ()
         target: Path | None = None
         if self.take(":"):
@@ -99,7 +100,7 @@ class SelectParser(ExpressionParser):
                 excluding = self._excluding()
             if self.take("as"):
                 target = self._prefix()
-        return Wildcard(prefix, excluding, target, span=self.span_from(first))
+        return Wildcard(prefix, excluding, target, dotted, span=self.span_from(first))
 
     def _excluding(self) -> tuple[Exclusion, ...]:
         self.expect("(", "Expected '(' after EXCLUDING")
