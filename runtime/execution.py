@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from types import CodeType, ModuleType
 from typing import Any
 
-from runtime import capture, protocol, shim
+from runtime import capture, files, protocol, shim
 from runtime.failures import describe, register_source
 from runtime.jsontext import to_bytes
 
@@ -31,16 +31,18 @@ class Compiled:
 
 @dataclass(slots=True)
 class Outcome:
-    """What a run left; ``body`` is JSON text."""
+    """What a run left; ``body`` is JSON text, or the content of the file."""
 
     kind: int
     code: int = 200
     body: bytes = b""
     logs: list[list[Any]] = field(default_factory=list)
     exception: dict[str, Any] | None = None
+    file: files.File | None = None
 
     def frame(self, request: int) -> list[Any]:
-        return [protocol.ANSWER, request, self.kind, self.code, self.body, self.logs, self.exception]
+        file = None if self.file is None else [self.file.content_type, self.file.name]
+        return [protocol.ANSWER, request, self.kind, self.code, self.body, self.logs, self.exception, file]
 
 
 class Source:
@@ -160,12 +162,13 @@ def _execute(source: Source, namespace: dict[str, Any] | None, main: MainModule,
 
 def _returned(request: shim.Request, *, now: bool) -> Outcome:
     returned = request.returned()
-    if returned is None or (returned[0] == "null" and not now):
+    if returned is None or (returned.body == "null" and not now):
         return Outcome(protocol.UNSET if now else protocol.UNROUTED)
-    text, code = returned
-    if code <= 0:
+    if returned.code <= 0:
         return Outcome(protocol.UNSET)
-    return Outcome(protocol.RETURNED, code, to_bytes(text))
+    if isinstance(returned.body, bytes):
+        return Outcome(protocol.SENT, returned.code, returned.body, file=returned.file)
+    return Outcome(protocol.RETURNED, returned.code, to_bytes(returned.body))
 
 
 def failed(error: BaseException) -> Outcome:

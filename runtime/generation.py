@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from runtime import protocol
 from runtime.executor import Environment, Executor, WorkerHandle
+from runtime.files import File
 from runtime.folders import FolderError, Folders
 from runtime.jsontext import encode, to_bytes
 from runtime.messages import Call, Launch, Limits, LogLine, Perform, PluginRequest, Reply
@@ -36,13 +37,17 @@ class RequestFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a run of plugin code left: the outcome (see ``protocol``), code and JSON of a return, the output."""
+    """What a run of plugin code left: the outcome (see ``protocol``), code and JSON of a return, the output.
+
+    With ``file`` the body is its content.
+    """
 
     kind: int
     code: int
     body: bytes
     logs: list[list[Any]]
     exception: dict[str, Any] | None
+    file: File | None = None
 
     def output(self) -> Output:
         return Output(self.body, self.logs, self.exception)
@@ -239,10 +244,11 @@ class Generation:
         self.hooks.ended(self, reason)
 
     def _answered(self, frame: list[Any]) -> None:
+        file = _file(frame[7])
         pending = self._pending.pop(frame[1], None)
         if pending is None or pending.answer.done():
             return
-        pending.answer.set_result(Answer(frame[2], frame[3], frame[4], frame[5], frame[6]))
+        pending.answer.set_result(Answer(frame[2], frame[3], frame[4], frame[5], frame[6], file))
 
     @staticmethod
     def _fail(pending: _Pending, error: RequestFailed) -> None:
@@ -296,6 +302,17 @@ class Generation:
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _file(sent: list[Any] | None) -> File | None:
+    """Checked here too: a worker must not be able to write headers."""
+    if sent is None:
+        return None
+    ((content_type, name),) = protocol.text_pairs([sent])
+    try:
+        return File(content_type, name)
+    except ValueError as error:
+        raise protocol.ProtocolError(str(error)) from None
 
 
 def error_reply(code: int, text: str) -> Reply:

@@ -13,14 +13,14 @@ from typing import Any, Final
 
 import msgpack
 
-PROTOCOL_VERSION: Final = 1
+PROTOCOL_VERSION: Final = 2
 
 # Uploads of pictures reach routes.py as one body; anything larger belongs into a file or a dataset.
 FRAME_LIMIT: Final = 256 * 2**20
 
 # from the worker
 HELLO: Final = 0  # version, pid
-ANSWER: Final = 1  # request, outcome, code, body, logs, exception
+ANSWER: Final = 1  # request, outcome, code, body, logs, exception, file (None, or content type and name)
 CALL: Final = 2  # call, request (0: none), verb, path, params, body, headers
 LOG: Final = 3  # stream, seconds, text
 OFFER: Final = 4  # call, kind (static or doc), route, folder
@@ -38,11 +38,12 @@ RAISED: Final = 1
 UNSET: Final = 2  # no return, by code of MLDB's later generation (plugin-runtime.md §1)
 UNROUTED: Final = 3  # no return, by code of the talk's generation
 EXHAUSTED: Final = 4  # out of memory
+SENT: Final = 5  # send_file was called
 
 _TEXT_OR_NONE = (str, NoneType)
 TO_HOST: Final[dict[int, tuple[Any, ...]]] = {
     HELLO: (int, int),
-    ANSWER: (int, int, int, bytes, list, (dict, NoneType)),
+    ANSWER: (int, int, int, bytes, list, (dict, NoneType), (list, NoneType)),
     CALL: (int, int, str, str, list, bytes, list),
     LOG: (str, float, _TEXT_OR_NONE),
     OFFER: (int, str, str, str),

@@ -9,16 +9,26 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote
 
-from runtime import lines, recording
+from runtime import files, lines, recording
 from runtime.connection import Connection
 from runtime.jsontext import encode, encode_payload, log_text, to_bytes
 from runtime.messages import Reply
 
 # POST of a dataset replaces one of that name unless this header forbids it (rest-api.md §0).
 MUST_BE_NEW: Final = {"mldb-must-be-new": "true"}
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """What code left for the caller: JSON text, or the bytes of a file."""
+
+    body: str | bytes
+    code: int
+    file: files.File | None = None
 
 
 class Request:
@@ -44,7 +54,7 @@ class Request:
         self.content_length = self.contentLength = content_length
         self._body = body
         self._payload: str | None = None
-        self._returned: tuple[str, int] | None = None
+        self._returned: Returned | None = None
 
     @property
     def payload(self) -> str:
@@ -61,10 +71,25 @@ class Request:
         """Answer with the JSON of a value; the last call wins. ``TypeError`` for what has no JSON form."""
         if not isinstance(return_code, int):
             raise TypeError("the return code is an integer")
-        self._returned = (encode(return_val), int(return_code))
+        self._returned = Returned(encode(return_val), int(return_code))
 
-    def returned(self) -> tuple[str, int] | None:
-        """JSON text and code of the last ``set_return``."""
+    def send_file(
+        self, content: bytes, content_type: str = files.BYTES, name: str = "", return_code: int = 200
+    ) -> None:
+        """Answer with bytes instead of JSON; the last call wins. With a name browsers save them under it.
+
+        Only routes.py can; ``TypeError`` for what is no bytes, ``ValueError`` for what is no media type.
+        """
+        if not self.resource:
+            raise RuntimeError("only routes.py can answer with a file")
+        if not isinstance(content, bytes | bytearray | memoryview):
+            raise TypeError(f"the content of a file is bytes, not {type(content).__name__}")
+        if not isinstance(return_code, int):
+            raise TypeError("the return code is an integer")
+        self._returned = Returned(bytes(content), int(return_code), files.File(content_type, name))
+
+    def returned(self) -> Returned | None:
+        """What the last ``set_return`` or ``send_file`` left."""
         return self._returned
 
 

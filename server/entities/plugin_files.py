@@ -20,7 +20,7 @@ PLUGIN_POLICY: Final = (
     "connect-src 'self' https: http: ws: wss: data: blob:; media-src * data: blob:; worker-src 'self' blob:; "
     "object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'self'"
 )
-_HEADERS: Final = [
+HEADERS: Final = [
     ("Content-Security-Policy", PLUGIN_POLICY),
     ("Cache-Control", "no-cache"),
 ]
@@ -68,7 +68,7 @@ def _serve(folder: Path, name: str, request: Request) -> Response:
     try:
         if target.is_dir() and target.resolve().is_relative_to(folder):
             if name and not name.endswith("/"):
-                return Response(301, b"", "", [("Location", request.path + "/"), *_HEADERS])
+                return Response(301, b"", "", [("Location", request.path + "/"), *HEADERS])
             return _index(folder, name)
         return _file(folder, name)
     except (OSError, ValueError):
@@ -89,16 +89,16 @@ def _file(folder: Path, name: str) -> Response:
             from server.entities.markdown import render
 
             text = stream.read().decode("utf-8", "replace")
-            return Response(200, render(text, Path(page).stem), "text/html; charset=utf-8", list(_HEADERS))
+            return Response(200, render(text, Path(page).stem), "text/html; charset=utf-8", list(HEADERS))
     stream = open_inside(folder, name)
     kind = content_type(name)
     if os.fstat(stream.fileno()).st_size > _WHOLE_FILE:
-        return Response(200, _chunks(stream), kind, list(_HEADERS))
+        return Response(200, _chunks(stream), kind, list(HEADERS))
     with stream:
         content = stream.read()
     if kind.startswith(_TEXT_TYPES):
         content = content.replace(_BASE_URL, b"")
-    return Response(200, content, kind, list(_HEADERS))
+    return Response(200, content, kind, list(HEADERS))
 
 
 def _markdown_source(folder: Path, name: str) -> str | None:
@@ -117,4 +117,4 @@ async def _chunks(stream: BinaryIO) -> AsyncIterator[bytes]:
 
 
 def _text(status: int, text: str) -> Response:
-    return Response(status, text.encode("utf-8", "replace"), "text/plain", list(_HEADERS))
+    return Response(status, text.encode("utf-8", "replace"), "text/plain", list(HEADERS))

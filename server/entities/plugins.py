@@ -397,6 +397,9 @@ def _response(answer: Answer, request: Request) -> Response:
     end = b"" if request.in_process else b"\n"
     if answer.kind == protocol.RETURNED:
         return Response(answer.code, answer.body + end, _JSON)
+    if answer.file is not None:
+        headers = [*plugin_files.HEADERS, *answer.file.headers()]
+        return Response(answer.code, answer.body, answer.file.content_type, headers)
     if answer.kind == protocol.RAISED:
         return Response(400, answer.output().free_form() + end, _JSON)
     if answer.kind == protocol.UNSET:
