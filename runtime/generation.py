@@ -35,7 +35,7 @@ class RequestFailed(Exception):
         self.code = code
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Answer:
     """What a run of plugin code left: the outcome (see ``protocol``), code and JSON of a return, the output.
 

@@ -79,7 +79,7 @@ class Launch:
         }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PluginRequest:
     """A request for routes.py. ``remaining`` is the path after ``/routes``, as sent."""
 

@@ -7,6 +7,7 @@ What comes from a worker is checked against ``TO_HOST``: a worker that sends any
 from __future__ import annotations
 
 import struct
+import threading
 from collections.abc import Iterator, Sequence
 from types import NoneType
 from typing import Any, Final
@@ -54,13 +55,23 @@ Frame = Sequence[Any]
 _LENGTH = struct.Struct(">I")
 
 
+class _Packers(threading.local):
+    """A packer for each thread: making one takes longer than packing a frame."""
+
+    def __init__(self) -> None:
+        self.packer = msgpack.Packer(unicode_errors="replace")
+
+
+_packers = _Packers()
+
+
 class ProtocolError(Exception):
     """Raised by ``FrameReader`` and ``check`` for bytes that are no frame of this protocol."""
 
 
 def encode(frame: Frame) -> bytes:
     """The bytes of a frame; ``ValueError`` when it is over the limit."""
-    packed: bytes = msgpack.packb(frame, unicode_errors="replace")
+    packed: bytes = _packers.packer.pack(frame)
     if len(packed) > FRAME_LIMIT:
         raise ValueError(f"message of {len(packed)} bytes is over the limit of {FRAME_LIMIT}")
     return _LENGTH.pack(len(packed)) + packed
@@ -86,9 +97,9 @@ def check(frame: list[Any]) -> None:
     shape = TO_HOST.get(frame[0])
     if shape is None or len(frame) != len(shape) + 1:
         raise ProtocolError(f"unexpected frame of kind {frame[0]}")
-    for value, expected in zip(frame[1:], shape, strict=True):
-        if not isinstance(value, expected):
-            raise ProtocolError(f"frame of kind {frame[0]} holds a {type(value).__name__} out of place")
+    if not all(map(isinstance, frame[1:], shape)):
+        kinds = ", ".join(type(value).__name__ for value in frame[1:])
+        raise ProtocolError(f"frame of kind {frame[0]} holds what is out of place: {kinds}")
 
 
 def text_pairs(items: list[Any]) -> list[tuple[str, str]]:

@@ -7,10 +7,11 @@ header ``traceparent``: a span of a caller becomes the parent, plugin code finds
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, Final
 
 _tracer: Any = None
+_NONE: Final = nullcontext()
 
 
 def configure(endpoint: str) -> None:
@@ -33,12 +34,13 @@ def use(provider: Any) -> None:
     _tracer = provider.get_tracer("mldb") if provider is not None else None
 
 
-@contextmanager
-def span(name: str, headers: Mapping[str, str] | None = None, **attributes: Any) -> Iterator[Any]:
+def span(name: str, headers: Mapping[str, str] | None = None, **attributes: Any) -> AbstractContextManager[Any]:
     """A span around the block, below the one under way, or below the caller's that ``headers`` name."""
-    if _tracer is None:
-        yield None
-        return
+    return _NONE if _tracer is None else _span(name, headers, attributes)
+
+
+@contextmanager
+def _span(name: str, headers: Mapping[str, str] | None, attributes: dict[str, Any]) -> Iterator[Any]:
     context = None
     if headers is not None:
         from opentelemetry.propagate import extract

@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from functools import lru_cache
+from typing import Any, Final, Literal, NamedTuple
 from urllib.parse import unquote
 
 from server.entities import jsontext
@@ -26,6 +27,8 @@ log = logging.getLogger("mldb.server")
 
 Where = Literal["query", "hybrid", "body"]
 VERBS = ("GET", "PUT", "POST", "DELETE")
+_MATCHES_KEPT: Final = 4096  # paths whose route is remembered
+_LONGEST_KEPT: Final = 512  # characters of such a path
 
 
 # ── parameters ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -130,7 +133,7 @@ class Call:
     """One request on its way into a handler: decoded path segments by name, parsed parameters by name."""
 
     request: Request
-    segments: dict[str, str]
+    segments: Mapping[str, str]
     arguments: dict[str, Any]
 
     def __getitem__(self, name: str) -> Any:
@@ -181,6 +184,15 @@ class Route:
         }
 
 
+class _Match(NamedTuple):
+    """Where a path leads. ``guarded``: the collection and the id that must be asked about first."""
+
+    route: Route | None
+    segments: Mapping[str, str]
+    remaining: str
+    guarded: tuple[str, str] | None
+
+
 class _Node:
     __slots__ = ("below", "named", "routes", "tails")
 
@@ -203,6 +215,7 @@ class Resources:
         self.routes: list[Route] = []
         self._root = _Node()
         self._guards: dict[str, Guard] = {}
+        self._remembered = lru_cache(_MATCHES_KEPT)(self._walk)
 
     def add(
         self,
@@ -224,10 +237,12 @@ class Resources:
                 raise ValueError(f"{verb} {template} is declared twice")
             leaf[verb] = route
             self.routes.append(route)
+        self._remembered.cache_clear()
 
     def guard(self, plural: str, guard: Guard) -> None:
         """Ask ``guard(id)`` before anything below ``/v1/<plural>/<id>``; it raises when that cannot be reached."""
         self._guards[plural] = guard
+        self._remembered.cache_clear()
 
     def _leaf(self, template: str) -> dict[str, Route]:
         node = self._root
@@ -267,23 +282,32 @@ class Resources:
             defect.details = {"requestId": request_id.get()}
             return encode(error_answer(defect), request)
 
-    def _find(self, request: Request) -> tuple[Route, dict[str, str]]:
-        segments = request.path[1:].split("/")
-        named: dict[str, str] = {}
-        route = self._match(request, segments, named)
-        guarded = len(segments) > 2 and segments[0] == "v1" and segments[1] in self._guards
-        if guarded and (len(segments) > 3 or route is None) and segments[2]:
-            self._guards[segments[1]](decode_segment(segments[2]))
-        if route is None:
-            raise self._unknown(request, segments)
-        return route, named
+    def _find(self, request: Request) -> tuple[Route, Mapping[str, str]]:
+        match = self._match(request.verb, request.path)
+        if match.guarded is not None:
+            self._guards[match.guarded[0]](match.guarded[1])
+        if match.route is None:
+            raise self._unknown(request)
+        request.remaining = match.remaining
+        return match.route, match.segments
 
-    def _match(self, request: Request, segments: list[str], named: dict[str, str]) -> Route | None:
+    def _match(self, verb: str, path: str) -> _Match:
+        return self._remembered(verb, path) if len(path) <= _LONGEST_KEPT else self._walk(verb, path)
+
+    def _walk(self, verb: str, path: str) -> _Match:
+        segments = path[1:].split("/")
+        route, named, remaining = self._descend(verb, segments)
+        guarded = len(segments) > 2 and segments[0] == "v1" and segments[1] in self._guards
+        below = guarded and (len(segments) > 3 or route is None) and segments[2]
+        return _Match(route, named, remaining, (segments[1], decode_segment(below)) if below else None)
+
+    def _descend(self, verb: str, segments: list[str]) -> tuple[Route | None, dict[str, str], str]:
+        named: dict[str, str] = {}
         node = self._root
         tail: tuple[Route, int] | None = None
         for depth, segment in enumerate(segments):
-            if request.verb in node.tails:
-                tail = (node.tails[request.verb], depth)
+            if verb in node.tails:
+                tail = (node.tails[verb], depth)
             below = node.below.get(segment)
             if below is None and node.named is not None and segment:
                 named[node.named[0]] = decode_segment(segment)
@@ -292,17 +316,17 @@ class Resources:
                 break
             node = below
         else:
-            found = node.routes.get(request.verb)
+            found = node.routes.get(verb)
             if found is not None:
-                return found
-            if request.verb in node.tails:
-                tail = (node.tails[request.verb], len(segments))
+                return found, named, ""
+            if verb in node.tails:
+                tail = (node.tails[verb], len(segments))
         if tail is None:
-            return None
-        request.remaining = "".join("/" + segment for segment in segments[tail[1] :])
-        return tail[0]
+            return None, named, ""
+        return tail[0], named, "".join("/" + segment for segment in segments[tail[1] :])
 
-    def _unknown(self, request: Request, segments: list[str]) -> MldbError:
+    def _unknown(self, request: Request) -> MldbError:
+        segments = request.path[1:].split("/")
         if len(segments) == 3 and segments[0] == "v1" and segments[1] in self._guards and not segments[2]:
             path = f"/v1/{segments[1]}"
             return NotFound(f"Collection URLs do not contain a trailing slash: try {path} instead of {path}/")
@@ -311,8 +335,7 @@ class Resources:
     def _options(self, request: Request) -> Answer:
         allowed: list[Route] = []
         for verb in VERBS:
-            probe = Request(verb, request.path)
-            route = self._match(probe, request.path[1:].split("/"), {})
+            route = self._match(verb, request.path).route
             if route is not None:
                 allowed.append(route)
         if not allowed:

@@ -110,10 +110,11 @@ def entity_headers(*path: str) -> list[tuple[str, str]]:
     return [("Location", "/v1/" + "/".join(encoded)), ("EntityPath", jsontext.typed(encoded).decode())]
 
 
-async def hand_on(entity: Any, hook: str, request: Request) -> Any:
+async def hand_on(host: Host, kind: EntityKind, hook: str, call: Call) -> Any:
     """Let the entity answer for what lies below its own route."""
-    handler = getattr(entity, hook, None)
+    request = call.request
+    handler = getattr(host.registry.reachable(kind, call.segments[kind]).entity, hook, None)
     if handler is None:
         raise NotFound(f"unknown resource {request.verb} {request.path}")
     answer = handler(request)
-    return await answer if inspect.isawaitable(answer) else answer
+    return await answer if inspect.iscoroutine(answer) else answer

@@ -49,8 +49,8 @@ def register(host: Host) -> None:
     add("GET", f"{_ONE}/timestampRange", bind(_timestamp_range, host), summary="Earliest and latest timestamp")
     add("GET", f"{_ONE}/query", bind(_query, host), *_QUERY_PARTS, *FORMAT, summary="Query this dataset")
     add(
-        "GET PUT POST DELETE", f"{_ONE}/routes/{{*}}", bind(_routes, host), summary="Routes of the type's own",
-        lenient=True,
+        "GET PUT POST DELETE", f"{_ONE}/routes/{{*}}", bind(hand_on, host, "dataset", "route"),
+        summary="Routes of the type's own", lenient=True,
     )  # fmt: skip
 
 
@@ -213,7 +213,3 @@ def _query(host: Host, call: Call) -> Response:
     given = {part.name: call[part.name] for part in _QUERY_PARTS if call[part.name] != part.default}
     query = {"select": "*", **{names.get(name, name): value for name, value in given.items()}}
     return answer_query(host, call, {**query, "from": {"id": call["dataset"]}})
-
-
-async def _routes(host: Host, call: Call) -> Any:
-    return await hand_on(host.registry.reachable("dataset", call["dataset"]).entity, "route", call.request)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from typing import Any
 
 from server.entities import jsontext
 from server.entities.application import Appliers, OutputRow, read_input
@@ -41,8 +40,8 @@ def register(host: Host) -> None:
     add("GET", f"{_ONE}/info", bind(_info, host), summary="What the function takes and gives")
     add("GET", f"{_ONE}/details", bind(_details, host), summary="What the type tells of the function")
     add(
-        "GET PUT POST DELETE", f"{_ONE}/routes/{{*}}", bind(_routes, host), summary="Routes of the type's own",
-        lenient=True,
+        "GET PUT POST DELETE", f"{_ONE}/routes/{{*}}", bind(hand_on, host, "function", "route"),
+        summary="Routes of the type's own", lenient=True,
     )  # fmt: skip
 
 
@@ -95,7 +94,3 @@ def _details(host: Host, call: Call) -> Typed:
     function = host.registry.reachable("function", call["function"]).entity
     details = getattr(function, "details", None)
     return Typed(None if details is None else details(), newline=True)
-
-
-async def _routes(host: Host, call: Call) -> Any:
-    return await hand_on(host.registry.reachable("function", call["function"]).entity, "route", call.request)

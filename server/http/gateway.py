@@ -30,6 +30,7 @@ log = logging.getLogger("mldb.server")
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Field = tuple[bytes, bytes]
 ASGI = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _MAX_QUERY_FIELDS = 10_000
@@ -46,26 +47,22 @@ class Departed(Exception):
 
 
 class Connection:
-    """The waiting client; implements ``messages.Client``.
+    """The waiting client; implements ``messages.Client``."""
 
-    Whoever asks is heard after a moment only: most requests are over by then, and waking the event loop from the
-    thread of a small query would cost as much as the query.
-    """
+    __slots__ = ("_callbacks", "_receive", "_watch")
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
         self._watch: asyncio.Task[None] | None = None
         self._callbacks: list[Callable[[], None]] = []
-        self._timer = asyncio.get_running_loop().call_later(_PATIENCE, self._listen)
 
     def on_gone(self, callback: Callable[[], None]) -> None:
         self._callbacks.append(callback)
 
-    def _listen(self) -> None:
-        if self._callbacks:
+    def listen(self) -> None:
+        """Wait for the client to hang up, if anybody wants to know."""
+        if self._callbacks and self._watch is None:
             self._watch = asyncio.create_task(self._wait())
-        else:
-            self._timer = asyncio.get_running_loop().call_later(_PATIENCE, self._listen)
 
     async def _wait(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
@@ -74,10 +71,42 @@ class Connection:
             callback()
 
     def close(self) -> None:
-        self._timer.cancel()
         if self._watch is not None:
             self._callbacks.clear()
             self._watch.cancel()
+
+
+class Connections:
+    """The clients that wait.
+
+    They are looked at now and then only: most requests are over by then, and waking the event loop from the thread of
+    a small query would cost as much as the query.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: set[Connection] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def open(self, receive: Receive) -> Connection:
+        connection = Connection(receive)
+        self._waiting.add(connection)
+        if self._timer is None:
+            self._look_later()
+        return connection
+
+    def close(self, connection: Connection) -> None:
+        self._waiting.discard(connection)
+        connection.close()
+
+    def _look_later(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(_PATIENCE, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        for connection in self._waiting:
+            connection.listen()
+        if self._waiting:
+            self._look_later()
 
 
 class Gateway:
@@ -100,28 +129,30 @@ class Gateway:
         self._body_timeout = settings.body_timeout
         self._metrics = metrics
         self._ids = RequestIds()
+        self._connections = Connections()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            headers = _decode_headers(scope["headers"])
-            id = headers["x-request-id"] = self._ids.choose(headers.get("x-request-id", ""))
-            request_id.set(id)
-            await self._http(scope, headers, receive, _marked(send, id))
+            await self._http(scope, receive, send)
         elif scope["type"] == "websocket":
             await receive()
             await send({"type": "websocket.close", "code": 4404})
 
-    async def _http(self, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        id = headers["x-request-id"] = self._ids.choose(headers.get("x-request-id"))
+        request_id.set(id)
+        mark = (b"x-request-id", id.encode())
         verb: str = scope["method"]
         path: str = scope["raw_path"].decode("utf-8", "surrogateescape")
         query: str = scope["query_string"].decode("utf-8", "surrogateescape")
         verdict = self._gate.check(verb, path, query, headers, scope["server"][1])
         if verdict is not None:
-            await _send(send, _verdict_answer(verdict), [])
+            await _send(send, _verdict_answer(verdict), mark, [])
             return
         cors = self._gate.preflight(headers) if verb == "OPTIONS" else self._gate.cors(headers)
         if self._is_page(path) and (verb in ("GET", "HEAD") or path == LOGIN_PATH):
-            await self._pages(scope, receive, send)
+            await self._pages(scope, receive, _marked(send, mark))
             return
         try:
             body = await self._body(headers, receive)
@@ -129,15 +160,14 @@ class Gateway:
         except Departed:
             return
         except (TooLarge, TimeoutError, ValueError) as error:
-            await _send(send, _bad_request(verb, path, error), cors)
+            await _send(send, _bad_request(verb, path, error), mark, cors)
             return
-        connection = Connection(receive)
-        request.client = connection
+        connection = request.client = self._connections.open(receive)
         try:
             answer = await self._answer(request)
-            await _send(send, answer, cors, connection)
+            await _send(send, answer, mark, cors, connection)
         finally:
-            connection.close()
+            self._connections.close(connection)
 
     async def _answer(self, request: Request) -> Response:
         started = time.perf_counter()
@@ -187,24 +217,19 @@ class RequestIds:
         self._prefix = secrets.token_hex(4)
         self._numbers = itertools.count(1)
 
-    def choose(self, given: str) -> str:
-        return given if _PLAIN_ID.fullmatch(given) else f"{self._prefix}-{next(self._numbers):x}"
+    def choose(self, given: str | None) -> str:
+        return given if given and _PLAIN_ID.fullmatch(given) else f"{self._prefix}-{next(self._numbers):x}"
 
 
-def _marked(send: Send, id: str) -> Send:
+def _marked(send: Send, mark: Field) -> Send:
     """Answers carry the id of their request."""
-    field = (b"x-request-id", id.encode())
 
     async def marked(message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start":
-            message["headers"] = [*message.get("headers", ()), field]
+            message["headers"] = [*message.get("headers", ()), mark]
         await send(message)
 
     return marked
-
-
-def _decode_headers(raw: list[tuple[bytes, bytes]]) -> Headers:
-    return {name.decode("latin-1"): value.decode("latin-1") for name, value in raw}
 
 
 def _request(verb: str, path: str, query: str, headers: Headers, body: bytes) -> Request:
@@ -243,9 +268,9 @@ _NOSNIFF = (b"x-content-type-options", b"nosniff")
 
 
 async def _send(
-    send: Send, answer: Response, extra: list[tuple[str, str]], connection: Connection | None = None
+    send: Send, answer: Response, mark: Field, extra: list[tuple[str, str]], connection: Connection | None = None
 ) -> None:
-    headers = [_NOSNIFF]
+    headers = [_NOSNIFF, mark]
     if answer.headers:
         headers += [(name.encode("latin-1", "replace"), value.encode("utf-8")) for name, value in answer.headers]
     if extra:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
 
 from server.entities.dispatch import Call, FreeForm, Typed
 from server.errors import MldbError
@@ -17,12 +16,12 @@ def register(host: Host) -> None:
     add = host.resources.add
     bind = functools.partial
     add(
-        "GET PUT POST DELETE", f"{_ONE}/routes/{{*}}", bind(_hand_on, host, "route"),
+        "GET PUT POST DELETE", f"{_ONE}/routes/{{*}}", bind(hand_on, host, "plugin", "route"),
         summary="The plugin's own routes", lenient=True,
     )  # fmt: skip
     add(
-        "GET", f"{_ONE}/doc/{{*}}", bind(_hand_on, host, "documentation"), summary="The plugin's documentation",
-        lenient=True,
+        "GET", f"{_ONE}/doc/{{*}}", bind(hand_on, host, "plugin", "documentation"),
+        summary="The plugin's documentation", lenient=True,
     )  # fmt: skip
     add("GET", f"{_ONE}/version", bind(_version, host), summary="Where the plugin's code came from")
     add("POST", f"{_ONE}/reload", bind(_reload, host), summary="Start the plugin anew; the old one serves until then")
@@ -47,10 +46,6 @@ async def _reload(host: Host, call: Call) -> Typed:
     if not await reload():
         raise MldbError(f"plugin '{call['plugin']}' could not be reloaded; its status says why", details=entry.status())
     return Typed(entry.status())
-
-
-async def _hand_on(host: Host, hook: str, call: Call) -> Any:
-    return await hand_on(host.registry.reachable("plugin", call["plugin"]).entity, hook, call.request)
 
 
 def _version(host: Host, call: Call) -> FreeForm:
