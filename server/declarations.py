@@ -8,6 +8,7 @@ Whatever a type needs of the server reaches it through ``Services``; no type kno
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -198,6 +199,19 @@ class Engine(Protocol):
         """A SELECT list (without the keyword) over rows of this type, as a bound function."""
 
 
+class Sources(Protocol):
+    """What queries were bound to, as plain JSON.
+
+    ``datasets``: ``id`` and ``type``, of stored ones ``rows`` and ``version``, which changes with every commit;
+    ``functions``: ``id`` and ``type``, of models the ``digest``.
+    """
+
+    @property
+    def datasets(self) -> list[dict[str, Any]]: ...
+    @property
+    def functions(self) -> list[dict[str, Any]]: ...
+
+
 class Services(Protocol):
     """What entities may ask of the server."""
 
@@ -238,6 +252,9 @@ class Services(Protocol):
 
         ``layouts``: tables by name that stand before the datasets of the same name.
         """
+
+    def sources(self) -> AbstractContextManager[Sources]:
+        """Note what the queries read that are bound in this thread until the block ends."""
 
     def perform(
         self,

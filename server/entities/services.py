@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 from server import tracing
-from server.declarations import Dataset, EntityKind, Function, PerformResult, Progress, QueryResult
-from server.entities import jsontext
+from server.declarations import Dataset, EntityKind, Function, PerformResult, Progress, QueryResult, Sources
+from server.entities import jsontext, sources
 from server.entities.messages import Client, Request
 from server.entities.registry import parse_config
 from server.errors import Conflict, MldbError, NotFound
@@ -44,13 +45,20 @@ class Catalog:
 
     def layout(self, dataset_id: str) -> Layout:
         try:
-            dataset: Dataset = self._registry.ready("dataset", dataset_id).entity
+            ready = self._registry.ready("dataset", dataset_id)
         except NotFound as error:
             near = did_you_mean(dataset_id, self._registry.ids("dataset"))
             raise NotFound(f"{error.message}{near and '.' + near}", details=error.details) from None
-        return dataset.layout()
+        dataset: Dataset = ready.entity
+        layout = dataset.layout()
+        if (noting := sources.current()) is not None:
+            noting.dataset(dataset_id, ready.type.name, layout)
+        return layout
 
     def function(self, name: str) -> Function | None:
+        found = self._registry.find("function", name)
+        if found is not None and found.ready is not None and (noting := sources.current()) is not None:
+            noting.function(name, found.ready)
         return ready_function(self._registry, name)
 
     def deterministic(self, name: str) -> bool:
@@ -164,6 +172,9 @@ class ServerServices:
                 query, parameters=parameters, timestamps=timestamps, layouts=layouts
             )
         return result
+
+    def sources(self) -> AbstractContextManager[Sources]:
+        return sources.noted()
 
     def perform(
         self,

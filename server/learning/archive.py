@@ -1,9 +1,12 @@
-"""Model files: a zip of one JSON member and ``.npy`` arrays. Nothing in them is ever executed or unpickled.
+"""Model files: a zip of JSON members and ``.npy`` arrays. Nothing in them is ever executed or unpickled.
 
-    model.json       {"format": "mldb-model", "version": 1, "kind": …, "digest": …, "body": {…}}
+    model.json       {"format": "mldb-model", "version": 2, "kind": …, "digest": …}
+    body.json        what the kind of model keeps beside its arrays
+    origin.json      where the model comes from: ``server.learning.origin``
     arrays/<name>.npy
 
-``digest`` is the SHA-256 of the body and the arrays: it names the model's content, whatever wrote the file.
+``digest`` is the SHA-256 of all members but the first: it names the content and its origin, whatever wrote the file,
+and is checked whenever the file is read. Files of version 1 keep the body in ``model.json`` and have no origin.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import io
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,7 +26,8 @@ from numpy.typing import NDArray
 from server.errors import MldbError
 
 FORMAT = "mldb-model"
-VERSION = 1
+VERSION = 2
+REMEDY = "Train the model again, or restore the file from a backup"
 _MAX_BYTES = 8 << 30  # unpacked size of a model file; a larger one is a mistake or an attack
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # members carry no time, so that equal models are equal files
 
@@ -47,17 +52,29 @@ class Archive:
             raise MldbError(f"The model file lacks the array '{self.prefix + name}'") from None
 
 
-def pack(kind: str, body: Mapping[str, Any], archive: Archive) -> bytes:
+@dataclass(frozen=True)
+class ModelFile:
+    """What a model file holds."""
+
+    body: dict[str, Any]
+    archive: Archive
+    origin: dict[str, Any]
+    digest: str
+
+    def details(self, model: Mapping[str, Any]) -> dict[str, Any]:
+        """The ``details`` of a function: its model as the type tells it, and what the file says of its origin."""
+        return {"model": dict(model), "origin": self.origin, "digest": self.digest}
+
+
+def pack(kind: str, body: Mapping[str, Any], archive: Archive, origin: Mapping[str, Any] | None = None) -> bytes:
     """A model file. Equal content gives equal bytes."""
-    members = {name: _npy(array) for name, array in sorted(archive.arrays.items())}
-    head = {
-        "format": FORMAT, "version": VERSION, "kind": kind, "digest": _digest(kind, body, members), "body": body,
-    }  # fmt: skip
+    members = {"body.json": orjson.dumps(body), "origin.json": orjson.dumps(origin or {})}
+    members |= {f"arrays/{name}.npy": _npy(array) for name, array in sorted(archive.arrays.items())}
+    head = {"format": FORMAT, "version": VERSION, "kind": kind, "digest": _digest(kind, members)}
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file:
-        file.writestr(zipfile.ZipInfo("model.json", _EPOCH), orjson.dumps(head), zipfile.ZIP_DEFLATED)
-        for name, data in members.items():
-            file.writestr(zipfile.ZipInfo(f"arrays/{name}.npy", _EPOCH), data, zipfile.ZIP_DEFLATED)
+        for name, data in {"model.json": orjson.dumps(head), **members}.items():
+            file.writestr(zipfile.ZipInfo(name, _EPOCH), data, zipfile.ZIP_DEFLATED)
     return out.getvalue()
 
 
@@ -67,10 +84,18 @@ def _npy(array: NDArray[Any]) -> bytes:
     return out.getvalue()
 
 
-def _digest(kind: str, body: Mapping[str, Any], members: Mapping[str, bytes]) -> str:
-    total = hashlib.sha256(kind.encode() + orjson.dumps(body, option=orjson.OPT_SORT_KEYS))
+def _digest(kind: str, members: Mapping[str, bytes]) -> str:
+    total = hashlib.sha256(kind.encode())
     for name, data in sorted(members.items()):
-        total.update(name.encode() + b"\0" + data)
+        total.update(f"{name}\0{len(data)}\0".encode() + data)
+    return total.hexdigest()
+
+
+def _first_digest(kind: str, body: Mapping[str, Any], arrays: Mapping[str, bytes]) -> str:
+    """The digest of a file of version 1."""
+    total = hashlib.sha256(kind.encode() + orjson.dumps(body, option=orjson.OPT_SORT_KEYS))
+    for name, data in sorted(arrays.items()):
+        total.update(_array_name(name).encode() + b"\0" + data)
     return total.hexdigest()
 
 
@@ -78,38 +103,57 @@ def is_archive(data: bytes) -> bool:
     return data[:4] == b"PK\x03\x04"
 
 
-def unpack(kind: str, data: bytes) -> tuple[dict[str, Any], Archive]:
-    """Body and arrays of a model file; ``MldbError`` (400) for anything that is not one of this kind."""
+def unpack(kind: str, data: bytes) -> ModelFile:
+    """What a model file holds; ``MldbError`` (400) for anything that is not one of this kind, or not as it was."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as file:
             if sum(info.file_size for info in file.infolist()) > _MAX_BYTES:
                 raise MldbError("The model file is too large when unpacked")
-            head = orjson.loads(file.read("model.json"))
-            _check_head(kind, head)
-            archive = Archive({name: _array(file, name) for name in _array_names(file)})
-    except (zipfile.BadZipFile, KeyError, ValueError, EOFError, OSError, NotImplementedError) as error:
-        raise MldbError(f"Not a model file of this server, or a damaged one: {error}") from None
-    body: dict[str, Any] = head["body"]
-    return body, archive
+            members = {name: file.read(name) for name in file.namelist()}
+        head = orjson.loads(members.pop("model.json"))
+        _check_head(kind, head)
+        body, origin = _described(head, members)
+        arrays = {name: content for name, content in members.items() if _is_array(name)}
+        digest = _first_digest(kind, body, arrays) if head["version"] == 1 else _digest(kind, members)
+        if digest != head.get("digest"):
+            raise MldbError(f"The model file is damaged: its content is not what its digest says. {REMEDY}")
+        archive = Archive({_array_name(name): _array(content) for name, content in arrays.items()})
+    except (zipfile.BadZipFile, KeyError, ValueError, EOFError, OSError, NotImplementedError, zlib.error) as error:
+        raise MldbError(f"Not a model file of this server, or a damaged one: {error}. {REMEDY}") from None
+    return ModelFile(body, archive, origin, digest)
 
 
-def _array_names(file: zipfile.ZipFile) -> list[str]:
-    return [
-        name.removeprefix("arrays/").removesuffix(".npy")
-        for name in file.namelist()
-        if name.startswith("arrays/") and name.endswith(".npy")
-    ]
+def _described(head: Mapping[str, Any], members: Mapping[str, bytes]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Body and origin."""
+    if head["version"] == 1:
+        body = head["body"]
+        origin = body.get("origin", {}) if isinstance(body, dict) else {}
+    else:
+        body, origin = orjson.loads(members["body.json"]), orjson.loads(members["origin.json"])
+    if not isinstance(body, dict) or not isinstance(origin, dict):
+        raise ValueError("its body is no JSON object")
+    return body, origin
 
 
-def _array(file: zipfile.ZipFile, name: str) -> NDArray[Any]:
-    array: NDArray[Any] = np.load(io.BytesIO(file.read(f"arrays/{name}.npy")), allow_pickle=False)
+def _is_array(name: str) -> bool:
+    return name.startswith("arrays/") and name.endswith(".npy")
+
+
+def _array_name(name: str) -> str:
+    return name.removeprefix("arrays/").removesuffix(".npy")
+
+
+def _array(content: bytes) -> NDArray[Any]:
+    array: NDArray[Any] = np.load(io.BytesIO(content), allow_pickle=False)
     return array
 
 
 def _check_head(kind: str, head: Any) -> None:
-    if not isinstance(head, dict) or head.get("format") != FORMAT or not isinstance(head.get("body"), dict):
+    if not isinstance(head, dict) or head.get("format") != FORMAT:
         raise MldbError("Not a model file of this server")
-    if head.get("version") != VERSION:
-        raise MldbError(f"The model file has format version {head.get('version')}; this server reads {VERSION}")
+    if head.get("version") not in (1, VERSION):
+        raise MldbError(
+            f"The model file has format version {head.get('version')}; this server reads versions 1 to {VERSION}"
+        )
     if head.get("kind") != kind:
         raise MldbError(f"The model file holds a model of kind '{head.get('kind')}', not '{kind}'")

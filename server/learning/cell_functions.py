@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import pyarrow as pa
 
@@ -28,6 +29,14 @@ class RowFunction:
     result: str
     apply: RowMap
     output: RowType = field(default=RowType((), open=True), init=False)
+    told: Mapping[str, Any] | None = None  # of the model that it applies
+
+    def details(self) -> Mapping[str, Any] | None:
+        return self.told
+
+    @property
+    def digest(self) -> str | None:
+        return None if self.told is None else self.told["digest"]
 
     @property
     def input(self) -> RowType:

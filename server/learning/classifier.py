@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from server.errors import MldbError
-from server.learning.archive import Archive, pack, unpack
+from server.learning.archive import REMEDY, Archive, pack, unpack
 from server.learning.configurations import Learner
 from server.learning.examples import Examples, Model, Tick
 from server.learning.feature_space import FeatureSpace
@@ -28,7 +28,7 @@ KIND = "classifier"
 class Classifier:
     """``labels`` are the JSON texts that name the columns of ``scores``, none in regression.
 
-    ``origin`` tells where the model comes from: parameters, training query, versions of the libraries.
+    ``origin`` tells where the model comes from (``server.learning.origin``); ``digest`` is that of its file.
     """
 
     mode: Mode
@@ -36,6 +36,7 @@ class Classifier:
     labels: tuple[str, ...]
     model: Model
     origin: Mapping[str, Any] = field(default_factory=dict)
+    digest: str = ""
 
     @property
     def single(self) -> bool:
@@ -58,20 +59,20 @@ class Classifier:
             "labels": list(self.labels),
             "space": self.space.to_json(),
             "model": save_model(self.model, archive.child("model")),
-            "origin": dict(self.origin),
         }
-        return pack(KIND, body, archive)
+        return pack(KIND, body, archive, self.origin)
 
     @staticmethod
     def from_bytes(data: bytes) -> Classifier:
         """Read our own format; ``MldbError`` for anything else."""
-        body, archive = unpack(KIND, data)
+        file = unpack(KIND, data)
+        body = file.body
         try:
             space = FeatureSpace.from_json(body["space"])
-            model = load_model(body["model"], archive.child("model"))
-            return Classifier(body["mode"], space, tuple(body["labels"]), model, body["origin"])
+            model = load_model(body["model"], file.archive.child("model"))
+            return Classifier(body["mode"], space, tuple(body["labels"]), model, file.origin, file.digest)
         except (KeyError, TypeError, ValueError) as error:
-            raise MldbError(f"The model file is damaged: {error!r}") from None
+            raise MldbError(f"The model file is damaged: {error!r}. {REMEDY}") from None
 
 
 def train_classifier(

@@ -116,7 +116,7 @@ class ClassifierExperiment:
             if not tested_type.under((part,)).columns and not tested_type.open:
                 raise MldbError("The testing data must return a 'features' row and a 'label'")
         started = time.monotonic()
-        train_to_file(self.services, params, training, url, progress)
+        train_to_file(self.services, params, training, url, progress, told=(NAME, params))
         create_function(self.services, function, "classifier", url)
         trained = time.monotonic()
         result: dict[str, Any] = {"fold": fold.model_dump(), "modelFileUrl": url, "functionName": function}

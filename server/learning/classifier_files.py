@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from server.errors import MldbError
 from server.learning.archive import is_archive
 from server.learning.classifier import Classifier
 from server.learning.cls_file import read_cls
@@ -16,5 +17,9 @@ def read_classifier(data: bytes) -> Classifier:
 
 
 def load_classifier(urls: Urls, url: str) -> Classifier:
-    """The classifier that a URL holds, decompressed by its extension."""
-    return read_classifier(urls.read(url, limit=_MAX_BYTES).content)
+    """The classifier that a URL holds, decompressed by its extension; errors name the URL."""
+    data = urls.read(url, limit=_MAX_BYTES).content
+    try:
+        return read_classifier(data)
+    except MldbError as error:
+        raise MldbError(f"The model '{url}' cannot be read. {error.message}") from None

@@ -55,7 +55,16 @@ class ClassifierFunction:
         return {"summary": self.classifier.summary(), "mode": self.classifier.mode}
 
     def details(self) -> dict[str, Any]:
-        return {"model": self.classifier.model.describe(self.classifier.space)}
+        return _details(self.classifier)
+
+    @property
+    def digest(self) -> str:
+        return self.classifier.digest
+
+
+def _details(classifier: Classifier) -> dict[str, Any]:
+    model = classifier.model.describe(classifier.space)
+    return {"model": model, "origin": dict(classifier.origin), "digest": classifier.digest}
 
 
 def _feature_columns(classifier: Classifier) -> tuple[Column, ...]:
@@ -101,6 +110,9 @@ class ExplainFunction:
 
     def status(self) -> dict[str, Any]:
         return {"summary": self.classifier.summary(), "mode": self.classifier.mode}
+
+    def details(self) -> dict[str, Any]:
+        return _details(self.classifier)
 
 
 @dataclass(frozen=True)

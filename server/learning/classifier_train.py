@@ -15,11 +15,11 @@ from server.errors import MldbError
 from server.learning.config import resolve
 from server.learning.label_checks import known_features, refuse_label_as_feature
 from server.learning.model_params import check_model_url, configuration_of, create_function, save_model
+from server.learning.origin import training_rows
 from server.learning.row_files import open_columns, write_rows
 from server.learning.text_columns import columns_with_texts
 from server.learning.training_set import ALL_FILTERED, EMPTY_DATASET, Mode, Strategy
 from server.procedures.validators import input_query, part_expression, plain_columns, refuse, require_from
-from server.sql.render import render
 from server.sql.tree import Constant, Item, Select
 from server.values.paths import Path as ColumnPath
 
@@ -93,9 +93,13 @@ def train_to_file(
     url: str | None,
     progress: Progress,
     job: str = "server.learning.jobs_entry:train",
+    told: tuple[str, ProcedureParams] | None = None,
 ) -> None:
-    """Train on a query's rows in a job process and save the model."""
-    result = services.query(select)
+    """Train on a query's rows in a job process and save the model.
+
+    ``told``: the procedure's name and parameters, where these are not the learner's own.
+    """
+    result, origin = training_rows(services, *(told or (NAME, params)), select)
     check_parts(select, result, params.mode)
     configuration = learner_configuration(services, params)
     with tempfile.TemporaryDirectory(prefix="mldb-train-") as folder:
@@ -109,7 +113,7 @@ def train_to_file(
             "rows": str(rows), "model": str(model), "texts": columns_with_texts(services, select, result, progress),
             "mode": params.mode, "strategy": params.multilabelStrategy,
             "equalization": params.equalizationFactor, "configuration": configuration, "algorithm": params.algorithm,
-            "origin": {"query": render(select), "params": params.model_dump(mode="json", exclude_defaults=True)},
+            "origin": origin,
         }  # fmt: skip
         services.job(job, arguments, progress)
         save_model(services, url, model.read_bytes(), "classifier")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -106,7 +107,8 @@ def read_cls(data: bytes) -> Classifier:
     model = body.classifier(0)
     used = body.with_categories()
     mode, labels = _labels(label, body.label_count)
-    return Classifier(mode, FeatureSpace(tuple(used)), labels, model, {"format": "MLDB .cls"})
+    digest = hashlib.sha256(data).hexdigest()
+    return Classifier(mode, FeatureSpace(tuple(used)), labels, model, {"format": "MLDB .cls"}, digest)
 
 
 def _read_space(reader: _Reader) -> tuple[_Info, list[Feature], dict[tuple[int, int, int], int]]:

@@ -26,12 +26,13 @@ from server.declarations import (
     Services,
 )
 from server.errors import MldbError
-from server.learning.archive import Archive, pack, unpack
+from server.learning.archive import Archive, ModelFile, pack, unpack
 from server.learning.clustering import Metric, gaussian_mixture, kmeans, most_likely, nearest_centroids
 from server.learning.coordinates import read_coordinates, require_all
 from server.learning.jobs_entry import Report, throttled
 from server.learning.matrix import Floats
 from server.learning.model_params import check_model_url, create_function, save_model
+from server.learning.origin import open_model, training_rows
 from server.learning.points import read_points
 from server.learning.row_files import read_rows, write_rows
 from server.procedures.validators import input_query, refuse, require_from
@@ -43,7 +44,6 @@ from server.values.paths import parse_path
 
 Method = Literal["kmeans", "gaussianclustering"]
 _EMBEDDING = ("embedding",)
-_MAX_BYTES = 1 << 30
 _NO_POINTS = (
     "{} training requires at least 1 datapoint. Make sure your dataset is not empty and that your WHERE expression "
     "does not filter all the rows"
@@ -98,13 +98,15 @@ class ClusterTrain:
         with tempfile.TemporaryDirectory(prefix="mldb-cluster-") as folder:
             rows, model = Path(folder) / "rows.arrow", Path(folder) / "model"
             progress.step("iterating")
-            if not write_rows(rows, self.services.query(select), progress):
+            result, origin = training_rows(self.services, self.name, params, select)
+            if not write_rows(rows, result, progress):
                 title = "Kmeans" if self.method == "kmeans" else "Gaussian clustering"
                 raise MldbError(_NO_POINTS.format(title))
             arguments = {
                 "rows": str(rows), "model": str(model), "method": self.method, "clusters": params.numClusters,
                 "rounds": params.maxIterations, "metric": getattr(params, "metric", "euclidean"),
                 "dimensions": params.numInputDimensions, "keepOrder": select.limit is not None or select.offset > 0,
+                "origin": origin,
             }  # fmt: skip
             self.services.job("server.learning.clusters:train", arguments, progress)
             data = model.read_bytes()
@@ -114,14 +116,14 @@ class ClusterTrain:
         return RunResult()
 
     def _record(self, params: ClusterParams, data: bytes) -> None:
-        body, archive = unpack(self.method, data)
+        file = unpack(self.method, data)
         if params.outputDataset is not None:
             _, dataset = self.services.output_dataset(params.outputDataset, "embedding")
-            dataset.record_rows(_cluster_rows(body["names"], archive.get("assigned")))
+            dataset.record_rows(_cluster_rows(file.body["names"], file.archive.get("assigned")))
             dataset.commit()
         if params.centroidsDataset is not None:
             _, dataset = self.services.output_dataset(params.centroidsDataset, "embedding")
-            dataset.record_rows(_center_rows(body["columns"], archive))
+            dataset.record_rows(_center_rows(file.body["columns"], file.archive))
             dataset.commit()
 
 
@@ -161,7 +163,7 @@ def train(arguments: Mapping[str, Any], report: Report) -> dict[str, Any]:
     if found.covariances is not None:
         archive.put("covariances", found.covariances)
     body = {"columns": points.columns, "metric": arguments["metric"], "names": points.names}
-    Path(arguments["model"]).write_bytes(pack(method, body, archive))
+    Path(arguments["model"]).write_bytes(pack(method, body, archive, arguments["origin"]))
     return {"rows": len(points)}
 
 
@@ -176,7 +178,15 @@ class ClusterFunction:
     columns: list[str]
     method: Method
     metric: Metric
-    archive: Archive
+    file: ModelFile
+
+    @property
+    def digest(self) -> str:
+        return self.file.digest
+
+    def details(self) -> dict[str, Any]:
+        model = {"type": self.method, "columns": self.columns, "clusters": len(self.file.archive.get("centroids"))}
+        return self.file.details(model | ({"metric": self.metric} if self.method == "kmeans" else {}))
 
     @property
     def input(self) -> RowType:
@@ -193,9 +203,9 @@ class ClusterFunction:
 
     def clusters(self, points: Floats) -> NDArray[np.int64]:
         if self.method == "kmeans":
-            return nearest_centroids(points, self.archive.get("centroids"), self.metric)
-        means = self.archive.get("centroids").astype(np.float64)
-        return most_likely(points, means, self.archive.get("covariances"))
+            return nearest_centroids(points, self.file.archive.get("centroids"), self.metric)
+        means = self.file.archive.get("centroids").astype(np.float64)
+        return most_likely(points, means, self.file.archive.get("covariances"))
 
 
 @dataclass(frozen=True)
@@ -216,8 +226,8 @@ def _create_train(method: Method, creation: Creation) -> ClusterTrain:
 
 
 def _create_function(method: Method, creation: Creation) -> ClusterFunction:
-    body, archive = unpack(method, creation.services.urls.read(creation.params.modelFileUrl, limit=_MAX_BYTES).content)
-    return ClusterFunction(body["columns"], method, body["metric"], archive)
+    file = open_model(creation.services, creation.params.modelFileUrl, method)
+    return ClusterFunction(file.body["columns"], method, file.body["metric"], file)
 
 
 TYPES = [

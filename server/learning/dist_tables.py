@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import astuple, dataclass, field
 from typing import Any, Literal
 
@@ -23,11 +23,12 @@ from server.declarations import (
 )
 from server.entities.messages import Request, Response
 from server.errors import MldbError, NotFound
-from server.learning.archive import Archive, pack, unpack
+from server.learning.archive import Archive, ModelFile, pack
 from server.learning.cell_functions import RowFunction
 from server.learning.model_params import save_model
+from server.learning.origin import Origin, open_model
 from server.learning.outcome_rows import OutcomeRow, Outcomes, outcome_rows
-from server.learning.stats_tables import check_training, key_of, record_rows
+from server.learning.stats_tables import check_training, key_of, outcome_query, record_rows
 from server.sql.tree import Select
 from server.values.atoms import Atom, atom_from_json
 from server.values.batches import Cell, Row, RowType
@@ -35,7 +36,6 @@ from server.values.paths import format_path
 
 NAME = "experimental.distTable.train"
 _KIND = "distTable"
-_MAX_BYTES = 1 << 30
 _DEFAULT = ["count", "avg", "std", "min", "max"]
 
 Mode = Literal["fixedColumns", "bagOfWords"]
@@ -129,16 +129,15 @@ class DistTable:
             if outcome is not None:
                 distribution.add(outcome)
 
-    def to_bytes(self) -> bytes:
+    def to_bytes(self, origin: Origin) -> bytes:
         numbers = {
             column: {key: [_finite(astuple(one)) for one in all] for key, all in keys.items()}
             for column, keys in self.columns.items()
         }
-        return pack(_KIND, {"outcomes": self.outcomes, "mode": self.mode, "columns": numbers}, Archive())
+        return pack(_KIND, {"outcomes": self.outcomes, "mode": self.mode, "columns": numbers}, Archive(), origin)
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> DistTable:
-        body, _ = unpack(_KIND, data)
+    def of(cls, body: Mapping[str, Any]) -> DistTable:
         columns = {
             column: {key: [_distribution(one) for one in all] for key, all in keys.items()}
             for column, keys in body["columns"].items()
@@ -186,12 +185,13 @@ class DistTrain:
             raise MldbError(f"{NAME} requires 'trainingData' to be set")
         progress.step("iterating")
         table = DistTable([name for name, _ in params.outcomes], params.mode)
-        rows = outcome_rows(self.services, select, params.outcomes, progress)
+        result, origin = outcome_query(self.services, NAME, params, select)
+        rows = outcome_rows(result, params.outcomes, progress)
         output = params.outputDataset
         if isinstance(output, str) or (isinstance(output, dict) and not output.get("type")):
             output = _tabular(output)
         record_rows(self.services, output, "tabular", _running(table, params.statistics, rows))
-        save_model(self.services, params.distTableFileUrl, table.to_bytes(), "dist table")
+        save_model(self.services, params.distTableFileUrl, table.to_bytes(origin), "dist table")
         if params.functionName:
             of = {"distTableFileUrl": params.distTableFileUrl, "statistics": params.statistics}
             config = {"id": params.functionName, "type": "experimental.distTable.getStats", "params": of}
@@ -236,9 +236,11 @@ class StatsParams(Params):
 class DistFunction:
     """Tells statistics by key; they can be updated, and saved."""
 
-    def __init__(self, services: Services, table: DistTable, statistics: list[str]) -> None:
+    def __init__(self, services: Services, file: ModelFile, statistics: list[str]) -> None:
         self._services = services
-        self._table = table
+        self._file = file
+        self._table = DistTable.of(file.body)
+        self._updates = 0
         self._statistics = statistics
         self._lock = threading.Lock()
         self._function = RowFunction("features", "stats", self._row)
@@ -257,6 +259,12 @@ class DistFunction:
     def _row(self, row: Row) -> Row:
         with self._lock:
             return self._table.statistics(row, self._statistics)
+
+    def details(self) -> dict[str, Any]:
+        """As loaded; ``updates`` counts the rows that were counted in since."""
+        table = self._table
+        model = {"type": _KIND, "mode": table.mode, "outcomes": table.outcomes, "columns": list(table.columns)}
+        return self._file.details(model | {"updates": self._updates})
 
     def route(self, request: Request) -> Response:
         """``POST /increment {keys, outcomes}`` counts one more row in; ``POST /persist {modelFileUrl}`` saves."""
@@ -285,13 +293,15 @@ class DistFunction:
             for _, at in places:
                 if at is not None:
                     self._table.add_at(*at, numbers)
+            self._updates += 1
 
     def _persist(self, url: Any) -> None:
         if not isinstance(url, str) or not url:
             raise MldbError("persist needs a modelFileUrl")
         self._services.urls.check_writable(url, "modelFileUrl")
         with self._lock:
-            data = self._table.to_bytes()
+            before = self._file.origin.get("updates", 0)
+            data = self._table.to_bytes({**self._file.origin, "updates": before + self._updates})
         save_model(self._services, url, data, "dist table")
 
 
@@ -315,8 +325,8 @@ def _numbers(outcomes: Any, count: int) -> list[float | None]:
 def _create_function(creation: Creation) -> DistFunction:
     params: StatsParams = creation.params
     check_statistics(params.statistics)
-    data = creation.services.urls.read(params.distTableFileUrl, limit=_MAX_BYTES).content
-    return DistFunction(creation.services, DistTable.from_bytes(data), params.statistics)
+    file = open_model(creation.services, params.distTableFileUrl, _KIND)
+    return DistFunction(creation.services, file, params.statistics)
 
 
 def _create_procedure(creation: Creation) -> DistTrain:

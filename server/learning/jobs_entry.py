@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from server import __version__
 from server.learning.classifier import train_classifier
 from server.learning.config import resolve
 from server.learning.row_files import read_rows
 from server.learning.training_set import read_training_set
 
 Report = Callable[[str, str, float], None]
-_LIBRARIES = ("numpy", "scipy", "scikit-learn", "lightgbm")
 _SMALLEST_STEP = 0.01  # progress is told in steps no finer than this
 
 
@@ -34,7 +31,7 @@ def train(arguments: Mapping[str, Any], report: Report) -> dict[str, Any]:
         equalization=arguments["equalization"],
         strategy=arguments["strategy"],
         tick=throttled("training", report),
-        origin={**arguments["origin"], "libraries": library_versions()},
+        origin=arguments["origin"],
     )
     Path(arguments["model"]).write_bytes(classifier.to_bytes())
     return {"rows": len(table.weights), "features": len(table.space), "labels": len(table.labels)}
@@ -52,13 +49,3 @@ def throttled(step: str, report: Report) -> Callable[[float], None]:
             report(step, "percentile", min(share, 1.0))
 
     return tick
-
-
-def library_versions() -> dict[str, str]:
-    versions = {"mldb": __version__}
-    for name in _LIBRARIES:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return versions

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from server.errors import MldbError
-from server.learning.archive import Archive
+from server.learning.archive import REMEDY, Archive
 from server.learning.examples import Model
 
 _TYPES: dict[str, type[Model]] = {}
@@ -32,4 +32,4 @@ def load_model(state: Mapping[str, Any], archive: Archive) -> Model:
     try:
         return kind.load(state, archive)
     except (KeyError, TypeError, ValueError) as error:
-        raise MldbError(f"The model file is damaged: {error!r}") from None
+        raise MldbError(f"The model file is damaged: {error!r}. {REMEDY}") from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from server.declarations import Progress, Services
+from server.declarations import Progress, QueryResult
 from server.errors import MldbError
 from server.sql.parser import parse_expression
 from server.sql.tree import Item, Select
@@ -34,9 +34,8 @@ def with_outcomes(select: Select, outcomes: Outcomes) -> Select:
     return replace(select, clauses=(*select.clauses, *items))
 
 
-def outcome_rows(services: Services, select: Select, outcomes: Outcomes, progress: Progress) -> Iterator[OutcomeRow]:
-    """The rows in the order of the query."""
-    result = services.query(with_outcomes(select, outcomes), timestamps=True)
+def outcome_rows(result: QueryResult, outcomes: Outcomes, progress: Progress) -> Iterator[OutcomeRow]:
+    """The rows of a query ``with_outcomes``, in its order."""
     for name, row in named_rows(result, progress):
         progress.check()
         values: list[Atom] = [None] * len(outcomes)

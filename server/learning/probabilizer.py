@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -21,9 +22,11 @@ from server.declarations import (
     Services,
 )
 from server.errors import MldbError
+from server.learning.archive import REMEDY, Archive, ModelFile, pack
 from server.learning.columns import values_of
 from server.learning.configurations import Link
 from server.learning.model_params import check_model_url, create_function, save_model
+from server.learning.origin import open_model, training_rows
 from server.learning.probability import Calibration, calibrate
 from server.learning.scored_rows import read_scored
 from server.learning.training_set import is_true
@@ -36,7 +39,7 @@ from server.values.kinds import Kind
 
 NAME = "probabilizer.train"
 _SCORE = ("score",)
-_MAX_BYTES = 1 << 20  # a probabilizer is two numbers
+_KIND = "probabilizer"
 
 
 def _lower(value: Any) -> Any:
@@ -71,7 +74,8 @@ class ProbabilizerTrain:
         if select is None:
             raise MldbError("probabilizer.train requires 'trainingData' to be set")
         progress.step("iterating")
-        found = read_scored(self.services.query(select).batches(progress), "boolean")
+        result, origin = training_rows(self.services, NAME, params, select)
+        found = read_scored(result.batches(progress), "boolean")
         if not found.rows:
             raise MldbError("Cannot train a probabilizer without any row that has a score and a label")
         scores = found.scores[:, 0]
@@ -79,7 +83,7 @@ class ProbabilizerTrain:
             raise MldbError("Scores to train a probabilizer on must be finite numbers")
         labels = np.array([is_true(label) for label in found.labels], np.bool_)
         model = calibrate(scores, labels, found.weights, params.link).to_json()
-        save_model(self.services, params.modelFileUrl, orjson.dumps(model), "probabilizer")
+        save_model(self.services, params.modelFileUrl, pack(_KIND, model, Archive(), origin), "probabilizer")
         create_function(self.services, params.functionName, "probabilizer", params.modelFileUrl)
         return RunResult(model)
 
@@ -93,6 +97,11 @@ class ProbabilizerFunction:
     """Makes scores probabilities."""
 
     calibration: Calibration
+    file: ModelFile
+
+    @property
+    def digest(self) -> str:
+        return self.file.digest
 
     @property
     def input(self) -> RowType:
@@ -108,7 +117,7 @@ class ProbabilizerFunction:
         return _BoundProbabilizer(self.calibration, self.output)
 
     def details(self) -> dict[str, Any]:
-        return {"model": self.calibration.to_json()}
+        return self.file.details(self.calibration.to_json())
 
 
 @dataclass(frozen=True)
@@ -137,11 +146,17 @@ def _scores(batch: RowBatch) -> tuple[Any, Any]:
 
 
 def _create_function(creation: Creation) -> ProbabilizerFunction:
-    data = creation.services.urls.read(creation.params.modelFileUrl, limit=_MAX_BYTES).content
+    file = open_model(creation.services, creation.params.modelFileUrl, _KIND, plain=_plain)
+    return ProbabilizerFunction(Calibration.from_json(file.body), file)
+
+
+def _plain(data: bytes) -> ModelFile:
+    """MLDB's probabilizers are JSON, as those of this server's first versions were."""
     try:
-        return ProbabilizerFunction(Calibration.from_json(orjson.loads(data)))
+        body = orjson.loads(data)
     except orjson.JSONDecodeError as error:
-        raise MldbError(f"Not a probabilizer model: {error}") from None
+        raise MldbError(f"Not a probabilizer model: {error}. {REMEDY}") from None
+    return ModelFile(body if isinstance(body, dict) else {}, Archive(), {}, hashlib.sha256(data).hexdigest())
 
 
 def _create_procedure(creation: Creation) -> ProbabilizerTrain:

@@ -55,7 +55,7 @@ class ForestTrain:
             raise MldbError(f"{NAME} requires 'trainingData' to be set")
         learner = LearnerParams(mode="boolean", configuration=forest_configuration(params), equalizationFactor=0)
         job = "server.learning.random_forest:train"
-        train_to_file(self.services, learner, select, params.modelFileUrl, progress, job)
+        train_to_file(self.services, learner, select, params.modelFileUrl, progress, job, (NAME, params))
         create_function(self.services, params.functionName, "classifier", params.modelFileUrl)
         return RunResult()
 

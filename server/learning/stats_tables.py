@@ -19,15 +19,17 @@ from server.declarations import (
     Params,
     ProcedureParams,
     Progress,
+    QueryResult,
     Recorded,
     RunResult,
     Services,
 )
 from server.errors import MldbError
-from server.learning.archive import Archive, pack, unpack
+from server.learning.archive import Archive, pack
 from server.learning.cell_functions import RowFunction
 from server.learning.model_params import save_model
-from server.learning.outcome_rows import OutcomeRow, Outcomes, check_outcomes, outcome_rows
+from server.learning.origin import Origin, open_model, training_rows
+from server.learning.outcome_rows import OutcomeRow, Outcomes, check_outcomes, outcome_rows, with_outcomes
 from server.learning.training_set import is_true
 from server.procedures.validators import input_query, require_from
 from server.sql.tree import Select
@@ -35,7 +37,7 @@ from server.values.atoms import NEVER, Atom, atom_to_json
 from server.values.batches import Cell, Row
 from server.values.paths import format_path, parse_path
 
-_MAX_BYTES = 1 << 30
+_STATS, _WORDS = "statsTable", "statsTable.bagOfWords"
 _RECORDED_AT_ONCE = 1000
 
 Counts = list[int]  # trials, then the number of each outcome
@@ -78,13 +80,8 @@ class StatsTable:
             _count(values.setdefault(key_of(cell.value), [0] * (1 + len(self.outcomes))), row.outcomes)
         return before
 
-    def to_bytes(self) -> bytes:
-        return pack("statsTable", {"outcomes": self.outcomes, "columns": self.columns}, Archive())
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> StatsTable:
-        body, _ = unpack("statsTable", data)
-        return cls(body["outcomes"], body["columns"])
+    def to_bytes(self, origin: Origin) -> bytes:
+        return pack(_STATS, {"outcomes": self.outcomes, "columns": self.columns}, Archive(), origin)
 
 
 def _count(counts: Counts, outcomes: list[Atom]) -> None:
@@ -133,13 +130,8 @@ class WordTable:
             cells += [(("outcome", name), count, NEVER) for name, count in zip(self.outcomes, counts[1:], strict=True)]
             yield parse_path(word), cells
 
-    def to_bytes(self) -> bytes:
-        return pack("statsTable.bagOfWords", {"outcomes": self.outcomes, "words": self.words}, Archive())
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> WordTable:
-        body, _ = unpack("statsTable.bagOfWords", data)
-        return cls(body["outcomes"], body["words"])
+    def to_bytes(self, origin: Origin) -> bytes:
+        return pack(_WORDS, {"outcomes": self.outcomes, "words": self.words}, Archive(), origin)
 
 
 # ── procedures ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -172,6 +164,11 @@ def check_training(services: Services, name: str, params: Any, url: str | None, 
     return select
 
 
+def outcome_query(services: Services, name: str, params: Any, select: Select) -> tuple[QueryResult, Origin]:
+    """The query of a training with its outcomes, and where the table comes from."""
+    return training_rows(services, name, params, select, read=with_outcomes(select, params.outcomes), timestamps=True)
+
+
 @dataclass(frozen=True)
 class StatsTrain:
     """Counts in one pass; each row is recorded with the counts before it."""
@@ -188,9 +185,10 @@ class StatsTrain:
             raise MldbError(f"{self.name} requires 'trainingData' to be set")
         progress.step("iterating")
         table = StatsTable([name for name, _ in params.outcomes])
-        rows = outcome_rows(self.services, select, params.outcomes, progress)
+        result, origin = outcome_query(self.services, self.name, params, select)
+        rows = outcome_rows(result, params.outcomes, progress)
         record_rows(self.services, params.outputDataset, "sparse.mutable", ((row.name, table.add(row)) for row in rows))
-        save_model(self.services, params.statsTableFileUrl, table.to_bytes(), "stats table")
+        save_model(self.services, params.statsTableFileUrl, table.to_bytes(origin), "stats table")
         if params.functionName:
             of = {"statsTableFileUrl": params.statsTableFileUrl}
             config = {"id": params.functionName, "type": "statsTable.getCounts", "params": of}
@@ -234,13 +232,14 @@ class WordTrain:
             raise MldbError(f"{self.name} requires 'trainingData' to be set")
         progress.step("iterating")
         table = WordTable([name for name, _ in params.outcomes])
-        for row in outcome_rows(self.services, select, params.outcomes, progress):
+        result, origin = outcome_query(self.services, self.name, params, select)
+        for row in outcome_rows(result, params.outcomes, progress):
             table.add(row)
         if params.outputDataset is not None:
             _, dataset = self.services.output_dataset(params.outputDataset, "tabular")
             dataset.record_rows(table.rows())
             dataset.commit()
-        save_model(self.services, params.statsTableFileUrl, table.to_bytes(), "stats table")
+        save_model(self.services, params.statsTableFileUrl, table.to_bytes(origin), "stats table")
         if params.functionName:
             of = {"statsTableFileUrl": params.statsTableFileUrl, "outcomeToUse": params.functionOutcomeToUse}
             config = {"id": params.functionName, "type": "statsTable.bagOfWords.posneg", "params": of}
@@ -273,7 +272,8 @@ class DerivedColumns:
 
     def run(self, params: DerivedParams, progress: Progress) -> RunResult:
         progress.step("creating the function")
-        table = StatsTable.from_bytes(self.services.urls.read(params.statsTableFileUrl, limit=_MAX_BYTES).content)
+        body = open_model(self.services, params.statsTableFileUrl, _STATS).body
+        table = StatsTable(body["outcomes"], body["columns"])
         expression = derived_expression(params.expression, table.outcomes, list(table.columns))
         config = {"id": params.functionId, "type": "sql.expression", "params": {"expression": expression}}
         self.services.create("function", config)
@@ -296,15 +296,19 @@ class PosnegParams(Params):
 
 
 def _create_counts(creation: Creation) -> RowFunction:
-    data = creation.services.urls.read(creation.params.statsTableFileUrl, limit=_MAX_BYTES).content
-    return RowFunction("keys", "counts", StatsTable.from_bytes(data).counts)
+    file = open_model(creation.services, creation.params.statsTableFileUrl, _STATS)
+    table = StatsTable(file.body["outcomes"], file.body["columns"])
+    told = file.details({"type": _STATS, "outcomes": table.outcomes, "columns": list(table.columns)})
+    return RowFunction("keys", "counts", table.counts, told=told)
 
 
 def _create_posneg(creation: Creation) -> RowFunction:
     params: PosnegParams = creation.params
-    table = WordTable.from_bytes(creation.services.urls.read(params.statsTableFileUrl, limit=_MAX_BYTES).content)
+    file = open_model(creation.services, params.statsTableFileUrl, _WORDS)
+    table = WordTable(file.body["outcomes"], file.body["words"])
     shares = table.extremes(params.outcomeToUse, params.numPos, params.numNeg, params.minTrials)
-    return RowFunction("words", "probs", partial(_shares_of, shares, params.outcomeToUse))
+    told = file.details({"type": _WORDS, "outcomes": table.outcomes, "words": len(table.words)})
+    return RowFunction("words", "probs", partial(_shares_of, shares, params.outcomeToUse), told=told)
 
 
 def _shares_of(shares: dict[str, float], outcome: str, row: Row) -> Row:

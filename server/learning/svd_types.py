@@ -23,7 +23,7 @@ from server.declarations import (
     Services,
 )
 from server.errors import MldbError
-from server.learning.archive import Archive, pack, unpack
+from server.learning.archive import Archive, ModelFile, pack, unpack
 from server.learning.array_results import VectorResult, path_texts
 from server.learning.columns import AtomPiece, CellsPiece, Piece, Values, pieces_of
 from server.learning.feature_reader import FeatureReader
@@ -31,6 +31,7 @@ from server.learning.feature_space import FeatureSpace
 from server.learning.jobs_entry import Report, throttled
 from server.learning.mixed import mixed_columns
 from server.learning.model_params import check_model_url, create_function, save_model
+from server.learning.origin import open_model, training_rows
 from server.learning.row_files import read_rows, write_rows
 from server.learning.svd import SvdModel, decompose
 from server.learning.table import build, take_values
@@ -43,7 +44,6 @@ from server.values.paths import parse_path
 NAME = "svd.train"
 KIND = "svd"
 _ROW = ("row",)
-_MAX_BYTES = 4 << 30
 
 
 class SvdParams(ProcedureParams):
@@ -81,19 +81,20 @@ class SvdTrain:
         with tempfile.TemporaryDirectory(prefix="mldb-svd-") as folder:
             files = {name: str(Path(folder) / name) for name in ("rows", "model", "coordinates")}
             progress.step("classifying columns")
-            if not write_rows(Path(files["rows"]), self.services.query(select), progress):
+            result, origin = training_rows(self.services, NAME, params, select)
+            if not write_rows(Path(files["rows"]), result, progress):
                 raise MldbError("SVD training requires at least 1 row: the query gave none")
-            arguments = {**files, "wanted": params.numSingularValues}
-            result = self.services.job("server.learning.svd_types:train", arguments, progress)
+            arguments = {**files, "wanted": params.numSingularValues, "origin": origin}
+            trained = self.services.job("server.learning.svd_types:train", arguments, progress)
             data = Path(files["model"]).read_bytes()
-            self._record(params, data, np.load(files["coordinates"], allow_pickle=False), result["names"], progress)
+            self._record(params, data, np.load(files["coordinates"], allow_pickle=False), trained["names"], progress)
         save_model(self.services, params.modelFileUrl, data, "SVD")
         create_function(self.services, params.functionName, "svd.embedRow", params.modelFileUrl)
         return RunResult()
 
     def _record(self, params: SvdParams, data: bytes, rows: Any, names: list[str], progress: Progress) -> None:
-        body, archive = unpack(KIND, data)
-        model = SvdModel.load(body, archive)
+        file = unpack(KIND, data)
+        model = SvdModel.load(file.body, file.archive)
         columns = path_texts(model.columns.names())
         for spec, labels, vectors in (
             (params.rowOutputDataset, names, rows),
@@ -125,7 +126,7 @@ def train(arguments: Mapping[str, Any], report: Report) -> dict[str, Any]:
         np.save(file, model.embed(matrix))
     archive = Archive()
     body = model.save(archive)
-    Path(arguments["model"]).write_bytes(pack(KIND, body, archive))
+    Path(arguments["model"]).write_bytes(pack(KIND, body, archive, arguments["origin"]))
     return {"names": names}
 
 
@@ -141,6 +142,7 @@ class EmbedRow:
 
     model: SvdModel
     accept_unknown: bool
+    file: ModelFile
 
     @property
     def input(self) -> RowType:
@@ -157,6 +159,14 @@ class EmbedRow:
     def output(self) -> RowType:
         size = self.model.size
         return RowType((Column(("embedding",), Kind.NUMBER, (size,)),) if size else ())
+
+    @property
+    def digest(self) -> str:
+        return self.file.digest
+
+    def details(self) -> dict[str, Any]:
+        model = {"type": "svd", "singularValues": self.model.singular.tolist(), "columns": self.model.columns.count}
+        return self.file.details(model)
 
     def bind(self, given: RowType) -> BoundFunction:
         below = given.under(_ROW)
@@ -217,8 +227,9 @@ def _create_train(creation: Creation) -> SvdTrain:
 
 def _create_embed(creation: Creation) -> EmbedRow:
     params: EmbedParams = creation.params
-    body, archive = unpack(KIND, creation.services.urls.read(params.modelFileUrl, limit=_MAX_BYTES).content)
-    return EmbedRow(SvdModel.load(body, archive, params.maxSingularValues), params.acceptUnknownValues)
+    file = open_model(creation.services, params.modelFileUrl, KIND)
+    model = SvdModel.load(file.body, file.archive, params.maxSingularValues)
+    return EmbedRow(model, params.acceptUnknownValues, file)
 
 
 TYPES = [

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from server.errors import MldbError
-from server.learning.archive import Archive, pack, unpack
+from server.learning.archive import Archive, ModelFile, pack
 
 SvmType = Literal["classification", "nu-classification", "one class", "regression", "nu-regression"]
 Kernel = Literal["linear", "poly", "rbf", "sigmoid"]
 Floats = NDArray[np.float64]
 
-_KIND = "svm"
+KIND = "svm"
 _CLASSIFIERS = ("classification", "nu-classification")
 
 
@@ -80,20 +80,24 @@ class SvmModel:
         winners: NDArray[np.int64] = votes.argmax(axis=1)
         return winners
 
-    def to_bytes(self) -> bytes:
+    def describe(self) -> dict[str, Any]:
+        """The model in JSON, for people."""
+        told = {name: getattr(self, name) for name in ("type", "kernel", "degree", "coef0", "gamma", "columns")}
+        return told | {"vectors": len(self.vectors), "labels": self.labels.tolist()}
+
+    def to_bytes(self, origin: Mapping[str, Any]) -> bytes:
         archive = Archive()
         for name in ("vectors", "weights", "offsets", "sizes", "labels"):
             archive.put(name, getattr(self, name))
         body = {name: getattr(self, name) for name in ("type", "columns", "kernel", "degree", "coef0", "gamma")}
-        return pack(_KIND, body, archive)
+        return pack(KIND, body, archive, origin)
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> SvmModel:
-        body, archive = unpack(_KIND, data)
+    def of(cls, file: ModelFile) -> SvmModel:
         arrays: dict[str, Any] = {
-            name: archive.get(name) for name in ("vectors", "weights", "offsets", "sizes", "labels")
+            name: file.archive.get(name) for name in ("vectors", "weights", "offsets", "sizes", "labels")
         }
-        return cls(**body, **arrays)
+        return cls(**file.body, **arrays)
 
 
 _PRODUCT_KERNELS: Mapping[Kernel, Callable[[SvmModel, Floats], Floats]] = {

@@ -23,12 +23,14 @@ from server.declarations import (
     Services,
 )
 from server.errors import MldbError
+from server.learning.archive import ModelFile
 from server.learning.coordinates import read_coordinates, require_all
 from server.learning.jobs_entry import Report
 from server.learning.model_params import check_model_url, create_function, save_model
+from server.learning.origin import open_model, training_rows
 from server.learning.points import read_points
 from server.learning.row_files import read_rows, write_rows
-from server.learning.svm import Kernel, Settings, SvmModel, SvmType, train_svm
+from server.learning.svm import KIND, Kernel, Settings, SvmModel, SvmType, train_svm
 from server.procedures.validators import input_query, require_from
 from server.sql.tree import Select
 from server.values.batches import Column, RowBatch, RowType
@@ -38,7 +40,6 @@ from server.values.paths import parse_path
 NAME = "svm.train"
 _EMBEDDING = ("embedding",)
 _LABEL = "label"
-_MAX_BYTES = 1 << 30
 _KERNELS: tuple[Kernel, ...] = ("linear", "poly", "rbf", "sigmoid")
 
 
@@ -91,12 +92,13 @@ class SvmTrain:
         with tempfile.TemporaryDirectory(prefix="mldb-svm-") as folder:
             rows, model = Path(folder) / "rows.arrow", Path(folder) / "model"
             progress.step("iterating")
-            if not write_rows(rows, self.services.query(select), progress):
+            result, origin = training_rows(self.services, NAME, params, select)
+            if not write_rows(rows, result, progress):
                 raise MldbError(f"{NAME} needs at least one row")
             arguments = {
                 "rows": str(rows), "model": str(model), "type": params.svmType,
                 "settings": params.configuration.model_dump(),
-                "keepOrder": select.limit is not None or select.offset > 0,
+                "keepOrder": select.limit is not None or select.offset > 0, "origin": origin,
             }  # fmt: skip
             self.services.job("server.learning.svm_types:train", arguments, progress)
             data = model.read_bytes()
@@ -116,7 +118,7 @@ def train(arguments: Mapping[str, Any], report: Report) -> dict[str, Any]:
     report("training", "percentile", 0.0)
     settings = Settings(**arguments["settings"])
     model = train_svm(columns, np.delete(matrix, at, axis=1), matrix[:, at], arguments["type"], settings)
-    Path(arguments["model"]).write_bytes(model.to_bytes())
+    Path(arguments["model"]).write_bytes(model.to_bytes(arguments["origin"]))
     return {"rows": len(points), "vectors": len(model.vectors)}
 
 
@@ -129,6 +131,14 @@ class SvmFunction:
     """Tells label, value or similarity of a point."""
 
     model: SvmModel
+    file: ModelFile
+
+    @property
+    def digest(self) -> str:
+        return self.file.digest
+
+    def details(self) -> dict[str, Any]:
+        return self.file.details(self.model.describe())
 
     @property
     def input(self) -> RowType:
@@ -158,9 +168,8 @@ class _BoundSvm:
 
 
 def _create_function(creation: Creation) -> SvmFunction:
-    return SvmFunction(
-        SvmModel.from_bytes(creation.services.urls.read(creation.params.modelFileUrl, limit=_MAX_BYTES).content)
-    )
+    file = open_model(creation.services, creation.params.modelFileUrl, KIND)
+    return SvmFunction(SvmModel.of(file), file)
 
 
 def _create_procedure(creation: Creation) -> SvmTrain:

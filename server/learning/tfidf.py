@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,9 +13,10 @@ from pydantic import Field
 
 from server.declarations import Creation, EntityType, Params, ProcedureParams, Progress, Recorded, RunResult, Services
 from server.errors import MldbError
-from server.learning.archive import Archive, pack, unpack
+from server.learning.archive import Archive, pack
 from server.learning.cell_functions import RowFunction
 from server.learning.model_params import check_model_url, create_function, save_model
+from server.learning.origin import open_model, training_rows
 from server.procedures.validators import input_query, require_from
 from server.sql.tree import Select
 from server.transfer.results import named_rows
@@ -25,7 +26,6 @@ from server.values.paths import format_path, parse_path
 
 NAME = "tfidf.train"
 _KIND = "tfidf"
-_MAX_BYTES = 1 << 30
 
 Floats = NDArray[np.float64]
 TermFrequency = Literal["raw", "log", "augmented"]
@@ -39,13 +39,8 @@ class DocumentFrequencies:
     documents: int
     terms: dict[str, int]
 
-    def to_bytes(self) -> bytes:
-        return pack(_KIND, {"documents": self.documents, "terms": self.terms}, Archive())
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> DocumentFrequencies:
-        body, _ = unpack(_KIND, data)
-        return cls(body["documents"], body["terms"])
+    def to_bytes(self, origin: Mapping[str, Any]) -> bytes:
+        return pack(_KIND, {"documents": self.documents, "terms": self.terms}, Archive(), origin)
 
 
 def count_documents(rows: Iterable[Row]) -> DocumentFrequencies:
@@ -108,12 +103,13 @@ class TfidfTrain:
         if select is None:
             raise MldbError(f"{NAME} requires 'trainingData' to be set")
         progress.step("iterating")
-        found = count_documents(row for _, row in named_rows(self.services.query(select), progress))
+        result, origin = training_rows(self.services, NAME, params, select)
+        found = count_documents(row for _, row in named_rows(result, progress))
         if params.outputDataset is not None:
             _, dataset = self.services.output_dataset(params.outputDataset, "sparse.mutable")
             dataset.record_rows(_count_rows(found))
             dataset.commit()
-        save_model(self.services, params.modelFileUrl, found.to_bytes(), "tfidf")
+        save_model(self.services, params.modelFileUrl, found.to_bytes(origin), "tfidf")
         create_function(self.services, params.functionName, "tfidf", params.modelFileUrl)
         return RunResult()
 
@@ -131,9 +127,10 @@ class FunctionParams(Params):
 
 def _create_function(creation: Creation) -> RowFunction:
     params: FunctionParams = creation.params
-    data = creation.services.urls.read(params.modelFileUrl, limit=_MAX_BYTES).content
-    frequencies = DocumentFrequencies.from_bytes(data)
-    return RowFunction("input", "output", lambda row: weigh(frequencies, params.tfType, params.idfType, row))
+    file = open_model(creation.services, params.modelFileUrl, _KIND)
+    frequencies = DocumentFrequencies(file.body["documents"], file.body["terms"])
+    told = file.details({"type": _KIND, "documents": frequencies.documents, "terms": len(frequencies.terms)})
+    return RowFunction("input", "output", lambda row: weigh(frequencies, params.tfType, params.idfType, row), told=told)
 
 
 def _create_procedure(creation: Creation) -> TfidfTrain:

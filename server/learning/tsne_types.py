@@ -21,10 +21,11 @@ from server.declarations import (
     Services,
 )
 from server.errors import MldbError
-from server.learning.archive import Archive, pack, unpack
+from server.learning.archive import Archive, ModelFile, pack, unpack
 from server.learning.array_results import ColumnsResult
 from server.learning.jobs_entry import Report
 from server.learning.model_params import check_model_url, create_function, save_model
+from server.learning.origin import open_model, training_rows
 from server.learning.points import read_points
 from server.learning.row_files import read_rows, write_rows
 from server.learning.tsne import SHORTEST_RUN, tsne
@@ -37,7 +38,6 @@ from server.values.paths import parse_path
 NAME = "tsne.train"
 KIND = "tsne"
 _EMBEDDING = ("embedding",)
-_MAX_BYTES = 4 << 30
 _NO_POINTS = (
     "t-sne training requires at least 1 datapoint. Make sure your dataset is not empty and that your WHERE, offset "
     "and limit expressions do not filter all the rows"
@@ -80,10 +80,13 @@ class TsneTrain:
         with tempfile.TemporaryDirectory(prefix="mldb-tsne-") as folder:
             rows, model = Path(folder) / "rows.arrow", Path(folder) / "model"
             progress.step("iterating")
-            if not write_rows(rows, self.services.query(select), progress):
+            result, origin = training_rows(self.services, NAME, params, select)
+            if not write_rows(rows, result, progress):
                 raise MldbError(_NO_POINTS)
             keep_order = select.limit is not None or select.offset > 0
-            arguments = {"rows": str(rows), "model": str(model), "keepOrder": keep_order, **_options(params)}
+            arguments = {
+                "rows": str(rows), "model": str(model), "keepOrder": keep_order, "origin": origin, **_options(params),
+            }  # fmt: skip
             self.services.job("server.learning.tsne_types:train", arguments, progress)
             data = model.read_bytes()
         if params.rowOutputDataset is not None:
@@ -106,9 +109,9 @@ def _options(params: TsneParams) -> dict[str, Any]:
 
 
 def _positions(data: bytes) -> ColumnsResult:
-    body, archive = unpack(KIND, data)
-    positions = archive.get("positions")
-    return ColumnsResult(body["names"], axis_names(positions.shape[1]), positions)
+    file = unpack(KIND, data)
+    positions = file.archive.get("positions")
+    return ColumnsResult(file.body["names"], axis_names(positions.shape[1]), positions)
 
 
 def axis_names(dimensions: int) -> list[str]:
@@ -134,7 +137,7 @@ def train(arguments: Mapping[str, Any], report: Report) -> dict[str, Any]:
     archive = Archive()
     archive.put("positions", positions)
     body = {"columns": points.columns, "names": points.names}
-    Path(arguments["model"]).write_bytes(pack(KIND, body, archive))
+    Path(arguments["model"]).write_bytes(pack(KIND, body, archive, arguments["origin"]))
     return {"rows": len(points)}
 
 
@@ -148,6 +151,15 @@ class TsneEmbedRow:
 
     columns: list[str]
     dimensions: int
+    file: ModelFile
+
+    @property
+    def digest(self) -> str:
+        return self.file.digest
+
+    def details(self) -> dict[str, Any]:
+        rows = len(self.file.archive.get("positions"))
+        return self.file.details({"type": "tsne", "columns": self.columns, "dimensions": self.dimensions, "rows": rows})
 
     @property
     def input(self) -> RowType:
@@ -172,8 +184,8 @@ def _create_train(creation: Creation) -> TsneTrain:
 
 
 def _create_embed(creation: Creation) -> TsneEmbedRow:
-    body, archive = unpack(KIND, creation.services.urls.read(creation.params.modelFileUrl, limit=_MAX_BYTES).content)
-    return TsneEmbedRow(body["columns"], archive.get("positions").shape[1])
+    file = open_model(creation.services, creation.params.modelFileUrl, KIND)
+    return TsneEmbedRow(file.body["columns"], file.archive.get("positions").shape[1], file)
 
 
 TYPES = [

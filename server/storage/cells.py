@@ -69,7 +69,7 @@ class CellTables:
         counts, cached = self._counts, self._layout
         if cached is None or cached[0] is not counts:
             columns = StoredColumns(self._database, self.prefix, counts.columns)
-            cached = self._layout = counts, Cells(self.prefix, columns, counts.rows)
+            cached = self._layout = counts, Cells(self.prefix, columns, counts.rows, counts.batches)
         return cached[1]
 
     @contextmanager

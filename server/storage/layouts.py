@@ -93,3 +93,4 @@ class Cells:
     prefix: str
     columns: CellColumns
     rows: int
+    batches: int = 0  # commits so far: with the prefix they name the content

@@ -7,6 +7,7 @@ import math
 import pytest
 
 from server.errors import MldbError
+from server.learning.archive import unpack
 from server.learning.dist_tables import Distribution, DistTable
 from server.learning.outcome_rows import OutcomeRow
 from server.learning.stats_tables import StatsTable, WordTable, derived_expression
@@ -26,7 +27,7 @@ def test_counts_are_those_before_the_row():
     assert set(plain(table.add(OutcomeRow("1", cells(host="a", n=1), [1]))).values()) == {0}
     expected = {"trial.host": 1, "trial.n": 0, "won.host": 1, "won.n": 0}  # the text "1" is not the number 1
     assert plain(table.add(OutcomeRow("2", cells(host="a", n="1"), [None]))) == expected
-    again = StatsTable.from_bytes(table.to_bytes())
+    again = StatsTable(**unpack("statsTable", table.to_bytes({})).body)
     assert plain(again.counts(cells(host="a", other=1))) == {"trial.host": 2, "won.host": 1}
     assert plain(again.counts(cells(host="never"))) == {"trial.host": 0, "won.host": 0}
 
@@ -67,7 +68,7 @@ def test_a_distribution():
 def test_a_table_comes_back_from_its_file():
     table = DistTable(["price"], "fixedColumns", {"host": {}})
     table.add(cells(host=None), [2.0])
-    again = DistTable.from_bytes(table.to_bytes())
+    again = DistTable.of(unpack("distTable", table.to_bytes({})).body)
     assert plain(again.statistics(cells(host=None), ["count", "avg"])) == {"price.host.count": 1, "price.host.avg": 2}
     assert plain(again.statistics(cells(host="x"), ["sum"])) == {"price.host.sum": 0}
     assert again.statistics(cells(unknown=1), ["sum"]) == []

@@ -7,7 +7,8 @@ import pytest
 from sklearn import svm
 
 from server.errors import MldbError
-from server.learning.svm import Settings, SvmModel, train_svm
+from server.learning.archive import unpack
+from server.learning.svm import KIND, Settings, SvmModel, train_svm
 
 RNG = np.random.default_rng(0)
 POINTS = RNG.normal(size=(200, 4))
@@ -23,7 +24,7 @@ def test_labels_are_those_of_the_library(kernel, classes):
     model = train_svm(COLUMNS, POINTS, labels, "classification", Settings(kernel=kernel, coef0=0.5))
     reference = svm.SVC(kernel=kernel, gamma=0.25, coef0=0.5).fit(POINTS, CLASSES % classes)
     assert (
-        SvmModel.from_bytes(model.to_bytes()).apply(POINTS).tolist()
+        SvmModel.of(unpack(KIND, model.to_bytes({}))).apply(POINTS).tolist()
         == (reference.predict(POINTS) * 10.0 + 0.5).tolist()
     )
 

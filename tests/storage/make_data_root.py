@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 from tests.conftest import Client, RunningServer
+from tests.learning.models import TRAININGS, make_datasets
 
 PLUGIN = {
     "main.py": "from mldb import mldb\nmldb.log('loaded')\n",
@@ -39,6 +40,15 @@ def fill(client: Client) -> None:
         "mode": "boolean",
     }
     created(client.put("/v1/procedures/train", json={"type": "classifier.train", "params": training}))
+    make_models(client)
+
+
+def make_models(client: Client) -> None:
+    """A model of every kind that there is, and its function."""
+    make_datasets(client)
+    for name, one in TRAININGS.items():
+        config = one.config(name, f"file:///mldb_data/models/{name}.model")
+        created(client.put(f"/v1/procedures/train_{name}", json=config))
 
 
 def created(answer: object) -> None:

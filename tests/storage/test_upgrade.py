@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.learning.models import TRAININGS
 from tests.rest.test_survival import wait_restored
 
 ROOTS = sorted((Path(__file__).parent / "data_roots").glob("*.tar.xz"))
@@ -35,3 +36,19 @@ def test_an_earlier_data_root_works(archive, tmp_path, start_server):
         assert client.post("/v1/datasets/cells/commit").is_success
         assert client.query("SELECT count(*) AS n FROM cells", "atom") == 11
         assert client.post("/v1/procedures/train/runs", json={}).status_code == 201
+
+
+def test_models_of_a_version_that_kept_no_origin_work(tmp_path, start_server):
+    with tarfile.open(ROOTS[0].parent / "d646cb6.tar.xz") as packed:
+        packed.extractall(tmp_path / "data", filter="data")
+    server = start_server(data_dir=tmp_path / "data")
+    with server.client() as client:
+        wait_restored(client)
+        for name, training in TRAININGS.items():
+            function = training.function(name)
+            details = client.get(f"/v1/functions/{function}/details").json()
+            assert len(details["digest"]) == 64
+            # Only classifiers told anything then.
+            assert set(details["origin"]) <= {"query", "params", "libraries"}
+            if training.call:
+                assert client.query(f"SELECT {function}{training.call} AS *", "aos")

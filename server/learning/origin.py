@@ -1,0 +1,82 @@
+"""Where a model comes from: what its file says of the training, and what ``details`` of its function show.
+
+    procedure   the type of the procedure that trained it
+    params      its parameters, defaults included
+    query       the training query
+    datasets    what the query read, views and the datasets below them: id, type, rows and version of each
+    functions   the functions that it called: id, type, and the digest of the model where there is one
+    libraries   versions of what trained it
+
+The version of a dataset names its content: it changes with every commit, and comes back with a restart.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from server import __version__
+from server.declarations import ProcedureParams, QueryResult, Services
+from server.errors import MldbError
+from server.learning.archive import ModelFile, is_archive, unpack
+from server.sql.render import render
+from server.sql.tree import Select
+
+Origin = dict[str, Any]
+_LIBRARIES = ("numpy", "scipy", "scikit-learn", "lightgbm", "openTSNE", "duckdb", "pyarrow")
+_MAX_BYTES = 4 << 30  # a larger file is no model
+
+
+def training_rows(
+    services: Services,
+    procedure: str,
+    params: ProcedureParams,
+    query: Select,
+    *,
+    read: Select | None = None,
+    timestamps: bool = False,
+) -> tuple[QueryResult, Origin]:
+    """A training query ready to run, and the origin of the model that its rows will make.
+
+    ``read`` is what is run where that is more than the query (further columns).
+    """
+    with services.sources() as sources:
+        result = services.query(read or query, timestamps=timestamps)
+    return result, {
+        "procedure": procedure,
+        "params": params.model_dump(mode="json", by_alias=True),
+        "query": render(query),
+        "datasets": sources.datasets,
+        "functions": sources.functions,
+        "libraries": library_versions(),
+    }
+
+
+@cache
+def _installed() -> dict[str, str]:
+    versions = {"mldb": __version__, "python": platform.python_version()}
+    for name in _LIBRARIES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return versions
+
+
+def library_versions() -> dict[str, str]:
+    return dict(_installed())
+
+
+def open_model(services: Services, url: str, kind: str, plain: Callable[[bytes], ModelFile] | None = None) -> ModelFile:
+    """The model file of a kind that a URL holds, decompressed by its extension; errors name the URL.
+
+    ``plain`` reads what is no archive, where an older format is known.
+    """
+    data = services.urls.read(url, limit=_MAX_BYTES).content
+    try:
+        return unpack(kind, data) if plain is None or is_archive(data) else plain(data)
+    except MldbError as error:
+        raise MldbError(f"The model '{url}' cannot be read. {error.message}") from None
