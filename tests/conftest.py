@@ -27,6 +27,12 @@ class Client(httpx.Client):
         content = None if body is None else json.dumps(body)
         return self.request("GET", path, content=content, params=params or None)
 
+    def must(self, verb: str, path: str, payload: Any = None) -> Any:
+        """The JSON of an answer that is no error."""
+        answer = self.request(verb, path, json=payload)
+        assert answer.is_success, (verb, path, answer.text)
+        return answer.json() if answer.content else None
+
     def query(self, text: str, format: str = "table") -> Any:
         answer = self.get_json("/v1/query", {"q": text, "format": format})
         assert answer.status_code == 200, answer.text

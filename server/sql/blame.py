@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -43,11 +42,14 @@ def blame(database: Database, query: Query, inputs: Mapping[str, pa.Table]) -> d
 
 def _first(cursor: Any, query: Query) -> dict[str, str]:
     for _, (label, sql) in zip(range(SUSPECTS), _suspects(query), strict=False):
-        # What the engine cannot try (sub-queries, volatile functions) is passed over.
-        with contextlib.suppress(duckdb.BinderException, duckdb.InvalidInputException):
+        try:
             found = cursor.execute(sql).fetchone()
-            if found is not None:
-                return {"row": str(found[0]), "expression": label}
+        except duckdb.InterruptException:
+            raise
+        except duckdb.Error:
+            continue  # what the engine cannot try: sub-queries, volatile functions, what it computes while planning
+        if found is not None:
+            return {"row": str(found[0]), "expression": label}
     return {}
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from server.errors import MldbError
-from server.sql.duck import literal_text
+from server.sql.duck import literal_text, macro
 from server.values.kinds import CELL_TYPE, Kind
 from server.values.paths import Path, format_path
 
@@ -220,23 +220,18 @@ def _any_several(several: Several) -> Several:
 
 
 _ANY_MACROS = {
-    Kind.BOOLEAN: "any_n(CAST({0} AS DOUBLE))",
-    Kind.INTEGER: "any_i({0})",
-    Kind.UNSIGNED: "any_u({0})",
-    Kind.NUMBER: "any_n({0})",
-    Kind.STRING: "any_s({0})",
-    Kind.TIMESTAMP: "any_t({0})",
-    Kind.INTERVAL: "any_v({0})",
-    Kind.BLOB: "any_b({0})",
-    Kind.PATH: "any_p({0})",
-}
+    Kind.BOOLEAN: "any_n", Kind.INTEGER: "any_i", Kind.UNSIGNED: "any_u", Kind.NUMBER: "any_n", Kind.STRING: "any_s",
+    Kind.TIMESTAMP: "any_t", Kind.INTERVAL: "any_v", Kind.BLOB: "any_b", Kind.PATH: "any_p",
+}  # fmt: skip
 
 
 def any_sql(sql: str, kind: Kind) -> str:
     """SQL of a kind as ``ANY``."""
     if kind is Kind.NULL:
         return "NULL::any_value_t"
-    return sql if kind is Kind.ANY else _ANY_MACROS[kind].format(sql)
+    if kind is Kind.BOOLEAN:
+        sql = f"CAST({sql} AS DOUBLE)"
+    return sql if kind is Kind.ANY else macro(_ANY_MACROS[kind], sql)
 
 
 def typed(atom: Atom) -> str:

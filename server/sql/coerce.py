@@ -26,7 +26,7 @@ from server.sql.bound import (
     timestamp_of,
     typed,
 )
-from server.sql.duck import literal_text
+from server.sql.duck import literal_text, macro
 from server.values.kinds import CELL_TYPE, Kind
 from server.values.paths import format_path, natural_key
 
@@ -82,7 +82,7 @@ def to_double(value: Value) -> str:
             return f"CAST({one.sql} AS DOUBLE)"
         case Kind.TIMESTAMP:
             return one.sql
-    return f"m_num({to_any(one)})"
+    return macro("m_num", to_any(one))
 
 
 def to_integer(value: Value) -> str:
@@ -95,7 +95,7 @@ def to_integer(value: Value) -> str:
             return f"CAST({one.sql} AS BIGINT)"
         case Kind.NULL:
             return "NULL::BIGINT"
-    return f"m_int({to_any(one)})"
+    return macro("m_int", to_any(one))
 
 
 def to_text(value: Value) -> str:
@@ -111,10 +111,10 @@ def to_text(value: Value) -> str:
         case Kind.BOOLEAN:
             return f"CAST(CAST({one.sql} AS TINYINT) AS VARCHAR)"
         case Kind.NUMBER:
-            return f"m_numtext({one.sql})"
+            return macro("m_numtext", one.sql)
         case Kind.TIMESTAMP:
-            return f"m_tstext({one.sql})"
-    return f"m_text({to_any(one)})"
+            return macro("m_tstext", one.sql)
+    return macro("m_text", to_any(one))
 
 
 def to_timestamp(value: Value) -> str:
@@ -129,7 +129,7 @@ def to_timestamp(value: Value) -> str:
             return f"CAST({one.sql} AS DOUBLE)"
         case Kind.STRING:
             return f"u_parse_ts({one.sql})"
-    return f"m_ts({to_any(one)})"
+    return macro("m_ts", to_any(one))
 
 
 def to_path(value: Value) -> str:
@@ -154,7 +154,7 @@ def to_path(value: Value) -> str:
             return to_text(one)
         case Kind.STRING:
             return f"m_quote({one.sql})"
-    return f"m_path({to_any(one)})"
+    return macro("m_path", to_any(one))
 
 
 def as_any_list(embedding: Embedding) -> str:
@@ -203,7 +203,7 @@ def truth(value: Value) -> str:
             return f"({one.sql} <> '')"
         case Kind.TIMESTAMP:
             return f"isfinite({one.sql})"
-    return f"m_truth({to_any(one)})"
+    return macro("m_truth", to_any(one))
 
 
 def to_cells(value: Value) -> str:
@@ -278,7 +278,11 @@ def _compare_sql(op: str, left: Value, right: Value) -> str:
     if a.kind in NUMERIC and b.kind in NUMERIC:
         return _compare_numbers(op, a, b)
     if Kind.ANY in (a.kind, b.kind):
-        return f"({to_any(a)} {op} {to_any(b)})" if op in ("=", "<>") else f"m_compare({to_any(a)}, {to_any(b)}) {op} 0"
+        return (
+            f"({to_any(a)} {op} {to_any(b)})"
+            if op in ("=", "<>")
+            else f"{macro('m_compare', to_any(a), to_any(b))} {op} 0"
+        )
     if a.kind is not b.kind:
         fixed = {"=": False, "<>": True}.get(op)
         if fixed is None:
@@ -349,7 +353,7 @@ def sort_terms(value: Value, descending: bool) -> list[str]:
         case Kind.INTERVAL:
             return [f"m_interval_key({one.sql}) {direction}"]
         case Kind.ANY:
-            return [f"m_sort_key({one.sql}) {direction}"]
+            return [f"{macro('m_sort_key', one.sql)} {direction}"]
     return [f"{one.sql} {direction}"]
 
 

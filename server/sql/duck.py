@@ -9,7 +9,11 @@ from server.values.atoms import Atom, Interval, PathValue, Timestamp, collapse
 from server.values.kinds import INTERVAL_TYPE, Kind
 from server.values.paths import format_path
 
-_REFERENCE = re.compile(r"\br(\d+)\.(\w+)")
+_REFERENCE = re.compile(r'\br(\d+)\.(\w+|"(?:[^"]|"")*")')
+_RELATION = re.compile(r"\bAS r(\d+)\b")
+_CALLS = re.compile(r"\b(?:m|u|any)_\w+\(")
+_NESTED_CALLS = 3
+_LITERAL = re.compile(r"'(?:[^']|'')*'")
 
 
 def identifier(name: str) -> str:
@@ -53,6 +57,20 @@ def literal(value: Atom) -> tuple[str, Kind]:
             return literal_text(format_path(path)), Kind.PATH
 
 
+def macro(name: str, *arguments: str) -> str:
+    """A call of one of our macros, which spell their arguments several times.
+
+    Where an argument is itself made of such calls it is computed before, in a list of one: or the text would grow
+    with every level of nesting, and DuckDB's planning with it.
+    """
+    nested = [number for number, text in enumerate(arguments) if len(_CALLS.findall(text)) >= _NESTED_CALLS]
+    if not nested:
+        return f"{name}({', '.join(arguments)})"
+    fields = ", ".join(f"a{number} := {arguments[number]}" for number in nested)
+    bound = ", ".join(f"z.a{number}" if number in nested else text for number, text in enumerate(arguments))
+    return f"list_transform([struct_pack({fields})], lambda z: {name}({bound}))[1]"
+
+
 def _literal_integer(number: int) -> tuple[str, Kind]:
     if -(2**63) <= number < 2**63:
         return f"'{number}'::BIGINT", Kind.INTEGER
@@ -70,3 +88,10 @@ def references(sql: str) -> dict[int, set[str]]:
     for number, column in _REFERENCE.findall(sql):
         found.setdefault(int(number), set()).add(column)
     return found
+
+
+def reads(sql: str) -> dict[int, set[str]]:
+    """The columns that SQL reads from relations around it: without what its own sub-queries read of each other."""
+    bare = _LITERAL.sub("''", sql)
+    own = set(map(int, _RELATION.findall(bare)))
+    return {number: columns for number, columns in references(bare).items() if number not in own}

@@ -420,6 +420,9 @@ class BatchRelation(Relation):
     def order(self) -> list[str]:
         return []
 
+    def column_rows(self, path: Path) -> str | None:
+        return None
+
     def base(self, used: set[str], ordered: bool) -> str:
         return f"{identifier(self.table)} AS r{self.number}"
 

@@ -26,7 +26,7 @@ MACROS = r"""
 any_n(x) := CASE WHEN x IS NULL THEN NULL ELSE CAST(union_value(n := x) AS any_value_t) END
 any_i(x) := CASE WHEN x IS NULL THEN NULL WHEN x BETWEEN -9007199254740992 AND 9007199254740992
     THEN CAST(union_value(n := CAST(x AS DOUBLE)) AS any_value_t) ELSE CAST(union_value(i := x) AS any_value_t) END
-any_u(x) := CASE WHEN x IS NULL THEN NULL WHEN x <= 9223372036854775807 THEN any_i(CAST(x AS BIGINT))
+any_u(x) := CASE WHEN x IS NULL THEN NULL WHEN x <= 9223372036854775807 THEN any_i(TRY_CAST(x AS BIGINT))
     ELSE CAST(union_value(u := x) AS any_value_t) END
 any_s(x) := CASE WHEN x IS NULL THEN NULL ELSE CAST(union_value(s := x) AS any_value_t) END
 any_t(x) := CASE WHEN x IS NULL THEN NULL ELSE CAST(union_value(t := x) AS any_value_t) END
@@ -54,7 +54,8 @@ m_truth(a) := CASE m_tag(a) WHEN 'n' THEN union_extract(a, 'n') <> 0 WHEN 's' TH
     WHEN 'p' THEN union_extract(a, 'p') <> '' WHEN 't' THEN isfinite(union_extract(a, 't'))
     WHEN 'v' THEN union_extract(a, 'v').months <> 0 OR union_extract(a, 'v').days <> 0
         OR union_extract(a, 'v').seconds <> 0
-    WHEN 'b' THEN octet_length(union_extract(a, 'b')) > 0 WHEN 'i' THEN TRUE WHEN 'u' THEN TRUE ELSE NULL END
+    WHEN 'b' THEN octet_length(CAST(union_extract(a, 'b') AS BLOB)) > 0
+    WHEN 'i' THEN TRUE WHEN 'u' THEN TRUE ELSE NULL END
 m_interval_key(v) := CASE WHEN v IS NULL THEN NULL WHEN signbit(v.seconds)
     THEN struct_pack(g := -1, m := -v.months, d := -v.days, s := v.seconds)
     ELSE struct_pack(g := 1, m := v.months, d := v.days, s := v.seconds) END
@@ -304,7 +305,7 @@ def _number(value: Atom) -> float:
 
 
 def _integer(value: Atom) -> int:
-    if isinstance(value, int):
+    if isinstance(value, int) and value < 2**63:
         return value
     raise _no_number(value, "integer")
 

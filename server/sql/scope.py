@@ -131,6 +131,14 @@ class Scope:
         """Compute SQL once per row and give a reference to it, where there are rows to do so on."""
         return sql
 
+    def in_cells(self) -> bool:
+        """Whether expressions stand in a lambda over the cells of a row, where DuckDB takes no sub-queries."""
+        return False
+
+    def once(self, sql: str) -> str:
+        """As ``stage``, for SQL that reads nothing of the cell at hand: outside of all lambdas."""
+        return self.stage(sql)
+
 
 class NoScope(Scope):
     """No FROM: constants only. ``inside_row``: the message of wildcards in ``{…}`` differs."""
@@ -180,6 +188,12 @@ class RowScope(Scope):
 
     def stage(self, sql: str) -> str:
         return self.outer.stage(sql)
+
+    def in_cells(self) -> bool:
+        return self.outer.in_cells()
+
+    def once(self, sql: str) -> str:
+        return self.outer.once(sql)
 
 
 class TableScope(Scope):
@@ -258,6 +272,12 @@ class OverlayScope(Scope):
 
     def stage(self, sql: str) -> str:
         return self.behind.stage(sql)
+
+    def in_cells(self) -> bool:
+        return self.behind.in_cells()
+
+    def once(self, sql: str) -> str:
+        return self.behind.once(sql)
 
 
 __all__ = ["Catalog", "Context", "NoScope", "OverlayScope", "RowScope", "Scope", "ScopeFunction", "TableScope", "cut"]

@@ -149,6 +149,11 @@ class SqlQuery:
 
     def inline(self, argument: Value, scope: Scope) -> Value:
         row = require_row(argument, f"User function {self.id} expected a single row {{ }} argument")
+        if scope.in_cells():
+            raise MldbError(
+                f"{self.id}, a function of type sql.query, cannot be called for single columns of rows that may have "
+                "any: name the columns"
+            )
         context = scope.context.deeper()
         context.parameters = row
         query = bind_select(self.select, context)

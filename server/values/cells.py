@@ -80,6 +80,12 @@ def _any_atoms(array: pa.Array) -> list[Atom]:
     return atoms
 
 
+def decoded(tag: str | None, value: Any) -> Atom:
+    """The atom of a union's member, as DuckDB gives it to Python; None for NULL."""
+    atom: Atom = None if tag is None or value is None else _DECODE[tag](value)
+    return atom
+
+
 def type_codes(array: pa.Array) -> npt.NDArray[np.int8]:
     """The tag numbers of an ``ANY`` array; ``UnionArray.type_codes`` forgets where a slice begins."""
     return np.frombuffer(array.buffers()[1], np.int8, len(array), array.offset)

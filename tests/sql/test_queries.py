@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
+from urllib.parse import quote
 
 import pytest
 
@@ -88,15 +89,21 @@ FUNCTIONS: dict[str, Any] = {
 }
 
 
-def load(client: Client) -> None:
+class Loader(Protocol):
+    """A client of a server, or a server in process."""
+
+    def must(self, verb: str, path: str, payload: Any = None) -> Any: ...
+
+
+def load(server: Loader) -> None:
+    """Put the datasets and functions of the fixtures onto a server."""
     for name, rows in DATA.items():
         type_ = "tabular" if name.startswith("t_") else "sparse.mutable"
-        assert client.put(f"/v1/datasets/{name}", json={"type": type_}).status_code == 201
-        assert client.post(f"/v1/datasets/{name}/multirows", json=rows).status_code == 200
-        assert client.post(f"/v1/datasets/{name}/commit").status_code == 200
+        server.must("PUT", f"/v1/datasets/{quote(name)}", {"type": type_})
+        server.must("POST", f"/v1/datasets/{quote(name)}/multirows", rows)
+        server.must("POST", f"/v1/datasets/{quote(name)}/commit")
     for name, config in FUNCTIONS.items():
-        made = client.put(f"/v1/functions/{name}", json=config)
-        assert made.status_code == 201, made.text
+        server.must("PUT", f"/v1/functions/{name}", config)
 
 
 @pytest.fixture(scope="module")

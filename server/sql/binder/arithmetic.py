@@ -51,7 +51,7 @@ def _atoms(op: str, left: Atom, right: Atom) -> Atom:
     if Kind.NULL in (left.kind, right.kind):
         return Atom("NULL", Kind.NULL, ts, constant)
     kinds = (left.kind, right.kind)
-    if all(kind in coerce.NUMERIC for kind in kinds):
+    if all(kind in coerce.NUMERIC for kind in kinds) and not (op in _BITS and Kind.UNSIGNED in kinds):
         sql, kind = _numbers(op, left, right)
     elif op == "+" and Kind.STRING in kinds:
         sql, kind = f"({coerce.to_text(left)} || {coerce.to_text(right)})", Kind.STRING

@@ -70,6 +70,16 @@ def at(error: MldbError, node: Node) -> None:
 
 
 @contextmanager
+def within(node: Node) -> Iterator[None]:
+    """Errors that are raised inside without a place get that of the node."""
+    try:
+        yield
+    except MldbError as error:
+        at(error, node)
+        raise
+
+
+@contextmanager
 def elsewhere() -> Iterator[None]:
     """What is bound inside comes from another text than the query: places in it are not places in the query."""
     try:
@@ -81,13 +91,19 @@ def elsewhere() -> Iterator[None]:
 
 def bind_atom(expression: Expression, scope: Scope) -> Atom:
     """As ``bind``, for what must be one atom."""
-    return coerce.atom(bind(expression, scope))
+    value = bind(expression, scope)
+    with within(expression):
+        return coerce.atom(value)
+
+
+def bind_truth(expression: Expression, scope: Scope) -> str:
+    """SQL of the truth of an expression."""
+    value = bind(expression, scope)
+    with within(expression):
+        return coerce.truth(value)
 
 
 def bind_table(table: Table, context: Context) -> Relation:
     """The relation that a table expression means."""
-    try:
+    with within(table):
         return _TABLES[type(table)](table, context)
-    except MldbError as error:
-        at(error, table)
-        raise

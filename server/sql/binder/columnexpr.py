@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from server.errors import MldbError
 from server.sql import coerce
-from server.sql.binder.base import bind
+from server.sql.binder.base import bind, bind_atom, bind_truth, within
 from server.sql.binder.rowfunctions import path_element
-from server.sql.bound import Atom, Leaf, Open, Rest, Row, RowBuilder, Value, is_constant
-from server.sql.duck import literal_text
+from server.sql.bound import Atom, Open, Rest, Row, RowBuilder, Value
+from server.sql.duck import literal_text, reads
 from server.sql.relations import cut
 from server.sql.scope import Scope, TableScope
 from server.sql.tree import Call, ColumnExpr, Constant, Expression
@@ -64,10 +64,20 @@ class ColumnScope(Scope):
         if self.path is None or not isinstance(table, TableScope):
             return Atom("1::BIGINT", Kind.INTEGER)
         rows = table.relation.column_rows(self.path)
-        return Atom("1::BIGINT" if rows is None else f"CAST({rows} AS BIGINT)", Kind.INTEGER, constant=True)
+        if rows is None or rows.isdigit():
+            return Atom(f"{rows or 1}::BIGINT", Kind.INTEGER, constant=True)
+        if reads(rows) or self.context.parameters is not None:  # known only while the query runs
+            return Atom(self.outer.once(rows), Kind.INTEGER)
+        return Atom(f"{self.context.execute(f'SELECT {rows}')[0][0]}::BIGINT", Kind.INTEGER, constant=True)
 
     def parameter(self, name: str) -> Value:
         return self.outer.parameter(name)
+
+    def in_cells(self) -> bool:
+        return self.path is None or self.outer.in_cells()
+
+    def once(self, sql: str) -> str:
+        return self.outer.once(sql)
 
 
 def column_expression(node: ColumnExpr, scope: Scope) -> Row:
@@ -101,12 +111,11 @@ def _known_column(node: ColumnExpr, path: Path, leaf: Value, scope: Scope, build
     inner = _scope(path, leaf, scope)
     condition = None
     if node.where is not None:
-        where = bind(node.where, inner)
-        if is_constant(where):
-            if not _constant_truth(coerce.truth(where), scope):
-                return
-        else:
-            condition = coerce.truth(where)
+        condition = bind_truth(node.where, inner)
+        decided = _decided(condition, scope)
+        if decided is False:
+            return
+        condition = None if decided else condition
     value = leaf if node.select is None else bind(node.select, inner)
     if condition is not None:
         value = _conditional(condition, value)
@@ -122,8 +131,11 @@ def _conditional(condition: str, value: Value) -> Value:
     return Atom(f"CASE WHEN {condition} THEN {one.sql} END", one.kind, one.ts, sparse=True)
 
 
-def _constant_truth(sql: str, scope: Scope) -> bool:
-    return bool(scope.context.execute(f"SELECT coalesce({sql}, FALSE)")[0][0])
+def _decided(condition: str, scope: Scope) -> bool | None:
+    """What WHERE gives for all rows alike, None when it depends on them."""
+    if reads(condition):
+        return None
+    return bool(scope.context.execute(f"SELECT coalesce({condition}, FALSE)")[0][0])
 
 
 def _constant_path(expression: Expression, inner: ColumnScope, scope: Scope) -> Path:
@@ -139,14 +151,16 @@ def _constant_path(expression: Expression, inner: ColumnScope, scope: Scope) -> 
         case Call(name="columnPath"):
             return inner.path or ()
     value = bind(expression, inner)
-    if isinstance(value, Atom) and value.kind is Kind.NULL:
-        raise MldbError("Cannot have a NULL column name")
-    if not is_constant(value):
-        raise MldbError("AS in COLUMN EXPR may depend on the column's name, not on its values")
-    text = scope.context.execute(f"SELECT {coerce.to_path(value)}")[0][0]
-    if text is None:
-        raise MldbError("Cannot have a NULL column name")
-    return parse_path(text)
+    with within(expression):
+        if isinstance(value, Atom) and value.kind is Kind.NULL:
+            raise MldbError("Cannot have a NULL column name")
+        sql = coerce.to_path(value)
+        if reads(sql):
+            raise MldbError("AS in COLUMN EXPR may depend on the column's name, not on its values")
+        text = scope.context.execute(f"SELECT {sql}")[0][0]
+        if text is None:
+            raise MldbError("Cannot have a NULL column name")
+        return parse_path(text)
 
 
 def _plain(node: ColumnExpr) -> bool:
@@ -158,13 +172,11 @@ def _plain(node: ColumnExpr) -> bool:
 
 def _limited(node: ColumnExpr, row: Row, scope: Scope) -> set[Path]:
     """The columns that ORDER BY, OFFSET and LIMIT leave, chosen among the known ones."""
-    paths: list[Path] = []
-    for path, leaf in _columns(row, node.structured):
-        if node.where is None or _passes(node.where, path, leaf, scope):
-            paths.append(path)
+    leaves = dict(_columns(row, node.structured))
+    paths = [path for path, leaf in leaves.items() if node.where is None or _passes(node.where, path, leaf, scope)]
     paths.sort(key=natural_key)
     for key in reversed(node.order_by):
-        values = {path: _key(key.expression, path, row, scope) for path in paths}
+        values = {path: _key(key.expression, path, leaves[path], scope) for path in paths}
         paths.sort(key=lambda path: _sortable(values[path]), reverse=key.descending)
     start = node.offset or 0
     end = None if node.limit is None else start + node.limit
@@ -172,15 +184,14 @@ def _limited(node: ColumnExpr, row: Row, scope: Scope) -> set[Path]:
 
 
 def _passes(where: Expression, path: Path, leaf: Value, scope: Scope) -> bool:
-    value = bind(where, _scope(path, leaf, scope))
-    return not is_constant(value) or _constant_truth(coerce.truth(value), scope)
+    return _decided(bind_truth(where, _scope(path, leaf, scope)), scope) is not False
 
 
-def _key(expression: Expression, path: Path, row: Row, scope: Scope) -> object:
-    leaf: Leaf = row.columns[path]
-    value = coerce.atom(bind(expression, _scope(path, leaf, scope)))
-    if not value.constant:
-        raise MldbError("ORDER BY in COLUMN EXPR may depend on the column's name and rowCount(), not on its values")
+def _key(expression: Expression, path: Path, leaf: Value, scope: Scope) -> object:
+    value = bind_atom(expression, _scope(path, leaf, scope))
+    if reads(value.sql):
+        with within(expression):
+            raise MldbError("ORDER BY in COLUMN EXPR may depend on the column's name and rowCount(), not on its values")
     return scope.context.execute(f"SELECT {value.sql}")[0][0]
 
 

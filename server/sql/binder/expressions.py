@@ -310,6 +310,8 @@ def _case_default(node: Case, results: list[Value], scope: Scope) -> Value:
 
 
 def _case_sql(conditions: list[str], results: list[str]) -> str:
+    if not conditions:
+        return results[-1]
     whens = " ".join(f"WHEN {c} THEN {r}" for c, r in zip(conditions, results[:-1], strict=True))
     return f"(CASE {whens} ELSE {results[-1]} END)"
 
@@ -365,6 +367,8 @@ def _cast(node: Cast, scope: Scope) -> Value:
     one = coerce.atom(value)
     if node.type == "number" and one.kind in (*coerce.NUMERIC, Kind.TIMESTAMP):
         return _exact_number(one)
+    if node.type == "integer" and one.kind is Kind.UNSIGNED:
+        return one
     return Atom(_cast_sql(one, kind, convert), kind, one.ts, one.constant)
 
 

@@ -7,11 +7,12 @@ ORDER BY are bound over it.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NoReturn
 
 from server.errors import MldbError
 from server.sql import coerce
 from server.sql.binder.aggregates import AGGREGATES, aggregate
-from server.sql.binder.base import bind
+from server.sql.binder.base import bind, within
 from server.sql.binder.output import distinct_terms, named, order_terms
 from server.sql.binder.query import Query
 from server.sql.binder.rowfunctions import row_function
@@ -117,7 +118,9 @@ class GroupScope(Scope):
         self.keys: dict[Expression, Value] = {}
 
     def add_key(self, expression: Expression) -> None:
-        value = self.relation.add_key(bind(expression, self.inner))
+        bound = bind(expression, self.inner)
+        with within(expression):
+            value = self.relation.add_key(bound)
         if isinstance(expression, Call) and expression.name in ("rowName", "rowHash"):
             return
         self.keys[self._plain(expression)] = value
@@ -196,12 +199,8 @@ def bind_grouped(select: Select, relation: Relation, scope: Scope, where: list[s
     row = bind_clauses(select.clauses, inner)
     having = []
     if select.having is not None:
-        if not select.group_by:
-            raise MldbError("HAVING expression requires a GROUP BY expression")
-        value = bind(select.having, inner)
-        if not isinstance(value, Atom) or value.kind not in (Kind.BOOLEAN, Kind.NULL):
-            raise MldbError("HAVING must be a boolean expression")
-        having = [coerce.truth(value)]
+        with within(select.having):
+            having = [_having(select, inner)]
     path = named(select.named, grouped, inner)
     order = order_terms(select.order_by, OverlayScope(row, inner))
     if order:
@@ -210,6 +209,16 @@ def bind_grouped(select: Select, relation: Relation, scope: Scope, where: list[s
     return Query(
         grouped, row, path, f"mldb_path_hash({path.sql})", having, order, distinct, select.limit, select.offset
     )
+
+
+def _having(select: Select, scope: GroupScope) -> str:
+    assert select.having is not None
+    if not select.group_by:
+        raise MldbError("HAVING expression requires a GROUP BY expression")
+    value = bind(select.having, scope)
+    if not isinstance(value, Atom) or value.kind not in (Kind.BOOLEAN, Kind.NULL):
+        raise MldbError("HAVING must be a boolean expression")
+    return coerce.truth(value)
 
 
 def has_aggregate(clauses: Iterable[Clause], scope: Scope) -> bool:
@@ -226,14 +235,18 @@ def _calls_aggregate(node: object) -> bool:
 def _refuse_wildcards(select: Select) -> None:
     for clause in select.clauses:
         culprit = _bare_wildcard(clause)
-        if culprit is None:
-            continue
-        if isinstance(culprit, Wildcard):
-            raise MldbError("Wildcard cannot be used with GROUP BY")
-        text = clause.text if isinstance(clause, Item) else render(culprit)
-        if select.group_by:
-            raise MldbError(f"Non-aggregator '{text}' with GROUP BY clause is not allowed")
-        raise MldbError(f"Mixing non-aggregator '{text}' with aggregators is not allowed")
+        if culprit is not None:
+            with within(culprit):
+                _refuse_wildcard(clause, culprit, grouped=bool(select.group_by))
+
+
+def _refuse_wildcard(clause: Clause, culprit: Node, *, grouped: bool) -> NoReturn:
+    if isinstance(culprit, Wildcard):
+        raise MldbError("Wildcard cannot be used with GROUP BY")
+    text = clause.text if isinstance(clause, Item) else render(culprit)
+    if grouped:
+        raise MldbError(f"Non-aggregator '{text}' with GROUP BY clause is not allowed")
+    raise MldbError(f"Mixing non-aggregator '{text}' with aggregators is not allowed")
 
 
 def _bare_wildcard(node: Node) -> Node | None:

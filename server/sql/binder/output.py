@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from server.errors import MldbError
 from server.sql import coerce
-from server.sql.binder.base import bind
+from server.sql.binder.base import bind, bind_atom, within
 from server.sql.bound import Atom, is_constant, typed
 from server.sql.relations import Relation
 from server.sql.scope import Scope
@@ -19,11 +21,14 @@ def named(expression: Expression | None, relation: Relation, scope: Scope) -> At
     if expression is None:
         return relation.row_path()
     value = bind(expression, scope)
-    if isinstance(value, Atom) and value.kind is Kind.NULL:
-        raise MldbError(NULL_NAME)
-    if isinstance(value, Atom) and value.kind is Kind.INTEGER and value.sql == relation.row_path().sql:
-        return value
-    return Atom(f"m_need_name({coerce.to_path(value)})", Kind.PATH)
+    with within(expression):
+        if isinstance(value, Atom) and value.kind is Kind.NULL:
+            raise MldbError(NULL_NAME)
+        if isinstance(value, Atom) and value.kind is Kind.INTEGER and value.sql == relation.row_path().sql:
+            return value
+        if isinstance(value, Atom) and "(" in value.sql:
+            value = replace(value, sql=scope.stage(value.sql))  # its conversion to a path spells it many times
+        return Atom(f"m_need_name({coerce.to_path(value)})", Kind.PATH)
 
 
 def order_terms(keys: tuple[OrderKey, ...], scope: Scope) -> list[str]:
@@ -32,7 +37,8 @@ def order_terms(keys: tuple[OrderKey, ...], scope: Scope) -> list[str]:
     for key in keys:
         value = bind(key.expression, scope)
         if not is_constant(value):
-            terms.extend(coerce.sort_terms(value, key.descending))
+            with within(key):
+                terms.extend(coerce.sort_terms(value, key.descending))
     return terms
 
 
@@ -44,5 +50,4 @@ def distinct_terms(select: Select, scope: Scope) -> list[str]:
     for expression, key in zip(select.distinct_on, select.order_by, strict=False):
         if expression != key.expression:
             raise MldbError("DISTINCT ON expression must match leftmost(s) ORDER BY clause(s)")
-    values = [coerce.atom(bind(expression, scope)) for expression in select.distinct_on]
-    return [typed(value) for value in values]
+    return [typed(bind_atom(expression, scope)) for expression in select.distinct_on]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from server.errors import MldbError
 from server.sql import coerce
-from server.sql.binder.base import bind, bind_table, binds, reads
+from server.sql.binder.base import bind, bind_table, bind_truth, binds, reads, within
 from server.sql.binder.groups import bind_grouped, has_aggregate
 from server.sql.binder.output import distinct_terms, named, order_terms
 from server.sql.binder.query import Query, SelectRelation
@@ -28,22 +28,25 @@ def bind_select(
         return _without_from(select, context)
     relation = bind_table(select.source, context)
     scope: Scope = TableScope(context, relation, functions(relation) if functions is not None else None)
-    where = [coerce.truth(bind(select.where, scope))] if select.where is not None else []
+    where = [bind_truth(select.where, scope)] if select.where is not None else []
     filtered = WhenScope(scope, select.when) if select.when is not None else scope
     if select.group_by or has_aggregate(select.clauses, scope):
         return bind_grouped(select, relation, filtered, where)
     if select.having is not None:
-        raise MldbError("HAVING expression requires a GROUP BY expression")
+        with within(select.having):
+            raise MldbError("HAVING expression requires a GROUP BY expression")
     return _ungrouped(select, relation, filtered, where)
 
 
 def _without_from(select: Select, context: Context) -> Query:
-    for clause, text in ((select.group_by, "GROUP BY"), (select.having, "HAVING")):
-        if clause:
-            raise MldbError(f"{text} usage requires a FROM statement")
+    for expressions, text in ((select.group_by[:1], "GROUP BY"), ((select.having,), "HAVING")):
+        for expression in expressions:
+            if expression is not None:
+                with within(expression):
+                    raise MldbError(f"{text} usage requires a FROM statement")
     relation = NoTable(context.number())
     scope = NoScope(context, relation)
-    where = [coerce.truth(bind(select.where, scope))] if select.where is not None else []
+    where = [bind_truth(select.where, scope)] if select.where is not None else []
     row = bind_clauses(select.clauses, scope)
     path = named(select.named, relation, scope)
     return Query(relation, row, path, _hash(path, relation), where, limit=select.limit, offset=select.offset)
@@ -103,7 +106,11 @@ def _one_column(row: Row) -> str | None:
 def _in_query(node: InQuery, scope: Scope) -> Value:
     value = coerce.atom(bind(node.operand, scope))
     members = value_set(node.query, scope)
-    hit = f"{coerce.to_any(value)} IN ({members})"
+    if scope.in_cells():
+        listed = scope.once(f"(SELECT coalesce(list(v), []) FROM ({members}))")
+        hit = f"list_contains({listed}, {coerce.to_any(value)})"
+    else:
+        hit = f"{coerce.to_any(value)} IN ({members})"
     sql = f"CASE WHEN {value.sql} IS NULL THEN NULL ELSE {'NOT ' if node.negated else ''}coalesce({hit}, FALSE) END"
     return Atom(f"({sql})", Kind.BOOLEAN, value.ts)
 

@@ -202,6 +202,12 @@ def _constant(item: Item) -> Any:
 
 def check_sample(options: dict[str, Any]) -> dict[str, Any]:
     rows, fraction = options.get("rows", 0), options.get("fraction", 0)
+    for name, value in options.items():
+        if not isinstance(value, int | float) or (name != "fraction" and not isinstance(value, int)) or value != value:
+            kind = "a number" if name == "fraction" else "an integer"
+            raise MldbError(f"The '{name}' parameter of sample needs to be {kind}. Value provided is '{value}'")
+    if not 0 <= rows < 2**63:
+        raise MldbError(f"The 'rows' parameter cannot be negative or beyond 64 bits. Value provided is '{rows}'")
     if rows and fraction:
         raise MldbError("The 'rows' and 'fraction' parameters cannot be set at the same time.")
     if not rows and "fraction" in options and not 0 < fraction <= 1:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from server.sql import coerce
-from server.sql.binder.base import bind
+from server.sql.binder.base import bind_truth
 from server.sql.bound import NEVER_SQL, Atom, Embedding, Leaf, Open, Rest, Row, Several, Ts, Value
 from server.sql.scope import Scope
 from server.sql.tree import Between, Binary, Call, Constant, Expression, Unary
@@ -13,6 +12,7 @@ from server.values.atoms import Timestamp, parse_timestamp
 from server.values.kinds import Kind
 from server.values.paths import Path
 
+_CELL = "c.t"  # the timestamp of the cell that a lambda looks at
 _MOMENT = Call("value_timestamp", ())
 _COMPARISONS = frozenset(("=", "!=", "<", "<=", ">", ">="))
 
@@ -24,6 +24,7 @@ class _CellScope(Scope):
         super().__init__(outer.context)
         self.outer = outer
         self.moment = moment
+        self.asked = False  # whether the predicate calls value_timestamp()
 
     def column(self, path: Path) -> Value:
         return self.outer.column(path)
@@ -36,8 +37,15 @@ class _CellScope(Scope):
 
     def call(self, call: Call) -> Value | None:
         if call.name == "value_timestamp" and not call.args:
+            self.asked = True
             return Atom(self.moment, Kind.TIMESTAMP)
         return self.outer.call(call)
+
+    def in_cells(self) -> bool:
+        return self.moment == _CELL or self.outer.in_cells()
+
+    def once(self, sql: str) -> str:
+        return self.outer.once(sql)
 
 
 def dated(predicate: Expression) -> Expression:
@@ -75,7 +83,9 @@ class WhenScope(Scope):
         self.predicate = dated(predicate)
 
     def _passes(self, moment: str) -> str:
-        return f"coalesce({coerce.truth(bind(self.predicate, _CellScope(self.inner, moment)))}, FALSE)"
+        scope = _CellScope(self.inner, moment)
+        sql = f"coalesce({bind_truth(self.predicate, scope)}, FALSE)"
+        return sql if scope.asked else self.once(sql)  # the same for all cells of a row
 
     def _moment(self, ts: Ts) -> Ts:
         """The timestamp of a cell, or of its absence."""
@@ -88,12 +98,12 @@ class WhenScope(Scope):
             case Atom(sql=sql, kind=kind, ts=ts):
                 return Atom(f"CASE WHEN {self._passes(ts())} THEN {sql} END", kind, self._moment(ts), sparse=True)
             case Several(sql, kind):
-                return Several(f"list_filter({sql}, lambda c: {self._passes('c.t')})", kind)
+                return Several(f"list_filter({sql}, lambda c: {self._passes(_CELL)})", kind)
             case Embedding(sql=sql, ts=ts):
                 kept = f"CASE WHEN {self._passes(ts())} THEN {sql} END"
                 return Embedding(kept, value.kind, value.shape, self._moment(ts), value.names)
             case Open(sql):
-                return Open(f"list_filter({sql}, lambda c: {self._passes('c.t')})")
+                return Open(f"list_filter({sql}, lambda c: {self._passes(_CELL)})")
             case Row():
                 return self._filter_row(value)
 
@@ -103,7 +113,7 @@ class WhenScope(Scope):
             kept = self._filter(leaf)
             assert isinstance(kept, Atom | Several | Embedding)
             columns[path] = kept
-        rests = (Rest(rest.prefix, f"list_filter({rest.sql}, lambda c: {self._passes('c.t')})") for rest in row.rests)
+        rests = (Rest(rest.prefix, f"list_filter({rest.sql}, lambda c: {self._passes(_CELL)})") for rest in row.rests)
         return Row(columns, tuple(rests))
 
     def column(self, path: Path) -> Value:

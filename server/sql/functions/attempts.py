@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +12,7 @@ from duckdb.func import FunctionNullHandling, PythonUDFType
 from server.errors import MldbError
 from server.sql import coerce
 from server.sql.bound import Atom, Open, Row, Several, Value, as_constant, is_constant
-from server.sql.duck import literal_text, references
+from server.sql.duck import literal_text, reads
 from server.sql.functions.registry import Builtin, cells_or_null
 from server.sql.runtime import CELLS, Shape, duck_type, to_arrow
 from server.sql.scope import OverlayScope, Scope
@@ -22,8 +21,6 @@ from server.values.cells import cells_of
 from server.values.kinds import CELL_TYPE, Kind
 
 _QUERY = "(SELECT "
-_RELATION = re.compile(r"\bAS r(\d+)\b")
-_LITERAL = re.compile(r"'(?:[^']|'')*'")
 
 
 class _Inside(OverlayScope):
@@ -96,12 +93,9 @@ def _failure(sql: str) -> str:
 
 def _given(sql: str) -> str:
     """SQL as an argument, and the columns that it reads of the relations around it."""
-    read = references(_LITERAL.sub("''", sql))
-    own = set(map(int, _RELATION.findall(sql)))  # the sub-queries' own relations
     rows = [
         f"r{number} := struct_pack({', '.join(f'{column} := r{number}.{column}' for column in sorted(columns))})"
-        for number, columns in sorted(read.items())
-        if number not in own
+        for number, columns in sorted(reads(sql).items())
     ]
     given = f", struct_pack({', '.join(rows)})" if rows else ""
     return literal_text(sql) + given
@@ -161,7 +155,7 @@ def _table(cursor: duckdb.DuckDBPyConnection, sql: str, rows: Any, at: int) -> p
         parts = row.flatten() if isinstance(row, pa.StructArray) else row.combine_chunks().flatten()
         cursor.register("failing", pa.table(parts, names))
         source = " FROM " + ", ".join(f"(SELECT unnest({name}) FROM failing) AS {name}" for name in names)
-    return cursor.execute(f"SELECT {sql}{source}").to_arrow_table()
+    return cursor.sql(f"SELECT {sql}{source}").to_arrow_table()
 
 
 BUILTINS = [

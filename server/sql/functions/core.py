@@ -212,14 +212,11 @@ def cast_number(value: Atom) -> int | float | None:
 
 
 def cast_integer(value: Atom) -> int | None:
-    if isinstance(value, int):
-        return value
     if isinstance(value, str):
-        found = parse_number(value)
-        value = found
+        value = parse_number(value)
     if isinstance(value, Timestamp):
         value = value.seconds
-    if not isinstance(value, int | float) or not math.isfinite(value) or abs(value) >= 2**63:
+    if not isinstance(value, int | float) or not -(2.0**63) <= value < 2.0**63:
         return None
     return int(value)
 
@@ -312,9 +309,9 @@ def named_column(value: Atom) -> str:
     return quote_element(text)
 
 
-def join_texts(texts: list[str], separators: list[str]) -> str:
-    """Texts joined, each separator being that of the element before it."""
-    parts = [part for pair in zip(texts, separators, strict=True) for part in pair]
+def join_texts(texts: list[str], separators: list[str | None]) -> str:
+    """Texts joined, each separator being that of the element before it; a NULL one is empty."""
+    parts = [part or "" for pair in zip(texts, separators, strict=True) for part in pair]
     return "".join(parts[:-1])
 
 
@@ -333,8 +330,15 @@ def number_of(value: Atom, function: str) -> float:
     return executing(function, _number)(value)  # type: ignore[no-any-return]
 
 
+def _signed_64(value: Atom) -> int:
+    number = _integer(value)
+    if number < 2**63:
+        return number
+    raise MldbError(f"Can't convert value '{number}' of type 'UNSIGNED' to a signed integer: it is too large")
+
+
 def integer_of(value: Atom, function: str) -> int:
-    return executing(function, _integer)(value)  # type: ignore[no-any-return]
+    return executing(function, _signed_64)(value)  # type: ignore[no-any-return]
 
 
 ROUTINES = [

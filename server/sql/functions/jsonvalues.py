@@ -30,6 +30,8 @@ def _options(value: Value, scope: Scope) -> tuple[str, bool]:
             raise MldbError("NULL value found parsing enumeration ParseJsonArrays: its value must be a constant")
         raise MldbError("the options of parse_json must be constants")
     options = nested(cells)
+    if not isinstance(options, dict):
+        raise MldbError("the options of parse_json must be a row: {arrays: …, ignoreErrors: …}")
     unknown = set(options) - {"arrays", "ignoreErrors"}
     if unknown:
         raise MldbError(f"Unknown field '{min(unknown)}' parsing the options of parse_json")

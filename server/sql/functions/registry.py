@@ -11,13 +11,14 @@ from typing import Any
 from server.errors import MldbError
 from server.sql import coerce
 from server.sql.bound import Atom, Embedding, Open, Row, Value, as_constant, is_constant, latest_ts
-from server.sql.duck import literal_text, references
+from server.sql.duck import literal_text, macro, reads
 from server.sql.runtime import ANYS, CELLS, CODE_MEMBER, DETAILS_MARK, NUMBERS, TEXTS, Routine, Shape
 from server.sql.scope import Scope
 from server.sql.tree import Call
 from server.values.atoms import Atom as PlainAtom
-from server.values.atoms import atom_to_json, collapse
+from server.values.atoms import atom_to_json
 from server.values.batches import Cell
+from server.values.cells import decoded
 from server.values.kinds import CELL_TYPE, Kind
 from server.values.paths import parse_path
 
@@ -154,7 +155,7 @@ def number_argument(value: Value, function: str) -> str:
     one = coerce.atom(value)
     if one.kind in (*coerce.NUMERIC, Kind.NULL, Kind.TIMESTAMP):
         return coerce.to_double(one)
-    return f"m_num_of({coerce.to_any(one)}, {literal_text(function)})"
+    return macro("m_num_of", coerce.to_any(one), literal_text(function))
 
 
 def integer_argument(value: Value, function: str) -> str:
@@ -207,21 +208,18 @@ def fixed_row(value: Value, scope: Scope) -> list[Cell] | None:
     """The cells of a value that is known before any row is read, None for one that is not."""
     if not is_constant(value):
         return None
-    sql = f"SELECT {cells_or_null(value)}"
-    if references(sql):
+    sql = cells_or_null(value)
+    if reads(sql):
         return None
-    found = scope.context.execute(sql)[0][0] or []
-    return [Cell(parse_path(cell["p"]) if cell["p"] else (), _plain(cell["v"]), cell["t"]) for cell in found]
+    tagged = f"list_transform({sql}, lambda c: struct_pack(p := c.p, k := m_tag(c.v), v := c.v, t := c.t))"
+    found = scope.context.execute(f"SELECT {tagged}")[0][0] or []
+    return [Cell(parse_path(c["p"]) if c["p"] else (), decoded(c["k"], c["v"]), c["t"]) for c in found]
 
 
 def fixed_atom(value: Value, scope: Scope) -> tuple[bool, PlainAtom]:
     """Whether an atom is known before any row is read, and if so the atom."""
     cells = fixed_row(coerce.atom(value), scope)
     return (False, None) if cells is None else (True, cells[0].value if cells else None)
-
-
-def _plain(value: Any) -> PlainAtom:
-    return collapse(value) if isinstance(value, float) else value
 
 
 def nested(cells: list[Cell], change: Callable[[PlainAtom], Any] = lambda atom: atom) -> Any:
