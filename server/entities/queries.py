@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import secrets
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -59,11 +60,13 @@ class Queries:
     def __init__(self) -> None:
         self._running: dict[str, RunningQuery] = {}
         self._lock = threading.Lock()
+        self._prefix = secrets.token_hex(4)
+        self._numbers = itertools.count(1)
 
     @contextmanager
     def running(self, query: str | Mapping[str, Any], id: str = "") -> Iterator[RunningQuery]:
         """List a query for as long as it runs; ``Conflict`` when the id of the caller's choice is taken."""
-        running = RunningQuery(id or uuid.uuid4().hex[:12], query)
+        running = RunningQuery(id or f"{self._prefix}-{next(self._numbers):x}", query)
         with self._lock:
             if running.id in self._running:
                 raise Conflict(f"query entry '{running.id}' already exists: another query with this id is running")

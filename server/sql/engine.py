@@ -89,7 +89,7 @@ class Engine:
         """
         cached = self._cached(query, timestamps) if not (parameters or layouts or functions) else None
         if cached is not None:
-            return Result(self.database, cached)
+            return Result(self.database, cached, again=True)
         version = self.catalog.version
         row, inputs = self._parameters(parameters)
         context = self.context(parameters=row, layouts=layouts)
@@ -139,8 +139,8 @@ class Engine:
 
     def _execute(self, sql: str) -> list[tuple[Any, ...]]:
         task = tasks.current()
-        with engine_errors(task), self.database.readers.reader(task) as cursor:
-            found = list(cursor.execute(sql).fetchall())
+        with engine_errors(task), self.database.readers.reader(task) as reader:
+            found = reader.fetch(sql)
             tasks.check()
             return found
 
@@ -233,10 +233,10 @@ class BoundExpression:
             with engine_errors():
                 return read_rows(self._prepared.run(table_of(batch)), self.plan)
         task = tasks.current()
-        with engine_errors(task), self.database.readers.reader(task) as cursor:
-            cursor.register(self.table, table_of(batch))
-            table = cursor.sql(self.plan.sql).to_arrow_table().combine_chunks()
-            cursor.unregister(self.table)
+        with engine_errors(task), self.database.readers.reader(task) as reader:
+            reader.cursor.register(self.table, table_of(batch))
+            table = reader.cursor.sql(self.plan.sql).to_arrow_table().combine_chunks()
+            reader.cursor.unregister(self.table)
         batches = table.to_batches()
         if not batches:
             return RowBatch(

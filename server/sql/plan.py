@@ -107,11 +107,15 @@ _OF_VALUES = (duckdb.InvalidInputException, duckdb.ConversionException, duckdb.O
 
 @dataclass
 class Result:
-    """A query ready to run, as ``server.declarations.QueryResult``. ``inputs`` are Arrow tables it reads by name."""
+    """A query ready to run, as ``server.declarations.QueryResult``. ``inputs`` are Arrow tables it reads by name.
+
+    ``again``: the same plan has run before, and is likely to run once more.
+    """
 
     database: Database
     plan: Plan
     inputs: Mapping[str, pa.Table] = field(default_factory=dict)
+    again: bool = False
 
     @property
     def type(self) -> RowType:
@@ -143,13 +147,14 @@ class Result:
         with (
             tracing.detached("duckdb"),
             engine_errors(task),
-            self.database.readers.reader(task) as cursor,
-            self._task(cursor, task),
+            self.database.readers.reader(task) as reader,
+            self._task(reader.cursor, task),
         ):
+            cursor = reader.cursor
             for name, table in self.inputs.items():
                 cursor.register(name, table)
             if self.plan.few and self.plan.plain:
-                rows = cursor.execute(self.plan.sql).fetchall()
+                rows = reader.fetch(self.plan.sql, again=self.again and not self.plan.stoppable)
                 if task is not None:
                     task.check()
                 yield from self._few(rows)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import count
+from typing import Any
 
 import duckdb
 
 from server.declarations import Progress
 
 _IDLE = 16  # cursors kept: making one ready costs as much as a small query
+_STATEMENTS = 32  # kept planned per cursor
 _INTERRUPT_SECONDS = 0.05
 _READY = "SET enable_progress_bar = true; SET enable_progress_bar_print = false; SET progress_bar_time = 0"
 
@@ -64,34 +67,64 @@ class _Use:
             self._cursor = None
 
 
+class Reader:
+    """A cursor in autocommit, and the statements that it keeps planned. Whoever registers a table removes it."""
+
+    def __init__(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        self.cursor = cursor
+        self._statements: OrderedDict[str, str] = OrderedDict()
+        self._numbers = count()
+
+    def fetch(self, sql: str, *, again: bool = False) -> list[tuple[Any, ...]]:
+        """All rows of a statement. With ``again`` it stays planned: planning is most of what a small one costs.
+
+        DuckDB plans a statement anew by itself when what it reads has changed.
+        """
+        text = f"EXECUTE {self._planned(sql)}" if again else sql
+        rows: list[tuple[Any, ...]] = self.cursor.execute(text).fetchall()
+        return rows
+
+    def _planned(self, sql: str) -> str:
+        name = self._statements.get(sql)
+        if name is None:
+            name = f"statement_{next(self._numbers)}"
+            self.cursor.execute(f"PREPARE {name} AS {sql}")
+            self._statements[sql] = name
+            if len(self._statements) > _STATEMENTS:
+                self.cursor.execute(f"DEALLOCATE {self._statements.popitem(last=False)[1]}")
+        else:
+            self._statements.move_to_end(sql)
+        return name
+
+
 class Readers:
     """Hands out cursors, and keeps those that came back whole. Thread-safe."""
 
     def __init__(self, open: Callable[[], duckdb.DuckDBPyConnection]) -> None:
         self._open = open
-        self._idle: deque[duckdb.DuckDBPyConnection] = deque()
+        self._idle: deque[Reader] = deque()
 
     @contextmanager
-    def reader(self, progress: Progress | None) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A cursor in autocommit whose SQL ends when the task is cancelled. Whoever registers a table removes it."""
+    def reader(self, progress: Progress | None) -> Iterator[Reader]:
+        """A reader whose SQL ends when the task is cancelled."""
         try:
-            cursor = self._idle.pop()
+            reader = self._idle.pop()
         except IndexError:
-            cursor = self._open()
-            cursor.execute(_READY)
-        use = _Use(cursor)
+            reader = Reader(self._open())
+            reader.cursor.execute(_READY)
+        use = _Use(reader.cursor)
         try:
             with interrupted_by(progress, use.interrupt):
                 if progress is not None:
                     progress.check()
                     progress.gauge(use.percent)
-                yield cursor
+                yield reader
         except BaseException:
-            cursor.close()
+            reader.cursor.close()
             raise
         finally:
             use.end()
         if len(self._idle) < _IDLE:
-            self._idle.append(cursor)
+            self._idle.append(reader)
         else:
-            cursor.close()
+            reader.cursor.close()
