@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from server.values.atoms import Atom
 from server.values.batches import RowBatch, RowType
@@ -40,7 +40,20 @@ class Params(BaseModel):
 class ProcedureParams(Params):
     """What every procedure takes."""
 
-    runOnCreation: bool = True
+    runOnCreation: bool = Field(default=True, description="Run it as soon as it is created")
+
+
+@dataclass(frozen=True)
+class TypeName:
+    """In ``Annotated``: what ``/v1/types`` calls a parameter's type, for forms to offer the right way to enter it."""
+
+    name: str
+
+
+InputQuery = Annotated[Any, TypeName("InputQuery")]  # SQL text, or MLDB's object form of a query
+OutputDataset = Annotated[Any, TypeName("OutputDataset")]  # an id, or {"id", "type", "params"} of a dataset to create
+DatasetSpec = Annotated[Any, TypeName("Dataset")]  # an id, or a dataset to create
+SqlText = Annotated[str, TypeName("SqlExpression")]  # an expression, a condition or a SELECT list
 
 
 @dataclass(frozen=True)

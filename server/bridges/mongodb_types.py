@@ -27,12 +27,14 @@ from server.declarations import (
     Creation,
     EntityType,
     NamedBatch,
+    OutputDataset,
     ProcedureParams,
     Progress,
     QueryResult,
     Recorded,
     RunResult,
     Services,
+    SqlText,
 )
 from server.errors import MldbError
 from server.learning.training_set import labels_of
@@ -132,13 +134,15 @@ def _create_recorder(creation: Creation) -> Recorder:
 
 
 class ImportParams(ProcedureParams, Collection):
-    outputDataset: Any = Field(default={}, description="Dataset to create; sparse.mutable unless it says otherwise")
+    outputDataset: OutputDataset = Field(
+        default={}, description="Dataset to create; sparse.mutable unless it says otherwise"
+    )
     limit: int = Field(-1, description="Most documents to read; -1 for all")
     offset: int = Field(0, ge=0, description="Documents to leave out at the beginning")
     ignoreParsingErrors: bool = Field(False, description="Leave out documents with values that have no counterpart")
-    select: str = Field("*", description="What to record of each document")
-    where: str = Field("true", description="Which documents to record")
-    named: str = Field("oid()", description="Name of a document's row; `oid()` is its `_id`")
+    select: SqlText = Field("*", description="What to record of each document")
+    where: SqlText = Field("true", description="Which documents to record")
+    named: SqlText = Field("oid()", description="Name of a document's row; `oid()` is its `_id`")
 
 
 class MongodbImport:

@@ -18,6 +18,7 @@ from server.declarations import (
     BoundFunction,
     Creation,
     EntityType,
+    OutputDataset,
     ProcedureParams,
     Progress,
     QueryResult,
@@ -209,7 +210,9 @@ def _create_recorder(creation: Creation) -> Recorder:
 
 class ImportParams(ProcedureParams, Place):
     postgresqlQuery: str = Field(description="SQL of PostgreSQL; what it selects is imported")
-    outputDataset: Any = Field(default={}, description="Dataset to create; sparse.mutable unless it says otherwise")
+    outputDataset: OutputDataset = Field(
+        default={}, description="Dataset to create; sparse.mutable unless it says otherwise"
+    )
 
 
 class PostgresqlImport:

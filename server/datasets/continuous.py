@@ -18,7 +18,17 @@ from pydantic import Field
 from server.datasets.base import ReadOnly, checked_columns, checked_rows, transposed
 from server.datasets.sparse import SparseDataset
 from server.datasets.views import Spec, inputs, refer
-from server.declarations import Creation, Dataset, EntityType, Params, Progress, QueryResult, Recorded, Services
+from server.declarations import (
+    Creation,
+    Dataset,
+    EntityType,
+    Params,
+    Progress,
+    QueryResult,
+    Recorded,
+    Services,
+    SqlText,
+)
 from server.errors import MldbError, NotFound
 from server.sql.parser import parse_expression
 from server.sql.tree import Binary, ColumnRef, Constant, DatasetRef, Expression, Select, TableCall, Wildcard
@@ -48,7 +58,7 @@ class WindowParams(Params):
     metadataDataset: Spec = Field(description="Dataset with a row for each saved chunk")
     from_: datetime | None = Field(None, alias="from", description="Chunks that end before are left out")
     to: datetime | None = Field(None, description="Chunks that begin after are left out")
-    datasetFilter: str = Field("true", description="SQL condition on the rows of the metadata dataset")
+    datasetFilter: SqlText = Field("true", description="SQL condition on the rows of the metadata dataset")
 
 
 class ContinuousDataset:

@@ -77,19 +77,27 @@ class TypeRegistry:
 
 
 def validate(declared: EntityType, params: Any) -> Params:
-    """The parameter model's instance; ``MldbError`` naming the first wrong member and the nearest known name."""
+    """The parameter model's instance; ``MldbError`` naming the first wrong member and the nearest known name.
+
+    ``details`` of the error: ``field``, the dotted path of that member, and ``type``.
+    """
     given = {} if params is None else params
     if not isinstance(given, Mapping):
         raise MldbError(f"the params of {declared.kind} type '{declared.name}' must be an object")
     try:
         return declared.params.model_validate(given)
     except ValidationError as error:
-        raise MldbError(_error_text(declared, error)) from None
+        problem = error.errors(include_url=False)[0]
+        details = {"type": declared.name, "field": _where(problem)}
+        raise MldbError(_error_text(declared, problem), details=details) from None
 
 
-def _error_text(declared: EntityType, error: ValidationError) -> str:
-    problem = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in problem["loc"])
+def _where(problem: Mapping[str, Any]) -> str:
+    return ".".join(str(part) for part in problem["loc"])
+
+
+def _error_text(declared: EntityType, problem: Mapping[str, Any]) -> str:
+    where = _where(problem)
     title = f"{declared.name} configuration"
     match problem["type"]:
         case "extra_forbidden":

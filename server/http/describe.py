@@ -4,12 +4,14 @@ OPTIONAL, ARRAY, STRUCTURE, TUPLE, VARIANT, MAP, ANY."""
 from __future__ import annotations
 
 import types
+from collections.abc import Iterable
 from enum import Enum
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from server.declarations import TypeName
 from server.entities.types import PLURALS, TypeRegistry
 
 _PLAIN: dict[Any, tuple[str, str]] = {
@@ -35,11 +37,16 @@ def _field(name: str, info: FieldInfo) -> dict[str, Any]:
     shown: dict[str, Any] = {
         "name": info.alias or name,
         "comment": info.description or "",
-        "type": describe_type(info.annotation),
+        "type": _named(describe_type(info.annotation), info.metadata),
     }
     if not info.is_required():
         shown["default"] = _plain(info.get_default(call_default_factory=True, validated_data={}))
     return shown
+
+
+def _named(described: dict[str, Any], metadata: Iterable[Any]) -> dict[str, Any]:
+    name = next((each.name for each in metadata if isinstance(each, TypeName)), None)
+    return described if name is None else described | {"typeName": name}
 
 
 def _plain(value: Any) -> Any:
@@ -58,6 +65,8 @@ def describe_type(annotation: Any) -> dict[str, Any]:
         kind, name = _PLAIN[annotation]
         return {"kind": kind, "typeName": name}
     origin, inner = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _named(describe_type(inner[0]), inner[1:])
     if origin is Literal:
         return {"kind": "ENUM", "typeName": "enum", "values": [str(value) for value in inner]}
     if origin in (Union, types.UnionType):

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from server.declarations import Creation, EntityType, Progress, RunResult, Services
+from server.declarations import Creation, EntityType, InputQuery, Progress, RunResult, Services, SqlText
 from server.errors import MldbError
 from server.learning.classifier_test import NAME as TEST
 from server.learning.classifier_test import TestingParams, evaluate
@@ -30,14 +30,14 @@ class Fold(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    trainingWhere: str = "true"
-    testingWhere: str = "true"
+    trainingWhere: SqlText = "true"
+    testingWhere: SqlText = "true"
     trainingOffset: int = Field(default=0, ge=0)
     testingOffset: int = Field(default=0, ge=0)
     trainingLimit: int = -1
     testingLimit: int = -1
-    trainingOrderBy: str = "rowHash()"
-    testingOrderBy: str = "rowHash()"
+    trainingOrderBy: SqlText = "rowHash()"
+    testingOrderBy: SqlText = "rowHash()"
 
     def training_rows(self, select: Select) -> Select:
         return _limited(select, self.trainingWhere, self.trainingOrderBy, self.trainingLimit, self.trainingOffset)
@@ -48,8 +48,10 @@ class Fold(BaseModel):
 
 class ExperimentParams(LearnerParams):
     experimentName: str = Field(default="", description="Prefix of the names of what is created")
-    inputData: Any = Field(default=None, description="Query giving a row 'features', a 'label' and maybe a 'weight'")
-    testingDataOverride: Any = Field(default=None, description="Query for testing, when it is not the same")
+    inputData: InputQuery = Field(
+        default=None, description="Query giving a row 'features', a 'label' and maybe a 'weight'"
+    )
+    testingDataOverride: InputQuery = Field(default=None, description="Query for testing, when it is not the same")
     kfold: int = Field(default=0, description="Number of folds to make; 0 when they are given")
     datasetFolds: list[Fold] = Field(default=[], description="Folds")
     modelFileUrlPattern: str | None = Field(

@@ -9,7 +9,17 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from server.declarations import Creation, EntityType, ProcedureParams, Progress, Recorded, RunResult, Services
+from server.declarations import (
+    Creation,
+    EntityType,
+    InputQuery,
+    OutputDataset,
+    ProcedureParams,
+    Progress,
+    Recorded,
+    RunResult,
+    Services,
+)
 from server.errors import MldbError
 from server.learning.metrics import (
     Thresholds,
@@ -29,10 +39,10 @@ NAME = "classifier.test"
 
 class TestingParams(ProcedureParams):
     mode: Mode = Field(default="boolean", description="What labels are; must be the mode of the training")
-    testingData: Any = Field(
+    testingData: InputQuery = Field(
         default=None, description="Query giving a 'score' (or a row of them), a 'label', a 'weight'"
     )
-    outputDataset: Any = Field(default=None, description="Dataset to record the scored rows in")
+    outputDataset: OutputDataset = Field(default=None, description="Dataset to record the scored rows in")
     uniqueScoresOnly: bool = Field(default=False, description="Boolean mode: record one row per distinct score")
     recallOverN: list[int] = Field(default=[], description="Numbers of top scores to look for the right label in")
 

@@ -10,7 +10,16 @@ from typing import Any
 
 from pydantic import Field
 
-from server.declarations import Creation, EntityType, ProcedureParams, Progress, QueryResult, RunResult, Services
+from server.declarations import (
+    Creation,
+    EntityType,
+    InputQuery,
+    ProcedureParams,
+    Progress,
+    QueryResult,
+    RunResult,
+    Services,
+)
 from server.errors import MldbError
 from server.learning.config import resolve
 from server.learning.label_checks import known_features, refuse_label_as_feature
@@ -43,7 +52,9 @@ class LearnerParams(ProcedureParams):
 
 
 class TrainParams(LearnerParams):
-    trainingData: Any = Field(default=None, description="Query giving a row 'features', a 'label' and maybe a 'weight'")
+    trainingData: InputQuery = Field(
+        default=None, description="Query giving a row 'features', a 'label' and maybe a 'weight'"
+    )
     modelFileUrl: str | None = Field(default=None, description="Where to save the model (.cls)")
     functionName: str | None = Field(default=None, description="Name of a classifier function to create from the model")
 

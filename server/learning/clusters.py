@@ -18,6 +18,8 @@ from server.declarations import (
     BoundFunction,
     Creation,
     EntityType,
+    InputQuery,
+    OutputDataset,
     Params,
     ProcedureParams,
     Progress,
@@ -51,9 +53,9 @@ _NO_POINTS = (
 
 
 class ClusterParams(ProcedureParams):
-    trainingData: Any = Field(default=None, description="Query giving the same numeric columns for each row")
-    outputDataset: Any = Field(default=None, description="Dataset for the cluster of each row")
-    centroidsDataset: Any = Field(default=None, description="Dataset for the centres of the clusters")
+    trainingData: InputQuery = Field(default=None, description="Query giving the same numeric columns for each row")
+    outputDataset: OutputDataset = Field(default=None, description="Dataset for the cluster of each row")
+    centroidsDataset: OutputDataset = Field(default=None, description="Dataset for the centres of the clusters")
     numInputDimensions: int = Field(default=-1, description="Columns to use, the first by name; -1 uses all")
     numClusters: int = Field(default=10, ge=1, description="Number of clusters")
     maxIterations: int = Field(default=100, ge=1, description="Rounds at most")

@@ -15,6 +15,8 @@ from server.declarations import (
     BoundFunction,
     Creation,
     EntityType,
+    InputQuery,
+    OutputDataset,
     Params,
     ProcedureParams,
     Progress,
@@ -158,7 +160,9 @@ def _distribution(numbers: list[Any]) -> Distribution:
 
 
 class TrainParams(ProcedureParams):
-    trainingData: Any = Field(default=None, description="Query giving the columns, in the order to go through them")
+    trainingData: InputQuery = Field(
+        default=None, description="Query giving the columns, in the order to go through them"
+    )
     outcomes: Outcomes = Field(default=[], description="Outcomes: [name, SQL number over the rows of the FROM]")
     statistics: list[str] = Field(
         default=_DEFAULT, description="Statistics to tell: count, avg, std, min, max, last, sum"
@@ -166,7 +170,7 @@ class TrainParams(ProcedureParams):
     mode: Mode = Field(default="fixedColumns", description="Whether values of columns are keys, or names of columns")
     distTableFileUrl: str | None = Field(default=None, description="Where to save the table (.dt)")
     functionName: str | None = Field(default=None, description="Name of a function to create from the table")
-    outputDataset: Any = Field(default=None, description="Dataset for the statistics before each row")
+    outputDataset: OutputDataset = Field(default=None, description="Dataset for the statistics before each row")
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from server.declarations import BoundFunction, Creation, EntityType, NamedBatch, Params, Services
+from server.declarations import BoundFunction, Creation, DatasetSpec, EntityType, NamedBatch, Params, Services
 from server.errors import MldbError
 from server.learning.columns import AtomPiece, BlockPiece, pieces_of
 from server.learning.coordinates import read_coordinates
@@ -29,7 +29,7 @@ _COORDS = ("coords",)
 
 
 class NeighborsParams(Params):
-    dataset: Any = Field(description="Dataset of type embedding to search")
+    dataset: DatasetSpec = Field(description="Dataset of type embedding to search")
     defaultNumNeighbors: int = Field(default=10, ge=0, description="Neighbours to find where a call does not say")
     defaultMaxDistance: float = Field(default=math.inf, description="Largest distance where a call does not say")
     columnName: str = Field(default="", description="Column that holds the vectors; all columns when empty")

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 from pydantic import Field
 
-from server.declarations import BoundFunction, Creation, EntityType, Function, Params, Services
+from server.declarations import BoundFunction, Creation, EntityType, Function, Params, Services, SqlText
 from server.errors import MldbError
 from server.transfer.results import rows_of
 from server.values.batches import RowBatch, RowType
@@ -23,8 +23,8 @@ class Step(Params):
     name: str = Field("", description="Accepted for compatibility")
     type: str = ""
     params: dict[str, Any] = Field({}, description="Its parameters")
-    with_: str = Field("*", alias="with", description="SELECT list over what is known so far: the function's input")
-    extract: str = Field("*", description="SELECT list over the function's output: what is known from then on")
+    with_: SqlText = Field("*", alias="with", description="SELECT list over what is known so far: the function's input")
+    extract: SqlText = Field("*", description="SELECT list over the function's output: what is known from then on")
 
 
 class ChainParams(Params):

@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
 
-from server.declarations import BoundFunction, Creation, EntityType, Params, Services
+from server.declarations import BoundFunction, Creation, EntityType, Params, Services, SqlText
 from server.errors import MldbError
 from server.learning.training_set import labels_of
 from server.values.atoms import Atom
@@ -22,11 +22,13 @@ Numbers = NDArray[np.float64]
 
 
 class PixelsParams(Params):
-    expression: str = Field(description="SQL expression that gives the picture: an embedding of two dimensions or more")
+    expression: SqlText = Field(
+        description="SQL expression that gives the picture: an embedding of two dimensions or more"
+    )
 
 
 class VoxelsParams(Params):
-    expression: str = Field(
+    expression: SqlText = Field(
         description="SQL expression that gives the volume: an embedding of three dimensions or more"
     )
     range: int = Field(ge=0, description="How far the cube reaches from its middle in each direction")

@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
 
-from server.declarations import BoundFunction, Creation, EntityType, Params
+from server.declarations import BoundFunction, Creation, DatasetSpec, EntityType, Params
 from server.errors import MldbError
 from server.learning.embedding_neighbors import dataset_name, read_vectors
 from server.learning.matrix import Floats
@@ -27,7 +27,9 @@ _AGGREGATORS: dict[str, Callable[..., Any]] = {"avg": np.mean, "min": np.min, "m
 
 
 class PoolingParams(Params):
-    embeddingDataset: Any = Field(description="Dataset with a row for each word and the same numeric columns in all")
+    embeddingDataset: DatasetSpec = Field(
+        description="Dataset with a row for each word and the same numeric columns in all"
+    )
     aggregators: list[str] = Field(default=["avg"], description="How vectors are made one: avg, min, max, sum")
 
 

@@ -15,6 +15,7 @@ from server.declarations import (
     BoundFunction,
     Creation,
     EntityType,
+    InputQuery,
     Params,
     ProcedureParams,
     Progress,
@@ -47,7 +48,9 @@ def _lower(value: Any) -> Any:
 
 
 class TrainParams(ProcedureParams):
-    trainingData: Any = Field(default=None, description="Query giving a 'score', a boolean 'label', maybe a 'weight'")
+    trainingData: InputQuery = Field(
+        default=None, description="Query giving a 'score', a boolean 'label', maybe a 'weight'"
+    )
     link: Annotated[Link, BeforeValidator(_lower)] = Field(default="logit", description="Link function")
     modelFileUrl: str | None = Field(default=None, description="Where to save the model (.prb)")
     functionName: str | None = Field(default=None, description="Name of a probabilizer function to create")

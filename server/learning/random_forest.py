@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import Field
 
-from server.declarations import Creation, EntityType, ProcedureParams, Progress, RunResult, Services
+from server.declarations import Creation, EntityType, InputQuery, ProcedureParams, Progress, RunResult, Services
 from server.errors import MldbError
 from server.learning import jobs_entry
 from server.learning.classifier_train import LearnerParams, train_to_file, training_query
@@ -24,7 +24,7 @@ NAME = "randomforest.binary.train"
 
 
 class ForestParams(ProcedureParams):
-    trainingData: Any = Field(default=None, description="Query giving a row 'features' and a boolean 'label'")
+    trainingData: InputQuery = Field(default=None, description="Query giving a row 'features' and a boolean 'label'")
     modelFileUrl: str | None = Field(default=None, description="Where to save the model (.cls)")
     functionName: str | None = Field(default=None, description="Name of a classifier function to create from the model")
     featureVectorSamplings: int = Field(default=5, ge=1, description="Draws of rows")

@@ -16,6 +16,8 @@ from server.declarations import (
     Creation,
     Dataset,
     EntityType,
+    InputQuery,
+    OutputDataset,
     Params,
     ProcedureParams,
     Progress,
@@ -23,6 +25,7 @@ from server.declarations import (
     Recorded,
     RunResult,
     Services,
+    SqlText,
 )
 from server.errors import MldbError
 from server.learning.archive import Archive, pack
@@ -138,16 +141,18 @@ class WordTable:
 
 
 class TrainParams(ProcedureParams):
-    trainingData: Any = Field(default=None, description="Query giving the columns to count, in the order to count in")
+    trainingData: InputQuery = Field(
+        default=None, description="Query giving the columns to count, in the order to count in"
+    )
     outcomes: Outcomes = Field(default=[], description="Outcomes: [name, SQL condition on the rows of the FROM]")
     statsTableFileUrl: str | None = Field(default=None, description="Where to save the table (.st)")
     functionName: str | None = Field(default=None, description="Name of a function to create from the table")
-    outputDataset: Any = Field(default=None, description="Dataset for the counts before each row")
+    outputDataset: OutputDataset = Field(default=None, description="Dataset for the counts before each row")
 
 
 class WordTrainParams(TrainParams):
     functionOutcomeToUse: str | None = Field(default=None, description="Outcome that the created function tells")
-    outputDataset: Any = Field(default=None, description="Dataset for the counts of each word")
+    outputDataset: OutputDataset = Field(default=None, description="Dataset for the counts of each word")
 
 
 def check_training(services: Services, name: str, params: Any, url: str | None, url_name: str) -> Select | None:
@@ -250,7 +255,7 @@ class WordTrain:
 class DerivedParams(ProcedureParams):
     functionId: str = Field(description="Name of the sql.expression to create")
     statsTableFileUrl: str = Field(description="URL of the table, as statsTable.train saved it")
-    expression: str = Field(description="SELECT list that is repeated for each column of the table")
+    expression: SqlText = Field(description="SELECT list that is repeated for each column of the table")
 
 
 def derived_expression(template: str, outcomes: list[str], columns: list[str]) -> str:

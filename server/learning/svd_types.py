@@ -16,6 +16,8 @@ from server.declarations import (
     BoundFunction,
     Creation,
     EntityType,
+    InputQuery,
+    OutputDataset,
     Params,
     ProcedureParams,
     Progress,
@@ -47,12 +49,12 @@ _ROW = ("row",)
 
 
 class SvdParams(ProcedureParams):
-    trainingData: Any = Field(default=None, description="Query whose rows are decomposed")
+    trainingData: InputQuery = Field(default=None, description="Query whose rows are decomposed")
     numSingularValues: int = Field(default=100, ge=0, description="Singular values to find at most")
     numDenseBasisVectors: int = Field(default=1000, ge=0, description="Accepted for compatibility; has no effect")
     outputColumn: str = Field(default="embedding", description="Name of the column that holds coordinates")
-    rowOutputDataset: Any = Field(default=None, description="Dataset for the coordinates of rows")
-    columnOutputDataset: Any = Field(default=None, description="Dataset for the coordinates of columns")
+    rowOutputDataset: OutputDataset = Field(default=None, description="Dataset for the coordinates of rows")
+    columnOutputDataset: OutputDataset = Field(default=None, description="Dataset for the coordinates of columns")
     modelFileUrl: str | None = Field(default=None, description="Where to save the model (.svd)")
     functionName: str | None = Field(default=None, description="Name of a function to create from the model")
 

@@ -16,6 +16,7 @@ from server.declarations import (
     BoundFunction,
     Creation,
     EntityType,
+    InputQuery,
     Params,
     ProcedureParams,
     Progress,
@@ -64,7 +65,9 @@ class Configuration(BaseModel):
 
 
 class TrainParams(ProcedureParams):
-    trainingData: Any = Field(default=None, description="Query giving numeric columns, one of them called 'label'")
+    trainingData: InputQuery = Field(
+        default=None, description="Query giving numeric columns, one of them called 'label'"
+    )
     svmType: SvmType = Field(default="classification", description="What is learnt")
     configuration: Configuration = Field(default=Configuration(), description="Settings of libsvm")
     modelFileUrl: str | None = Field(default=None, description="Where to save the model (.svm)")

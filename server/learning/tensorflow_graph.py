@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 
 from pydantic import Field
 
-from server.declarations import BoundFunction, Creation, EntityType, Params, Services
+from server.declarations import BoundFunction, Creation, EntityType, Params, Services, SqlText
 from server.errors import MldbError
 from server.learning.model_worker import Model, Node
 from server.learning.tensorflow_names import SelectList, node_path, read_select_list
@@ -38,10 +38,10 @@ _BLOCK = 1 << 20
 
 class TensorflowGraphParams(Params):
     modelFileUrl: str = Field(description="Frozen graph (`.pb`); may be a member of an archive")
-    inputs: str = Field(
+    inputs: SqlText = Field(
         description='SELECT list whose names are nodes of the graph: `content AS "DecodeJpeg/contents"`'
     )
-    outputs: str = Field(description="SELECT list over the nodes of the graph: `pool_3`; `*` is what no node reads")
+    outputs: SqlText = Field(description="SELECT list over the nodes of the graph: `pool_3`; `*` is what no node reads")
     devices: str = Field("", description="Regular expression that the devices to run on must match")
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import Field
 
-from server.declarations import BoundFunction, Creation, EntityType, Function, Params, Services
+from server.declarations import BoundFunction, Creation, EntityType, Function, Params, Services, SqlText
 from server.errors import MldbError
 from server.learning.model_worker import Model, Node
 from server.learning.tensorflow_values import empty_values, feed_of, newest, output_column, output_values
@@ -28,7 +28,9 @@ _INFER = "DT_INVALID"
 class TensorflowOpParams(Params):
     op: str = Field(description="Name of the operation, such as MatrixInverse")
     attr: dict[str, Any] = Field({}, description='Its attributes: `{"T": {"type": "DT_DOUBLE"}}`, or bare values')
-    inputs: str = Field("*", description="SELECT list over the function's input: the operation's inputs in their order")
+    inputs: SqlText = Field(
+        "*", description="SELECT list over the function's input: the operation's inputs in their order"
+    )
     inputType: str = Field(
         _INFER, pattern="^DT_[A-Z0-9_]+$", description="Type of inputs where nothing else says it; DT_INVALID infers it"
     )

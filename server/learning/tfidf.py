@@ -11,7 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from server.declarations import Creation, EntityType, Params, ProcedureParams, Progress, Recorded, RunResult, Services
+from server.declarations import (
+    Creation,
+    EntityType,
+    InputQuery,
+    OutputDataset,
+    Params,
+    ProcedureParams,
+    Progress,
+    Recorded,
+    RunResult,
+    Services,
+)
 from server.errors import MldbError
 from server.learning.archive import Archive, pack
 from server.learning.cell_functions import RowFunction
@@ -78,8 +89,10 @@ def weigh(frequencies: DocumentFrequencies, tf: TermFrequency, idf: InverseFrequ
 
 
 class TrainParams(ProcedureParams):
-    trainingData: Any = Field(default=None, description="Query: each row is a document, its columns are terms")
-    outputDataset: Any = Field(default=None, description="Dataset for the number of documents that have each term")
+    trainingData: InputQuery = Field(default=None, description="Query: each row is a document, its columns are terms")
+    outputDataset: OutputDataset = Field(
+        default=None, description="Dataset for the number of documents that have each term"
+    )
     modelFileUrl: str | None = Field(default=None, description="Where to save the model (.idf)")
     functionName: str | None = Field(default=None, description="Name of a tfidf function to create")
 

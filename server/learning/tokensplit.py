@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Any
 
 from pydantic import AliasChoices, Field
 
-from server.declarations import Creation, EntityType, Params
+from server.declarations import Creation, EntityType, InputQuery, Params
 from server.learning.cell_functions import TextFunction, TextMap
 from server.procedures.validators import input_query
 from server.transfer.results import named_rows
 
 
 class TokensplitParams(Params):
-    tokens: Any = Field(description="Query whose values are the tokens")
+    tokens: InputQuery = Field(description="Query whose values are the tokens")
     splitChars: str = Field(
         default=" ,",
         validation_alias=AliasChoices("splitChars", "splitchars"),

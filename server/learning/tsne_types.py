@@ -14,6 +14,8 @@ from server.declarations import (
     BoundFunction,
     Creation,
     EntityType,
+    InputQuery,
+    OutputDataset,
     Params,
     ProcedureParams,
     Progress,
@@ -45,8 +47,8 @@ _NO_POINTS = (
 
 
 class TsneParams(ProcedureParams):
-    trainingData: Any = Field(default=None, description="Query giving the same numeric columns for each row")
-    rowOutputDataset: Any = Field(default=None, description="Dataset for the positions of rows")
+    trainingData: InputQuery = Field(default=None, description="Query giving the same numeric columns for each row")
+    rowOutputDataset: OutputDataset = Field(default=None, description="Dataset for the positions of rows")
     numInputDimensions: int = Field(default=-1, description="Columns to use, the first by name; -1 uses all")
     numOutputDimensions: int = Field(default=2, ge=1, description="Numbers in a position")
     tolerance: float = Field(default=1e-5, description="Accepted for compatibility; perplexities are met to 1e-5")

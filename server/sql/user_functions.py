@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from server.declarations import BoundFunction, Creation, EntityType, Params, Services
+from server.declarations import BoundFunction, Creation, EntityType, Params, Services, SqlText, TypeName
 from server.errors import MldbError
 from server.sql import coerce
 from server.sql.binder.base import bind
@@ -33,7 +33,7 @@ from server.values.paths import Path
 class ExpressionParams(Params):
     """Parameters of ``sql.expression``."""
 
-    expression: str = Field(description="SELECT list (without SELECT) over the function's input")
+    expression: SqlText = Field(description="SELECT list (without SELECT) over the function's input")
     prepared: bool = Field(False, description="Bind once, for inputs of any kind")
     raw: bool = Field(False, description="Give the bare value of the one clause instead of a row")
     autoInput: bool = Field(False, description="The one input variable may be passed bare")
@@ -42,7 +42,9 @@ class ExpressionParams(Params):
 class QueryParams(Params):
     """Parameters of ``sql.query``."""
 
-    query: str | dict[str, Any] = Field(description="A whole statement; inputs are $name")
+    query: Annotated[str | dict[str, Any], TypeName("InputQuery")] = Field(
+        description="A whole statement; inputs are $name"
+    )
     output: Literal["FIRST_ROW", "NAMED_COLUMNS"] = Field(
         "FIRST_ROW", description="The first row, or a row made of the columns 'column' and 'value' of all rows"
     )

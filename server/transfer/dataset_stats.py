@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
 
-from server.declarations import Creation, EntityType, NamedBatch, ProcedureParams, Progress, RunResult, Services
+from server.declarations import (
+    Creation,
+    EntityType,
+    InputQuery,
+    NamedBatch,
+    OutputDataset,
+    ProcedureParams,
+    Progress,
+    RunResult,
+    Services,
+)
 from server.procedures.validators import input_query
 from server.transfer.results import is_null
 from server.values import compute as pc
@@ -22,8 +31,8 @@ from server.values.paths import Path, format_path
 class DatasetStatsParams(ProcedureParams):
     """Parameters of dataset.stats."""
 
-    inputData: Any = Field(description="The query whose rows are counted")
-    outputDataset: Any = Field(default={}, description="Dataset to create; tabular unless it says otherwise")
+    inputData: InputQuery = Field(description="The query whose rows are counted")
+    outputDataset: OutputDataset = Field(default={}, description="Dataset to create; tabular unless it says otherwise")
 
 
 class Counts:

@@ -9,7 +9,16 @@ from typing import Any, BinaryIO
 
 from pydantic import Field
 
-from server.declarations import Creation, EntityType, ProcedureParams, Progress, QueryResult, RunResult, Services
+from server.declarations import (
+    Creation,
+    EntityType,
+    InputQuery,
+    ProcedureParams,
+    Progress,
+    QueryResult,
+    RunResult,
+    Services,
+)
 from server.errors import MldbError
 from server.procedures.validators import input_query
 from server.sql.tree import ColumnRef, Item, OrderKey, RowLiteral, Select
@@ -25,7 +34,7 @@ FLUSH_LINES = 4096
 class ExportCsvParams(ProcedureParams):
     """Parameters of export.csv."""
 
-    exportData: Any = Field(description="The query whose rows are written")
+    exportData: InputQuery = Field(description="The query whose rows are written")
     dataFileUrl: str = Field(description="URL of the file; an existing one is replaced, extensions such as .gz pack it")
     headers: bool = Field(True, description="Write the column names as first line")
     delimiter: str = Field(",", description="Text between cells")

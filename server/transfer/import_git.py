@@ -10,7 +10,16 @@ from typing import Any
 
 from pydantic import Field
 
-from server.declarations import Creation, EntityType, ProcedureParams, Progress, Recorded, RunResult, Services
+from server.declarations import (
+    Creation,
+    EntityType,
+    OutputDataset,
+    ProcedureParams,
+    Progress,
+    Recorded,
+    RunResult,
+    Services,
+)
 from server.errors import MldbError
 from server.transfer.extras import extra
 from server.transfer.melt import record_all
@@ -24,7 +33,9 @@ class ImportGitParams(ProcedureParams):
     """Parameters of import.git."""
 
     repository: str = Field(description="file:// URL of the repository")
-    outputDataset: Any = Field(default={}, description="Dataset to create; sparse.mutable unless it says otherwise")
+    outputDataset: OutputDataset = Field(
+        default={}, description="Dataset to create; sparse.mutable unless it says otherwise"
+    )
     revisions: list[str] = Field(["HEAD"], description="Revisions and ranges (a..b) whose history is imported")
     importStats: bool = Field(False, description="Count files changed, lines inserted and lines deleted")
     importTree: bool = Field(False, description="Record what each commit did to each file")

@@ -8,7 +8,18 @@ from typing import Any, Literal
 import orjson
 from pydantic import Field
 
-from server.declarations import Creation, Dataset, EntityType, ProcedureParams, Progress, Recorded, RunResult, Services
+from server.declarations import (
+    Creation,
+    Dataset,
+    EntityType,
+    OutputDataset,
+    ProcedureParams,
+    Progress,
+    Recorded,
+    RunResult,
+    Services,
+    SqlText,
+)
 from server.errors import MldbError
 from server.transfer.inputs import STAGED, TimedResult, import_select, is_default, require_atom_name
 from server.transfer.jsonrows import cells_of_object
@@ -23,13 +34,13 @@ class ImportJsonParams(ProcedureParams):
     """Parameters of import.json."""
 
     dataFileUrl: str = Field("", description="URL of the file; packed files and members of archives are read as well")
-    outputDataset: Any = Field(default={}, description="Dataset to create; tabular unless it says otherwise")
+    outputDataset: OutputDataset = Field(default={}, description="Dataset to create; tabular unless it says otherwise")
     limit: int = Field(-1, description="Most lines to read; -1 for all")
     offset: int = Field(0, ge=0, description="Lines to leave out at the beginning")
     ignoreBadLines: bool = Field(False, description="Leave bad lines out instead of failing")
-    select: str = Field("*", description="What to record of each line")
-    where: str = Field("true", description="Which lines to record")
-    named: str = Field("lineNumber()", description="Name of a line's row")
+    select: SqlText = Field("*", description="What to record of each line")
+    where: SqlText = Field("true", description="Which lines to record")
+    named: SqlText = Field("lineNumber()", description="Name of a line's row")
     arrays: Literal["parse", "encode"] = Field(
         "parse", description="`parse`: a column for each index; `encode`: a column with 1 for each value"
     )

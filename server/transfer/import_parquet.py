@@ -6,12 +6,22 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 from pydantic import Field
 
-from server.declarations import Creation, EntityType, NamedBatch, ProcedureParams, Progress, RunResult, Services
+from server.declarations import (
+    Creation,
+    EntityType,
+    NamedBatch,
+    OutputDataset,
+    ProcedureParams,
+    Progress,
+    RunResult,
+    Services,
+    SqlText,
+)
 from server.errors import MldbError
 from server.values import compute as pc
 from server.values.arrow_types import ARROW_TYPES
@@ -28,8 +38,8 @@ class ImportParquetParams(ProcedureParams):
     """Parameters of import.parquet."""
 
     dataFileUrl: str = Field(description="URL of the file")
-    outputDataset: Any = Field(default={}, description="Dataset to create; tabular unless it says otherwise")
-    named: str = Field("", description="Column that names the rows; their numbers do when empty")
+    outputDataset: OutputDataset = Field(default={}, description="Dataset to create; tabular unless it says otherwise")
+    named: SqlText = Field("", description="Column that names the rows; their numbers do when empty")
 
 
 @contextmanager

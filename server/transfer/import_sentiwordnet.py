@@ -8,11 +8,19 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from typing import Any
 
 from pydantic import Field
 
-from server.declarations import Creation, EntityType, ProcedureParams, Progress, Recorded, RunResult, Services
+from server.declarations import (
+    Creation,
+    EntityType,
+    OutputDataset,
+    ProcedureParams,
+    Progress,
+    Recorded,
+    RunResult,
+    Services,
+)
 from server.errors import MldbError
 from server.transfer.lines import LineSource
 from server.transfer.melt import record_all
@@ -27,7 +35,9 @@ class ImportSentiWordNetParams(ProcedureParams):
     """Parameters of import.sentiwordnet."""
 
     dataFileUrl: str = Field(description="URL of the file of SentiWordNet 3; packed files are read as well")
-    outputDataset: Any = Field(default={}, description="Dataset to create; sparse.mutable unless it says otherwise")
+    outputDataset: OutputDataset = Field(
+        default={}, description="Dataset to create; sparse.mutable unless it says otherwise"
+    )
 
 
 def sums_of(source: LineSource, progress: Progress) -> Sums:

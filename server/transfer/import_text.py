@@ -8,7 +8,17 @@ from typing import Any, Protocol, cast
 import duckdb
 from pydantic import Field, field_validator
 
-from server.declarations import Creation, Dataset, EntityType, ProcedureParams, Progress, RunResult, Services
+from server.declarations import (
+    Creation,
+    Dataset,
+    EntityType,
+    OutputDataset,
+    ProcedureParams,
+    Progress,
+    RunResult,
+    Services,
+    SqlText,
+)
 from server.errors import MldbError
 from server.sql.tree import Clause, ColumnRef, Item
 from server.storage.database import drop_tables, new_table
@@ -30,7 +40,7 @@ class ImportTextParams(ProcedureParams):
     """Parameters of import.text."""
 
     dataFileUrl: str = Field("", description="URL of the file; packed files and members of archives are read as well")
-    outputDataset: Any = Field(default={}, description="Dataset to create; tabular unless it says otherwise")
+    outputDataset: OutputDataset = Field(default={}, description="Dataset to create; tabular unless it says otherwise")
     headers: list[str] = Field(default=[], description="Column names of a file without a header row")
     autoGenerateHeaders: bool = Field(False, description="Name the columns 0, 1, 2, …; the first row is data")
     quoteChar: str = Field('"', description="Character around cells; empty for none")
@@ -42,10 +52,10 @@ class ImportTextParams(ProcedureParams):
     ignoreBadLines: bool = Field(False, description="Leave bad lines out instead of failing")
     structuredColumnNames: bool = Field(False, description="A dot in a header separates the elements of a path")
     replaceInvalidCharactersWith: str = Field("", description="Character for badly encoded ones; empty: an error")
-    select: str = Field("*", description="What to record of each line")
-    where: str = Field("true", description="Which lines to record")
-    named: str = Field("lineNumber()", description="Name of a line's row")
-    timestamp: str = Field(FILE_TIME, description="Timestamp of a line's row")
+    select: SqlText = Field("*", description="What to record of each line")
+    where: SqlText = Field("true", description="Which lines to record")
+    named: SqlText = Field("lineNumber()", description="Name of a line's row")
+    timestamp: SqlText = Field(FILE_TIME, description="Timestamp of a line's row")
     allowMultiLines: bool = Field(False, description="A quoted cell may go on in the next line")
     ignoreExtraColumns: bool = Field(False, description="Leave out cells beyond the header")
     processExcelFormulas: bool = Field(True, description='Read cells of the form ="x" as x')

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -20,10 +20,12 @@ from server.declarations import (
     Creation,
     EntityType,
     NamedBatch,
+    OutputDataset,
     ProcedureParams,
     Progress,
     RunResult,
     Services,
+    SqlText,
 )
 from server.errors import MldbError
 from server.values.atoms import Atom, PathValue, number_text
@@ -44,14 +46,14 @@ class ImportWord2VecParams(ProcedureParams):
     dataFileUrl: str = Field(
         description="URL of the binary file; packed files and members of archives are read as well"
     )
-    outputDataset: Any = Field(
+    outputDataset: OutputDataset = Field(
         default={},
         validation_alias=AliasChoices("outputDataset", "output"),
         description="Dataset to create; embedding unless it says otherwise",
     )
     offset: int = Field(0, ge=0, description="Words to leave out at the beginning")
     limit: int = Field(-1, description="Most words to read; -1 for all")
-    named: str = Field("word", description="Name of a word's row: an expression over `word`")
+    named: SqlText = Field("word", description="Name of a word's row: an expression over `word`")
 
 
 @dataclass(frozen=True)

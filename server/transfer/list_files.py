@@ -7,7 +7,16 @@ from typing import Any
 
 from pydantic import Field
 
-from server.declarations import Creation, EntityType, ProcedureParams, Progress, Recorded, RunResult, Services
+from server.declarations import (
+    Creation,
+    EntityType,
+    OutputDataset,
+    ProcedureParams,
+    Progress,
+    Recorded,
+    RunResult,
+    Services,
+)
 from server.transfer.melt import record_all
 from server.values.atoms import NEVER, Atom, Timestamp, parse_timestamp, timestamp_from_json
 
@@ -22,7 +31,7 @@ class ListFilesParams(ProcedureParams):
     path: str = Field(description="URL of the folder, archive or bucket to list")
     modifiedSince: Any = Field(None, description="Leave out what was last changed before; a time as text or seconds")
     maxDepth: int = Field(-1, ge=-1, description="Levels of folders to go down; 0 for the folder alone, -1 for all")
-    outputDataset: Any = Field(default={}, description="Dataset to create; tabular unless it says otherwise")
+    outputDataset: OutputDataset = Field(default={}, description="Dataset to create; tabular unless it says otherwise")
 
 
 class ListFiles:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from pydantic import Field
 
@@ -11,6 +10,8 @@ from server.declarations import (
     Creation,
     Dataset,
     EntityType,
+    InputQuery,
+    OutputDataset,
     ProcedureParams,
     Progress,
     Recorded,
@@ -29,8 +30,8 @@ CHUNK_ROWS = 10_000
 class MeltParams(ProcedureParams):
     """Parameters of melt."""
 
-    inputData: Any = Field(description="A query that selects rows `to_fix` and `to_melt`")
-    outputDataset: Any = Field(default={}, description="Dataset to create; tabular unless it says otherwise")
+    inputData: InputQuery = Field(description="A query that selects rows `to_fix` and `to_melt`")
+    outputDataset: OutputDataset = Field(default={}, description="Dataset to create; tabular unless it says otherwise")
     keyColumnName: str = Field("key", description="Column for the names of the melted columns")
     valueColumnName: str = Field("value", description="Column for their values")
 

@@ -15,7 +15,9 @@ from pydantic import Field
 from server.declarations import (
     Creation,
     EntityType,
+    InputQuery,
     NamedBatch,
+    OutputDataset,
     ProcedureParams,
     Progress,
     RunResult,
@@ -35,8 +37,10 @@ Bounds = tuple[float, float]
 class BucketizeParams(ProcedureParams):
     """Parameters of bucketize."""
 
-    inputData: Any = Field(description="A query; its ORDER BY is what counts, what it selects is ignored")
-    outputDataset: Any = Field(default={}, description="Dataset to create; sparse.mutable unless it says otherwise")
+    inputData: InputQuery = Field(description="A query; its ORDER BY is what counts, what it selects is ignored")
+    outputDataset: OutputDataset = Field(
+        default={}, description="Dataset to create; sparse.mutable unless it says otherwise"
+    )
     percentileBuckets: dict[str, Bounds] = Field(
         description="Names of buckets with the percentiles where they begin and end, from 0 to 100"
     )
@@ -45,8 +49,10 @@ class BucketizeParams(ProcedureParams):
 class RankingParams(ProcedureParams):
     """Parameters of ranking."""
 
-    inputData: Any = Field(description="A query; its ORDER BY is what counts, what it selects is ignored")
-    outputDataset: Any = Field(default={}, description="Dataset to create; sparse.mutable unless it says otherwise")
+    inputData: InputQuery = Field(description="A query; its ORDER BY is what counts, what it selects is ignored")
+    outputDataset: OutputDataset = Field(
+        default={}, description="Dataset to create; sparse.mutable unless it says otherwise"
+    )
     rankingType: Literal["index"] = Field("index", description="Kind of rank: the index of the row, from 0")
     rankingColumnName: str = Field("rank", description="Column for the rank")
 

@@ -8,7 +8,16 @@ from typing import Any
 
 from pydantic import Field
 
-from server.declarations import Creation, EntityType, ProcedureParams, Progress, RunResult, Services
+from server.declarations import (
+    Creation,
+    EntityType,
+    InputQuery,
+    OutputDataset,
+    ProcedureParams,
+    Progress,
+    RunResult,
+    Services,
+)
 from server.errors import MldbError
 from server.procedures.validators import input_query
 from server.transfer.melt import record_all
@@ -22,9 +31,11 @@ TOLERANCE = 0.01  # of the sum of the splits
 class SplitParams(ProcedureParams):
     """Parameters of split."""
 
-    labels: Any = Field(description="A query with a row per example; each column that is not null is a label of it")
+    labels: InputQuery = Field(
+        description="A query with a row per example; each column that is not null is a label of it"
+    )
     splits: list[float] = Field(description="Share of the examples that each dataset gets; together about 1")
-    outputDatasets: list[Any] = Field(description="The datasets, as many as splits")
+    outputDatasets: list[OutputDataset] = Field(description="The datasets, as many as splits")
     foldImportance: float = Field(1.0, description="Weight of the datasets' sizes against the spread of labels")
     reproducible: bool = Field(True, description="Split the same data the same way each time")
     randomSeed: int = Field(0, description="Seed for the order of examples; 0 for none")

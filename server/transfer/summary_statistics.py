@@ -10,7 +10,17 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from server.declarations import Creation, EntityType, ProcedureParams, Progress, Recorded, RunResult, Services
+from server.declarations import (
+    Creation,
+    EntityType,
+    InputQuery,
+    OutputDataset,
+    ProcedureParams,
+    Progress,
+    Recorded,
+    RunResult,
+    Services,
+)
 from server.procedures.validators import input_query, require_from, whole_columns
 from server.sql.tree import Select
 from server.transfer.melt import record_all
@@ -26,8 +36,10 @@ QUARTILES = (("1st_quartile", 0.25), ("median", 0.5), ("3rd_quartile", 0.75))
 class SummaryStatisticsParams(ProcedureParams):
     """Parameters of summary.statistics."""
 
-    inputData: Any = Field(description="A query that selects whole columns")
-    outputDataset: Any = Field(default={}, description="Dataset to create; sparse.mutable unless it says otherwise")
+    inputData: InputQuery = Field(description="A query that selects whole columns")
+    outputDataset: OutputDataset = Field(
+        default={}, description="Dataset to create; sparse.mutable unless it says otherwise"
+    )
 
 
 class SummaryStatistics:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from pydantic import Field
 
 from server.declarations import (
     Creation,
     EntityType,
+    InputQuery,
     NamedBatch,
+    OutputDataset,
     ProcedureParams,
     Progress,
     QueryResult,
@@ -25,8 +26,10 @@ from server.transfer.results import chosen, without_values
 class TransformParams(ProcedureParams):
     """Parameters of transform."""
 
-    inputData: Any = Field(None, description="The query whose rows are recorded")
-    outputDataset: Any = Field(default={}, description="Dataset to create; sparse.mutable unless it says otherwise")
+    inputData: InputQuery = Field(None, description="The query whose rows are recorded")
+    outputDataset: OutputDataset = Field(
+        default={}, description="Dataset to create; sparse.mutable unless it says otherwise"
+    )
     skipEmptyRows: bool = Field(False, description="Leave out rows that hold no value")
 
 

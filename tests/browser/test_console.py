@@ -18,7 +18,9 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 PAGES = (
     "/", "/console/query?q=SELECT+1", "/console/datasets", "/console/datasets/demo", "/console/datasets/demo?view=rows",
-    "/console/functions", "/console/procedures", "/console/nowhere", "/logs/mldb", "/reference", "/doc/",
+    "/console/functions", "/console/procedures",
+    "/console/new/function", "/console/new/procedure?type=classifier.experiment",
+    "/console/functions/double", "/console/nowhere", "/logs/mldb", "/reference", "/doc/",
     "/doc/console.md", "/doc/sql-guide.md", "/login",
 )  # fmt: skip
 PLUGIN = {"main.py": "mldb.log('dropped and loaded')", "routes.py": "mldb.plugin.set_return('here')"}
@@ -281,7 +283,7 @@ def test_a_run_is_seen_and_cancelled(browser, server):
         config = {"type": "mock", "params": {"durationMs": 60_000, "refreshRateMs": 100}}
         client.put("/v1/procedures/long", json=config, headers={"async": "true"})
     page = opened(browser, server, "/console/procedures")
-    long = page.get_by_role("region", name="long")
+    long = page.get_by_role("listitem").filter(has=page.get_by_role("heading", name="long"))
     expect(long.get_by_text("executing")).to_be_visible()
     long.get_by_role("button", name="Cancel").click()
     expect(long.get_by_text("cancelled", exact=True)).to_be_visible()

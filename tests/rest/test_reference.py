@@ -116,3 +116,33 @@ def test_documentation_of_types(client):
 def test_the_viewer_is_there(client):
     assert "reference.js" in client.get("/reference").text
     assert "openapi.json" in client.get("/static/reference/reference.js").text
+
+
+def test_types_say_what_a_parameter_is_entered_as(client):
+    """Forms offer an editor for SQL and a choice of datasets by these names."""
+    info = client.get("/v1/types/procedures/kmeans.train/info").json()
+    fields = {each["name"]: each for each in info["configType"]["fields"]}
+    assert {name: fields[name]["type"] for name in ("trainingData", "outputDataset")} == {
+        "trainingData": {"kind": "ANY", "typeName": "InputQuery"},
+        "outputDataset": {"kind": "ANY", "typeName": "OutputDataset"},
+    }
+    listed = dict(client.get("/v1/types/procedures?details=true").json())
+    split = {each["name"]: each["type"] for each in listed["split"]["configType"]["fields"]}
+    assert split["outputDatasets"]["inner"] == [{"kind": "ANY", "typeName": "OutputDataset"}]
+    expression = client.get("/v1/types/functions/sql.expression/info").json()["configType"]["fields"][0]
+    assert expression["type"] == {"kind": "STRING", "typeName": "SqlExpression"}
+
+
+@pytest.mark.parametrize(
+    ("type_", "params", "field"),
+    [
+        ("kmeans.train", {"numClusters": 0}, "numClusters"),
+        ("svm.train", {"configuration": {"C": "much"}}, "configuration.C"),
+        ("transform", {"inputdata": "SELECT 1"}, "inputdata"),
+        ("melt", {}, "inputData"),
+    ],
+)
+def test_an_error_of_a_parameter_names_it_in_its_details(client, type_, params, field):
+    answer = client.put("/v1/procedures/wrong", json={"type": type_, "params": params})
+    assert answer.status_code == 400
+    assert answer.json()["details"] == {"field": field, "type": type_}

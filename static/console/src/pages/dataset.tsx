@@ -30,7 +30,7 @@ export default function Dataset({ params: { id = "" } }: { params: Record<string
         <a class="button" href={`/console/query?${new URLSearchParams({ q: `SELECT * FROM ${quoted(id)}` })}`}>
           Query
         </a>
-        <Delete entity={found} />
+        <Delete entity={found} after="/console/datasets" />
       </header>
       <div class="stack">
         <p class="soft">

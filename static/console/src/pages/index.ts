@@ -22,10 +22,35 @@ export const pages: Page[] = [
   { path: "/console/datasets", title: "Datasets", load: () => import("./datasets"), under: "/console/datasets" },
   { path: "/console/datasets/:id", title: "Dataset", load: () => import("./dataset"), under: "/console/datasets" },
   { path: "/console/functions", title: "Functions", load: () => import("./functions"), under: "/console/functions" },
+  { path: "/console/functions/:id", title: "Function", load: () => import("./function"), under: "/console/functions" },
+  {
+    path: "/console/new/function",
+    title: "New function",
+    load: () => import("./create").then(({ NewFunction }) => ({ default: NewFunction })),
+    under: "/console/functions",
+  },
+  {
+    path: "/console/new/procedure",
+    title: "New procedure",
+    load: () => import("./create").then(({ NewProcedure }) => ({ default: NewProcedure })),
+    under: "/console/procedures",
+  },
   {
     path: "/console/procedures",
     title: "Procedures",
     load: () => import("./procedures"),
+    under: "/console/procedures",
+  },
+  {
+    path: "/console/procedures/:id",
+    title: "Procedure",
+    load: () => import("./procedure"),
+    under: "/console/procedures",
+  },
+  {
+    path: "/console/procedures/:id/runs/:run",
+    title: "Run",
+    load: () => import("./run"),
     under: "/console/procedures",
   },
 ];

@@ -1,8 +1,10 @@
 // Parts that the lists of entities share.
 import { useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
-import { call, path } from "../api";
-import type { Entity, Step } from "../live";
+import { useEffect } from "preact/hooks";
+import { call, json, path } from "../api";
+import type { Entity, Kind, Step } from "../live";
+import { navigate } from "../router";
 import { attempt, say } from "../toasts";
 import { Confirm } from "./dialog";
 
@@ -29,7 +31,13 @@ export function Steps({ steps }: { steps: Step[] }) {
   );
 }
 
-export function Delete({ entity: { kind, id } }: { entity: Entity }) {
+interface DeleteProps {
+  entity: Entity;
+  /** Where to go when it is gone, from a page of its own. */
+  after?: string;
+}
+
+export function Delete({ entity: { kind, id }, after }: DeleteProps) {
   const asking = useSignal(false);
   return (
     <>
@@ -52,6 +60,7 @@ export function Delete({ entity: { kind, id } }: { entity: Entity }) {
             attempt(async () => {
               await call("DELETE", path(`${kind}s`, id));
               say(`${id} was deleted`);
+              if (after) navigate(after);
             })
           }
           onClose={() => {
@@ -117,5 +126,21 @@ export function EntityTable({ entities, href, heads = [], cells = () => [] }: En
         </tbody>
       </table>
     </div>
+  );
+}
+
+/** The configuration that an entity was made with. */
+export function Configured({ kind, id }: { kind: Kind; id: string }) {
+  const config = useSignal<unknown>(undefined);
+  useEffect(() => {
+    attempt(async () => {
+      config.value = (await json<{ config: unknown }>("GET", path(`${kind}s`, id))).config;
+    });
+  }, [kind, id, config]);
+  return (
+    <details class="card">
+      <summary>Configuration</summary>
+      <pre class="mono">{JSON.stringify(config.value, null, 2)}</pre>
+    </details>
   );
 }

@@ -30,3 +30,10 @@ export function ago(time: string | number): string {
   if (past < 86400) return `${Math.round(past / 3600)} h ago`;
   return new Date(Date.now() - past * 1000).toLocaleDateString();
 }
+
+/** A number as it is, or with four digits that matter where it has more. */
+export function number(value: number): string {
+  if (Number.isInteger(value) && Math.abs(value) < 1e9) return String(value);
+  const size = Math.abs(value);
+  return size !== 0 && (size < 1e-4 || size >= 1e9) ? value.toExponential(3) : String(Number(value.toPrecision(4)));
+}

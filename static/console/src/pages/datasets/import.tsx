@@ -1,10 +1,10 @@
 // From a file to a dataset: upload with progress, a preview, then the procedures that the server proposes, one by one.
 import { type Signal, useSignal } from "@preact/signals";
-import { useRef } from "preact/hooks";
 import { call, json, path, upload } from "../../api";
 import { type Entity, entity } from "../../live";
 import { link, navigate } from "../../router";
 import { complain, say } from "../../toasts";
+import { DropFile } from "../../ui/drop";
 import { Steps } from "../../ui/entities";
 import { bytes, count } from "../../ui/format";
 
@@ -36,7 +36,14 @@ export function ImportFile() {
   return (
     <section class="card stack" aria-labelledby="import-title">
       <h2 id="import-title">Import a file</h2>
-      {current.at === "nothing" && <DropZone state={state} />}
+      {current.at === "nothing" && (
+        <DropFile
+          label="Data file"
+          text="Drop a CSV, JSON or Parquet file, or a zip of pictures"
+          accept={ENDINGS}
+          onFile={(file) => begin(file, state)}
+        />
+      )}
       {current.at === "uploading" && (
         <div role="status">
           {current.name}: {bytes(current.sent)} of {bytes(current.size)}
@@ -47,46 +54,6 @@ export function ImportFile() {
       {current.at === "importing" && (
         <Importing dataset={current.dataset} procedure={entity("procedure", current.procedure)} />
       )}
-    </section>
-  );
-}
-
-function DropZone({ state }: { state: Signal<State> }) {
-  const over = useSignal(false);
-  const chooser = useRef<HTMLInputElement>(null);
-  const take = (file: File | undefined) => {
-    if (file) begin(file, state);
-  };
-  return (
-    <section
-      class={over.value ? "drop over" : "drop"}
-      aria-label="Drop a data file here"
-      onDragOver={(event) => {
-        event.preventDefault();
-        over.value = true;
-      }}
-      onDragLeave={() => {
-        over.value = false;
-      }}
-      onDrop={(event) => {
-        event.preventDefault();
-        over.value = false;
-        take(event.dataTransfer?.files[0]);
-      }}
-    >
-      <p>Drop a CSV, JSON or Parquet file, or a zip of pictures</p>
-      <button type="button" onClick={() => chooser.current?.click()}>
-        Choose a file
-      </button>
-      <input
-        ref={chooser}
-        class="visually-hidden"
-        type="file"
-        accept={ENDINGS}
-        aria-label="Data file"
-        tabIndex={-1}
-        onChange={({ currentTarget }) => take(currentTarget.files?.[0])}
-      />
     </section>
   );
 }

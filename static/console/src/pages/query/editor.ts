@@ -19,9 +19,9 @@ const colours = HighlightStyle.define([
 ]);
 
 const theme = EditorView.theme({
-  "&": { color: "var(--ink)", backgroundColor: "var(--panel)", minHeight: "9rem", maxHeight: "45vh" },
+  "&": { color: "var(--ink)", backgroundColor: "var(--panel)", maxHeight: "45vh" },
   "&.cm-focused": { outline: "2px solid var(--accent)", outlineOffset: "-1px" },
-  ".cm-scroller": { font: "var(--mono)", overflow: "auto", minHeight: "9rem" },
+  ".cm-scroller": { font: "var(--mono)", overflow: "auto" },
   ".cm-content": { caretColor: "var(--ink)" },
   ".cm-cursor": { borderLeftColor: "var(--ink)" },
   ".cm-gutters": { backgroundColor: "var(--panel)", color: "var(--soft)", border: "0" },
@@ -43,6 +43,9 @@ const theme = EditorView.theme({
   ".cm-completionInfo": { maxWidth: "24rem", whiteSpace: "pre-wrap", padding: "0.5rem 0.7rem" },
   ".cm-completionDetail": { fontStyle: "normal", opacity: "0.75" },
 });
+
+const largeTheme = EditorView.theme({ "&": { minHeight: "9rem" }, ".cm-scroller": { minHeight: "9rem" } });
+const smallTheme = EditorView.theme({ ".cm-content": { padding: "0.45rem 0.35rem" } });
 
 /**
  * Text typed over a selection. Chrome would keep the look of what was selected by a style attribute, which our policy
@@ -70,15 +73,25 @@ export interface Editor {
   destroy(): void;
 }
 
+export interface EditorOptions {
+  onChange: (text: string) => void;
+  onRun?: () => void;
+  /** What the text is called for those who do not see it, and what is shown while it is empty. */
+  label?: string;
+  hint?: string;
+  /** A field of a form: as high as its text, without line numbers. */
+  small?: boolean;
+}
+
 export function createEditor(
   parent: HTMLElement,
   text: string,
-  { onChange, onRun }: { onChange: (text: string) => void; onRun: () => void },
+  { onChange, onRun, label = "SQL", hint = "SELECT … FROM …", small = false }: EditorOptions,
 ): Editor {
-  const root = parent.attachShadow({ mode: "open" });
+  const root = parent.shadowRoot ?? parent.attachShadow({ mode: "open" });
   const run = () => {
-    onRun();
-    return true;
+    onRun?.();
+    return onRun !== undefined;
   };
   const view = new EditorView({
     root,
@@ -86,22 +99,21 @@ export function createEditor(
     state: EditorState.create({
       doc: text,
       extensions: [
-        lineNumbers(),
+        small ? [] : [lineNumbers(), highlightActiveLine(), lintGutter()],
         history(),
         drawSelection(),
         bracketMatching(),
         closeBrackets(),
-        highlightActiveLine(),
         highlightSelectionMatches(),
-        lintGutter(),
         dialect,
         syntaxHighlighting(colours),
         autocompletion({ override: [complete] }),
         theme,
+        small ? smallTheme : largeTheme,
         EditorView.lineWrapping,
         typeOver,
-        EditorView.contentAttributes.of({ "aria-label": "SQL" }),
-        placeholder("SELECT … FROM …"),
+        EditorView.contentAttributes.of({ "aria-label": label }),
+        placeholder(hint),
         // Tab leaves the editor: who works by keyboard must not be caught in it.
         keymap.of([
           { key: "Mod-Enter", run },

@@ -1,0 +1,127 @@
+// One procedure: running it, as it is or with other parameters for once, and its runs.
+import { useSignal } from "@preact/signals";
+import { ApiError } from "../api";
+import { type Entity, entity, loaded, type Run } from "../live";
+import { navigate } from "../router";
+import { complain } from "../toasts";
+import { Configured, Delete, State, Steps } from "../ui/entities";
+import { JsonPane } from "../ui/form/form";
+import type { Json } from "../ui/form/schema";
+import { ago, seconds } from "../ui/format";
+import { begin, Cancel, isActive, RunState, runLink, Start } from "../ui/runs";
+import "./procedure/procedure.css";
+
+export default function ProcedurePage({ params: { id = "" } }: { params: Record<string, string> }) {
+  const found = entity("procedure", id);
+  if (!found) return loaded.value ? <p class="empty">There is no procedure {id}.</p> : null;
+  return (
+    <>
+      <header class="page-head">
+        <h1>{id}</h1>
+        <code class="soft">{found.type}</code>
+        <State entity={found} />
+        {found.serving && <Start entity={found} />}
+        <a class="button" href={`/console/new/procedure?${new URLSearchParams({ from: id, type: found.type })}`}>
+          Change
+        </a>
+        <Delete entity={found} after="/console/procedures" />
+      </header>
+      <div class="stack">
+        {found.error && <p class="notice error">{found.error.error}</p>}
+        <Runs entity={found} />
+        {found.serving && <Otherwise id={id} />}
+        <Configured kind="procedure" id={id} />
+      </div>
+    </>
+  );
+}
+
+function Runs({ entity: { id, runs = [] } }: { entity: Entity }) {
+  if (!runs.length) return <p class="empty">It has not been run yet.</p>;
+  return (
+    // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by keyboard
+    <section class="card scroll-x" tabIndex={0} aria-label={`Runs of ${id}`}>
+      <table class="list">
+        <thead>
+          <tr>
+            <th>Begun</th>
+            <th>State</th>
+            <th>Steps</th>
+            <th class="number">Time</th>
+            <th>
+              <span class="visually-hidden">Action</span>
+            </th>
+          </tr>
+        </thead>
+        <tbody>
+          {runs.map((run) => (
+            <RunRow key={run.id} procedure={id} run={run} />
+          ))}
+        </tbody>
+      </table>
+    </section>
+  );
+}
+
+function RunRow({ procedure, run }: { procedure: string; run: Run }) {
+  return (
+    <tr>
+      <td>
+        <a href={runLink(procedure, run.id)} title={run.id}>
+          {ago(run.started)}
+        </a>
+      </td>
+      <td>
+        <RunState state={run.state} />
+      </td>
+      <td class="run-steps">
+        {run.error ? (
+          <span class="small">{run.error.error}</span>
+        ) : (
+          isActive(run) && <Steps steps={run.progress?.steps ?? []} />
+        )}
+      </td>
+      <td class="number">{run.finished === undefined ? "" : seconds(run.finished - run.started)}</td>
+      <td>{isActive(run) && <Cancel procedure={procedure} run={run} />}</td>
+    </tr>
+  );
+}
+
+/** Parameters for one run, merged over those of the procedure. */
+function Otherwise({ id }: { id: string }) {
+  const params = useSignal<Json>({});
+  const problem = useSignal("");
+  const run = async (event: Event) => {
+    event.preventDefault();
+    problem.value = "";
+    try {
+      navigate(runLink(id, await begin(id, params.value)));
+    } catch (error) {
+      if (error instanceof ApiError && error.status) problem.value = error.message;
+      else complain(error);
+    }
+  };
+  return (
+    <details class="card">
+      <summary>Run with other parameters</summary>
+      <form class="stack" onSubmit={run}>
+        <p class="soft small">They are put over the parameters of the procedure for this run.</p>
+        <JsonPane
+          label="Parameters of the run"
+          value={params.value}
+          onChange={(next) => {
+            params.value = next;
+          }}
+        />
+        {problem.value && (
+          <p class="notice error" role="alert">
+            {problem.value}
+          </p>
+        )}
+        <div>
+          <button type="submit">Run with these</button>
+        </div>
+      </form>
+    </details>
+  );
+}

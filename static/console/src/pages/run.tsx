@@ -1,0 +1,202 @@
+// One run: its steps while it works, then its result with a report, or why it failed.
+import { useSignal } from "@preact/signals";
+import type { ComponentType } from "preact";
+import { useEffect } from "preact/hooks";
+import { ApiError, type ErrorBody, json, path } from "../api";
+import { entity, loaded, type Run, type Step } from "../live";
+import { link } from "../router";
+import { attempt, complain } from "../toasts";
+import { isObject, type Json } from "../ui/form/schema";
+import { count, seconds } from "../ui/format";
+import { Cancel, isActive, RunState } from "../ui/runs";
+import type { ReportProps } from "./run/report";
+import "./procedure/procedure.css";
+
+interface Ended {
+  status?: unknown;
+  details?: unknown;
+  progress?: { steps?: Step[]; exception?: ErrorBody };
+  runStarted?: string;
+  runFinished?: string;
+}
+
+export default function RunPage({ params: { id = "", run: name = "" } }: { params: Record<string, string> }) {
+  const procedure = entity("procedure", id);
+  const run = procedure?.runs?.find((each) => each.id === name);
+  if (!loaded.value) return null;
+  return (
+    <>
+      <header class="page-head">
+        <h1>
+          <a href={link("/console/procedures/:id", { id })}>{id}</a>
+        </h1>
+        <code class="soft">{procedure?.type}</code>
+        {run && <RunState state={run.state} />}
+        {run && isActive(run) && <Cancel procedure={id} run={run} />}
+      </header>
+      {procedure && run ? (
+        <div class="stack">
+          <Times run={run} />
+          {isActive(run) ? (
+            <Working steps={run.progress?.steps ?? []} />
+          ) : (
+            <Done key={run.state} procedure={id} type={procedure.type} run={run} />
+          )}
+        </div>
+      ) : (
+        <Unseen procedure={id} run={name} />
+      )}
+    </>
+  );
+}
+
+/** A run that the stream does not tell of: one that has just begun, or one that is gone. */
+function Unseen({ procedure, run }: { procedure: string; run: string }) {
+  const gone = useSignal(false);
+  useEffect(() => {
+    json("GET", path("procedures", procedure, "runs", run)).catch((error) => {
+      if (error instanceof ApiError && error.status === 404) gone.value = true;
+      else complain(error);
+    });
+  }, [procedure, run, gone]);
+  if (!gone.value) return <progress aria-label="Loading the run" />;
+  return <p class="empty">There is no such run any more; of each procedure the last ones are kept.</p>;
+}
+
+function Times({ run }: { run: Run }) {
+  const now = useSignal(Date.now() / 1000);
+  useEffect(() => {
+    if (run.finished !== undefined) return;
+    const timer = setInterval(() => {
+      now.value = Date.now() / 1000;
+    }, 500);
+    return () => clearInterval(timer);
+  }, [run.finished, now]);
+  const took = Math.max(0, (run.finished ?? now.value) - run.started);
+  return (
+    <p class="soft">
+      Begun {new Date(run.started * 1000).toLocaleString()}, {run.finished === undefined ? "working for" : "took"}{" "}
+      {seconds(took)}
+    </p>
+  );
+}
+
+function Working({ steps }: { steps: Step[] }) {
+  return (
+    <section class="card stack" aria-labelledby="steps-title">
+      <h2 id="steps-title">Steps</h2>
+      {steps.length ? <StepList steps={steps} /> : <progress aria-label="The run begins" />}
+    </section>
+  );
+}
+
+function StepList({ steps }: { steps: Step[] }) {
+  return (
+    <ol class="steps">
+      {steps.map((step) => (
+        <li key={step.name}>
+          <span>{step.name}</span>
+          <progress
+            aria-label={step.name}
+            value={step.ended ? 1 : step.type === "percentile" || !step.started ? step.value : undefined}
+            max={1}
+          />
+          <span class="number">{stepText(step)}</span>
+        </li>
+      ))}
+    </ol>
+  );
+}
+
+function stepText({ type, value, started, ended }: Step): string {
+  if (started && ended) return seconds(Math.max(0, Date.parse(ended) - Date.parse(started)) / 1000);
+  return type === "percentile" ? `${Math.round(value * 100)} %` : count(value);
+}
+
+function Done({ procedure, type, run }: { procedure: string; type: string; run: Run }) {
+  const ended = useSignal<Ended | undefined>(undefined);
+  const params = useSignal<Json | undefined>(undefined);
+  useEffect(() => {
+    attempt(async () => {
+      const url = path("procedures", procedure, "runs", run.id);
+      const [status, { config }] = await Promise.all([
+        json<Ended>("GET", url),
+        json<{ config: { params?: Json } }>("GET", path("procedures", procedure)),
+      ]);
+      params.value = config.params ?? {};
+      ended.value = status;
+      const details = await json<unknown>("GET", `${url}/details`);
+      if (details !== null) ended.value = { ...status, details };
+    });
+  }, [procedure, run.id, ended, params]);
+  if (!ended.value || !params.value) return <progress aria-label="Loading the run" />;
+  const { status, details, progress } = ended.value;
+  return (
+    <>
+      {run.error && <Failure error={run.error} />}
+      {run.state === "finished" && <Made params={params.value} />}
+      {run.state === "finished" && <Report type={type} params={params.value} status={status} />}
+      {progress?.steps && progress.steps.length > 0 && <Working steps={progress.steps} />}
+      <Raw title="Status" value={status} />
+      <Raw title="Details" value={details} />
+      <Raw title="Parameters of the procedure" value={params.value} />
+    </>
+  );
+}
+
+function Failure({ error }: { error: ErrorBody }) {
+  return (
+    <section class="notice error" role="alert">
+      <p>{error.error}</p>
+      {error.details !== undefined && (
+        <details>
+          <summary>Details</summary>
+          <pre class="mono">{JSON.stringify(error.details, null, 2)}</pre>
+        </details>
+      )}
+    </section>
+  );
+}
+
+/** Links to what the run has made, as its parameters name it. */
+function Made({ params }: { params: Json }) {
+  const datasets = Object.entries(params).flatMap(([name, value]) =>
+    /dataset$/i.test(name) ? [isObject(value) ? value.id : value] : [],
+  );
+  const made = [
+    ...datasets.map((id) => ["dataset", "/console/datasets/:id", id] as const),
+    ["function", "/console/functions/:id", params.functionName] as const,
+  ].filter(([kind, , id]) => typeof id === "string" && entity(kind, id));
+  if (!made.length) return null;
+  return (
+    <p class="made">
+      {made.map(([kind, pattern, id]) => (
+        <span key={`${kind} ${id}`}>
+          <span class="soft">{kind}</span> <a href={link(pattern, { id: String(id) })}>{String(id)}</a>
+        </span>
+      ))}
+    </p>
+  );
+}
+
+function Raw({ title, value }: { title: string; value: unknown }) {
+  if (value === undefined || value === null) return null;
+  return (
+    <details class="card">
+      <summary>{title}</summary>
+      <pre class="mono">{JSON.stringify(value, null, 2)}</pre>
+    </details>
+  );
+}
+
+/** The report of a procedure's type, where it has one: a chunk of its own, with the plots. */
+function Report(props: ReportProps) {
+  const component = useSignal<ComponentType<ReportProps> | undefined>(undefined);
+  useEffect(() => {
+    import("./run/report").then((module) => {
+      component.value = module.default;
+    }, complain);
+  }, [component]);
+  const Shown = component.value;
+  return Shown ? <Shown {...props} /> : null;
+}

@@ -1,0 +1,68 @@
+// An SQL text in a form: the query editor in small, loaded when the first one is shown.
+import { useEffect, useRef } from "preact/hooks";
+import { ApiError, type ErrorBody, json } from "../../api";
+import type { Editor } from "../../pages/query/editor";
+import { complain } from "../../toasts";
+
+const CHECK_MS = 500;
+
+interface SqlProps {
+  label: string;
+  value: string;
+  hint: string;
+  /** Whole statements are compiled by the server while one types. */
+  statement: boolean;
+  error?: ApiError;
+  onChange: (text: string) => void;
+}
+
+export function Sql({ label, value, hint, statement, error, onChange }: SqlProps) {
+  const box = useRef<HTMLDivElement>(null);
+  const editor = useRef<Editor | undefined>(undefined);
+  const latest = useRef({ value, onChange });
+  latest.current = { value, onChange };
+  useEffect(() => {
+    let gone = false;
+    let timer = 0;
+    const check = (text: string) => {
+      clearTimeout(timer);
+      timer = setTimeout(async () => {
+        const problem = await refused(text).catch(() => undefined);
+        if (!gone && latest.current.value === text) editor.current?.mark(problem);
+      }, CHECK_MS);
+    };
+    import("../../pages/query/editor").then(({ createEditor }) => {
+      if (gone || !box.current) return;
+      editor.current = createEditor(box.current, latest.current.value, {
+        label,
+        hint,
+        small: true,
+        onChange: (text) => {
+          latest.current.onChange(text);
+          if (statement) check(text);
+        },
+      });
+    }, complain);
+    return () => {
+      gone = true;
+      clearTimeout(timer);
+      editor.current?.destroy();
+      editor.current = undefined;
+    };
+  }, [label, hint, statement]);
+  useEffect(() => {
+    if (editor.current && editor.current.text() !== value) editor.current.setText(value);
+  }, [value]);
+  useEffect(() => {
+    if (error) editor.current?.mark(error);
+  }, [error]);
+  return <div ref={box} class="sql-field" />;
+}
+
+/** Why a statement cannot be compiled; those with parameters of their own cannot be told before they are called. */
+async function refused(q: string): Promise<ApiError | undefined> {
+  if (!q.trim() || q.includes("$")) return undefined;
+  const url = "/v1/query/check";
+  const { error } = await json<{ error: ErrorBody | null }>("GET", url, { query: { q } });
+  return error ? new ApiError(400, error, `GET ${url}`) : undefined;
+}

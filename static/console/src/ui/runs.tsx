@@ -1,0 +1,71 @@
+// Runs of procedures: their state, how to begin and cancel one.
+import { useSignal } from "@preact/signals";
+import { call, json, path } from "../api";
+import type { Entity, Run } from "../live";
+import { link, navigate } from "../router";
+import { attempt } from "../toasts";
+
+const BADGES = {
+  initializing: "busy",
+  executing: "busy",
+  finished: "good",
+  cancelled: "warning",
+  error: "error",
+} as const;
+
+export const isActive = ({ state }: Run) => state === "initializing" || state === "executing";
+
+export const runLink = (procedure: string, run: string) =>
+  link("/console/procedures/:id/runs/:run", { id: procedure, run });
+
+export function RunState({ state }: { state: Run["state"] }) {
+  return <span class={`badge ${BADGES[state]}`}>{state}</span>;
+}
+
+/** Begin a run that goes on by itself; its id. */
+export async function begin(procedure: string, params?: Record<string, unknown>): Promise<string> {
+  const { id } = await json<{ id: string }>("POST", path("procedures", procedure, "runs"), {
+    json: params ? { params } : {},
+    headers: { async: "true" },
+  });
+  return id;
+}
+
+/** `small` among others of its kind in a list. */
+export function Start({ entity: { id }, small = false }: { entity: Entity; small?: boolean }) {
+  const busy = useSignal(false);
+  const start = async () => {
+    busy.value = true;
+    const run = await attempt(() => begin(id));
+    busy.value = false;
+    if (run) navigate(runLink(id, run));
+  };
+  return (
+    <button
+      type="button"
+      class={small ? "small" : "primary"}
+      disabled={busy.value}
+      aria-label={`Run ${id}`}
+      onClick={start}
+    >
+      Run
+    </button>
+  );
+}
+
+/** Stops the work, not only the display: the answer comes when it has stopped. */
+export function Cancel({ procedure, run }: { procedure: string; run: Run }) {
+  const busy = useSignal(false);
+  const cancel = async () => {
+    busy.value = true;
+    await attempt(() =>
+      call("PUT", `${path("procedures", procedure, "runs", run.id)}/state`, { json: { state: "cancelled" } }),
+    );
+    busy.value = false;
+  };
+  return (
+    <button type="button" class="small" disabled={busy.value} onClick={cancel}>
+      {busy.value ? "Cancelling" : "Cancel"}
+    </button>
+  );
+}
