@@ -1,47 +1,38 @@
-"""Trains classifiers on classes of pictures, keeps their descriptions, and asks them.
+"""Classifiers of pictures: what is known of each, their training, and asking them.
 
-A classifier is a handful of MLDB entities whose names begin with its id, and a JSON file that describes it. Ids are
+A classifier is a JSON file that describes it, and MLDB entities whose names begin with its id: datasets <id>_pictures,
+<id>_features and <id>_labels, functions <id>_scorer (features → scores) and <id> (a base64 picture → scores). Ids are
 made here; texts from requests only ever travel as values.
 """
 
 import base64
-import csv
-import gzip
-import importlib.util
-import io
 import json
 import secrets
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import pixels
 import preparation
 from mldb import mldb
-from PIL import Image
+from preparation import FOLDER
 
 FOLDS = 3
-KEPT_APART = 120  # each such digit is a sample
 MOST_PICTURES = 5000
 FEWEST_IN_CLASS = FOLDS + 1
-NETWORK, LEVELS = "inception", "levels"  # what a classifier looks at: the network's features, or grey levels
 FEATURES = "inception_image({content: base64_decode(image)}) AS *"
 # A linear model on the network's features: the usual way of transfer learning, and quick.
 ALGORITHM = {"type": "glz", "regularization": "l2", "regularization_factor": 0.001, "normalize": True}
 
-Row = tuple[str, dict[str, Any]]  # a label, and the columns beside it
-
-_known: dict[str, dict[str, Any]] = {}
-_jobs: dict[str, "Job"] = {}
+known: dict[str, dict[str, Any]] = {}
+jobs: dict[str, "Job"] = {}
 
 
 @dataclass
 class Job:
-    """A training under way. ``state``: training, ready or failed; ``part`` is how much of ``step`` is done."""
+    """Work under way. ``state``: training, ready or failed; ``part`` is how much of ``step`` is done."""
 
     id: str
     state: str = "training"
@@ -51,159 +42,151 @@ class Job:
 
 
 class Refused(Exception):
-    """Raised for pictures that cannot be trained on; the text is for the user."""
+    """What cannot be done: ``str`` tells the user why, ``code`` is the answer's."""
+
+    def __init__(self, text: str, code: int = 400) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+def restore() -> None:
+    """Take up the classifiers of earlier runs; MLDB has kept their datasets and functions."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for file in FOLDER.glob("*.classifier.json"):
+        about = json.loads(file.read_text())
+        known[about["id"]] = about
+    for dataset in mldb.get("/v1/datasets").json():
+        id = dataset.rpartition("_")[0]
+        if id.startswith("classes_") and id not in known:  # the server was stopped in its training
+            forget(id)
 
 
 def models() -> list[dict[str, Any]]:
     """Descriptions of all classifiers, oldest first; ``usable`` is false when the network has changed since."""
-    return [{**about, "usable": _usable(about)} for about in sorted(_known.values(), key=lambda about: about["made"])]
+    usable = ("", preparation.status.network)
+    oldest_first = sorted(known.values(), key=lambda about: about["made"])
+    return [{**about, "usable": about["network"] in usable} for about in oldest_first]
 
 
-def model(id: str) -> dict[str, Any] | None:
-    return _known.get(id)
+def keep(about: dict[str, Any]) -> None:
+    known[about["id"]] = about
+    (FOLDER / f"{about['id']}.classifier.json").write_text(json.dumps(about))
 
 
-def job(id: str) -> Job | None:
-    return _jobs.get(id)
+def forget(id: str) -> None:
+    known.pop(id, None)
+    for path in (f"functions/{id}", f"functions/{id}_scorer"):
+        mldb.perform("DELETE", f"/v1/{path}")
+    for part in ("pictures", "features", "labels", "map"):
+        mldb.perform("DELETE", f"/v1/datasets/{id}_{part}")
+    for file in FOLDER.glob(f"{id}[.-]*"):
+        file.unlink()
 
 
-def _usable(about: dict[str, Any]) -> bool:
-    return about["features"] == LEVELS or about["network"] == preparation.status.network
-
-
-def restore(features: str = NETWORK) -> None:
-    """Take up the classifiers of earlier runs that look at these features."""
-    for file in sorted(preparation.FOLDER.glob("*.classifier.json")):
-        about = json.loads(file.read_text())
-        if about["features"] == features and about["id"] not in _known and _model_file(about["id"]).exists():
-            _make_functions(about["id"], features)
-            _known[about["id"]] = about
-
-
-def train_digits() -> None:
-    """A first classifier, on the handwritten digits that scikit-learn brings; some are kept apart as samples."""
-    restore(LEVELS)
-    if "digits" in _known:
-        return
-    job = _jobs["digits"] = Job("digits")
-    digits = list(_digits())
-    samples = [_data_url(picture) for _, picture in digits[::KEPT_APART]]
-    (preparation.FOLDER / "samples.json").write_text(json.dumps(samples))
-    rows = [(label, pixels.levels(picture)) for number, (label, picture) in enumerate(digits) if number % KEPT_APART]
-    _train(job, "Handwritten digits", rows, LEVELS)
-
-
-def _digits() -> Iterator[tuple[str, Image.Image]]:
-    """Label and picture, from scikit-learn's file of them, since importing it takes longer than the training."""
-    library = importlib.util.find_spec("sklearn")
-    with gzip.open(Path(library.origin).parent / "datasets" / "data" / "digits.csv.gz", "rt") as file:
-        for *levels, label in csv.reader(file):
-            yield str(int(label)), Image.frombytes("L", (8, 8), bytes(int(float(level) * 255 / 16) for level in levels))
-
-
-def _data_url(picture: Image.Image) -> str:
-    buffer = io.BytesIO()
-    picture.resize((64, 64), 0).save(buffer, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
-
-
-def start_training(title: str, classes: dict[str, list[str]]) -> Job:
-    """Train on ``{label: [base64 pictures]}`` in the background."""
-    rows = [(label, {"image": picture}) for label, several in classes.items() for picture in several]
-    sizes = Counter(label for label, _ in rows)
+def train(title: str, classes: dict[str, list[str]], heap: list[str]) -> Job:
+    """Train on ``{label: [base64 pictures]}`` in the background; the heap has no labels yet."""
+    labels = [label for label, pictures in classes.items() for _ in pictures]
+    sizes = Counter(labels)
     if len(sizes) < 2 or min(sizes.values()) < FEWEST_IN_CLASS:
         raise Refused(f"at least two classes are needed, with at least {FEWEST_IN_CLASS} pictures each")
-    if len(rows) > MOST_PICTURES:
+    pictures = [picture for pictures in classes.values() for picture in pictures] + heap
+    if len(pictures) > MOST_PICTURES:
         raise Refused(f"at most {MOST_PICTURES} pictures can be trained on here")
     if preparation.status.state != "ready":
         raise Refused("the network is not ready yet")
-    started = Job(f"classes_{secrets.token_hex(4)}")
-    _jobs[started.id] = started
-    threading.Thread(target=_train, args=(started, title, rows, NETWORK), daemon=True).start()
-    return started
+    return start(Job(f"classes_{secrets.token_hex(4)}"), _train, title, labels, pictures)
 
 
-def _train(job: Job, title: str, rows: list[Row], features: str) -> None:
+def start(job: Job, work: Callable[..., None], *arguments: Any) -> Job:
+    """Begin in a thread of its own. What fails is told by the job: nobody waits for the thread."""
+    if job.id in jobs and jobs[job.id].state == "training":
+        raise Refused("it is still in training", 409)
+    jobs[job.id] = job
+
+    def perform() -> None:
+        try:
+            work(job, *arguments)
+            job.state, job.step, job.part = "ready", "ready", 1.0
+        except Exception as error:
+            job.state, job.error = "failed", str(error)
+            mldb.log(f"Image classifier: {job.id} failed at '{job.step}': {error}")
+
+    threading.Thread(target=perform, daemon=True).start()
+    return job
+
+
+def _train(job: Job, title: str, labels: list[str], pictures: list[str]) -> None:
+    id = job.id
     try:
-        _learn(job, title, rows, features)
-        job.state, job.step, job.part = "ready", "ready", 1.0
-    except Exception as error:
-        job.state, job.error = "failed", str(error)
-        mldb.log(f"Image classifier: training '{title}' failed: {error}")
-    finally:
-        for name in ("images", "features"):
-            mldb.perform("DELETE", f"/v1/datasets/{job.id}_{name}")
+        mldb.put(f"/v1/datasets/{id}_pictures", {"type": "tabular"})
+        record(f"{id}_pictures", "image", {str(row): picture for row, picture in enumerate(pictures)})
+        mldb.put(f"/v1/datasets/{id}_labels", {"type": "sparse.mutable"})
+        record(f"{id}_labels", "label", {str(row): label for row, label in enumerate(labels)})
+        features = {"inputData": f"SELECT {FEATURES} FROM {id}_pictures", "outputDataset": f"{id}_features"}
+        run(job, "features", "transform", features)
+        learn(job, title, f"merge({id}_features, {id}_labels)", preparation.status.network)
+    except Exception:
+        forget(id)
+        raise
 
 
-def _learn(job: Job, title: str, rows: list[Row], features: str) -> None:
-    """Train on all pictures: from then on the classifier can be asked. Then find out how good it is."""
-    if features == LEVELS:
-        _record(f"{job.id}_features", rows)
-    else:
-        _record(f"{job.id}_images", rows)
-        computed = {"select": f"label, {FEATURES}", "from": f"{job.id}_images"}
-        _run(job, "features", {"type": "transform", "inputData": computed, "outputDataset": f"{job.id}_features"})
-    examples = {"select": "{* EXCLUDING(label)} AS features, label", "from": f"{job.id}_features"}
+def record(dataset: str, column: str, values: dict[str, str]) -> None:
+    """Write a value into a column for each row named, and commit."""
+    now = time.time()
+    rows = [[row, [[column, value, now]]] for row, value in values.items()]
+    for first in range(0, len(rows), 200):
+        mldb.post(f"/v1/datasets/{dataset}/multirows", rows[first : first + 200])
+    mldb.post(f"/v1/datasets/{dataset}/commit")
+
+
+def learn(job: Job, title: str, table: str, network: str) -> None:
+    """Train on the rows that have a label: from then on the classifier can be asked. Then find out how good it is."""
+    id = job.id
+    labelled = f"(SELECT * FROM {table} WHERE label IS NOT NULL)"
+    examples = f"SELECT {{* EXCLUDING (label)}} AS features, label FROM {labelled}"
     learning = {"mode": "categorical", "configuration": ALGORITHM}
-    model = {"modelFileUrl": f"file://{_model_file(job.id)}"}
-    _run(job, "training", {"type": "classifier.train", "trainingData": examples, **model, **learning})
-    _make_functions(job.id, features)
-    about = _known[job.id] = _describe(job.id, title, [label for label, _ in rows], features)
-    _known[job.id] = {**about, **_tested(job, examples, learning)}
-    (preparation.FOLDER / f"{job.id}.classifier.json").write_text(json.dumps(_known[job.id]))
+    model = {"modelFileUrl": f"file://{FOLDER}/{id}.cls", "functionName": f"{id}_scorer"}
+    run(job, "training", "classifier.train", {"trainingData": examples, **model, **learning})
+    make_function(id, network)
+    counts = mldb.query(f"SELECT label, count(*) AS pictures FROM {labelled} GROUP BY label ORDER BY label")[1:]
+    about = known[id] = {
+        "made": time.time(), "accuracy": None, "confusion": [], "history": [], **known.get(id, {}), "id": id,
+        "title": title, "network": network, "weights": preparation.status.weights if network else "none",
+        "labels": [label for _, label, _ in counts], "pictures": sum(count for *_, count in counts),
+    }  # fmt: skip
+    tested = _test(job, examples, learning)
+    keep({**about, **tested, "history": [*about["history"], [about["pictures"], tested["accuracy"]]]})
 
 
-def _tested(job: Job, examples: dict[str, str], learning: dict[str, Any]) -> dict[str, Any]:
+def make_function(id: str, network: str) -> None:
+    """From a picture to its scores, through the network."""
+    if network:
+        expression = f"{id}_scorer({{features: {{{FEATURES}}}}})[scores] AS scores"
+        mldb.put(f"/v1/functions/{id}", {"type": "sql.expression", "params": {"expression": expression}})
+
+
+def _test(job: Job, examples: str, learning: dict[str, Any]) -> dict[str, Any]:
     """How good such classifiers are at pictures that they were not trained on."""
-    pattern = f"file://{preparation.FOLDER}/{job.id}-$runid.cls"
+    pattern = f"file://{FOLDER}/{job.id}-$runid.cls"
     test = {"inputData": examples, "kfold": FOLDS, "experimentName": f"{job.id}_test", "modelFileUrlPattern": pattern}
     tidy = {"keepArtifacts": False, "outputAccuracyDataset": False}
-    result = _run(job, "test", {"type": "classifier.experiment", **test, **tidy, **learning})
+    result = run(job, "test", "classifier.experiment", {**test, **tidy, **learning})
     cells: Counter[tuple[str, str]] = Counter()
     for fold in result["folds"]:
         for cell in fold["resultsTest"]["confusionMatrix"]:
             cells[str(cell["actual"]), str(cell["predicted"])] += cell["count"]
     right = sum(count for (actual, predicted), count in cells.items() if actual == predicted)
     return {
-        "heldOut": cells.total(),
         "accuracy": right / max(1, cells.total()),
         "confusion": [[actual, predicted, count] for (actual, predicted), count in sorted(cells.items())],
     }
 
 
-def _model_file(id: str) -> Path:
-    return preparation.FOLDER / f"{id}.cls"
-
-
-def _make_functions(id: str, features: str) -> None:
-    """The scorer, and for one that looks through the network function ``id``, from a base64 picture to its scores."""
-    preparation.ensure(f"{id}_scorer", "classifier", {"modelFileUrl": f"file://{_model_file(id)}"})
-    if features == NETWORK:
-        expression = f"{id}_scorer({{features: {{{FEATURES}}}}})[scores] AS scores"
-        preparation.ensure(id, "sql.expression", {"expression": expression})
-
-
-def _record(id: str, rows: list[Row]) -> None:
-    mldb.perform("DELETE", f"/v1/datasets/{id}")
-    dataset = mldb.create_dataset({"id": id, "type": "tabular"})
-    now = int(time.time())
-    for start in range(0, len(rows), 200):
-        some = enumerate(rows[start : start + 200], start)
-        dataset.record_rows(
-            [
-                (str(number), [("label", label, now), *((name, value, now) for name, value in columns.items())])
-                for number, (label, columns) in some
-            ]
-        )
-    dataset.commit()
-
-
-def _run(job: Job, step: str, params: dict[str, Any]) -> Any:
+def run(job: Job, step: str, type: str, params: dict[str, Any]) -> Any:
     """Run a procedure to its end, its progress being the job's; the run's status."""
     job.step, job.part = step, 0.0
-    kind = params.pop("type")
     path = f"/v1/procedures/{job.id}_{step}"
-    mldb.put(path, {"type": kind, "params": {**params, "runOnCreation": False}})
+    mldb.put(path, {"type": type, "params": {**params, "runOnCreation": False}})
     run = json.loads(mldb.perform("POST", f"{path}/runs", [], {}, [["async", "true"]])["response"])
     while True:
         answer = mldb.get(f"{path}/runs/{run['id']}").json()
@@ -218,39 +201,22 @@ def _run(job: Job, step: str, params: dict[str, Any]) -> Any:
     return answer.get("status")
 
 
-def _describe(id: str, title: str, labels: list[str], features: str) -> dict[str, Any]:
-    """What the page shows of a classifier; ``accuracy`` is None until it has been tested."""
-    return {
-        "id": id,
-        "title": title,
-        "features": features,
-        "network": preparation.status.network if features == NETWORK else "",
-        "weights": preparation.status.weights if features == NETWORK else "none",
-        "labels": sorted(set(labels)),
-        "pictures": len(labels),
-        "made": time.time(),
-        "accuracy": None,
-        "confusion": [],
-    }
-
-
-def scores(id: str, picture: bytes) -> list[dict[str, Any]]:
-    """Labels with their part of the whole, best first; ``pixels.NoPicture`` or the server's refusal of the picture."""
-    if _known[id]["features"] == LEVELS:
-        function, given = f"{id}_scorer", {"features": pixels.levels(pixels.read(picture))}
-    else:
-        function, given = id, {"image": base64.b64encode(picture).decode()}
+def scores(function: str, given: dict[str, Any]) -> list[dict[str, Any]]:
+    """Labels with their part of the whole, best first; MLDB's refusal of what is no picture."""
     reply = mldb.get(f"/v1/functions/{function}/application", {"input": given}).json()
     found = {json.loads(name): max(0.0, cell[0]) for name, cell in reply["output"]["scores"]}
     total = sum(found.values()) or 1.0
-    ranked = sorted(found.items(), key=lambda item: -item[1])
-    return [{"label": str(label), "score": score / total} for label, score in ranked]
+    ranked = sorted(found, key=found.get, reverse=True)
+    return [{"label": str(label), "score": found[label] / total} for label in ranked]
 
 
 def imagenet(picture: bytes, most: int = 8) -> list[dict[str, Any]]:
     """The likeliest of ImageNet's thousand labels."""
+    if not preparation.labels:
+        reason = preparation.status.remedy or "the network is not ready yet"
+        raise Refused(f"There are no ImageNet labels: {reason}", 503)
     given = {"image": base64.b64encode(picture).decode()}
     reply = mldb.get("/v1/functions/image_labels/application", {"input": given}).json()
     probabilities = reply["output"]["softmax"]["val"][0]
     ranked = sorted(range(len(probabilities)), key=lambda number: -probabilities[number])[:most]
-    return [{"label": preparation.status.labels[n], "score": probabilities[n]} for n in ranked]
+    return [{"label": preparation.labels[n], "score": probabilities[n]} for n in ranked]

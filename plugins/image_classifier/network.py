@@ -13,8 +13,6 @@ others: URLs or files, and ``md5:…`` or ``sha256:…``. Where the weights cann
 import hashlib
 import json
 import sys
-import urllib.error
-import urllib.parse
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -25,12 +23,7 @@ KERAS = "https://storage.googleapis.com/tensorflow/keras-applications/inception_
 SEED = 1
 
 
-@dataclass(frozen=True)
-class File:
-    """A file that is fetched once. ``hash`` is empty when any content will do."""
-
-    url: str
-    hash: str = ""
+Source = tuple[str, str]  # the address of a file, and its hash; none when any content will do
 
 
 @dataclass(frozen=True)
@@ -41,8 +34,8 @@ class Network:
     build: Callable[[], Any]
     features: str
     size: int
-    weights: File
-    labels: File
+    weights: Source
+    labels: Source
 
 
 def inception_v3() -> Any:
@@ -56,8 +49,8 @@ INCEPTION = Network(
     build=inception_v3,
     features="avg_pool",
     size=299,
-    weights=File(KERAS + "inception_v3_weights_tf_dim_ordering_tf_kernels.h5", "md5:9a0d58056eeedaa3f26cb7ebd46da564"),
-    labels=File(
+    weights=(KERAS + "inception_v3_weights_tf_dim_ordering_tf_kernels.h5", "md5:9a0d58056eeedaa3f26cb7ebd46da564"),
+    labels=(
         "https://storage.googleapis.com/download.tensorflow.org/data/imagenet_class_index.json",
         "md5:c2c37ea517e94d9795004a39431a14cb",
     ),
@@ -69,31 +62,35 @@ def tell(**what: Any) -> None:
     sys.stdout.flush()
 
 
-def obtain(file: File, folder: Path, step: str) -> Path:
-    """The file's local copy, fetched when there is none yet; ValueError when its hash is another."""
-    local = Path(urllib.parse.urlparse(file.url).path) if "://" not in file.url else None
-    if local is not None and not local.is_file():
-        raise FileNotFoundError("there is no such file")
-    target = local or folder / Path(urllib.parse.urlparse(file.url).path).name
-    if local is None and not (target.exists() and matches(target, file.hash)):
-        part = target.with_suffix(".part")
-        download(file.url, part, step)
-        check(part, file.hash)
-        part.replace(target)
-    check(target, file.hash)
-    return target
+def attempt(source: Source, folder: Path) -> tuple[Path | None, str]:
+    """The local copy, fetched once; or None, and why there is none."""
+    url, hash = source
+    fetched = "://" in url
+    local = folder / url.rpartition("/")[2] if fetched else Path(url)
+    try:
+        if fetched and not (local.exists() and matches(local, hash)):
+            download(url, local)
+        if not local.is_file():
+            raise FileNotFoundError("there is no such file")
+        if not matches(local, hash):
+            raise ValueError(f"its hash is not {hash}")
+    except (OSError, ValueError) as error:
+        if fetched:
+            local.unlink(missing_ok=True)
+        return None, f"{url} cannot be had ({error})"
+    return local, ""
 
 
-def download(url: str, target: Path, step: str) -> None:
+def download(url: str, target: Path) -> None:
     if not url.startswith(("http://", "https://")):
         raise ValueError("neither a file nor an http address")
-    with urllib.request.urlopen(url, timeout=20) as source, target.open("wb") as sink:  # noqa: S310 - checked above
+    part = target.with_suffix(".part")
+    with urllib.request.urlopen(url, timeout=20) as source, part.open("wb") as sink:  # noqa: S310 - checked above
         length = int(source.headers.get("Content-Length") or 0)
-        done = 0
         while block := source.read(1 << 20):
             sink.write(block)
-            done += len(block)
-            tell(step=step, part=done / length if length else 0)
+            tell(step="weights", part=sink.tell() / length if length else 0)
+    part.replace(target)
 
 
 def matches(path: Path, expected: str) -> bool:
@@ -106,19 +103,34 @@ def digest_of(path: Path, algorithm: str) -> str:
         return hashlib.file_digest(file, algorithm).hexdigest()
 
 
-def check(path: Path, expected: str) -> None:
-    if not matches(path, expected):
-        if path.suffix == ".part":
-            path.unlink()
-        raise ValueError(f"{path.name} is not the file that was expected: its hash is not {expected}")
+def export(network: Network, folder: Path) -> Path:
+    """Write the network's graph and description where they are not there yet; gives the path of the second."""
+    tell(step="weights", part=0)
+    weights, missing = attempt(network.weights, folder)
+    labels, unknown = attempt(network.labels, folder)
+    digest = digest_of(weights, "md5") if weights else "random"
+    kind = "random" if not weights else "imagenet" if f"md5:{digest}" == INCEPTION.weights[1] else "custom"
+    description = folder / f"{network.name}_{digest[:12]}.json"
+    graph = description.with_suffix(".pb")
+    if not graph.exists():
+        write(graph, freeze(network, weights).SerializeToString())
+    about = {"weights": kind, "reason": missing or unknown, "labels": read_labels(labels) if labels else []}
+    write(description, json.dumps(about).encode())
+    return description
 
 
-def freeze(network: Network, model: Any) -> Any:
-    """The model as a GraphDef without variables, from the bytes of a picture to features and probabilities."""
+def freeze(network: Network, weights: Path | None) -> Any:
+    """A GraphDef without variables, from the bytes of a picture to features and probabilities."""
+    tell(step="network", part=0)
     import keras
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
+    keras.utils.set_random_seed(SEED)
+    model = network.build()
+    if weights:
+        model.load_weights(weights)
+    tell(step="graph", part=0)
     both = keras.Model(model.inputs, [model.get_layer(network.features).output, model.outputs[0]])
 
     @tf.function(input_signature=[tf.TensorSpec([], tf.string, "contents")])
@@ -129,57 +141,12 @@ def freeze(network: Network, model: Any) -> Any:
         pooled = tf.reshape(features, [-1, 1, 1, features.shape[-1]], name="pool_3")
         return pooled, tf.identity(probabilities, name="softmax")
 
-    frozen = convert_variables_to_constants_v2(classify.get_concrete_function()).graph.as_graph_def()
-    return rename(frozen, {"contents": "DecodeJpeg/contents"})
-
-
-def rename(graph: Any, names: dict[str, str]) -> Any:
+    graph = convert_variables_to_constants_v2(classify.get_concrete_function()).graph.as_graph_def()
+    names = {"contents": "DecodeJpeg/contents"}  # as the public graph has it
     for node in graph.node:
         node.name = names.get(node.name, node.name)
         node.input[:] = [names.get(name, name) for name in node.input]
     return graph
-
-
-def export(network: Network, folder: Path) -> Path:
-    """Write the network's graph and description where they are not there yet; gives the path of the second."""
-    tell(step="weights", part=0)
-    weights, missing = attempt(network.weights, folder)
-    labels, unknown = attempt(network.labels, folder)
-    digest = digest_of(weights, "md5") if weights else "random"
-    kind = "random" if not weights else "imagenet" if f"md5:{digest}" == INCEPTION.weights.hash else "custom"
-    description = folder / f"{network.name}_{digest[:12]}.json"
-    graph = description.with_suffix(".pb")
-    if not graph.exists():
-        write(graph, make(network, weights).SerializeToString())
-    about = {"weights": kind, "reason": missing or unknown, "labels": read_labels(labels) if labels else []}
-    write(description, json.dumps(about).encode())
-    return description
-
-
-def attempt(file: File, folder: Path) -> tuple[Path | None, str]:
-    """The local copy, or why there is none."""
-    try:
-        return obtain(file, folder, "weights"), ""
-    except (OSError, ValueError) as error:
-        return None, f"{file.url} cannot be had ({plain_reason(error)})"
-
-
-def plain_reason(error: Exception) -> str:
-    """What a person reads: the cause inside of urllib's wrapping, the status of an answer."""
-    wrapped = isinstance(error, urllib.error.URLError) and not isinstance(error, urllib.error.HTTPError)
-    return str(error.reason if wrapped else error)
-
-
-def make(network: Network, weights: Path | None) -> Any:
-    tell(step="network", part=0)
-    import keras
-
-    keras.utils.set_random_seed(SEED)
-    model = network.build()
-    if weights:
-        model.load_weights(weights)
-    tell(step="graph", part=0)
-    return freeze(network, model)
 
 
 def read_labels(path: Path) -> list[str]:
@@ -196,11 +163,8 @@ def write(path: Path, content: bytes) -> None:
 
 def main(folder: Path, sources: dict[str, str]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    weights, labels = INCEPTION.weights, INCEPTION.labels
-    if sources.get("weights"):
-        weights = File(sources["weights"], sources.get("hash", ""))
-    if sources.get("labels"):
-        labels = File(sources["labels"])
+    weights = (sources["weights"], sources.get("hash", "")) if sources.get("weights") else INCEPTION.weights
+    labels = (sources["labels"], "") if sources.get("labels") else INCEPTION.labels
     tell(done=str(export(replace(INCEPTION, weights=weights, labels=labels), folder)))
 
 

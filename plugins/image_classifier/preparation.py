@@ -13,11 +13,11 @@ import os
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mldb import ResponseException, mldb
+from mldb import mldb
 
 # The data root holds the plugin's folder in plugins/ and the models beside that.
 FOLDER = Path(mldb.plugin.get_plugin_dir()).parent.parent / "models" / "image_classifier"
@@ -36,46 +36,35 @@ class Status:
     """``state``: preparing, ready or failed. ``weights``: imagenet, custom or random, empty while not known."""
 
     state: str = "preparing"
-    step: str = "starting"
+    step: str = "digits"
     part: float = 0.0
     weights: str = ""
     network: str = ""  # which weights exactly: the name of the graph's file
     reason: str = ""
     remedy: str = ""
-    labels: list[str] = field(default_factory=list)
-
-    def public(self) -> dict[str, Any]:
-        return {name: value for name, value in asdict(self).items() if name != "labels"}
 
 
 status = Status()
+labels: list[str] = []  # ImageNet's, when the weights know them
 
 
-def start(first: Callable[[], None], then: Callable[[], None]) -> None:
-    """Begin with ``first``, which needs no network; ``then`` is called when function ``inception`` is there."""
-    threading.Thread(target=_guarded, args=(first, then), daemon=True).start()
+def start(first: Callable[[], None]) -> None:
+    """Begin with ``first``, which needs no network. What fails is told on the page: nobody waits for the thread."""
 
+    def prepare() -> None:
+        try:
+            ensure("image_at", "sql.query", {"query": FETCH, "output": "FIRST_ROW"})
+            first()
+            for message in _make_graphs():
+                status.step, status.part = message.get("step", status.step), message.get("part", 0.0)
+                if "done" in message:
+                    _use_network(Path(message["done"]))
+            status.state, status.step = "ready", "ready"
+        except Exception as error:
+            status.state, status.reason = "failed", str(error)
+            mldb.log(f"Image classifier: preparation failed: {error}")
 
-def _guarded(first: Callable[[], None], then: Callable[[], None]) -> None:
-    """What fails is told on the page and in the log: nobody waits for this thread."""
-    try:
-        _prepare(first, then)
-    except Exception as error:
-        status.state, status.reason = "failed", str(error)
-        mldb.log(f"Image classifier: preparation failed: {error}")
-
-
-def _prepare(first: Callable[[], None], then: Callable[[], None]) -> None:
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    ensure("image_at", "sql.query", {"query": FETCH, "output": "FIRST_ROW"})
-    status.step = "digits"
-    first()
-    for message in _make_graphs():
-        status.step, status.part = message.get("step", status.step), message.get("part", 0.0)
-        if "done" in message:
-            _use_network(Path(message["done"]))
-    then()
-    status.state, status.step = "ready", "ready"
+    threading.Thread(target=prepare, daemon=True).start()
 
 
 def _make_graphs() -> Iterator[dict[str, Any]]:
@@ -106,27 +95,23 @@ def _use_network(description: Path) -> None:
     about = json.loads(description.read_text())
     graph = description.with_suffix(".pb")
     status.step = "functions"
-    _graph("inception", graph, FROM_URL, "pool_3")
-    _graph("inception_image", graph, FROM_CONTENT, "pool_3")
-    _graph("inception_labels", graph, FROM_CONTENT, "softmax")
+    for name, inputs, outputs in (
+        ("inception", FROM_URL, "pool_3"),
+        ("inception_image", FROM_CONTENT, "pool_3"),
+        ("inception_labels", FROM_CONTENT, "softmax"),
+    ):
+        ensure(name, "tensorflow.graph", {"modelFileUrl": f"file://{graph}", "inputs": inputs, "outputs": outputs})
     ensure("image_labels", "sql.expression", {"expression": "inception_labels({content: base64_decode(image)}) AS *"})
     status.weights, status.network, status.reason = about["weights"], graph.stem, about["reason"]
-    status.labels = about["labels"] if about["weights"] != "random" else []
-    if about["weights"] == "random":
+    if about["weights"] != "random":
+        labels[:] = about["labels"]
+    else:
         status.remedy = REMEDY
         mldb.log(f"Image classifier: Inception-v3 runs on RANDOM weights, as {about['reason']}. {REMEDY}")
 
 
-def _graph(name: str, file: Path, inputs: str, outputs: str) -> None:
-    ensure(name, "tensorflow.graph", {"modelFileUrl": f"file://{file}", "inputs": inputs, "outputs": outputs})
-
-
 def ensure(name: str, type: str, params: dict[str, Any]) -> None:
     """Make a function unless it is there just so: after a restart MLDB has kept it."""
-    try:
-        known = mldb.get(f"/v1/functions/{name}").json()
-        if known["state"] == "ok" and known["config"].get("params") == params:
-            return
-    except ResponseException:
-        pass  # not there yet
-    mldb.put(f"/v1/functions/{name}", {"type": type, "params": params})
+    known = json.loads(mldb.perform("GET", f"/v1/functions/{name}")["response"])
+    if known.get("state") != "ok" or known["config"].get("params") != params:
+        mldb.put(f"/v1/functions/{name}", {"type": type, "params": params})

@@ -1,118 +1,119 @@
-"""Answers every request below /v1/plugins/image_classifier/routes/ that is not for a static file.
-
-GET    /state               how far the preparation is, which weights the network has
-GET    /models              the classifiers, with accuracy and confusion matrix on held-out pictures
-GET    /samples             pictures to try, as data URLs
-GET    /predict?model=&url= classify a picture on the web
-POST   /predict?model=      classify the picture in the body
-POST   /train               {"title": …, "classes": {label: [base64 pictures]}}: train; answers with the job
-GET    /train?id=           how far that job is
-"""
+"""Answers every request below /v1/plugins/image_classifier/routes/ that is not for a static file: see doc/index.md."""
 
 import base64
 import json
 import time
 from dataclasses import asdict
 
+import archive
 import classifiers
+import digits
+import pictures
 import pixels
 import preparation
+import shared
+from classifiers import Refused
 from mldb import ResponseException, mldb
 
 IMAGENET = "imagenet"
 
 
-class Wrong(Exception):
-    """A request that cannot be served: code and text."""
+def answer(given):
+    """The value of the answer, or None when a file has been sent."""
+    id = given.get("model", digits.ID)
+    match request.verb, request.remaining:
+        case "GET", "/state":
+            return asdict(preparation.status)
+        case "GET", "/models":
+            return {"models": classifiers.models(), "weights": preparation.status.weights}
+        case "DELETE", "/models":
+            return {"forgotten": classifiers.forget(known(id)["id"])}
+        case "GET", "/samples":
+            return digits.samples()
+        case "GET", "/predict":
+            picture = fetched(given.get("url", ""))
+            return {**predicted(id, picture), "picture": shared.data_url(picture)}
+        case "POST", "/predict":
+            return predicted(id, request.body)
+        case "POST", "/share":
+            return {"name": shared.keep(request.body, predicted(id, request.body))}
+        case "GET", "/shared":
+            return shared.find(given.get("name", ""))
+        case "POST", "/train":
+            wanted = json.loads(request.payload)
+            return asdict(classifiers.train(str(wanted["title"]), wanted["classes"], wanted.get("heap", [])))
+        case "GET", "/train":
+            return asdict(job(given.get("id", "")))
+        case "GET", "/questions":
+            return pictures.questions(known(id))
+        case "POST", "/answers":
+            return asdict(pictures.answer(known(id), json.loads(request.payload)))
+        case "GET", "/picture":
+            return request.send_file(pictures.picture(known(id), given.get("row", "")), "image/jpeg")
+        case "POST", "/map":
+            return asdict(pictures.start_map(known(id)))
+        case "GET", "/map":
+            return pictures.positions(known(id))
+        case "GET", "/download":
+            return request.send_file(archive.pack(known(id)), "application/zip", f"{known(id)['title']}.zip")
+        case "POST", "/load":
+            return archive.load(request.body)
+    raise Refused(f"no such route: {request.verb} {request.remaining}", 404)
 
 
-def state():
-    return preparation.status.public()
-
-
-def models():
-    return {"models": classifiers.models(), "weights": preparation.status.weights}
-
-
-def samples():
-    file = preparation.FOLDER / "samples.json"
-    return json.loads(file.read_text()) if file.exists() else []
-
-
-def predict():
-    parameters = dict(request.rest_params)
-    picture = fetched(parameters["url"]) if "url" in parameters else request.body
+def predicted(id, picture):
     if not picture:
-        raise Wrong(400, "send a picture in the body, or give its url")
-    id = parameters.get("model", "digits")
-    about = known(id)
+        raise Refused("send a picture in the body, or give its url")
     began = time.perf_counter()
-    labels = classifiers.imagenet(picture) if id == IMAGENET else classifiers.scores(id, picture)
+    if id == IMAGENET:
+        weights, labels = preparation.status.weights, classifiers.imagenet(picture)
+    else:
+        about = known(id)
+        weights, labels = about["weights"], ask(about, picture)
     milliseconds = round((time.perf_counter() - began) * 1000, 1)
-    found = {"model": id, "labels": labels, "weights": about["weights"], "milliseconds": milliseconds}
-    if "url" in parameters:
-        found["picture"] = f"data:image;base64,{base64.b64encode(picture).decode()}"
-    return found
+    return {"model": id, "labels": labels, "weights": weights, "milliseconds": milliseconds}
+
+
+def ask(about, picture):
+    if about["network"]:
+        return classifiers.scores(about["id"], {"image": base64.b64encode(picture).decode()})
+    return classifiers.scores(f"{about['id']}_scorer", {"features": pixels.levels(picture)})
 
 
 def known(id):
-    """The classifier's description; Wrong when it cannot be asked."""
-    if id == IMAGENET:
-        if not preparation.status.labels:
-            reason = "the network is not ready yet" if preparation.status.state == "preparing" else preparation.REMEDY
-            raise Wrong(503, f"There are no ImageNet labels: {reason}")
-        return {"weights": preparation.status.weights}
-    about = classifiers.model(id)
-    if about is None:
-        training = classifiers.job(id)
-        raise Wrong(503, f"'{id}' is still in training") if training else Wrong(404, f"there is no classifier '{id}'")
-    return about
+    """The classifier's description."""
+    if id not in classifiers.known:
+        raise Refused(f"there is no classifier '{id}', or not yet", 404)
+    return classifiers.known[id]
+
+
+def job(id):
+    if id not in classifiers.jobs:
+        raise Refused("there is no such training: has the plugin been reloaded?", 404)
+    return classifiers.jobs[id]
 
 
 def fetched(url):
     """A picture on the web; its address is a value of the function's, never a part of SQL."""
     found = mldb.get("/v1/functions/image_at/application", {"input": {"url": url}}).json()["output"]
     if found["error"]:
-        raise Wrong(400, f"the picture could not be fetched: {found['error']}")
+        raise Refused(f"the picture could not be fetched: {found['error']}")
     return base64.b64decode(found["image"])
 
 
-def train():
-    if request.verb == "GET":
-        job = classifiers.job(dict(request.rest_params).get("id", ""))
-        if job is None:
-            raise Wrong(404, "there is no such training: has the plugin been reloaded?")
-        return asdict(job)
-    wanted = json.loads(request.payload)
-    return asdict(classifiers.start_training(str(wanted["title"]), wanted["classes"]))
-
-
-ROUTES = {
-    ("GET", "/state"): state,
-    ("GET", "/models"): models,
-    ("GET", "/samples"): samples,
-    ("GET", "/predict"): predict,
-    ("POST", "/predict"): predict,
-    ("GET", "/train"): train,
-    ("POST", "/train"): train,
-}
-
-
-def answer():
-    """The answer and its code; every answer says which weights the network has."""
-    route = ROUTES.get((request.verb, request.remaining))
-    weights = preparation.status.weights
+def reply():
+    """The answer and its code; errors say too which weights the network has."""
     try:
-        if route is None:
-            raise Wrong(404, f"no such route: {request.verb} {request.remaining}")
-        return route(), 200
-    except Wrong as wrong:
-        code, text = wrong.args
-        return {"error": text, "weights": weights}, code
-    except (classifiers.Refused, pixels.NoPicture) as refused:
-        return {"error": str(refused), "weights": weights}, 400
+        return answer(dict(request.rest_params)), 200
+    except Refused as refused:
+        error, code = str(refused), refused.code
+    except pixels.NoPicture as unreadable:
+        error, code = str(unreadable), 400
     except ResponseException as failed:
-        return {"error": failed.response.json()["error"], "weights": weights}, failed.response.status_code
+        error, code = failed.response.json()["error"], failed.response.status_code
+    return {"error": error, "weights": preparation.status.weights}, code
 
 
-request.set_return(*answer())
+value, code = reply()
+if value is not None:
+    request.set_return(value, code)

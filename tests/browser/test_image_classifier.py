@@ -1,17 +1,23 @@
-"""The reference plugin's page as its users drive it: from drop to label, from own classes to a trained model.
+"""The reference plugin's page as its users drive it: from drop to label, from own classes to a trained model, rounds of
+questions, many pictures at once, the map, files of models, links to answers.
 
 ``MLDB_SCREENSHOTS=<folder>`` keeps pictures of what was seen.
 """
 
 import base64
 import io
+import json
 import os
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 from playwright.sync_api import expect
+
+from tests.browser.console import findings, fits
+from tests.images.test_image_classifier import coloured
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -33,18 +39,24 @@ def jpeg(pixels):
     return buffer.getvalue()
 
 
-def coloured(number, channel):
-    """A noisy picture, mostly of one colour."""
-    pixels = np.random.default_rng(number).integers(0, 70, (60, 80, 3))
-    pixels[..., channel] += 150
-    return jpeg(pixels)
-
-
 def digit(number):
     from sklearn.datasets import load_digits
 
     digits = load_digits()
     return jpeg(np.kron(digits.images[number] * 255 / 16, np.ones((16, 16)))), str(digits.target[number])
+
+
+def files(numbers, channel):
+    return [{"name": f"{n}.jpg", "mimeType": "image/jpeg", "buffer": coloured(n, channel)} for n in numbers]
+
+
+def fill_buckets(page, count):
+    """Two classes with so many pictures each."""
+    for number, name in enumerate(["reddish", 'blue "ish" <b>']):
+        bucket = page.locator(".bucket").nth(number)
+        bucket.locator(".label").fill(name)
+        bucket.locator("input[type=file]").set_input_files(files(range(count), 2 * number))
+        expect(bucket.locator(".count")).to_have_text(f"{count} pictures", timeout=20_000)
 
 
 def drop(page, selector, content, name="picture.jpg"):
@@ -122,12 +134,7 @@ def test_what_is_no_picture_is_an_error_on_the_page(page):
 
 def test_from_own_classes_to_a_trained_model(page):
     expect(page.locator("#train")).to_be_disabled()
-    for number, name in enumerate(["reddish", 'blue "ish" <b>']):
-        bucket = page.locator(".bucket").nth(number)
-        bucket.locator(".label").fill(name)
-        files = [{"name": f"{i}.jpg", "mimeType": "image/jpeg", "buffer": coloured(i, 2 * number)} for i in range(9)]
-        bucket.locator("input[type=file]").set_input_files(files)
-        expect(bucket.locator(".count")).to_have_text("9 pictures", timeout=20_000)
+    fill_buckets(page, 9)
     page.locator("#title").fill("Colours")
     keep(page, "buckets")
     page.locator("#train").click()
@@ -143,12 +150,150 @@ def test_from_own_classes_to_a_trained_model(page):
     assert page.troubles == []
 
 
+def test_many_pictures_at_once(page):
+    page.locator("#model").select_option(label="Colours")
+    broken = {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"plain text"}
+    page.locator("#file").set_input_files([*files(range(20, 24), 0), broken, *files(range(30, 34), 2)])
+    expect(page.locator("#batch-text")).to_have_text("8 of 9 pictures classified, 1 could not be", timeout=60_000)
+    expect(page.locator("#batch-progress")).to_be_hidden()
+    names = page.locator("#batch-list li.card .bars li:first-child .name").all_inner_texts()
+    assert names == ["reddish"] * 4 + ['blue "ish" <b>'] * 4
+    expect(page.locator("#batch-list li.card").nth(4)).to_contain_text("notes.txt is not a picture that can be read")
+    assert findings(page) == []
+    keep(page, "batch")
+    assert page.troubles == []
+
+
+def test_a_link_shares_one_prediction(page, browser):
+    page.locator("#model").select_option(label="Colours")
+    drop(page, "#drop", coloured(79, 0))
+    expect(page.locator("#result li:first-child .name")).to_have_text("reddish", timeout=20_000)
+    shares = page.locator("#result .share").all_inner_texts()
+    page.locator("#share").click()
+    expect(page.locator("#share-address")).to_be_visible(timeout=20_000)
+    link = page.locator("#share-address").input_value()
+    visitor = browser.new_page()
+    visitor.goto(link)
+    expect(visitor.locator("#result li:first-child .name")).to_have_text("reddish", timeout=20_000)
+    assert visitor.locator("#result .share").all_inner_texts() == shares
+    assert visitor.locator("#preview").evaluate("(image) => image.decode().then(() => image.naturalWidth)") == 80
+    expect(visitor.locator("#share")).to_be_hidden()
+    visitor.goto(link[:-4] + "AAAA")
+    visitor.reload()
+    expect(visitor.locator("#result-error")).to_contain_text("no longer there", timeout=20_000)
+    visitor.close()
+
+
+def test_the_model_asks_and_the_user_answers_by_key(browser, server):
+    """Own pictures and a heap: the classifier asks about what it is least sure of until nothing is left."""
+    page = opened(browser, server, viewport={"width": 1200, "height": 900})
+    fill_buckets(page, 4)
+    page.locator("#heap input").set_input_files(files(range(40, 45), 0) + files(range(50, 53), 2))
+    expect(page.locator("#heap .count")).to_have_text("8 pictures", timeout=20_000)
+    page.locator("#title").fill("Taught")
+    page.locator("#train").click()
+    expect(page.locator("#questions")).to_be_visible(timeout=200_000)
+    expect(page.locator("#question-count")).to_have_text("Picture 1 of 6 · 8 without a label")
+    expect(page.locator("#question-labels button")).to_have_text(['1blue "ish" <b>', "2reddish"])
+    expect(page.locator("#question-guess li")).to_have_count(2, timeout=20_000)
+    keep(page, "questions")
+    page.locator("#questions").focus()
+    for _ in range(6):
+        page.keyboard.press("0")
+    expect(page.locator("#question-error")).to_contain_text("no picture was answered")
+    expect(page.locator("#question-count")).to_contain_text("Picture 1 of 6")
+    page.keyboard.press(key(page))
+    expect(page.locator("#question-count")).to_contain_text("Picture 2 of 6")
+    page.keyboard.press("Backspace")
+    expect(page.locator("#question-count")).to_contain_text("Picture 1 of 6")
+    for at in range(6):
+        expect(page.locator("#question-count")).to_contain_text(f"Picture {at + 1} of 6")
+        page.keyboard.press(key(page))
+    expect(page.locator("#question-count")).to_have_text("Picture 1 of 2 · 2 without a label", timeout=100_000)
+    assert page.evaluate("document.activeElement.id") == "questions"
+    expect(page.locator("#history-text")).to_contain_text("with 8 labelled pictures", timeout=20_000)
+    expect(page.locator("#history-text")).to_contain_text("with 14")
+    assert findings(page) == []
+    for at in range(2):
+        expect(page.locator("#question-count")).to_contain_text(f"Picture {at + 1} of 2")
+        page.locator("#question-labels button").nth(int(key(page)) - 1).click()
+    expect(page.locator("#questions")).to_be_hidden(timeout=100_000)
+    expect(page.locator("#history circle")).to_have_count(3, timeout=20_000)
+    assert "16 labelled pictures" in page.locator("#history").get_attribute("aria-label")
+    assert page.locator("#accuracy").inner_text() == "100 %"
+    assert page.troubles == []
+    page.context.close()
+
+
+def key(page):
+    """The right answer's key for the picture that is asked about, by its colour."""
+    channel = page.locator("#question-picture").evaluate("""async (image) => {
+      await image.decode();
+      const canvas = document.createElement("canvas");
+      canvas.width = canvas.height = 1;
+      const context = canvas.getContext("2d");
+      context.drawImage(image, 0, 0, 1, 1);
+      const [red, , blue] = context.getImageData(0, 0, 1, 1).data;
+      return red > blue ? "2" : "1";
+    }""")
+    return str(channel)
+
+
+def test_the_map_of_the_pictures(page):
+    page.locator("#model").select_option(label="Taught")
+    page.locator("#map-draw").click()
+    expect(page.locator("#map-plane img")).to_have_count(16, timeout=100_000)
+    expect(page.locator("#map-legend li")).to_have_text(['blue "ish" <b>', "reddish", "no label"])
+    width = page.locator("#map-plane").evaluate("(plane) => plane.clientWidth")
+    page.locator("#map-frame").focus()
+    page.keyboard.press("+")
+    assert page.locator("#map-plane").evaluate("(plane) => plane.clientWidth") == pytest.approx(2 * width, abs=2)
+    page.locator("#map-frame").press("ArrowRight")
+    keep(page, "map")
+    assert findings(page) == []
+    page.locator("#map-out").click()
+    assert page.locator("#map-plane").evaluate("(plane) => plane.clientWidth") == pytest.approx(width, abs=2)
+    for picture in page.locator("#map-plane img").all():
+        assert picture.evaluate("(image) => image.decode().then(() => image.naturalWidth)") == 80
+    page.locator('#map-plane img[alt="reddish"]').first.click(force=True)
+    expect(page.locator("#result li")).to_have_count(2, timeout=20_000)
+    assert page.troubles == []
+
+
+def test_a_model_is_downloaded_loaded_and_removed(page, tmp_path):
+    page.locator("#model").select_option(label="Colours")
+    expect(page.locator("#quality-text")).to_contain_text("Colours")
+    with page.expect_download() as downloading:
+        page.locator("#download").click()
+    assert downloading.value.suggested_filename == "Colours.zip"
+    downloading.value.save_as(tmp_path / "Colours.zip")
+    with zipfile.ZipFile(tmp_path / "Colours.zip") as file:
+        assert json.loads(file.read("classifier.json"))["labels"] == ['blue "ish" <b>', "reddish"]
+    count = page.locator("#model option").count()
+    page.locator("#load").set_input_files(tmp_path / "Colours.zip")
+    expect(page.locator("#model option")).to_have_count(count + 1, timeout=20_000)
+    assert page.locator("#model").input_value().startswith("loaded_")
+    drop(page, "#drop", coloured(81, 2))
+    expect(page.locator("#result li:first-child .name")).to_have_text('blue "ish" <b>', timeout=20_000)
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.locator("#forget").click()
+    expect(page.locator("#model option")).to_have_count(count, timeout=20_000)
+    expect(page.locator("#model option:checked")).to_have_text("Handwritten digits")
+    page.locator("#load").set_input_files({"name": "x.zip", "mimeType": "application/zip", "buffer": b"no zip"})
+    expect(page.locator("#model-error")).to_contain_text("this is no classifier", timeout=20_000)
+    page.troubles.clear()  # the browser logs the refusal
+
+
 @pytest.mark.parametrize(("scheme", "width"), [("light", 390), ("dark", 390), ("dark", 1200)])
 def test_phones_and_dark_rooms(browser, server, scheme, width):
     page = opened(browser, server, viewport={"width": width, "height": 844}, color_scheme=scheme)
     drop(page, "#drop", coloured(5, 0))
     expect(page.locator("#result li")).not_to_have_count(0, timeout=20_000)
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.locator("#model").select_option(label="Taught")
+    page.locator("#map-draw").click()
+    expect(page.locator("#map-plane img")).to_have_count(16, timeout=100_000)
+    assert fits(page)
+    assert findings(page) == []
     ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (ground == "rgb(16, 18, 27)") == (scheme == "dark")
     keep(page, f"{scheme}-{width}")

@@ -72,13 +72,13 @@ def main(folder):
         build=build,
         features="features",
         size=SIZE,
-        weights=network.File(f"{site}/small.weights.h5", f"md5:{md5}"),
-        labels=network.File(f"{site}/labels.json"),
+        weights=(f"{site}/small.weights.h5", f"md5:{md5}"),
+        labels=(f"{site}/labels.json", ""),
     )
-    wrong = replace(small, weights=network.File(small.weights.url, "md5:" + "0" * 32))
-    local = replace(small, weights=network.File(str(served / "small.weights.h5"), "sha256:" + "0" * 64))
-    gone = replace(small, weights=network.File(f"{site}/none.h5"), labels=network.File("http://127.0.0.1:9/x"))
-    absent = replace(small, weights=network.File(str(served / "absent.h5")))
+    wrong = replace(small, weights=(small.weights[0], "md5:" + "0" * 32))
+    local = replace(small, weights=(str(served / "small.weights.h5"), "sha256:" + "0" * 64))
+    gone = replace(small, weights=(f"{site}/none.h5", ""), labels=("http://127.0.0.1:9/x", ""))
+    absent = replace(small, weights=(str(served / "absent.h5"), ""))
     results = {}
     for name, wanted in {
         "good": small,

@@ -32,31 +32,31 @@ def encoded(image, form="PNG"):
 def test_bright_ink_on_dark_ground(pixels, form, ink, side):
     image = Image.new("L", (side, side), 255 - ink)
     image.paste(ink, (2 * side // 8, 0, 3 * side // 8, side))
-    levels = pixels.levels(pixels.read(encoded(image, form)))
+    levels = pixels.levels(encoded(image, form))
     assert list(levels) == [f"p{number}" for number in range(64)]
     rows = [list(levels.values())[start : start + 8] for start in range(0, 64, 8)]
     for row in rows:
-        assert row[2] == pytest.approx(1, abs=0.05)
-        assert max(row[:2] + row[3:]) < 0.05
+        assert row[2] == pytest.approx(16, abs=0.8)
+        assert max(row[:2] + row[3:]) < 0.8
 
 
 def test_one_colour_is_no_ink(pixels):
-    assert set(pixels.levels(Image.new("L", (30, 30), 90)).values()) == {0.0}
+    assert set(pixels.levels(encoded(Image.new("L", (30, 30), 90))).values()) == {0.0}
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "CMYK", "I;16"])
 def test_every_kind_of_picture(pixels, mode):
     form = "JPEG" if mode == "CMYK" else "PNG"
-    assert len(pixels.levels(pixels.read(encoded(Image.new(mode, (20, 10)), form)))) == 64
+    assert len(pixels.levels(encoded(Image.new(mode, (20, 10)), form))) == 64
 
 
 @pytest.mark.parametrize("content", [b"", b"text", picture(1)[:100], picture(1)[:-300], b"GIF89a"])
 def test_what_is_no_picture(pixels, content):
     with pytest.raises(pixels.NoPicture, match="the picture cannot be read"):
-        pixels.read(content)
+        pixels.levels(content)
 
 
 def test_a_picture_that_would_fill_the_memory(pixels):
     content = encoded(Image.new("1", (8000, 7000)))
     with pytest.raises(pixels.NoPicture, match="8000 x 7000 pixels is too large"):
-        pixels.read(content)
+        pixels.levels(content)

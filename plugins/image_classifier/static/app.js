@@ -1,56 +1,42 @@
-// The page: classify a picture, teach classes, show how good a classifier is. The server's side is ../routes.py.
+// The page: classify a picture, share the answer, choose a classifier. Its other parts have modules of their own; the
+// server's side is ../routes.py.
 
-import { base64, camera, dropZone, shrink } from "./pictures.js";
+import { classifyAll } from "./batch.js";
+import { clearMap, drawMap } from "./map.js";
+import { ask, bars, find, make, pause, percent, post, show } from "./page.js";
+import { camera, dropZone, shrink, toBlob } from "./pictures.js";
+import { showQuality } from "./quality.js";
+import { askAbout } from "./questions.js";
+import { allowTraining, wire } from "./teach.js";
 
-const FEWEST = 4; // pictures in a class, as classifiers.py wants them
 const STEPS = {
-  starting: "starting", digits: "training the first classifier", weights: "fetching Inception's weights",
+  digits: "training the first classifier", weights: "fetching Inception's weights",
   network: "building Inception", graph: "freezing Inception", functions: "loading Inception",
 };
-const TRAINING = {
-  pictures: "Storing the pictures", features: "Looking at the pictures", test: "Testing on held-out pictures",
-  training: "Training on all pictures", ready: "Ready",
-};
-const find = (id) => document.getElementById(id);
 const page = Object.fromEntries([...document.querySelectorAll("[id]")].map((element) => [element.id, element]));
 
-let state = { state: "preparing", step: "starting" };
+let state = { state: "preparing", step: "digits" };
 let models = [];
 let latest = 0; // the number of the newest question: older answers are not shown
+let answered = null; // what the answer on the page is about: a model's id and a picture
 
-async function ask(path, options) {
-  const response = await fetch(`../${path}`, options);
-  const body = await response.json().catch(() => ({ error: `The server answered ${response.status}` }));
-  if (!response.ok) throw new Error(body.error ?? body.exception?.message ?? `The server answered ${response.status}`);
-  return body;
-}
-
-function show(element, error) {
-  element.textContent = error ? error.message : "";
-  element.hidden = !error;
-}
-
-function make(tag, properties = {}, ...children) {
-  const element = Object.assign(document.createElement(tag), properties);
-  element.append(...children);
-  return element;
-}
-
-const percent = (part) => `${(part * 100).toFixed(part > 0.9995 || part === 0 ? 0 : 1)} %`;
+const chosen = () => models.find(({ id }) => id === page.model.value);
 
 // ── the server's state ──
 
 async function follow() {
-  try {
-    state = await ask("state");
-    showState();
-    await loadModels();
-  } catch (error) {
-    page.status.dataset.state = "failed";
-    page["status-text"].textContent = `no answer: ${error.message}`;
+  for (;;) {
+    try {
+      state = await ask("state");
+      showState();
+      await loadModels();
+    } catch (error) {
+      page.status.dataset.state = "failed";
+      page["status-text"].textContent = `no answer: ${error.message}`;
+    }
+    const settled = state.state !== "preparing" && models.length && models.every(({ accuracy }) => accuracy !== null);
+    await pause(settled ? 15000 : 1000);
   }
-  const settled = state.state !== "preparing" && models.length && models.every(({ accuracy }) => accuracy !== null);
-  setTimeout(follow, settled ? 15000 : 1000);
 }
 
 function showState() {
@@ -66,7 +52,7 @@ function showState() {
     "less well; there are no ImageNet labels.";
   page["banner-remedy"].textContent = state.remedy ?? "";
   page["banner-reason"].textContent = state.reason ?? "";
-  checkBuckets();
+  allowTraining(state.state === "ready");
 }
 
 async function loadModels(choose) {
@@ -75,44 +61,56 @@ async function loadModels(choose) {
   if (JSON.stringify(models) === known && !choose) return;
   const options = models.map(({ id, title, usable }) => make("option", { value: id, textContent: title, disabled: !usable }));
   if (state.weights && state.weights !== "random") options.push(make("option", { value: "imagenet", textContent: "ImageNet, 1000 classes" }));
-  const chosen = choose ?? page.model.value;
+  const before = page.model.value;
+  const wanted = choose ?? before;
   const none = make("option", { value: "", textContent: "getting ready …", disabled: true });
   page.model.replaceChildren(...(options.length ? options : [none]));
-  page.model.value = options.some(({ value }) => value === chosen) ? chosen : (options[0]?.value ?? "");
-  chooseModel();
+  page.model.value = options.some(({ value }) => value === wanted) ? wanted : (options[0]?.value ?? "");
+  if (page.model.value === before && !choose) showQuality(chosen());
+  else await chooseModel();
 }
 
 async function chooseModel() {
-  showQuality(models.find(({ id }) => id === page.model.value));
+  showQuality(chosen());
+  clearMap(chosen());
   page["samples-group"].hidden = page.model.value !== "digits";
-  if (page["samples-group"].hidden || page.samples.childElementCount) return;
-  const sources = await ask("samples");
-  if (page.samples.childElementCount) return;
-  for (const [number, source] of sources.entries()) {
-    const button = make("button", { type: "button" }, make("img", { src: source, alt: `Sample ${number + 1}` }));
-    button.addEventListener("click", async () => classify(await (await toBlob(source))));
-    page.samples.append(button);
-  }
+  if (!page["samples-group"].hidden && !page.samples.childElementCount) await showSamples();
+  await askAbout(chosen());
 }
 
-/** A data URL as a Blob, without fetching it: the page's policy allows its own server only. */
-function toBlob(url) {
-  const [head, body] = url.split(",");
-  const bytes = Uint8Array.from(atob(body), (character) => character.charCodeAt(0));
-  return new Blob([bytes], { type: head.slice(5, head.indexOf(";")) });
+async function showSamples() {
+  const samples = await ask("samples");
+  page.samples.replaceChildren(...samples.map((levels, number) => {
+    const canvas = digit(levels);
+    const button = make("button", { type: "button", ariaLabel: `Sample ${number + 1}` }, canvas);
+    button.addEventListener("click", () => canvas.toBlob(classify));
+    return button;
+  }));
+}
+
+/** Grey levels from 0 to 16, row by row, as a picture. */
+function digit(levels) {
+  const side = Math.sqrt(levels.length);
+  const canvas = make("canvas", { width: 8 * side, height: 8 * side });
+  const context = canvas.getContext("2d");
+  levels.forEach((level, at) => {
+    context.fillStyle = `rgb(${level * 15.9}, ${level * 15.9}, ${level * 15.9})`;
+    context.fillRect(8 * (at % side), 8 * Math.floor(at / side), 8, 8);
+  });
+  return canvas;
 }
 
 // ── classify ──
 
 async function answer(preview, question) {
   const number = ++latest;
-  page.preview.src = preview;
+  preview && (page.preview.src = preview);
   page.preview.hidden = false;
-  page["drop-hint"].hidden = page.start.hidden = true;
+  page["drop-hint"].hidden = page.start.hidden = page.share.hidden = page["share-link"].hidden = true;
   page.result.classList.add("busy");
   show(page["result-error"]);
   try {
-    const found = await question(`model=${encodeURIComponent(page.model.value || "digits")}`);
+    const found = await question();
     if (number === latest) showLabels(found);
   } catch (error) {
     if (number !== latest) return;
@@ -124,6 +122,8 @@ async function answer(preview, question) {
   }
 }
 
+const model = () => page.model.value || "digits";
+
 async function classify(file) {
   let picture;
   try {
@@ -131,158 +131,106 @@ async function classify(file) {
   } catch (error) {
     return show(page["result-error"], error);
   }
-  return answer(URL.createObjectURL(picture), (model) => ask(`predict?${model}`, { method: "POST", body: picture }));
+  const id = model();
+  return answer(URL.createObjectURL(picture), async () => {
+    const found = await post(`predict?model=${encodeURIComponent(id)}`, picture);
+    answered = { id, picture };
+    return found;
+  });
 }
 
 function classifyUrl(url) {
-  return answer("icon.svg", (model) => ask(`predict?${model}&url=${encodeURIComponent(url)}`));
+  const id = model();
+  return answer("icon.svg", async () => {
+    const found = await ask(`predict?model=${encodeURIComponent(id)}&url=${encodeURIComponent(url)}`);
+    answered = { id, picture: toBlob(found.picture) };
+    return found;
+  });
 }
 
-function showLabels({ labels, milliseconds, weights, picture }) {
+const classifyFiles = (files) => (files.length > 1 ? classifyAll(files, model()) : classify(files[0]));
+
+function showLabels({ labels, milliseconds, weights, picture, model }) {
   if (picture) page.preview.src = picture;
-  page.result.replaceChildren(
-    ...labels.slice(0, 10).map(({ label, score }) => {
-      const bar = make("div", { className: "bar" });
-      bar.style.setProperty("--share", score);
-      const name = make("span", { className: "name", textContent: label });
-      return make("li", {}, name, make("span", { className: "share", textContent: percent(score) }), bar);
-    }),
-  );
+  page.result.replaceChildren(...bars(labels, 10));
   const network = weights === "none" ? "" : ` · ${weights} weights`;
-  page["result-note"].textContent = `${milliseconds} ms${network}`;
+  const title = models.find(({ id }) => id === model)?.title ?? model;
+  page["result-note"].textContent = `${title} · ${milliseconds} ms${network}`;
+  page.share.hidden = answered === null;
   page.result.scrollIntoView({ behavior: "smooth", block: "nearest" });
 }
 
-// ── teach ──
+// ── a link to one answer ──
 
-function addBucket(name = "") {
-  const bucket = document.importNode(find("bucket-template").content, true).querySelector(".bucket");
-  const input = bucket.querySelector("input[type=file]");
-  bucket.pictures = [];
-  bucket.querySelector(".label").value = name;
-  bucket.querySelector(".label").addEventListener("input", checkBuckets);
-  bucket.querySelector(".remove").addEventListener("click", () => {
-    bucket.remove();
-    checkBuckets();
-  });
-  input.addEventListener("change", () => fill(bucket, [...input.files]).then(() => (input.value = "")));
-  dropZone(bucket.querySelector(".drop"), (files) => fill(bucket, files));
-  page.buckets.append(bucket);
-  checkBuckets();
-}
-
-async function fill(bucket, files) {
-  show(page["train-error"]);
-  for (const file of files) {
-    try {
-      const picture = await shrink(file);
-      bucket.pictures.push(picture);
-      bucket.querySelector(".thumbs").append(make("img", { src: URL.createObjectURL(picture), alt: file.name ?? "" }));
-    } catch (error) {
-      show(page["train-error"], error);
-    }
-  }
-  const count = bucket.pictures.length;
-  bucket.querySelector(".bucket-hint").hidden = count > 0;
-  bucket.querySelector(".count").textContent = count === 1 ? "1 picture" : `${count} pictures`;
-  checkBuckets();
-}
-
-function filled() {
-  return [...page.buckets.children].filter(({ pictures }) => pictures.length);
-}
-
-function checkBuckets() {
-  const buckets = filled();
-  const names = new Set(buckets.map((bucket) => bucket.querySelector(".label").value.trim()).filter(Boolean));
-  const enough = buckets.length > 1 && buckets.every(({ pictures }) => pictures.length >= FEWEST);
-  page.train.disabled = !(enough && names.size === buckets.length && state.state === "ready");
-}
-
-async function train(event) {
-  event.preventDefault();
-  page.train.disabled = true;
-  show(page["train-error"]);
+async function share() {
   try {
-    const classes = {};
-    for (const bucket of filled()) {
-      classes[bucket.querySelector(".label").value.trim()] = await Promise.all(bucket.pictures.map(base64));
-    }
-    const body = JSON.stringify({ title: page.title.value.trim(), classes });
-    await watch(await ask("train", { method: "POST", body }));
+    const { name } = await post(`share?model=${encodeURIComponent(answered.id)}`, answered.picture);
+    const link = new URL(`#shared=${name}`, location.href).href;
+    page["share-link"].hidden = false;
+    page["share-address"].value = link;
+    page["share-address"].select();
+    await navigator.clipboard?.writeText(link).then(() => (page["share-note"].textContent = "Copied."), () => {});
   } catch (error) {
-    show(page["train-error"], error);
+    show(page["result-error"], error);
   }
-  page.training.hidden = true;
-  checkBuckets();
 }
 
-async function watch(job) {
-  page.training.hidden = false;
-  while (job.state === "training") {
-    page["training-text"].textContent = `${TRAINING[job.step] ?? job.step} …`;
-    page["training-bar"].value = job.part;
-    await new Promise((resolve) => setTimeout(resolve, 300));
-    job = await ask(`train?id=${encodeURIComponent(job.id)}`);
+function showShared() {
+  const name = new URLSearchParams(location.hash.slice(1)).get("shared");
+  if (!name) return;
+  answered = null;
+  answer("icon.svg", () => ask(`shared?name=${encodeURIComponent(name)}`));
+}
+
+// ── classifiers as files ──
+
+async function change(work) {
+  show(page["model-error"]);
+  try {
+    await loadModels(await work());
+  } catch (error) {
+    show(page["model-error"], error);
   }
-  if (job.state === "failed") throw new Error(job.error);
-  await loadModels(job.id);
-  page.quality.scrollIntoView({ behavior: "smooth", block: "nearest" });
 }
 
-// ── quality ──
-
-function showQuality(model) {
-  page.quality.hidden = !model;
-  if (!model) return;
-  const tested = model.accuracy !== null;
-  page.accuracy.textContent = tested ? percent(model.accuracy) : "…";
-  page["accuracy-text"].textContent = tested ? "of held-out pictures are right" : "being tested on held-out pictures";
-  page.confusion.parentElement.hidden = !tested;
-  const looked = model.features === "levels" ? "grey levels of 8 × 8 points" : `Inception-v3, ${model.weights} weights`;
-  page["quality-text"].textContent = `${model.title} · ${model.pictures} pictures · ${looked}`;
-  page.confusion.replaceChildren(...matrix(model));
-}
-
-function matrix({ labels, confusion }) {
-  const counts = new Map(confusion.map(([actual, predicted, count]) => [JSON.stringify([actual, predicted]), count]));
-  const heading = (text, scope) => make("th", { textContent: text, scope });
-  const rows = labels.map((actual) => {
-    const row = labels.map((predicted) => counts.get(JSON.stringify([actual, predicted])) ?? 0);
-    const total = row.reduce((sum, count) => sum + count, 0) || 1;
-    const cells = row.map((count, column) => cell(count, count / total, labels[column] === actual));
-    return make("tr", {}, heading(actual, "row"), ...cells);
+function forget() {
+  const { id, title, pictures } = chosen();
+  if (!confirm(`Remove the classifier “${title}” and its ${pictures} pictures?`)) return;
+  change(async () => {
+    await ask(`models?model=${encodeURIComponent(id)}`, { method: "DELETE" });
+    return "digits";
   });
-  const head = make("thead", {}, make("tr", {}, make("th"), ...labels.map((label) => heading(label, "col"))));
-  const caption = make("caption", { textContent: "Rows: what it is. Columns: what was said." });
-  return [caption, head, make("tbody", {}, ...rows)];
-}
-
-function cell(count, part, right) {
-  const shade = count ? 0.15 + 0.85 * part : 0;
-  const kinds = [right ? "right" : "wrong", count ? "some" : "", shade > 0.6 ? "dense" : ""];
-  const element = make("td", { textContent: count || "·", className: kinds.filter(Boolean).join(" ") });
-  element.style.setProperty("--part", shade.toFixed(3));
-  return element;
 }
 
 // ── wiring ──
 
-dropZone(page.drop, ([file]) => classify(file), classifyUrl);
+dropZone(page.drop, classifyFiles, classifyUrl);
 page.choose.addEventListener("click", () => page.file.click());
-page.file.addEventListener("change", () => page.file.files.length && classify(page.file.files[0]));
+page.file.addEventListener("change", () => {
+  if (page.file.files.length) classifyFiles([...page.file.files]);
+  page.file.value = "";
+});
 page.camera.addEventListener("click", camera(find("camera-dialog"), classify, (error) => show(page["result-error"], error)));
 page["url-form"].addEventListener("submit", (event) => {
   event.preventDefault();
   classifyUrl(page.url.value);
 });
 document.addEventListener("paste", (event) => {
-  const [file] = event.clipboardData.files;
-  if (file) classify(file);
+  const files = [...event.clipboardData.files];
+  if (files.length) classifyFiles(files);
 });
 page.model.addEventListener("change", chooseModel);
-page.add.addEventListener("click", () => addBucket());
-page["train-form"].addEventListener("submit", train);
-addBucket();
-addBucket();
+page.share.addEventListener("click", share);
+page.forget.addEventListener("click", forget);
+page["load-button"].addEventListener("click", () => page.load.click());
+page.load.addEventListener("change", () => {
+  const [file] = page.load.files;
+  if (file) change(async () => (await post("load", file)).id);
+  page.load.value = "";
+});
+page["map-draw"].addEventListener("click", () => drawMap(chosen(), classify));
+page.questions.addEventListener("learnt", () => loadModels());
+wire((id) => loadModels(id));
+window.addEventListener("hashchange", showShared);
+showShared();
 follow();
