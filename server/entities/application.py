@@ -13,6 +13,7 @@ from concurrent.futures import Executor
 from typing import Any
 
 from server.declarations import BoundFunction, Function
+from server.entities.progress import TaskProgress
 from server.entities.registry import Ready, Registry
 from server.entities.rows import Field, Leaf, batch_of, leaves, read_row, row_type
 from server.errors import MldbError
@@ -25,6 +26,7 @@ _MAX_SHAPES = 64  # bound shapes kept per function
 
 OutputRow = list[tuple[Path, Leaf]]
 Render = Callable[[OutputRow], Any]
+Watch = Callable[[asyncio.Future[Any]], object]
 
 
 class Applier:
@@ -71,8 +73,11 @@ class Applier:
                 results[index] = result
         return results
 
-    async def call(self, row: Sequence[Field], render: Render) -> Any:
-        """Apply to one row, together with others that wait. ``render`` runs in the worker thread."""
+    async def call(self, row: Sequence[Field], render: Render, watch: Watch) -> Any:
+        """Apply to one row, together with others that wait. ``render`` runs in the worker thread.
+
+        ``watch`` gets the future of the answer. Once nobody waits for any answer of a batch, it is stopped.
+        """
         self.check_names(row)
         shape = row_type(row)
         queue = self._queues.get(shape)
@@ -80,16 +85,32 @@ class Applier:
             if len(self._queues) >= _MAX_SHAPES:
                 self._queues = {known: waiting for known, waiting in self._queues.items() if waiting.busy}
             queue = self._queues[shape] = _Queue(self, shape, self._executor)
-        return await queue.call(row, render)
+        return await queue.call(row, render, watch)
 
 
 class _Waiting:
-    __slots__ = ("future", "render", "row")
+    __slots__ = ("batch", "future", "render", "row")
 
     def __init__(self, row: Sequence[Field], render: Render, future: asyncio.Future[Any]) -> None:
         self.row = row
         self.render = render
         self.future = future
+        self.batch: _Batch | None = None
+
+
+class _Batch:
+    """Calls that are computed together, and the task that this is."""
+
+    def __init__(self, calls: list[_Waiting]) -> None:
+        self.calls = calls
+        self.task = TaskProgress()
+        for call in calls:
+            call.batch = self
+
+    def abandon(self) -> None:
+        """One of the calls does not wait any longer."""
+        if all(call.future.done() for call in self.calls):
+            self.task.cancel()
 
 
 class _Queue:
@@ -107,16 +128,24 @@ class _Queue:
     def busy(self) -> bool:
         return bool(self._running or self._waiting)
 
-    async def call(self, row: Sequence[Field], render: Render) -> Any:
+    async def call(self, row: Sequence[Field], render: Render, watch: Watch) -> Any:
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[Any] = loop.create_future()
-        self._waiting.append(_Waiting(row, render, future))
+        waiting = _Waiting(row, render, loop.create_future())
+        self._waiting.append(waiting)
+        watch(waiting.future)
         if not self._running:
             self._start()
         elif self._timer is None:
             # A batch that takes long, or that waits for this very call, must not hold it up.
             self._timer = loop.call_later(_PATIENCE, self._hurry)
-        return await future
+        try:
+            return await waiting.future
+        except BaseException:
+            if waiting.batch is not None:
+                waiting.batch.abandon()
+            else:
+                self._waiting.remove(waiting)
+            raise
 
     def _hurry(self) -> None:
         self._timer = None
@@ -124,16 +153,16 @@ class _Queue:
             self._start()
 
     def _start(self) -> None:
-        taken, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
+        batch, self._waiting = _Batch(self._waiting[:MAX_BATCH]), self._waiting[MAX_BATCH:]
         self._running += 1
         loop = asyncio.get_running_loop()
-        work = loop.run_in_executor(self._executor, self._apply, taken)
-        work.add_done_callback(lambda done: self._finished(taken, done))
+        work = loop.run_in_executor(self._executor, self._compute, batch)
+        work.add_done_callback(lambda done: self._finished(batch, done))
 
-    def _finished(self, taken: list[_Waiting], done: asyncio.Future[list[Any]]) -> None:
+    def _finished(self, batch: _Batch, done: asyncio.Future[list[Any]]) -> None:
         self._running -= 1
         error = done.exception()
-        for index, waiting in enumerate(taken):
+        for index, waiting in enumerate(batch.calls):
             if waiting.future.done():
                 continue
             outcome = error if error is not None else done.result()[index]
@@ -144,8 +173,14 @@ class _Queue:
         if self._waiting and not self._running:
             self._start()
 
-    def _apply(self, taken: list[_Waiting]) -> list[Any]:
+    def _compute(self, batch: _Batch) -> list[Any]:
         """Runs in a worker thread; an item is what ``render`` gave, or an exception."""
+        from server.sql import tasks
+
+        with tasks.acting_for(batch.task):
+            return self._apply(batch.calls)
+
+    def _apply(self, taken: list[_Waiting]) -> list[Any]:
         try:
             rows = self._applier.apply(self._shape, [waiting.row for waiting in taken])
         except Exception as error:

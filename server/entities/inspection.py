@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from server.declarations import Services
+from server.entities.queries import counted
 from server.entities.rows import leaves, to_cells
 from server.sql.views import Layout
 from server.storage.layouts import ROW, TIMESTAMP, Cells, Wide
 from server.values.atoms import Atom
 from server.values.batches import Cell
 from server.values.paths import Path, format_path, natural_key
+
+_FETCHED = 10_000  # rows between two looks at whether to stop
 
 
 def row_names(services: Services, dataset: str, start: int = 0, limit: int = -1) -> list[str]:
@@ -21,7 +25,7 @@ def row_names(services: Services, dataset: str, start: int = 0, limit: int = -1)
     if isinstance(layout, Wide | Cells):
         return _stored_row_names(services, layout, start, None if limit < 0 else limit)
     names: list[str] = []
-    for batch in services.query(f"SELECT 1 AS one FROM {quoted(dataset)}").batches():
+    for batch in counted(services.query(f"SELECT 1 AS one FROM {quoted(dataset)}")):
         names.extend(batch.names.to_pylist())
         if end is not None and len(names) >= end:
             break
@@ -33,9 +37,21 @@ def _stored_row_names(services: Services, layout: Wide | Cells, start: int, limi
         source = f"SELECT {ROW}::VARCHAR FROM {quoted(layout.table)}"
     else:
         source = f"SELECT name FROM {quoted(layout.prefix + '_rows')} ORDER BY ord"
-    with services.database.cursor() as cursor:
-        rows = cursor.execute(f"{source} LIMIT ? OFFSET ?", [2**62 if limit is None else limit, start]).fetchall()
-    return [name for (name,) in rows]
+    found = _fetched(services, f"{source} LIMIT ? OFFSET ?", [2**62 if limit is None else limit, start])
+    return [name for (name,) in found]
+
+
+def _fetched(services: Services, sql: str, values: Sequence[object] = ()) -> Iterator[tuple[Any, ...]]:
+    """Rows of DuckDB's own SQL; ``Cancelled`` when the task of this thread is to stop."""
+    from server.sql import tasks
+    from server.sql.plan import engine_errors
+
+    task = tasks.current()
+    with engine_errors(task), services.database.readers.reader(task) as reader:
+        reader.cursor.execute(sql, values)
+        while rows := reader.cursor.fetchmany(_FETCHED):
+            tasks.check()
+            yield from rows
 
 
 def column_paths(services: Services, dataset: str) -> list[Path]:
@@ -52,7 +68,7 @@ def column_paths(services: Services, dataset: str) -> list[Path]:
 
 
 def _scan(services: Services, query: str, *, timestamps: bool = False) -> Iterator[list[Cell]]:
-    for batch in services.query(query, timestamps=timestamps).batches():
+    for batch in counted(services.query(query, timestamps=timestamps)):
         for row in leaves(batch.rows):
             yield to_cells(row)
 
@@ -111,9 +127,7 @@ def _stored_range(services: Services, layout: Wide | Cells) -> tuple[float, floa
         source, time = quoted(layout.table), TIMESTAMP
     else:
         source, time = quoted(layout.prefix + "_times"), "ts"
-    with services.database.cursor() as cursor:
-        found = cursor.execute(f"SELECT min({time}), max({time}) FROM {source} WHERE isfinite({time})").fetchone()
-    earliest, latest = found or (None, None)
+    ((earliest, latest),) = _fetched(services, f"SELECT min({time}), max({time}) FROM {source} WHERE isfinite({time})")
     return (math.nan, math.nan) if earliest is None or latest is None else (earliest, latest)
 
 

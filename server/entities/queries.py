@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from server.declarations import NamedBatch, QueryResult
 from server.entities.progress import TaskProgress
 from server.errors import Conflict, MldbError, NotFound
 from server.values.atoms import timestamp_text
@@ -20,10 +21,13 @@ _STOP_SECONDS = 10.0  # how long the one who stops a query waits for its end
 class RunningQuery(TaskProgress):
     """The task of one query. ``why`` is what its caller is told when it was stopped."""
 
-    def __init__(self, id: str, query: str | Mapping[str, Any]) -> None:
+    def __init__(self, id: str, query: str | Mapping[str, Any], limit: int = 0) -> None:
+        """``limit``: bytes that the answer may have; 0 for any number."""
         super().__init__()
         self.id = id
         self.query = query
+        self._limit = limit
+        self._bytes = 0
         self.why: MldbError | None = None
         self.ended = threading.Event()
         self.rows = 0
@@ -35,6 +39,29 @@ class RunningQuery(TaskProgress):
         if self.why is None:
             self.why = why
         self.cancel()
+
+    def reason(self) -> MldbError:
+        """What the caller of a query that was stopped is told."""
+        return self.why or Conflict("the query was cancelled")
+
+    def took(self, batch: NamedBatch) -> None:
+        """Count a batch of the result. ``MldbError`` as soon as they are larger than the answer may be."""
+        self._bytes += batch_size(batch)
+        self._check(self._bytes)
+        self.rows += batch.rows.length
+
+    def within(self, content: bytes) -> bytes:
+        """The answer, if it is not larger than it may be."""
+        self._check(len(content))
+        return content
+
+    def _check(self, size: int) -> None:
+        if self._limit and size > self._limit:
+            raise MldbError(
+                f"the answer has more than the {self._limit >> 20} MiB that the setting result-size allows: ask for "
+                "fewer rows (LIMIT and OFFSET) or columns, or write a file with the procedure export.csv",
+                code=413,
+            )
 
     def gauge(self, percent: Callable[[], float] | None) -> None:
         """Who knows how far the query is: from 0 to 100, negative when nothing is known."""
@@ -54,6 +81,24 @@ class RunningQuery(TaskProgress):
         }
 
 
+def batch_size(batch: NamedBatch) -> int:
+    """Bytes that the values of a batch take."""
+    rows = batch.rows
+    arrays = [batch.names, *rows.values, *([] if rows.rest is None else [rows.rest])]
+    return sum(int(array.nbytes) for array in arrays)
+
+
+def counted(result: QueryResult) -> Iterator[NamedBatch]:
+    """The batches of a result, counted by the query that this thread runs, if it runs one."""
+    from server.sql import tasks
+
+    running = tasks.current()
+    for batch in result.batches():
+        if isinstance(running, RunningQuery):
+            running.took(batch)
+        yield batch
+
+
 class Queries:
     """The queries that run now. Thread-safe."""
 
@@ -64,9 +109,9 @@ class Queries:
         self._numbers = itertools.count(1)
 
     @contextmanager
-    def running(self, query: str | Mapping[str, Any], id: str = "") -> Iterator[RunningQuery]:
+    def running(self, query: str | Mapping[str, Any], id: str = "", limit: int = 0) -> Iterator[RunningQuery]:
         """List a query for as long as it runs; ``Conflict`` when the id of the caller's choice is taken."""
-        running = RunningQuery(id or f"{self._prefix}-{next(self._numbers):x}", query)
+        running = RunningQuery(id or f"{self._prefix}-{next(self._numbers):x}", query, limit)
         with self._lock:
             if running.id in self._running:
                 raise Conflict(f"query entry '{running.id}' already exists: another query with this id is running")

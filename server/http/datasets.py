@@ -7,14 +7,16 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from server.declarations import Recorded
+from server.entities import jsontext
 from server.entities.dispatch import Answer, Call, FreeForm, Param, Typed, body, empty, hybrid, integer, plain, text
 from server.entities.inspection import column_paths, distinct_values, row_names, timestamp_range, value_counts
 from server.entities.messages import Response
 from server.entities.profile import profile
-from server.entities.progress import TaskProgress
+from server.entities.queries import RunningQuery
 from server.errors import MldbError
 from server.http.collections import hand_on
 from server.http.host import Host
+from server.http.limits import limited
 from server.http.query import FORMAT, answer_query
 from server.values.atoms import atom_from_json, atom_to_json, timestamp_from_json, timestamp_text
 from server.values.paths import Path, format_path, parse_path
@@ -158,40 +160,49 @@ def _rows(host: Host, call: Call) -> Answer:
     if limit < -1:
         return plain("Invalid limit for row names", 400)
     try:
-        return Typed(row_names(host.services, call["dataset"], start, limit))
+        with limited(host, call) as running:
+            return _typed(running, row_names(host.services, call["dataset"], start, limit))
     except MldbError as error:
         return plain(error.message, error.code)
 
 
-def _columns(host: Host, call: Call) -> Typed:
+def _typed(running: RunningQuery, value: Any, end: bytes = b"") -> Response:
+    """The answer as typed JSON, if it is not larger than an answer may be."""
+    return Response(200, running.within(jsontext.typed(value) + end))
+
+
+def _columns(host: Host, call: Call) -> Response:
     offset, limit = call["offset"], call["limit"]
-    paths = column_paths(host.services, call["dataset"])
-    chosen = paths[offset:] if limit < 0 else paths[offset : offset + limit]
-    return Typed([format_path(path) for path in chosen], newline=True)
+    with limited(host, call) as running:
+        paths = column_paths(host.services, call["dataset"])
+        chosen = paths[offset:] if limit < 0 else paths[offset : offset + limit]
+        return _typed(running, [format_path(path) for path in chosen], b"\n")
 
 
 def _values(host: Host, call: Call) -> Answer:
     try:
-        values = distinct_values(host.services, call["dataset"], call["column"])
+        with limited(host, call) as running:
+            values = distinct_values(host.services, call["dataset"], call["column"])
+            return _typed(running, [atom_to_json(value) for value in values])
     except MldbError as error:
         return plain(error.message, error.code)
-    return Typed([atom_to_json(value) for value in values])
 
 
-def _value_counts(host: Host, call: Call) -> Typed:
-    counts = value_counts(host.services, call["dataset"], call["column"])
-    return Typed([[atom_to_json(value), count] for value, count in counts], newline=True)
+def _value_counts(host: Host, call: Call) -> Response:
+    with limited(host, call) as running:
+        counts = value_counts(host.services, call["dataset"], call["column"])
+        return _typed(running, [[atom_to_json(value), count] for value, count in counts], b"\n")
 
 
 def _profile(host: Host, call: Call) -> FreeForm:
-    progress = TaskProgress()
-    host.services.when_gone(call.request.client, progress.cancel)
     page = (call["search"], max(0, call["offset"]), max(0, call["limit"]))
-    return FreeForm(profile(host.services, call["dataset"], *page, progress))
+    with limited(host, call) as running:
+        return FreeForm(profile(host.services, call["dataset"], *page, running))
 
 
 def _timestamp_range(host: Host, call: Call) -> Typed:
-    earliest, latest = timestamp_range(host.services, call["dataset"])
+    with limited(host, call):
+        earliest, latest = timestamp_range(host.services, call["dataset"])
     return Typed([timestamp_text(earliest), timestamp_text(latest)], newline=True)
 
 

@@ -14,6 +14,7 @@ from server.entities.rows import read_row
 from server.errors import MldbError
 from server.http.collections import hand_on
 from server.http.host import Host
+from server.http.limits import Awaited, limited
 from server.values.info import function_info
 
 _ONE = "/v1/functions/{function}"
@@ -25,14 +26,14 @@ def register(host: Host) -> None:
     bind = functools.partial
     appliers = Appliers(host.registry, host.resources.threads)
     add(
-        "GET", f"{_ONE}/application", bind(_application, appliers),
+        "GET", f"{_ONE}/application", bind(_application, host, appliers),
         hybrid("input", {}, jsontext.parse, "Object with the function's input"),
         hybrid("keepValues", [], jsontext.parse, "Names of the outputs to keep; all when empty"),
         hybrid("outputFormat", "compat", text, "compat or json"),
         summary="Apply the function", result="the function's output",
     )  # fmt: skip
     add(
-        "GET", f"{_ONE}/batch", bind(_batch, appliers),
+        "GET", f"{_ONE}/batch", bind(_batch, host, appliers),
         hybrid("input", None, jsontext.parse, "Array or object of inputs"),
         hybrid("inputFormat", "json", text, "json"), hybrid("outputFormat", "json", text, "json"),
         summary="Apply the function to many inputs", result="the outputs, in the form of the inputs",
@@ -45,7 +46,7 @@ def register(host: Host) -> None:
     )  # fmt: skip
 
 
-async def _application(appliers: Appliers, call: Call) -> Response:
+async def _application(host: Host, appliers: Appliers, call: Call) -> Response:
     format_ = call["outputFormat"]
     if format_ not in ("compat", "json"):
         raise MldbError(f"Unknown 'format' for application call '{format_}': use compat or json")
@@ -56,7 +57,8 @@ async def _application(appliers: Appliers, call: Call) -> Response:
     large = len(call.request.body) > _LARGE
     row = await asyncio.to_thread(read_row, given) if large else read_row(given)
     render = _compat_text if format_ == "compat" else _plain_text
-    content = await appliers.of(call["function"]).call(row, functools.partial(render, keep))
+    with Awaited(host, call) as watch:
+        content = await appliers.of(call["function"]).call(row, functools.partial(render, keep), watch)
     return Response(200, content)
 
 
@@ -68,20 +70,25 @@ def _plain_text(keep: list[str], row: OutputRow) -> bytes:
     return jsontext.typed(plain_json(row, keep))
 
 
-def _batch(appliers: Appliers, call: Call) -> Typed:
+def _batch(host: Host, appliers: Appliers, call: Call) -> Typed:
+    from server.sql import tasks
+
     if call["inputFormat"] != "json" or call["outputFormat"] != "json":
         raise MldbError("batch apply only accepts 'json' as input and output format")
     given = call["input"]
     applier = appliers.of(call["function"])
     if given is None:
         return Typed(None)
-    if isinstance(given, dict):
-        names = sorted(given)
-        results = applier.apply_many([read_input(given[name]) for name in names])
-        return Typed({name: plain_json(row) for name, row in zip(names, results, strict=True)})
-    listed = given if isinstance(given, list) else [given]
-    results = applier.apply_many([read_input(item) for item in listed])
+    names = sorted(given) if isinstance(given, dict) else []
+    listed = (
+        [given[name] for name in names] if isinstance(given, dict) else given if isinstance(given, list) else [given]
+    )
+    rows = [read_input(item) for item in listed]
+    with limited(host, call) as running:
+        results = tasks.stoppable(running, lambda: applier.apply_many(rows))
     plain = [plain_json(row) for row in results]
+    if isinstance(given, dict):
+        return Typed(dict(zip(names, plain, strict=True)))
     return Typed(plain if isinstance(given, list) else plain[0])
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -12,8 +11,9 @@ from server.entities import jsontext
 from server.entities.dispatch import Call, boolean, hybrid, text
 from server.entities.messages import Response
 from server.entities.queries import RunningQuery
-from server.errors import Cancelled, Conflict, MldbError
+from server.errors import MldbError
 from server.http.host import Host
+from server.http.limits import limited
 from server.values.batches import RowType
 from server.values.paths import format_path
 
@@ -25,8 +25,6 @@ FORMAT = (
     hybrid("rowHashes", False, boolean, "Give _rowHash"),
     hybrid("sortColumns", False, boolean, "Sort the columns of the table"),
 )
-ID_HEADER = "x-query-id"  # by which a caller may name the query, to ask after it and to cancel it
-_GONE = MldbError("the query was stopped: its client has gone", code=499)
 _FORMATS = ("full", "", "table", "aos", "soa", "sparse", "atom")
 
 
@@ -53,84 +51,49 @@ def answer_query(
 ) -> Response:
     """Run a query as the format parameters of a call say.
 
-    It is listed while it runs, and ends when it is cancelled, its client goes, time is up or the answer grows large.
+    It is listed while it runs, and ends as ``server.http.limits`` says.
     """
     if call["format"] not in _FORMATS:
         raise MldbError(f"Unknown output format '{call['format']}'")
-    with host.queries.running(query, call.request.headers.get(ID_HEADER, "")) as running:
-        host.services.when_gone(call.request.client, lambda: running.stop(_GONE))
-        timer = _limit(host, running)
-        try:
-            return _answer(host, call, running, parameters)
-        except Cancelled:
-            raise running.why or Conflict("the query was cancelled") from None
-        finally:
-            if timer is not None:
-                timer.cancel()
+    with limited(host, call, query) as running:
+        return _answer(host, call, running, parameters)
 
 
 def _answer(host: Host, call: Call, running: RunningQuery, parameters: Mapping[str, Any] | None) -> Response:
-    from server.sql import tasks
     from server.sql.formats import render
 
     arrow = ARROW in call.request.headers.get("accept", "")
     timestamps = call["format"] in ("full", "") and not arrow
-    with tasks.acting_for(running):
-        found = host.services.query(running.query, parameters=parameters or None, timestamps=timestamps)
-        result = Watched(found, running, host.settings.result_size << 20)
-        if arrow:
-            return Response(200, result.within(arrow_stream(result)), ARROW)
-        content = render(
-            result,
-            call["format"] or "full",
-            headers=bool(call["headers"]),
-            row_names=bool(call["rowNames"]),
-            row_hashes=bool(call["rowHashes"]),
-            sort_columns=bool(call["sortColumns"]),
-        )
-    return Response(200, result.within(content))
+    found = host.services.query(running.query, parameters=parameters or None, timestamps=timestamps)
+    result = Watched(found, running)
+    if arrow:
+        return Response(200, running.within(arrow_stream(result)), ARROW)
+    content = render(
+        result,
+        call["format"] or "full",
+        headers=bool(call["headers"]),
+        row_names=bool(call["rowNames"]),
+        row_hashes=bool(call["rowHashes"]),
+        sort_columns=bool(call["sortColumns"]),
+    )
+    return Response(200, running.within(content))
 
 
 class Watched:
-    """A query result that belongs to a running query and may have so many bytes (0: any number)."""
+    """A query result that belongs to a running query, which counts its batches."""
 
-    def __init__(self, result: QueryResult, running: RunningQuery, limit: int) -> None:
+    def __init__(self, result: QueryResult, running: RunningQuery) -> None:
         self._result = result
         self._running = running
-        self._limit = limit
 
     @property
     def type(self) -> RowType:
         return self._result.type
 
     def batches(self, progress: Progress | None = None) -> Iterator[NamedBatch]:
-        """The batches, counted. ``MldbError`` as soon as they are larger than the answer may be."""
-        size = 0
         for batch in self._result.batches(progress or self._running):
-            size += batch_size(batch)
-            self._check(size)
-            self._running.rows += batch.rows.length
+            self._running.took(batch)
             yield batch
-
-    def within(self, content: bytes) -> bytes:
-        """The answer, if it is not larger than it may be."""
-        self._check(len(content))
-        return content
-
-    def _check(self, size: int) -> None:
-        if self._limit and size > self._limit:
-            raise MldbError(
-                f"the answer has more than the {self._limit >> 20} MiB that the setting result-size allows: ask for "
-                "fewer rows (LIMIT and OFFSET) or columns, or write a file with the procedure export.csv",
-                code=413,
-            )
-
-
-def batch_size(batch: NamedBatch) -> int:
-    """Bytes that the values of a batch take."""
-    rows = batch.rows
-    arrays = [batch.names, *rows.values, *([] if rows.rest is None else [rows.rest])]
-    return sum(int(array.nbytes) for array in arrays)
 
 
 def arrow_stream(result: QueryResult) -> bytes:
@@ -154,15 +117,3 @@ def arrow_stream(result: QueryResult) -> bytes:
     writer.close()
     content: bytes = sink.getvalue().to_pybytes()
     return content
-
-
-def _limit(host: Host, running: RunningQuery) -> threading.Timer | None:
-    """Stop the query when the setting query-timeout says so."""
-    seconds = host.settings.query_timeout
-    if not seconds:
-        return None
-    text = f"the query was stopped: it took longer than the {seconds:g} s that the setting query-timeout allows"
-    timer = threading.Timer(seconds, running.stop, [MldbError(text, code=408)])
-    timer.daemon = True
-    timer.start()
-    return timer

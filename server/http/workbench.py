@@ -6,16 +6,16 @@ import csv
 import functools
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from server.declarations import NamedBatch, QueryResult
+from server.declarations import QueryResult
 from server.entities.dispatch import Call, FreeForm, Param, Typed
 from server.entities.messages import Response
-from server.entities.progress import TaskProgress
 from server.errors import MldbError
 from server.http.host import Host
-from server.http.query import ARROW
+from server.http.limits import limited
+from server.http.query import ARROW, Watched, arrow_stream
 from server.values.paths import format_path
 
 if TYPE_CHECKING:
@@ -75,9 +75,8 @@ def _export(host: Host, call: Call) -> Response:
     if form is None:
         raise MldbError(f"Unknown file format '{call['format']}': csv, json, parquet or arrow")
     kind, write = form
-    progress = TaskProgress()
-    host.services.when_gone(call.request.client, progress.cancel)
-    content = write(host.services.query(call["q"], timestamps=False), progress)
+    with limited(host, call, call["q"]) as running:
+        content = running.within(write(Watched(host.services.query(call["q"], timestamps=False), running)))
     name = f"result.{call['format']}"
     return Response(200, content, kind, [("Content-Disposition", f'attachment; filename="{name}"')])
 
@@ -85,13 +84,15 @@ def _export(host: Host, call: Call) -> Response:
 # ── files ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _csv(result: QueryResult, progress: TaskProgress) -> bytes:
-    table = _table(result, progress)
+def _csv(result: QueryResult) -> bytes:
+    from server.sql import tasks
+
+    table = _table(result)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(table.column_names)
     for batch in table.to_batches(_ROWS_OF_FILE):
-        progress.check()
+        tasks.check()
         writer.writerows(zip(*(map(_csv_text, column.to_pylist()) for column in batch.columns), strict=True))
     return text.getvalue().encode("utf-8", "replace")
 
@@ -104,48 +105,34 @@ def _csv_text(value: Any) -> Any:
     return value
 
 
-def _json(result: QueryResult, progress: TaskProgress) -> bytes:
+def _json(result: QueryResult) -> bytes:
     from server.sql.formats import render
 
-    return render(_Cancellable(result, progress), "aos", row_names=True)
+    return render(result, "aos", row_names=True)
 
 
-def _parquet(result: QueryResult, progress: TaskProgress) -> bytes:
+def _parquet(result: QueryResult) -> bytes:
     import pyarrow as pa
     from pyarrow import parquet
 
     sink = pa.BufferOutputStream()
-    parquet.write_table(_table(result, progress), sink, row_group_size=_ROWS_OF_FILE)
+    parquet.write_table(_table(result), sink, row_group_size=_ROWS_OF_FILE)
     content: bytes = sink.getvalue().to_pybytes()
     return content
 
 
-def _arrow(result: QueryResult, progress: TaskProgress) -> bytes:
-    from server.http.query import arrow_stream
-
-    return arrow_stream(_Cancellable(result, progress))
+def _arrow(result: QueryResult) -> bytes:
+    return arrow_stream(result)
 
 
-class _Cancellable:
-    """A result whose run is cancelled through ``progress``."""
-
-    def __init__(self, result: QueryResult, progress: TaskProgress) -> None:
-        self.type = result.type
-        self._result = result
-        self._progress = progress
-
-    def batches(self, progress: object = None) -> Iterator[NamedBatch]:
-        return self._result.batches(self._progress)
-
-
-def _table(result: QueryResult, progress: TaskProgress) -> pa.Table:
+def _table(result: QueryResult) -> pa.Table:
     """The rows with columns that files can hold: values of mixed types, and open rows, become JSON texts."""
     import pyarrow as pa
 
     names = ["_rowName", *(format_path(column.path) for column in result.type.columns)]
     names += ["_rest"] if result.type.open else []
     tables = []
-    for batch in result.batches(progress):
+    for batch in result.batches():
         arrays = [batch.names, *batch.rows.values, *([] if batch.rows.rest is None else [batch.rows.rest])]
         tables.append(pa.Table.from_arrays([_plain(array) for array in arrays], names))
     if not tables:
@@ -168,7 +155,7 @@ def _json_text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
-_FORMS: Final[dict[str, tuple[str, Callable[[QueryResult, TaskProgress], bytes]]]] = {
+_FORMS: Final[dict[str, tuple[str, Callable[[QueryResult], bytes]]]] = {
     "csv": ("text/csv", _csv),
     "json": ("application/json", _json),
     "parquet": ("application/vnd.apache.parquet", _parquet),

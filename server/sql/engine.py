@@ -139,7 +139,11 @@ class Engine:
 
     def _execute(self, sql: str) -> list[tuple[Any, ...]]:
         task = tasks.current()
-        with engine_errors(task), self.database.readers.reader(task) as reader:
+        with (
+            engine_errors(task),
+            self.database.readers.reader(task) as reader,
+            tasks.numbered(reader.cursor, task, sql),
+        ):
             found = reader.fetch(sql)
             tasks.check()
             return found
@@ -229,11 +233,15 @@ class BoundExpression:
         return Prepared(self.database, self.plan.sql, self.table)
 
     def apply(self, batch: RowBatch) -> RowBatch:
-        if self.plan.plain and batch.length <= SMALL_BATCH:
-            with engine_errors():
-                return read_rows(self._prepared.run(table_of(batch)), self.plan)
         task = tasks.current()
-        with engine_errors(task), self.database.readers.reader(task) as reader:
+        if self.plan.plain and batch.length <= SMALL_BATCH:
+            with engine_errors(task):
+                return read_rows(self._prepared.run(table_of(batch), task), self.plan)
+        with (
+            engine_errors(task),
+            self.database.readers.reader(task) as reader,
+            tasks.numbered(reader.cursor, task, self.plan.sql),
+        ):
             reader.cursor.register(self.table, table_of(batch))
             table = reader.cursor.sql(self.plan.sql).to_arrow_table().combine_chunks()
             reader.cursor.unregister(self.table)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -148,7 +147,7 @@ class Result:
             tracing.detached("duckdb"),
             engine_errors(task),
             self.database.readers.reader(task) as reader,
-            self._task(reader.cursor, task),
+            tasks.numbered(reader.cursor, task, self.plan.sql),
         ):
             cursor = reader.cursor
             for name, table in self.inputs.items():
@@ -162,10 +161,6 @@ class Result:
                 yield from self._many(cursor, task)
             for name in self.inputs:
                 cursor.unregister(name)
-
-    def _task(self, cursor: duckdb.DuckDBPyConnection, task: Progress | None) -> AbstractContextManager[None]:
-        """Setting a variable costs as much as a small query: only where a function asks for it."""
-        return tasks.numbered(cursor, task) if task is not None and self.plan.stoppable else nullcontext()
 
     def _many(self, cursor: duckdb.DuckDBPyConnection, task: Progress | None) -> Iterator[NamedBatch]:
         for batch in cursor.sql(self.plan.sql).to_arrow_reader(BATCH_ROWS):

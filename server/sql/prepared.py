@@ -10,7 +10,14 @@ from typing import Any
 
 import pyarrow as pa
 
+from server.declarations import Progress
+from server.sql.tasks import TASK_SQL, found_by_number
 from server.storage.database import Database
+from server.storage.readers import interrupted_by
+
+# The number of the task, as builtin functions ask for it, is a parameter: setting a variable costs as much as a run.
+_ASKED = f"({TASK_SQL}"
+_GIVEN = "($1::BIGINT"
 
 
 class _Source:
@@ -31,14 +38,24 @@ class _Statement:
         self._empty = table.schema.empty_table()
         self._cursor = database.keep_cursor()
         self._cursor.register(name, self._source)
-        self._cursor.execute(f"PREPARE statement AS {sql}")
+        self._cursor.execute(f"PREPARE statement AS {sql.replace(_ASKED, _GIVEN)}")
+        self._asks = _ASKED in sql
 
-    def run(self, table: pa.Table) -> list[tuple[Any, ...]]:
+    def run(self, table: pa.Table, task: Progress | None) -> list[tuple[Any, ...]]:
         self._source.table = table
         try:
-            return list(self._cursor.execute("EXECUTE statement").fetchall())
+            with interrupted_by(task, self._cursor.interrupt):
+                return self._run(task)
         finally:
             self._source.table = self._empty  # whose memory need not wait for the next run
+
+    def _run(self, task: Progress | None) -> list[tuple[Any, ...]]:
+        if not self._asks:
+            return list(self._cursor.execute("EXECUTE statement").fetchall())
+        if task is None:
+            return list(self._cursor.execute("EXECUTE statement(NULL)").fetchall())
+        with found_by_number(task) as number:
+            return list(self._cursor.execute(f"EXECUTE statement({number})").fetchall())
 
 
 class Prepared:
@@ -50,12 +67,15 @@ class Prepared:
         self._name = name
         self._idle: list[_Statement] = []
 
-    def run(self, table: pa.Table) -> list[tuple[Any, ...]]:
-        """The rows of the statement over a table, always of the same schema. Raises what DuckDB raises."""
+    def run(self, table: pa.Table, task: Progress | None = None) -> list[tuple[Any, ...]]:
+        """The rows of the statement over a table, always of the same schema. Raises what DuckDB raises.
+
+        A cancel of the task interrupts it.
+        """
         try:
             statement = self._idle.pop()
         except IndexError:
             statement = _Statement(self._database, self._sql, self._name, table)
-        rows = statement.run(table)
+        rows = statement.run(table, task)
         self._idle.append(statement)
         return rows

@@ -15,7 +15,9 @@ import duckdb
 import pyarrow as pa
 from duckdb.func import FunctionNullHandling, PythonUDFType
 
+from server.declarations import Progress
 from server.errors import MldbError
+from server.sql import tasks
 from server.values.arrow_types import ARROW_TYPES, CELLS_ARROW
 from server.values.atoms import Atom, Interval, PathValue, Timestamp, number_text, parse_timestamp, timestamp_text
 from server.values.cells import any_array, atoms_of, cells_array, cells_of
@@ -116,7 +118,8 @@ class Routine:
 
     ``arguments`` and ``result`` are kinds or list shapes; cells arrive as ``list[Cell]``, atoms as in
     ``server.values.atoms``. With ``strict`` a NULL in any argument gives NULL without a call. The body of a ``whole``
-    one takes the arguments of all rows at once, a list for each, and gives a list.
+    one takes the arguments of all rows at once, a list for each, and gives a list. A row of a ``slow`` one (``s_…``)
+    may take so long that between rows it is asked whether the query is over: SQL gives it ``TASK_SQL`` first.
     """
 
     name: str
@@ -126,6 +129,12 @@ class Routine:
     strict: bool = True
     volatile: bool = False
     whole: bool = False
+    slow: bool = False
+
+    @property
+    def function(self) -> str:
+        """The name without its prefix."""
+        return self.name[2:]
 
 
 def duck_type(shape: Shape) -> str:
@@ -141,10 +150,11 @@ def install(connection: duckdb.DuckDBPyConnection, routines: Sequence[Routine], 
     for routine in (*_CORE, *routines):
         if routine.name in there:
             continue
+        arguments = (Kind.INTEGER, *routine.arguments) if routine.slow else routine.arguments
         connection.create_function(
             routine.name,
             _vectorised(routine),
-            [connection.type(duck_type(shape)) for shape in routine.arguments],
+            [connection.type(duck_type(shape)) for shape in arguments],
             connection.type(duck_type(routine.result)),
             type=PythonUDFType.ARROW,
             null_handling=FunctionNullHandling.SPECIAL,
@@ -176,15 +186,25 @@ def split_macros(text: str) -> list[str]:
 
 def _vectorised(routine: Routine) -> Callable[..., pa.Array]:
     def call(*columns: pa.Array | pa.ChunkedArray) -> pa.Array:
+        task, columns = _task_of(columns) if routine.slow else (None, columns)
+        if tasks.is_over(task):
+            # The rows of a query that has been interrupted are not looked at; an error could be caught by try().
+            return to_arrow([None] * len(columns[0]), routine.result)
         values = [from_arrow(column, shape) for column, shape in zip(columns, routine.arguments, strict=True)]
         if routine.whole:
             return to_arrow(routine.body(*values), routine.result)
         rows = zip(*values, strict=True) if values else iter([()])
         body, strict = routine.body, routine.strict
-        results = [None if strict and None in row_is_null(row) else body(*row) for row in rows]
+        results = [None if (strict and None in row_is_null(row)) or tasks.is_over(task) else body(*row) for row in rows]
         return to_arrow(results, routine.result)
 
-    return _ARITIES[len(routine.arguments)](call)
+    return _ARITIES[len(routine.arguments) + routine.slow](call)
+
+
+def _task_of(columns: tuple[Any, ...]) -> tuple[Progress | None, tuple[Any, ...]]:
+    """The task whose number stands in the first column, and the other columns."""
+    number, *others = columns
+    return tasks.find(number[0].as_py() if len(number) else None), tuple(others)
 
 
 # DuckDB wants a function of as many parameters as it declares.
@@ -196,6 +216,7 @@ _ARITIES: list[Callable[[Callable[..., pa.Array]], Callable[..., pa.Array]]] = [
     lambda call: lambda a, b, c, d: call(a, b, c, d),
     lambda call: lambda a, b, c, d, e: call(a, b, c, d, e),
     lambda call: lambda a, b, c, d, e, f: call(a, b, c, d, e, f),
+    lambda call: lambda a, b, c, d, e, f, g: call(a, b, c, d, e, f, g),
 ]
 
 

@@ -48,14 +48,30 @@ def acting_for(progress: Progress | None) -> Iterator[None]:
         _current.reset(token)
 
 
+def is_over(progress: Progress | None) -> bool:
+    """Whether a task is to stop."""
+    return progress is not None and progress.cancelled
+
+
 @contextmanager
-def numbered(cursor: duckdb.DuckDBPyConnection, progress: Progress) -> Iterator[None]:
-    """Let the functions that a cursor's SQL calls find the task."""
+def numbered(cursor: duckdb.DuckDBPyConnection, progress: Progress | None, sql: str) -> Iterator[None]:
+    """Let the functions that the SQL calls find the task."""
+    # Setting a variable costs as much as a small query: only where a function asks for it.
+    if progress is None or TASK_SQL not in sql:
+        yield
+        return
+    with found_by_number(progress) as number:
+        cursor.execute(f"SET VARIABLE mldb_task = {number}::BIGINT")
+        yield
+
+
+@contextmanager
+def found_by_number(progress: Progress) -> Iterator[int]:
+    """A number by which ``find`` gives the task."""
     number = next(_numbers)
-    cursor.execute(f"SET VARIABLE mldb_task = {number}::BIGINT")
     _numbered[number] = progress
     try:
-        yield
+        yield number
     finally:
         del _numbered[number]
 

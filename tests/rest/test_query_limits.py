@@ -13,11 +13,15 @@ import pytest
 
 from tests.conftest import Client
 
-# Three ways of keeping a query busy: DuckDB itself, a script of V8, Python below a user function.
+# Ways of keeping a query busy: DuckDB itself, a script of V8, Python below a user function, slow rows of Python's.
 JOIN = "SELECT count(*) FROM (SELECT * FROM many AS a JOIN many AS b ON a.x != b.x JOIN many AS c ON b.x != c.x)"
 SCRIPT = "SELECT jseval('while (true) {}', 'x', x) AS y FROM many"
 FETCH = "SELECT fetcher(url) AS content FROM (SELECT '%s' AS url FROM many)"
 
+# Each row takes --regex-time: the reference back makes it a pattern that DuckDB's own engine cannot take.
+HOSTILE = r"(a|a)+\1x"
+PATTERNS = f"SELECT try(regex_search('{'a' * 60}' + x, '{HOSTILE}'), 0) AS y FROM many"
+FLAGS = ("--fetch-private", "true", "--jseval-time", "30", "--regex-time", "0.2")
 
 SOON = 3.0  # seconds: one, on a machine that does nothing else
 
@@ -26,6 +30,12 @@ def fill(client: Client) -> None:
     client.put("/v1/datasets/many", json={"type": "tabular"})
     client.post("/v1/datasets/many/multirows", json=[[f"r{n}", [["x", n, 0]]] for n in range(3000)])
     assert client.post("/v1/datasets/many/commit").status_code == 200
+    spin = {"type": "sql.expression", "params": {"expression": "jseval('while (true) {}', 'x', x) AS y"}}
+    assert client.put("/v1/functions/spin", json=spin).status_code == 201
+    pairs = {"left": "many AS a", "right": "many AS b", "on": "a.x != b.x"}
+    assert client.put("/v1/datasets/pairs", json={"type": "joined", "params": pairs}).status_code == 201
+    triples = {"left": "pairs AS p", "right": "many AS c", "on": "p.a.x != c.x"}
+    assert client.put("/v1/datasets/triples", json={"type": "joined", "params": triples}).status_code == 201
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +49,7 @@ def silent():
 def limited(tmp_path_factory):
     from tests.conftest import RunningServer
 
-    flags = ("--query-timeout", "1", "--result-size", "1", "--fetch-private", "true", "--jseval-time", "30")
+    flags = ("--query-timeout", "1", "--result-size", "1", *FLAGS)
     server = RunningServer(tmp_path_factory.mktemp("limited") / "data", *flags)
     with server.client() as client:
         fill(client)
@@ -51,8 +61,7 @@ def limited(tmp_path_factory):
 def patient(tmp_path_factory):
     from tests.conftest import RunningServer
 
-    flags = ("--fetch-private", "true", "--jseval-time", "30")
-    server = RunningServer(tmp_path_factory.mktemp("patient") / "data", *flags)
+    server = RunningServer(tmp_path_factory.mktemp("patient") / "data", *FLAGS)
     with server.client() as client:
         fill(client)
         client.server = server
@@ -60,13 +69,14 @@ def patient(tmp_path_factory):
     server.stop()
 
 
-@pytest.fixture(params=["join", "script", "fetch", "scripts in a function"])
+@pytest.fixture(params=["join", "script", "fetch", "scripts in a function", "slow rows"])
 def busy(request, silent):
     texts = {
         "join": JOIN,
         "script": SCRIPT,
         "fetch": FETCH % silent,
         "scripts in a function": "SELECT try(jseval('while (true) {}', 'x', x), 0) AS y FROM many",
+        "slow rows": PATTERNS,
     }
     return texts[request.param]
 
@@ -172,9 +182,92 @@ def test_many_cancels_leave_nothing(patient):
     assert [ask(patient, "SELECT 1").status_code for _ in range(20)] == [200] * 20
 
 
-# ── patterns that take exponential time ──
+# ── the other ways of asking ──
 
-HOSTILE = r"(a|a)+\1x"  # the reference back makes it one that DuckDB's own engine cannot take
+ROUTES = [
+    "/v1/datasets/triples/rows",
+    "/v1/datasets/triples/columns",
+    "/v1/datasets/triples/columns/c.x/values",
+    "/v1/datasets/triples/columns/c.x/valuecounts",
+    "/v1/datasets/triples/timestampRange",
+    "/v1/datasets/triples/query?select=count(*)",
+    "/v1/query/export?q=SELECT%20count(*)%20FROM%20triples",
+    "/v1/functions/spin/application?input=%7B%22x%22:1%7D",
+    "/v1/functions/spin/batch?input=%5B%7B%22x%22:1%7D%5D",
+]
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_time_of_routes(limited, route):
+    begun = time.monotonic()
+    answer = limited.get(route)
+    assert answer.status_code == 408, answer.text
+    assert "longer than the 1 s that the setting query-timeout allows" in answer.text
+    assert time.monotonic() - begun < 1 + SOON
+    assert limited.get("/v1/queries").json() == []
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_cancel_of_routes(patient, route):
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(httpx.get, f"{patient.base_url}{route}", timeout=30)
+        until(lambda: len(patient.get("/v1/queries").json()) == 1)
+        time.sleep(0.2)
+        (entry,) = patient.get("/v1/queries").json()
+        if "query" not in route:
+            assert entry["query"] == f"GET {route.partition('?')[0]}"
+        begun = time.monotonic()
+        assert patient.delete(f"/v1/queries/{entry['id']}").status_code == 204
+        assert asked.result().status_code == 409
+        assert "the query was cancelled by DELETE" in asked.result().text
+        assert time.monotonic() - begun < SOON
+    process = psutil.Process(patient.server.process.pid)
+    until(lambda: process.cpu_percent(0.3) < 50)
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_client_of_a_route_that_goes(patient, route):
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.get(f"{patient.base_url}{route}", timeout=0.6)
+    assert until(lambda: patient.get("/v1/queries").json() == []) < SOON
+    process = psutil.Process(patient.server.process.pid)
+    until(lambda: process.cpu_percent(0.3) < 50)
+
+
+def test_a_call_that_is_stopped_leaves_those_beside_it(patient):
+    """Calls of one function are computed together: a cancel of one must not fail the others."""
+    script = "const end = Date.now() + ms; while (Date.now() < end) {} return ms"
+    params = {"expression": f"jseval('{script}', 'ms', ms) AS y"}
+    assert patient.put("/v1/functions/pick", json={"type": "sql.expression", "params": params}).status_code == 201
+
+    def apply(id: str) -> httpx.Response:
+        return httpx.get(
+            f"{patient.base_url}/v1/functions/pick/application",
+            params={"input": '{"ms": 700}'}, headers={"x-query-id": id}, timeout=30,
+        )  # fmt: skip
+
+    with ThreadPoolExecutor(3) as pool:
+        calls = [pool.submit(apply, f"call{number}") for number in range(3)]
+        until(lambda: len(patient.get("/v1/queries").json()) == 3)
+        assert patient.delete("/v1/queries/call1").status_code == 204
+        answers = [call.result() for call in calls]
+    assert [answer.status_code for answer in answers] == [200, 409, 200]
+    assert answers[0].json() == {"output": {"y": 700}}
+    assert patient.get("/v1/queries").json() == []
+
+
+def test_size_of_routes(limited):
+    rows = [[f"{'r' * 400}{number}", [["x", 1, 0]]] for number in range(3000)]
+    limited.put("/v1/datasets/long", json={"type": "sparse.mutable"})
+    limited.post("/v1/datasets/long/multirows", json=rows)
+    limited.post("/v1/datasets/long/commit")
+    assert limited.get("/v1/datasets/long/rows?limit=100").status_code == 200
+    answer = limited.get("/v1/datasets/long/rows")
+    assert answer.status_code == 413
+    assert "more than the 1 MiB that the setting result-size allows" in answer.text
+
+
+# ── patterns that take exponential time ──
 
 
 @pytest.fixture(scope="module")

@@ -56,6 +56,16 @@ DATA: dict[str, list[Any]] = {
 }  # fmt: skip
 
 
+# dataset of a type that is a view over others → config
+VIEWS: dict[str, Any] = {
+    "v_joined": {"type": "joined", "params": {"left": "d", "right": "e", "on": "d.x = e.id"}},
+    "v_merged": {"type": "merged", "params": {"datasets": [{"id": "d"}, {"id": "e"}]}},
+    "v_union": {"type": "union", "params": {"datasets": [{"id": "d"}, {"id": "e"}]}},
+    "v_transposed": {"type": "transposed", "params": {"dataset": {"id": "d"}}},
+    "v_sampled": {"type": "sampled", "params": {"dataset": {"id": "d"}, "rows": 3}},
+}
+
+
 def blocks() -> list[Any]:
     found = []
     for file in sorted(FIXTURES.glob("*.txt")):
@@ -102,6 +112,8 @@ def load(server: Loader) -> None:
         server.must("PUT", f"/v1/datasets/{quote(name)}", {"type": type_})
         server.must("POST", f"/v1/datasets/{quote(name)}/multirows", rows)
         server.must("POST", f"/v1/datasets/{quote(name)}/commit")
+    for name, config in VIEWS.items():
+        server.must("PUT", f"/v1/datasets/{name}", config)
     for name, config in FUNCTIONS.items():
         server.must("PUT", f"/v1/functions/{name}", config)
 

@@ -100,7 +100,7 @@ class JoinRelation(FromRelation):
         return None
 
     def sides(self) -> dict[str, Relation]:
-        found: dict[str, Relation] = {}
+        found = super().sides()
         for side in (self.left, self.right):
             for name, relation in side.sides().items():
                 found[name] = _Side(self, relation)

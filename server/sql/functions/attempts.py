@@ -10,13 +10,15 @@ import pyarrow as pa
 from duckdb.func import FunctionNullHandling, PythonUDFType
 
 from server.errors import MldbError
-from server.sql import coerce
+from server.sql import coerce, tasks
 from server.sql.bound import Atom, Open, Row, Several, Value, as_constant, is_constant
 from server.sql.duck import literal_text, reads
 from server.sql.functions.registry import Builtin, cells_or_null
 from server.sql.runtime import CELLS, Shape, duck_type, to_arrow
 from server.sql.scope import OverlayScope, Scope
+from server.sql.tasks import is_over
 from server.sql.tree import Call
+from server.storage.readers import interrupted_by
 from server.values.cells import cells_of
 from server.values.kinds import CELL_TYPE, Kind
 
@@ -92,17 +94,17 @@ def _failure(sql: str) -> str:
 
 
 def _given(sql: str) -> str:
-    """SQL as an argument, and the columns that it reads of the relations around it."""
+    """The number of the task and SQL as arguments, and the columns that it reads of the relations around it."""
     rows = [
         f"r{number} := struct_pack({', '.join(f'{column} := r{number}.{column}' for column in sorted(columns))})"
         for number, columns in sorted(reads(sql).items())
     ]
     given = f", struct_pack({', '.join(rows)})" if rows else ""
-    return literal_text(sql) + given
+    return f"{tasks.TASK_SQL}, {literal_text(sql)}{given}"
 
 
 def define(connection: duckdb.DuckDBPyConnection) -> None:
-    """Define ``u_failure`` and ``u_attempt``, both of ``(sql[, {r<number>: {column: value}}])``.
+    """Define ``u_failure`` and ``u_attempt``, both of ``(task, sql[, {r<number>: {column: value}}])``.
 
     The one gives the error's text, NULL if there is none; the other the cells, NULL if there is an error.
     """
@@ -119,9 +121,11 @@ def define(connection: duckdb.DuckDBPyConnection) -> None:
 
 def _each_row(connection: duckdb.DuckDBPyConnection, result: Shape, run: Callable[..., Any]) -> Callable[..., pa.Array]:
     def call(*columns: Any) -> pa.Array:
-        texts, rows = columns[0].to_pylist(), columns[1] if len(columns) > 1 else None
-        with connection.cursor() as cursor:
-            return to_arrow([run(cursor, text, rows, at) for at, text in enumerate(texts)], result)
+        task = tasks.find(columns[0][0].as_py())
+        texts, rows = columns[1].to_pylist(), columns[2] if len(columns) > 2 else None
+        with connection.cursor() as cursor, interrupted_by(task, cursor.interrupt):
+            found = [None if is_over(task) else run(cursor, text, rows, at) for at, text in enumerate(texts)]
+        return to_arrow(found, result)
 
     return call
 

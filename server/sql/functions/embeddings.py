@@ -34,6 +34,7 @@ from server.sql.functions.registry import (
 )
 from server.sql.runtime import ANYS, CELLS, NUMBERS
 from server.sql.scope import Scope
+from server.sql.tasks import TASK_SQL
 from server.sql.tree import Call
 from server.values.atoms import Atom as PlainAtom
 from server.values.atoms import Timestamp
@@ -211,7 +212,8 @@ def _reshaped(
     if cells is None:
         listed = coerce.as_any_list(Embedding(items, kind))
         anew = f"CAST({new} AS any_value_t)" if new == "NULL" else coerce.to_any(Atom(new, kind))
-        call = f"u_reshape({listed}, {coerce.as_double_list(shape)}, {str(filled).upper()}, {anew}, {value.ts()})"
+        options = f"{str(filled).upper()}, {anew}, {value.ts()}"
+        call = f"s_reshape({TASK_SQL}, {listed}, {coerce.as_double_list(shape)}, {options})"
         return Open(scope.stage(call))
     sizes = tuple(_size(cell.value) for cell in cells)
     count = math.prod(sizes)
@@ -334,9 +336,9 @@ def _fft(node: Call, args: list[Value], scope: Scope) -> Value:
     call = f"{items}, {literal_text(direction)}, {literal_text(kind)}"
     flat = direction == "backward" and kind == "real"
     if size is None and not flat:
-        return Open(scope.stage(f"u_fft_cells({call}, {timestamp_of(args[0])})"))
+        return Open(scope.stage(f"s_fft_cells({TASK_SQL}, {call}, {timestamp_of(args[0])})"))
     shape = None if size is None else (size,) if flat else (size // 2, 2)
-    sql = scope.stage(f"u_{node.name}({call})")
+    sql = scope.stage(f"s_{node.name}({TASK_SQL}, {call})")
     return Embedding(sql, Kind.NUMBER, shape, latest_ts(args), constant=all(map(is_constant, args)))
 
 
@@ -364,9 +366,11 @@ def fft_cells(items: list[float], direction: str, kind: str, when: Timestamp) ->
 
 ROUTINES = [
     routine("norm", (NUMBERS, Kind.NUMBER), Kind.NUMBER, norm),
-    routine("reshape", (ANYS, NUMBERS, Kind.BOOLEAN, Kind.ANY, Kind.TIMESTAMP), CELLS, reshape, strict=False),
-    routine("fft", (NUMBERS, Kind.STRING, Kind.STRING), NUMBERS, fft),
-    routine("fft_cells", (NUMBERS, Kind.STRING, Kind.STRING, Kind.TIMESTAMP), CELLS, fft_cells),
+    routine(
+        "reshape", (ANYS, NUMBERS, Kind.BOOLEAN, Kind.ANY, Kind.TIMESTAMP), CELLS, reshape, strict=False, slow=True
+    ),
+    routine("fft", (NUMBERS, Kind.STRING, Kind.STRING), NUMBERS, fft, slow=True),
+    routine("fft_cells", (NUMBERS, Kind.STRING, Kind.STRING, Kind.TIMESTAMP), CELLS, fft_cells, slow=True),
 ]
 
 MACROS = """

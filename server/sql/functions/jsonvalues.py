@@ -9,6 +9,7 @@ from server.sql.functions import jsontext
 from server.sql.functions.registry import Builtin, fixed_row, nested, result, routine
 from server.sql.runtime import ANYS, CELLS
 from server.sql.scope import Scope
+from server.sql.tasks import TASK_SQL
 from server.sql.tree import Call
 from server.values.atoms import NEVER, Timestamp
 from server.values.atoms import Atom as PlainAtom
@@ -20,7 +21,7 @@ def _parse_json(node: Call, args: list[Value], scope: Scope) -> Value:
     del node
     arrays, ignore = _options(args[1], scope) if len(args) == 2 else ("parse", False)
     text, when = coerce.to_text(args[0]), timestamp_of(args[0])
-    return Open(scope.stage(f"u_parse_json({text}, '{arrays}', {str(ignore).upper()}, {when})"))
+    return Open(scope.stage(f"s_parse_json({TASK_SQL}, {text}, '{arrays}', {str(ignore).upper()}, {when})"))
 
 
 def _options(value: Value, scope: Scope) -> tuple[str, bool]:
@@ -51,10 +52,10 @@ def _print_json(node: Call, args: list[Value], scope: Scope) -> Value:
     del node, scope
     value = args[0]
     if isinstance(value, Atom | Several):
-        return result(f"u_print_json({coerce.to_any(value)})", Kind.STRING, args)
+        return result(f"s_print_json({TASK_SQL}, {coerce.to_any(value)})", Kind.STRING, args)
     if isinstance(value, Embedding) and value.names is None and len(value.shape or (0,)) == 1:
-        return result(f"u_print_json_list({coerce.as_any_list(value)})", Kind.STRING, args)
-    return result(f"u_print_json_row({coerce.to_cells(value)})", Kind.STRING, args)
+        return result(f"s_print_json_list({TASK_SQL}, {coerce.as_any_list(value)})", Kind.STRING, args)
+    return result(f"s_print_json_row({TASK_SQL}, {coerce.to_cells(value)})", Kind.STRING, args)
 
 
 def _print_list(items: list[PlainAtom]) -> str:
@@ -69,10 +70,12 @@ def _print_row(cells: list[Cell]) -> str:
 
 
 ROUTINES = [
-    routine("parse_json", (Kind.STRING, Kind.STRING, Kind.BOOLEAN, Kind.TIMESTAMP), CELLS, parse, strict=False),
-    routine("print_json", (Kind.ANY,), Kind.STRING, jsontext.print_json, strict=False),
-    routine("print_json_list", (ANYS,), Kind.STRING, _print_list),
-    routine("print_json_row", (CELLS,), Kind.STRING, _print_row),
+    routine(
+        "parse_json", (Kind.STRING, Kind.STRING, Kind.BOOLEAN, Kind.TIMESTAMP), CELLS, parse, strict=False, slow=True
+    ),
+    routine("print_json", (Kind.ANY,), Kind.STRING, jsontext.print_json, strict=False, slow=True),
+    routine("print_json_list", (ANYS,), Kind.STRING, _print_list, slow=True),
+    routine("print_json_row", (CELLS,), Kind.STRING, _print_row, slow=True),
 ]
 
 BUILTINS = [

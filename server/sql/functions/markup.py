@@ -11,6 +11,7 @@ from server.sql.duck import literal_text
 from server.sql.functions.registry import Builtin, direct, fixed_row, nested, routine
 from server.sql.runtime import TEXTS
 from server.sql.scope import Scope
+from server.sql.tasks import TASK_SQL
 from server.sql.tree import Call
 from server.values.kinds import Kind
 
@@ -62,15 +63,15 @@ def _extract_links(node: Call, args: list[Value], scope: Scope) -> Value:
         if not isinstance(options, dict) or set(options) - {"selector"}:
             raise MldbError("the options of extract_links are a constant row with the one field selector")
         selector = str(options.get("selector") or "a")
-    sql = scope.stage(f"u_extract_links({coerce.to_text(args[0])}, {literal_text(selector)})")
+    sql = scope.stage(f"s_extract_links({TASK_SQL}, {coerce.to_text(args[0])}, {literal_text(selector)})")
     return Embedding(sql, Kind.STRING, None, latest_ts(args), constant=all(map(is_constant, args)))
 
 
-_EXTRACT_TEXT = routine("extract_text", (Kind.STRING,), Kind.STRING, extract_text)
+_EXTRACT_TEXT = routine("extract_text", (Kind.STRING,), Kind.STRING, extract_text, slow=True)
 
 ROUTINES = [
     _EXTRACT_TEXT,
-    routine("extract_links", (Kind.STRING, Kind.STRING), TEXTS, extract_links),
+    routine("extract_links", (Kind.STRING, Kind.STRING), TEXTS, extract_links, slow=True),
 ]
 
 BUILTINS = [

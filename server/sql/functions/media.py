@@ -14,6 +14,7 @@ from server.sql.functions.filetypes import describe
 from server.sql.functions.registry import Builtin, executing, result, routine
 from server.sql.runtime import CELLS, Routine
 from server.sql.scope import Scope
+from server.sql.tasks import TASK_SQL
 from server.sql.tree import Call
 from server.values.atoms import Atom as PlainAtom
 from server.values.atoms import Timestamp, collapse
@@ -32,8 +33,8 @@ def _mime_type(node: Call, args: list[Value], scope: Scope) -> Value:
     del node, scope
     value = args[0]
     if isinstance(value, Atom | Several):
-        return result(f"u_mime_type({coerce.to_any(value)})", Kind.STRING, args)
-    return result(f"u_mime_type_of_row({coerce.to_cells(value)})", Kind.STRING, args)
+        return result(f"s_mime_type({TASK_SQL}, {coerce.to_any(value)})", Kind.STRING, args)
+    return result(f"s_mime_type_of_row({TASK_SQL}, {coerce.to_cells(value)})", Kind.STRING, args)
 
 
 _NOT_A_BLOB = "{} extraction requires that an atomic value of type BLOB is passed to it."
@@ -58,7 +59,7 @@ def _parse_exif(node: Call, args: list[Value], scope: Scope) -> Value:
     value = args[0]
     if not isinstance(value, Atom | Several | Open):
         raise MldbError(_NOT_A_BLOB.format("EXIF"))
-    return Open(scope.stage(f"u_parse_exif({coerce.to_any(value)}, {timestamp_of(value)})"))
+    return Open(scope.stage(f"s_parse_exif({TASK_SQL}, {coerce.to_any(value)}, {timestamp_of(value)})"))
 
 
 _TAGS: dict[str, tuple[str, int]] = {
@@ -151,9 +152,9 @@ def _fetcher(node: Call, args: list[Value], scope: Scope) -> Value:
 
 
 ROUTINES = [
-    routine("mime_type", (Kind.ANY,), Kind.STRING, mime_type),
-    Routine("u_mime_type_of_row", (CELLS,), Kind.STRING, executing("mime_type", mime_type_of_row)),
-    routine("parse_exif", (Kind.ANY, Kind.TIMESTAMP), CELLS, parse_exif, strict=False),
+    routine("mime_type", (Kind.ANY,), Kind.STRING, mime_type, slow=True),
+    Routine("s_mime_type_of_row", (CELLS,), Kind.STRING, executing("mime_type", mime_type_of_row), slow=True),
+    routine("parse_exif", (Kind.ANY, Kind.TIMESTAMP), CELLS, parse_exif, strict=False, slow=True),
 ]
 
 BUILTINS = [

@@ -14,6 +14,7 @@ from server.sql.bound import Atom, Embedding, Open, Row, Value, as_constant, is_
 from server.sql.duck import literal_text, macro, reads
 from server.sql.runtime import ANYS, CELLS, CODE_MEMBER, DETAILS_MARK, NUMBERS, TEXTS, Routine, Shape
 from server.sql.scope import Scope
+from server.sql.tasks import TASK_SQL
 from server.sql.tree import Call
 from server.values.atoms import Atom as PlainAtom
 from server.values.atoms import atom_to_json
@@ -112,17 +113,18 @@ def routine(
     body: Callable[..., Any],
     *,
     strict: bool = True,
-    volatile: bool = False,
+    slow: bool = False,
 ) -> Routine:
-    """The routine ``u_<function>`` behind a builtin function."""
-    return Routine(f"u_{function}", arguments, result, executing(function, body), strict, volatile)
+    """The routine ``u_<function>``, or when it is slow ``s_<function>``, behind a builtin function."""
+    name = f"s_{function}" if slow else f"u_{function}"
+    return Routine(name, arguments, result, executing(function, body), strict, slow=slow)
 
 
 def direct(
     routine: Routine, least: int | None = None, signature: str = "", summary: str = "", example: Example = None
 ) -> Builtin:
     """A builtin function that is its routine; arguments left out are NULL."""
-    name = routine.name.removeprefix("u_")
+    name = routine.function
     most = len(routine.arguments)
 
     def bind(node: Call, args: list[Value], scope: Scope) -> Value:
@@ -135,8 +137,10 @@ def direct(
 
 def routine_call(routine: Routine, args: list[Value], scope: Scope) -> Value:
     """A call of a Python routine with arguments converted to the shapes that it declares."""
-    name = routine.name.removeprefix("u_")
+    name = routine.function
     texts = [convert(value, shape, name) for value, shape in zip(args, routine.arguments, strict=True)]
+    if routine.slow:
+        texts.insert(0, TASK_SQL)
     return of_shape(f"{routine.name}({', '.join(texts)})", routine.result, args, scope)
 
 

@@ -14,6 +14,7 @@ from server.sql.duck import literal_text
 from server.sql.functions.patterns import compile_regex, extract_domain, regex_replace
 from server.sql.functions.registry import Builtin, direct, fixed_atom, fixed_row, nested, result, routine
 from server.sql.scope import Scope
+from server.sql.tasks import TASK_SQL
 from server.sql.tree import Call
 from server.values.atoms import Atom as PlainAtom
 from server.values.atoms import PathValue
@@ -56,7 +57,7 @@ def _levenshtein(node: Call, args: list[Value], scope: Scope) -> Value:
     del scope
     message = "The parameters passed to the levenshtein_distance function must be strings"
     left, right = _strings(node, args, message)
-    return result(f"m_levenshtein({left}, {right})", Kind.INTEGER, args)
+    return result(f"s_levenshtein({TASK_SQL}, {left}, {right})", Kind.INTEGER, args)
 
 
 def levenshtein(left: str, right: str) -> int:
@@ -100,7 +101,7 @@ def _regex_test(node: Call, args: list[Value], scope: Scope) -> Value:
     text = coerce.to_text(args[0])
     if pattern is not None and _engine_can(pattern, scope):
         return result(f"{_ENGINE[node.name]}({text}, {literal_text(pattern)}, 's')", Kind.BOOLEAN, args)
-    return result(f"u_{node.name}({text}, {coerce.to_any(args[1])})", Kind.BOOLEAN, args)
+    return result(f"s_{node.name}({TASK_SQL}, {text}, {coerce.to_any(args[1])})", Kind.BOOLEAN, args)
 
 
 def _regex_replace(node: Call, args: list[Value], scope: Scope) -> Value:
@@ -111,7 +112,7 @@ def _regex_replace(node: Call, args: list[Value], scope: Scope) -> Value:
     plain = known and isinstance(template, str) and not set(template) & {"$", "\\"}
     if pattern is not None and plain and _engine_can(pattern, scope):
         return result(f"regexp_replace({text}, {literal_text(pattern)}, {new}, 'gs')", Kind.STRING, args)
-    return result(f"u_regex_replace({text}, {coerce.to_any(args[1])}, {new})", Kind.STRING, args)
+    return result(f"s_regex_replace({TASK_SQL}, {text}, {coerce.to_any(args[1])}, {new})", Kind.STRING, args)
 
 
 def _checked(pattern: PlainAtom) -> str:
@@ -168,7 +169,7 @@ def _extract_domain(node: Call, args: list[Value], scope: Scope) -> Value:
         if not isinstance(options, dict) or set(options) - {"removeSubdomain"}:
             raise MldbError("the options of extract_domain are a constant row with the one field removeSubdomain")
         remove = "TRUE" if options.get("removeSubdomain") else "FALSE"
-    return result(f"u_extract_domain({coerce.to_text(args[0])}, {remove})", Kind.STRING, args)
+    return result(f"s_extract_domain({TASK_SQL}, {coerce.to_text(args[0])}, {remove})", Kind.STRING, args)
 
 
 def _domain(url: str, remove: int) -> str:
@@ -178,11 +179,11 @@ def _domain(url: str, remove: int) -> str:
 _DECODE = routine("base64_decode", (Kind.STRING,), Kind.BLOB, decode_base64)
 
 ROUTINES = [
-    routine("levenshtein_distance", (Kind.STRING, Kind.STRING), Kind.INTEGER, levenshtein),
-    routine("regex_match", (Kind.STRING, Kind.ANY), Kind.BOOLEAN, matches),
-    routine("regex_search", (Kind.STRING, Kind.ANY), Kind.BOOLEAN, searches),
-    routine("regex_replace", (Kind.STRING, Kind.ANY, Kind.STRING), Kind.STRING, replaces),
-    routine("extract_domain", (Kind.STRING, Kind.BOOLEAN), Kind.STRING, _domain),
+    routine("levenshtein_distance", (Kind.STRING, Kind.STRING), Kind.INTEGER, levenshtein, slow=True),
+    routine("regex_match", (Kind.STRING, Kind.ANY), Kind.BOOLEAN, matches, slow=True),
+    routine("regex_search", (Kind.STRING, Kind.ANY), Kind.BOOLEAN, searches, slow=True),
+    routine("regex_replace", (Kind.STRING, Kind.ANY, Kind.STRING), Kind.STRING, replaces, slow=True),
+    routine("extract_domain", (Kind.STRING, Kind.BOOLEAN), Kind.STRING, _domain, slow=True),
     _DECODE,
 ]
 
@@ -193,8 +194,8 @@ m_remove_prefix(s, p) := CASE WHEN starts_with(s, p) THEN substr(s, length(p) + 
     THEN s END END
 m_remove_suffix(s, p) := CASE WHEN suffix(s, p) THEN substr(s, 1, length(s) - length(p)) ELSE CASE WHEN p IS NOT NULL
     THEN s END END
-m_levenshtein(a, b) := CASE WHEN strlen(a) = length(a) AND strlen(b) = length(b) THEN levenshtein(a, b)
-    ELSE u_levenshtein_distance(a, b) END
+s_levenshtein(k, a, b) := CASE WHEN strlen(a) = length(a) AND strlen(b) = length(b) THEN levenshtein(a, b)
+    ELSE s_levenshtein_distance(k, a, b) END
 m_column_names(l) := list_distinct(list_transform(list_filter(l, lambda c: c.v IS NOT NULL), lambda c: c.p))
 m_jaccard(a, b) := CASE WHEN len(a) + len(b) = 0 THEN 1.0::DOUBLE
     ELSE len(list_intersect(a, b)) / CAST(len(a) + len(b) - len(list_intersect(a, b)) AS DOUBLE) END

@@ -20,6 +20,7 @@ from server.sql.functions.registry import (
 from server.sql.functions.text import Tokenizer, split_part
 from server.sql.runtime import CELLS, TEXTS
 from server.sql.scope import Scope
+from server.sql.tasks import TASK_SQL
 from server.sql.tree import Call
 from server.values.atoms import NEVER, Timestamp
 from server.values.batches import Cell
@@ -52,7 +53,7 @@ def _tokenize(node: Call, args: list[Value], scope: Scope) -> Value:
     del node
     options = _options(args[1] if len(args) == 2 else None, scope)
     text, when = coerce.to_text(args[0]), timestamp_of(args[0])
-    return Open(scope.stage(f"u_tokenize({text}, {options}, {when})"))
+    return Open(scope.stage(f"s_tokenize({TASK_SQL}, {text}, {options}, {when})"))
 
 
 def count_tokens(text: str | None, options: list[Cell] | None, when: Timestamp | None) -> list[Cell]:
@@ -67,7 +68,7 @@ def count_tokens(text: str | None, options: list[Cell] | None, when: Timestamp |
 def _token_extract(node: Call, args: list[Value], scope: Scope) -> Value:
     options = _options(args[2] if len(args) == 3 else None, scope)
     index = integer_argument(args[1], node.name)
-    return result(f"u_token_extract({coerce.to_text(args[0])}, {index}, {options})", Kind.STRING, args)
+    return result(f"s_token_extract({TASK_SQL}, {coerce.to_text(args[0])}, {index}, {options})", Kind.STRING, args)
 
 
 def extract_token(text: str | None, index: int | None, options: list[Cell] | None) -> str | None:
@@ -76,11 +77,11 @@ def extract_token(text: str | None, index: int | None, options: list[Cell] | Non
     return _tokenizer(_frozen(options or [])).extract(text, index)
 
 
-_SPLIT_PART = routine("split_part", (Kind.STRING, Kind.STRING), TEXTS, split_part)
+_SPLIT_PART = routine("split_part", (Kind.STRING, Kind.STRING), TEXTS, split_part, slow=True)
 
 ROUTINES = [
-    routine("tokenize", (Kind.STRING, CELLS, Kind.TIMESTAMP), CELLS, count_tokens, strict=False),
-    routine("token_extract", (Kind.STRING, Kind.INTEGER, CELLS), Kind.STRING, extract_token, strict=False),
+    routine("tokenize", (Kind.STRING, CELLS, Kind.TIMESTAMP), CELLS, count_tokens, strict=False, slow=True),
+    routine("token_extract", (Kind.STRING, Kind.INTEGER, CELLS), Kind.STRING, extract_token, strict=False, slow=True),
     _SPLIT_PART,
 ]
 

@@ -14,6 +14,7 @@ from server.sql.functions.registry import Builtin, fixed_atom, result, routine
 from server.sql.relations import lookup, require_row
 from server.sql.runtime import CELLS, Routine
 from server.sql.scope import Scope
+from server.sql.tasks import TASK_SQL
 from server.sql.tree import Call, Case, Expression
 from server.values.atoms import Atom as PlainAtom
 from server.values.atoms import PathValue
@@ -49,7 +50,7 @@ def _hash(node: Call, args: list[Value], scope: Scope) -> Value:
     value = args[0]
     if isinstance(value, Atom | Several):
         return result(f"u_hash({coerce.to_any(value)})", Kind.UNSIGNED, args)
-    return result(f"u_hash_cells({coerce.to_cells(value)})", Kind.UNSIGNED, args)
+    return result(f"s_hash_cells({TASK_SQL}, {coerce.to_cells(value)})", Kind.UNSIGNED, args)
 
 
 def hash_cells(cells: list[Cell]) -> int | None:
@@ -193,7 +194,7 @@ def _read_sensor(node: Call, args: list[Value], scope: Scope) -> Value:
 ROUTINES = [
     routine("implicit_cast", (Kind.ANY,), Kind.ANY, implicit_cast),
     Routine("u_hash", (Kind.ANY,), Kind.UNSIGNED, hash_atoms, whole=True),
-    routine("hash_cells", (CELLS,), Kind.UNSIGNED, hash_cells),
+    routine("hash_cells", (CELLS,), Kind.UNSIGNED, hash_cells, slow=True),
 ]
 
 BUILTINS = [
