@@ -19,6 +19,7 @@ from server.learning.model_types import load_model, save_model
 from server.learning.one_vs_all import OneVsAllModel
 from server.learning.probability import calibrate
 from server.learning.training_set import Mode, Strategy, TrainingSet, balanced, examples_of
+from server.learning.trees import TreeEnsemble
 
 _SEED = 2
 KIND = "classifier"
@@ -49,7 +50,7 @@ class Classifier:
         return scores[:, -1:] if self.single else scores
 
     def summary(self) -> str:
-        kind = self.model.describe(self.space)["type"] if len(self.space) < 1000 else self.model.type.upper()
+        kind = self.model.described_type if isinstance(self.model, TreeEnsemble) else self.model.type.upper()
         return f"{self.mode} classifier of type {kind} on {len(self.space)} features"
 
     def to_bytes(self) -> bytes:

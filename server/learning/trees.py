@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 LESS, EQUAL, PRESENT, AMONG = range(4)
 TRUE, FALSE, MISSING = range(3)
+_BRANCHES = ("true", "false", "missing")
 _OPERATIONS = ("LESS", "EQUAL", "PRESENT", "IN")
 _PATHS_AT_ONCE = 1 << 18  # rows x trees walked together, so that the intermediate arrays stay in cache
 
@@ -209,6 +210,11 @@ class TreeEnsemble:
         bias = np.float32(self.bias[label] + (value[self.roots] * self.weights).sum(dtype=np.float64))
         return Explanation(np.full(count, bias, np.float32), weights.astype(np.float32), used)
 
+    @property
+    def described_type(self) -> str:
+        """The ``type`` that ``describe`` gives."""
+        return {"tree": "DECISION_TREE", "stump": "STUMP"}.get(self.kind, "COMMITTEE")
+
     def describe(self, space: FeatureSpace) -> dict[str, Any]:
         trees = [self._describe_tree(root, space) for root in self.roots.tolist()]
         if self.kind == "stump":
@@ -222,7 +228,11 @@ class TreeEnsemble:
         }
 
     def _describe_tree(self, root: int, space: FeatureSpace) -> dict[str, Any]:
-        """A tree as nested objects, without recursion: trees may be thousands of nodes deep."""
+        """A tree as nested objects, without recursion: trees may be thousands of nodes deep.
+
+        Where what is missing goes the same way as another branch, ``missing`` is that branch's name: spelled out
+        twice at each level, a tree of depth 20 would be a million times its size.
+        """
         top: dict[str, Any] = {}
         todo = [(root, top)]
         while todo:
@@ -231,9 +241,12 @@ class TreeEnsemble:
             if self.nodes.feature[node] < 0:
                 continue
             out |= {"z": float(self.nodes.z[node]), "split": self._describe_split(node, space)}
-            for branch, name in enumerate(("true", "false", "missing")):
-                out[name] = {}
-                todo.append((int(self.nodes.children[node, branch]), out[name]))
+            children = self.nodes.children[node].tolist()
+            for child, name in zip(children, _BRANCHES, strict=True):
+                first = children.index(child)
+                out[name] = {} if name == _BRANCHES[first] else _BRANCHES[first]
+                if name == _BRANCHES[first]:
+                    todo.append((child, out[name]))
         return top
 
     def _describe_split(self, node: int, space: FeatureSpace) -> dict[str, Any]:
@@ -273,7 +286,8 @@ def _stump(root: dict[str, Any]) -> dict[str, Any]:
     """A tree of one split in the form of MLDB's stumps."""
     if "split" not in root:
         return {"split": None, "action": {"true": root["pred"], "false": root["pred"], "missing": root["pred"]}}
-    return {"split": root["split"], "action": {name: root[name]["pred"] for name in ("true", "false", "missing")}}
+    ways = {name: root[root[name]] if isinstance(root[name], str) else root[name] for name in _BRANCHES}
+    return {"split": root["split"], "action": {name: way["pred"] for name, way in ways.items()}}
 
 
 def _consistent(ensemble: TreeEnsemble) -> bool:

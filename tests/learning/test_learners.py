@@ -15,6 +15,7 @@ from server.learning.matrix import Sparse
 from server.learning.naive_bayes import train_naive_bayes
 from server.learning.probability import calibrate
 from server.learning.training_set import balanced
+from server.learning.trees import TreeEnsemble, leafless
 from tests.learning.tables import auc, examples, rings, space
 
 
@@ -249,7 +250,7 @@ def test_large_ensembles_are_grown_by_lightgbm_and_scored_by_us():
 def test_converted_trees_score_as_lightgbm_does():
     import lightgbm
 
-    from server.learning.lightgbm_trees import _ensemble, _single_values
+    from server.learning.lightgbm_trees import _ensemble, trees_of
 
     rng = np.random.default_rng(12)
     matrix = rng.normal(size=(3000, 4)).astype(np.float32)
@@ -258,12 +259,27 @@ def test_converted_trees_score_as_lightgbm_does():
     target = matrix[:, 0] + (matrix[:, 3] % 3) + np.isnan(matrix[:, 1])
     params = {"objective": "regression", "verbosity": -1, "min_data_in_leaf": 5}
     booster = lightgbm.train(params, lightgbm.Dataset(matrix, target, categorical_feature=[3]), 20)
-    trees = [_single_values(info) for info in booster.dump_model()["tree_info"]]
+    trees = trees_of(booster)
     ours = _ensemble(trees, np.ones(len(trees), np.float32), 1)
     asked = matrix.copy()
     asked[:100, 0] = np.nan
     asked[100:120, 3] = -1
     assert np.allclose(ours.scores(asked)[:, 0], booster.predict(asked), atol=1e-4)
+
+
+def test_a_deep_tree_is_described_in_the_size_of_its_nodes():
+    """What is missing shares a branch: written out at each level, this tree would have had 2^40 nodes."""
+    depth = 40
+    nodes = leafless(2 * depth + 1, 1)
+    inner = np.arange(depth)
+    nodes.feature[inner] = 0
+    nodes.children[inner] = np.stack([inner + 1, depth + 1 + inner, inner + 1], axis=1)
+    root = TreeEnsemble.single(nodes).describe(space("x"))["params"]["tree"]["root"]
+    for _ in range(depth):
+        assert root["missing"] == "true"
+        assert root["false"].keys() == {"examples", "pred"}
+        root = root["true"]
+    assert root.keys() == {"examples", "pred"}
 
 
 def test_bagged_probabilities_stay_probabilities():

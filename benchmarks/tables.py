@@ -1,0 +1,93 @@
+"""Tables to learn from and to store, made from a seed: the same rows on every machine.
+
+Nothing here is real data. Each imitates the shape of a well-known public set (how many levels, how skewed, how noisy),
+so that figures of one machine can be taken again on another without a download.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+_CARRIERS, _AIRPORTS = 22, 300
+
+
+@dataclass(frozen=True)
+class Split:
+    """One table cut in two: rows to learn from and rows to judge by. The column ``label`` is 0 or 1."""
+
+    train: pa.Table
+    test: pa.Table
+
+
+def airline(rows: int, test: int = 100_000, seed: int = 7) -> Split:
+    """Flights and whether they left late: six categories (12, 31, 7, 22, 300 and 300 levels) and two numbers.
+
+    Every level has an effect of its own, drawn at random, so has each pair of carrier and origin; airports are as
+    skewed as real ones. About a fifth of the flights is late, and most of that is chance.
+    """
+    world = np.random.default_rng(seed)
+    effects = {
+        "Month": world.normal(0, 0.25, 12), "DayofMonth": world.normal(0, 0.12, 31),
+        "DayOfWeek": world.normal(0, 0.2, 7), "UniqueCarrier": world.normal(0, 0.35, _CARRIERS),
+        "Origin": world.normal(0, 0.4, _AIRPORTS), "Dest": world.normal(0, 0.3, _AIRPORTS),
+    }  # fmt: skip
+    pairs = world.normal(0, 0.35, (_CARRIERS, _AIRPORTS))
+    places = world.random((_AIRPORTS, 2)) * (2500, 1200)
+    popularity = _zipf(_AIRPORTS, 0.9)
+    carriers = world.dirichlet(np.full(_CARRIERS, 1.5))
+    random = np.random.default_rng([seed, rows])
+    count = rows + test
+    codes = {name: random.integers(0, len(effect), count) for name, effect in effects.items()}
+    codes["UniqueCarrier"] = random.choice(_CARRIERS, count, p=carriers)
+    codes["Origin"], codes["Dest"] = random.choice(_AIRPORTS, (2, count), p=popularity)
+    hour = random.beta(2.2, 1.8, count) * 19 + 5
+    distance = np.hypot(*(places[codes["Origin"]] - places[codes["Dest"]]).T) + random.integers(60, 90, count)
+    logit = sum(effect[codes[name]] for name, effect in effects.items()) + pairs[codes["UniqueCarrier"], codes["Origin"]]
+    logit += 0.09 * (hour - 14) + 0.3 * np.sin(hour / 2) + 0.0001 * (distance - 1000) - 1.7
+    late = random.random(count) < 1 / (1 + np.exp(-logit))
+    columns = {name: _texts(name, effect, codes[name]) for name, effect in effects.items()}
+    columns["DepTime"] = pa.array((hour.astype(np.int64) * 100 + (hour % 1 * 60).astype(np.int64)) % 2400)
+    columns["Distance"] = pa.array(distance.astype(np.int64))
+    return _split(pa.table(columns | {"label": pa.array(late.astype(np.int64))}), rows)
+
+
+def higgs(rows: int, test: int = 100_000, features: int = 28, seed: int = 11) -> Split:
+    """Dense numbers in the manner of the Higgs set: two classes apart only in products and norms of features."""
+    world = np.random.default_rng(seed)
+    mixing = world.normal(0, 1, (6, features)) / np.sqrt(features)
+    random = np.random.default_rng([seed, rows])
+    count = rows + test
+    values = random.normal(0, 1, (count, features)).astype(np.float32)
+    values[:, 21:] = np.abs(values[:, 21:]) + 0.3 * np.abs(values[:, :7] * values[:, 7:14])
+    hidden = values @ mixing.T.astype(np.float32)
+    logit = 1.2 * hidden[:, 0] * hidden[:, 1] + 0.8 * np.abs(hidden[:, 2]) - hidden[:, 3] ** 2
+    logit += 0.8 * values[:, 21] * values[:, 22] - 0.6 * values[:, 23] + 0.5 * np.sin(2 * hidden[:, 4])
+    logit -= np.median(logit)
+    label = random.random(count) < 1 / (1 + np.exp(-1.5 * logit))
+    columns = {f"f{number:02}": pa.array(values[:, number].astype(np.float64)) for number in range(features)}
+    return _split(pa.table(columns | {"label": pa.array(label.astype(np.int64))}), rows)
+
+
+def _split(table: pa.Table, rows: int) -> Split:
+    return Split(table.slice(0, rows), table.slice(rows))
+
+
+def _zipf(levels: int, exponent: float) -> NDArray[np.float64]:
+    """Shares of levels that fall with their rank."""
+    weights = np.arange(1, levels + 1, dtype=np.float64) ** -exponent
+    return weights / weights.sum()
+
+
+def _texts(name: str, levels: NDArray[np.float64], codes: NDArray[np.int64]) -> pa.Array:
+    """Levels as the texts that such tables hold: ``c-7`` for months and days, letters for carriers and airports."""
+    if len(levels) == _CARRIERS:
+        names = [f"{chr(65 + code)}{chr(90 - code)}" for code in range(_CARRIERS)]
+    elif len(levels) == _AIRPORTS:
+        names = [f"{chr(65 + code // 26)}{chr(65 + code % 26)}{chr(65 + code * 7 % 26)}" for code in range(_AIRPORTS)]
+    else:
+        names = [f"c-{code + 1}" for code in range(len(levels))]
+    return pa.array(np.array(names, object)[codes].tolist(), pa.string())
