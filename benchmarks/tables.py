@@ -46,7 +46,9 @@ def airline(rows: int, test: int = 100_000, seed: int = 7) -> Split:
     codes["Origin"], codes["Dest"] = random.choice(_AIRPORTS, (2, count), p=popularity)
     hour = random.beta(2.2, 1.8, count) * 19 + 5
     distance = np.hypot(*(places[codes["Origin"]] - places[codes["Dest"]]).T) + random.integers(60, 90, count)
-    logit = sum(effect[codes[name]] for name, effect in effects.items()) + pairs[codes["UniqueCarrier"], codes["Origin"]]
+    logit = (
+        sum(effect[codes[name]] for name, effect in effects.items()) + pairs[codes["UniqueCarrier"], codes["Origin"]]
+    )
     logit += 0.09 * (hour - 14) + 0.3 * np.sin(hour / 2) + 0.0001 * (distance - 1000) - 1.7
     late = random.random(count) < 1 / (1 + np.exp(-logit))
     columns = {name: _texts(name, effect, codes[name]) for name, effect in effects.items()}

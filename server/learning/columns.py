@@ -100,10 +100,16 @@ def element_names(column: Column) -> list[str]:
     return [format_path(path) for path in iterate_paths(column)]
 
 
+def one_array(array: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """The chunks of an array in one."""
+    if isinstance(array, pa.ChunkedArray):
+        return array.chunk(0) if array.num_chunks == 1 else array.combine_chunks()
+    return array
+
+
 def block_of(array: pa.Array | pa.ChunkedArray, width: int) -> NDArray[Any]:
     """An array of fixed-size embeddings as a matrix, without a copy where it has no nulls."""
-    if isinstance(array, pa.ChunkedArray):
-        array = array.combine_chunks() if array.num_chunks != 1 else array.chunk(0)
+    array = one_array(array)
     if pa.types.is_fixed_size_list(array.type):
         flat = array.values.slice(array.offset * width, len(array) * width)
         matrix = flat.to_numpy(zero_copy_only=False).reshape(len(array), width)
@@ -152,8 +158,7 @@ def _cells(rest: Any) -> CellsPiece:
 
 def values_of(array: pa.Array | pa.ChunkedArray, kind: Kind, name: str) -> Values:
     """An array of a kind as numbers and texts; ``MldbError`` for atoms that are neither."""
-    if isinstance(array, pa.ChunkedArray):
-        array = array.combine_chunks() if array.num_chunks != 1 else array.chunk(0)
+    array = one_array(array)
     if pa.types.is_union(array.type):
         return _union_values(array, name)
     if kind in (Kind.STRING, Kind.PATH):

@@ -14,6 +14,7 @@ from server.errors import MldbError
 from server.learning.columns import AtomPiece, BlockPiece, CellsPiece, Piece, Values, single
 from server.learning.feature_space import Feature, FeatureSpace
 from server.learning.matrix import Floats, Matrix, Sparse
+from server.values import compute as pc
 from server.values.atoms import collapse, number_text
 from server.values.cityhash import hash_path_texts
 from server.values.paths import natural_key, parse_path
@@ -102,7 +103,7 @@ def _gather_values(info: _Gathered, values: Values) -> None:
     info.present += int(values.present.sum())
     if values.codes is not None and (values.codes >= 0).any():
         info.has_texts = True
-        info.texts.update(_distinct_texts(values, np.arange(len(values.numbers))))
+        info.texts.update(_distinct_texts(values.texts, values.codes))
 
 
 def _gather_cells(gathered: dict[str, _Gathered], piece: CellsPiece) -> None:
@@ -116,13 +117,12 @@ def _gather_cells(gathered: dict[str, _Gathered], piece: CellsPiece) -> None:
     for column in np.unique(piece.columns[codes >= 0]).tolist():
         info = gathered[piece.names[column]]
         info.has_texts = True
-        info.texts.update(_distinct_texts(piece.values, np.flatnonzero(piece.columns == column)))
+        info.texts.update(_distinct_texts(piece.values.texts, codes[piece.columns == column]))
 
 
-def _distinct_texts(values: Values, rows: NDArray[np.int64]) -> set[str]:
-    codes = values.codes
-    assert codes is not None
-    return {values.texts[code] for code in np.unique(codes[rows]).tolist() if code >= 0}
+def _distinct_texts(texts: Sequence[str], codes: NDArray[np.int32]) -> set[str]:
+    """Those that are used."""
+    return {texts[code] for code in np.flatnonzero(np.bincount(codes[codes >= 0])).tolist()}
 
 
 def _space(names: Sequence[str], gathered: dict[str, _Gathered], rows: int) -> FeatureSpace:
@@ -184,8 +184,7 @@ def _fill_dense(space: FeatureSpace, parts: Sequence[_Part], count: int, row_nam
             elif isinstance(piece, AtomPiece):
                 feature = space.index.get(piece.name)
                 if feature is not None:
-                    _put(out, part.first, np.arange(len(piece.values.numbers)), feature,
-                         encoder.encode(feature, piece.values), space, row_name)  # fmt: skip
+                    _put_column(out, part.first, feature, encoder.encode(feature, piece.values), space, row_name)
             else:
                 rows, features, values = encode_cells(piece, space, encoder)
                 _put(out, part.first, rows, features, values, space, row_name)
@@ -202,18 +201,33 @@ def _put_block(out: Floats, space: FeatureSpace, first: int, piece: BlockPiece) 
         out[rows, places[known]] = piece.numbers[:, known]
 
 
+def _put_column(
+    out: Floats, first: int, feature: int, values: Floats, space: FeatureSpace, row_name: Callable[[int], str]
+) -> None:
+    """A value for each row of a batch."""
+    column = out[first : first + len(values), feature]
+    taken = ~np.isnan(column)
+    if not taken.any():
+        column[:] = values
+        return
+    there = ~np.isnan(values)
+    if (taken & there).any():
+        at = first + int(np.flatnonzero(taken & there)[0])
+        raise _duplicated(space.features[feature].name, row_name(at))
+    column[there] = values[there]
+
+
 def _put(
     out: Floats,
     first: int,
     rows: NDArray[np.int64],
-    features: NDArray[np.int64] | int,
+    features: NDArray[np.int64],
     values: Floats,
     space: FeatureSpace,
     row_name: Callable[[int], str],
 ) -> None:
     there = ~np.isnan(values)
-    rows, values = rows[there] + first, values[there]
-    columns = np.broadcast_to(features, there.shape)[there]
+    rows, values, columns = rows[there] + first, values[there], features[there]
     taken = ~np.isnan(out[rows, columns]) | _repeated(rows, columns, out.shape[1])
     if taken.any():
         at = int(np.flatnonzero(taken)[0])
@@ -286,12 +300,18 @@ def _entries(
     return rows, places[known[columns]], single(piece.numbers[rows, known[columns]])
 
 
-def natural_order(names: Sequence[str]) -> NDArray[np.int64] | None:
+def natural_order(names: pa.ChunkedArray) -> NDArray[np.int64] | None:
     """The order of rows by name (digit runs compare as numbers); None when they stand in it already."""
-    if all(name.isascii() and name.isdigit() and len(name) < 19 and (name[0] != "0" or name == "0") for name in names):
-        keys = np.array([int(name) for name in names], np.int64)
-        if (np.diff(keys) >= 0).all():
-            return None
-        return np.argsort(keys, kind="stable")
-    order = sorted(range(len(names)), key=[natural_key(parse_path(name)) for name in names].__getitem__)
-    return np.array(order)
+    if pc.all(_plain_numbers(names)).as_py() is not False:
+        keys = names.cast(pa.int64()).to_numpy()
+        return None if (np.diff(keys) >= 0).all() else np.argsort(keys, kind="stable")
+    texts = names.to_pylist()
+    return np.array(sorted(range(len(texts)), key=[natural_key(parse_path(name)) for name in texts].__getitem__))
+
+
+def _plain_numbers(names: pa.ChunkedArray) -> Any:
+    """Which names are integers of 64 bits, without leading zeros."""
+    length = pc.binary_length(names)
+    digits = pc.and_(pc.string_is_ascii(names), pc.utf8_is_decimal(names))
+    shape = pc.and_(pc.less(length, 19), pc.or_(pc.equal(length, 1), pc.invert(pc.starts_with(names, "0"))))
+    return pc.and_(digits, shape)

@@ -8,18 +8,21 @@ from typing import Any, Literal
 
 import numpy as np
 import orjson
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from server.declarations import NamedBatch
 from server.errors import MldbError
-from server.learning.columns import Piece, pieces_of
+from server.learning.columns import Piece, one_array, pieces_of
 from server.learning.examples import Examples, normalized
 from server.learning.feature_space import FeatureSpace
 from server.learning.matrix import Floats, Matrix, take_rows
 from server.learning.table import build, natural_order
+from server.values import compute as pc
 from server.values.atoms import Atom, atom_to_json
 from server.values.batches import RowBatch
 from server.values.cells import atoms_of, cells_of
+from server.values.kinds import Kind
 from server.values.paths import format_path
 
 Mode = Literal["boolean", "regression", "categorical", "multilabel"]
@@ -51,12 +54,18 @@ class TrainingSet:
 
 @dataclass
 class _Rows:
-    """What has been read of the batches so far."""
+    """What has been read of the batches so far. ``labels`` are the different ones of each batch, ``codes`` places of
+    rows in them (-1: no label)."""
 
-    names: list[str] = field(default_factory=list)
+    names: list[pa.Array] = field(default_factory=list)
     parts: list[tuple[int, list[Piece]]] = field(default_factory=list)
     labels: list[Any] = field(default_factory=list)
+    codes: list[NDArray[np.int64]] = field(default_factory=list)
     weights: list[NDArray[np.float64]] = field(default_factory=list)
+
+    def add_labels(self, labels: Sequence[Any], codes: NDArray[np.int64]) -> None:
+        self.codes.append(np.where(codes >= 0, codes + len(self.labels), -1))
+        self.labels += labels
 
 
 def read_training_set(batches: Iterable[NamedBatch], mode: Mode, texts: Collection[str] = ()) -> TrainingSet:
@@ -66,27 +75,32 @@ def read_training_set(batches: Iterable[NamedBatch], mode: Mode, texts: Collecti
     """
     rows = _Rows()
     for batch in batches:
-        rows.names += batch.names.to_pylist()
+        rows.names += batch.names.chunks if isinstance(batch.names, pa.ChunkedArray) else [batch.names]
         rows.parts.append((batch.rows.length, list(pieces_of(batch.rows.under(("features",))))))
-        rows.labels += multilabels_of(batch.rows) if mode == "multilabel" else labels_of(batch.rows)
+        rows.add_labels(*(_multilabels(batch.rows) if mode == "multilabel" else _labels(batch.rows)))
         rows.weights.append(weights_of(batch.rows))
-    space, matrix = build(rows.parts, rows.names.__getitem__, texts)
+    names = pa.chunked_array(rows.names, pa.string())
+    space, matrix = build(rows.parts, lambda at: str(names[at]), texts)
     weights = np.concatenate(rows.weights) if rows.weights else np.zeros(0)
-    return _assemble(mode, space, matrix, rows, weights)
+    return _assemble(mode, space, matrix, rows, natural_order(names), weights)
 
 
 def _assemble(
-    mode: Mode, space: FeatureSpace, matrix: Matrix, rows: _Rows, weights: NDArray[np.float64]
+    mode: Mode,
+    space: FeatureSpace,
+    matrix: Matrix,
+    rows: _Rows,
+    order: NDArray[np.int64] | None,
+    weights: NDArray[np.float64],
 ) -> TrainingSet:
-    order = natural_order(rows.names)
-    order = np.arange(len(rows.names)) if order is None else order
-    labelled = np.array([bool(label) if mode == "multilabel" else label is not None for label in rows.labels], np.bool_)
-    keep = order[labelled[order]]
+    codes = np.concatenate(rows.codes) if rows.codes else np.zeros(0, np.int64)
+    labelled = codes >= 0
+    keep = np.flatnonzero(labelled) if order is None else order[labelled[order]]
     if not len(keep):
         raise MldbError(ALL_FILTERED)
     _check_weights(weights[keep])
-    targets, labels = _targets(mode, [rows.labels[at] for at in keep.tolist()])
-    whole = len(keep) == len(rows.names) and bool((keep == np.arange(len(keep))).all())
+    targets, labels = _targets(mode, rows.labels, codes[keep])
+    whole = order is None and len(keep) == len(codes)
     return TrainingSet(mode, space, matrix if whole else take_rows(matrix, keep), targets, labels, weights[keep])
 
 
@@ -107,10 +121,36 @@ def labels_of(rows: RowBatch, name: str = "label") -> list[Atom]:
     return [next((cell.value for cell in row if cell.path == (name,)), None) for row in cells_of(rows.rest)]
 
 
+def _labels(rows: RowBatch) -> tuple[list[Atom], NDArray[np.int64]]:
+    """The different labels, and which of them each row has."""
+    for number, column in enumerate(rows.type.columns):
+        if column.path == ("label",) and column.shape is None and (column.kind.numeric or column.kind is Kind.STRING):
+            encoded = one_array(rows.values[number]).dictionary_encode()
+            codes = pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False)
+            return atoms_of(encoded.dictionary, column.kind), codes.astype(np.int64)
+    atoms = labels_of(rows)
+    return atoms, _places(np.array([atom is not None for atom in atoms], np.bool_))
+
+
+def _multilabels(rows: RowBatch) -> tuple[list[list[str]], NDArray[np.int64]]:
+    lists = multilabels_of(rows)
+    return lists, _places(np.array([bool(names) for names in lists], np.bool_))
+
+
+def _places(there: NDArray[np.bool_]) -> NDArray[np.int64]:
+    return np.where(there, np.arange(len(there)), -1)
+
+
 def weights_of(rows: RowBatch) -> NDArray[np.float64]:
     """Weights of the rows: 1 where no column ``weight`` is given, NaN where it is null."""
+    column = rows.type.column(("weight",))
+    if column is None and rows.rest is None:
+        return np.ones(rows.length)
+    if column is not None and column.shape is None and column.kind.numeric:
+        array = one_array(rows.values[rows.type.columns.index(column)])
+        return np.asarray(array.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False))
     given = labels_of(rows, "weight")
-    if rows.type.column(("weight",)) is None and all(weight is None for weight in given):
+    if column is None and all(weight is None for weight in given):
         return np.ones(rows.length)
     return np.array([_number(weight) for weight in given], np.float64)
 
@@ -159,17 +199,21 @@ def is_true(atom: Atom) -> bool:
     return bool(atom) if isinstance(atom, int | float | str | bytes) else atom is not None
 
 
-def _targets(mode: Mode, labels: Sequence[Any]) -> tuple[NDArray[Any], tuple[str, ...]]:
+def _targets(mode: Mode, labels: Sequence[Any], codes: NDArray[np.int64]) -> tuple[NDArray[Any], tuple[str, ...]]:
+    """``codes`` are places in ``labels``."""
     if mode == "boolean":
-        return np.array([is_true(label) for label in labels], np.int64), ("0", "1")
+        return np.array([is_true(label) for label in labels], np.int64)[codes], ("0", "1")
     if mode == "regression":
-        return _regression_targets(labels), ()
+        return _regression_targets(labels, codes), ()
+    used = np.flatnonzero(np.bincount(codes, minlength=len(labels))).tolist()
     if mode == "categorical":
-        texts = [label_text(label) for label in labels]
-        known = sorted(set(texts))
+        texts = {at: label_text(labels[at]) for at in used}
+        known = sorted(set(texts.values()))
         place = {text: number for number, text in enumerate(known)}
-        return np.array([place[text] for text in texts], np.int64), tuple(known)
-    lists = [[label_text(name) for name in row] for row in labels]
+        numbers = np.zeros(len(labels), np.int64)
+        numbers[used] = [place[texts[at]] for at in used]
+        return numbers[codes], tuple(known)
+    lists = [[label_text(name) for name in labels[at]] for at in codes.tolist()]
     known = sorted({text for row in lists for text in row})
     place = {text: number for number, text in enumerate(known)}
     truth = np.zeros((len(lists), len(known)), np.bool_)
@@ -178,10 +222,10 @@ def _targets(mode: Mode, labels: Sequence[Any]) -> tuple[NDArray[Any], tuple[str
     return truth, tuple(known)
 
 
-def _regression_targets(labels: Sequence[Any]) -> Floats:
-    numbers = np.array([_number(label) for label in labels], np.float64)
+def _regression_targets(labels: Sequence[Any], codes: NDArray[np.int64]) -> Floats:
+    numbers = np.array([_number(label) for label in labels], np.float64)[codes]
     if not np.isfinite(numbers).all():
-        at = int(np.flatnonzero(~np.isfinite(numbers))[0])
+        at = int(codes[np.flatnonzero(~np.isfinite(numbers))[0]])
         raise MldbError(f"Regression labels must not be infinite or NaN, or anything but numbers: got {labels[at]!r}")
     return numbers.astype(np.float32)
 
