@@ -1,4 +1,4 @@
-"""``python -m benchmarks [NAME …] [--write]``: run all or some, print Markdown tables, or put them into the page."""
+"""``python -m benchmarks [NAME …] [--quick] [--write]``: run all or some, print tables, or put them into the page."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from benchmarks import images, imports, routes, sql
+from benchmarks import images, imports, learning, routes, sql
 from benchmarks.load import generator
 from benchmarks.runner import Comparison, machine
 
@@ -19,27 +19,38 @@ BENCHMARKS: Mapping[str, Callable[[], Iterator[Comparison]]] = {
     "small-query": sql.small_query,
     "import": imports.text_import,
     "images": images.image_features,
+    "learning": learning.forests,
 }
+# Those that have a short form: minutes instead of an hour, for ratios at a glance.
+QUICK: Mapping[str, Callable[[bool], Iterator[Comparison]]] = {"learning": learning.forests}
+LOADED = ("routes", "functions")  # those that need a generator of load
+ROUNDS = {"learning": "three"}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
     parser.add_argument("--write", action="store_true", help=f"replace the tables in {PAGE.name}")
+    parser.add_argument("--quick", action="store_true", help=f"the short form, of {', '.join(QUICK)}")
     arguments = parser.parse_args()
+    if arguments.quick and not set(arguments.names) <= set(QUICK):
+        parser.error(f"--quick is for {', '.join(QUICK)}")
     if unknown := set(arguments.names) - set(BENCHMARKS):
         parser.error(f"no such benchmark: {', '.join(sorted(unknown))}")
-    for name in arguments.names or BENCHMARKS:
-        section = measured(name)
+    for name in arguments.names or (QUICK if arguments.quick else BENCHMARKS):
+        section = measured(name, arguments.quick)
         if arguments.write:
             write(name, section)
 
 
-def measured(name: str) -> str:
-    head = f"`make bench ARGS={name}`: medians of five. {machine()}, load from {generator()}.\n"
+def measured(name: str, quick: bool = False) -> str:
+    words = f'"{name} --quick"' if quick else name
+    load = f", load from {generator()}" if name in LOADED else ""
+    rounds = f"medians of {ROUNDS.get(name, 'five')}" if not quick else "each once"
+    head = f"`make bench ARGS={words}`: {rounds}. {machine()}{load}.\n"
     print(head)
     tables = []
-    for comparison in BENCHMARKS[name]():
+    for comparison in QUICK[name](True) if quick else BENCHMARKS[name]():
         tables.append(comparison.markdown() + "\n")
         print(tables[-1], flush=True)
     return "\n".join([head, *tables])

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
@@ -18,10 +18,14 @@ ROUNDS = 5
 
 @dataclass(frozen=True)
 class Contender:
-    """Something that can be measured: ``measure()`` gives one figure in the unit of its comparison."""
+    """Something that can be measured: ``measure()`` gives one figure in the unit of its comparison.
+
+    Where results may differ in quality, it gives the figure and the quality. ``once``: too slow to be measured again.
+    """
 
     name: str
-    measure: Callable[[], float]
+    measure: Callable[[], float | tuple[float, float]]
+    once: bool = False
 
 
 @dataclass(frozen=True)
@@ -37,14 +41,19 @@ class Comparison:
     figures: dict[str, list[float]]
     goal: str = ""
     better: str = "less"
+    quality: str = ""
+    qualities: Mapping[str, list[float]] = field(default_factory=dict)
 
     def markdown(self) -> str:
         ours = next(iter(self.figures.values()))
         lines = [f"**{self.title}**" + (f" (goal: {self.goal})" if self.goal else ""), ""]
-        lines += [f"| | median, {self.unit} | lowest – highest | MLDB against it |", "|---|---|---|---|"]
+        more = f" {self.quality} |" if self.quality else ""
+        lines += [f"| | median, {self.unit} | lowest – highest | MLDB against it |{more}", "|---|---|---|---|"]
+        lines[-1] += "---|" if more else ""
         for name, values in self.figures.items():
-            spread = f"{_digits(min(values))} – {_digits(max(values))}"
-            lines.append(f"| {name} | {_digits(median(values))} | {spread} | {_ratios(ours, values)} |")
+            spread = f"{_digits(min(values))} – {_digits(max(values))}" if len(values) > 1 else "once"
+            line = f"| {name} | {_digits(median(values))} | {spread} | {_ratios(ours, values)} |"
+            lines.append(f"{line} {median(self.qualities[name]):.4f} |" if more else line)
         return "\n".join(lines)
 
 
@@ -55,15 +64,23 @@ def compare(
     *,
     goal: str = "",
     better: str = "less",
+    quality: str = "",
+    rounds: int = ROUNDS,
+    warm: bool = True,
 ) -> Comparison:
-    """Measure the contenders in turn; the first round warms up and is not counted."""
+    """Measure the contenders in turn; the first round warms up and is not counted, unless they do so by themselves."""
     figures: dict[str, list[float]] = {contender.name: [] for contender in contenders}
-    for turn in range(ROUNDS + 1):
+    qualities: dict[str, list[float]] = {contender.name: [] for contender in contenders}
+    for turn in range(rounds + warm):
         for contender in contenders:
+            if contender.once and turn:
+                continue
             figure = contender.measure()
-            if turn:
-                figures[contender.name].append(figure)
-    return Comparison(title, unit, figures, goal, better)
+            if turn or not warm:
+                taken, reached = figure if isinstance(figure, tuple) else (figure, 0.0)
+                figures[contender.name].append(taken)
+                qualities[contender.name].append(reached)
+    return Comparison(title, unit, figures, goal, better, quality, qualities)
 
 
 def machine() -> str:
@@ -78,8 +95,9 @@ def machine() -> str:
 def _ratios(ours: list[float], theirs: list[float]) -> str:
     if ours is theirs:
         return "1"
-    turns = [a / b for a, b in zip(ours, theirs, strict=True)]
-    return f"{median(ours) / median(theirs):.2f} ({min(turns):.2f} – {max(turns):.2f})"
+    ratio = f"{median(ours) / median(theirs):.2f}"
+    turns = [a / b for a, b in zip(ours, theirs, strict=False)]
+    return f"{ratio} ({min(turns):.2f} – {max(turns):.2f})" if len(turns) > 1 else ratio
 
 
 def _digits(value: float) -> str:

@@ -22,7 +22,10 @@ from server.learning.trees import AMONG, LESS, Nodes, TreeEnsemble, concatenate,
 
 # Values x trees above which our own trees, which are exact in MLDB's way, would take minutes.
 _LARGE = 10_000_000
-_MAX_LEAVES = 4096
+# Large forests gain little beyond so many leaves, and leaves of fewer rows copy chance: categories of many levels more
+# than numbers (docs/benchmarks.md).
+_MAX_LEAVES = 1024
+_LEAF_ROWS = {True: 5, False: 20}  # by whether it is regression
 _LEARNING_RATE = 0.3
 _CATEGORICAL, _DEFAULT_LEFT, _MISSING, _MISSING_IS_NAN = 1, 2, 12, 8  # bits of LightGBM's decision_type
 _PART_DRAWN = 0.632  # share of different rows in a draw of as many with replacement
@@ -37,10 +40,7 @@ def is_large(examples: Examples, trees: int) -> bool:
 def train_forest(config: Bagging, examples: Examples, rng: np.random.Generator, tick: Tick) -> TreeEnsemble:
     """Bagged decision trees: a forest per label on 0/1 targets, whose leaves hold shares of the label."""
     tree: DecisionTree = config.weak_learner
-    share = (1 - config.validation_split) * _PART_DRAWN
-    params = _tree_params(tree.max_depth, tree.random_feature_propn, rng) | {
-        "boosting": "rf", "objective": "regression", "bagging_freq": 1, "bagging_fraction": share,
-    }  # fmt: skip
+    params = forest_params(config, examples.regression, rng)
     two = examples.label_count == 2
     targets = [examples.labels] if examples.regression else [
         (examples.labels == label).astype(np.float32) for label in ([1] if two else range(examples.label_count))
@@ -54,6 +54,16 @@ def train_forest(config: Bagging, examples: Examples, rng: np.random.Generator, 
     ]
     weights = np.full(len(spread), 1 / config.num_bags, np.float32)
     return _ensemble(spread, weights, examples.label_count)
+
+
+def forest_params(config: Bagging, regression: bool, rng: np.random.Generator) -> dict[str, Any]:
+    """What LightGBM is asked for bagged trees: their mean on targets of 0 and 1 is a probability."""
+    tree: DecisionTree = config.weak_learner
+    return _tree_params(tree.max_depth, tree.random_feature_propn, rng) | {
+        "boosting": "rf", "objective": "regression", "bagging_freq": 1,
+        "bagging_fraction": (1 - config.validation_split) * _PART_DRAWN,
+        "min_data_in_leaf": _LEAF_ROWS[regression],
+    }  # fmt: skip
 
 
 def _spread(nodes: Nodes, label: int, examples: Examples, update: UpdateAlgorithm) -> Nodes:
@@ -128,7 +138,7 @@ def _best_round(history: dict[str, Any], rounds: int) -> int:
 def _tree_params(depth: int, feature_share: float, rng: np.random.Generator) -> dict[str, Any]:
     return {
         "max_depth": depth,
-        "num_leaves": min(_MAX_LEAVES, 2 ** min(depth, 12)) if depth > 0 else _MAX_LEAVES,
+        "num_leaves": min(_MAX_LEAVES, 2 ** min(depth, 10)) if depth > 0 else _MAX_LEAVES,
         "feature_fraction": max(feature_share, 1e-6),
         "min_data_in_leaf": 1,
         "min_sum_hessian_in_leaf": 1e-9,
@@ -141,13 +151,17 @@ def _tree_params(depth: int, feature_share: float, rng: np.random.Generator) -> 
 
 
 def _dataset(examples: Examples, target: NDArray[Any]) -> Any:
-    # Weights of 1 on average: LightGBM's limits on leaves are absolute.
-    weights = examples.row_weights * np.float32(len(examples))
     categorical = [number for number, f in enumerate(examples.space.features) if f.categories is not None]
     return lightgbm().Dataset(
-        examples.matrix, target, weight=weights, categorical_feature=categorical, free_raw_data=False,
+        examples.matrix, target, weight=_row_weights(examples), categorical_feature=categorical, free_raw_data=False,
         params={"verbosity": -1},
     )  # fmt: skip
+
+
+def _row_weights(examples: Examples) -> Floats | None:
+    """Of 1 on average, since LightGBM's limits on leaves are absolute; None where all are equal, which is faster."""
+    weights = examples.row_weights * np.float32(len(examples))
+    return None if weights.min() == weights.max() else weights
 
 
 def _train(
@@ -164,7 +178,7 @@ def _train(
     callbacks: list[Callable[[Any], None]] = [report]
     sets = []
     if held_out is not None and history is not None:
-        sets = [data.create_valid(held_out.matrix, held_out.labels, weight=held_out.row_weights * len(held_out))]
+        sets = [data.create_valid(held_out.matrix, held_out.labels, weight=_row_weights(held_out))]
         callbacks.append(lightgbm().record_evaluation(history))
     return lightgbm().train(params, data, rounds, valid_sets=sets, callbacks=callbacks)
 
