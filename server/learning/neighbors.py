@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from server.learning.matrix import Floats
 
 Metric = Literal["euclidean", "cosine"]
-_PRODUCTS_AT_ONCE = 1 << 24  # distances of a block of vectors to a block of points, 64 MiB
+_PRODUCTS_AT_ONCE = 1 << 21  # distances of a tile of vectors to a block of points, 8 MiB
+_POINTS_AT_ONCE = 512
 _SPARE = 16  # further candidates, as the fast distances are not exact
 
 
@@ -69,18 +70,43 @@ class NeighborIndex:
         order = np.argsort(exact, kind="stable")[: max(count, 0)]
         return rows[order], exact[order]
 
-    def _candidates(self, points: Floats, wanted: int) -> list[NDArray[np.int64]]:
+    def _candidates(self, points: Floats, wanted: int) -> NDArray[np.int64]:
+        """Rows of about the nearest to each point [point, wanted], in no order."""
         asked = points if self.metric == "euclidean" else _units(points)
-        step = max(1, _PRODUCTS_AT_ONCE // max(len(self.names), 1))
-        found: list[NDArray[np.int64]] = []
-        for begin in range(0, len(asked), step):
-            block = self._squares - 2 * (asked[begin : begin + step] @ self._comparable.T)
-            if wanted < block.shape[1]:
-                block = np.argpartition(block, wanted - 1, axis=1)[:, :wanted]
+        blocks = [asked[begin : begin + _POINTS_AT_ONCE] for begin in range(0, len(asked), _POINTS_AT_ONCE)]
+        return np.concatenate([self._nearest_of_block(block, wanted) for block in blocks])
+
+    def _nearest_of_block(self, asked: Floats, wanted: int) -> NDArray[np.int64]:
+        """Goes through the vectors in tiles that stay in cache, keeping of each only what is near enough so far."""
+        count = len(self.names)
+        near: Floats = np.full((len(asked), wanted), np.inf, np.float32)
+        rows = np.zeros((len(asked), wanted), np.int64)
+        step = max(wanted, _PRODUCTS_AT_ONCE // len(asked))
+        for begin in range(0, count, step):
+            tile = (-2 * asked) @ self._comparable[begin : begin + step].T
+            tile += self._squares[begin : begin + step]
+            if tile.shape[1] > wanted and not begin:
+                found = np.argpartition(tile, wanted - 1, axis=1)[:, :wanted]
+                near, rows = np.take_along_axis(tile, found, axis=1), found.astype(np.int64)
             else:
-                block = np.tile(np.arange(wanted), (len(block), 1))
-            found += list(block)
-        return found
+                near, rows = _nearer(near, rows, tile, begin)
+        return rows
+
+
+def _nearer(near: Floats, rows: NDArray[np.int64], tile: Floats, first: int) -> tuple[Floats, NDArray[np.int64]]:
+    """The nearest so far and those of a tile, whose rows begin at ``first``, that are nearer than the furthest."""
+    points, wanted = near.shape
+    at, columns = np.divmod(np.flatnonzero(tile < near.max(axis=1, keepdims=True)), tile.shape[1])
+    if not len(at):
+        return near, rows
+    point = np.concatenate([np.repeat(np.arange(points), wanted), at])
+    value = np.concatenate([near.reshape(-1), tile[at, columns]])
+    row = np.concatenate([rows.reshape(-1), columns + first])
+    order = np.lexsort((value, point))
+    # Each point keeps the first of its own.
+    starts = np.concatenate([[0], np.cumsum(wanted + np.bincount(at, minlength=points))[:-1]])
+    kept = order[(starts[:, None] + np.arange(wanted)).reshape(-1)]
+    return value[kept].reshape(near.shape), row[kept].reshape(rows.shape)
 
 
 def _units(vectors: Floats) -> Floats:
