@@ -7,7 +7,8 @@ import random
 import numpy as np
 import pytest
 
-from server.learning.clustering import gaussian_mixture, kmeans, nearest_centroids
+from server.learning import clustering
+from server.learning.clustering import gaussian_mixture, kmeans, metric_distances, nearest_centroids, start_points
 from tests.learning.test_classifier_rest import make_rows
 
 
@@ -32,6 +33,39 @@ def test_kmeans_is_consistent_with_its_centroids(metric):
     assert (nearest_centroids(points, found.centroids, metric) == found.assigned).all()
     assert sorted(np.bincount(found.assigned)) == [40, 40, 40]
     assert (nearest_centroids(found.centroids, found.centroids, metric) == np.arange(3)).all()
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_kmeans_is_lloyds_algorithm(metric):
+    """What is left out of the comparisons and sums must not show: plain rounds give the same clusters."""
+    rng = np.random.default_rng(3)
+    points = rng.normal(size=(3000, 6)).astype(np.float32)
+    points[::500] = 0
+    found = kmeans(points, 9, metric, 15, ignore)
+    starts = start_points(points, 9, 1, lambda some, center: metric_distances(some, center, metric))
+    centers = points[starts].astype(np.float64)
+    averaged = points.astype(np.float64)
+    if metric == "cosine":
+        lengths = np.linalg.norm(averaged, axis=1, keepdims=True)
+        averaged = np.divide(averaged, lengths, out=np.zeros_like(averaged), where=lengths > 0)
+    for _ in range(15):
+        every = np.stack([metric_distances(points, c.astype(np.float32), metric) for c in centers], axis=1)
+        nearest = every.argmin(axis=1)
+        centers = np.stack(
+            [averaged[nearest == c].mean(axis=0) if (nearest == c).any() else centers[c] for c in range(9)]
+        )
+    assert np.allclose(found.centroids, centers, atol=1e-4)
+
+
+def test_large_clusterings_are_scikit_learns(monkeypatch):
+    monkeypatch.setattr(clustering, "_LARGE", 10)
+    told = []
+    points = blobs()
+    found = kmeans(points, 3, "euclidean", 100, told.append)
+    assert sorted(np.bincount(found.assigned)) == [40, 40, 40]
+    assert (nearest_centroids(points, found.centroids, "euclidean") == found.assigned).all()
+    assert told == [0.2]
+    assert len(kmeans(points[:2], 5, "euclidean", 10, ignore).centroids) == 5
 
 
 def test_mixture_tells_blobs_apart():
