@@ -7,6 +7,7 @@ there; a categorical feature gives a column per category.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 _EXTRACTS = ("VALUE", "VALUE", "PRESENCE", "VALUE_EQUALS")
 _MAX_DENSE = 4096  # columns up to which the normal matrix is formed
+_SMALL = 1e9  # multiplications in a round up to which threads wait for each other longer than they work
 _DEPENDENT = 1e-9  # share of a column's length that must be its own
 
 
@@ -166,7 +168,8 @@ def train_glz(config: Glz, examples: Examples, rng: np.random.Generator, tick: T
     if len(columns) > _MAX_DENSE:
         weights = fit_wide(config, examples, columns, tick)
     else:
-        weights = _fit(config, examples, columns, tick)
+        with _threads(len(examples), len(columns)):
+            weights = _fit(config, examples, columns, tick)
     return GlzModel(columns, weights, config.add_bias, config.link_function, config.decode, len(examples.space))
 
 
@@ -188,6 +191,15 @@ def _fit(config: Glz, examples: Examples, columns: Columns, tick: Tick) -> Float
         rows.append(scaling.undo(full, config.add_bias))
         tick((number + 1) / len(targets))
     return np.array(rows, np.float32)
+
+
+def _threads(rows: int, columns: int) -> AbstractContextManager[Any]:
+    """Small products run on one thread: OpenBLAS spins while it waits, on a busy machine for twenty times the work."""
+    from threadpoolctl import threadpool_limits
+
+    limit = 1 if rows * columns * min(rows, columns) <= _SMALL else None
+    limits: AbstractContextManager[Any] = threadpool_limits(limit, user_api="blas")
+    return limits
 
 
 def _row_space(config: Glz, design: Doubles) -> tuple[Doubles, Doubles | None]:

@@ -304,3 +304,20 @@ def test_fasttext_takes_a_text_for_one_word():
     data = Examples(feature_space, matrix, labels, 2, np.full(20, 0.05, np.float32))
     scores = trained(data, {"type": "fasttext", "dims": 5, "epoch": 200}).scores(matrix)
     assert (scores.argmax(axis=1) == labels).all()
+
+
+def test_small_linear_models_are_fitted_on_one_thread():
+    """On a busy machine the threads of OpenBLAS took twenty times the time of the products that they shared."""
+    from threadpoolctl import threadpool_info
+
+    from server.learning.glz import _threads
+
+    def threads():
+        return {each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"}
+
+    before = threads()
+    with _threads(1782, 65):
+        assert threads() == {1}
+    assert threads() == before
+    with _threads(100_000, 2048):
+        assert threads() == before
