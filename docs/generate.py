@@ -26,8 +26,8 @@ from server.builtin_types import BUILTIN_TYPES  # noqa: E402
 from server.declarations import EntityType  # noqa: E402
 from server.http.docsite import site  # noqa: E402
 from server.settings import rows  # noqa: E402
-from server.sql.functions import families  # noqa: E402
-from server.sql.functions.registry import Builtin  # noqa: E402
+from server.sql.functions.notes import Noted  # noqa: E402
+from server.sql.reference import reference  # noqa: E402
 
 KINDS = {"dataset": "Datasets", "procedure": "Procedures", "function": "Functions", "plugin": "Plugins"}
 
@@ -141,22 +141,30 @@ def _type_name(annotation: Any) -> str:
 
 
 def functions_page() -> str:
-    """One page: the builtin functions of SQL by family, each with an example and its result."""
+    """One page: the functions of SQL by family, each with types, NULL rule, and an example with its result."""
     parts = [
-        "# Builtin functions",
+        "# Functions",
         "Made from the declarations by `make docs`; every example is run by a test. A row as a result is shown as an "
-        "object, an embedding as an array.",
+        "object, an embedding as an array; of an example that is a query, the result is its column `x`.",
+        "Types: an `atom` is a `number`, `integer`, `boolean` (1 or 0), `text`, `timestamp`, `interval`, `blob`, "
+        "`path` or NULL. `any` is an atom, a `row` or an `embedding`; of a row or an embedding, functions of atoms "
+        "with `the form of x` as their result take each element. An embedding or a row that is NULL has no columns.",
     ]
-    for title, builtins in families():
-        lines = [_function(one) for one in builtins if one.signature and not one.name.startswith("_")]
-        parts += [f"## {title}", "\n".join(["| function | meaning | example |", "|---|---|---|", *lines])]
+    for title, notes in reference():
+        head = ["| function | meaning | NULL | example |", "|---|---|---|---|"]
+        parts += [f"## {title}", "\n".join([*head, *map(_function, notes)])]
     return "\n\n".join(parts) + "\n"
 
 
-def _function(builtin: Builtin) -> str:
-    example = "" if builtin.example is None else f"`{builtin.example[0]}` = `{builtin.example[1]}`"
-    cells = (f"`{builtin.signature}`", builtin.summary, example)
+def _function(note: Noted) -> str:
+    text, shown = note.null
+    null = text if shown is None else f"{text}: {_example(shown)}"
+    cells = (f"`{note.signature}`", note.summary, null, "" if note.example is None else _example(note.example))
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def _example(example: tuple[str, str]) -> str:
+    return f"`{example[0]}` = `{example[1]}`"
 
 
 def settings_table() -> str:

@@ -28,7 +28,7 @@ def register(host: Host) -> None:
     add = host.resources.add
     bind = functools.partial
     query = Param("q", "", help="SQL text")
-    add("GET", "/v1/dialect", _dialect, summary="The builtin functions of SQL: signature, meaning, example")
+    add("GET", "/v1/dialect", _dialect, summary="The functions of SQL: signature, meaning, NULL rule, example")
     add(
         "GET", "/v1/query/plan", bind(_plan, host), query,
         summary="How a query is compiled, without running it", result="{sql, plan, columns}",
@@ -44,14 +44,14 @@ def register(host: Host) -> None:
 
 
 def _dialect(_: Call) -> Typed:
-    from server.sql.functions import families
+    from server.sql.reference import reference
 
     functions = [
-        {"name": one.name, "signature": one.signature, "summary": one.summary, "family": title, "example": one.example}
-        for title, builtins in families()
-        for one in builtins
-        if one.signature and not one.name.startswith("_")
-    ]
+        {"name": one.name, "signature": one.signature, "summary": one.summary, "family": title, "example": one.example,
+         "null": one.null[0]}
+        for title, notes in reference()
+        for one in notes
+    ]  # fmt: skip
     return Typed({"functions": functions})
 
 

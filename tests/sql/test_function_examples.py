@@ -1,24 +1,42 @@
-"""Every builtin function is documented, and its example gives what it says."""
+"""Every function is documented: types, NULL rule, an example; and both examples give what they say."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from server.sql.binder import aggregates, columnexpr, groups, rowfunctions
 from server.sql.engine import Engine
 from server.sql.formats import render
-from server.sql.functions import BUILTINS, families
+from server.sql.functions import BUILTINS
+from server.sql.functions.notes import NO_ARGUMENTS, PROPAGATED, Noted
+from server.sql.functions.registry import Builtin
+from server.sql.parser import parse_expression
+from server.sql.reference import reference
+from server.sql.tree import Call, children
 from server.storage.database import Database
 from tests.sql.catalogs import EmptyCatalog
 
 # What only a server, a file or the clock can show.
 WITHOUT_EXAMPLE = {"now", "fetcher", "parse_exif", "read_sensor", "fft", "tf_extract_constant"}
-DOCUMENTED = [one for _, builtins in families() for one in builtins if not one.name.startswith("_")]
-EXAMPLES = [one for one in DOCUMENTED if one.example is not None]
+# Rules without an example: errors, and what the example of the function shows anyhow.
+WITHOUT_NULL_EXAMPLE = {
+    "shape", "slice", "real", "imag", "amplitude", "phase", "ST_Contains_Point", "parse_exif", "read_sensor", "fetcher",
+    "row_dataset", "atom_dataset", "pivot", "likelihood_ratio",
+}  # fmt: skip
+NOTES: list[Noted] = [note for _, notes in reference() for note in notes]
+EXAMPLES = [(note.name, note.example) for note in NOTES if note.example is not None]
+NULL_EXAMPLES = [(note.name, note.null[1]) for note in NOTES if note.null[1] is not None]
+PROPAGATING = [note for note in NOTES if note.null == PROPAGATED and note.name not in WITHOUT_EXAMPLE]
+
+_ONE = r"(any|atom|number|integer|boolean|text|timestamp|blob|path|row|embedding|table)"
+TYPE = rf"{_ONE}( \| ({_ONE}|\*))*"
+SIGNATURE = re.compile(rf"\w+\((\w+: {TYPE}(, \w+: {TYPE})*(, …)?)?\) → ({TYPE}|the form of \w+)")
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +44,13 @@ def engine() -> Iterator[Engine]:
     database = Database()
     yield Engine(database, EmptyCatalog())
     database.close()
+
+
+def run(engine: Engine, text: str) -> dict[str, Any]:
+    """The columns of the value ``x``."""
+    query = text if text.startswith("SELECT ") else f"SELECT {text} AS x"
+    header, row = json.loads(render(engine.query(query), "table"))
+    return dict(zip(header[1:], row[1:], strict=True))
 
 
 def flat(value: Any) -> dict[str, Any]:
@@ -37,24 +62,61 @@ def flat(value: Any) -> dict[str, Any]:
     return {"x": value}
 
 
-@pytest.mark.parametrize("builtin", EXAMPLES, ids=lambda builtin: builtin.name)
-def test_example(engine: Engine, builtin: Any) -> None:
-    expression, answer = builtin.example
-    header, row = json.loads(render(engine.query(f"SELECT {expression} AS x"), "table"))
-    assert dict(zip(header[1:], row[1:], strict=True)) == flat(json.loads(answer))
+@pytest.mark.parametrize(("name", "example"), [*EXAMPLES, *NULL_EXAMPLES], ids=lambda part: part[0])
+def test_example(engine: Engine, name: str, example: tuple[str, str]) -> None:
+    text, answer = example
+    assert f"{name}(" in text
+    assert run(engine, text) == flat(json.loads(answer))
 
 
-@pytest.mark.parametrize("builtin", DOCUMENTED, ids=lambda builtin: builtin.name)
-def test_every_function_is_documented(builtin: Any) -> None:
-    assert builtin.signature.startswith(f"{builtin.name}(")
-    assert builtin.summary.endswith(".")
-    assert (builtin.example is None) == (builtin.name in WITHOUT_EXAMPLE)
+def _call(node: Any, name: str) -> Call | None:
+    if isinstance(node, Call) and node.name == name:
+        return node
+    found = (_call(child, name) for child in children(node))
+    return next((one for one in found if one is not None), None)
 
 
-def test_all_functions_are_in_a_family() -> None:
-    assert {one.name for one in DOCUMENTED} == {name for name in BUILTINS if not name.startswith("_")}
+@pytest.mark.parametrize("note", PROPAGATING, ids=lambda note: note.name)
+def test_null_in_any_argument_gives_null(engine: Engine, note: Noted) -> None:
+    assert note.example is not None
+    text = note.example[0]
+    call = _call(parse_expression(text), note.name)
+    assert call is not None
+    for argument in call.args:
+        start, end = argument.span
+        changed = f"{text[call.span[0] : start]}NULL{text[end : call.span[1]]}"
+        assert set(run(engine, changed).values()) <= {None}, changed
+
+
+@pytest.mark.parametrize("note", NOTES, ids=lambda note: note.name)
+def test_every_function_is_documented(note: Noted) -> None:
+    assert note.signature.startswith(f"{note.name}(")
+    assert SIGNATURE.fullmatch(re.sub(r"[\[\]]", "", note.signature)), note.signature
+    assert note.summary.endswith(".")
+    assert (note.example is None) == (note.name in WITHOUT_EXAMPLE)
+    without_arguments = "()" in note.signature
+    if not without_arguments and note.null not in (PROPAGATED, NO_ARGUMENTS):
+        assert (note.null[1] is None) == (note.name in WITHOUT_NULL_EXAMPLE)
+
+
+@pytest.mark.parametrize("builtin", BUILTINS.values(), ids=lambda builtin: builtin.name)
+def test_signatures_have_the_arguments_that_are_taken(builtin: Builtin) -> None:
+    if builtin.name.startswith("_") or builtin.name in ("log", "date_part", "date_trunc", "try", "jseval", "concat"):
+        return  # these count for themselves
+    arguments = builtin.signature.partition("(")[2].partition(") →")[0]
+    required = re.sub(r"\[.*", "", arguments)
+    assert len(re.findall(r"\w+: ", required)) == builtin.least
+    assert len(re.findall(r"\w+: ", arguments)) == builtin.most
+
+
+def test_nothing_is_left_out() -> None:
+    names = [note.name for note in NOTES]
+    assert len(names) == len(set(names))
+    assert {name for name in BUILTINS if not name.startswith("_")} <= set(names)
+    assert set(names) >= aggregates.AGGREGATES
+    assert set(names) >= rowfunctions._NAMES | columnexpr._FUNCTIONS | groups._KEY_ELEMENT
 
 
 def test_the_page_names_every_function() -> None:
     page = (Path(__file__).parents[2] / "docs" / "reference" / "functions.md").read_text(encoding="utf-8")
-    assert all(f"`{one.name}(" in page for one in DOCUMENTED)
+    assert all(f"`{note.name}(" in page for note in NOTES)

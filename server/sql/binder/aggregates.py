@@ -24,6 +24,7 @@ from server.sql.bound import (
     never,
     typed,
 )
+from server.sql.functions.notes import Example, Note
 from server.sql.scope import Scope
 from server.sql.tree import Call
 from server.values.kinds import CELL_TYPE, Kind
@@ -101,6 +102,63 @@ _PLAIN: dict[str, Aggregate] = {
 _PLAIN.update({f"vertical_{name}": one for name, one in list(_PLAIN.items()) if name != "count_distinct"})
 _CHOOSING = {"min", "max", "earliest", "latest"}
 AGGREGATES = {*_PLAIN, "string_agg", "vertical_string_agg", "pivot", "likelihood_ratio"}
+
+
+def _over(call: str, *values: str) -> str:
+    return f"SELECT {call} AS x FROM row_dataset([{', '.join(values)}])"
+
+
+def _vertical(example: Example) -> Example:
+    return None if example is None else (example[0].replace("SELECT ", "SELECT vertical_", 1), example[1])
+
+
+_ROWS = " Of a row: for each column, in a row."
+_PLAIN_NOTES = [
+    Note("count", "count(x: any | *) → integer", "How many values are not null; `count(*)`: how many rows." + _ROWS,
+         (_over("count(value)", "5", "6"), "2"),
+         ("NULLs are not counted; 0 without values", (_over("count(value)", "5", "NULL"), "1"))),
+    Note("sum", "sum(x: number | row) → number | row", "The sum." + _ROWS, (_over("sum(value)", "5", "6"), "11"),
+         ("NULLs are left out; 0 without values", (_over("sum(value)", "NULL"), "0"))),
+    Note("avg", "avg(x: number | row) → number | row", "The mean." + _ROWS, (_over("avg(value)", "5", "6"), "5.5"),
+         ("NULLs are left out; NaN without values", (_over("avg(value)", "NULL"), '"NaN"'))),
+    Note("variance", "variance(x: number | row) → number | row", "The variance of a sample." + _ROWS,
+         (_over("variance(value)", "5", "7"), "2"),
+         ("NULLs are left out; NaN for fewer than two values", (_over("variance(value)", "5", "NULL"), '"NaN"'))),
+    Note("stddev", "stddev(x: number | row) → number | row", "The standard deviation of a sample." + _ROWS,
+         (_over("stddev(value)", "5", "5"), "0"),
+         ("NULLs are left out; NaN for fewer than two values", (_over("stddev(value)", "5", "NULL"), '"NaN"'))),
+    Note("min", "min(x: any) → atom | row", "The smallest value, in the order of values." + _ROWS,
+         (_over("min(value)", "5", "'a'"), "5"),
+         ("NULLs are left out; NULL without values", (_over("min(value)", "5", "NULL"), "5"))),
+    Note("max", "max(x: any) → atom | row", "The greatest value, in the order of values." + _ROWS,
+         (_over("max(value)", "5", "'a'"), '"a"'),
+         ("NULLs are left out; NULL without values", (_over("max(value)", "5", "NULL"), "5"))),
+    Note("earliest", "earliest(x: any) → atom | row", "The value with the oldest timestamp." + _ROWS,
+         ("SELECT earliest(value) AS x FROM row_dataset({a: 1 @ 5, b: 2 @ 4})", "2"),
+         ("NULLs are left out; NULL without values", (_over("earliest(value)", "NULL"), "null"))),
+    Note("latest", "latest(x: any) → atom | row", "The value with the newest timestamp." + _ROWS,
+         ("SELECT latest(value) AS x FROM row_dataset({a: 1 @ 5, b: 2 @ 4})", "1"),
+         ("NULLs are left out; NULL without values", (_over("latest(value)", "NULL"), "null"))),
+    Note("string_agg", "string_agg(x: atom, separator: text[, sort: any]) → text", "The texts joined, in the order of "
+         "`sort`, or of the texts.", (_over("string_agg(value, '-')", "'b'", "'a'"), '"a-b"'),
+         ("NULLs are left out; an empty text without values", (_over("string_agg(value, '-')", "NULL"), '""'))),
+]  # fmt: skip
+NOTES = [
+    *_PLAIN_NOTES,
+    Note("count_distinct", "count_distinct(x: any) → integer | row", "How many different values there are." + _ROWS,
+         (_over("count_distinct(value)", "5", "6", "5"), "2"),
+         ("NULLs are not counted", (_over("count_distinct(value)", "5", "NULL"), "1"))),
+    Note("pivot", "pivot(name: atom, value: any) → row", "A row with a column for each row of the group.",
+         ("SELECT pivot(value, value + 1) AS x FROM row_dataset([5, 6])", '{"5": 6, "6": 7}'),
+         ("a name that is NULL is empty", None)),
+    Note("likelihood_ratio", "likelihood_ratio(x: row, truth: any) → row", "For each column the logarithm of its share "
+         "among the rows where `truth` holds over that among the others.",
+         ("SELECT likelihood_ratio({value}, value > 5) AS x FROM row_dataset([5, 6])", '{"value": 0}'),
+         ("a column that is NULL is not there", None)),
+    *(replace(note, name=f"vertical_{note.name}", signature=f"vertical_{note.signature}",
+              summary=f"The same as `{note.name}`.", example=_vertical(note.example),
+              null=(note.null[0], _vertical(note.null[1]))) for note in _PLAIN_NOTES),
+]  # fmt: skip
 
 
 def aggregate(call: Call, scope: Scope, group: GroupRelation) -> Value:

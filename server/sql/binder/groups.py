@@ -18,6 +18,7 @@ from server.sql.binder.query import Query
 from server.sql.binder.rowfunctions import row_function
 from server.sql.binder.rows import bind_clauses
 from server.sql.bound import Atom, Open, Row, Ts, Value, timestamp_of, typed
+from server.sql.functions.notes import Note
 from server.sql.positions import did_you_mean
 from server.sql.relations import Relation, lookup, require_row
 from server.sql.render import render
@@ -28,6 +29,12 @@ from server.values.paths import Path, format_path
 
 _ROW_FUNCTIONS = {"rowName", "rowPath", "rowHash"}
 _KEY_ELEMENT = {"groupKeyElement", "group_key_element"}
+
+NOTES = [
+    Note(name, f"{name}(n: integer) → any", "The value of GROUP BY's expression number n, from 0.",
+         (f"SELECT {name}(0) AS x FROM (SELECT 5 AS a) GROUP BY a", "5"))
+    for name in sorted(_KEY_ELEMENT)
+]  # fmt: skip
 
 
 class GroupRelation(Relation):

@@ -6,6 +6,7 @@ import dataclasses
 
 from server.sql.binder.base import bind_truth
 from server.sql.bound import NEVER_SQL, Atom, Embedding, Leaf, Open, Rest, Row, Several, Ts, Value
+from server.sql.functions.notes import Note
 from server.sql.scope import Scope
 from server.sql.tree import Between, Binary, Call, Constant, Expression, Unary
 from server.values.atoms import Timestamp, parse_timestamp
@@ -14,6 +15,11 @@ from server.values.paths import Path
 
 _CELL = "c.t"  # the timestamp of the cell that a lambda looks at
 _MOMENT = Call("value_timestamp", ())
+NOTES = [
+    Note("value_timestamp", "value_timestamp() → timestamp", "In WHEN: the timestamp of the value that is kept or not. "
+         "A text that it is compared with is read as a time.",
+         ("SELECT a AS x FROM (SELECT 1 @ '2015-01-03' AS a) WHEN value_timestamp() > '2015-01-01'", "1")),
+]  # fmt: skip
 _COMPARISONS = frozenset(("=", "!=", "<", "<=", ">", ">="))
 
 

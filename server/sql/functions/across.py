@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from server.sql import coerce
 from server.sql.bound import NEVER_SQL, Atom, Embedding, Row, Several, Ts, Value, enumerate_elements, is_constant
+from server.sql.functions.notes import Null
 from server.sql.functions.openaggregates import AGGREGATES
 from server.sql.functions.registry import Builtin, number_argument
 from server.sql.runtime import CELLS, Routine
@@ -215,20 +216,82 @@ m_greatest_cell(l) := list_max(l)
 """
 
 
-def _builtin(name: str, bind: Callable[[Call, list[Value], Scope], Value], summary: str, answer: str) -> Builtin:
+def _builtin(
+    name: str, bind: Callable[[Call, list[Value], Scope], Value], summary: str, answer: str, type: str, null: Null
+) -> Builtin:
     name = f"horizontal_{name}"
-    return Builtin(name, 1, 1, bind, f"{name}(row)", summary, (f"{name}({{a: 3, b: 1, c: NULL}})", answer))
+    example = f"{name}({{a: 3, b: 1, c: NULL}})", answer
+    return Builtin(name, 1, 1, bind, f"{name}(row: any) → {type}", summary, example, null=null)
 
 
 BUILTINS = [
-    _builtin("count", _fold, "How many atoms of a row are not null.", "2"),
-    _builtin("sum", _fold, "The sum of a row's numbers; 0 for none.", "4"),
-    _builtin("avg", _fold, "The mean of a row's numbers; null for none.", "2"),
-    _builtin("min", _extreme, "The smallest atom of a row, in the order of values.", "1"),
-    _builtin("max", _extreme, "The greatest atom of a row, in the order of values.", "3"),
-    _builtin("earliest", _by_time, "The atom of a row with the oldest timestamp.", "1"),
-    _builtin("latest", _by_time, "The atom of a row with the newest timestamp.", "1"),
-    Builtin("horizontal_string_agg", 1, 2, _string_agg, "horizontal_string_agg(row[, separator])",
-            "The texts of a row's atoms joined, in the order of the columns.",
-            ("horizontal_string_agg({a: 'x', b: 1}, '-')", '"x-1"')),
-]  # fmt: skip
+    _builtin(
+        "count",
+        _fold,
+        "How many atoms of a row are not null.",
+        "2",
+        "integer",
+        ("NULLs are not counted", ("horizontal_count(NULL)", "0")),
+    ),
+    _builtin(
+        "sum",
+        _fold,
+        "The sum of a row's numbers; 0 for none.",
+        "4",
+        "number",
+        ("NULLs are left out; 0 when nothing is left", ("horizontal_sum({a: NULL})", "0")),
+    ),
+    _builtin(
+        "avg",
+        _fold,
+        "The mean of a row's numbers; null for none.",
+        "2",
+        "number",
+        ("NULLs are left out; NULL when nothing is left", ("horizontal_avg({a: NULL})", "null")),
+    ),
+    _builtin(
+        "min",
+        _extreme,
+        "The smallest atom of a row, in the order of values.",
+        "1",
+        "atom",
+        ("NULLs are left out; NULL when nothing is left", ("horizontal_min({a: NULL})", "null")),
+    ),
+    _builtin(
+        "max",
+        _extreme,
+        "The greatest atom of a row, in the order of values.",
+        "3",
+        "atom",
+        ("NULLs are left out; NULL when nothing is left", ("horizontal_max({a: NULL})", "null")),
+    ),
+    _builtin(
+        "earliest",
+        _by_time,
+        "The atom of a row with the oldest timestamp.",
+        "1",
+        "atom",
+        ("a NULL counts like any atom", ("horizontal_earliest({NULL @ 1 AS a, 2 @ 2 AS b})", "null")),
+    ),
+    _builtin(
+        "latest",
+        _by_time,
+        "The atom of a row with the newest timestamp.",
+        "1",
+        "atom",
+        ("a NULL counts like any atom", ("horizontal_latest({1 @ 1 AS a, NULL @ 2 AS b})", "null")),
+    ),
+    Builtin(
+        "horizontal_string_agg",
+        1,
+        2,
+        _string_agg,
+        "horizontal_string_agg(row: any[, separator: text]) → text",
+        "The texts of a row's atoms joined, in the order of the columns.",
+        ("horizontal_string_agg({a: 'x', b: 1}, '-')", '"x-1"'),
+        null=(
+            "NULLs are left out; a separator that is NULL is empty",
+            ("horizontal_string_agg({a: 'x', b: NULL, c: 'y'}, '-')", '"x-y"'),
+        ),
+    ),
+]

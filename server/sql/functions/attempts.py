@@ -163,7 +163,15 @@ def _table(cursor: duckdb.DuckDBPyConnection, sql: str, rows: Any, at: int) -> p
 
 
 BUILTINS = [
-    Builtin("try", 0, None, _try, "try(x[, fallback])",
-            "The value of an expression; where it fails, the fallback, or without one the error's text.",
-            ("try(parse_json('foo'), 'bad')", '"bad"'), lazy=True),
-]  # fmt: skip
+    Builtin(
+        "try",
+        0,
+        None,
+        _try,
+        "try(x: any[, fallback: any]) → any",
+        "The value of an expression; where it fails, the fallback, or without one the error's text.",
+        ("try(parse_json('foo'), 'bad')", '"bad"'),
+        lazy=True,
+        null=("NULL is no failure", ("try(NULL, 7)", "null")),
+    ),
+]

@@ -75,9 +75,20 @@ ROUTINES = [
 ]
 
 BUILTINS = [
-    direct(_EXTRACT_TEXT, None, "extract_text(html)", "The text that a reader of HTML sees.",
-           ("extract_text('<p>Hello <b>world</b></p>')", '"Hello world"')),
-    Builtin("extract_links", 1, 2, _extract_links, "extract_links(html[, {selector: 'a'}])",
-            "The targets of the links in HTML, or of those that a CSS selector chooses.",
-            ("extract_links('<a href=\"x\">1</a><a>2</a>')", '["x"]')),
-]  # fmt: skip
+    direct(
+        _EXTRACT_TEXT,
+        None,
+        "extract_text(html: text) → text",
+        "The text that a reader of HTML sees.",
+        ("extract_text('<p>Hello <b>world</b></p>')", '"Hello world"'),
+    ),
+    Builtin(
+        "extract_links",
+        1,
+        2,
+        _extract_links,
+        "extract_links(html: text[, options: row]) → embedding",
+        "The targets of the links in HTML, or of those that a CSS selector chooses: `{selector: 'nav a'}`.",
+        ("extract_links('<a href=\"x\">1</a><a>2</a>')", '["x"]'),
+    ),
+]

@@ -158,12 +158,41 @@ ROUTINES = [
 ]
 
 BUILTINS = [
-    Builtin("blob_length", 1, 1, _blob_length, "blob_length(x)", "How many bytes a blob or a text has.",
-            ("blob_length('élan')", "5")),
-    Builtin("mime_type", 1, 1, _mime_type, "mime_type(blob)", "What kind of file a blob is.",
-            ("mime_type(CAST('<html></html>' AS blob))", '"HTML document, ASCII text, with no line terminators"')),
-    Builtin("parse_exif", 1, 1, _parse_exif, "parse_exif(blob)", "What a camera wrote into a picture."),
-    Builtin("fetcher", 1, 1, _fetcher, "fetcher(url)",
-            "A row with the content of a URL, dated by its last change, and the error, one of which is null.",
-            volatile=True),
-]  # fmt: skip
+    Builtin(
+        "blob_length",
+        1,
+        1,
+        _blob_length,
+        "blob_length(x: blob | text) → integer",
+        "How many bytes a blob or a text has.",
+        ("blob_length('élan')", "5"),
+    ),
+    Builtin(
+        "mime_type",
+        1,
+        1,
+        _mime_type,
+        "mime_type(blob: blob) → text",
+        "What kind of file a blob is.",
+        ("mime_type(CAST('<html></html>' AS blob))", '"HTML document, ASCII text, with no line terminators"'),
+    ),
+    Builtin(
+        "parse_exif",
+        1,
+        1,
+        _parse_exif,
+        "parse_exif(blob: blob) → row",
+        "What a camera wrote into a picture.",
+        null=("an error: NULL is no blob", None),
+    ),
+    Builtin(
+        "fetcher",
+        1,
+        1,
+        _fetcher,
+        "fetcher(url: text) → row",
+        "A row with the content of a URL, dated by its last change, and the error, one of which is null.",
+        volatile=True,
+        null=("no content, and an error", None),
+    ),
+]

@@ -18,6 +18,7 @@ from server.sql.bound import (
     latest_ts,
 )
 from server.sql.functions import numbers
+from server.sql.functions.notes import NO_ARGUMENTS
 from server.sql.functions.openaggregates import sort_key
 from server.sql.functions.registry import (
     Builtin,
@@ -262,31 +263,146 @@ m_clamp(x, lo, hi) := CASE WHEN x IS NULL THEN NULL WHEN isnan(x) THEN coalesce(
     ELSE greatest(lo, least(x, hi)) END
 """
 
+_TWO = "(x: number | row | embedding, y: number | row | embedding) → the form of both"
+
 BUILTINS = [
-    *(Builtin(name, 1, 1, _elementwise(sql, Kind.NUMBER), f"{name}(x)", text, example)
-      for name, (sql, text, example) in _UNARY.items()),
-    *(Builtin(name, 1, 1, _elementwise(sql, Kind.BOOLEAN), f"{name}(x)", text, example)
-      for name, (sql, text, example) in _TESTS.items()),
-    *(Builtin(name, 2, 2, _binary(sql), f"{name}(x, y)", text, example)
-      for name, (sql, text, example) in _BINARY.items()),
-    Builtin("log", 0, None, _log, "log([base,] x)", "The logarithm to base 10, or to a base.", ("log(2, 8)", "3")),
-    Builtin("mod", 2, 2, _mod, "mod(x, y)", "The remainder of two integers, with the sign of x.", ("mod(-5, 3)", "-2")),
-    Builtin("sign", 1, 1, _sign, "sign(x)", "-1, 0 or 1; NaN for what is no number.", ("sign(-2.5)", "-1")),
-    Builtin("replace_nan", 2, 2, _replace, "replace_nan(x, y)", "y for numbers that are NaN.",
-            ("replace_nan(0 / 0, 7)", "7")),
-    Builtin("replace_inf", 2, 2, _replace, "replace_inf(x, y)", "y for numbers that are infinite.",
-            ("replace_inf(1 / 0, 7)", "7")),
-    Builtin("replace_not_finite", 2, 2, _replace, "replace_not_finite(x, y)", "y for numbers that are infinite or NaN.",
-            ("replace_not_finite({1 / 0 AS a, 5 AS b}, 7)", '{"a": 7, "b": 5}')),
-    Builtin("replace_null", 2, 2, _replace_null, "replace_null(x, y)", "y for nulls.", ("replace_null(NULL, 7)", "7")),
-    Builtin("clamp", 3, 3, _clamp, "clamp(x, low, high)", "x within bounds; a null bound does not bound.",
-            ("clamp([1, 5, 9], 2, 6)", "[2, 5, 6]")),
-    direct(_LOWER, None, "binomial_lb_80(trials, successes)",
-           "The lower bound of the share of successes, with a confidence of 80 %.",
-           ("round(binomial_lb_80(20, 10) * 100)", "36")),
-    direct(_UPPER, None, "binomial_ub_80(trials, successes)",
-           "The upper bound of the share of successes, with a confidence of 80 %.",
-           ("round(binomial_ub_80(20, 10) * 100)", "64")),
-    Builtin("pi", 0, 0, _constant("pi()"), "pi()", "The number π.", ("round(pi() * 100)", "314")),
-    Builtin("e", 0, 0, _constant("exp(1.0::DOUBLE)"), "e()", "The number e.", ("round(e() * 100)", "272")),
-]  # fmt: skip
+    *(
+        Builtin(
+            name,
+            1,
+            1,
+            _elementwise(sql, Kind.NUMBER),
+            f"{name}(x: number | row | embedding) → the form of x",
+            text,
+            example,
+        )
+        for name, (sql, text, example) in _UNARY.items()
+    ),
+    *(
+        Builtin(
+            name,
+            1,
+            1,
+            _elementwise(sql, Kind.BOOLEAN),
+            f"{name}(x: number | row | embedding) → the form of x",
+            text,
+            example,
+        )
+        for name, (sql, text, example) in _TESTS.items()
+    ),
+    *(
+        Builtin(name, 2, 2, _binary(sql), f"{name}{_TWO}", text, example)
+        for name, (sql, text, example) in _BINARY.items()
+    ),
+    Builtin(
+        "log",
+        0,
+        None,
+        _log,
+        "log([base: number, ]x: number) → number",
+        "The logarithm to base 10, or to a base.",
+        ("log(2, 8)", "3"),
+    ),
+    Builtin(
+        "mod",
+        2,
+        2,
+        _mod,
+        "mod(x: integer, y: integer) → integer",
+        "The remainder of two integers, with the sign of x.",
+        ("mod(-5, 3)", "-2"),
+    ),
+    Builtin(
+        "sign",
+        1,
+        1,
+        _sign,
+        "sign(x: number | row | embedding) → the form of x",
+        "-1, 0 or 1; NaN for what is no number.",
+        ("sign(-2.5)", "-1"),
+    ),
+    Builtin(
+        "replace_nan",
+        2,
+        2,
+        _replace,
+        "replace_nan(x: any, y: atom) → the form of x",
+        "y for numbers that are NaN.",
+        ("replace_nan(0 / 0, 7)", "7"),
+        null=("NULL stays NULL; so do numbers replaced by NULL", ("replace_nan(NULL, 7)", "null")),
+    ),
+    Builtin(
+        "replace_inf",
+        2,
+        2,
+        _replace,
+        "replace_inf(x: any, y: atom) → the form of x",
+        "y for numbers that are infinite.",
+        ("replace_inf(1 / 0, 7)", "7"),
+        null=("NULL stays NULL; so do numbers replaced by NULL", ("replace_inf(NULL, 7)", "null")),
+    ),
+    Builtin(
+        "replace_not_finite",
+        2,
+        2,
+        _replace,
+        "replace_not_finite(x: any, y: atom) → the form of x",
+        "y for numbers that are infinite or NaN.",
+        ("replace_not_finite({1 / 0 AS a, 5 AS b}, 7)", '{"a": 7, "b": 5}'),
+        null=("NULL stays NULL; so do numbers replaced by NULL", ("replace_not_finite(NULL, 7)", "null")),
+    ),
+    Builtin(
+        "replace_null",
+        2,
+        2,
+        _replace_null,
+        "replace_null(x: any, y: atom) → the form of x",
+        "y for nulls.",
+        ("replace_null(NULL, 7)", "7"),
+        null=("NULL becomes y", ("replace_null({NULL AS a, 1 AS b}, 7)", '{"a": 7, "b": 1}')),
+    ),
+    Builtin(
+        "clamp",
+        3,
+        3,
+        _clamp,
+        "clamp(x: any, low: atom, high: atom) → the form of x",
+        "x within bounds; a null bound does not bound.",
+        ("clamp([1, 5, 9], 2, 6)", "[2, 5, 6]"),
+        null=("NULL stays NULL; a bound that is NULL does not bound", ("clamp(9, NULL, 6)", "6")),
+    ),
+    direct(
+        _LOWER,
+        None,
+        "binomial_lb_80(trials: integer, successes: integer) → number",
+        "The lower bound of the share of successes, with a confidence of 80 %.",
+        ("round(binomial_lb_80(20, 10) * 100)", "36"),
+    ),
+    direct(
+        _UPPER,
+        None,
+        "binomial_ub_80(trials: integer, successes: integer) → number",
+        "The upper bound of the share of successes, with a confidence of 80 %.",
+        ("round(binomial_ub_80(20, 10) * 100)", "64"),
+    ),
+    Builtin(
+        "pi",
+        0,
+        0,
+        _constant("pi()"),
+        "pi() → number",
+        "The number π.",
+        ("round(pi() * 100)", "314"),
+        null=NO_ARGUMENTS,
+    ),
+    Builtin(
+        "e",
+        0,
+        0,
+        _constant("exp(1.0::DOUBLE)"),
+        "e() → number",
+        "The number e.",
+        ("round(e() * 100)", "272"),
+        null=NO_ARGUMENTS,
+    ),
+]

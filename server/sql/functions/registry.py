@@ -12,6 +12,7 @@ from server.errors import MldbError
 from server.sql import coerce
 from server.sql.bound import Atom, Embedding, Open, Row, Value, as_constant, is_constant, latest_ts
 from server.sql.duck import literal_text, macro, reads
+from server.sql.functions.notes import PROPAGATED, Example, Null
 from server.sql.runtime import ANYS, CELLS, CODE_MEMBER, DETAILS_MARK, NUMBERS, TEXTS, Routine, Shape
 from server.sql.scope import Scope
 from server.sql.tasks import TASK_SQL
@@ -24,7 +25,6 @@ from server.values.kinds import CELL_TYPE, Kind
 from server.values.paths import parse_path
 
 Bind = Callable[[Call, list[Value], Scope], Value]
-Example = tuple[str, str] | None
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Builtin:
 
     A ``lazy`` one binds its arguments itself: ``bind`` gets none of them bound. What a ``volatile`` one gives may
     differ from call to call; of all others the value is constant when the arguments are.
-    ``signature``, ``summary`` and ``example`` make the reference page; the example is SQL and its result.
+    ``signature``, ``summary``, ``example`` and ``null`` are as in ``server.sql.functions.notes``.
     """
 
     name: str
@@ -45,6 +45,7 @@ class Builtin:
     example: Example = None
     lazy: bool = False
     volatile: bool = False
+    null: Null = PROPAGATED
 
     def call(self, node: Call, scope: Scope, bind_argument: Callable[[Any, Scope], Value]) -> Value:
         """The bound value of a call; errors of the function itself name it."""
@@ -121,7 +122,12 @@ def routine(
 
 
 def direct(
-    routine: Routine, least: int | None = None, signature: str = "", summary: str = "", example: Example = None
+    routine: Routine,
+    least: int | None = None,
+    signature: str = "",
+    summary: str = "",
+    example: Example = None,
+    null: Null = PROPAGATED,
 ) -> Builtin:
     """A builtin function that is its routine; arguments left out are NULL."""
     name = routine.function
@@ -132,7 +138,7 @@ def direct(
         missing: list[Value] = [Atom("NULL", Kind.NULL, constant=True)] * (most - len(args))
         return routine_call(routine, [*args, *missing], scope)
 
-    return Builtin(name, most if least is None else least, most, bind, signature, summary, example)
+    return Builtin(name, most if least is None else least, most, bind, signature, summary, example, null=null)
 
 
 def routine_call(routine: Routine, args: list[Value], scope: Scope) -> Value:

@@ -108,7 +108,14 @@ ROUTINES = [
 ]
 
 BUILTINS = [
-    Builtin("jseval", 0, None, _jseval, "jseval(script, 'name, name', arguments…)",
-            "What a JavaScript function returns: an atom, or for an object a row.",
-            ("jseval('return a + 1', 'a', 4)", "5")),
-]  # fmt: skip
+    Builtin(
+        "jseval",
+        0,
+        None,
+        _jseval,
+        "jseval(script: text, names: text[, arguments: any, …]) → atom | row",
+        "What a JavaScript function returns: an atom, or for an object a row.",
+        ("jseval('return a + 1', 'a', 4)", "5"),
+        null=("null in the script", ("jseval('return a === null', 'a', NULL)", "1")),
+    ),
+]

@@ -81,8 +81,14 @@ def _number(value: Any, kind: Kind) -> str:
 
 
 BUILTINS = [
-    Builtin("tf_extract_constant", 2, 2, _extract_constant, "tf_extract_constant(graph, path)",
-            "A constant of the graph of a `tensorflow.graph` function; `path` is the node's name, cut at the slashes. "
-            "Any other `tf_<Op>(inputs…, {attributes})` applies a TensorFlow operation: "
-            "`tf_MatrixInverse([[1, 2], [3, 4]])`."),
-]  # fmt: skip
+    Builtin(
+        "tf_extract_constant",
+        2,
+        2,
+        _extract_constant,
+        "tf_extract_constant(graph: text, path: path | text) → embedding",
+        "A constant of the graph of a `tensorflow.graph` function; `path` is the node's name, cut at the slashes. "
+        "Any other `tf_<Op>(inputs…, {attributes})` applies a TensorFlow operation: "
+        "`tf_MatrixInverse([[1, 2], [3, 4]])`.",
+    ),
+]

@@ -86,13 +86,31 @@ ROUTINES = [
 ]
 
 BUILTINS = [
-    Builtin("tokenize", 1, 2, _tokenize, "tokenize(text[, options])",
-            "A row with a column for each token of a text, holding how often it occurs. Options: splitChars, "
-            "quoteChar, offset, limit, value, minTokenLength, ngramRange.",
-            ("tokenize('a b b', {splitChars: ' '})", '{"a": 1, "b": 2}')),
-    Builtin("token_extract", 2, 3, _token_extract, "token_extract(text, n[, options])",
-            "The token number n (from 0; negative: from the end) of a text.", ("token_extract('a,b,c', 1)", '"b"')),
-    direct(_SPLIT_PART, None, "split_part(text, characters)",
-           "All tokens of a text that are not empty, cut at any of the characters.",
-           ("split_part('a,b;c', ',;')", '["a", "b", "c"]')),
-]  # fmt: skip
+    Builtin(
+        "tokenize",
+        1,
+        2,
+        _tokenize,
+        "tokenize(text: atom[, options: row]) → row",
+        "A row with a column for each token of a text, holding how often it occurs. Options: splitChars, "
+        "quoteChar, offset, limit, value, minTokenLength, ngramRange.",
+        ("tokenize('a b b', {splitChars: ' '})", '{"a": 1, "b": 2}'),
+        null=("NULL for NULL; options that are NULL are as if left out", ("tokenize('a,b', NULL)", '{"a": 1, "b": 1}')),
+    ),
+    Builtin(
+        "token_extract",
+        2,
+        3,
+        _token_extract,
+        "token_extract(text: atom, n: integer[, options: row]) → text",
+        "The token number n (from 0; negative: from the end) of a text.",
+        ("token_extract('a,b,c', 1)", '"b"'),
+    ),
+    direct(
+        _SPLIT_PART,
+        None,
+        "split_part(text: atom, characters: text) → embedding",
+        "All tokens of a text that are not empty, cut at any of the characters.",
+        ("split_part('a,b;c', ',;')", '["a", "b", "c"]'),
+    ),
+]

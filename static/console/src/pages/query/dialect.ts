@@ -47,17 +47,20 @@ interface BuiltinFunction {
   summary: string;
   family: string;
   example: [string, string] | null;
+  null: string;
 }
 
 let builtins: Promise<Completion[]> | undefined;
 
 function functions(): Promise<Completion[]> {
   builtins ??= json<{ functions: BuiltinFunction[] }>("GET", "/v1/dialect").then(({ functions }) =>
-    functions.map(({ name, signature, summary, example }) => ({
+    functions.map(({ name, signature, summary, example, null: rule }) => ({
       label: name,
       type: "function",
       detail: signature.slice(name.length),
-      info: example ? `${summary}\n\n${example[0]} = ${example[1]}` : summary,
+      info: [summary, rule && `NULL: ${rule}.`, example && `${example[0]} = ${example[1]}`]
+        .filter(Boolean)
+        .join("\n\n"),
       apply: `${name}(`,
     })),
   );
