@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,9 @@ import duckdb
 
 from server.sql.binder.groups import GroupRelation
 from server.sql.binder.query import Query, SelectRelation
+from server.sql.binder.rows import item_name
 from server.sql.bound import Atom, Embedding
+from server.sql.tree import Item, Node, Select, parts
 from server.values.paths import format_path
 
 if TYPE_CHECKING:
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 SECONDS = 1.0  # for the whole search: the error itself must not wait long
 SUSPECTS = 100  # expressions that are tried at most
 
+_DIRECTION = re.compile(r" (ASC|DESC)( NULLS (FIRST|LAST))?$")
 _Suspect = tuple[str, str]  # the expression's column or clause, and SQL of the first row in which it fails
 
 
@@ -38,6 +42,36 @@ def blame(database: Database, query: Query, inputs: Mapping[str, pa.Table]) -> d
             return {}
         finally:
             timer.cancel()
+
+
+def span_of(expression: str, statement: Select) -> tuple[int, int] | None:
+    """Where an expression that was blamed stands in the text of its statement; None where that is not certain."""
+    found = {span for select in _selects(statement) for span in _spans(expression, select)}
+    return found.pop() if len(found) == 1 else None
+
+
+def _selects(node: Node) -> Iterator[Select]:
+    if isinstance(node, Select):
+        yield node
+    for part in parts(node):
+        yield from _selects(part)
+
+
+def _spans(expression: str, select: Select) -> Iterator[tuple[int, int]]:
+    clauses: dict[str, tuple[Node, ...]] = {
+        "WHERE": () if select.where is None else (select.where,),
+        "NAMED": () if select.named is None else (select.named,),
+        "GROUP BY": select.group_by,
+        "ORDER BY": select.order_by,
+    }
+    if expression in clauses:
+        yield from (part.span for part in clauses[expression])
+        return
+    for clause in select.clauses:
+        if isinstance(clause, Item):
+            name = format_path(item_name(clause))
+            if expression == name or expression.startswith(f"{name}."):
+                yield clause.expression.span
 
 
 def _first(cursor: Any, query: Query) -> dict[str, str]:
@@ -67,6 +101,8 @@ def _suspects(query: Query) -> Iterator[_Suspect]:
     }
     labels |= {rest.sql: format_path(rest.prefix) if rest.prefix else "*" for rest in query.row.rests}
     labels.setdefault(query.path.sql, "NAMED")
+    for term in query.order:
+        labels.setdefault(_DIRECTION.sub("", term), "ORDER BY")
     yield from _of_rows(relation, labels, query.where, "*")
 
 

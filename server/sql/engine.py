@@ -95,7 +95,7 @@ class Engine:
         context = self.context(parameters=row, layouts=layouts)
         try:
             bound = bind_select(self.parse(query), context, functions)
-            plan = compile_query(bound, timestamps=timestamps)
+            plan = compile_query(bound, timestamps=timestamps, text=query if isinstance(query, str) else "")
         except MldbError as error:
             raise located(error, query) if isinstance(query, str) else error from None
         plain = isinstance(query, str) and not (parameters or layouts or functions)

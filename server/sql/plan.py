@@ -16,8 +16,10 @@ from server.declarations import NamedBatch, Progress
 from server.errors import Cancelled, MldbError
 from server.sql import coerce, tasks
 from server.sql.binder.query import Query
-from server.sql.blame import blame
+from server.sql.blame import blame, span_of
 from server.sql.bound import NEVER_SQL, Atom, Embedding, Leaf, Row, Several, any_sql
+from server.sql.parser import parse_statement
+from server.sql.positions import located
 from server.sql.runtime import CODE_MEMBER, DETAILS_MARK
 from server.storage.database import Database
 from server.values.arrow_types import ARROW_TYPES, CELLS_ARROW
@@ -46,6 +48,7 @@ class Plan:
     timestamps: bool
     few: bool = False
     query: Query | None = field(default=None, compare=False, repr=False)  # to find what failed
+    text: str = field(default="", compare=False, repr=False)  # and where it stands
 
     @cached_property
     def stoppable(self) -> bool:
@@ -60,13 +63,13 @@ class Plan:
         )
 
 
-def compile_query(query: Query, *, timestamps: bool) -> Plan:
+def compile_query(query: Query, *, timestamps: bool, text: str = "") -> Plan:
     """The final step: which columns leave, and the SQL that makes them."""
     items: dict[str, str] = {"name": query.path_text()}
     columns, fields = output_columns(query.row, timestamps=timestamps)
     items.update(fields)
     few = query.relation.single or (query.limit is not None and query.limit <= FEW_ROWS)
-    return Plan(query.render(items, ordered=True), columns, timestamps, few, query)
+    return Plan(query.render(items, ordered=True), columns, timestamps, few, query, text)
 
 
 def output_columns(row: Row, *, timestamps: bool) -> tuple[RowType, dict[str, str]]:
@@ -138,6 +141,9 @@ class Result:
             return error
         found = blame(self.database, self.plan.query, self.inputs)
         error.details |= found
+        if found and self.plan.text and error.span is None:
+            error.span = span_of(found["expression"], parse_statement(self.plan.text))
+            located(error, self.plan.text)
         if found and not self.plan.query.relation.single:
             error.message += f" (in row '{found['row']}', at '{found['expression']}')"
         return error

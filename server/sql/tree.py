@@ -292,6 +292,11 @@ class Select(Node):
 
 def children(node: object) -> list[Node]:
     """The nodes directly below one; a sub-query is closed in itself and is not entered."""
+    return [one for one in parts(node) if not isinstance(one, Select)]
+
+
+def parts(node: object) -> list[Node]:
+    """The nodes directly below one, sub-queries among them."""
     if not isinstance(node, Node):
         return []
     found: list[Node] = []
@@ -299,8 +304,6 @@ def children(node: object) -> list[Node]:
         stack = [getattr(node, member.name)]
         while stack:
             one = stack.pop()
-            if isinstance(one, Select):
-                continue
             if isinstance(one, Node):
                 found.append(one)
             elif isinstance(one, tuple):

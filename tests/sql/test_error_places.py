@@ -59,6 +59,42 @@ def test_long_lines_are_cut_around_the_place(loaded: Client) -> None:
     assert shown[carets.index("^") :].startswith("nosuch(1)")
 
 
+RUNTIME_PLACES = [
+    ("SELECT y, x - s AS bad FROM d WHERE x = 2", "x - s"),
+    ("SELECT x FROM d WHERE x - s > 1 AND x = 1", "x - s > 1 AND x = 1"),
+    ("SELECT *\nFROM (SELECT 1 AS one, x - s AS inner FROM d WHERE x = 2)", "x - s"),
+    ("SELECT count(*) FROM d WHERE x = 2 GROUP BY x - s", "x - s"),
+    ("SELECT 1, sqrt('é')", "sqrt('é')"),
+    ("SELECT 5 % 0 AS zero", "5 % 0"),
+    ("SELECT x FROM d WHERE x = 2 ORDER BY x - s DESC", "x - s DESC"),
+    ("SELECT x FROM d WHERE x = 2 ORDER BY y, x - s", None),
+    ("SELECT y AS a FROM (SELECT x - s AS a, 1 AS y FROM d WHERE x = 2) AS t WHERE t.a > 1", None),
+]
+
+
+@pytest.mark.parametrize(("query", "culprit"), RUNTIME_PLACES)
+def test_place_of_runtime_errors(loaded: Client, query: str, culprit: str | None) -> None:
+    details = failure(loaded, query)["details"]
+    if culprit is None:  # not certain: rather no place than a wrong one
+        assert "offset" not in details
+    else:
+        assert query[details["offset"] : details["offset"] + details["length"]] == culprit
+
+
+WORDS = [
+    ("SELECT x + FROM d", "'FROM' is read as a name here"),
+    ("SELECT x AS FROM d", "'FROM' is read as a name here"),
+    ("SELECT x FROM d ORDER BY x DESC foo", "Unexpected 'foo'"),
+    ("SELECT x FROM d WHERE x = AND y", "'AND' is read as a name here"),
+    ("SELECT x FROM d t", "an alias is written with AS"),
+]
+
+
+@pytest.mark.parametrize(("query", "remedy"), WORDS)
+def test_words_that_were_read_as_names(loaded: Client, query: str, remedy: str) -> None:
+    assert remedy in failure(loaded, query)["error"]
+
+
 RUNTIME = [
     ("SELECT x - s AS bad FROM d WHERE x = 2", "r2", "bad"),
     ("SELECT exp(s) FROM d WHERE x = 2", "r2", "exp(s)"),
@@ -66,6 +102,7 @@ RUNTIME = [
     ("SELECT parse_json(s) AS p FROM d WHERE rowName() = 'r1'", "r1", "p"),
     ("SELECT x FROM d WHERE x - s > 1 AND x = 1", "r1", "WHERE"),
     ("SELECT * FROM (SELECT x - s AS inner FROM d WHERE x = 2)", "r2", "inner"),
+    ("SELECT x FROM d WHERE x = 2 ORDER BY x - s", "r2", "ORDER BY"),
     ("SELECT count(*) FROM d WHERE x = 2 GROUP BY x - s", "r2", "GROUP BY"),
 ]
 
@@ -75,6 +112,7 @@ def test_runtime_errors_name_row_and_expression(loaded: Client, query: str, row:
     error = failure(loaded, query)
     assert error["details"]["row"] == row
     assert error["details"]["expression"] == expression
+    assert "^" in error["details"]["caret"]
     assert error["error"].endswith(f" (in row '{row}', at '{expression}')")
 
 

@@ -12,6 +12,10 @@ from server.values.paths import Path
 NESTING_LIMIT = 100
 
 # Words that stand after a complete operand: where one follows, a prefix operator written as a word is a column name.
+# Words after which their clause begins: what follows them at once is never out of place.
+_NEVER_LAST = frozenset(
+    ("named", "from", "when", "where", "having", "limit", "offset", "and", "or", "like", "in", "between")
+)
 CLAUSE_WORDS = frozenset(
     (
         *("as", "asc", "desc", "named", "from", "when", "where", "group", "having", "order", "limit", "offset"),
@@ -95,6 +99,8 @@ class Cursor:
             return "; equality is written ="
         if key == ".":
             return '; a name with a dot inside is written in double quotes, as "a.b"'
+        if before >= 0 and self.kinds[before] == NAME and self.keys[before] in _NEVER_LAST:
+            return f"; '{self.token_text(before)}' is read as a name here, for what stands before it is not complete"
         if self.kinds[self.at] == NAME and before >= 0 and self.kinds[before] == NAME:
             return "; an alias is written with AS"
         return ""
