@@ -13,7 +13,8 @@ from server.sql.binder.groups import GroupRelation
 from server.sql.binder.query import Query, SelectRelation
 from server.sql.binder.rows import item_name
 from server.sql.bound import Atom, Embedding
-from server.sql.tree import Item, Node, Select, parts
+from server.sql.render import render
+from server.sql.tree import Call, Item, Node, Select, children, parts
 from server.values.paths import format_path
 
 if TYPE_CHECKING:
@@ -44,6 +45,12 @@ def blame(database: Database, query: Query, inputs: Mapping[str, pa.Table]) -> d
             timer.cancel()
 
 
+def of_several(query: Query) -> bool:
+    """Whether it may be one of several rows that is to blame."""
+    relation = query.relation
+    return not (relation.inner if isinstance(relation, GroupRelation) else relation).single
+
+
 def span_of(expression: str, statement: Select) -> tuple[int, int] | None:
     """Where an expression that was blamed stands in the text of its statement; None where that is not certain."""
     found = {span for select in _selects(statement) for span in _spans(expression, select)}
@@ -72,6 +79,14 @@ def _spans(expression: str, select: Select) -> Iterator[tuple[int, int]]:
             name = format_path(item_name(clause))
             if expression == name or expression.startswith(f"{name}."):
                 yield clause.expression.span
+        yield from (call.span for call in _calls(clause) if render(call) == expression)
+
+
+def _calls(node: Node) -> Iterator[Call]:
+    if isinstance(node, Call):
+        yield node
+    for child in children(node):
+        yield from _calls(child)
 
 
 def _first(cursor: Any, query: Query) -> dict[str, str]:
@@ -93,7 +108,7 @@ def _suspects(query: Query) -> Iterator[_Suspect]:
     if isinstance(relation, SelectRelation):
         yield from _suspects(relation.query)
     if isinstance(relation, GroupRelation):
-        labels = dict.fromkeys(relation.keys, "GROUP BY")
+        labels = dict.fromkeys(relation.keys, "GROUP BY") | relation.arguments
         yield from _of_rows(relation.inner, labels, relation.where, "an aggregate")
         return
     labels = {

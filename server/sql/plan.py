@@ -16,7 +16,7 @@ from server.declarations import NamedBatch, Progress
 from server.errors import Cancelled, MldbError
 from server.sql import coerce, tasks
 from server.sql.binder.query import Query
-from server.sql.blame import blame, span_of
+from server.sql.blame import blame, of_several, span_of
 from server.sql.bound import NEVER_SQL, Atom, Embedding, Leaf, Row, Several, any_sql
 from server.sql.parser import parse_statement
 from server.sql.positions import located
@@ -144,7 +144,7 @@ class Result:
         if found and self.plan.text and error.span is None:
             error.span = span_of(found["expression"], parse_statement(self.plan.text))
             located(error, self.plan.text)
-        if found and not self.plan.query.relation.single:
+        if found and of_several(self.plan.query):
             error.message += f" (in row '{found['row']}', at '{found['expression']}')"
         return error
 

@@ -65,6 +65,8 @@ RUNTIME_PLACES = [
     ("SELECT *\nFROM (SELECT 1 AS one, x - s AS inner FROM d WHERE x = 2)", "x - s"),
     ("SELECT count(*) FROM d WHERE x = 2 GROUP BY x - s", "x - s"),
     ("SELECT 1, sqrt('é')", "sqrt('é')"),
+    ("SELECT count(*), avg( s ) + 1 AS mean FROM d", "avg( s )"),
+    ("SELECT sum({*}) FROM t_d", "sum({*})"),
     ("SELECT 5 % 0 AS zero", "5 % 0"),
     ("SELECT x FROM d WHERE x = 2 ORDER BY x - s DESC", "x - s DESC"),
     ("SELECT x FROM d WHERE x = 2 ORDER BY y, x - s", None),
@@ -104,6 +106,7 @@ RUNTIME = [
     ("SELECT * FROM (SELECT x - s AS inner FROM d WHERE x = 2)", "r2", "inner"),
     ("SELECT x FROM d WHERE x = 2 ORDER BY x - s", "r2", "ORDER BY"),
     ("SELECT count(*) FROM d WHERE x = 2 GROUP BY x - s", "r2", "GROUP BY"),
+    ("SELECT sum(s) AS total FROM d WHERE x = 2", "r2", "sum(s)"),
 ]
 
 

@@ -25,6 +25,7 @@ from server.sql.bound import (
     typed,
 )
 from server.sql.functions.notes import Example, Note
+from server.sql.render import render
 from server.sql.scope import Scope
 from server.sql.tree import Call
 from server.values.kinds import CELL_TYPE, Kind
@@ -52,7 +53,9 @@ def _count_distinct(group: GroupRelation, atom: Atom) -> Atom:
 
 def _numeric(function: str, empty: str) -> Aggregate:
     def build(group: GroupRelation, atom: Atom) -> Atom:
-        sql = group.aggregate(f"coalesce({function}({coerce.to_double(atom)}), {empty})")
+        number = coerce.to_double(atom)
+        group.arguments.setdefault(number, group.calling)
+        sql = group.aggregate(f"coalesce({function}({number}), {empty})")
         return Atom(sql, Kind.NUMBER, _newest(group, atom))
 
     return build
@@ -166,6 +169,7 @@ def aggregate(call: Call, scope: Scope, group: GroupRelation) -> Value:
     if call.star:
         return Atom(group.aggregate("count(*)"), Kind.INTEGER)
     args = [bind(argument, scope) for argument in call.args]
+    group.calling = render(call)
     if call.name in ("string_agg", "vertical_string_agg"):
         return _string_agg(call, args, group)
     if call.name == "pivot":

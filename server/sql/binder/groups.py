@@ -7,6 +7,7 @@ ORDER BY are bound over it.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import NoReturn
 
 from server.errors import MldbError
@@ -17,7 +18,7 @@ from server.sql.binder.output import distinct_terms, named, order_terms
 from server.sql.binder.query import Query
 from server.sql.binder.rowfunctions import row_function
 from server.sql.binder.rows import bind_clauses
-from server.sql.bound import Atom, Open, Row, Ts, Value, timestamp_of, typed
+from server.sql.bound import Atom, Embedding, Open, Row, Ts, Value, timestamp_of, typed
 from server.sql.functions.notes import Note
 from server.sql.positions import did_you_mean
 from server.sql.relations import Relation, lookup, require_row
@@ -47,6 +48,8 @@ class GroupRelation(Relation):
         self.keys: list[str] = []
         self.key_values: list[Value] = []
         self._aggregates: dict[str, str] = {}
+        self.arguments: dict[str, str] = {}  # SQL that may fail → the aggregate that it is an argument of
+        self.calling = ""  # the aggregate that is being bound
         self.counts = False  # the query uses count by that name
 
     @property
@@ -59,6 +62,9 @@ class GroupRelation(Relation):
         if isinstance(value, Row | Open):
             self.keys.append(f"m_sorted_cells({coerce.to_cells(value)})")
             result: Value = Open(self.ref(name))
+        elif isinstance(value, Embedding):
+            self.keys.append(value.sql)
+            result = replace(value, sql=self.ref(name), ts=self._key_ts(value), constant=False)
         else:
             one = coerce.atom(value)
             self.keys.append(typed(one))
@@ -66,8 +72,8 @@ class GroupRelation(Relation):
         self.key_values.append(result)
         return result
 
-    def _key_ts(self, atom: Atom) -> Ts:
-        return lambda: self.aggregate(f"any_value({timestamp_of(atom)})")
+    def _key_ts(self, value: Value) -> Ts:
+        return lambda: self.aggregate(f"any_value({timestamp_of(value)})")
 
     def aggregate(self, sql: str) -> str:
         """A DuckDB aggregate over the group; the reference to its result."""
@@ -112,6 +118,9 @@ def _key_json(value: Value) -> str:
             case Kind.STRING:
                 return f"coalesce(CAST(to_json({value.sql}) AS VARCHAR), 'null')"
         return f"coalesce(u_key_json({coerce.to_any(value)}), 'null')"
+    if isinstance(value, Embedding) and value.names is None:
+        shape = [] if value.shape is None else list(value.shape)
+        return f"coalesce(u_keys_json({coerce.as_any_list(value)}, {shape}::DOUBLE[]), 'null')"
     return f"coalesce(u_cells_json({coerce.to_cells(value)}), 'null')"
 
 

@@ -14,7 +14,7 @@ from server.sql.bound import Value, is_constant
 from server.sql.functions import numbers
 from server.sql.functions.openaggregates import AGGREGATES
 from server.sql.functions.registry import Builtin, executing
-from server.sql.runtime import CELLS, ITEMS, TEXTS, Routine, atom_text, storage_class
+from server.sql.runtime import ANYS, CELLS, ITEMS, NUMBERS, TEXTS, Routine, atom_text, storage_class
 from server.sql.scope import Scope
 from server.sql.tree import Call
 from server.values.atoms import (
@@ -278,6 +278,14 @@ def key_json(value: Atom) -> str:
     return _compact(atom_to_json(value))
 
 
+def keys_json(values: list[Atom], shape: list[float]) -> str:
+    """An embedding-valued group key, as nested arrays."""
+    nested: list[Any] = [atom_to_json(value) for value in values]
+    for size in map(int, reversed(shape[1:])):
+        nested = [nested[at : at + size] for at in range(0, len(nested), size)]
+    return _compact(nested)
+
+
 def cells_json(cells: list[Cell]) -> str:
     """A row-valued group key: ``[[name,[value,timestamp]],…]``."""
     nested: dict[str, list[Cell]] = {}
@@ -357,6 +365,7 @@ ROUTINES = [
     Routine("u_row_items", (CELLS,), ITEMS, row_items),
     Routine("u_key_json", (Kind.ANY,), Kind.STRING, key_json),
     Routine("u_cells_json", (CELLS,), Kind.STRING, cells_json),
+    Routine("u_keys_json", (ANYS, NUMBERS), Kind.STRING, keys_json),
     Routine("u_path_element", (Kind.STRING, Kind.INTEGER), Kind.STRING, path_element),
     Routine("u_path_length", (Kind.STRING,), Kind.INTEGER, lambda text: len(parse_path(text))),
     Routine("u_named_column", (Kind.ANY,), Kind.STRING, named_column, strict=False),
