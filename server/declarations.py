@@ -253,6 +253,12 @@ class Services(Protocol):
 
     def delete(self, kind: EntityKind, id: str) -> None: ...
 
+    def run_procedure(self, config: Mapping[str, Any]) -> Any:
+        """Create a procedure and run it; the run's status. It stays only when the config gives it an id.
+
+        In a run it is part of the step under way: shown in its ``subProgress``, and cancelled with it.
+        """
+
     def query(
         self,
         query: str | Mapping[str, Any] | Select,

@@ -191,12 +191,11 @@ def _seconds(text: str) -> float:
 
 def _run(services: Services, spec: dict[str, Any], args: dict[str, Any]) -> dict[str, Any]:
     """Run a procedure once; the status of the run."""
-    params = {**(spec.get("params") or {}), "runOnCreation": True}
+    params = dict(spec.get("params") or {})
     if args:
         params["args"] = {**(params.get("args") or {}), **args}
-    status = services.create("procedure", {**spec, "params": params, "persistent": False})
-    services.delete("procedure", status["id"])
-    result = status["status"]["firstRun"].get("status")
+    unnamed = {name: value for name, value in spec.items() if name != "id"}
+    result = services.run_procedure({**unnamed, "params": params})
     return result if isinstance(result, dict) else {}
 
 

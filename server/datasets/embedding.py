@@ -80,7 +80,7 @@ class EmbeddingDataset:
         with self._lock:
             if self._wide is not None:
                 return
-            with self._database.transaction() as cursor:
+            with self._database.transaction(stoppable=True) as cursor:
                 self._wide = self._store(cursor, [vectors_of_recorded(self._pending)])
             self._pending = Pending()
             self._names = set()
@@ -88,7 +88,7 @@ class EmbeddingDataset:
     def write(self, result: QueryResult, progress: Progress) -> None:
         with self._lock:
             self._refuse_when_committed()
-            with self._database.transaction() as cursor:
+            with self._database.transaction(stoppable=True) as cursor:
                 parts = (_checked(batch, progress) for batch in result.batches(progress))
                 self._wide = self._store(cursor, parts)
 

@@ -93,7 +93,7 @@ class TabularDataset:
             if self._wide is not None:
                 return
             fixed = {format_path(path) for path in self._fixed or ()}
-            with self._database.transaction() as cursor:
+            with self._database.transaction(stoppable=True) as cursor:
                 columns = stage_pending(cursor, self._pending, fixed)
                 wide = self._finish(cursor, columns)
             self._wide = wide
@@ -113,7 +113,7 @@ class TabularDataset:
     def _write(self, result: QueryResult, progress: Progress, unknown: str) -> None:
         with self._lock:
             self._refuse_when_committed()
-            with self._database.transaction() as cursor:
+            with self._database.transaction(stoppable=True) as cursor:
                 if can_stream(result.type):
                     columns = stream(cursor, result, progress)
                 else:
@@ -128,7 +128,7 @@ class TabularDataset:
         """
         with self._lock:
             self._refuse_when_committed()
-            with self._database.transaction() as cursor:
+            with self._database.transaction(stoppable=True) as cursor:
                 wide = build(cursor, self._table)
             self._wide = wide
 

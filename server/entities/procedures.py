@@ -59,18 +59,14 @@ class Serial:
         return {"steps": self._steps}
 
     def run(self, params: SerialParams, progress: Progress) -> RunResult:
+        names = [f"step {number + 1}" for number in range(len(params.steps))]
+        if isinstance(progress, TaskProgress):
+            progress.announce(*names)
         results = []
-        for number, step in enumerate(params.steps):
-            progress.step(f"step {number + 1}", "percentile")
-            results.append(self._run_step(step))
+        for name, step in zip(names, params.steps, strict=True):
+            progress.step(name)
+            results.append(self._services.run_procedure(step))
         return RunResult({"steps": results})
-
-    def _run_step(self, step: dict[str, Any]) -> Any:
-        config = {**step, "params": {**(step.get("params") or {}), "runOnCreation": True}, "persistent": False}
-        status = self._services.create("procedure", config)
-        if "id" not in step:
-            self._services.delete("procedure", status["id"])
-        return status["status"]["firstRun"].get("status")
 
 
 class CreateEntityParams(ProcedureParams):
@@ -90,7 +86,7 @@ class CreateEntity:
         return {"config": self._config}
 
     def run(self, params: CreateEntityParams, progress: Progress) -> RunResult:
-        progress.check()
+        progress.step("creating")
         status = self._services.create(params.kind, _entity_config(params))
         return RunResult({"kind": params.kind, "config": status["config"], "status": status.get("status")})
 

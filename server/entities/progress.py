@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,14 +15,19 @@ from server.values.atoms import timestamp_text
 
 log = logging.getLogger("mldb.server")
 
+_NEARLY = 0.99  # what SQL has read is not yet what the step does with it
+
 
 @dataclass(slots=True)
 class Step:
+    """``inner`` is the progress of a run that the step consists of."""
+
     name: str
     type: str
     value: float = 0.0
     started: float | None = None
     ended: float | None = None
+    inner: TaskProgress | None = None
 
     def to_json(self) -> dict[str, Any]:
         shown: dict[str, Any] = {"name": self.name, "type": self.type, "value": self.value}
@@ -29,6 +35,8 @@ class Step:
             shown["started"] = timestamp_text(round(self.started, 6))
         if self.ended is not None:
             shown["ended"] = timestamp_text(round(self.ended, 6))
+        if self.inner is not None and (inside := self.inner.to_json()):
+            shown["subProgress"] = inside
         return shown
 
 
@@ -39,6 +47,7 @@ class TaskProgress:
         self._lock = threading.Lock()
         self._steps: list[Step] = []
         self._current: Step | None = None
+        self._gauge: Callable[[], float] | None = None
         self._callbacks: list[Callable[[], object]] = []
         self._cancelled = threading.Event()
 
@@ -64,7 +73,7 @@ class TaskProgress:
                 waiting = Step(name, type)
                 self._steps.append(waiting)
             waiting.started = now
-            self._current = waiting
+            self._current, self._gauge = waiting, None
 
     def _end_current(self, now: float) -> None:
         if self._current is not None and self._current.ended is None:
@@ -101,7 +110,25 @@ class TaskProgress:
                 self._callbacks.remove(callback)
 
     def gauge(self, percent: Callable[[], float] | None) -> None:
-        """Runs tell their steps; only queries show this (server.entities.queries)."""
+        self._gauge = percent
+
+    def _read_gauge(self) -> None:
+        """A step of percents that nobody else tells the progress of is as far as its SQL."""
+        step, gauge = self._current, self._gauge
+        if gauge is not None and step is not None and step.ended is None and step.type == "percentile":
+            step.value = max(step.value, min(gauge() / 100, _NEARLY))
+
+    @contextmanager
+    def containing(self, inner: TaskProgress) -> Iterator[None]:
+        """The step under way consists, while the block runs, of another task: shown with it, and cancelled with it."""
+        with self._lock:
+            if self._current is not None:
+                self._current.inner = inner
+        self.on_cancel(inner.cancel)
+        try:
+            yield
+        finally:
+            self.off_cancel(inner.cancel)
 
     def cancel(self) -> None:
         """Ask for a cancel; returns at once, the task stops at its next check."""
@@ -122,6 +149,7 @@ class TaskProgress:
     def to_json(self) -> dict[str, Any]:
         """``{"steps": […]}``, or {} when nothing was reported."""
         with self._lock:
+            self._read_gauge()
             return {"steps": [step.to_json() for step in self._steps]} if self._steps else {}
 
 

@@ -11,10 +11,12 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from server import tasks
 from server.declarations import Creation, EntityKind, EntityType, Params
 from server.entities import jsontext
 from server.entities.progress import TaskProgress
@@ -294,7 +296,10 @@ class Registry:
         params = validate(declared, config.get("params"))
         stored = record.stored if record is not None else None
         creation = Creation(entry.id, config, params, self.services, building.progress, stored)
-        entity = declared.create(creation)
+        outer = tasks.current()
+        part = outer.containing(building.progress) if isinstance(outer, TaskProgress) else nullcontext()
+        with part, tasks.acting_for(building.progress):
+            entity = declared.create(creation)
         return Ready(config, declared, params, entity, persisted(entity))
 
     def _install(self, entry: Entry, building: Building, ready: Ready, record: Record | None) -> None:

@@ -7,8 +7,11 @@ import secrets
 import threading
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
+from contextvars import ContextVar
 from typing import Any
 
+from server import tasks
 from server.declarations import RunResult
 from server.entities import jsontext
 from server.entities.progress import TaskProgress
@@ -20,6 +23,15 @@ from server.values.atoms import timestamp_text
 log = logging.getLogger("mldb.server")
 
 
+_current: ContextVar[Run | None] = ContextVar("run", default=None)  # that this thread works for
+
+
+def current_progress() -> TaskProgress | None:
+    """Of the run that this thread works for."""
+    run = _current.get()
+    return None if run is None else run.progress
+
+
 class FirstRunFailed(MldbError):
     """Raised by a creation whose first run failed; the procedure itself stays."""
 
@@ -29,7 +41,7 @@ class FirstRunFailed(MldbError):
 
 
 class Run:
-    """One run of a procedure."""
+    """One run of a procedure. ``outputs``: datasets that it has made, which go with it when it does not finish."""
 
     def __init__(self, id: str, params: Any) -> None:
         self.id = id
@@ -41,6 +53,7 @@ class Run:
         self.result: RunResult | None = None
         self.error: MldbError | None = None
         self.thread = 0
+        self.outputs: list[tuple[str, Ready | None]] = []
         self.at_start: dict[str, Any] = {"id": id, "state": "initializing"}
         self._past_progress: dict[str, Any] | None = None
 
@@ -260,8 +273,12 @@ class Runner:
 
     def _execute(self, ready: Ready, run: Run) -> None:
         run.thread = threading.get_ident()
+        outer = _current.get()
         try:
-            result, error = self._work(ready, run)
+            with nullcontext() if outer is None else outer.progress.containing(run.progress):
+                result, error = self._work(ready, run)
+            if error is not None:
+                self._discard_outputs(run)
             run.finished = time.time()
             error = self._kept_error(ready, run, result, error)
             run.result, run.error = (result, None) if error is None else (None, error)
@@ -273,12 +290,27 @@ class Runner:
         if error is not None:
             raise error
 
+    def output(self, id: str) -> None:
+        """The run of this thread, if any, has made a dataset for its results."""
+        run, entry = _current.get(), self._registry.find("dataset", id)
+        if run is not None and entry is not None:
+            run.outputs.append((id, entry.ready))
+
+    def _discard_outputs(self, run: Run) -> None:
+        """Nobody is to take what a run has left behind for its result."""
+        for id, ready in run.outputs:
+            entry = self._registry.find("dataset", id)
+            if entry is not None and entry.ready is ready:
+                self._registry.delete("dataset", id)
+
     @staticmethod
     def _work(ready: Ready, run: Run) -> tuple[RunResult, MldbError | None]:
         """What the procedure gives, and why it failed or stopped."""
+        token = _current.set(run)
         try:
             params = validate(ready.type, merge(ready.config.get("params") or {}, run.params))
-            result = ready.entity.run(params, run.progress)
+            with tasks.acting_for(run.progress):
+                result = ready.entity.run(params, run.progress)
             run.progress.check()
             run.progress.finish()
             return result or RunResult(), None
@@ -289,6 +321,8 @@ class Runner:
             if not run.progress.cancelled:
                 log.exception("run '%s' of %s failed", run.id, ready.type.name)
             failed = from_defect(error)
+        finally:
+            _current.reset(token)
         if run.progress.cancelled or isinstance(failed, Cancelled):
             failed = Cancelled("the run was cancelled")
         return RunResult(), failed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -14,8 +15,9 @@ from server import tracing
 from server.declarations import Dataset, EntityKind, Function, PerformResult, Progress, QueryResult, Sources
 from server.entities import jsontext, sources
 from server.entities.messages import Client, Request
-from server.entities.registry import parse_config
-from server.errors import Conflict, MldbError, NotFound
+from server.entities.registry import generated_id, parse_config
+from server.entities.runs import current_progress
+from server.errors import Cancelled, Conflict, MldbError, NotFound
 from server.sql.positions import did_you_mean
 
 if TYPE_CHECKING:
@@ -143,6 +145,7 @@ class ServerServices:
         config = {"id": spec} if isinstance(spec, str) else dict(parse_config(spec))
         config["type"] = config.get("type") or default_type
         entry = self._registry.create("dataset", config)
+        self._runner.output(entry.id)
         return entry.id, self.dataset(entry.id)
 
     def create(self, kind: EntityKind, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -156,6 +159,17 @@ class ServerServices:
             self._runner.delete(id)
         else:
             self._registry.delete(kind, id)
+
+    def run_procedure(self, config: Mapping[str, Any]) -> Any:
+        config = {**config, "params": {**(config.get("params") or {}), "runOnCreation": True}, "persistent": False}
+        kept = "id" in config
+        config.setdefault("id", generated_id(config))
+        try:
+            status = self.create("procedure", config)
+        finally:
+            if not kept:
+                self.delete("procedure", config["id"])
+        return status["status"]["firstRun"].get("status")
 
     # ── work ──
 
@@ -187,7 +201,14 @@ class ServerServices:
         if self._loop is None or self._resources is None:
             raise Conflict("the server is still starting")
         request = in_process_request(verb, path, params, payload, headers)
-        answer = asyncio.run_coroutine_threadsafe(self._resources.dispatch(request), self._loop).result()
+        progress = current_progress()
+        if progress is not None:
+            request.client = _RunWaits(progress, self._loop)
+        future = asyncio.run_coroutine_threadsafe(self._resources.dispatch(request), self._loop)
+        try:
+            answer = future.result()
+        except concurrent.futures.CancelledError:
+            raise Cancelled("the request was cancelled") from None
         if not isinstance(answer.body, bytes):
             raise MldbError("this resource streams its answer and cannot be used in process")
         return PerformResult(answer.status, answer.body, answer.content_type, answer.headers)
@@ -199,6 +220,17 @@ class ServerServices:
     def log(self, source: str, message: str, level: str = "info") -> None:
         number = logging.getLevelNamesMapping().get(level.upper(), logging.INFO)
         logging.getLogger("mldb").log(number, message, extra={"source": source})
+
+
+class _RunWaits:
+    """The client of a run's requests: gone when the run is cancelled."""
+
+    def __init__(self, progress: Progress, loop: asyncio.AbstractEventLoop) -> None:
+        self._progress = progress
+        self._loop = loop
+
+    def on_gone(self, callback: Callable[[], None]) -> None:
+        self._progress.on_cancel(lambda: self._loop.call_soon_threadsafe(callback))
 
 
 def in_process_request(

@@ -33,6 +33,7 @@ from server.learning.scored_rows import ScoredRows, boolean_rows, labelled_rows,
 from server.learning.training_set import Mode, is_true, label_atom
 from server.procedures.validators import input_query, plain_columns, require_from
 from server.sql.tree import Select
+from server.transfer.melt import record_all
 
 NAME = "classifier.test"
 
@@ -82,8 +83,8 @@ def evaluate(services: Services, params: TestingParams, select: Select, progress
     statistics, rows = _assess(found, params)
     if params.outputDataset is not None:
         _, dataset = services.output_dataset(params.outputDataset, "tabular")
-        dataset.record_rows(rows)
-        dataset.commit()
+        progress.step("recording", "counter")
+        record_all(dataset, iter(rows), progress)
     return statistics
 
 

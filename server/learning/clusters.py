@@ -39,6 +39,7 @@ from server.learning.points import read_points
 from server.learning.row_files import read_rows, write_rows
 from server.procedures.validators import input_query, refuse, require_from
 from server.sql.tree import Select
+from server.transfer.melt import record_all
 from server.values.atoms import NEVER
 from server.values.batches import Column, RowBatch, RowType
 from server.values.kinds import Kind
@@ -112,17 +113,17 @@ class ClusterTrain:
             }  # fmt: skip
             self.services.job("server.learning.clusters:train", arguments, progress)
             data = model.read_bytes()
-        self._record(params, data)
+        self._record(params, data, progress)
         save_model(self.services, params.modelFileUrl, data, self.method)
         create_function(self.services, params.functionName, self.method, params.modelFileUrl)
         return RunResult()
 
-    def _record(self, params: ClusterParams, data: bytes) -> None:
+    def _record(self, params: ClusterParams, data: bytes, progress: Progress) -> None:
         file = unpack(self.method, data)
+        progress.step("recording", "counter")
         if params.outputDataset is not None:
             _, dataset = self.services.output_dataset(params.outputDataset, "embedding")
-            dataset.record_rows(_cluster_rows(file.body["names"], file.archive.get("assigned")))
-            dataset.commit()
+            record_all(dataset, _cluster_rows(file.body["names"], file.archive.get("assigned")), progress)
         if params.centroidsDataset is not None:
             _, dataset = self.services.output_dataset(params.centroidsDataset, "embedding")
             dataset.record_rows(_center_rows(file.body["columns"], file.archive))

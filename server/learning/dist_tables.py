@@ -187,14 +187,14 @@ class DistTrain:
         select = self.check(params)
         if select is None:
             raise MldbError(f"{NAME} requires 'trainingData' to be set")
-        progress.step("iterating")
+        progress.step("iterating", "counter")
         table = DistTable([name for name, _ in params.outcomes], params.mode)
         result, origin = outcome_query(self.services, NAME, params, select)
         rows = outcome_rows(result, params.outcomes, progress)
         output = params.outputDataset
         if isinstance(output, str) or (isinstance(output, dict) and not output.get("type")):
             output = _tabular(output)
-        record_rows(self.services, output, "tabular", _running(table, params.statistics, rows))
+        record_rows(self.services, output, "tabular", _running(table, params.statistics, rows), progress)
         save_model(self.services, params.distTableFileUrl, table.to_bytes(origin), "dist table")
         if params.functionName:
             of = {"distTableFileUrl": params.distTableFileUrl, "statistics": params.statistics}

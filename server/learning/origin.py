@@ -26,7 +26,7 @@ from server.sql.render import render
 from server.sql.tree import Select
 
 Origin = dict[str, Any]
-_LIBRARIES = ("numpy", "scipy", "scikit-learn", "lightgbm", "openTSNE", "duckdb", "pyarrow")
+_LIBRARIES = ("numpy", "scipy", "scikit-learn", "lightgbm", "duckdb", "pyarrow")
 _MAX_BYTES = 4 << 30  # a larger file is no model
 
 

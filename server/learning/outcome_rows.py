@@ -16,6 +16,8 @@ from server.values.batches import Row
 # Outcomes are columns of the query below a name that no dataset has.
 _OUTCOMES = "\x01outcomes"
 
+_TOLD_ROWS = 1000  # between two reports of progress
+
 Outcomes = list[tuple[str, str]]  # name, SQL over the rows of the query's FROM
 
 
@@ -36,8 +38,9 @@ def with_outcomes(select: Select, outcomes: Outcomes) -> Select:
 
 def outcome_rows(result: QueryResult, outcomes: Outcomes, progress: Progress) -> Iterator[OutcomeRow]:
     """The rows of a query ``with_outcomes``, in its order."""
-    for name, row in named_rows(result, progress):
-        progress.check()
+    for number, (name, row) in enumerate(named_rows(result, progress)):
+        if not number % _TOLD_ROWS:
+            progress.update(number)
         values: list[Atom] = [None] * len(outcomes)
         cells = []
         for cell in row:

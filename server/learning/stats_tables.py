@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -36,12 +37,12 @@ from server.learning.outcome_rows import OutcomeRow, Outcomes, check_outcomes, o
 from server.learning.training_set import is_true
 from server.procedures.validators import input_query, require_from
 from server.sql.tree import Select
+from server.transfer.melt import record_all
 from server.values.atoms import NEVER, Atom, atom_to_json
 from server.values.batches import Cell, Row
 from server.values.paths import format_path, parse_path
 
 _STATS, _WORDS = "statsTable", "statsTable.bagOfWords"
-_RECORDED_AT_ONCE = 1000
 
 Counts = list[int]  # trials, then the number of each outcome
 
@@ -188,11 +189,12 @@ class StatsTrain:
         select = self.check(params)
         if select is None:
             raise MldbError(f"{self.name} requires 'trainingData' to be set")
-        progress.step("iterating")
+        progress.step("iterating", "counter")
         table = StatsTable([name for name, _ in params.outcomes])
         result, origin = outcome_query(self.services, self.name, params, select)
         rows = outcome_rows(result, params.outcomes, progress)
-        record_rows(self.services, params.outputDataset, "sparse.mutable", ((row.name, table.add(row)) for row in rows))
+        counted = ((row.name, table.add(row)) for row in rows)
+        record_rows(self.services, params.outputDataset, "sparse.mutable", counted, progress)
         save_model(self.services, params.statsTableFileUrl, table.to_bytes(origin), "stats table")
         if params.functionName:
             of = {"statsTableFileUrl": params.statsTableFileUrl}
@@ -201,22 +203,18 @@ class StatsTrain:
         return RunResult()
 
 
-def record_rows(services: Services, spec: Any, default_type: str, rows: Iterator[tuple[str, Row]]) -> None:
+def record_rows(
+    services: Services, spec: Any, default_type: str, rows: Iterator[tuple[str, Row]], progress: Progress
+) -> None:
     """Go through all rows, and record them where a dataset is wanted."""
     dataset: Dataset | None = None
     if spec is not None:
         _, dataset = services.output_dataset(spec, default_type)
-    waiting: list[Recorded] = []
-    for name, row in rows:
-        if dataset is None:
-            continue
-        waiting.append((parse_path(name), [(cell.path, cell.value, cell.timestamp) for cell in row]))
-        if len(waiting) >= _RECORDED_AT_ONCE:
-            dataset.record_rows(waiting)
-            waiting = []
-    if dataset is not None:
-        dataset.record_rows(waiting)
-        dataset.commit()
+    recorded = ((parse_path(name), [(cell.path, cell.value, cell.timestamp) for cell in row]) for name, row in rows)
+    if dataset is None:
+        deque(recorded, 0)
+    else:
+        record_all(dataset, recorded, progress)
 
 
 @dataclass(frozen=True)
@@ -235,15 +233,15 @@ class WordTrain:
         select = self.check(params)
         if select is None:
             raise MldbError(f"{self.name} requires 'trainingData' to be set")
-        progress.step("iterating")
+        progress.step("iterating", "counter")
         table = WordTable([name for name, _ in params.outcomes])
         result, origin = outcome_query(self.services, self.name, params, select)
         for row in outcome_rows(result, params.outcomes, progress):
             table.add(row)
         if params.outputDataset is not None:
             _, dataset = self.services.output_dataset(params.outputDataset, "tabular")
-            dataset.record_rows(table.rows())
-            dataset.commit()
+            progress.step("recording", "counter")
+            record_all(dataset, table.rows(), progress)
         save_model(self.services, params.statsTableFileUrl, table.to_bytes(origin), "stats table")
         if params.functionName:
             of = {"statsTableFileUrl": params.statsTableFileUrl, "outcomeToUse": params.functionOutcomeToUse}

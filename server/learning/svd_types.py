@@ -95,6 +95,7 @@ class SvdTrain:
         return RunResult()
 
     def _record(self, params: SvdParams, data: bytes, rows: Any, names: list[str], progress: Progress) -> None:
+        progress.step("recording")
         file = unpack(KIND, data)
         model = SvdModel.load(file.body, file.archive)
         columns = path_texts(model.columns.names())

@@ -30,6 +30,7 @@ from server.learning.model_params import check_model_url, create_function, save_
 from server.learning.origin import open_model, training_rows
 from server.procedures.validators import input_query, require_from
 from server.sql.tree import Select
+from server.transfer.melt import record_all
 from server.transfer.results import named_rows
 from server.values.atoms import NEVER
 from server.values.batches import Cell, Row
@@ -120,8 +121,8 @@ class TfidfTrain:
         found = count_documents(row for _, row in named_rows(result, progress))
         if params.outputDataset is not None:
             _, dataset = self.services.output_dataset(params.outputDataset, "sparse.mutable")
-            dataset.record_rows(_count_rows(found))
-            dataset.commit()
+            progress.step("recording", "counter")
+            record_all(dataset, _count_rows(found), progress)
         save_model(self.services, params.modelFileUrl, found.to_bytes(origin), "tfidf")
         create_function(self.services, params.functionName, "tfidf", params.modelFileUrl)
         return RunResult()

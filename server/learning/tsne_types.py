@@ -92,6 +92,7 @@ class TsneTrain:
             self.services.job("server.learning.tsne_types:train", arguments, progress)
             data = model.read_bytes()
         if params.rowOutputDataset is not None:
+            progress.step("recording")
             _, dataset = self.services.output_dataset(params.rowOutputDataset, "embedding")
             dataset.write(_positions(data), progress)
         save_model(self.services, params.modelFileUrl, data, "t-SNE")

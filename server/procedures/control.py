@@ -36,16 +36,10 @@ class Permuter:
         for number, leaves in enumerate(combinations, 1):
             progress.check()
             config = numbered(params.procedure, number)
-            config["params"] = {**with_leaves(config.get("params") or {}, leaves), "runOnCreation": True}
-            results.append({"configuration": with_leaves({}, leaves), "results": self._run(config)})
+            config["params"] = with_leaves(config.get("params") or {}, leaves)
+            results.append({"configuration": with_leaves({}, leaves), "results": self._services.run_procedure(config)})
             progress.update(number)
         return RunResult(results)
-
-    def _run(self, config: dict[str, Any]) -> Any:
-        status = self._services.create("procedure", {**config, "persistent": False})
-        if "id" not in config:
-            self._services.delete("procedure", status["id"])
-        return status["status"]["firstRun"].get("status")
 
 
 def permuted(permutations: dict[str, Any]) -> Iterator[Sequence[Leaf]]:

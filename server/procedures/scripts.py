@@ -73,7 +73,8 @@ class ScriptRun:
     def __init__(self, services: Services) -> None:
         self._services = services
 
-    def run(self, params: ScriptRunParams, _progress: Progress) -> RunResult:
+    def run(self, params: ScriptRunParams, progress: Progress) -> RunResult:
+        progress.step("running")
         config = params.scriptConfig.model_dump(exclude_defaults=True)
         if params.args is not None:
             config["args"] = params.args
@@ -200,6 +201,7 @@ class External:
         self._services = services
 
     def run(self, params: ExternalParams, progress: Progress) -> RunResult:
+        progress.step("running")
         config = params.scriptConfig
         source = config.source or _fetched(self._services, config.address)
         with tempfile.TemporaryDirectory(prefix="mldb-external-") as folder:

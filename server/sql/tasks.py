@@ -10,42 +10,22 @@ import itertools
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar, copy_context
+from contextvars import copy_context
 from typing import Any, TypeVar
 
 import duckdb
 
 from server.declarations import Progress
 from server.errors import Cancelled
+from server.tasks import acting_for as acting_for
+from server.tasks import check as check
+from server.tasks import current as current
 
 TASK_SQL = "getvariable('mldb_task')"  # the number of the task (BIGINT), NULL where nothing can be stopped
 _T = TypeVar("_T")
 
-_current: ContextVar[Progress | None] = ContextVar("task", default=None)
 _numbers = itertools.count(1)
 _numbered: dict[int, Progress] = {}
-
-
-def current() -> Progress | None:
-    """The task that this thread works for, if it can be stopped."""
-    return _current.get()
-
-
-def check() -> None:
-    """Raise ``Cancelled`` when the task of this thread is to stop."""
-    progress = _current.get()
-    if progress is not None:
-        progress.check()
-
-
-@contextmanager
-def acting_for(progress: Progress | None) -> Iterator[None]:
-    """What this thread does from here on, it does for a task."""
-    token = _current.set(progress)
-    try:
-        yield
-    finally:
-        _current.reset(token)
 
 
 def is_over(progress: Progress | None) -> bool:

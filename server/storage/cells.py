@@ -139,7 +139,7 @@ class CellTables:
     @contextmanager
     def _transaction(self, batches: int = 1) -> Iterator[tuple[duckdb.DuckDBPyConnection, Callable[[Pending], None]]]:
         self._ensure()
-        with self._database.transaction() as cursor:
+        with self._database.transaction(stoppable=True) as cursor:
             writer = CellWriter(cursor, self.prefix, self._next_counts(), self._quantum, batches)
             yield cursor, writer.add
             counts = writer.finish()

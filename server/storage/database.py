@@ -18,7 +18,8 @@ from typing import Any
 import duckdb
 from duckdb.func import PythonUDFType
 
-from server.storage.readers import Readers
+from server import tasks
+from server.storage.readers import Readers, stopped_with
 from server.values.arrow import pa
 from server.values.cityhash import hash_path_texts
 from server.values.kinds import ANY_TYPE
@@ -98,12 +99,17 @@ class Database:
         return cursor
 
     @contextmanager
-    def transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A cursor inside one transaction: committed at the end, rolled back on any error."""
+    def transaction(self, *, stoppable: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A cursor inside one transaction: committed at the end, rolled back on any error.
+
+        ``stoppable``: a cancel of the thread's task interrupts what the cursor does, but not the commit.
+        """
+        task = tasks.current() if stoppable else None
         with self.cursor() as cursor:
             cursor.execute("BEGIN")
             try:
-                yield cursor
+                with stopped_with(task, cursor):
+                    yield cursor
             except BaseException:
                 _roll_back(cursor)
                 raise

@@ -97,6 +97,23 @@ class Reader:
         return name
 
 
+@contextmanager
+def stopped_with(task: Progress | None, cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """While the block runs, a cancel of the task interrupts the cursor; what it raises then is ``Cancelled``."""
+    if task is None:
+        yield
+        return
+    use = _Use(cursor)
+    try:
+        with interrupted_by(task, use.interrupt):
+            yield
+    except duckdb.Error:
+        task.check()
+        raise
+    finally:
+        use.end()
+
+
 class Readers:
     """Hands out cursors, and keeps those that came back whole. Thread-safe."""
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from server import tasks
 from server.declarations import NamedBatch, Progress, QueryResult
 from server.errors import MldbError
 from server.storage.database import arrow_view
@@ -143,6 +144,7 @@ def _stage(
     columns: list[WideColumn] = []
     values: list[pa.Array] = []
     for name in names:
+        tasks.check()
         kind, array = rows.column(pending.columns[name])
         columns.append(WideColumn(parse_path(name), column_name(len(columns)), kind, sparse=name not in fixed))
         values.append(array)

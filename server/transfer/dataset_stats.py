@@ -99,7 +99,8 @@ class DatasetStats:
         progress.step("counting", "counter")
         counts = Counts()
         batch: NamedBatch
-        for batch in self._services.query(input_query(self._services, params.inputData), timestamps=True).batches():
+        result = self._services.query(input_query(self._services, params.inputData), timestamps=True)
+        for batch in result.batches(progress):
             counts.add(batch.rows)
             progress.update(counts.rows)
         _, dataset = self._services.output_dataset(params.outputDataset, "tabular")

@@ -121,7 +121,7 @@ class ImportText:
         )
         database, table = self._services.database, new_table()
         try:
-            with database.transaction() as cursor:
+            with database.transaction(stoppable=True) as cursor:
                 wide = load(reader, cursor, table, file_time, progress)
             require_atom_name(self._services, tree, wide)
             result = TimedResult(self._services.query(tree, layouts={STAGED: wide}, timestamps=True))

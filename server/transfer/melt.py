@@ -25,6 +25,7 @@ from server.values.cells import Row
 from server.values.paths import Path, format_path, parse_path
 
 CHUNK_ROWS = 10_000
+_CHECKED_ROWS = 100  # made before a cancel is looked for
 
 
 class MeltParams(ProcedureParams):
@@ -72,6 +73,8 @@ def record_all(dataset: Dataset, rows: Iterator[Recorded], progress: Progress) -
     chunk: list[Recorded] = []
     for row in rows:
         chunk.append(row)
+        if not len(chunk) % _CHECKED_ROWS:
+            progress.check()
         if len(chunk) == CHUNK_ROWS:
             count += len(chunk)
             dataset.record_rows(chunk)

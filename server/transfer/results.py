@@ -17,11 +17,17 @@ from server.values.cells import Cell, Row, atoms_of, cells_of
 from server.values.kinds import TAGS
 from server.values.paths import Path
 
+_ROWS_AT_ONCE = 4096  # made Python objects before a cancel is looked for
+
 
 def named_rows(result: QueryResult, progress: Progress | None = None) -> Iterator[tuple[str, Row]]:
     """Name and cells of each row: known columns in their order, then the rest. Absent cells are left out."""
     for batch in result.batches(progress):
-        yield from zip(batch.names.to_pylist(), rows_of(batch.rows), strict=True)
+        for begin in range(0, batch.rows.length, _ROWS_AT_ONCE):
+            if progress is not None:
+                progress.check()
+            part = sliced(batch, begin, _ROWS_AT_ONCE)
+            yield from zip(part.names.to_pylist(), rows_of(part.rows), strict=True)
 
 
 def rows_of(batch: RowBatch) -> list[Row]:
@@ -94,6 +100,18 @@ def without_values(batch: RowBatch) -> npt.NDArray[np.bool_]:
         filled = np.asarray(pc.list_parent_indices(batch.rest))[~is_null(batch.rest.flatten().field("v"))]
         empty[filled] = False
     return empty
+
+
+def sliced(batch: NamedBatch, begin: int, length: int) -> NamedBatch:
+    """Some rows of a batch, at most ``length``."""
+    rows = batch.rows
+    if begin == 0 and rows.length <= length:
+        return batch
+    times = [time if isinstance(time, float | int) else time.slice(begin, length) for time in rows.timestamps]
+    values = [value.slice(begin, length) for value in rows.values]
+    rest = None if rows.rest is None else rows.rest.slice(begin, length)
+    names = batch.names.slice(begin, length)
+    return NamedBatch(names, RowBatch(rows.type, len(names), values, times, rest))
 
 
 def chosen(batch: NamedBatch, keep: npt.NDArray[np.bool_]) -> NamedBatch:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pydantic import Field
@@ -25,6 +25,7 @@ from server.transfer.results import named_rows
 from server.values.cells import Row
 from server.values.paths import Path, format_path, natural_key, parse_path
 
+_CHECKED_ROWS = 1000  # placed before a cancel is looked for
 TOLERANCE = 0.01  # of the sum of the splits
 
 
@@ -56,7 +57,7 @@ class Split:
             name: frozenset(cell.path for cell in row if cell.value is not None) for name, row in examples.items()
         }
         progress.step("splitting")
-        placed = place(labels, params)
+        placed = place(labels, params, progress.check)
         progress.step("recording", "counter")
         for number, spec in enumerate(params.outputDatasets):
             self._record(spec, {name: examples[name] for name in examples if placed[name] == number}, progress)
@@ -77,7 +78,9 @@ def check(params: SplitParams) -> None:
         raise MldbError(f"Sum of split factors does not approximate to 1.0: it is {sum(params.splits):g}")
 
 
-def place(labels: Mapping[str, frozenset[Path]], params: SplitParams) -> dict[str, int]:
+def place(
+    labels: Mapping[str, frozenset[Path]], params: SplitParams, check: Callable[[], None] = lambda: None
+) -> dict[str, int]:
     """The split of each example, rarest labels first, each to where it is wanted most (iterative stratification)."""
     seed = params.randomSeed or (0 if params.reproducible else None)
     names = sorted(labels)
@@ -91,6 +94,8 @@ def place(labels: Mapping[str, frozenset[Path]], params: SplitParams) -> dict[st
     placed: dict[str, int] = {}
 
     def put(name: str, chosen: int) -> None:
+        if not len(placed) % _CHECKED_ROWS:
+            check()
         placed[name] = chosen
         room[chosen] -= 1
         for label in labels[name]:

@@ -20,6 +20,7 @@ LAYERS: Mapping[str, int] = {
     "server.entities.messages": 2,
     "server.logs": 2,
     "server.tracing": 2,
+    "server.tasks": 2,
     "server.storage": 3,
     "server.sql": 4,
     "server.datasets": 4,

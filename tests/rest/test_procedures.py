@@ -126,6 +126,35 @@ def test_serial(client):
     assert "kept" in client.get("/v1/procedures").json()
 
 
+def test_serial_shows_and_cancels_its_step(client):
+    steps = [{"type": "null"}, {"type": "mock", "params": {"durationMs": 20000}}]
+    answer = client.put(
+        "/v1/procedures/chain", json={"type": "serial", "params": {"steps": steps}}, headers={"async": "true"}
+    )
+    run = f"/v1/procedures/chain/runs/{answer.json()['status']['firstRun']['id']}"
+
+    def inner():
+        shown = client.get(run).json().get("progress", {}).get("steps", [])
+        return shown[1].get("subProgress") if len(shown) == 2 and "started" in shown[1] else None
+
+    assert [step["name"] for step in wait_for(inner)["steps"]] == ["step 1", "step 2"]
+    begun = time.monotonic()
+    assert client.put(f"{run}/state", json={"state": "cancelled"}).status_code == 200
+    assert time.monotonic() - begun < 2
+    assert client.get(run).json()["state"] == "cancelled"
+    assert not [id for id in client.get("/v1/procedures").json() if id.startswith("auto_")]
+
+
+def test_a_failed_run_leaves_no_output(client):
+    query = "SELECT 1 AS x NAMED 'same' FROM union((SELECT 1 AS x), (SELECT 2 AS x))"
+    output = {"id": "half", "type": "tabular"}
+    config = {"type": "transform", "params": {"inputData": query, "outputDataset": output}}
+    answer = client.put("/v1/procedures/fails", json=config)
+    assert answer.status_code == 400
+    assert "Duplicate row name" in answer.json()["details"]["runError"]["error"]
+    assert client.get("/v1/datasets/half").status_code == 404
+
+
 def test_create_entity(client):
     params = {"kind": "procedure", "id": "made", "type": "null", "params": {"runOnCreation": False}}
     answer = client.put("/v1/procedures/maker", json={"type": "createEntity", "params": params})
