@@ -5,20 +5,20 @@ python docs/screenshots.py [Chromium]
 
 from __future__ import annotations
 
-import random
 import shutil
 import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from urllib.parse import quote
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from playwright.sync_api import Page, sync_playwright  # noqa: E402
 
-from tests.conftest import Client, RunningServer  # noqa: E402
+from tests.browser.models import furnish  # noqa: E402
+from tests.conftest import RunningServer  # noqa: E402
 
 IMAGES = ROOT / "docs" / "images"
 QUERY = "SELECT petal_length, petal_width, kind FROM flowers ORDER BY petal_length"
@@ -32,38 +32,12 @@ def main() -> None:
         server = RunningServer(Path(folder) / "data")
         try:
             with server.client() as client:
-                furnish(client)
+                client.timeout = 120
+                furnish(client, count=300)
+                client.post("/v1/plugin-folders/garden")
             look(server.url, browser)
         finally:
             server.stop()
-
-
-def furnish(client: Client) -> None:
-    """Data, a trained model and a plugin, all made here."""
-    rng = random.Random(7)
-    rows = [[f"flower {i}", flower(i, rng)] for i in range(300)]
-    client.put("/v1/datasets/flowers", json={"type": "sparse.mutable"})
-    client.post("/v1/datasets/flowers/multirows", json=rows)
-    client.post("/v1/datasets/flowers/commit")
-    train = {
-        "type": "kmeans.train",
-        "params": {
-            "trainingData": "SELECT petal_length, petal_width FROM flowers",
-            "modelFileUrl": "file:///mldb_data/models/flowers.kms",
-            "outputDataset": {"id": "flower_groups", "type": "embedding"},
-            "numClusters": 3,
-            "functionName": "group_of",
-        },
-    }
-    client.put("/v1/procedures/group flowers", json=train)
-    client.post("/v1/plugin-folders/garden")
-
-
-def flower(number: int, rng: random.Random) -> list[list[Any]]:
-    kind = number % 3
-    length = 1.5 + 2 * kind + rng.gauss(0, 0.35)
-    values = {"petal_length": length, "petal_width": length / 3 + rng.gauss(0, 0.15), "kind": "abc"[kind]}
-    return [[name, round(value, 2) if isinstance(value, float) else value, 0] for name, value in values.items()]
 
 
 def look(url: str, browser: str | None) -> None:
@@ -74,7 +48,7 @@ def look(url: str, browser: str | None) -> None:
             context.add_init_script("localStorage.setItem('mldb.tour', 'seen')")
             page = context.new_page()
             for name, prepare in SCENES.items():
-                if (width > 1000 and scheme == "light") or name in ("plugins", "query"):
+                if (width > 1000 and scheme == "light") or name in ("plugins", "query", "report", "map"):
                     prepare(page, url)
                     page.wait_for_timeout(1500)
                     suffix = "" if (scheme, width) == ("light", 1280) else "-phone" if width < 1000 else "-dark"
@@ -98,13 +72,44 @@ def plot(page: Page, url: str) -> None:
     page.locator("label.field select").nth(3).select_option("kind")
 
 
+def filled_form(page: Page, url: str) -> None:
+    at("/console/new/procedure?type=kmeans.train")(page, url)
+    page.get_by_label("Name", exact=True).fill("group flowers by size")
+    page.get_by_label("trainingData").click()
+    page.keyboard.insert_text("SELECT petal_length, petal_width FROM flowers")
+    page.keyboard.press("Escape")
+    page.get_by_label("outputDataset", exact=True).fill("flower_groups")
+    page.get_by_label("functionName").fill("group_of")
+    page.get_by_label("Configuration as JSON").click()
+
+
+def tried(page: Page, url: str) -> None:
+    at("/console/functions/kinds_scorer?try=row&dataset=flowers&row=flower+2")(page, url)
+    page.get_by_role("button", name="Apply").click()
+
+
+def run_of(procedure: str) -> Callable[[Page, str], None]:
+    def go(page: Page, url: str) -> None:
+        runs = f"{url}/v1/procedures/{quote(procedure)}/runs"
+        (run,) = page.request.get(runs).json()
+        at(f"/console/procedures/{quote(procedure)}/runs/{run}")(page, url)
+        page.get_by_role("region", name="Report").wait_for()
+
+    return go
+
+
 SCENES: dict[str, Callable[[Page, str], None]] = {
     "plugins": at("/"),
     "query": plot,
     "datasets": at("/console/datasets"),
     "dataset": at("/console/datasets/flowers"),
     "functions": at("/console/functions"),
+    "function": tried,
     "procedures": at("/console/procedures"),
+    "new-procedure": filled_form,
+    "report": run_of("test versicolor"),
+    "labels": run_of("test kinds"),
+    "map": run_of("group flowers"),
     "log": lambda page, url: (page.goto(f"{url}/logs/mldb"), None)[1],
 }
 

@@ -7,12 +7,15 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import orjson
 import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
 
 from server.declarations import BoundFunction, Creation, EntityType, Params
-from server.errors import MldbError
+from server.entities.messages import Request, Response
+from server.errors import MldbError, NotFound
+from server.learning import importance
 from server.learning.classifier import Classifier
 from server.learning.classifier_files import load_classifier
 from server.learning.feature_reader import FEATURES, FeatureReader, number_cells
@@ -53,6 +56,15 @@ class ClassifierFunction:
 
     def status(self) -> dict[str, Any]:
         return {"summary": self.classifier.summary(), "mode": self.classifier.mode}
+
+    def route(self, request: Request) -> Response:
+        """``GET /importance``: which features the model goes by."""
+        if (request.verb, request.remaining.strip("/")) != ("GET", "importance"):
+            raise NotFound(f"Unknown route '{request.verb} {request.remaining}': there is GET /importance")
+        found = importance.described(self.classifier)
+        if found is None:
+            raise NotFound(f"Models of type {self.classifier.model.type} do not tell which features they go by")
+        return Response(200, orjson.dumps(found))
 
     def details(self) -> dict[str, Any]:
         return _details(self.classifier)
@@ -192,7 +204,8 @@ TYPES = [
         "Scores features with a trained classifier",
         _create_classifier,
         "Gives `score` (boolean, regression) or a row `scores` with one column per label, whose names are the JSON "
-        "texts of the labels. Reads the models of `classifier.train` and MLDB's binary `.cls` files.",
+        "texts of the labels. Reads the models of `classifier.train` and MLDB's binary `.cls` files. "
+        "`GET /v1/functions/<name>/routes/importance` tells which features trees and linear models go by.",
     ),
     EntityType(
         "function",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 import random
 from typing import Any
 
@@ -32,10 +33,10 @@ def furnish(client: Client, count: int = 150) -> None:
 
 def flower(number: int, rng: random.Random) -> list[list[Any]]:
     kind = number % 3
-    length = 1.6 + 1.7 * kind + rng.gauss(0, 0.7)
+    length = max(0.4, 1.6 + 1.7 * kind + rng.gauss(0, 0.6))
     values = {
         "petal_length": length,
-        "petal_width": length / 3 + rng.gauss(0, 0.2),
+        "petal_width": max(0.1, length / 3 + rng.gauss(0, 0.2)),
         "sepal_length": 5 + kind / 2 + rng.gauss(0, 0.5),
         "sepal_width": 3.2 + rng.gauss(0, 0.4),
     }
@@ -44,12 +45,18 @@ def flower(number: int, rng: random.Random) -> list[list[Any]]:
 
 
 def picture(kind: int, size: float) -> str:
-    """A small drawing, as a ``data:`` URL."""
-    drawn = Image.new("RGB", (28, 28), (245, 246, 240))
-    half = min(13, max(3, 2 * size))
-    ImageDraw.Draw(drawn).ellipse((14 - half, 14 - half, 14 + half, 14 + half), COLOURS[kind])
+    """A small drawing of a flower, as a ``data:`` URL."""
+    middle, petals = 20, 5 + kind
+    reach = min(13.0, 4 + 1.4 * size)
+    drawn = Image.new("RGB", (2 * middle, 2 * middle), (250, 250, 246))
+    brush = ImageDraw.Draw(drawn)
+    for number in range(petals):
+        angle = 2 * math.pi * number / petals
+        x, y, half = middle + reach * math.sin(angle), middle - reach * math.cos(angle), reach / 2 + 1
+        brush.ellipse((x - half, y - half, x + half, y + half), COLOURS[kind])
+    brush.ellipse((middle - 5, middle - 5, middle + 5, middle + 5), (120, 80, 40))
     packed = io.BytesIO()
-    drawn.save(packed, "PNG")
+    drawn.resize((32, 32), Image.Resampling.LANCZOS).save(packed, "PNG")
     return "data:image/png;base64," + base64.b64encode(packed.getvalue()).decode()
 
 
@@ -62,7 +69,7 @@ def testing(function: str, label: str, score: str) -> str:
     return f"SELECT {called}{score} AS score, {label} AS label FROM flowers WHERE rowHash() % 2 = 1"
 
 
-LEARNER = {"configuration": {"type": "bagging", "num_bags": 5, "weak_learner": {"type": "decision_tree"}}}
+LEARNER = {"configuration": {"type": "bagging", "num_bags": 15, "weak_learner": {"type": "decision_tree"}}}
 LABELS = {
     "b": ("boolean", "kind = 'versicolor'", "[score]"),
     "c": ("categorical", "kind", "[scores]"),
@@ -103,6 +110,6 @@ MAPS: list[tuple[str, str, dict[str, Any]]] = [
         "rowOutputDataset": {"id": "flower_factors", "type": "embedding"}, "functionName": "factors_of",
     }),
     ("map flowers", "tsne.train", {
-        "trainingData": MEASURES, "maxIterations": 250, "rowOutputDataset": {"id": "flower_map", "type": "embedding"},
+        "trainingData": MEASURES, "maxIterations": 500, "rowOutputDataset": {"id": "flower_map", "type": "embedding"},
     }),
 ]  # fmt: skip

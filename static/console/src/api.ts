@@ -111,9 +111,14 @@ export function upload<T>(
   });
 }
 
+// Words of the grammar, and beginnings that it takes for literals.
+const RESERVED =
+  /^(?:(?:select|from|where|when|group|by|having|order|limit|offset|named|as|and|or|not|is|in|between|like|asc|desc|join|inner|left|right|full|outer|on|excluding|then|else|end)$|true|false|null|nan|inf|interval|cast|case)/i;
+
 /** SQL spelling of a name that is quoted when it must be. */
 export function sqlName(name: string): string {
-  return /^[A-Za-z_][A-Za-z0-9_]*$/.test(name) ? name : `"${name.replaceAll('"', '""')}"`;
+  const bare = /^[A-Za-z_][A-Za-z0-9_]*$/.test(name) && !RESERVED.test(name);
+  return bare ? name : `"${name.replaceAll('"', '""')}"`;
 }
 
 /** SQL spelling of a text. */

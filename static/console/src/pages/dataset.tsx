@@ -1,7 +1,7 @@
 // One dataset: its rows, and its columns with kind, fill and distribution.
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import { json, path, table } from "../api";
+import { json, path, sqlName, table } from "../api";
 import { entity, loaded } from "../live";
 import { location, setQuery } from "../router";
 import { attempt, complain } from "../toasts";
@@ -15,8 +15,6 @@ const SHOWN_ROWS = 10_000;
 const PAGE = 50;
 const PAUSE_MS = 250;
 
-const quoted = (id: string) => `"${id.replaceAll('"', '""')}"`;
-
 export default function Dataset({ params: { id = "" } }: { params: Record<string, string> }) {
   const found = entity("dataset", id);
   const view = location.value.searchParams.get("view") ?? "columns";
@@ -27,7 +25,7 @@ export default function Dataset({ params: { id = "" } }: { params: Record<string
       <header class="page-head">
         <h1>{id}</h1>
         <State entity={found} />
-        <a class="button" href={`/console/query?${new URLSearchParams({ q: `SELECT * FROM ${quoted(id)}` })}`}>
+        <a class="button" href={`/console/query?${new URLSearchParams({ q: `SELECT * FROM ${sqlName(id)}` })}`}>
           Query
         </a>
         <Delete entity={found} after="/console/datasets" />
@@ -65,7 +63,7 @@ function Rows({ id }: { id: string }) {
   useEffect(() => {
     const stop = new AbortController();
     attempt(async () => {
-      rows.value = await table(`SELECT * FROM ${quoted(id)} LIMIT ${SHOWN_ROWS}`, stop.signal);
+      rows.value = await table(`SELECT * FROM ${sqlName(id)} LIMIT ${SHOWN_ROWS}`, stop.signal);
     });
     return () => stop.abort();
   }, [id, rows]);

@@ -1,7 +1,7 @@
 // The dialect for the editor: highlighting, and completion from the server's own catalogue.
 import type { Completion, CompletionContext, CompletionResult } from "@codemirror/autocomplete";
 import { StreamLanguage, type StringStream } from "@codemirror/language";
-import { json, path } from "../../api";
+import { json, path, sqlName } from "../../api";
 import { entities } from "../../live";
 
 const KEYWORDS = new Set(
@@ -82,21 +82,18 @@ function columnsOf(dataset: string): Promise<Completion[]> {
   return found;
 }
 
-function quoted(id: string): string {
-  return /^[A-Za-z_][A-Za-z0-9_]*$/.test(id) ? id : `"${id.replaceAll('"', '""')}"`;
-}
-
 /** Everything that may stand at the cursor; columns of the datasets that the text names come first. */
 export async function complete(context: CompletionContext): Promise<CompletionResult | null> {
   const word = context.matchBefore(/"?[\w.]*$/);
   if (!word || (word.from === word.to && !context.explicit)) return null;
   const text = context.state.doc.toString();
   const before = text.slice(0, word.from);
-  const datasets = entities.dataset.value.map(({ id }) => ({ label: quoted(id), type: "class", detail: "dataset" }));
+  const datasets = entities.dataset.value.map(({ id }) => ({ label: sqlName(id), type: "class", detail: "dataset" }));
   if (/\b(from|join)\s+$/i.test(before)) return { from: word.from, options: datasets };
   const named = entities.dataset.value.filter(({ id }) => text.includes(id));
   const found = await Promise.all([functions(), ...named.slice(0, 8).map(({ id }) => columnsOf(id))]);
-  const own = entities.function.value.map(({ id, type }) => ({ label: quoted(id), type: "function", detail: type }));
+  if (context.view?.hasFocus === false) return null; // who has gone on wants no list over the page
+  const own = entities.function.value.map(({ id, type }) => ({ label: sqlName(id), type: "function", detail: type }));
   const keywords = [...KEYWORDS].map((label) => ({ label: label.toUpperCase(), type: "keyword", boost: -1 }));
   return { from: word.from, options: [...found.flat(), ...own, ...datasets, ...keywords], validFor: /^"?[\w.]*$/ };
 }

@@ -3,6 +3,7 @@
 import type { RectOptions, RectYOptions } from "@observablehq/plot";
 import { useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
+import { fitted } from "../../ui/figure";
 import type { Table } from "./grid";
 
 const KINDS = ["bar", "line", "scatter", "histogram", "heat map"] as const;
@@ -103,9 +104,7 @@ async function draw(table: Table, kind: Kind, x: string, y: string, colour: stri
     color: colour || kind === "heat map" ? { legend: true } : undefined,
     marks,
   });
-  // Style elements are refused by our policy; what they say is in query.css.
-  for (const style of [...figure.querySelectorAll("style")]) style.remove();
-  return figure;
+  return fitted(figure);
 }
 
 function heat(Plot: typeof import("@observablehq/plot"), points: Point[], x: string, y: string, value: string) {

@@ -1,0 +1,99 @@
+"""Which features a trained classifier goes by, told from the model alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from server.learning.committee import Committee
+from server.learning.glz import GlzModel
+from server.learning.trees import TreeEnsemble
+
+if TYPE_CHECKING:
+    from server.learning.classifier import Classifier
+    from server.learning.examples import Model
+
+Doubles = NDArray[np.float64]
+_SPLITS = "How far the splits on a feature tell labels apart, weighted by the examples that come to them; in all 1."
+_WEIGHTS = "Sizes of the weights of a feature; one with larger values has smaller weights. In all 1."
+
+
+@dataclass(frozen=True)
+class Importance:
+    """Shares that add up to 1, a number per feature, and in words how they were measured."""
+
+    measure: str
+    shares: Doubles
+
+
+def importance_of(model: Model, features: int) -> Importance | None:
+    """None for kinds of models that do not tell."""
+    match model:
+        case TreeEnsemble():
+            return Importance(_SPLITS, _shares(_split_gains(model, features)))
+        case GlzModel():
+            return Importance(_WEIGHTS, _shares(_weight_sizes(model, features)))
+        case Committee():
+            return _of_members(model, features)
+    return None
+
+
+def described(classifier: Classifier) -> dict[str, Any] | None:
+    """As JSON: ``{"measure", "features": [[name, share], …]}``, the largest first, without features not used."""
+    found = importance_of(classifier.model, len(classifier.space.features))
+    if found is None:
+        return None
+    order = np.argsort(-found.shares, kind="stable")
+    named = [[classifier.space.features[at].name, float(found.shares[at])] for at in order if found.shares[at] > 0]
+    return {"measure": found.measure, "features": named}
+
+
+def _split_gains(model: TreeEnsemble, features: int) -> Doubles:
+    """Per feature the spread of what its splits' branches predict: examples x squared distance from their mean.
+
+    For shares of labels that is the decrease of Gini impurity, for regression that of variance.
+    """
+    nodes = model.nodes
+    inner = np.flatnonzero(nodes.feature >= 0)
+    branches = nodes.children[inner]
+    examples = nodes.examples[branches].astype(np.float64)
+    values = nodes.values[branches].astype(np.float64)
+    total = np.maximum(examples.sum(axis=1), np.finfo(float).tiny)
+    mean = (examples[:, :, None] * values).sum(axis=1) / total[:, None]
+    gains = (examples * ((values - mean[:, None]) ** 2).sum(axis=2)).sum(axis=1)
+    return np.asarray(np.bincount(nodes.feature[inner], gains * _tree_weights(model)[inner], features), np.float64)
+
+
+def _tree_weights(model: TreeEnsemble) -> Doubles:
+    """For each node the size of its tree's weight."""
+    weights = np.zeros(len(model.nodes))
+    current = model.roots
+    weights[current] = np.abs(model.weights)
+    for _ in range(model.depth):
+        current = current[model.nodes.feature[current] >= 0]
+        children = model.nodes.children[current]
+        weights[children] = weights[current][:, None]
+        current = children.ravel()
+    return weights
+
+
+def _weight_sizes(model: GlzModel, features: int) -> Doubles:
+    sizes = np.abs(model.weights.astype(np.float64)[:, : len(model.columns)]).sum(axis=0)
+    return np.asarray(np.bincount(model.columns.feature, sizes, features), np.float64)
+
+
+def _of_members(model: Committee, features: int) -> Importance | None:
+    """The mean over members that tell, by their weights."""
+    found = [(importance_of(member, features), abs(w)) for member, w in zip(model.members, model.weights, strict=True)]
+    told = [(each, weight) for each, weight in found if each is not None]
+    if not told:
+        return None
+    return Importance(told[0][0].measure, _shares(sum((one.shares * w for one, w in told), np.zeros(features))))
+
+
+def _shares(sizes: Doubles) -> Doubles:
+    total = sizes.sum()
+    return np.asarray(sizes / total if total > 0 else sizes)

@@ -1,0 +1,103 @@
+// How good a classifier of several labels is: the confusion matrix, and each label by itself.
+import { number } from "../../ui/format";
+import { Fact } from "./boolean";
+import { type Cell, Confusion } from "./confusion";
+
+interface LabelStatistics {
+  accuracy: number;
+  precision: number;
+  recall: number;
+  f1Score: number;
+  support: number;
+  recallOverTopN?: number[];
+}
+
+export interface LabelledStatistics {
+  labelStatistics: Record<string, Partial<LabelStatistics>>;
+  weightedStatistics: Partial<LabelStatistics>;
+  confusionMatrix?: Cell[];
+  recallOverN?: number[];
+}
+
+const NAMES = { precision: "Precision", recall: "Recall", f1Score: "F1 score", accuracy: "Accuracy" } as const;
+
+export function LabelsReport({ statistics }: { statistics: LabelledStatistics }) {
+  const { labelStatistics, weightedStatistics, confusionMatrix, recallOverN = [] } = statistics;
+  const cells = confusionMatrix ?? [];
+  const total = cells.reduce((sum, cell) => sum + cell.count, 0);
+  const right = cells.reduce((sum, cell) => sum + (cell.actual === cell.predicted ? cell.count : 0), 0);
+  const weighted = Object.entries(NAMES).filter(([name]) => typeof at(weightedStatistics, name) === "number");
+  return (
+    <>
+      <dl class="facts card">
+        {total > 0 && <Fact name="Rows that are right" value={right / total} />}
+        {weighted
+          .filter(([name]) => name !== "accuracy" || !total)
+          .map(([name, title]) => (
+            <Fact key={name} name={`${title}, weighted`} value={at(weightedStatistics, name) as number} />
+          ))}
+        {recallOverN.map((n, index) => (
+          <Fact key={n} name={`In the first ${n}`} value={weightedStatistics.recallOverTopN?.[index] ?? 0} />
+        ))}
+      </dl>
+      {total > 0 && (
+        <section class="card" aria-labelledby="confusion-title">
+          <h2 id="confusion-title">Confusion matrix</h2>
+          <Confusion cells={cells} />
+        </section>
+      )}
+      <PerLabel statistics={labelStatistics} />
+    </>
+  );
+}
+
+const at = (statistics: Partial<LabelStatistics>, name: string) => statistics[name as keyof LabelStatistics];
+
+function PerLabel({ statistics }: { statistics: LabelledStatistics["labelStatistics"] }) {
+  const columns = Object.entries(NAMES).filter(
+    ([name]) => name !== "accuracy" && Object.values(statistics).some((each) => typeof at(each, name) === "number"),
+  );
+  if (!columns.length) return null;
+  return (
+    // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by keyboard
+    <section class="card scroll-x" tabIndex={0} aria-label="Labels">
+      <h2>By label</h2>
+      <table class="list">
+        <thead>
+          <tr>
+            <th>Label</th>
+            {columns.map(([name, title]) => (
+              <th key={name}>{title}</th>
+            ))}
+            <th class="number">Rows</th>
+          </tr>
+        </thead>
+        <tbody>
+          {Object.entries(statistics).map(([label, each]) => (
+            <tr key={label}>
+              <td>{label}</td>
+              {columns.map(([name]) => (
+                <td key={name}>
+                  <Share value={(at(each, name) as number | undefined) ?? 0} />
+                </td>
+              ))}
+              <td class="number">{each.support === undefined ? "" : number(each.support)}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </section>
+  );
+}
+
+function Share({ value }: { value: number }) {
+  return (
+    <>
+      {value.toFixed(3)}
+      <svg class="fill-bar" viewBox="0 0 100 6" preserveAspectRatio="none" aria-hidden="true">
+        <rect class="all" width="100" height="6" rx="3" />
+        <rect width={value * 100} height="6" rx="3" />
+      </svg>
+    </>
+  );
+}

@@ -1,0 +1,166 @@
+"""Journeys through the reports of runs: classifiers, regressions, experiments, maps of rows."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import quote
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.console import DESK, PHONE, closed, findings, fits, keep, opened
+from tests.browser.models import furnish
+from tests.browser.test_functions import focus
+from tests.conftest import RunningServer
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(300)]
+
+REPORTS = ("test versicolor", "test kinds", "test width", "experiment", "train kinds", "group flowers", "map flowers")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory, chromium):
+    running = RunningServer(tmp_path_factory.mktemp("reports") / "data")
+    with running.client() as client:
+        client.timeout = 120  # a busy machine trains slowly
+        furnish(client)
+    yield running
+    running.stop()
+
+
+def run_of(server, procedure):
+    """Address of the page of its run, and the run's status."""
+    with server.client() as client:
+        url = f"/v1/procedures/{quote(procedure)}/runs"
+        (run,) = client.get(url).json()
+        return f"/console/procedures/{quote(procedure)}/runs/{run}", client.get(f"{url}/{run}").json().get("status")
+
+
+def page_of(browser, server, procedure, **options):
+    path, status = run_of(server, procedure)
+    return opened(browser, server, path, **options), status
+
+
+def fact(page, name):
+    """The number under a name."""
+    found = page.locator("dl div").filter(has=page.get_by_text(name, exact=True)).locator("dd")
+    return float(found.first.inner_text().removesuffix(" %"))
+
+
+def test_a_boolean_classifier_has_curves_and_a_threshold(browser, server):
+    page, status = page_of(browser, server, "test versicolor")
+    expect(page.get_by_role("img", name="ROC curve, area")).to_be_visible()
+    expect(page.get_by_role("img", name="Precision by recall")).to_be_visible()
+    assert fact(page, "Area under the ROC curve") == pytest.approx(status["auc"], abs=1e-3)
+    best = status["bestF1Score"]
+    assert fact(page, "F1 score") == pytest.approx(best["pr"]["f1Score"], abs=1e-3), "it begins at the best F1 score"
+    cells = page.get_by_role("region", name="Confusion matrix").get_by_role("cell")
+    shown = [int(text) if text != "·" else 0 for text in cells.all_inner_texts() if text.strip()]
+    assert shown == [best["counts"][name] for name in
+                     ("trueNegatives", "falsePositives", "falseNegatives", "truePositives")]  # fmt: skip
+    keep(page, "report-boolean")
+    slider = page.get_by_role("slider", name="Threshold")
+    slider.press("Home")
+    assert fact(page, "Recall") == 1, "at the lowest threshold everything is said to be true"
+    slider.press("End")
+    assert fact(page, "Recall") < 1
+    page.get_by_role("button", name="Best MCC").click()
+    assert fact(page, "Precision") == pytest.approx(status["bestMcc"]["pr"]["precision"], abs=1e-3)
+    importance = page.get_by_role("region", name="What versicolor_scorer goes by")
+    expect(importance.get_by_role("row").first).to_contain_text("petal")
+    closed(page)
+
+
+def test_a_classifier_of_several_labels_has_its_confusions(browser, server):
+    page, status = page_of(browser, server, "test kinds")
+    matrix = page.get_by_role("region", name="Confusion matrix")
+    expect(matrix.get_by_role("columnheader")).to_have_text(["setosa", "versicolor", "virginica"])
+    counts = {(cell["actual"], cell["predicted"]): cell["count"] for cell in status["confusionMatrix"]}
+    row = matrix.get_by_role("row").filter(has=page.get_by_role("rowheader", name="setosa"))
+    expect(row.get_by_role("cell").first).to_have_text(str(int(counts["setosa", "setosa"])))
+    right = sum(count for (actual, predicted), count in counts.items() if actual == predicted)
+    assert fact(page, "Rows that are right") == pytest.approx(right / sum(counts.values()), abs=1e-3)
+    label = page.get_by_role("region", name="Labels").get_by_role("row").filter(has_text="virginica")
+    expect(label).to_contain_text(f"{status['labelStatistics']['virginica']['precision']:.3f}")
+    closed(page)
+
+
+def test_a_regression_shows_its_rows_and_errors(browser, server):
+    page, status = page_of(browser, server, "test width")
+    expect(page.get_by_role("img", name="Scatter plot of predictions").locator("circle")).to_have_count(79)
+    expect(page.get_by_role("img", name="Histogram of the errors").locator("rect")).not_to_have_count(0)
+    assert fact(page, "R²") == pytest.approx(status["r2"], abs=1e-3)
+    assert fact(page, "50 % of the rows are off by at most") == pytest.approx(
+        100 * status["quantileErrors"]["0.5"], rel=1e-3
+    )
+    closed(page)
+
+
+def test_an_experiment_shows_its_folds(browser, server):
+    page, status = page_of(browser, server, "experiment")
+    spread = page.get_by_role("region", name="All folds").get_by_role("row").filter(has_text="ROC")
+    expect(spread).to_contain_text(f"{status['aggregatedTest']['auc']['mean']:.3f}"[:5])
+    page.get_by_role("tab", name="Fold 3").click()
+    third = status["folds"][2]
+    expect(page.get_by_role("region", name=f"What {third['functionName']} goes by")).to_be_visible()
+    assert fact(page, "Area under the ROC curve") == pytest.approx(third["resultsTest"]["auc"], abs=1e-3)
+    closed(page)
+
+
+def test_clusters_are_a_map_with_pictures_and_centres(browser, server):
+    page, _ = page_of(browser, server, "group flowers")
+    chart = page.get_by_role("img", name="Rows and their clusters: petal_width by petal_length, coloured by cluster")
+    expect(chart.locator("image")).to_have_count(150)
+    expect(chart.locator("[class*=swatch] > *, [class*=swatch]").filter(has_text=re.compile("^[012]$"))).to_have_count(
+        3
+    )
+    keep(page, "report-clusters")
+    page.get_by_role("combobox", name="Pictures", exact=True).select_option("")
+    expect(chart.locator("image")).to_have_count(0)
+    page.get_by_role("combobox", name="Up", exact=True).select_option("sepal_width")
+    page.get_by_role("combobox", name="Colour", exact=True).select_option("kind")
+    chart = page.get_by_role("img", name="Rows and their clusters: sepal_width by petal_length, coloured by kind")
+    expect(chart.get_by_text("virginica")).to_be_visible()
+    closed(page)
+
+
+@pytest.mark.parametrize(("procedure", "axis"), [("map flowers", "y by x"), ("factors", "embedding.1 by embedding.0")])
+def test_coordinates_are_a_map_whose_rows_are_looked_at(browser, server, procedure, axis):
+    page, _ = page_of(browser, server, procedure)
+    chart = page.get_by_role("img", name=re.compile(f"{re.escape(axis)}, coloured by kind"))
+    expect(chart.locator("image")).to_have_count(150)
+    page.get_by_label("Row, or click on it").fill("flower 5")
+    expect(page.locator(".output-name").filter(has_text="sepal_width")).to_be_visible()
+    box = chart.locator("image").first.bounding_box()  # of another flower
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    expect(page.get_by_label("Row, or click on it")).not_to_have_value("flower 5")
+    closed(page)
+
+
+def test_the_keyboard_reads_a_report(browser, server):
+    page, _ = page_of(browser, server, "test versicolor", viewport=PHONE)
+    slider = page.get_by_role("slider", name="Threshold")
+    expect(slider).to_be_visible()
+    focus(page, slider)
+    before = fact(page, "Recall")
+    for _ in range(8):
+        page.keyboard.press("ArrowLeft")
+    assert fact(page, "Recall") > before or before == 1
+    focus(page, page.get_by_role("button", name="Best F1"))
+    page.keyboard.press("Enter")
+    focus(page, page.get_by_role("link", name="versicolor_scorer").last)
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/console/functions/versicolor_scorer")
+    closed(page)
+
+
+@pytest.mark.parametrize(("scheme", "size"), [("light", DESK), ("dark", PHONE)], ids=["desk light", "phone dark"])
+def test_reports_are_accessible_and_fit(browser, server, scheme, size):
+    page = opened(browser, server, viewport=size, color_scheme=scheme)
+    for procedure in REPORTS:
+        page.goto(server.url + run_of(server, procedure)[0])
+        page.get_by_role("region", name="Report").wait_for()
+        page.wait_for_timeout(800)
+        assert (findings(page), fits(page)) == ([], True), procedure
+    closed(page)

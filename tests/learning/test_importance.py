@@ -1,0 +1,79 @@
+"""Which features a classifier goes by: over REST, and from models made by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from server.learning.committee import Committee, Constant
+from server.learning.importance import importance_of
+from server.learning.trees import TreeEnsemble, leafless
+from tests.learning.test_classifier_rest import blobs, data_dir, train
+
+__all__ = ["blobs", "data_dir"]
+
+QUERY = "SELECT {x, y, kind AS spare} AS features, label FROM blobs"
+NUMBERS = "SELECT {x, y} AS features, label FROM blobs"
+FOREST = {"type": "bagging", "num_bags": 5, "weak_learner": {"type": "decision_tree", "max_depth": 4}}
+
+
+def importance(client, function):
+    return client.get(f"/v1/functions/{function}/routes/importance")
+
+
+def stump(feature, left, right, examples=(30.0, 10.0)):
+    """A tree with one split; what its two leaves predict, and the examples that came to them."""
+    nodes = leafless(4, len(left))
+    nodes.feature[0] = feature
+    nodes.children[0] = [1, 2, 3]
+    nodes.values[1], nodes.values[2] = left, right
+    nodes.examples[1:3] = examples
+    return TreeEnsemble.single(nodes)
+
+
+@pytest.mark.parametrize("configuration", [FOREST, {"type": "glz"}, {"type": "decision_tree"}], ids=lambda c: c["type"])
+def test_the_feature_that_tells_labels_apart_comes_first(blobs, data_dir, configuration):
+    train(blobs, data_dir, NUMBERS, configuration=configuration).raise_for_status()
+    told = importance(blobs, "cls").json()
+    names = [name for name, _ in told["features"]]
+    assert names[0] == "x"
+    assert sum(share for _, share in told["features"]) == pytest.approx(1)
+    assert told["features"][0][1] > 0.6
+    assert told["measure"].endswith("all 1.")
+
+
+def test_a_category_that_is_the_label_is_all_there_is(blobs, data_dir):
+    train(blobs, data_dir, QUERY, configuration={"type": "decision_tree"}).raise_for_status()
+    assert importance(blobs, "cls").json()["features"] == [["spare", 1]]
+
+
+def test_the_share_of_a_split_is_the_decrease_of_impurity():
+    """30 and 10 examples at 0.9 and 0.1: n1 n2 / n x the squared distance, which for the other split is a quarter."""
+    trees = TreeEnsemble.combine([stump(0, [0.9, 0.1], [0.1, 0.9]), stump(2, [0.7, 0.3], [0.3, 0.7])], [1, 1])
+    told = importance_of(trees, 3)
+    assert told is not None
+    np.testing.assert_allclose(told.shares, [0.8, 0, 0.2], rtol=1e-6)
+
+
+def test_trees_count_by_their_weights():
+    trees = TreeEnsemble.combine([stump(0, [1, 0], [0, 1]), stump(1, [1, 0], [0, 1])], [-3, 1])
+    told = importance_of(trees, 2)
+    assert told is not None
+    np.testing.assert_allclose(told.shares, [0.75, 0.25])
+
+
+def test_members_that_do_not_tell_are_left_out():
+    silent = Constant(np.array([0.5, 0.5], np.float32))
+    mixed = Committee([stump(1, [1, 0], [0, 1]), silent], np.array([1, 1], np.float32))
+    told = importance_of(mixed, 2)
+    assert told is not None
+    assert told.shares.tolist() == [0, 1]
+    assert importance_of(Committee([silent], np.ones(1, np.float32)), 2) is None
+
+
+def test_a_model_that_does_not_tell_says_so(blobs, data_dir):
+    train(blobs, data_dir, NUMBERS, configuration={"type": "naive_bayes"}).raise_for_status()
+    answer = importance(blobs, "cls")
+    assert (answer.status_code, answer.json()["error"].endswith("do not tell which features they go by")) == (404, True)
+    answer = blobs.get("/v1/functions/cls/routes/nothing")
+    assert (answer.status_code, "there is GET /importance" in answer.json()["error"]) == (404, True)
