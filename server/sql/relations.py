@@ -30,11 +30,7 @@ from server.values.kinds import CELL_TYPE, Kind
 from server.values.paths import Path, format_path
 
 if TYPE_CHECKING:
-    from server.storage.layouts import CellColumn, Cells, Wide, WideColumn
-
-# A sparse dataset is pivoted into known columns up to these sizes; beyond, its rows are open (a list of cells).
-PIVOT_COLUMNS = 1000
-PIVOT_WORK = 200_000_000  # columns × rows
+    from server.storage.layouts import Wide, WideColumn
 
 
 class Relation:
@@ -113,17 +109,45 @@ class Relation:
     def render(self, above: str, *, ordered: bool) -> str:
         """The FROM item, offering what ``above`` and the staged expressions read."""
         number = self.number
-        needed = [above]
-        kept: list[int] = []
-        for index in reversed(range(len(self._staged))):
-            if f"x{index}" in references(" ".join(needed)).get(number, ()):
-                needed.append(self._staged[index])
-                kept.append(index)
-        used = {name for name in references(" ".join(needed)).get(number, set()) if not _is_staged(name)}
+        used, staged = self.used(above)
         text = self.base(used, ordered)
-        for index in reversed(kept):
+        for index in staged:
             text = f"(SELECT r{number}.*, {self._staged[index]} AS x{index} FROM {text}) AS r{number}"
         return text
+
+    def used(self, above: str) -> tuple[set[str], list[int]]:
+        """The columns, and the numbers of the staged expressions, that ``above`` reads in the end."""
+        needed = [above]
+        staged: list[int] = []
+        for index in reversed(range(len(self._staged))):
+            if f"x{index}" in references(" ".join(needed)).get(self.number, ()):
+                needed.append(self._staged[index])
+                staged.append(index)
+        read = references(" ".join(needed)).get(self.number, set())
+        return {name for name in read if not _is_staged(name)}, staged[::-1]
+
+    def chosen(self, above: str, where: list[str], order: list[str], tail: str) -> str | None:
+        """The FROM item of only the rows that WHERE, ORDER BY and LIMIT (``tail``) leave.
+
+        For relations that can read what ``above`` needs of these rows alone. Like the following it is None where a
+        relation knows no better way than the general one, which is everywhere but in ``server.sql.sparse``.
+        """
+        return None
+
+    def narrowed(self, cells: str, condition: str) -> str | None:
+        """The list of those of the gathered cells that meet a condition on the name of their column ``k``."""
+        return None
+
+    def folded(self, cells: str, aggregate: str) -> str | None:
+        """An aggregate over a row's gathered cells ``s`` (``s.v``, ``s.t``), NULL without any; nothing is gathered."""
+        return None
+
+    def by_name(self, cells: str, value: str, ts: str, where: list[str]) -> str | None:
+        """Aggregates over all gathered cells of one name: SQL of their list as cells, of the rows that WHERE leaves.
+
+        ``value`` (ANY) and ``ts`` aggregate ``s.v`` and ``s.t``.
+        """
+        return None
 
     def base(self, used: set[str], ordered: bool) -> str:
         """The FROM item without staged columns."""
@@ -254,156 +278,6 @@ class WideRelation(Relation):
 
     def base(self, used: set[str], ordered: bool) -> str:
         return f"{identifier(self.layout.table)} AS r{self.number}"
-
-
-class CellsRelation(Relation):
-    """Row, column, timestamp, value: pivoted into the columns that are asked for."""
-
-    def __init__(self, number: int, layout: Cells, alias: str | None) -> None:
-        super().__init__(number, alias)
-        self.layout = layout
-        self._known: dict[int, CellColumn] = {}
-        self._rests: dict[str, Path] = {}
-        self._whole: Row | None = None
-
-    def _leaf(self, column: CellColumn) -> Leaf:
-        self._known[column.id] = column
-        sql, ts = self.ref(f"c{column.id}"), self.ref(f"t{column.id}")
-        if column.multiple or column.nulls:
-            return Several(sql, column.kind)
-        return Atom(sql, column.kind, lambda: ts, sparse=True)
-
-    def row(self) -> Row:
-        if self._whole is None:
-            self._whole = self.under(())
-        return self._whole
-
-    def under(self, prefix: Path) -> Row:
-        columns = self.layout.columns
-        if self._pivots(len(columns)):
-            size = len(prefix)
-            return Row({column.path[size:]: self._leaf(column) for column in columns.under(prefix)})
-        name = f"rest{len(self._rests)}"
-        self._rests[name] = prefix
-        cells = self.ref(name)
-        if prefix:
-            cells = f"m_under({cells}, {literal_text(format_path(prefix))})"
-        return Row({}, (Rest((), cells),))
-
-    def _pivots(self, columns: int) -> bool:
-        return columns <= PIVOT_COLUMNS and columns * self.layout.rows <= PIVOT_WORK
-
-    def lookup(self, path: Path) -> Value | None:
-        column = self.layout.columns.get(path)
-        below = next(iter(self.layout.columns.under(path)), None)
-        if column is not None and below is None:
-            return self._leaf(column)
-        if column is None and below is None:
-            return None
-        if column is None:
-            return self.under(path)
-        under = self.under(path)
-        return Open(to_cells(Row({(): self._leaf(column), **under.columns}, under.rests)))
-
-    def column_rows(self, path: Path) -> str | None:
-        column = self.layout.columns.get(path)
-        return None if column is None else str(column.rows)
-
-    def row_hash(self) -> str:
-        return self.ref("_hash")
-
-    def order(self) -> list[str]:
-        return [self.ref("_ord")]
-
-    def base(self, used: set[str], ordered: bool) -> str:
-        prefix = self.layout.prefix
-        parts = [f"{identifier(prefix + '_rows')} AS m"]
-        names = ["m.name AS _row", "m.hash AS _hash", "m.ord AS _ord"]
-        wanted = sorted({int(name[1:]) for name in used if name[0] in "ct" and name[1:].isdigit()})
-        groups: dict[tuple[str, ...], list[CellColumn]] = {}
-        for id_ in wanted:
-            column = self._known[id_]
-            groups.setdefault(tuple(sorted(column.stores)), []).append(column)
-        for number, (stores, columns) in enumerate(groups.items()):
-            text = _pivot(prefix, stores, columns, used)
-            parts.append(f"LEFT JOIN ({text}) AS p{number} ON p{number}.row = m.id")
-            names.extend(f"p{number}.{name}" for column in columns for name in _offered(column, used))
-        for name, under in self._rests.items():
-            if name in used:
-                parts.append(f"LEFT JOIN ({_gather(prefix, under)}) AS {name} ON {name}.row = m.id")
-                names.append(f"{name}.cells AS {name}")
-        return f"(SELECT {', '.join(names)} FROM {' '.join(parts)}) AS r{self.number}"
-
-
-def _offered(column: CellColumn, used: set[str]) -> list[str]:
-    names = [f"c{column.id}"]
-    if f"t{column.id}" in used:
-        names.append(f"t{column.id}")
-    return names
-
-
-_STORE_ANY = {"int": "any_i(value)", "num": "any_n(value)", "str": "any_s(value)", "any": "value"}
-_ANY_MEMBER = {
-    Kind.STRING: "s", Kind.TIMESTAMP: "t", Kind.INTERVAL: "v", Kind.BLOB: "b", Kind.PATH: "p", Kind.UNSIGNED: "u",
-}  # fmt: skip
-
-
-def _pivot(prefix: str, stores: tuple[str, ...], columns: list[CellColumn], used: set[str]) -> str:
-    """One row per row id, with the wanted columns that lie in exactly these value tables."""
-    ids = ", ".join(str(column.id) for column in columns)
-    timed = any(c.multiple or c.nulls or f"t{c.id}" in used for c in columns)
-    scans = [_scan(prefix, store, ids, timed, mixed=len(stores) > 1) for store in stores]
-    outputs = ["row"]
-    for column in columns:
-        value, where = _extracted(column, stores), f"FILTER (WHERE col = {column.id})"
-        if column.multiple or column.nulls:
-            outputs.append(f"list(struct_pack(v := {value}, t := ts) ORDER BY ts, {value}) {where} AS c{column.id}")
-            continue
-        outputs.append(f"any_value({value}) {where} AS c{column.id}")
-        if f"t{column.id}" in used:
-            outputs.append(f"any_value(ts) {where} AS t{column.id}")
-    return f"SELECT {', '.join(outputs)} FROM ({' UNION ALL '.join(scans)}) GROUP BY row"
-
-
-def _scan(prefix: str, store: str, ids: str, timed: bool, *, mixed: bool) -> str:
-    table = identifier(f"{prefix}_{store}")
-    value = _STORE_ANY[store] if mixed else "value"
-    if not timed:
-        return f"SELECT row, col, {value} AS value FROM {table} WHERE col IN ({ids})"
-    times = identifier(prefix + "_times")
-    return f"SELECT row, col, {value} AS value, w.ts FROM {table} JOIN {times} w ON w.id = time WHERE col IN ({ids})"
-
-
-def _extracted(column: CellColumn, stores: tuple[str, ...]) -> str:
-    """The value as the column's one kind; it arrives as ``ANY`` from that store and from several stores."""
-    if len(stores) == 1 and stores != ("any",):
-        return "value"
-    match column.kind:
-        case Kind.NUMBER:
-            return "m_num(value)"
-        case Kind.INTEGER:
-            return "m_int(value)"
-        case kind if kind in _ANY_MEMBER:
-            return f"union_extract(value, '{_ANY_MEMBER[kind]}')"
-    return "value"
-
-
-def _gather(prefix: str, under: Path) -> str:
-    """All cells of each row (below a prefix) as one list."""
-    cols, times = identifier(prefix + "_cols"), identifier(prefix + "_times")
-    where = ""
-    if under:
-        text = format_path(under)
-        where = f" WHERE starts_with(k.name, {literal_text(text + '.')})"
-    scans = " UNION ALL ".join(
-        f"SELECT row, col, time, {value} AS value FROM {identifier(prefix + '_' + store)}"
-        for store, value in _STORE_ANY.items()
-    )
-    cell = "struct_pack(p := k.name, v := value, t := w.ts)"
-    return (
-        f"SELECT row, list({cell}) AS cells FROM ({scans}) JOIN {cols} k ON k.id = col JOIN {times} w ON w.id = time"
-        f"{where} GROUP BY row"
-    )
 
 
 class BatchRelation(Relation):

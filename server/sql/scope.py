@@ -131,6 +131,10 @@ class Scope:
         """Compute SQL once per row and give a reference to it, where there are rows to do so on."""
         return sql
 
+    def folded(self, cells: str, aggregate: str) -> str | None:
+        """As ``Relation.folded``, where the rows are those of a relation."""
+        return None
+
     def in_cells(self) -> bool:
         """Whether expressions stand in a lambda over the cells of a row, where DuckDB takes no sub-queries."""
         return False
@@ -230,6 +234,9 @@ class TableScope(Scope):
     def stage(self, sql: str) -> str:
         return self.relation.stage(sql)
 
+    def folded(self, cells: str, aggregate: str) -> str | None:
+        return self.relation.folded(cells, aggregate)
+
     def call(self, call: Call) -> Value | None:
         from server.sql.binder.rowfunctions import row_function
 
@@ -272,6 +279,9 @@ class OverlayScope(Scope):
 
     def stage(self, sql: str) -> str:
         return self.behind.stage(sql)
+
+    def folded(self, cells: str, aggregate: str) -> str | None:
+        return self.behind.folded(cells, aggregate)
 
     def in_cells(self) -> bool:
         return self.behind.in_cells()

@@ -38,14 +38,31 @@ class StoredColumns:
 
     def under(self, prefix: Path) -> Iterator[CellColumn]:
         """Columns strictly below a prefix, in natural order."""
+        if self._count > _LISTED_AT_ONCE:
+            yield from self._below(prefix)
+            return
         size = len(prefix)
         start = bisect_left(self._order, natural_key(prefix), key=natural_key) if prefix else 0
         for path in self._order[start:]:
             if path[:size] != prefix:
                 return
-            column = self.get(path) if len(path) > size else None
-            if column is not None:
-                yield column
+            if len(path) > size:
+                yield self._all[path]
+
+    def count(self, condition: str) -> int:
+        """How many columns ``k`` meet a condition of SQL on ``k.name`` and ``k.rows``."""
+        return int(self._fetch(f"SELECT count(*) FROM {self._table} k WHERE {condition}")[0][0])
+
+    def where(self, condition: str, order: list[str], tail: str) -> list[CellColumn]:
+        """Those columns, in this order and then the natural one; ``tail`` is LIMIT and OFFSET."""
+        terms = ", ".join([*order, "u_natural_key(k.name)"])
+        rows = self._fetch(f"SELECT {_FIELDS} FROM {self._table} k WHERE {condition} ORDER BY {terms}{tail}")
+        return [_column(row) for row in rows]
+
+    def _below(self, prefix: Path) -> list[CellColumn]:
+        start = format_path(prefix) + "." if prefix else ""
+        rows = self._fetch(f"SELECT {_FIELDS} FROM {self._table} WHERE starts_with(name, ?)", [start])
+        return sorted(map(_column, rows), key=lambda column: natural_key(column.path))
 
     @cached_property
     def _all(self) -> dict[Path, CellColumn]:

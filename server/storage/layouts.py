@@ -74,6 +74,9 @@ class CellColumns(Protocol):
     def under(self, prefix: Path) -> Iterator[CellColumn]:
         """Columns whose path starts with these elements (strictly below), in natural order; () is all."""
 
+    def count(self, condition: str) -> int: ...
+    def where(self, condition: str, order: list[str], tail: str) -> list[CellColumn]: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Cells:

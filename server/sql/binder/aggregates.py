@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from server.errors import MldbError
 from server.sql import coerce
@@ -34,25 +34,48 @@ if TYPE_CHECKING:
     from server.sql.binder.groups import GroupRelation
 
 NAN = "'nan'::DOUBLE"
-Aggregate = Callable[["GroupRelation", Atom], Atom]
 
 
-def _newest(group: GroupRelation, atom: Atom) -> Ts:
+class Grouping(Protocol):
+    """Where aggregates are computed. ``arguments``: SQL that may fail, and the aggregate (``calling``) it belongs to."""
+
+    arguments: dict[str, str]
+    calling: str
+
+    def aggregate(self, sql: str) -> str:
+        """The reference to the result of a DuckDB aggregate."""
+
+
+class _InPlace:
+    """Aggregates are written where they are used: in a GROUP BY of our own."""
+
+    def __init__(self) -> None:
+        self.arguments: dict[str, str] = {}
+        self.calling = ""
+
+    def aggregate(self, sql: str) -> str:
+        return sql
+
+
+Aggregate = Callable[[Grouping, Atom], Atom]
+
+
+def _newest(group: Grouping, atom: Atom) -> Ts:
     return lambda: group.aggregate(f"max({atom.ts()}) FILTER (WHERE {atom.sql} IS NOT NULL)")
 
 
-def _count(group: GroupRelation, atom: Atom) -> Atom:
+def _count(group: Grouping, atom: Atom) -> Atom:
     argument = "NULL" if atom.kind is Kind.NULL else atom.sql
     return Atom(group.aggregate(f"count({argument})"), Kind.INTEGER, _newest(group, atom))
 
 
-def _count_distinct(group: GroupRelation, atom: Atom) -> Atom:
+def _count_distinct(group: Grouping, atom: Atom) -> Atom:
     argument = "NULL" if atom.kind is Kind.NULL else atom.sql
     return Atom(group.aggregate(f"count(DISTINCT {argument})"), Kind.INTEGER, _newest(group, atom))
 
 
 def _numeric(function: str, empty: str) -> Aggregate:
-    def build(group: GroupRelation, atom: Atom) -> Atom:
+    def build(group: Grouping, atom: Atom) -> Atom:
         number = coerce.to_double(atom)
         group.arguments.setdefault(number, group.calling)
         sql = group.aggregate(f"coalesce({function}({number}), {empty})")
@@ -64,7 +87,7 @@ def _numeric(function: str, empty: str) -> Aggregate:
 def _extreme(function: str) -> Aggregate:
     """min and max: native for plain kinds, by sort key where the kinds mix."""
 
-    def build(group: GroupRelation, atom: Atom) -> Atom:
+    def build(group: Grouping, atom: Atom) -> Atom:
         if atom.kind is Kind.NULL:
             return replace(atom, ts=never)
         key = {Kind.ANY: f"m_sort_key({atom.sql})", Kind.INTERVAL: f"m_interval_key({atom.sql})"}.get(atom.kind)
@@ -78,7 +101,7 @@ def _extreme(function: str) -> Aggregate:
 def _temporal(sign: str) -> Aggregate:
     """earliest and latest: by timestamp, then the smaller value."""
 
-    def build(group: GroupRelation, atom: Atom) -> Atom:
+    def build(group: Grouping, atom: Atom) -> Atom:
         if atom.kind is Kind.NULL:
             return replace(atom, ts=lambda: NEVER_SQL if sign else "'inf'::DOUBLE")
         present = f"FILTER (WHERE {atom.sql} IS NOT NULL)"
@@ -227,7 +250,12 @@ def _row(name: str, row: Row, group: GroupRelation, scope: Scope) -> Row:
 
 
 def _cells(name: str, sql: str, group: GroupRelation) -> str:
-    """An aggregate over open rows: all cells of the group at once, by column."""
+    """An aggregate over open rows: by column where the dataset can, else all cells of the group at once."""
+    if not group.keys:
+        one = _PLAIN[name](_InPlace(), Atom("s.v", Kind.ANY, lambda: "s.t"))
+        found = group.inner.by_name(sql, coerce.to_any(one), f"coalesce({one.ts()}, {NEVER_SQL})", group.where)
+        if found is not None:
+            return found
     listed = group.aggregate(f"flatten(list(coalesce({sql}, []::{CELL_TYPE}[])))")
     return f"u_aggregate_cells('{name.removeprefix('vertical_')}', {listed})"
 

@@ -6,6 +6,8 @@ values, and the cells of open rows, are decided row by row.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from server.errors import MldbError
 from server.sql import coerce
 from server.sql.binder.base import bind, bind_atom, bind_truth, within
@@ -15,6 +17,7 @@ from server.sql.duck import literal_text, reads
 from server.sql.functions.notes import Note
 from server.sql.relations import cut
 from server.sql.scope import Scope, TableScope
+from server.sql.sparse import CellsRelation
 from server.sql.tree import Call, ColumnExpr, Constant, Expression
 from server.values.atoms import PathValue
 from server.values.kinds import Kind
@@ -100,8 +103,58 @@ class ColumnScope(Scope):
         return self.outer.once(sql)
 
 
+class _ReadsMore(Exception):
+    """Raised when a condition on columns reads more of them than their names and row counts."""
+
+
+class _StoredColumnScope(ColumnScope):
+    """The columns of a sparse dataset as its table of columns has them: ``k.name`` and ``k.rows``."""
+
+    def __init__(self, outer: Scope) -> None:
+        super().__init__(outer, Atom("NULL", Kind.NULL), Atom("k.name", Kind.PATH), None)
+
+    def call(self, call: Call) -> Value | None:
+        if call.name == "value":
+            raise _ReadsMore
+        return super().call(call)
+
+    def _row_count(self) -> Atom:
+        return Atom("k.rows::BIGINT", Kind.INTEGER)
+
+    def stage(self, sql: str) -> str:
+        raise _ReadsMore  # a sub-query of the row at hand
+
+    def once(self, sql: str) -> str:
+        raise _ReadsMore
+
+
+def _chosen(node: ColumnExpr, scope: Scope) -> Row | None:
+    """The columns that WHERE, ORDER BY and LIMIT leave of a sparse dataset; None where they read more."""
+    relation = scope.relation if isinstance(scope, TableScope) else None
+    if not isinstance(relation, CellsRelation) or node.structured or not (node.where or _plain(node)):
+        return None
+    inner = _StoredColumnScope(scope)
+    try:
+        condition = "TRUE" if node.where is None else f"coalesce({bind_truth(node.where, inner)}, FALSE)"
+        order = [
+            term
+            for key in (node.order_by if _plain(node) else ())
+            for term in coerce.sort_terms(bind_atom(key.expression, inner), key.descending)
+        ]
+    except _ReadsMore:
+        return None
+    tail = ""
+    if _plain(node):
+        tail += f" LIMIT {node.limit}" if node.limit is not None else ""
+        tail += f" OFFSET {node.offset}" if node.offset else ""
+    return relation.columns_where(condition, order, tail)
+
+
 def column_expression(node: ColumnExpr, scope: Scope) -> Row:
     row = scope.everything()
+    chosen = _chosen(node, scope) if row.rests else None
+    if chosen is not None:
+        row, node = chosen, replace(node, where=None, order_by=(), limit=None, offset=0)
     builder = RowBuilder()
     names = _limited(node, row, scope) if _plain(node) and not row.rests else None
     for path, leaf in _columns(row, node.structured):

@@ -42,9 +42,14 @@ class Query:
         columns = ", ".join(f"{sql} AS {name}" for name, sql in items.items()) or "1 AS one"
         distinct = f"DISTINCT ON ({', '.join(self.distinct)}) " if self.distinct else ""
         where = f" WHERE {' AND '.join(self.where)}" if self.where else ""
-        tail = f" ORDER BY {', '.join(order)}" if order else ""
-        tail += f" LIMIT {self.limit}" if self.limit is not None else ""
+        sorting = f" ORDER BY {', '.join(order)}" if order else ""
+        tail = f" LIMIT {self.limit}" if self.limit is not None else ""
         tail += f" OFFSET {self.offset}" if self.offset else ""
+        if (where or tail) and not distinct:
+            source = self.relation.chosen(f"{columns} {sorting}", self.where, order, tail)
+            if source is not None:
+                return f"SELECT {columns} FROM {source}{sorting}"
+        tail = sorting + tail
         source = self.relation.render(f"{columns} {distinct} {where} {tail}", ordered=ordered and not self.order)
         return f"SELECT {distinct}{columns} FROM {source}{where}{tail}"
 

@@ -21,7 +21,7 @@ from server.sql.bound import (
 )
 from server.sql.duck import literal_text
 from server.sql.positions import did_you_mean
-from server.sql.relations import require_row
+from server.sql.relations import Relation, require_row
 from server.sql.scope import NoScope, Scope, TableScope
 from server.sql.tree import Clause, ColumnExpr, ColumnRef, Exclusion, Extract, Flatten, Item, RowLiteral, Wildcard
 from server.values.kinds import CELL_TYPE, Kind
@@ -113,7 +113,7 @@ def wildcard(node: Wildcard, scope: Scope, *, inside: bool) -> Row:
         row = scope.everything()
         if node.dotted and isinstance(scope, TableScope):
             _check_known(prefix[0], row, scope)
-    return _chosen(row, node)
+    return _chosen(row, node, scope.relation if isinstance(scope, TableScope) else None)
 
 
 def _check_known(name: str, row: Row, scope: TableScope) -> None:
@@ -127,7 +127,7 @@ def _check_known(name: str, row: Row, scope: TableScope) -> None:
     raise MldbError(f"Unknown dataset {name}{near and '.' + near}")
 
 
-def _chosen(row: Row, node: Wildcard) -> Row:
+def _chosen(row: Row, node: Wildcard, relation: Relation | None) -> Row:
     prefix, target = node.prefix, node.target
     builder = RowBuilder()
     for path, leaf in row.columns.items():
@@ -138,12 +138,24 @@ def _chosen(row: Row, node: Wildcard) -> Row:
         _choose(builder, path, leaf, node)
     for rest in row.rests:
         cells = rest.cells()
+        condition = _name_condition(node)
+        narrowed = relation.narrowed(cells, condition) if relation is not None and condition else None
+        if narrowed is not None:
+            builder.rests.append(Rest((), narrowed if target is None else _renamed_cells(narrowed, prefix, target)))
+            continue
         if prefix:
             cells = f"m_starting({cells}, {_text_prefix(prefix)})"
         for exclusion in node.excluding:
             cells = f"list_filter({cells}, lambda c: NOT ({_excluded_sql(exclusion)}))"
         builder.rests.append(Rest((), cells if target is None else _renamed_cells(cells, prefix, target)))
     return builder.build()
+
+
+def _name_condition(node: Wildcard) -> str:
+    """What the name of a column ``k`` must be like for a wildcard to mean it; "" for any."""
+    parts = [f"m_starts(k.name, {_text_prefix(node.prefix)})"] if node.prefix else []
+    parts += [f"NOT ({_excluded_sql(exclusion, 'k.name')})" for exclusion in node.excluding]
+    return " AND ".join(parts)
 
 
 def _splits(leaf: Embedding, path: Path, node: Wildcard) -> bool:
@@ -186,9 +198,9 @@ def _text_prefix(prefix: Path) -> str:
     return literal_text(format_path(prefix))
 
 
-def _excluded_sql(exclusion: Exclusion) -> str:
+def _excluded_sql(exclusion: Exclusion, name: str = "c.p") -> str:
     text = _text_prefix(exclusion.path)
-    return f"m_starts(c.p, {text})" if exclusion.prefix else f"c.p = {text}"
+    return f"m_starts({name}, {text})" if exclusion.prefix else f"{name} = {text}"
 
 
 def _renamed_cells(cells: str, prefix: Path, target: Path) -> str:

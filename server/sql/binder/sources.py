@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from server.sql.binder.base import bind_table, elsewhere, reads
 from server.sql.binder.query import Query
-from server.sql.relations import CellsRelation, NoTable, Relation, WideRelation
+from server.sql.relations import NoTable, Relation, WideRelation
 from server.sql.scope import Context, NoScope
+from server.sql.sparse import CellsRelation
 from server.sql.tree import DatasetRef
 from server.sql.views import View
 from server.storage.layouts import Cells, Wide

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import Any
 
 from server.errors import MldbError
@@ -12,8 +13,9 @@ from server.sql.binder.query import FromRelation
 from server.sql.binder.sources import constant_scope
 from server.sql.bound import Atom, Embedding, Leaf, Open, Rest, Row, RowBuilder, Several, Ts, Value, fixed
 from server.sql.functions.notes import Note
-from server.sql.relations import Relation, require_row
+from server.sql.relations import Relation, lookup, require_row
 from server.sql.scope import Context
+from server.sql.sparse import CellsRelation, SparseRelation, TransposedCells
 from server.sql.tree import Constant, Item, RowLiteral, RowTable, TableCall, Unary
 from server.values.kinds import CELL_TYPE, Kind
 from server.values.paths import Path
@@ -41,7 +43,10 @@ def bind_table_call(node: TableCall, context: Context) -> Relation:
     match node.name:
         case "transpose":
             _arity(node, 1, options=False)
-            return TransposeRelation(context.number(), bind_table(node.tables[0], context), node.alias)
+            inner = bind_table(node.tables[0], context)
+            if isinstance(inner, CellsRelation):
+                return TransposedCells(context.number(), inner.layout, node.alias)
+            return TransposeRelation(context.number(), inner, node.alias)
         case "merge":
             if not node.tables:
                 raise MldbError("Attempt to merge no datasets together")
@@ -101,9 +106,20 @@ class MergeRelation(FromRelation):
         for relation in inputs:
             builder.add((), _maybe_missing(relation.row()))
         self._row = self.export_row(builder.build(), missing=True)
+        self._kept = ""  # SQL of the names of the rows that are wanted, where these are known
 
     def row(self) -> Row:
         return self._row
+
+    def lookup(self, path: Path) -> Value | None:
+        if not self._row.rests:
+            return super().lookup(path)
+        builder = RowBuilder()
+        for relation in self.inputs:
+            found = relation.lookup(path)
+            if found is not None:
+                builder.add(path, replace(found, sparse=True) if isinstance(found, Atom) else found)
+        return lookup(self.export_row(builder.build(), missing=True), path)
 
     def row_path(self) -> Atom:
         return Atom(self.offer("spine.name"), Kind.PATH)
@@ -111,18 +127,58 @@ class MergeRelation(FromRelation):
     def order(self) -> list[str]:
         return [self.row_hash()]
 
+    def chosen(self, above: str, where: list[str], order: list[str], tail: str) -> str | None:
+        choosing = " ".join([*where, *order])
+        if not self._gather(above) or self._gather(choosing):
+            return None
+        name = self.offer("spine.name")
+        condition = f" WHERE {' AND '.join(where)}" if where else ""
+        sorting = f" ORDER BY {', '.join(order)}" if order else ""
+        source = self.render(f"{choosing} {name}", ordered=False)
+        self._kept = f"SELECT {name} AS name FROM {source}{condition}{sorting}{tail}"
+        text = self.render(above, ordered=False)
+        self._kept = ""
+        return text
+
+    def _gather(self, above: str) -> bool:
+        """Whether reading this gathers cells of an input."""
+        inner = " ".join(self.exported(self.used(above)[0]).values())
+        return any(isinstance(relation, SparseRelation) and relation.gathers(inner) for relation in self.inputs)
+
+    def base(self, used: set[str], ordered: bool) -> str:
+        text = super().base(used, ordered)
+        kept = f"WITH {self._names_kept} AS MATERIALIZED ({self._kept}) " if self._kept else ""
+        return f"({kept}{text.removeprefix('(')}"
+
+    @property
+    def _names_kept(self) -> str:
+        return f"kept{self.number}"
+
     def source(self, above: str, ordered: bool) -> str:
         del ordered
         everything = " ".join([above, *self._names])
+        if self._kept:
+            texts = [self._render_kept(relation, everything) for relation in self.inputs]
+            return f"{self._names_kept} AS spine {self._joins(texts)}"
         texts = [relation.render(everything, ordered=False) for relation in self.inputs]
         names = " UNION ".join(
             f"SELECT {name} AS name FROM {relation.render(name, ordered=False)}"
             for relation, name in zip(self.inputs, self._names, strict=True)
         )
-        joins = " ".join(
+        return f"({names}) AS spine {self._joins(texts)}"
+
+    def _joins(self, texts: list[str]) -> str:
+        return " ".join(
             f"LEFT JOIN {text} ON {name} = spine.name" for text, name in zip(texts, self._names, strict=True)
         )
-        return f"({names}) AS spine {joins}"
+
+    def _render_kept(self, relation: Relation, above: str) -> str:
+        if not isinstance(relation, SparseRelation):
+            return relation.render(above, ordered=False)
+        relation.keep_named(f"SELECT name FROM {self._names_kept}")
+        text = relation.render(above, ordered=False)
+        relation.keep_named("")
+        return text
 
 
 def _maybe_missing(row: Row) -> Row:

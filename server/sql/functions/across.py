@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from server.sql import coerce
-from server.sql.bound import NEVER_SQL, Atom, Embedding, Row, Several, Ts, Value, enumerate_elements, is_constant
+from server.sql.bound import NEVER_SQL, Atom, Embedding, Rest, Row, Several, Ts, Value, enumerate_elements, is_constant
 from server.sql.functions.notes import Null
 from server.sql.functions.openaggregates import AGGREGATES
 from server.sql.functions.registry import Builtin, number_argument
@@ -100,6 +100,13 @@ _LIST_FOLDS = {
 }  # fmt: skip
 
 
+# The same as aggregates over cells, and what there is without any cell.
+_AGGREGATES = {
+    "horizontal_count": ("count(s.v)", "0"), "horizontal_sum": ("sum({n})", "0::DOUBLE"),
+    "horizontal_avg": ("avg({n})", "NULL"),
+}  # fmt: skip
+
+
 def _fold(node: Call, args: list[Value], scope: Scope) -> Value:
     value, constant = args[0], is_constant(args[0])
     atoms = _atoms(value)
@@ -109,6 +116,13 @@ def _fold(node: Call, args: list[Value], scope: Scope) -> Value:
     template, kind = _LIST_FOLDS[node.name]
     if isinstance(value, Embedding) and value.kind in coerce.NUMERIC and node.name != "horizontal_count":
         return Atom(template.format(n=coerce.as_double_list(value)), kind, value.ts, constant)
+    match value:
+        case Row(columns={}, rests=(Rest(prefix=(), sql=sql),)) if not value.columns:
+            aggregate, empty = _AGGREGATES[node.name]
+            found = scope.folded(sql, aggregate.format(n=f"m_num_of(s.v, '{node.name}')"))
+            newest = scope.folded(sql, "max(s.t) FILTER (WHERE s.v IS NOT NULL)")
+            if found is not None and newest is not None:
+                return Atom(f"coalesce({found}, {empty})", kind, lambda: f"coalesce({newest}, {NEVER_SQL})")
     cells = _cells(value, scope)
     numbers = f"list_transform({cells}, lambda c: m_num_of(c.v, '{node.name}'))"
     return Atom(template.format(l=cells, n=numbers), kind, _newest_cell(cells), constant)

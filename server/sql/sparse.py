@@ -1,0 +1,332 @@
+"""Relations over sparse datasets: cells are pivoted into columns, or gathered into a list per row.
+
+What is pivoted and gathered is only what a query reads: its columns, and the rows that WHERE and LIMIT leave where
+these can be found without the rest.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from server.sql.bound import Atom, Leaf, Open, Rest, Row, Several, Value
+from server.sql.coerce import to_cells
+from server.sql.duck import identifier, literal_text
+from server.sql.relations import Relation
+from server.values.kinds import Kind
+from server.values.paths import Path, format_path
+
+if TYPE_CHECKING:
+    from server.storage.layouts import CellColumn, Cells
+
+# A sparse dataset is pivoted into known columns up to these sizes; beyond, its rows are open (a list of cells).
+PIVOT_COLUMNS: Final = 1000
+PIVOT_WORK: Final = 200_000_000  # columns × rows
+
+
+class SparseRelation(Relation):
+    """Cells by line: the rows of a sparse dataset, or its columns where it is transposed.
+
+    ``lines`` and ``names`` are the suffixes of the tables of the lines and of the names within a line; ``line`` and
+    ``name`` the fields of a cell that hold their ids.
+    """
+
+    lines: str
+    names: str
+    line: str
+    name: str
+
+    def __init__(self, number: int, layout: Cells, alias: str | None) -> None:
+        super().__init__(number, alias)
+        self.layout = layout
+        self._gathered: dict[str, str] = {}  # column → condition on the name ``k`` of a cell
+        self._folded: dict[str, tuple[str, str]] = {}  # column → condition, aggregate over the cells ``s``
+        self._kept = ""  # SQL of the ids of the lines that are wanted, where these are known
+
+    def gathered(self, condition: str = "") -> str:
+        """The reference to the list of a line's cells whose name ``k`` meets a condition."""
+        for column, known in self._gathered.items():
+            if known == condition:
+                return self.ref(column)
+        column = f"rest{len(self._gathered)}"
+        self._gathered[column] = condition
+        return self.ref(column)
+
+    def gathered_under(self, prefix: Path) -> str:
+        """The same of the cells strictly below a prefix, the prefix cut off."""
+        if not prefix:
+            return self.gathered()
+        text = format_path(prefix)
+        cells = self.gathered(f"starts_with(k.name, {literal_text(text + '.')})")
+        return f"m_under({cells}, {literal_text(text)})"
+
+    def condition_of(self, cells: str) -> str | None:
+        """The condition of a list of cells that this relation gathers; None where it is another list."""
+        return next((known for column, known in self._gathered.items() if self.ref(column) == cells), None)
+
+    def narrowed(self, cells: str, condition: str) -> str | None:
+        known = self.condition_of(cells)
+        return None if known is None else self.gathered(f"{known} AND {condition}" if known else condition)
+
+    def folded(self, cells: str, aggregate: str) -> str | None:
+        condition = self.condition_of(cells)
+        if condition is None or self._has_multiple():
+            return None
+        column = next((name for name, known in self._folded.items() if known == (condition, aggregate)), None)
+        if column is None:
+            column = f"fold{len(self._folded)}"
+            self._folded[column] = (condition, aggregate)
+        return self.ref(column)
+
+    def by_name(self, cells: str, value: str, ts: str, where: list[str]) -> str | None:
+        condition = self.condition_of(cells)
+        if condition is None or self._has_multiple():
+            return None
+        lines = ""
+        if where:
+            id_, both = self.ref("_id"), " AND ".join(where)
+            lines = f"SELECT {id_} AS id FROM {self.render(f'{both} {id_}', ordered=False)} WHERE {both}"
+        stream = self._stream(condition, [f"{self.line} IN ({lines})"] if lines else [])
+        cell = "struct_pack(p := n.name, v := g.v, t := g.t)"
+        return (
+            f"(SELECT coalesce(list({cell}), []) FROM (SELECT s.named, {value} AS v, {ts} AS t"
+            f" FROM ({stream}) AS s GROUP BY s.named) AS g JOIN {self._table(self.names)} n ON n.id = g.named)"
+        )
+
+    def _has_multiple(self) -> bool:
+        """Whether a line may have several cells of one name, of which only the latest counts."""
+        return self.layout.columns.count("k.multiple") > 0
+
+    def keep_named(self, names: str) -> None:
+        """Read only the lines whose names this SQL gives; "" for all again."""
+        self._kept = f"SELECT id FROM {self._stored_lines()} WHERE name IN ({names})" if names else ""
+
+    def gathers(self, above: str) -> bool:
+        """Whether reading this would gather or fold cells, which costs less for few lines."""
+        return bool(self.used(above)[0] & (self._gathered.keys() | self._folded.keys()))
+
+    def chosen(self, above: str, where: list[str], order: list[str], tail: str) -> str | None:
+        choosing = " ".join([*where, *order])
+        if not self.gathers(above) or self.gathers(choosing):
+            return None
+        id_ = self.ref("_id")
+        source = self.render(f"{choosing} {id_}", ordered=False)
+        condition = f" WHERE {' AND '.join(where)}" if where else ""
+        sorting = f" ORDER BY {', '.join(order)}" if order else ""
+        self._kept = f"SELECT {id_} AS id FROM {source}{condition}{sorting}{tail}"
+        text = self.render(above, ordered=False)
+        self._kept = ""
+        return text
+
+    def base(self, used: set[str], ordered: bool) -> str:
+        fields, joins = self.parts(used)
+        kept = f"WITH {self._ids} AS MATERIALIZED ({self._kept}) " if self._kept else ""
+        only = f" SEMI JOIN {self._ids} ON {self._ids}.id = m.id" if self._kept else ""
+        conditions = self.only_kept(self.line)
+        for column, condition in self._gathered.items():
+            if column in used:
+                cell = "struct_pack(p := s.name, v := s.v, t := s.t)"
+                stream = self._stream(condition, conditions, names=True)
+                joins.append(
+                    _joined(column, f"SELECT s.line, list({cell}) AS cells FROM ({stream}) AS s GROUP BY s.line")
+                )
+                fields.append(f"{column}.cells AS {column}")
+        for column, (condition, aggregate) in self._folded.items():
+            if column in used:
+                stream = self._stream(condition, conditions)
+                joins.append(_joined(column, f"SELECT s.line, {aggregate} AS v FROM ({stream}) AS s GROUP BY s.line"))
+                fields.append(f"{column}.v AS {column}")
+        if "_id" in used:
+            fields.append("m.id AS _id")
+        lines = f"{self._stored_lines()} AS m{only}"
+        return f"({kept}SELECT {', '.join(fields)} FROM {' '.join([lines, *joins])}) AS r{self.number}"
+
+    def parts(self, used: set[str]) -> tuple[list[str], list[str]]:
+        """The fields and joins that a line has besides its gathered cells; ``m`` is the line."""
+        raise TypeError(f"{type(self).__name__} does not say what its lines have")
+
+    def _stored_lines(self) -> str:
+        return self._table(self.lines)
+
+    def _table(self, suffix: str) -> str:
+        return identifier(f"{self.layout.prefix}_{suffix}")
+
+    @property
+    def _ids(self) -> str:
+        return f"kept{self.number}"
+
+    def only_kept(self, line: str) -> list[str]:
+        """The condition that leaves the cells of the wanted lines."""
+        return [f"{line} IN (SELECT id FROM {self._ids})"] if self._kept else []
+
+    def _stream(self, condition: str, where: list[str], *, names: bool = False) -> str:
+        """Cells one by one: ``line``, ``named``, value ``v``, timestamp ``t``, with ``names`` also ``name``."""
+        only = f" WHERE {' AND '.join(where)}" if where else ""
+        scans = " UNION ALL ".join(
+            f"SELECT {self.line} AS line, {self.name} AS named, time, {value} AS v FROM {self._table(store)}{only}"
+            for store, value in _STORE_ANY.items()
+        )
+        joined = f" JOIN {self._table(self.names)} k ON k.id = named" if names or condition else ""
+        return (
+            f"SELECT line, named, v, w.ts AS t{', k.name AS name' if names else ''} FROM ({scans}){joined}"
+            f" JOIN {self._table('times')} w ON w.id = time{condition and ' WHERE ' + condition}"
+        )
+
+
+def _joined(column: str, lines: str) -> str:
+    return f"LEFT JOIN ({lines}) AS {column} ON {column}.line = m.id"
+
+
+class CellsRelation(SparseRelation):
+    """Row, column, timestamp, value: pivoted into the columns that are asked for."""
+
+    lines, names, line, name = "rows", "cols", "row", "col"
+
+    def __init__(self, number: int, layout: Cells, alias: str | None) -> None:
+        super().__init__(number, layout, alias)
+        self._known: dict[int, CellColumn] = {}
+        self._whole: Row | None = None
+
+    def leaf(self, column: CellColumn) -> Leaf:
+        """A column of the dataset as a column of the rows."""
+        self._known[column.id] = column
+        sql, ts = self.ref(f"c{column.id}"), self.ref(f"t{column.id}")
+        if column.multiple or column.nulls:
+            return Several(sql, column.kind)
+        return Atom(sql, column.kind, lambda: ts, sparse=True)
+
+    def row(self) -> Row:
+        if self._whole is None:
+            self._whole = self.under(())
+        return self._whole
+
+    def under(self, prefix: Path) -> Row:
+        columns = self.layout.columns
+        if self.pivots(len(columns)):
+            size = len(prefix)
+            return Row({column.path[size:]: self.leaf(column) for column in columns.under(prefix)})
+        return Row({}, (Rest((), self.gathered_under(prefix)),))
+
+    def pivots(self, columns: int) -> bool:
+        """Whether so many columns become columns of a table."""
+        return columns <= PIVOT_COLUMNS and columns * self.layout.rows <= PIVOT_WORK
+
+    def lookup(self, path: Path) -> Value | None:
+        column = self.layout.columns.get(path)
+        below = next(iter(self.layout.columns.under(path)), None)
+        if column is not None and below is None:
+            return self.leaf(column)
+        if column is None and below is None:
+            return None
+        if column is None:
+            return self.under(path)
+        under = self.under(path)
+        return Open(to_cells(Row({(): self.leaf(column), **under.columns}, under.rests)))
+
+    def columns_where(self, condition: str, order: list[str], tail: str) -> Row:
+        """The columns ``k`` that meet a condition of SQL on ``k.name`` and ``k.rows``.
+
+        ``tail``, LIMIT and OFFSET, counts them in this order, and then the natural one.
+        """
+        stored = self.layout.columns
+        if not tail and not self.pivots(stored.count(condition)):
+            return Row({}, (Rest((), self.gathered(condition)),))
+        columns = stored.where(condition, order, tail)
+        if self.pivots(len(columns)):
+            return Row({column.path: self.leaf(column) for column in columns})
+        ids = ", ".join(str(column.id) for column in columns)
+        return Row({}, (Rest((), self.gathered(f"k.id IN ({ids})")),))
+
+    def column_rows(self, path: Path) -> str | None:
+        column = self.layout.columns.get(path)
+        return None if column is None else str(column.rows)
+
+    def row_hash(self) -> str:
+        return self.ref("_hash")
+
+    def order(self) -> list[str]:
+        return [self.ref("_ord")]
+
+    def parts(self, used: set[str]) -> tuple[list[str], list[str]]:
+        fields = ["m.name AS _row", "m.hash AS _hash", "m.ord AS _ord"]
+        joins: list[str] = []
+        wanted = sorted({int(name[1:]) for name in used if name[0] in "ct" and name[1:].isdigit()})
+        groups: dict[tuple[str, ...], list[CellColumn]] = {}
+        for id_ in wanted:
+            column = self._known[id_]
+            groups.setdefault(tuple(sorted(column.stores)), []).append(column)
+        for number, (stores, columns) in enumerate(groups.items()):
+            text = self._pivot(stores, columns, used)
+            joins.append(f"LEFT JOIN ({text}) AS p{number} ON p{number}.row = m.id")
+            fields.extend(f"p{number}.{name}" for column in columns for name in _offered(column, used))
+        return fields, joins
+
+    def _pivot(self, stores: tuple[str, ...], columns: list[CellColumn], used: set[str]) -> str:
+        """One row per row id, with the wanted columns that lie in exactly these value tables."""
+        ids = ", ".join(str(column.id) for column in columns)
+        timed = any(c.multiple or c.nulls or f"t{c.id}" in used for c in columns)
+        scans = [self._scan(store, ids, timed, mixed=len(stores) > 1) for store in stores]
+        outputs = ["row"]
+        for column in columns:
+            value, where = _extracted(column, stores), f"FILTER (WHERE col = {column.id})"
+            if column.multiple or column.nulls:
+                outputs.append(f"list(struct_pack(v := {value}, t := ts) ORDER BY ts, {value}) {where} AS c{column.id}")
+                continue
+            outputs.append(f"any_value({value}) {where} AS c{column.id}")
+            if f"t{column.id}" in used:
+                outputs.append(f"any_value(ts) {where} AS t{column.id}")
+        return f"SELECT {', '.join(outputs)} FROM ({' UNION ALL '.join(scans)}) GROUP BY row"
+
+    def _scan(self, store: str, ids: str, timed: bool, *, mixed: bool) -> str:
+        value = _STORE_ANY[store] if mixed else "value"
+        times = f" JOIN {self._table('times')} w ON w.id = time" if timed else ""
+        where = " AND ".join([f"col IN ({ids})", *self.only_kept("row")])
+        ts = ", w.ts" if timed else ""
+        return f"SELECT row, col, {value} AS value{ts} FROM {self._table(store)}{times} WHERE {where}"
+
+
+class TransposedCells(SparseRelation):
+    """Rows and columns changed over: the columns that have cells are the rows, and rows are open."""
+
+    lines, names, line, name = "cols", "rows", "col", "row"
+
+    def row(self) -> Row:
+        return Row({}, (Rest((), self.gathered()),))
+
+    def under(self, prefix: Path) -> Row:
+        return Row({}, (Rest((), self.gathered_under(prefix)),))
+
+    def order(self) -> list[str]:
+        return [f"u_natural_key({self.ref('_row')})"]
+
+    def parts(self, used: set[str]) -> tuple[list[str], list[str]]:
+        return ["m.name AS _row"], []
+
+    def _stored_lines(self) -> str:
+        return f"(SELECT id, name FROM {self._table(self.lines)} WHERE rows > 0)"
+
+
+def _offered(column: CellColumn, used: set[str]) -> list[str]:
+    names = [f"c{column.id}"]
+    if f"t{column.id}" in used:
+        names.append(f"t{column.id}")
+    return names
+
+
+_STORE_ANY = {"int": "any_i(value)", "num": "any_n(value)", "str": "any_s(value)", "any": "value"}
+_ANY_MEMBER = {
+    Kind.STRING: "s", Kind.TIMESTAMP: "t", Kind.INTERVAL: "v", Kind.BLOB: "b", Kind.PATH: "p", Kind.UNSIGNED: "u",
+}  # fmt: skip
+
+
+def _extracted(column: CellColumn, stores: tuple[str, ...]) -> str:
+    """The value as the column's one kind; it arrives as ``ANY`` from that store and from several stores."""
+    if len(stores) == 1 and stores != ("any",):
+        return "value"
+    match column.kind:
+        case Kind.NUMBER:
+            return "m_num(value)"
+        case Kind.INTEGER:
+            return "m_int(value)"
+        case kind if kind in _ANY_MEMBER:
+            return f"union_extract(value, '{_ANY_MEMBER[kind]}')"
+    return "value"
