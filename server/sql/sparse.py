@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 PIVOT_COLUMNS: Final = 1000
 PIVOT_WORK: Final = 200_000_000  # columns × rows
 
+_FEW_COLUMNS: Final = 8  # so many are pivoted for all rows in less time than it takes to find the wanted rows first
+
 
 class SparseRelation(Relation):
     """Cells by line: the rows of a sparse dataset, or its columns where it is transposed.
@@ -100,13 +102,17 @@ class SparseRelation(Relation):
         """Read only the lines whose names this SQL gives; "" for all again."""
         self._kept = f"SELECT id FROM {self._stored_lines()} WHERE name IN ({names})" if names else ""
 
+    def weighs(self, above: str) -> bool:
+        """Whether reading this costs much less for few lines than for all."""
+        return self.gathers(above)
+
     def gathers(self, above: str) -> bool:
-        """Whether reading this would gather or fold cells, which costs less for few lines."""
+        """Whether reading this gathers or folds cells."""
         return bool(self.used(above)[0] & (self._gathered.keys() | self._folded.keys()))
 
     def chosen(self, above: str, where: list[str], order: list[str], tail: str) -> str | None:
         choosing = " ".join([*where, *order])
-        if not self.gathers(above) or self.gathers(choosing):
+        if not self.weighs(above) or self.gathers(choosing):
             return None
         id_ = self.ref("_id")
         source = self.render(f"{choosing} {id_}", ordered=False)
@@ -221,6 +227,10 @@ class CellsRelation(SparseRelation):
             return self.under(path)
         under = self.under(path)
         return Open(to_cells(Row({(): self.leaf(column), **under.columns}, under.rests)))
+
+    def weighs(self, above: str) -> bool:
+        pivoted = [name for name in self.used(above)[0] if name[0] == "c" and name[1:].isdigit()]
+        return len(pivoted) > _FEW_COLUMNS or self.gathers(above)
 
     def columns_where(self, condition: str, order: list[str], tail: str) -> Row:
         """The columns ``k`` that meet a condition of SQL on ``k.name`` and ``k.rows``.

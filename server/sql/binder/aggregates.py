@@ -37,7 +37,7 @@ NAN = "'nan'::DOUBLE"
 
 
 class Grouping(Protocol):
-    """Where aggregates are computed. ``arguments``: SQL that may fail, and the aggregate (``calling``) it belongs to."""
+    """Where aggregates are computed. ``arguments``: SQL that may fail, and the aggregate it is in (``calling``)."""
 
     arguments: dict[str, str]
     calling: str

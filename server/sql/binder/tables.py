@@ -129,7 +129,8 @@ class MergeRelation(FromRelation):
 
     def chosen(self, above: str, where: list[str], order: list[str], tail: str) -> str | None:
         choosing = " ".join([*where, *order])
-        if not self._gather(above) or self._gather(choosing):
+        weighs = any(relation.weighs(self._below(above)) for relation in self._sparse)
+        if not weighs or any(relation.gathers(self._below(choosing)) for relation in self._sparse):
             return None
         name = self.offer("spine.name")
         condition = f" WHERE {' AND '.join(where)}" if where else ""
@@ -140,10 +141,13 @@ class MergeRelation(FromRelation):
         self._kept = ""
         return text
 
-    def _gather(self, above: str) -> bool:
-        """Whether reading this gathers cells of an input."""
-        inner = " ".join(self.exported(self.used(above)[0]).values())
-        return any(isinstance(relation, SparseRelation) and relation.gathers(inner) for relation in self.inputs)
+    @property
+    def _sparse(self) -> list[SparseRelation]:
+        return [relation for relation in self.inputs if isinstance(relation, SparseRelation)]
+
+    def _below(self, above: str) -> str:
+        """What is read of the inputs where ``above`` is read of this."""
+        return " ".join(self.exported(self.used(above)[0]).values())
 
     def base(self, used: set[str], ordered: bool) -> str:
         text = super().base(used, ordered)
