@@ -1,10 +1,11 @@
-"""Makes the pictures of the console in docs/images: a server with data of its own, looked at by a real browser.
+"""Makes the pictures in docs/images: servers with data of their own, looked at by a real browser.
 
 python docs/screenshots.py [Chromium]
 """
 
 from __future__ import annotations
 
+import io
 import shutil
 import sys
 import tempfile
@@ -15,6 +16,8 @@ from urllib.parse import quote
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+import numpy as np  # noqa: E402
+from PIL import Image  # noqa: E402
 from playwright.sync_api import Page, sync_playwright  # noqa: E402
 
 from tests.browser.models import furnish  # noqa: E402
@@ -38,6 +41,12 @@ def main() -> None:
             look(server.url, browser)
         finally:
             server.stop()
+    with tempfile.TemporaryDirectory() as folder:
+        server = RunningServer(Path(folder) / "data", "--plugin-directory", str(ROOT / "plugins" / "image_classifier"))
+        try:
+            look_at_digits(server, browser)
+        finally:
+            server.stop()
 
 
 def look(url: str, browser: str | None) -> None:
@@ -54,6 +63,32 @@ def look(url: str, browser: str | None) -> None:
                     suffix = "" if (scheme, width) == ("light", 1280) else "-phone" if width < 1000 else "-dark"
                     page.screenshot(path=IMAGES / f"{name}{suffix}.png")
             context.close()
+        opened.close()
+
+
+def look_at_digits(server: RunningServer, browser: str | None) -> None:
+    """The reference plugin's page, with many digits at once."""
+    from sklearn.datasets import load_digits
+
+    files = []
+    for number, levels in enumerate(load_digits().images[1300:1310]):
+        content = io.BytesIO()
+        Image.fromarray((np.kron(levels, np.ones((16, 16))) * 255 / 16).astype(np.uint8)).save(content, "PNG")
+        files.append({"name": f"digit {number + 1}.png", "mimeType": "image/png", "buffer": content.getvalue()})
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=browser, args=FLAGS)
+        page = opened.new_page(viewport={"width": 1280, "height": 1180})
+        address = f"{server.url}/v1/plugins/image_classifier/routes/static/"
+        while not page.request.get(address).ok:
+            page.wait_for_timeout(100)
+        page.goto(address)
+        page.locator("#samples button").nth(3).click(timeout=60_000)
+        page.wait_for_selector("#result li")
+        page.locator("#file").set_input_files(files)
+        page.get_by_text("10 of 10 pictures classified").wait_for()
+        page.evaluate("scrollTo(0, 0)")
+        page.wait_for_timeout(1500)
+        page.screenshot(path=IMAGES / "classifier.png")
         opened.close()
 
 

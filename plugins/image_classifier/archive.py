@@ -9,8 +9,9 @@ import zlib
 from typing import Any
 
 import classifiers
-from classifiers import FOLDER, Refused
+from jobs import Refused
 from mldb import ResponseException, mldb
+from preparation import FOLDER
 
 DESCRIPTION, MODEL = "classifier.json", "model.cls"
 TOLD = {"title": str, "network": str, "weights": str, "labels": list, "pictures": int, "accuracy": float}
@@ -19,6 +20,8 @@ BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, LookupError, RuntimeError, T
 
 
 def pack(about: dict[str, Any]) -> bytes:
+    if about["accuracy"] is None:
+        raise Refused("it is still being tested", 409)
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as zip:
         zip.writestr(DESCRIPTION, json.dumps(about, indent=1))

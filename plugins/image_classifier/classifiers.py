@@ -8,14 +8,13 @@ made here; texts from requests only ever travel as values.
 import base64
 import json
 import secrets
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
+import jobs
 import preparation
+from jobs import Job, Refused
 from mldb import mldb
 from preparation import FOLDER
 
@@ -27,26 +26,6 @@ FEATURES = "inception_image({content: base64_decode(image)}) AS *"
 ALGORITHM = {"type": "glz", "regularization": "l2", "regularization_factor": 0.001, "normalize": True}
 
 known: dict[str, dict[str, Any]] = {}
-jobs: dict[str, "Job"] = {}
-
-
-@dataclass
-class Job:
-    """Work under way. ``state``: training, ready or failed; ``part`` is how much of ``step`` is done."""
-
-    id: str
-    state: str = "training"
-    step: str = "pictures"
-    part: float = 0.0
-    error: str = ""
-
-
-class Refused(Exception):
-    """What cannot be done: ``str`` tells the user why, ``code`` is the answer's."""
-
-    def __init__(self, text: str, code: int = 400) -> None:
-        super().__init__(text)
-        self.code = code
 
 
 def restore() -> None:
@@ -70,7 +49,10 @@ def models() -> list[dict[str, Any]]:
 
 def keep(about: dict[str, Any]) -> None:
     known[about["id"]] = about
-    (FOLDER / f"{about['id']}.classifier.json").write_text(json.dumps(about))
+    file = FOLDER / f"{about['id']}.classifier.json"
+    part = file.with_suffix(".part")
+    part.write_text(json.dumps(about))
+    part.replace(file)
 
 
 def forget(id: str) -> None:
@@ -92,27 +74,9 @@ def train(title: str, classes: dict[str, list[str]], heap: list[str]) -> Job:
     pictures = [picture for pictures in classes.values() for picture in pictures] + heap
     if len(pictures) > MOST_PICTURES:
         raise Refused(f"at most {MOST_PICTURES} pictures can be trained on here")
-    if preparation.status.state != "ready":
+    if not preparation.status.network:
         raise Refused("the network is not ready yet")
-    return start(Job(f"classes_{secrets.token_hex(4)}"), _train, title, labels, pictures)
-
-
-def start(job: Job, work: Callable[..., None], *arguments: Any) -> Job:
-    """Begin in a thread of its own. What fails is told by the job: nobody waits for the thread."""
-    if job.id in jobs and jobs[job.id].state == "training":
-        raise Refused("it is still in training", 409)
-    jobs[job.id] = job
-
-    def perform() -> None:
-        try:
-            work(job, *arguments)
-            job.state, job.step, job.part = "ready", "ready", 1.0
-        except Exception as error:
-            job.state, job.error = "failed", str(error)
-            mldb.log(f"Image classifier: {job.id} failed at '{job.step}': {error}")
-
-    threading.Thread(target=perform, daemon=True).start()
-    return job
+    return jobs.start(Job(f"classes_{secrets.token_hex(4)}"), _train, title, labels, pictures)
 
 
 def _train(job: Job, title: str, labels: list[str], pictures: list[str]) -> None:
@@ -123,7 +87,7 @@ def _train(job: Job, title: str, labels: list[str], pictures: list[str]) -> None
         mldb.put(f"/v1/datasets/{id}_labels", {"type": "sparse.mutable"})
         record(f"{id}_labels", "label", {str(row): label for row, label in enumerate(labels)})
         features = {"inputData": f"SELECT {FEATURES} FROM {id}_pictures", "outputDataset": f"{id}_features"}
-        run(job, "features", "transform", features)
+        jobs.run(job, "features", "transform", features)
         learn(job, title, f"merge({id}_features, {id}_labels)", preparation.status.network)
     except Exception:
         forget(id)
@@ -146,7 +110,7 @@ def learn(job: Job, title: str, table: str, network: str) -> None:
     examples = f"SELECT {{* EXCLUDING (label)}} AS features, label FROM {labelled}"
     learning = {"mode": "categorical", "configuration": ALGORITHM}
     model = {"modelFileUrl": f"file://{FOLDER}/{id}.cls", "functionName": f"{id}_scorer"}
-    run(job, "training", "classifier.train", {"trainingData": examples, **model, **learning})
+    jobs.run(job, "training", "classifier.train", {"trainingData": examples, **model, **learning})
     make_function(id, network)
     counts = mldb.query(f"SELECT label, count(*) AS pictures FROM {labelled} GROUP BY label ORDER BY label")[1:]
     about = known[id] = {
@@ -170,7 +134,7 @@ def _test(job: Job, examples: str, learning: dict[str, Any]) -> dict[str, Any]:
     pattern = f"file://{FOLDER}/{job.id}-$runid.cls"
     test = {"inputData": examples, "kfold": FOLDS, "experimentName": f"{job.id}_test", "modelFileUrlPattern": pattern}
     tidy = {"keepArtifacts": False, "outputAccuracyDataset": False}
-    result = run(job, "test", "classifier.experiment", {**test, **tidy, **learning})
+    result = jobs.run(job, "test", "classifier.experiment", {**test, **tidy, **learning})
     cells: Counter[tuple[str, str]] = Counter()
     for fold in result["folds"]:
         for cell in fold["resultsTest"]["confusionMatrix"]:
@@ -180,25 +144,6 @@ def _test(job: Job, examples: str, learning: dict[str, Any]) -> dict[str, Any]:
         "accuracy": right / max(1, cells.total()),
         "confusion": [[actual, predicted, count] for (actual, predicted), count in sorted(cells.items())],
     }
-
-
-def run(job: Job, step: str, type: str, params: dict[str, Any]) -> Any:
-    """Run a procedure to its end, its progress being the job's; the run's status."""
-    job.step, job.part = step, 0.0
-    path = f"/v1/procedures/{job.id}_{step}"
-    mldb.put(path, {"type": type, "params": {**params, "runOnCreation": False}})
-    run = json.loads(mldb.perform("POST", f"{path}/runs", [], {}, [["async", "true"]])["response"])
-    while True:
-        answer = mldb.get(f"{path}/runs/{run['id']}").json()
-        if answer["state"] in ("finished", "error", "cancelled"):
-            break
-        steps = answer.get("progress", {}).get("steps", [])
-        job.part = max([job.part, *(step["value"] for step in steps if step.get("type") == "percentile")])
-        time.sleep(0.1)
-    mldb.perform("DELETE", path)
-    if answer["state"] != "finished":
-        raise RuntimeError(json.dumps(answer.get("progress", answer)))
-    return answer.get("status")
 
 
 def scores(function: str, given: dict[str, Any]) -> list[dict[str, Any]]:

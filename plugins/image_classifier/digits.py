@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import classifiers
+import jobs
 import pixels
 from mldb import mldb
 from preparation import FOLDER
@@ -21,12 +22,12 @@ SAMPLES = "SELECT * EXCLUDING (label) FROM digits_features WHERE label IS NULL"
 def train() -> None:
     if ID in classifiers.known:
         return
-    job = classifiers.jobs[ID] = classifiers.Job(ID)
+    job = jobs.known[ID] = jobs.Job(ID)
     library = importlib.util.find_spec("sklearn")  # found, not imported: that would take longer than the training
     file = FOLDER / "digits.csv.gz"
     shutil.copyfile(Path(library.origin).parent / "datasets" / "data" / file.name, file)
     source = {"dataFileUrl": f"file://{file}", "headers": [*pixels.NAMES, "label"], "select": SELECT}
-    classifiers.run(job, "pictures", "import.text", {**source, "outputDataset": "digits_features"})
+    jobs.run(job, "pictures", "import.text", {**source, "outputDataset": "digits_features"})
     classifiers.learn(job, "Handwritten digits", "digits_features", network="")
     job.state = job.step = "ready"
 

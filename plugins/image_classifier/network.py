@@ -12,16 +12,22 @@ others: URLs or files, and ``md5:…`` or ``sha256:…``. Where the weights cann
 
 import hashlib
 import json
+import socket
 import sys
 import urllib.request
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 KERAS = "https://storage.googleapis.com/tensorflow/keras-applications/inception_v3/"
+WEIGHTS = (KERAS + "inception_v3_weights_tf_dim_ordering_tf_kernels.h5", "md5:9a0d58056eeedaa3f26cb7ebd46da564")
+LABELS = (
+    "https://storage.googleapis.com/download.tensorflow.org/data/imagenet_class_index.json",
+    "md5:c2c37ea517e94d9795004a39431a14cb",
+)
 SEED = 1
-
+SECONDS = 20  # without a byte from a site
 
 Source = tuple[str, str]  # the address of a file, and its hash; none when any content will do
 
@@ -34,8 +40,6 @@ class Network:
     build: Callable[[], Any]
     features: str
     size: int
-    weights: Source
-    labels: Source
 
 
 def inception_v3() -> Any:
@@ -44,17 +48,7 @@ def inception_v3() -> Any:
     return keras.applications.InceptionV3(weights=None)
 
 
-INCEPTION = Network(
-    name="inception",
-    build=inception_v3,
-    features="avg_pool",
-    size=299,
-    weights=(KERAS + "inception_v3_weights_tf_dim_ordering_tf_kernels.h5", "md5:9a0d58056eeedaa3f26cb7ebd46da564"),
-    labels=(
-        "https://storage.googleapis.com/download.tensorflow.org/data/imagenet_class_index.json",
-        "md5:c2c37ea517e94d9795004a39431a14cb",
-    ),
-)
+INCEPTION = Network("inception", inception_v3, features="avg_pool", size=299)
 
 
 def tell(**what: Any) -> None:
@@ -62,14 +56,16 @@ def tell(**what: Any) -> None:
     sys.stdout.flush()
 
 
-def attempt(source: Source, folder: Path) -> tuple[Path | None, str]:
+def obtain(source: Source, folder: Path) -> tuple[Path | None, str]:
     """The local copy, fetched once; or None, and why there is none."""
     url, hash = source
     fetched = "://" in url
     local = folder / url.rpartition("/")[2] if fetched else Path(url)
     try:
         if fetched and not (local.exists() and matches(local, hash)):
-            download(url, local)
+            part = local.with_suffix(".part")
+            urllib.request.urlretrieve(url, part, tell_part)  # noqa: S310 - the address is a setting
+            part.replace(local)
         if not local.is_file():
             raise FileNotFoundError("there is no such file")
         if not matches(local, hash):
@@ -81,40 +77,32 @@ def attempt(source: Source, folder: Path) -> tuple[Path | None, str]:
     return local, ""
 
 
-def download(url: str, target: Path) -> None:
-    if not url.startswith(("http://", "https://")):
-        raise ValueError("neither a file nor an http address")
-    part = target.with_suffix(".part")
-    with urllib.request.urlopen(url, timeout=20) as source, part.open("wb") as sink:  # noqa: S310 - checked above
-        length = int(source.headers.get("Content-Length") or 0)
-        while block := source.read(1 << 20):
-            sink.write(block)
-            tell(step="weights", part=sink.tell() / length if length else 0)
-    part.replace(target)
+def tell_part(blocks: int, size: int, total: int) -> None:
+    if blocks % 100 == 0 and total > 0:
+        tell(step="weights", part=min(1.0, blocks * size / total))
 
 
-def matches(path: Path, expected: str) -> bool:
-    algorithm, _, digest = expected.partition(":")
-    return not expected or digest_of(path, algorithm) == digest
+def matches(path: Path, hash: str) -> bool:
+    return not hash or digest(path, hash.partition(":")[0]) == hash
 
 
-def digest_of(path: Path, algorithm: str) -> str:
+def digest(path: Path, algorithm: str) -> str:
     with path.open("rb") as file:
-        return hashlib.file_digest(file, algorithm).hexdigest()
+        return f"{algorithm}:{hashlib.file_digest(file, algorithm).hexdigest()}"
 
 
-def export(network: Network, folder: Path) -> Path:
+def export(network: Network, folder: Path, weights: Source = WEIGHTS, labels: Source = LABELS) -> Path:
     """Write the network's graph and description where they are not there yet; gives the path of the second."""
     tell(step="weights", part=0)
-    weights, missing = attempt(network.weights, folder)
-    labels, unknown = attempt(network.labels, folder)
-    digest = digest_of(weights, "md5") if weights else "random"
-    kind = "random" if not weights else "imagenet" if f"md5:{digest}" == INCEPTION.weights[1] else "custom"
-    description = folder / f"{network.name}_{digest[:12]}.json"
+    file, missing = obtain(weights, folder)
+    index, unknown = obtain(labels, folder)
+    hash = digest(file, "md5") if file else "md5:random"
+    kind = "random" if not file else "imagenet" if hash == WEIGHTS[1] else "custom"
+    description = folder / f"{network.name}_{hash[4:16]}.json"
     graph = description.with_suffix(".pb")
     if not graph.exists():
-        write(graph, freeze(network, weights).SerializeToString())
-    about = {"weights": kind, "reason": missing or unknown, "labels": read_labels(labels) if labels else []}
+        write(graph, freeze(network, file).SerializeToString())
+    about = {"weights": kind, "reason": missing or unknown, "labels": read_labels(index) if index else []}
     write(description, json.dumps(about).encode())
     return description
 
@@ -163,9 +151,10 @@ def write(path: Path, content: bytes) -> None:
 
 def main(folder: Path, sources: dict[str, str]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    weights = (sources["weights"], sources.get("hash", "")) if sources.get("weights") else INCEPTION.weights
-    labels = (sources["labels"], "") if sources.get("labels") else INCEPTION.labels
-    tell(done=str(export(replace(INCEPTION, weights=weights, labels=labels), folder)))
+    socket.setdefaulttimeout(SECONDS)
+    weights = (sources["weights"], sources.get("hash", "")) if sources.get("weights") else WEIGHTS
+    labels = (sources["labels"], "") if sources.get("labels") else LABELS
+    tell(done=str(export(INCEPTION, folder, weights, labels)))
 
 
 if __name__ == "__main__":

@@ -11,12 +11,12 @@ variables, those that begin with ``MLDB_``, from plugins):
 import json
 import os
 import subprocess
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jobs
 from mldb import mldb
 
 # The data root holds the plugin's folder in plugins/ and the models beside that.
@@ -33,13 +33,10 @@ FROM_CONTENT = 'content AS "DecodeJpeg/contents"'
 
 @dataclass
 class Status:
-    """``state``: preparing, ready or failed. ``weights``: imagenet, custom or random, empty while not known."""
+    """``weights``: imagenet, custom or random, empty while not known; ``network``: which exactly, a file's name."""
 
-    state: str = "preparing"
-    step: str = "digits"
-    part: float = 0.0
     weights: str = ""
-    network: str = ""  # which weights exactly: the name of the graph's file
+    network: str = ""
     reason: str = ""
     remedy: str = ""
 
@@ -49,22 +46,17 @@ labels: list[str] = []  # ImageNet's, when the weights know them
 
 
 def start(first: Callable[[], None]) -> None:
-    """Begin with ``first``, which needs no network. What fails is told on the page: nobody waits for the thread."""
+    """Begin with ``first``, which needs no network."""
+    jobs.start(jobs.Job("network", step="digits"), _prepare, first)
 
-    def prepare() -> None:
-        try:
-            ensure("image_at", "sql.query", {"query": FETCH, "output": "FIRST_ROW"})
-            first()
-            for message in _make_graphs():
-                status.step, status.part = message.get("step", status.step), message.get("part", 0.0)
-                if "done" in message:
-                    _use_network(Path(message["done"]))
-            status.state, status.step = "ready", "ready"
-        except Exception as error:
-            status.state, status.reason = "failed", str(error)
-            mldb.log(f"Image classifier: preparation failed: {error}")
 
-    threading.Thread(target=prepare, daemon=True).start()
+def _prepare(job: jobs.Job, first: Callable[[], None]) -> None:
+    ensure("image_at", "sql.query", {"query": FETCH, "output": "FIRST_ROW"})
+    first()
+    for message in _make_graphs():
+        job.step, job.part = message.get("step", "functions"), message.get("part", 0.0)
+        if "done" in message:
+            _use_network(Path(message["done"]))
 
 
 def _make_graphs() -> Iterator[dict[str, Any]]:
@@ -94,7 +86,6 @@ def _make_graphs() -> Iterator[dict[str, Any]]:
 def _use_network(description: Path) -> None:
     about = json.loads(description.read_text())
     graph = description.with_suffix(".pb")
-    status.step = "functions"
     for name, inputs, outputs in (
         ("inception", FROM_URL, "pool_3"),
         ("inception_image", FROM_CONTENT, "pool_3"),

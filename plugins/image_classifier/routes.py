@@ -8,11 +8,12 @@ from dataclasses import asdict
 import archive
 import classifiers
 import digits
+import jobs
 import pictures
 import pixels
 import preparation
 import shared
-from classifiers import Refused
+from jobs import Refused
 from mldb import ResponseException, mldb
 
 IMAGENET = "imagenet"
@@ -23,7 +24,7 @@ def answer(given):
     id = given.get("model", digits.ID)
     match request.verb, request.remaining:
         case "GET", "/state":
-            return asdict(preparation.status)
+            return {**asdict(jobs.known["network"]), **asdict(preparation.status)}
         case "GET", "/models":
             return {"models": classifiers.models(), "weights": preparation.status.weights}
         case "DELETE", "/models":
@@ -45,15 +46,15 @@ def answer(given):
         case "GET", "/train":
             return asdict(job(given.get("id", "")))
         case "GET", "/questions":
-            return pictures.questions(known(id))
+            return pictures.questions(known(id)["id"])
         case "POST", "/answers":
             return asdict(pictures.answer(known(id), json.loads(request.payload)))
         case "GET", "/picture":
-            return request.send_file(pictures.picture(known(id), given.get("row", "")), "image/jpeg")
+            return request.send_file(pictures.picture(known(id)["id"], given.get("row", "")), "image/jpeg")
         case "POST", "/map":
-            return asdict(pictures.start_map(known(id)))
+            return asdict(pictures.start_map(known(id)["id"]))
         case "GET", "/map":
-            return pictures.positions(known(id))
+            return pictures.positions(known(id)["id"])
         case "GET", "/download":
             return request.send_file(archive.pack(known(id)), "application/zip", f"{known(id)['title']}.zip")
         case "POST", "/load":
@@ -88,9 +89,9 @@ def known(id):
 
 
 def job(id):
-    if id not in classifiers.jobs:
+    if id not in jobs.known:
         raise Refused("there is no such training: has the plugin been reloaded?", 404)
-    return classifiers.jobs[id]
+    return jobs.known[id]
 
 
 def fetched(url):

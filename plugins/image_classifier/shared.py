@@ -4,7 +4,8 @@ import base64
 import json
 import secrets
 
-from classifiers import FOLDER, Refused
+from jobs import Refused
+from preparation import FOLDER
 
 MOST_SHARED = 200
 SHARED = FOLDER / "shared"

@@ -10,7 +10,6 @@ import http.server
 import json
 import sys
 import threading
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -67,30 +66,21 @@ def main(folder):
     (served / "labels.json").write_text(json.dumps({str(n): [f"n{n}", f"label_{n}"] for n in range(LABELS)}))
     site = serve(served)
     md5 = hashlib.md5((served / "small.weights.h5").read_bytes()).hexdigest()
-    small = network.Network(
-        name="small",
-        build=build,
-        features="features",
-        size=SIZE,
-        weights=(f"{site}/small.weights.h5", f"md5:{md5}"),
-        labels=(f"{site}/labels.json", ""),
-    )
-    wrong = replace(small, weights=(small.weights[0], "md5:" + "0" * 32))
-    local = replace(small, weights=(str(served / "small.weights.h5"), "sha256:" + "0" * 64))
-    gone = replace(small, weights=(f"{site}/none.h5", ""), labels=("http://127.0.0.1:9/x", ""))
-    absent = replace(small, weights=(str(served / "absent.h5"), ""))
+    small = network.Network("small", build, features="features", size=SIZE)
+    url, labels = f"{site}/small.weights.h5", (f"{site}/labels.json", "")
+    weights = {
+        "good": (url, f"md5:{md5}"),
+        "absent": (str(served / "absent.h5"), ""),
+        "wrong": (url, "md5:" + "0" * 32),
+        "local": (str(served / "small.weights.h5"), "sha256:" + "0" * 64),
+        "gone": (f"{site}/none.h5", ""),
+        "again": (url, f"md5:{md5}"),
+    }
     results = {}
-    for name, wanted in {
-        "good": small,
-        "absent": absent,
-        "wrong": wrong,
-        "local": local,
-        "gone": gone,
-        "again": small,
-    }.items():
+    for name, wanted in weights.items():
         target = folder / ("good" if name == "again" else name)
         target.mkdir(exist_ok=True)
-        description = network.export(wanted, target)
+        description = network.export(small, target, wanted, ("http://127.0.0.1:9/x", "") if name == "gone" else labels)
         left = sorted(path.name for path in target.iterdir())
         results[name] = {"file": str(description), **json.loads(description.read_text()), "left": left}
     results["expected"] = expected(served / "small.weights.h5", folder / "picture.jpg")

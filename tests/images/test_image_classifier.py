@@ -58,7 +58,7 @@ class Plugin:
     def wait(self, job):
         def over():
             found = self.get("train", id=job["id"])
-            return found if found["state"] != "training" else None
+            return found if found["state"] != "working" else None
 
         found = self.until(over)
         assert found["state"] == "ready", found
@@ -271,7 +271,7 @@ def test_refusals(plugin, taught):
 def test_a_training_that_fails_says_so_and_leaves_nothing(plugin):
     broken = {"a": [text(coloured(1, 0))] * 4, "b": [text(b"no picture")] * 4}
     job = plugin.post("train", json.dumps({"title": "broken", "classes": broken}))
-    found = plugin.until(lambda: (j := plugin.get("train", id=job["id"]))["state"] != "training" and j)
+    found = plugin.until(lambda: (j := plugin.get("train", id=job["id"]))["state"] != "working" and j)
     assert (found["state"], found["step"]) == ("failed", "features")
     assert "Unable to run model" in found["error"]
     assert not [name for name in plugin.client.get("/v1/datasets").json() if name.startswith(job["id"])]

@@ -15,7 +15,7 @@ const STEPS = {
 };
 const page = Object.fromEntries([...document.querySelectorAll("[id]")].map((element) => [element.id, element]));
 
-let state = { state: "preparing", step: "digits" };
+let state = { state: "working", step: "digits" };
 let models = [];
 let latest = 0; // the number of the newest question: older answers are not shown
 let answered = null; // what the answer on the page is about: a model's id and a picture
@@ -34,7 +34,7 @@ async function follow() {
       page.status.dataset.state = "failed";
       page["status-text"].textContent = `no answer: ${error.message}`;
     }
-    const settled = state.state !== "preparing" && models.length && models.every(({ accuracy }) => accuracy !== null);
+    const settled = state.state !== "working" && models.length && models.every(({ accuracy }) => accuracy !== null);
     await pause(settled ? 15000 : 1000);
   }
 }
@@ -44,7 +44,7 @@ function showState() {
   const part = state.part > 0 && state.part < 1 ? ` ${percent(state.part)}` : "";
   const ready = `ready · ${state.weights} weights`;
   page["network-note"].hidden = state.state === "ready";
-  const texts = { preparing: `${STEPS[state.step] ?? state.step}${part} …`, ready, failed: `failed: ${state.reason}` };
+  const texts = { working: `${STEPS[state.step] ?? state.step}${part} …`, ready, failed: `failed: ${state.error}` };
   page["status-text"].textContent = texts[state.state];
   page.banner.hidden = state.weights !== "random";
   page["banner-text"].textContent =

@@ -29,7 +29,7 @@ export const pause = (milliseconds) => new Promise((resolve) => setTimeout(resol
 
 /** Follow a job of the server's to its end; `onStep` sees it meanwhile. An Error when it fails. */
 export async function watch(job, onStep) {
-  while (job.state === "training") {
+  while (job.state === "working") {
     onStep(job);
     await pause(300);
     job = await ask(`train?id=${encodeURIComponent(job.id)}`);
