@@ -72,6 +72,8 @@ def _latest(runs: Iterable[Run]) -> list[Run]:
 
 def _run(run: Run) -> dict[str, Any]:
     shown: dict[str, Any] = {"id": run.id, "state": run.state, "started": run.started}
+    if run.params:
+        shown["params"] = run.params
     if run.finished is not None:
         shown["finished"] = run.finished
     if not run.done.is_set():

@@ -58,13 +58,10 @@ class ClassifierFunction:
         return {"summary": self.classifier.summary(), "mode": self.classifier.mode}
 
     def route(self, request: Request) -> Response:
-        """``GET /importance``: which features the model goes by."""
+        """``GET /importance``: which features the model goes by (``server.learning.importance``)."""
         if (request.verb, request.remaining.strip("/")) != ("GET", "importance"):
             raise NotFound(f"Unknown route '{request.verb} {request.remaining}': there is GET /importance")
-        found = importance.described(self.classifier)
-        if found is None:
-            raise NotFound(f"Models of type {self.classifier.model.type} do not tell which features they go by")
-        return Response(200, orjson.dumps(found))
+        return Response(200, orjson.dumps(importance.described(self.classifier)))
 
     def details(self) -> dict[str, Any]:
         return _details(self.classifier)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from server.learning.committee import Committee
 from server.learning.glz import GlzModel
+from server.learning.one_vs_all import OneVsAllModel
 from server.learning.trees import TreeEnsemble
 
 if TYPE_CHECKING:
@@ -37,15 +39,20 @@ def importance_of(model: Model, features: int) -> Importance | None:
         case GlzModel():
             return Importance(_WEIGHTS, _shares(_weight_sizes(model, features)))
         case Committee():
-            return _of_members(model, features)
+            return _of_members(model.members, np.abs(model.weights), features)
+        case OneVsAllModel():
+            return _of_members(model.members, np.ones(len(model.members)), features)
     return None
 
 
-def described(classifier: Classifier) -> dict[str, Any] | None:
-    """As JSON: ``{"measure", "features": [[name, share], …]}``, the largest first, without features not used."""
+def described(classifier: Classifier) -> dict[str, Any]:
+    """As JSON: ``{"measure", "features": [[name, share], …]}``, the largest first, without features not used.
+
+    A model that does not tell has the measure null and no features.
+    """
     found = importance_of(classifier.model, len(classifier.space.features))
     if found is None:
-        return None
+        return {"measure": None, "features": []}
     order = np.argsort(-found.shares, kind="stable")
     named = [[classifier.space.features[at].name, float(found.shares[at])] for at in order if found.shares[at] > 0]
     return {"measure": found.measure, "features": named}
@@ -85,9 +92,9 @@ def _weight_sizes(model: GlzModel, features: int) -> Doubles:
     return np.asarray(np.bincount(model.columns.feature, sizes, features), np.float64)
 
 
-def _of_members(model: Committee, features: int) -> Importance | None:
-    """The mean over members that tell, by their weights."""
-    found = [(importance_of(member, features), abs(w)) for member, w in zip(model.members, model.weights, strict=True)]
+def _of_members(members: Sequence[Model], weights: NDArray[Any], features: int) -> Importance | None:
+    """The weighted mean over members that tell."""
+    found = [(importance_of(member, features), weight) for member, weight in zip(members, weights, strict=True)]
     told = [(each, weight) for each, weight in found if each is not None]
     if not told:
         return None

@@ -82,6 +82,19 @@ def test_the_form_and_its_json_follow_each_other(browser, server):
     closed(page)
 
 
+def test_the_json_may_name_another_type(browser, server):
+    page = opened(browser, server, "/console/new/procedure?type=kmeans.train")
+    text = page.get_by_label("Configuration as JSON")
+    text.fill('{"type": "svm.tr", "params": {}}')
+    expect(page.get_by_text("There is no type “svm.tr”")).to_be_visible()
+    expect(page.get_by_label("numClusters")).to_be_attached()
+    text.fill('{"type": "svm.train", "params": {"svmType": "one class"}}')
+    expect(page.get_by_label("svmType")).to_have_value("one class")
+    expect(text).to_be_focused()
+    expect(page.get_by_label("Type of the procedure")).to_have_value("svm.train")
+    closed(page)
+
+
 def test_lists_maps_and_datasets_are_entered(browser, server):
     page = opened(browser, server, "/console/new/procedure?type=bucketize")
     page.get_by_label("Name", exact=True).fill("halves")

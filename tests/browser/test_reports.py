@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from urllib.parse import quote
 
@@ -9,7 +10,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.console import DESK, PHONE, closed, findings, fits, keep, opened
-from tests.browser.models import furnish
+from tests.browser.models import furnish, picture
 from tests.browser.test_functions import focus
 from tests.conftest import RunningServer
 
@@ -85,6 +86,37 @@ def test_a_classifier_of_several_labels_has_its_confusions(browser, server):
     closed(page)
 
 
+def test_a_classifier_of_sets_of_labels_tells_how_soon_they_are_found(browser, server):
+    labels = (
+        "{CASE WHEN sepal_length > 5 THEN 1 END AS big, CASE WHEN sepal_width > 3 THEN 1 END AS wide} AS label "
+        "FROM flowers WHERE sepal_length > 5 OR sepal_width > 3"
+    )
+    features = "{{petal_length, petal_width} AS features}"
+    with server.client() as client:
+        trained = {
+            "mode": "multilabel", "modelFileUrl": "file:///mldb_data/models/m.cls", "functionName": "sets",
+            "configuration": {"type": "naive_bayes"}, "trainingData": f"SELECT {features[1:-1]}, {labels}",
+        }  # fmt: skip
+        tested = {
+            "mode": "multilabel",
+            "recallOverN": [1, 2],
+            "testingData": f"SELECT sets({features})[scores] AS score, {labels}",
+        }
+        for name, type_, params in (
+            ("train sets", "classifier.train", trained),
+            ("test sets", "classifier.test", tested),
+        ):
+            assert client.put(f"/v1/procedures/{name}", json={"type": type_, "params": params}).status_code == 201
+    page, status = page_of(browser, server, "test sets")
+    weighted = status["weightedStatistics"]
+    assert fact(page, "Labels until all right ones are found") == pytest.approx(weighted["coverageError"], abs=1e-3)
+    assert fact(page, "Right label in the first 2") == 1
+    row = page.get_by_role("region", name="Labels").get_by_role("row").filter(has_text="wide")
+    expect(row).to_contain_text(f"{status['labelStatistics']['wide']['recallOverTopN'][0]:.3f}")
+    expect(page.get_by_text("goes by")).to_have_count(0)  # this kind of model does not tell
+    closed(page)
+
+
 def test_a_regression_shows_its_rows_and_errors(browser, server):
     page, status = page_of(browser, server, "test width")
     expect(page.get_by_role("img", name="Scatter plot of predictions").locator("circle")).to_have_count(79)
@@ -135,6 +167,55 @@ def test_coordinates_are_a_map_whose_rows_are_looked_at(browser, server, procedu
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     expect(page.get_by_label("Row, or click on it")).not_to_have_value("flower 5")
+    closed(page)
+
+
+@pytest.fixture(scope="module")
+def pictured(server):
+    """Datasets with a picture of each of the first flowers: by address, and by its bytes."""
+    folder = server.data_dir / "pictures"
+    folder.mkdir()
+    for number in range(12):
+        content = base64.b64decode(picture(number % 3, number / 2).partition(",")[2])
+        (folder / f"{number}.png").write_bytes(content)
+    rows = [[f"flower {n}", [["seen", f"file:///mldb_data/pictures/{n}.png", 0]]] for n in range(12)]
+    with server.client() as client:
+        client.put("/v1/datasets/addresses", json={"type": "sparse.mutable"})
+        client.post("/v1/datasets/addresses/multirows", json=rows)
+        client.post("/v1/datasets/addresses/commit")
+        params = {"inputData": "SELECT fetcher(seen)[content] AS seen FROM addresses", "outputDataset": "contents"}
+        assert client.put("/v1/procedures/fetch", json={"type": "transform", "params": params}).status_code == 201
+
+
+@pytest.mark.parametrize("dataset", ["addresses", "contents"])
+def test_pictures_come_from_addresses_and_bytes_too(browser, server, pictured, dataset):
+    page, _ = page_of(browser, server, "map flowers")
+    chart = page.get_by_role("img", name=re.compile("^Neighbours"))
+    expect(chart.locator("image")).to_have_count(150)
+    page.get_by_role("combobox", name="Rows of", exact=True).select_option(dataset)
+    expect(chart.locator("image")).to_have_count(12, timeout=20_000)
+    assert chart.locator("image").first.get_attribute("href").startswith("data:image/png;base64,")
+    closed(page)
+
+
+def test_a_report_is_of_the_parameters_of_its_run(browser, server):
+    with server.client() as client:
+        config = client.get("/v1/procedures/test versicolor").json()["config"]
+        params = config["params"] | {"runOnCreation": False}
+        client.put("/v1/procedures/test again", json={"type": config["type"], "params": params})
+        other = {"params": {"outputDataset": {"id": "other_scores"}}}
+        assert client.post("/v1/procedures/test again/runs", json=other).status_code == 201
+    page, _ = page_of(browser, server, "test again")
+    expect(page.get_by_role("link", name="other_scores")).to_be_visible()
+    expect(page.get_by_role("link", name="versicolor_scores", exact=True)).to_have_count(0)
+    expect(page.get_by_role("img", name="ROC curve, area")).to_be_visible()
+    closed(page)
+
+
+def test_a_classifier_tells_what_it_goes_by_on_its_page(browser, server):
+    page = opened(browser, server, "/console/functions/kinds_scorer")
+    shares = page.get_by_role("region", name="What kinds_scorer goes by").get_by_role("row")
+    expect(shares.first).to_contain_text("petal")
     closed(page)
 
 

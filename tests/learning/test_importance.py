@@ -71,9 +71,17 @@ def test_members_that_do_not_tell_are_left_out():
     assert importance_of(Committee([silent], np.ones(1, np.float32)), 2) is None
 
 
+def test_models_of_each_label_count_alike(blobs, data_dir):
+    labels = "{CASE WHEN kind = 'a' THEN 1 END AS one, CASE WHEN kind = 'b' THEN 1 END AS other}"
+    query = f"SELECT {{x, y}} AS features, {labels} AS label FROM blobs"
+    train(blobs, data_dir, query, mode="multilabel", configuration={"type": "glz"}).raise_for_status()
+    told = importance(blobs, "cls").json()["features"]
+    assert [name for name, _ in told] == ["x", "y"]
+    assert sum(share for _, share in told) == pytest.approx(1)
+
+
 def test_a_model_that_does_not_tell_says_so(blobs, data_dir):
     train(blobs, data_dir, NUMBERS, configuration={"type": "naive_bayes"}).raise_for_status()
-    answer = importance(blobs, "cls")
-    assert (answer.status_code, answer.json()["error"].endswith("do not tell which features they go by")) == (404, True)
+    assert importance(blobs, "cls").json() == {"measure": None, "features": []}
     answer = blobs.get("/v1/functions/cls/routes/nothing")
     assert (answer.status_code, "there is GET /importance" in answer.json()["error"]) == (404, True)

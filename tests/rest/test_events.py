@@ -67,6 +67,16 @@ def test_failures_and_runs_are_told(client):
         until(stream, lambda event: event["gone"] or None)
 
 
+def test_a_run_tells_the_parameters_of_its_own(client):
+    client.put("/v1/procedures/brief", json={"type": "mock", "params": {"durationMs": 1, "runOnCreation": False}})
+    client.post("/v1/procedures/brief/runs", json={"id": "as it is"})
+    client.post("/v1/procedures/brief/runs", json={"id": "other", "params": {"durationMs": 2}})
+    with listening(client) as stream:
+        runs = until(stream, changed("procedure", "brief"))["runs"]
+    assert {run["id"]: run.get("params") for run in runs} == {"as it is": None, "other": {"durationMs": 2}}
+    client.delete("/v1/procedures/brief")
+
+
 def test_plugins_tell_how_they_are_served(client):
     source = {"main": "pass", "routes": "mldb.plugin.set_return('hello')"}
     client.put("/v1/plugins/told", json={"type": "python", "params": {"source": source}})

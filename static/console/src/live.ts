@@ -42,6 +42,8 @@ export interface Run {
   finished?: number;
   progress?: { steps?: Step[] };
   error?: ErrorBody;
+  /** Parameters of this run, over those of the procedure. */
+  params?: Record<string, unknown>;
 }
 
 export interface Entity {

@@ -43,7 +43,9 @@ function Create({ kind }: { kind: Made }) {
       </header>
       <div class="stack">
         <TypeChoice kind={kind} types={types.value} config={config} info={info} />
-        {info && <Configuration key={config.value.type} kind={kind} id={id} config={config} info={info} />}
+        {info && (
+          <Configuration kind={kind} id={id} config={config} info={info} types={types.value.map(([name]) => name)} />
+        )}
       </div>
     </>
   );
@@ -126,9 +128,10 @@ interface ConfigurationProps {
   id: Signal<string>;
   config: Signal<Config>;
   info: EntityTypeInfo;
+  types: string[];
 }
 
-function Configuration({ kind, id, config, info }: ConfigurationProps) {
+function Configuration({ kind, id, config, info, types }: ConfigurationProps) {
   const problem = useSignal<Placed | undefined>(undefined);
   const busy = useSignal(false);
   const form = useRef<HTMLFormElement>(null);
@@ -225,11 +228,11 @@ function Configuration({ kind, id, config, info }: ConfigurationProps) {
           label="Configuration as JSON"
           value={{ type, params }}
           onChange={(read) => {
-            config.value = {
-              type: typeof read.type === "string" ? read.type : type,
-              params: isObject(read.params) ? read.params : {},
-            };
+            const named = String(read.type ?? "");
+            if (!types.includes(named)) return `There is no type “${named}”; the form keeps what it had.`;
+            config.value = { type: named, params: isObject(read.params) ? read.params : {} };
             problem.value = undefined;
+            return "";
           }}
         />
       </aside>

@@ -9,6 +9,7 @@ import { type FunctionInfo, functionInfo, leaves, pictureInput } from "./functio
 import { TryPicture } from "./function/picture";
 import { TryRow } from "./function/row";
 import { TryValues } from "./function/values";
+import { Importance } from "./run/importance";
 import "./function/function.css";
 
 export default function FunctionPage({ params: { id = "" } }: { params: Record<string, string> }) {
@@ -29,6 +30,7 @@ export default function FunctionPage({ params: { id = "" } }: { params: Record<s
         {found.error && <p class="notice error">{found.error.error}</p>}
         {!found.serving && found.progress?.steps && <Steps steps={found.progress.steps} />}
         {found.serving && <Serving id={id} />}
+        {found.serving && found.type === "classifier" && <Importance functionName={id} />}
         <Configured kind="function" id={id} />
       </div>
     </>

@@ -111,6 +111,7 @@ function Otherwise({ id }: { id: string }) {
           value={params.value}
           onChange={(next) => {
             params.value = next;
+            return "";
           }}
         />
         {problem.value && (

@@ -123,12 +123,12 @@ function Done({ procedure, type, run }: { procedure: string; type: string; run: 
         json<Ended>("GET", url),
         json<{ config: { params?: Json } }>("GET", path("procedures", procedure)),
       ]);
-      params.value = config.params ?? {};
+      params.value = merged(config.params ?? {}, run.params ?? {}) as Json;
       ended.value = status;
       const details = await json<unknown>("GET", `${url}/details`);
       if (details !== null) ended.value = { ...status, details };
     });
-  }, [procedure, run.id, ended, params]);
+  }, [procedure, run.id, run.params, ended, params]);
   if (!ended.value || !params.value) return <progress aria-label="Loading the run" />;
   const { status, details, progress } = ended.value;
   return (
@@ -139,9 +139,16 @@ function Done({ procedure, type, run }: { procedure: string; type: string; run: 
       {progress?.steps && progress.steps.length > 0 && <Working steps={progress.steps} />}
       <Raw title="Status" value={status} />
       <Raw title="Details" value={details} />
-      <Raw title="Parameters of the procedure" value={params.value} />
+      <Raw title="Parameters" value={params.value} />
     </>
   );
+}
+
+/** Parameters as the server puts those of a run over those of its procedure: objects merge, the rest replaces. */
+function merged(base: unknown, over: unknown): unknown {
+  if (!isObject(base) || !isObject(over)) return over;
+  const inner = Object.entries(over).map(([name, value]) => [name, name in base ? merged(base[name], value) : value]);
+  return { ...base, ...Object.fromEntries(inner) };
 }
 
 function Failure({ error }: { error: ErrorBody }) {

@@ -18,6 +18,7 @@ export function TryValues({ id, input }: { id: string; input: ValueInfo | undefi
   const problem: Placed | undefined = error && place(error, fields, values.value);
   const change = (next: Json) => {
     values.value = next;
+    return "";
   };
   return (
     <form

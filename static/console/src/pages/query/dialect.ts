@@ -47,20 +47,17 @@ interface BuiltinFunction {
   summary: string;
   family: string;
   example: [string, string] | null;
-  null: string;
 }
 
 let builtins: Promise<Completion[]> | undefined;
 
 function functions(): Promise<Completion[]> {
   builtins ??= json<{ functions: BuiltinFunction[] }>("GET", "/v1/dialect").then(({ functions }) =>
-    functions.map(({ name, signature, summary, example, null: rule }) => ({
+    functions.map(({ name, signature, summary, example }) => ({
       label: name,
       type: "function",
       detail: signature.slice(name.length),
-      info: [summary, rule && `NULL: ${rule}.`, example && `${example[0]} = ${example[1]}`]
-        .filter(Boolean)
-        .join("\n\n"),
+      info: example ? `${summary}\n\n${example[0]} = ${example[1]}` : summary,
       apply: `${name}(`,
     })),
   );

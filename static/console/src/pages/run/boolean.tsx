@@ -3,7 +3,7 @@ import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { sqlName, table } from "../../api";
 import { attempt } from "../../toasts";
-import { number } from "../../ui/format";
+import { count, number } from "../../ui/format";
 import { Chart, type PlotLibrary } from "./chart";
 import { Confusion } from "./confusion";
 
@@ -107,6 +107,7 @@ function Curves({ thresholds, statistics }: { thresholds: Threshold[]; statistic
     <>
       <section class="card stack" aria-labelledby="threshold-title">
         <h2 id="threshold-title">Threshold</h2>
+        {thresholds.length === MOST && <p class="soft small">Only the highest {count(MOST)} scores are shown.</p>}
         <div class="row">
           <input
             class="grow"

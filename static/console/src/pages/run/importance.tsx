@@ -1,30 +1,27 @@
 // Which features a classifier goes by.
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import { ApiError, json, path } from "../../api";
+import { json, path } from "../../api";
+import { entity } from "../../live";
 import { link } from "../../router";
 import { complain } from "../../toasts";
 import { Bars } from "../../ui/result";
 
 interface Found {
-  /** How it was measured. */
-  measure: string;
+  /** How it was measured; some kinds of models do not tell. */
+  measure: string | null;
   features: [string, number][];
 }
 
 export function Importance({ functionName }: { functionName: string }) {
   const found = useSignal<Found | undefined>(undefined);
+  const there = entity("function", functionName)?.serving === true;
   useEffect(() => {
-    json<Found>("GET", `${path("functions", functionName)}/routes/importance`).then(
-      (answer) => {
-        found.value = answer;
-      },
-      (error) => {
-        // Some kinds of models do not tell; a function may be gone.
-        if (!(error instanceof ApiError && error.status < 500)) complain(error);
-      },
-    );
-  }, [functionName, found]);
+    if (!there) return;
+    json<Found>("GET", `${path("functions", functionName)}/routes/importance`).then((answer) => {
+      found.value = answer;
+    }, complain);
+  }, [functionName, found, there]);
   if (!found.value?.features.length) return null;
   return (
     <section class="card stack" aria-labelledby="importance-title">

@@ -10,6 +10,8 @@ interface LabelStatistics {
   f1Score: number;
   support: number;
   recallOverTopN?: number[];
+  /** Labels to go through, the best first, until all right ones are found; on average. */
+  coverageError?: number;
 }
 
 export interface LabelledStatistics {
@@ -36,8 +38,15 @@ export function LabelsReport({ statistics }: { statistics: LabelledStatistics })
           .map(([name, title]) => (
             <Fact key={name} name={`${title}, weighted`} value={at(weightedStatistics, name) as number} />
           ))}
+        {weightedStatistics.coverageError !== undefined && (
+          <Fact name="Labels until all right ones are found" value={weightedStatistics.coverageError} />
+        )}
         {recallOverN.map((n, index) => (
-          <Fact key={n} name={`In the first ${n}`} value={weightedStatistics.recallOverTopN?.[index] ?? 0} />
+          <Fact
+            key={n}
+            name={`Right label in the first ${n}`}
+            value={weightedStatistics.recallOverTopN?.[index] ?? 0}
+          />
         ))}
       </dl>
       {total > 0 && (
@@ -46,18 +55,24 @@ export function LabelsReport({ statistics }: { statistics: LabelledStatistics })
           <Confusion cells={cells} />
         </section>
       )}
-      <PerLabel statistics={labelStatistics} />
+      <PerLabel statistics={labelStatistics} tops={recallOverN} />
     </>
   );
 }
 
 const at = (statistics: Partial<LabelStatistics>, name: string) => statistics[name as keyof LabelStatistics];
 
-function PerLabel({ statistics }: { statistics: LabelledStatistics["labelStatistics"] }) {
+interface PerLabelProps {
+  statistics: LabelledStatistics["labelStatistics"];
+  tops: number[];
+}
+
+function PerLabel({ statistics, tops }: PerLabelProps) {
   const columns = Object.entries(NAMES).filter(
     ([name]) => name !== "accuracy" && Object.values(statistics).some((each) => typeof at(each, name) === "number"),
   );
-  if (!columns.length) return null;
+  if (!columns.length && !tops.length) return null;
+  const supported = Object.values(statistics).some(({ support }) => support !== undefined);
   return (
     // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by keyboard
     <section class="card scroll-x" tabIndex={0} aria-label="Labels">
@@ -69,7 +84,10 @@ function PerLabel({ statistics }: { statistics: LabelledStatistics["labelStatist
             {columns.map(([name, title]) => (
               <th key={name}>{title}</th>
             ))}
-            <th class="number">Rows</th>
+            {tops.map((n) => (
+              <th key={n}>In the first {n}</th>
+            ))}
+            {supported && <th class="number">Rows</th>}
           </tr>
         </thead>
         <tbody>
@@ -81,7 +99,12 @@ function PerLabel({ statistics }: { statistics: LabelledStatistics["labelStatist
                   <Share value={(at(each, name) as number | undefined) ?? 0} />
                 </td>
               ))}
-              <td class="number">{each.support === undefined ? "" : number(each.support)}</td>
+              {tops.map((n, index) => (
+                <td key={n}>
+                  <Share value={each.recallOverTopN?.[index] ?? 0} />
+                </td>
+              ))}
+              {supported && <td class="number">{number(each.support ?? 0)}</td>}
             </tr>
           ))}
         </tbody>

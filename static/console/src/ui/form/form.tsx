@@ -36,7 +36,8 @@ export function Parameters({ fields, values, problem, onChange }: ParametersProp
 interface JsonPaneProps {
   label: string;
   value: Json;
-  onChange: (value: Json) => void;
+  /** Takes what was read, or says why not. */
+  onChange: (value: Json) => string;
 }
 
 /** The configuration as text. While it is being typed it stays as typed; the form takes it over when it can be read. */
@@ -49,8 +50,7 @@ export function JsonPane({ label, value, onChange }: JsonPaneProps) {
     try {
       const read: unknown = JSON.parse(typed);
       if (!isObject(read)) throw new Error("This must be an object: { … }");
-      problem.value = "";
-      onChange(read);
+      problem.value = onChange(read);
     } catch (error) {
       problem.value = error instanceof SyntaxError ? "This is no JSON yet; the form keeps what it had." : String(error);
     }

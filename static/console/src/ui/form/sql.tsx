@@ -54,7 +54,7 @@ export function Sql({ label, value, hint, statement, error, onChange }: SqlProps
     if (editor.current && editor.current.text() !== value) editor.current.setText(value);
   }, [value]);
   useEffect(() => {
-    if (error) editor.current?.mark(error);
+    editor.current?.mark(error);
   }, [error]);
   return <div ref={box} class="sql-field" />;
 }
