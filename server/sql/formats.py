@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import orjson
 import pyarrow as pa
 
@@ -20,6 +21,7 @@ from server.values.cityhash import hash_path
 from server.values.kinds import Kind
 from server.values.paths import Path, format_path, natural_key, parse_path
 
+_ORDERS_KEPT = 256
 _PLAIN = {Kind.INTEGER, Kind.UNSIGNED, Kind.STRING}  # JSON as they are
 
 
@@ -114,9 +116,21 @@ def _columns(
 def _encoded(array: pa.Array, kind: Kind, encode: Callable[[Atom], Any]) -> list[Any]:
     if kind in _PLAIN:
         return list(array.to_pylist())
+    if kind is Kind.NUMBER:
+        return _numbers(array, encode)
     if kind is Kind.BOOLEAN:
         return [None if value is None else int(value) for value in array.to_pylist()]
     return [encode(atom) for atom in atoms_of(array, kind)]
+
+
+def _numbers(array: pa.Array, encode: Callable[[Atom], Any]) -> list[Any]:
+    """Fractions are JSON as they are; whole numbers, infinities and NaN are not."""
+    values: list[Any] = array.to_pylist()
+    numbers = np.asarray(array)
+    for index in np.flatnonzero(~np.isfinite(numbers) | (np.trunc(numbers) == numbers)).tolist():
+        if values[index] is not None:
+            values[index] = encode(values[index])
+    return values
 
 
 def _times(times: Any, length: int) -> list[str]:
@@ -165,7 +179,8 @@ def _fixed(array: pa.Array) -> bool:
 def _with_rest(
     row: list[Any], cells: list[Any], encode: Callable[[Atom], Any], timed: bool, names: _Names
 ) -> list[Any]:
-    cells = sorted(cells, key=lambda cell: (cell.timestamp, _value_key(cell.value)))
+    if len({cell.path for cell in cells}) < len(cells):
+        cells = sorted(cells, key=lambda cell: (cell.timestamp, _value_key(cell.value)))
     for cell in cells:
         row.append((names.text(cell.path), encode(cell.value), timestamp_text(cell.timestamp) if timed else None))
     row.sort(key=lambda cell: names.key(cell[0]))
@@ -211,9 +226,16 @@ def _table(rows: Iterator[_Row], options: _Options) -> Any:
 
 def _aos(rows: Iterator[_Row], options: _Options) -> Any:
     objects = []
+    orders: dict[tuple[str, ...], list[str]] = {}  # rows mostly have the same members
     for name, cells in rows:
         members = {**dict(_extras(name, options)), **{column: value for column, value, _ in cells}}
-        objects.append({key: members[key] for key in sorted(members, key=_member_key)})
+        names = tuple(members)
+        order = orders.get(names)
+        if order is None:
+            order = sorted(names, key=_member_key)
+            if len(orders) < _ORDERS_KEPT:
+                orders[names] = order
+        objects.append({key: members[key] for key in order})
     return objects
 
 

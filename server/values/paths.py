@@ -13,7 +13,8 @@ from server.errors import MldbError
 Path = tuple[str, ...]
 
 _NEEDS_QUOTES = re.compile(r'[\x00-\x1f".]')
-_DIGITS = re.compile(r"(\d+)")
+_DIGITS = re.compile(r"([0-9]+)")
+_RAISED = bytes(min(byte + 1, 255) for byte in range(256))  # 0 is left for the end of an element
 
 
 def quote_element(element: str) -> str:
@@ -83,21 +84,19 @@ def _parse_quoted(text: str, at: int) -> tuple[str, int]:
     return element, end + 1
 
 
-def element_key(element: str) -> tuple[tuple[int, int, int, bytes], ...]:
+def element_key(element: str) -> bytes:
     """A sort key for the natural order of one element: digit runs compare as numbers, the rest byte by byte."""
-    key: list[tuple[int, int, int, bytes]] = []
+    parts: list[bytes] = []
     for number, piece in enumerate(_DIGITS.split(element)):
-        if not piece:
-            continue
         if number % 2:
             # An equal number with fewer leading zeros is the larger one; digits sort where their first byte would.
-            key.append((0x30, int(piece), -len(piece), b""))
-        else:
-            raw = piece.encode("utf-8", "surrogatepass")
-            key.extend((byte, -1, 0, b"") for byte in raw)
-    return tuple(key)
+            digits = piece.lstrip("0").encode()
+            parts += (b"\x31", len(digits).to_bytes(4), digits, (2**32 - 1 - len(piece)).to_bytes(4))
+        elif piece:
+            parts.append(piece.encode("utf-8", "surrogatepass").translate(_RAISED))
+    return b"".join(parts)
 
 
-def natural_key(path: Path) -> tuple[tuple[tuple[int, int, int, bytes], ...], ...]:
+def natural_key(path: Path) -> tuple[bytes, ...]:
     """A sort key for the natural order of paths (sql-dialect.md §3.2): ``x2`` before ``x10``."""
     return tuple(map(element_key, path))

@@ -247,16 +247,7 @@ def cast_blob(value: Atom) -> bytes:
 
 def natural_sort_text(text: str) -> bytes:
     """A path's text as bytes that sort in natural order (§3.2)."""
-    parts: list[bytes] = []
-    for element in natural_key(parse_path(text)):
-        for byte, number, zeros, _ in element:
-            if number < 0:
-                parts.append(bytes([byte + 1 if byte < 255 else 255]))
-                continue
-            digits = str(number).encode()
-            parts.append(b"\x31" + len(digits).to_bytes(4, "big") + digits + (2**16 + zeros).to_bytes(4, "big"))
-        parts.append(b"\x00")
-    return b"".join(parts)
+    return b"".join(key + b"\x00" for key in natural_key(parse_path(text)))
 
 
 def natural_cells(cells: list[Cell]) -> list[Cell]:
