@@ -94,7 +94,8 @@ def _batch(host: Host, appliers: Appliers, call: Call) -> Typed:
 
 def _info(host: Host, call: Call) -> Typed:
     function = host.registry.reachable("function", call["function"]).entity
-    return Typed(function_info(function.input, function.output), newline=True)
+    info = getattr(function, "info", None)
+    return Typed(function_info(function.input, function.output) if info is None else info(), newline=True)
 
 
 def _details(host: Host, call: Call) -> Typed:

@@ -198,10 +198,17 @@ class Engine:
         clauses = parse_clauses(text) if isinstance(text, str) else text
         return self.over_batch(given, lambda scope: bind_clauses(clauses, scope))
 
-    def over_batch(self, given: RowType, bind: Callable[[TableScope], Row]) -> BoundExpression:
+    def lasting_type(self, given: RowType, bind: Callable[[TableScope], Row]) -> RowType:
+        """The shape of something over rows of a shape, as far as no later commit to a dataset can change it."""
+        return self.over_batch(given, bind, lasting=True).output
+
+    def over_batch(
+        self, given: RowType, bind: Callable[[TableScope], Row], *, lasting: bool = False
+    ) -> BoundExpression:
         """Bind something over rows of a shape that arrive in batches."""
         name = f"batch_{next(self._numbers)}"
         context = self.context()
+        context.lasting = lasting
         number = context.number()
         relation = BatchRelation(number, name, row_of(given, lambda column: f"r{number}.{column}"))
         row = bind(TableScope(context, relation))

@@ -59,6 +59,7 @@ class Context:
     marks: set[str] = field(default_factory=set)  # shared by all depths: "volatile" forbids keeping the plan
     fetcher: Function | None = None  # what the builtin fetcher(url) calls
     operations: Callable[[str, Any], Function] | None = None  # TensorFlow's, by name and attributes: tf_<name>
+    lasting: bool = False  # only what no later commit can change: kinds of sparse columns are unknown
 
     def number(self) -> int:
         return next(self.numbers)
@@ -83,6 +84,7 @@ class Context:
             self.marks,
             self.fetcher,
             self.operations,
+            self.lasting,
         )
 
 

@@ -6,6 +6,7 @@ these can be found without the rest.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from server.sql.bound import Atom, Leaf, Open, Rest, Row, Several, Value
@@ -187,13 +188,17 @@ class CellsRelation(SparseRelation):
 
     lines, names, line, name = "rows", "cols", "row", "col"
 
-    def __init__(self, number: int, layout: Cells, alias: str | None) -> None:
+    def __init__(self, number: int, layout: Cells, alias: str | None, *, lasting: bool = False) -> None:
+        """``lasting``: for what is told of the columns beyond this moment; it cannot be read."""
         super().__init__(number, layout, alias)
+        self._lasting = lasting
         self._known: dict[int, CellColumn] = {}
         self._whole: Row | None = None
 
     def leaf(self, column: CellColumn) -> Leaf:
         """A column of the dataset as a column of the rows."""
+        if self._lasting:
+            column = replace(column, kind=Kind.ANY, multiple=False, nulls=False)
         self._known[column.id] = column
         sql, ts = self.ref(f"c{column.id}"), self.ref(f"t{column.id}")
         if column.multiple or column.nulls:

@@ -106,6 +106,10 @@ class SqlExpression:
             return bind(clause.expression, inner)
         return bind_clauses(self.clauses, inner)
 
+    def info(self) -> dict[str, Any]:
+        """What is told of the function."""
+        return function_info(self.input, self.output)
+
     def status(self) -> dict[str, Any]:
         surface = {"ast": ", ".join(map(render, self.clauses)), "surface": self.params.expression}
         return {"expression": surface, **_known(self)}
@@ -149,6 +153,13 @@ class SqlQuery:
         )
         return bound
 
+    def info(self) -> dict[str, Any]:
+        """What is told of the function: a dataset that it reads may change, and the kinds of its columns with it."""
+        output = engine(self.services).lasting_type(
+            self.input, lambda scope: as_row(self.inline(scope.everything(), scope))
+        )
+        return function_info(self.input, output)
+
     def inline(self, argument: Value, scope: Scope) -> Value:
         row = require_row(argument, f"User function {self.id} expected a single row {{ }} argument")
         if scope.in_cells():
@@ -191,7 +202,7 @@ class SqlQuery:
 def _known(function: SqlExpression | SqlQuery) -> dict[str, Any]:
     """The ``info`` member of the status; absent where the output cannot be told without an input."""
     try:
-        return {"info": function_info(function.input, function.output)}
+        return {"info": function.info()}
     except MldbError:
         return {}
 

@@ -25,7 +25,7 @@ def bind_dataset(name: str, alias: str, context: Context) -> Relation:
                 context.marks.add("volatile")
             return WideRelation(context.number(), layout, alias, context.has_nan)
         case Cells():
-            return CellsRelation(context.number(), layout, alias)
+            return CellsRelation(context.number(), layout, alias, lasting=context.lasting)
         case View(table=table):
             with elsewhere():
                 inner = bind_table(table, context)
