@@ -104,7 +104,7 @@ def _leaf_sql(leaf: Atom | Embedding) -> str:
 
 
 # What the engine raises for the values that it met; not for want of memory and the like.
-_OF_VALUES = (duckdb.InvalidInputException, duckdb.ConversionException, duckdb.OutOfRangeException)
+OF_VALUES = (duckdb.InvalidInputException, duckdb.ConversionException, duckdb.OutOfRangeException)
 
 
 @dataclass
@@ -137,7 +137,7 @@ class Result:
 
     def _blamed(self, error: MldbError) -> MldbError:
         """The error with the row and the expression that it comes from."""
-        if self.plan.query is None or not isinstance(error.__cause__, _OF_VALUES):
+        if self.plan.query is None or not isinstance(error.__cause__, OF_VALUES):
             return error
         found = blame(self.database, self.plan.query, self.inputs)
         error.details |= found

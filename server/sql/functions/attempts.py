@@ -13,11 +13,11 @@ from server.errors import MldbError
 from server.sql import coerce, tasks
 from server.sql.bound import Atom, Open, Row, Several, Value, as_constant, is_constant
 from server.sql.duck import literal_text, reads
-from server.sql.functions.registry import Builtin, cells_or_null
+from server.sql.functions.registry import Builtin, cells_or_null, fixed_row
 from server.sql.runtime import CELLS, Shape, duck_type, to_arrow
 from server.sql.scope import OverlayScope, Scope
 from server.sql.tasks import is_over
-from server.sql.tree import Call
+from server.sql.tree import Call, ColumnRef, Constant, Flatten, Item, Node, children
 from server.storage.readers import interrupted_by
 from server.values.cells import cells_of
 from server.values.kinds import CELL_TYPE, Kind
@@ -45,15 +45,70 @@ def _try(node: Call, args: list[Value], scope: Scope) -> Value:
     value = bind(node.args[0], inside)
     fallback = bind(node.args[1], inside) if len(node.args) == 2 else None
     constant = is_constant(value) and (fallback is None or is_constant(fallback))
-    return as_constant(_tried(value, fallback, scope), constant)
+    if fallback is not None:
+        fallback = _delayed(fallback, scope)
+    apart = _constant_fails(node.args[0], inside) or _fails_while_planned(value, inside)
+    return as_constant(_tried(value, fallback, scope, apart=apart), constant)
 
 
-def _tried(value: Value, fallback: Value | None, scope: Scope) -> Value:
+# DuckDB computes constants while it plans a query: then its TRY catches nothing.
+
+
+def _delayed(fallback: Value, scope: Scope) -> Value:
+    """The fallback; if it is a constant that fails, something that fails only where it is needed."""
+    try:
+        fixed_row(fallback, scope)
+    except MldbError as error:
+        return Open(f"u_fail_cells({literal_text(error.message)})", constant=True)
+    return fallback
+
+
+def _constant_fails(expression: Node, scope: Scope) -> bool:
+    """Whether a part of an expression is a constant that cannot be computed."""
+    from server.sql.binder.base import bind, is_bound
+
+    if isinstance(expression, Item | Flatten):
+        expression = expression.expression
+    if isinstance(expression, Constant | ColumnRef) or not is_bound(type(expression)):
+        return False
+    try:
+        value = bind(expression, scope)  # type: ignore[arg-type]
+    except MldbError:
+        return False  # it has a scope of its own: the part of COLUMN EXPR, what stands in [ ]
+    if not is_constant(value):
+        return any(_constant_fails(part, scope) for part in children(expression))
+    try:
+        fixed_row(value, scope)
+    except MldbError:
+        return True
+    return False
+
+
+def _fails_while_planned(value: Value, scope: Scope) -> bool:
+    """Whether the engine cannot even plan an expression over its table, as for ``x @ 'no date'``."""
+    from server.sql.plan import OF_VALUES
+
+    table: Any = scope
+    while not hasattr(table, "relation"):
+        if not hasattr(table, "behind"):
+            return False
+        table = table.behind
+    sql = cells_or_null(value)
+    if _QUERY in sql:
+        return False  # it is run apart anyway
+    try:
+        scope.context.execute(f"EXPLAIN SELECT {sql} FROM {table.relation.render(sql, ordered=False)}")
+    except MldbError as error:
+        return isinstance(error.__cause__, OF_VALUES)
+    return False
+
+
+def _tried(value: Value, fallback: Value | None, scope: Scope, *, apart: bool) -> Value:
     atoms = isinstance(value, Atom | Several) and isinstance(fallback, Atom | Several | None)
-    if atoms and _QUERY not in coerce.to_any(value):
+    if atoms and not apart and _QUERY not in coerce.to_any(value):
         return _atoms(coerce.atom(value), None if fallback is None else coerce.atom(fallback), scope)
     tried = f"CAST({cells_or_null(value)} AS {CELL_TYPE}[])"
-    if _QUERY in tried:
+    if apart or _QUERY in tried:
         return _apart(tried, value, fallback, scope)
     guard = scope.stage(f"TRY(struct_pack(v := {tried}))")
     otherwise = cells_or_null(Atom(_failure(tried), Kind.STRING) if fallback is None else fallback)
@@ -61,7 +116,7 @@ def _tried(value: Value, fallback: Value | None, scope: Scope) -> Value:
 
 
 def _apart(tried: str, value: Value, fallback: Value | None, scope: Scope) -> Value:
-    """What holds a sub-query is run by itself for each row, as DuckDB's TRY takes none."""
+    """What DuckDB's TRY does not take (sub-queries, constants that fail) is run by itself for each row."""
     given = _given(tried)
     guard = scope.stage(f"u_attempt({given})")
     otherwise = cells_or_null(Atom(f"u_failure({given})", Kind.STRING) if fallback is None else fallback)
