@@ -11,7 +11,7 @@ from server.values.paths import format_path
 
 _REFERENCE = re.compile(r'\br(\d+)\.(\w+|"(?:[^"]|"")*")')
 _RELATION = re.compile(r"\bAS r(\d+)\b")
-_CALLS = re.compile(r"\b(?:m|u|any)_\w+\(")
+_CALLS = re.compile(r"\b(?:m|u|s|any)_\w+\(")
 _NESTED_CALLS = 3
 _LITERAL = re.compile(r"'(?:[^']|'')*'")
 

@@ -243,7 +243,9 @@ class BoundExpression:
         task = tasks.current()
         if self.plan.plain and batch.length <= SMALL_BATCH:
             with engine_errors(task):
-                return read_rows(self._prepared.run(table_of(batch), task), self.plan)
+                rows = self._prepared.run(table_of(batch), task)
+            tasks.check()  # functions that saw the cancel gave NULL
+            return read_rows(rows, self.plan)
         with (
             engine_errors(task),
             self.database.readers.reader(task) as reader,
@@ -252,6 +254,7 @@ class BoundExpression:
             reader.cursor.register(self.table, table_of(batch))
             table = reader.cursor.sql(self.plan.sql).to_arrow_table().combine_chunks()
             reader.cursor.unregister(self.table)
+        tasks.check()
         batches = table.to_batches()
         if not batches:
             return RowBatch(
