@@ -94,6 +94,13 @@ class Relation:
         inner = self.render(found.sql, ordered=False)
         return f"(SELECT count({found.sql}) FROM {inner})"
 
+    def rows_by_column(self) -> str:
+        """SQL of a scalar: for each column of open rows, how many rows have it, as a MAP."""
+        cells = to_cells(self.row())
+        rows = f"SELECT unnest(list_distinct(list_transform({cells}, lambda c: c.p))) AS p"
+        counts = f"SELECT p, count(*) AS n FROM ({rows} FROM {self.render(cells, ordered=False)}) GROUP BY p"
+        return f"(SELECT map(list(p), list(n)) FROM ({counts}))"
+
     def stage(self, sql: str) -> str:
         """Compute SQL once per row, below what is written above; the reference to it."""
         if sql in self._staged:

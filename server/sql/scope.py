@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from server.errors import MldbError
-from server.sql.bound import Atom, Row, Value
+from server.sql.bound import Atom, Open, Row, Value
 from server.sql.positions import did_you_mean
 from server.sql.relations import Relation, cut, lookup
 from server.values.kinds import Kind
@@ -262,7 +262,20 @@ class OverlayScope(Scope):
         found = lookup(self.row, path)
         if found is None or (isinstance(found, Atom) and found.kind is Kind.NULL):
             return self.behind.column(path)
-        return found
+        return self._or_behind(path, found.sql) if isinstance(found, Open) else found
+
+    def _or_behind(self, path: Path, cells: str) -> Value:
+        """Only the data tell whether an open row has the column."""
+        from server.sql.coerce import to_cells
+
+        try:
+            behind = self.behind.column(path)
+        except MldbError:
+            return Open(cells)  # a group has no such column
+        if isinstance(behind, Atom) and behind.kind is Kind.NULL:
+            return Open(cells)
+        own = self.stage(cells) if "(" in cells else cells
+        return Open(f"CASE WHEN coalesce(len({own}), 0) = 0 THEN {to_cells(behind)} ELSE {own} END")
 
     def everything(self) -> Row:
         return self.behind.everything()

@@ -255,6 +255,9 @@ class CellsRelation(SparseRelation):
         column = self.layout.columns.get(path)
         return None if column is None else str(column.rows)
 
+    def rows_by_column(self) -> str:
+        return f"(SELECT map(list(name), list(rows)) FROM {self._table(self.names)})"
+
     def row_hash(self) -> str:
         return self.ref("_hash")
 

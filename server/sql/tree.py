@@ -290,6 +290,13 @@ class Select(Node):
     offset: int = 0
 
 
+def conjuncts(expression: Expression | None) -> list[Expression]:
+    """The parts of a condition that are joined by AND."""
+    if isinstance(expression, Binary) and expression.op == "and":
+        return [*conjuncts(expression.left), *conjuncts(expression.right)]
+    return [] if expression is None else [expression]
+
+
 def children(node: object) -> list[Node]:
     """The nodes directly below one; a sub-query is closed in itself and is not entered."""
     return [one for one in parts(node) if not isinstance(one, Select)]

@@ -18,11 +18,13 @@ from server.sql.functions.notes import Note
 from server.sql.relations import cut
 from server.sql.scope import Scope, TableScope
 from server.sql.sparse import CellsRelation
-from server.sql.tree import Call, ColumnExpr, Constant, Expression
+from server.sql.tree import Binary, Call, ColumnExpr, Constant, Expression, OrderKey, conjuncts
 from server.values.atoms import PathValue
 from server.values.kinds import Kind
 from server.values.paths import Path, format_path, natural_key, parse_path
 
+_ORDER_BY_VALUES = "ORDER BY in COLUMN EXPR may depend on the column's name and rowCount(), not on its values"
+_NULL_NAME = "Cannot have a NULL column name"
 _FUNCTIONS = {"columnName", "columnPath", "columnPathElement", "columnPathLength", "value", "rowCount", "columnHash"}
 
 NOTES = [
@@ -84,8 +86,11 @@ class ColumnScope(Scope):
         table = self.outer
         while not isinstance(table, TableScope) and hasattr(table, "inner"):
             table = table.inner
-        if self.path is None or not isinstance(table, TableScope):
+        if not isinstance(table, TableScope):
             return Atom("1::BIGINT", Kind.INTEGER)
+        if self.path is None:
+            counts = self.outer.once(table.relation.rows_by_column())
+            return Atom(f"coalesce({counts}[{self.name.sql}], 0)", Kind.INTEGER)
         rows = table.relation.column_rows(self.path)
         if rows is None or rows.isdigit():
             return Atom(f"{rows or 1}::BIGINT", Kind.INTEGER, constant=True)
@@ -128,33 +133,53 @@ class _StoredColumnScope(ColumnScope):
         raise _ReadsMore
 
 
-def _chosen(node: ColumnExpr, scope: Scope) -> Row | None:
-    """The columns that WHERE, ORDER BY and LIMIT leave of a sparse dataset; None where they read more."""
+def _chosen(node: ColumnExpr, scope: Scope) -> tuple[Row, ColumnExpr] | None:
+    """The columns that WHERE, ORDER BY and LIMIT leave of a sparse dataset, and what of WHERE reads their values.
+
+    None where nothing can be chosen before the values are read.
+    """
     relation = scope.relation if isinstance(scope, TableScope) else None
     if not isinstance(relation, CellsRelation) or node.structured or not (node.where or _plain(node)):
         return None
     inner = _StoredColumnScope(scope)
-    try:
-        condition = "TRUE" if node.where is None else f"coalesce({bind_truth(node.where, inner)}, FALSE)"
-        order = [
-            term
-            for key in (node.order_by if _plain(node) else ())
-            for term in coerce.sort_terms(bind_atom(key.expression, inner), key.descending)
-        ]
-    except _ReadsMore:
+    conditions: list[str] = []
+    left: list[Expression] = []
+    for part in conjuncts(node.where):
+        try:
+            conditions.append(f"coalesce({bind_truth(part, inner)}, FALSE)")
+        except _ReadsMore:
+            left.append(part)
+    if not conditions and not _plain(node):
         return None
+    order = [term for key in (node.order_by if _plain(node) else ()) for term in _stored_order(key, inner)]
     tail = ""
     if _plain(node):
         tail += f" LIMIT {node.limit}" if node.limit is not None else ""
         tail += f" OFFSET {node.offset}" if node.offset else ""
-    return relation.columns_where(condition, order, tail)
+    rest = replace(node, where=_conjunction(left), order_by=(), limit=None, offset=0)
+    return relation.columns_where(" AND ".join(conditions) or "TRUE", order, tail), rest
+
+
+def _stored_order(key: OrderKey, inner: _StoredColumnScope) -> list[str]:
+    try:
+        return coerce.sort_terms(bind_atom(key.expression, inner), key.descending)
+    except _ReadsMore:
+        with within(key.expression):
+            raise MldbError(_ORDER_BY_VALUES) from None
+
+
+def _conjunction(parts: list[Expression]) -> Expression | None:
+    found: Expression | None = None
+    for part in parts:
+        found = part if found is None else Binary("and", found, part, span=part.span)
+    return found
 
 
 def column_expression(node: ColumnExpr, scope: Scope) -> Row:
     row = scope.everything()
     chosen = _chosen(node, scope) if row.rests else None
     if chosen is not None:
-        row, node = chosen, replace(node, where=None, order_by=(), limit=None, offset=0)
+        row, node = chosen
     builder = RowBuilder()
     names = _limited(node, row, scope) if _plain(node) and not row.rests else None
     for path, leaf in _columns(row, node.structured):
@@ -226,13 +251,13 @@ def _constant_path(expression: Expression, inner: ColumnScope, scope: Scope) -> 
     value = bind(expression, inner)
     with within(expression):
         if isinstance(value, Atom) and value.kind is Kind.NULL:
-            raise MldbError("Cannot have a NULL column name")
+            raise MldbError(_NULL_NAME)
         sql = coerce.to_path(value)
         if reads(sql):
             raise MldbError("AS in COLUMN EXPR may depend on the column's name, not on its values")
         text = scope.context.execute(f"SELECT {sql}")[0][0]
         if text is None:
-            raise MldbError("Cannot have a NULL column name")
+            raise MldbError(_NULL_NAME)
         return parse_path(text)
 
 
@@ -264,7 +289,7 @@ def _key(expression: Expression, path: Path, leaf: Value, scope: Scope) -> objec
     value = bind_atom(expression, _scope(path, leaf, scope))
     if reads(value.sql):
         with within(expression):
-            raise MldbError("ORDER BY in COLUMN EXPR may depend on the column's name and rowCount(), not on its values")
+            raise MldbError(_ORDER_BY_VALUES)
     return scope.context.execute(f"SELECT {value.sql}")[0][0]
 
 
@@ -273,14 +298,34 @@ def _sortable(value: object) -> tuple[int, object]:
 
 
 def _open_cells(node: ColumnExpr, cells: str, scope: Scope) -> str:
+    """The cells of an open row, as COLUMN EXPR has them."""
     inner = ColumnScope(scope, Atom("c.v", Kind.ANY, lambda: "c.t"), Atom("c.p", Kind.PATH), None)
+    if node.structured:
+        return _open_items(node, cells, ColumnScope(scope, Open("item.c"), Atom("item.p", Kind.PATH), None))
     if node.where is not None:
         cells = f"list_filter({cells}, lambda c: coalesce({coerce.truth(bind(node.where, inner))}, FALSE))"
     if node.select is None and node.as_ is None:
         return cells
     value = coerce.atom(inner.value if node.select is None else bind(node.select, inner))
-    name = "c.p"
-    if node.as_ is not None and not (isinstance(node.as_, Call) and node.as_.name in ("columnName", "columnPath")):
-        name = coerce.to_path(bind(node.as_, inner))
-    body = f"struct_pack(p := {name}, v := {coerce.to_any(value)}, t := {value.ts()})"
+    body = f"struct_pack(p := {_open_name(node, inner)}, v := {coerce.to_any(value)}, t := {value.ts()})"
     return f"list_transform({cells}, lambda c: {body})"
+
+
+def _open_items(node: ColumnExpr, cells: str, inner: ColumnScope) -> str:
+    """With STRUCTURED: the top-level columns of an open row, each with the cells below it."""
+    items = f"u_row_items({cells})"
+    if node.where is not None:
+        items = f"list_filter({items}, lambda item: coalesce({bind_truth(node.where, inner)}, FALSE))"
+    value = coerce.to_cells(inner.value if node.select is None else bind(node.select, inner))
+    return f"flatten(list_transform({items}, lambda item: m_prefixed({value}, {_open_name(node, inner)})))"
+
+
+def _open_name(node: ColumnExpr, inner: ColumnScope) -> str:
+    """SQL of the name that AS gives to a column of an open row."""
+    if node.as_ is None or (isinstance(node.as_, Call) and node.as_.name in ("columnName", "columnPath")):
+        return inner.name.sql
+    value = bind(node.as_, inner)
+    with within(node.as_):
+        if isinstance(value, Atom) and value.kind is Kind.NULL:
+            raise MldbError(_NULL_NAME)
+    return f"m_need_column({coerce.to_path(value)})"

@@ -12,7 +12,7 @@ from server.sql.duck import literal_text
 from server.sql.positions import did_you_mean
 from server.sql.relations import Relation
 from server.sql.scope import Context, TableScope
-from server.sql.tree import Binary, Call, ColumnRef, Expression, Join, RowTable, children
+from server.sql.tree import Binary, Call, ColumnRef, Expression, Join, RowTable, children, conjuncts
 from server.values.kinds import Kind
 from server.values.paths import Path
 
@@ -55,15 +55,15 @@ class JoinRelation(FromRelation):
     def condition(self, on: Expression, scope: _OnScope) -> None:
         """Bind ON; remember the one equality that orders the result."""
         self._on = coerce.truth(bind(on, scope))
-        conjuncts = list(_conjuncts(on))
-        equalities = [c for c in conjuncts if isinstance(c, Binary) and c.op == "="]
+        parts = conjuncts(on)
+        equalities = [c for c in parts if isinstance(c, Binary) and c.op == "="]
         if len(equalities) == 1:
             one = equalities[0]
             self._equality = bind(one.left, scope), bind(one.right, scope)
         for number, side in enumerate((self.left, self.right)):
             if not self.side_missing(self.right if side is self.left else self.left):
                 continue  # an inner side has no unmatched rows to list
-            own = [c for c in conjuncts if (names := _tables(c)) and names <= set(side.sides())]
+            own = [c for c in parts if (names := _tables(c)) and names <= set(side.sides())]
             self._one_sided += [(number, coerce.truth(bind(conjunct, scope))) for conjunct in own]
 
     def side_missing(self, side: Relation) -> bool:
@@ -213,12 +213,6 @@ class _OnScope(TableScope):
 
     def stage(self, sql: str) -> str:
         return sql
-
-
-def _conjuncts(expression: Expression) -> list[Expression]:
-    if isinstance(expression, Binary) and expression.op == "and":
-        return [*_conjuncts(expression.left), *_conjuncts(expression.right)]
-    return [expression]
 
 
 def _tables(node: object) -> set[str]:

@@ -385,6 +385,7 @@ m_only_null(l) := len(list_filter(l, lambda c: c.v IS NOT NULL)) = 0
 m_need_ts(t) := CASE WHEN t IS NULL THEN u_fail_number('couldn''t parse a date for @; use a timestamp or ISO 8601 text')
     ELSE t END
 m_need_name(p) := CASE WHEN p IS NULL THEN u_fail_text('Can''t create a row with a null name.') ELSE p END
+m_need_column(p) := CASE WHEN p IS NULL THEN u_fail_text('Cannot have a NULL column name') ELSE p END
 m_starts(p, x) := starts_with(p, x) OR starts_with(p, '"' || x)
 m_starting(l, x) := list_filter(l, lambda c: starts_with(c.p, x) OR starts_with(c.p, '"' || x))
 """
