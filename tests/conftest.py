@@ -42,9 +42,11 @@ class Client(httpx.Client):
 class RunningServer:
     """A server process on a free port. ``lines`` is what it printed before it was ready."""
 
-    def __init__(self, data_dir: Path, *flags: str, environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, data_dir: Path, *flags: str, environment: dict[str, str] | None = None, module: str = "server"
+    ) -> None:
         self.data_dir = data_dir
-        command = [sys.executable, "-m", "server", "serve", "--port", "0", "--data-dir", str(data_dir), *flags]
+        command = [sys.executable, "-m", module, "serve", "--port", "0", "--data-dir", str(data_dir), *flags]
         self.process = subprocess.Popen(
             command,
             cwd=ROOT,

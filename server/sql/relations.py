@@ -94,6 +94,10 @@ class Relation:
         inner = self.render(found.sql, ordered=False)
         return f"(SELECT count({found.sql}) FROM {inner})"
 
+    def lacks(self, name: str) -> bool:
+        """Whether it is certain, where rows are open, that no column's first element begins like this."""
+        return False
+
     def rows_by_column(self) -> str:
         """SQL of a scalar: for each column of open rows, how many rows have it, as a MAP."""
         cells = to_cells(self.row())

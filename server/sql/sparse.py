@@ -255,6 +255,12 @@ class CellsRelation(SparseRelation):
         column = self.layout.columns.get(path)
         return None if column is None else str(column.rows)
 
+    def lacks(self, name: str) -> bool:
+        columns = self.layout.columns
+        # A quoted element is told apart only by its text: a name in quotes is no proof.
+        begins = f"starts_with(k.name, {literal_text(name)}) OR starts_with(k.name, '\"')"
+        return len(columns) > 0 and columns.count(begins) == 0
+
     def rows_by_column(self) -> str:
         return f"(SELECT map(list(name), list(rows)) FROM {self._table(self.names)})"
 

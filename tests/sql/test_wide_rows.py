@@ -122,3 +122,21 @@ def test_when_and_group(wide: Client) -> None:
     assert found(wide, query) == chosen(lambda c, v: COUNTS[c] == 6)
     query = "SELECT COLUMN EXPR (WHERE rowCount() = 6) FROM wide WHEN value_timestamp() < TIMESTAMP 5"
     assert found(wide, query) == {name: {} for name in ROWS}
+
+
+@pytest.mark.parametrize(
+    ("query", "unknown"),
+    [
+        ("SELECT nosuch.* FROM wide", "nosuch"),
+        ("SELECT w.*, v.* FROM wide AS w", "v"),
+        ("SELECT nosuch.* FROM wide AS w JOIN wide AS v ON w.c0 = v.c0", "nosuch"),
+    ],
+)
+def test_unknown_tables_of_wildcards(wide: Client, query: str, unknown: str) -> None:
+    answer = wide.get_json("/v1/query", {"q": query})
+    assert (answer.status_code, answer.json()["error"]) == (400, f"Unknown dataset {unknown}")
+
+
+def test_known_beginnings_of_wildcards(wide: Client) -> None:
+    assert wide.query("SELECT p.* FROM wide WHERE rowName() = 'r2'") == [["_rowName", "p.a", "p.b"], ["r2", 2, -2]]
+    assert wide.query("SELECT p.c.* FROM wide WHERE rowName() = 'r2'") == [["_rowName"], ["r2"]]

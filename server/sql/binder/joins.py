@@ -106,6 +106,13 @@ class JoinRelation(FromRelation):
                 found[name] = _Side(self, relation)
         return found
 
+    def lacks(self, name: str) -> bool:
+        """Every column of a side with an alias is below that."""
+        return all(
+            not side.alias.startswith(name) if side.alias is not None else side.lacks(name)
+            for side in (self.left, self.right)
+        )
+
     def raw_name(self) -> str:
         """The one element of the joined row's path, over the sides, unquoted."""
         if isinstance(self.left, JoinRelation):

@@ -119,9 +119,9 @@ def wildcard(node: Wildcard, scope: Scope, *, inside: bool) -> Row:
 def _check_known(name: str, row: Row, scope: TableScope) -> None:
     """Refuse ``name.*`` where ``name`` is neither a table nor begins a column that the rows can have."""
     first = [path[0] for path in row.columns if path]
-    if not first or any(element.startswith(name) for element in first):
+    if any(element.startswith(name) for element in first) or not (first or row.rests):
         return
-    if any(not rest.prefix or rest.prefix[0].startswith(name) for rest in row.rests):
+    if row.rests and not scope.relation.lacks(name):
         return
     near = did_you_mean(name, {*scope.relation.sides(), *first})
     raise MldbError(f"Unknown dataset {name}{near and '.' + near}")
