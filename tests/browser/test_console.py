@@ -152,6 +152,7 @@ def test_a_result_as_table_plot_file_and_plan(browser, server):
         expect(page.get_by_role("img", name=re.compile(f"^{kind}"))).to_be_visible()
         expect(page.locator(".plot svg").first).to_be_visible()
     keep(page, "plot")
+    assert findings(page) == []
     page.get_by_role("tab", name="Compiled").click()
     expect(page.locator("pre").first).to_contain_text("SELECT")
     with page.expect_download() as download:

@@ -58,6 +58,8 @@ def test_a_function_is_made_from_its_form_and_tried(browser, server):
     page.get_by_label("Input as JSON").fill('{"x": 14}')
     page.get_by_role("button", name="Apply").click()
     expect(page.get_by_role("region", name="Result")).to_contain_text("42")
+    page.get_by_role("link", name="As an address").click()
+    expect(page.locator("body")).to_contain_text('"y":42')
     closed(page)
 
 
@@ -79,6 +81,26 @@ def test_the_form_and_its_json_follow_each_other(browser, server):
     text.fill('{"type": "svm.train", "params": {')
     expect(page.get_by_text("This is no JSON yet")).to_be_visible()
     expect(page.get_by_label("kernel")).to_have_value("linear")
+    closed(page)
+
+
+def test_every_type_has_a_form(browser, server):
+    """Each field of each type is there, whatever its kind, and nothing goes wrong on the way."""
+    page = opened(browser, server, "/console/new/function")
+    with server.client() as client:
+        types = {kind: client.get(f"/v1/types/{kind}s?details=true").json() for kind in ("function", "procedure")}
+    for kind, declared in types.items():
+        page.goto(f"{server.url}/console/new/{kind}")
+        choice = page.get_by_label(f"Type of the {kind}")
+        expect(choice.get_by_role("option")).to_have_count(len(declared) + 1)
+        for name, info in declared:
+            choice.select_option(name)
+            fields = [each["name"] for each in info["configType"]["fields"] if each["name"] != "runOnCreation"]
+            expect(page.locator(".params > .param, .params > details > .param")).to_have_count(len(fields))
+            shown = page.locator(".params > .param, .params > details > .param").evaluate_all(
+                "params => params.map(param => param.dataset.field)"
+            )
+            assert sorted(shown) == sorted(fields), name
     closed(page)
 
 
@@ -233,7 +255,13 @@ def test_a_run_goes_by_steps_and_is_cancelled(browser, server):
         (run,) = client.get("/v1/procedures/slow/runs").json()
         assert client.get(f"/v1/procedures/slow/runs/{run}/state").json() == {"state": "cancelled"}
     page.get_by_role("link", name="slow").click()
-    expect(page.get_by_role("region", name="Runs of slow").get_by_role("row")).to_have_count(2)
+    rows = page.get_by_role("region", name="Runs of slow").get_by_role("row")
+    expect(rows).to_have_count(2)
+    rows.last.get_by_role("link").click()
+    page.get_by_role("button", name="Run again slow").click()
+    expect(page.get_by_text("executing")).to_be_visible()
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.get_by_text("cancelled", exact=True)).to_be_visible()
     closed(page)
 
 

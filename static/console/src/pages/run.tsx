@@ -8,7 +8,7 @@ import { link } from "../router";
 import { attempt, complain } from "../toasts";
 import { isObject, type Json } from "../ui/form/schema";
 import { count, seconds } from "../ui/format";
-import { Cancel, isActive, RunState } from "../ui/runs";
+import { Cancel, isActive, RunState, Start } from "../ui/runs";
 import type { ReportProps } from "./run/report";
 import "./procedure/procedure.css";
 
@@ -33,6 +33,7 @@ export default function RunPage({ params: { id = "", run: name = "" } }: { param
         <code class="soft">{procedure?.type}</code>
         {run && <RunState state={run.state} />}
         {run && isActive(run) && <Cancel procedure={id} run={run} />}
+        {run && procedure && !isActive(run) && <Start entity={procedure} label="Run again" small />}
       </header>
       {procedure && run ? (
         <div class="stack">

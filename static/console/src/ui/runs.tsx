@@ -31,8 +31,14 @@ export async function begin(procedure: string, params?: Record<string, unknown>)
   return id;
 }
 
-/** `small` among others of its kind in a list. */
-export function Start({ entity: { id }, small = false }: { entity: Entity; small?: boolean }) {
+interface StartProps {
+  entity: Entity;
+  label?: string;
+  /** One among others. */
+  small?: boolean;
+}
+
+export function Start({ entity: { id }, label = "Run", small = false }: StartProps) {
   const busy = useSignal(false);
   const start = async () => {
     busy.value = true;
@@ -45,10 +51,10 @@ export function Start({ entity: { id }, small = false }: { entity: Entity; small
       type="button"
       class={small ? "small" : "primary"}
       disabled={busy.value}
-      aria-label={`Run ${id}`}
+      aria-label={`${label} ${id}`}
       onClick={start}
     >
-      Run
+      {label}
     </button>
   );
 }

@@ -4,6 +4,11 @@ import type { Json } from "../../ui/form/schema";
 
 const LONGEST_URL = 30_000; // characters of an input that still fit into an address
 
+/** The call as an address, for other programs. */
+export function addressOf(id: string, input: Json): string {
+  return `${path("functions", id)}/application?${new URLSearchParams({ input: JSON.stringify(input) })}`;
+}
+
 export async function applyTo(id: string, input: unknown): Promise<unknown> {
   const url = `${path("functions", id)}/application`;
   const text = JSON.stringify(input);

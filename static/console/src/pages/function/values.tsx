@@ -3,7 +3,7 @@ import { useSignal } from "@preact/signals";
 import { useMemo } from "preact/hooks";
 import { JsonPane, Parameters } from "../../ui/form/form";
 import { type Json, type Placed, place } from "../../ui/form/schema";
-import { applyTo } from "./apply";
+import { addressOf, applyTo } from "./apply";
 import { fieldsOf, type ValueInfo } from "./info";
 import { TrialResult, useTrial } from "./trial";
 
@@ -45,6 +45,7 @@ export function TryValues({ id, input }: { id: string; input: ValueInfo | undefi
         <button type="submit" class="primary" disabled={trial.value.busy}>
           Apply
         </button>
+        <a href={addressOf(id, values.value)}>As an address</a>
       </div>
       <TrialResult trial={trial.value} />
     </form>

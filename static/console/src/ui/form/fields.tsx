@@ -180,7 +180,16 @@ function TextValue(props: ValueProps) {
   if (LONG_TEXTS.test(label)) {
     return <textarea {...shared} class="mono" rows={6} onInput={(event) => change(event.currentTarget.value)} />;
   }
-  return <input {...shared} type="text" autocomplete="off" onInput={(event) => change(event.currentTarget.value)} />;
+  const hint = /url$/i.test(label) ? "file:///mldb_data/…" : undefined;
+  return (
+    <input
+      {...shared}
+      type="text"
+      autocomplete="off"
+      placeholder={hint}
+      onInput={(event) => change(event.currentTarget.value)}
+    />
+  );
 }
 
 function NumberValue(props: ValueProps) {
