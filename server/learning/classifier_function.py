@@ -18,9 +18,11 @@ from server.errors import MldbError, NotFound
 from server.learning import importance
 from server.learning.classifier import Classifier
 from server.learning.classifier_files import load_classifier
+from server.learning.fasttext import FastTextModel
 from server.learning.feature_reader import FEATURES, FeatureReader, number_cells
 from server.learning.feature_space import Feature
 from server.learning.matrix import Floats
+from server.learning.one_vs_all import OneVsAllModel
 from server.learning.training_set import is_true, label_text, labels_of
 from server.learning.trees import TreeEnsemble
 from server.values.atoms import Atom
@@ -33,6 +35,14 @@ _ROWS_AT_ONCE = 1 << 22  # features x rows of an explanation held as a dense mat
 
 class ModelParams(Params):
     modelFileUrl: str = Field(description="URL of the model, as the training procedure saved it")
+
+
+class ExplainParams(ModelParams):
+    ofScore: bool = Field(
+        default=False,
+        description="Explain the score itself also where MLDB explains what it is made from: how near words are to the "
+        "label (fastText), the score before it is a probability (multilabel one-vs-all)",
+    )
 
 
 @dataclass(frozen=True)
@@ -103,6 +113,7 @@ class ExplainFunction:
     """Says how much each feature of a row added to the score of a label."""
 
     classifier: Classifier
+    of_score: bool = False
 
     @cached_property
     def input(self) -> RowType:
@@ -115,7 +126,7 @@ class ExplainFunction:
     def bind(self, given: RowType) -> BoundFunction:
         if given.column(("label",)) is None and not given.open:
             raise MldbError("The function needs a value 'label' as input")
-        return _BoundExplain(self.classifier, FeatureReader.bind(self.classifier.space, given), self.output)
+        return _BoundExplain(self, FeatureReader.bind(self.classifier.space, given), self.output)
 
     def status(self) -> dict[str, Any]:
         return {"summary": self.classifier.summary(), "mode": self.classifier.mode}
@@ -126,9 +137,13 @@ class ExplainFunction:
 
 @dataclass(frozen=True)
 class _BoundExplain:
-    classifier: Classifier
+    function: ExplainFunction
     reader: FeatureReader
     output: RowType
+
+    @property
+    def classifier(self) -> Classifier:
+        return self.function.classifier
 
     @cached_property
     def _names(self) -> NDArray[Any]:
@@ -147,11 +162,15 @@ class _BoundExplain:
         bias = np.zeros(len(matrix), np.float32)
         found: list[tuple[NDArray[Any], NDArray[Any], Floats]] = []
         step = max(1, _ROWS_AT_ONCE // max(matrix.shape[1], 1))
+        model = self.classifier.model
+        explain = model.explain
+        if self.function.of_score and isinstance(model, OneVsAllModel | FastTextModel):
+            explain = model.explain_score
         for label in np.unique(numbers).tolist():
             mine = np.flatnonzero(numbers == label)
             for begin in range(0, len(mine), step):
                 rows = mine[begin : begin + step]
-                why = self.classifier.model.explain(matrix[rows], label)
+                why = explain(matrix[rows], label)
                 bias[rows] = why.bias
                 at, features = np.nonzero(why.used)
                 found.append((rows[at], features, why.weights[at, features]))
@@ -190,7 +209,8 @@ def _create_classifier(creation: Creation) -> ClassifierFunction:
 
 
 def _create_explain(creation: Creation) -> ExplainFunction:
-    return ExplainFunction(load_classifier(creation.services.urls, creation.params.modelFileUrl))
+    classifier = load_classifier(creation.services.urls, creation.params.modelFileUrl)
+    return ExplainFunction(classifier, creation.params.ofScore)
 
 
 TYPES = [
@@ -207,9 +227,13 @@ TYPES = [
     EntityType(
         "function",
         "classifier.explain",
-        ModelParams,
+        ExplainParams,
         "Explains the score of a label by features",
         _create_explain,
-        "Gives `bias` and a row `explanation`: together they add up to the score of `label`.",
+        "Gives `bias` and a row `explanation`: together they add up to the score of `label`, for every classifier "
+        "(with `ofScore` for fastText and multilabel one-vs-all). A tree credits each step down to the feature tested; "
+        "a linear model each product, times what its link makes of the sum; naive Bayes and perceptrons each feature "
+        "with what it adds on the way in a straight line from the priors, or from an average row. The sums over a "
+        "dataset tell how important features are: `SELECT sum(explain({label, features: {…}})[explanation]) AS *`.",
     ),
 ]

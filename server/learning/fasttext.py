@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from server.errors import MldbError
+from server.learning.attribution import log_softmax_gradient, mean_gradient
 from server.learning.configurations import FastText
 from server.learning.examples import Examples, Explanation, Tick
 from server.learning.matrix import Floats, Matrix, Sparse, dense_chunks
@@ -46,9 +47,24 @@ class FastTextModel:
         return np.array(rows, np.float32).reshape(-1, len(self.outputs))
 
     def explain(self, matrix: Floats, label: int) -> Explanation:
+        """How near each word is to the label, as MLDB tells it: not the logarithm that the score is."""
         used = ~np.isnan(matrix)
         weights = np.where(used, self.inputs @ self.outputs[label], 0).astype(np.float32)
         return Explanation(np.zeros(len(matrix), np.float32), weights, used)
+
+    def explain_score(self, matrix: Floats, label: int) -> Explanation:
+        """The score itself: each word's share of it. The bias is that of no evidence, rounded as scores are."""
+        weights, used = np.zeros(matrix.shape, np.float64), np.zeros(matrix.shape, np.bool_)
+        bias = self.scores(matrix)[:, label].astype(np.float64)
+        for row, (words, counts) in enumerate(_word_counts(matrix, self.texts)):
+            if len(words):
+                parts = self.inputs[words].astype(np.float64) @ self.outputs.T.astype(np.float64)
+                parts *= (counts / counts.sum())[:, None]
+                moved = parts.sum(axis=0)[None]
+                slope = mean_gradient(np.zeros(len(self.outputs)), moved, log_softmax_gradient(label))
+                weights[row, words], used[row, words] = parts @ slope[0], True
+        bias -= weights.sum(axis=1)
+        return Explanation(bias.astype(np.float32), weights.astype(np.float32), used)
 
     def describe(self, space: FeatureSpace) -> dict[str, Any]:
         words = [feature.name for feature in space.features]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from server.learning.attribution import through_link
 from server.learning.configurations import Glz, Link
 from server.learning.design import (
     EQUALS,
@@ -115,7 +116,7 @@ class GlzModel:
         )
 
     def explain(self, matrix: Floats, label: int) -> Explanation:
-        """Weight times value, before the link."""
+        """Weight times value; where scores are decoded, each one's share of what the link makes of the sum."""
         values, presence, tables = self._by_feature
         missing = np.isnan(matrix)
         weights = np.where(missing, 0, matrix * values[:, label] + presence[:, label])
@@ -124,7 +125,8 @@ class GlzModel:
         used = np.zeros(matrix.shape, np.bool_)
         used[:, np.unique(self.columns.feature)] = True
         bias = np.full(len(matrix), self._bias[label], np.float32)
-        return Explanation(bias, weights.astype(np.float32), used & ~missing)
+        explained = Explanation(bias, weights.astype(np.float32), used & ~missing)
+        return through_link(explained, self.link) if self.decode else explained
 
     def describe(self, space: FeatureSpace) -> dict[str, Any]:
         features = []

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from server.errors import MldbError
+from server.learning.attribution import mean_gradient, settled, softmax, softmax_gradient
 from server.learning.binning import Binned, bin_features
 from server.learning.configurations import NaiveBayes
 from server.learning.decision_tree import SplitStatistics
@@ -20,6 +21,9 @@ from server.learning.model_types import model_type
 if TYPE_CHECKING:
     from server.learning.archive import Archive
     from server.learning.feature_space import FeatureSpace
+
+
+_NEVER = -700.0  # logarithm of a prior that is 0
 
 
 @model_type
@@ -34,16 +38,33 @@ class NaiveBayesModel:
     priors: NDArray[np.float64]
     type = "naive_bayes"
 
-    def scores(self, matrix: Matrix) -> Floats:
+    def _branches(self, matrix: Matrix) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Which splits [row, split] are true, and which false; neither where the feature is missing."""
         x = pick_columns(matrix, self.feature)
         true = np.where(self.equal, x == self.threshold, x < self.threshold)
         there = ~np.isnan(x)
-        total = (true & there) @ self.logs[:, 0] + (~true & there) @ self.logs[:, 1]
+        return true & there, ~true & there
+
+    def scores(self, matrix: Matrix) -> Floats:
+        true, false = self._branches(matrix)
+        total = true @ self.logs[:, 0] + false @ self.logs[:, 1]
         chances = np.exp(total - total.max(axis=1, keepdims=True)) * self.priors
         return np.asarray(chances / chances.sum(axis=1, keepdims=True), np.float32)
 
     def explain(self, matrix: Floats, label: int) -> Explanation:
-        raise MldbError("Naive_Bayes doesn't implement the explain() method")
+        """The bias is the label's prior; a feature's weight is what its evidence, for all labels, adds to that."""
+        true, false = self._branches(matrix)
+        moved = true @ self.logs[:, 0] + false @ self.logs[:, 1]
+        with np.errstate(divide="ignore"):
+            start = np.maximum(np.log(self.priors), _NEVER)
+        slope = mean_gradient(start, moved, softmax_gradient(label))
+        shares = np.where(true, slope @ self.logs[:, 0].T, np.where(false, slope @ self.logs[:, 1].T, 0.0))
+        bias = softmax(start[None])[0, label]
+        shares = settled(shares, softmax(start + moved)[:, label] - bias)
+        weights, used = np.zeros(matrix.shape, np.float32), np.zeros(matrix.shape, np.bool_)
+        weights[:, self.feature] = shares
+        used[:, self.feature] = true | false
+        return Explanation(np.full(len(matrix), bias, np.float32), weights, used)
 
     def describe(self, space: FeatureSpace) -> dict[str, Any]:
         features = []

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from server.learning.attribution import through_link
 from server.learning.examples import Explanation, Model
 from server.learning.matrix import Floats, Matrix
 from server.learning.model_types import load_model, model_type, save_model
@@ -37,6 +38,16 @@ class OneVsAllModel:
     def explain(self, matrix: Floats, label: int) -> Explanation:
         """The label's own model, before its score is made a probability."""
         return self.members[label].explain(matrix, 1)
+
+    def explain_score(self, matrix: Floats, label: int) -> Explanation:
+        """The probability itself: each feature's share of it."""
+        calibration, explained = self.calibrations[label], self.explain(matrix, label)
+        linear = Explanation(
+            (explained.bias * np.float64(calibration.slope) + calibration.intercept).astype(np.float32),
+            (explained.weights * np.float64(calibration.slope)).astype(np.float32),
+            explained.used,
+        )
+        return through_link(linear, calibration.link)
 
     def describe(self, space: FeatureSpace) -> dict[str, Any]:
         members = [member.describe(space) for member in self.members]

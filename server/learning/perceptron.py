@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from server.errors import MldbError
+from server.learning.attribution import Gradient, mean_gradient, settled, softmax_gradient
 from server.learning.configurations import Perceptron
 from server.learning.design import Columns, columns_for, expand
 from server.learning.examples import Examples, Explanation, Tick
@@ -28,6 +29,15 @@ _ACTIVATIONS: dict[str, tuple[str, Callable[[Doubles], Doubles]]] = {
     "identity": ("identity", lambda x: x),
     "softmax": ("tanh", np.tanh),
     "nonstandard": ("relu", lambda x: np.maximum(x, 0)),
+}
+# Derivatives, by what the activation gave.
+_SLOPES: dict[str, Callable[[Doubles], Doubles]] = {
+    "logsig": lambda y: y * (1 - y),
+    "tanh": lambda y: 1 - y * y,
+    "tanhs": lambda y: 1 - y * y,
+    "identity": np.ones_like,
+    "softmax": lambda y: 1 - y * y,
+    "nonstandard": lambda y: (y > 0).astype(np.float64),
 }
 _MAX_WHITENED = 1024  # columns up to which inputs are decorrelated
 _FLAT = 1e-10  # share of the variance below which a direction is noise
@@ -52,22 +62,72 @@ class PerceptronModel:
         )
 
     def _scores(self, x: Doubles) -> Floats:
+        scale, offset = self.layers[0]
+        return self._outputs(x @ scale + offset).astype(np.float32)
+
+    def _activations(self, x: Doubles) -> list[Doubles]:
+        """Of scaled inputs: these, what each hidden layer makes of them, and the sums of the last layer."""
         activate = _ACTIVATIONS[self.activation][1]
-        for number, (weights, biases) in enumerate(self.layers):
+        found = [x]
+        for number, (weights, biases) in enumerate(self.layers[1:], 1):
             x = x @ weights + biases
-            # The first layer only scales the inputs.
-            if 0 < number < len(self.layers) - 1:
+            if number < len(self.layers) - 1:
                 x = activate(x)
+            found.append(x)
+        return found
+
+    def _outputs(self, x: Doubles) -> Doubles:
+        """A number per label, from scaled inputs (the first layer only scales)."""
+        x = self._activations(x)[-1]
         if self.output == "softmax":
             x = np.exp(x - x.max(axis=1, keepdims=True))
             x /= x.sum(axis=1, keepdims=True)
         elif self.output == "logistic":
             x = 1 / (1 + np.exp(-x))
             x = np.concatenate([1 - x, x], axis=1)
-        return x.astype(np.float32)
+        return x
 
     def explain(self, matrix: Floats, label: int) -> Explanation:
-        raise MldbError("Perceptron doesn't implement the explain() method")
+        """The bias is the score of an average row; a feature's weight is what its distance from there adds."""
+        scale, offset = self.layers[0]
+        # Columns that depend on one another leave a choice of means; all give the same scores.
+        mean = np.linalg.lstsq(scale.T, -offset, rcond=None)[0]
+        design = expand(matrix, self.columns) - mean
+        moved = design @ scale
+        slope = mean_gradient(np.zeros(scale.shape[1]), moved, self._gradient(label))
+        by_column = design * (slope @ scale.T)
+        weights = np.zeros(matrix.shape)
+        np.add.at(weights.T, self.columns.feature, by_column.T)
+        bias = self._outputs(np.zeros((1, scale.shape[1])))[0, label]
+        weights = settled(weights, self._outputs(moved)[:, label] - bias)
+        used = np.zeros(matrix.shape, np.bool_)
+        used[:, self.columns.feature] = True  # a missing value takes part as 0
+        return Explanation(np.full(len(matrix), bias, np.float32), weights.astype(np.float32), used)
+
+    def _gradient(self, label: int) -> Gradient:
+        """Of a label's score by the scaled inputs."""
+        slope = _SLOPES[self.activation]
+
+        def gradient(x: Doubles) -> Doubles:
+            sums = self._activations(x)
+            out = self._output_gradient(sums[-1], label)
+            for number in range(len(self.layers) - 1, 0, -1):
+                out = out @ self.layers[number][0].T
+                if number > 1:
+                    out = out * slope(sums[number - 1])
+            return out
+
+        return gradient
+
+    def _output_gradient(self, last: Doubles, label: int) -> Doubles:
+        if self.output == "softmax":
+            return softmax_gradient(label)(last)
+        if self.output == "logistic":
+            chance = 1 / (1 + np.exp(-last))
+            return chance * (1 - chance) * (1 if label else -1)
+        out = np.zeros_like(last)
+        out[:, label] = 1
+        return out
 
     def describe(self, space: FeatureSpace) -> dict[str, Any]:
         layers = [{"weights": weights.tolist(), "bias": biases.tolist()} for weights, biases in self.layers]
