@@ -11,6 +11,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.polynomial.legendre import leggauss
 
+from server.learning.columns import single
 from server.learning.configurations import Link
 from server.learning.examples import Explanation
 from server.learning.glm import LINKS, Doubles
@@ -32,7 +33,7 @@ def through_link(explained: Explanation, link: Link) -> Explanation:
         near = (inverse(bias + _SAME) - start) / _SAME
         slope = np.where(np.abs(moved) < _SAME, near, (end - start) / np.where(moved == 0, 1, moved))
         shares = weights * slope[:, None]
-    return Explanation(start.astype(np.float32), shares.astype(np.float32), explained.used)
+    return Explanation(single(start), single(shares), explained.used)
 
 
 def mean_gradient(start: Doubles, moved: Doubles, gradient: Gradient) -> Doubles:

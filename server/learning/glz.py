@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from server.learning.attribution import through_link
+from server.learning.columns import single
 from server.learning.configurations import Glz, Link
 from server.learning.design import (
     EQUALS,
@@ -88,7 +89,7 @@ class GlzModel:
                 [self._predictor(chunk) for _, chunk in dense_chunks(matrix)] or [np.zeros((0, len(self.weights)))]
             )
         predictor += self._bias
-        return (LINKS[self.link].inverse(predictor) if self.decode else predictor).astype(np.float32)
+        return single(LINKS[self.link].inverse(predictor) if self.decode else predictor)
 
     def _predictor(self, matrix: Floats) -> Doubles:
         values, presence, tables = self._by_feature
