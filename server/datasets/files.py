@@ -14,8 +14,13 @@ import orjson
 from server.declarations import Services
 from server.entities.messages import Request, Response
 from server.errors import MldbError
+from server.sql.tree import DatasetRef, Select, Wildcard
+from server.sql.views import View
+from server.storage.cells import CellTables
+from server.storage.database import new_table
 from server.storage.dataset_files import DatasetFile, save
 from server.storage.layouts import Cells, Wide
+from server.storage.pending import Pending
 
 
 def save_to(services: Services, layout: Cells | Wide, url: str, type_name: str) -> None:
@@ -27,6 +32,27 @@ def save_to(services: Services, layout: Cells | Wide, url: str, type_name: str) 
                 save(cursor, layout, file, type_name)
             with file.open("rb") as source:
                 shutil.copyfileobj(source, target, 1 << 20)
+
+
+def save_dataset(services: Services, id: str, url: str) -> None:
+    """Write the rows of any dataset, as a file of ``tabular`` where it lies as a table, else of ``beh``.
+
+    A view is written as it is now.
+    """
+    layout = services.dataset(id).layout()
+    if not isinstance(layout, View):
+        save_to(services, layout, url, "tabular" if isinstance(layout, Wide) else "beh")
+        return
+    tables = CellTables(services.database, new_table())
+    try:
+        with tables.batch() as add:
+            for batch in services.query(Select((Wildcard(),), source=DatasetRef(id)), timestamps=True).batches():
+                piece = Pending()
+                piece.add_batch(batch)
+                add(piece)
+        save_to(services, tables.layout(), url, "beh")
+    finally:
+        tables.drop()
 
 
 @contextmanager

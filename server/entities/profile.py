@@ -12,7 +12,7 @@ import numpy as np
 from server.declarations import Progress, Services
 from server.entities.inspection import column_paths, quoted
 from server.values.atoms import Atom, atom_to_json
-from server.values.cells import atoms_of
+from server.values.cells import atoms_of, cells_of
 from server.values.paths import Path, format_path
 
 ROWS: Final = 20_000  # that are looked at
@@ -45,6 +45,11 @@ def _values(services: Services, dataset: str, page: Sequence[Path], progress: Pr
         for column, array in zip(batch.rows.type.columns, batch.rows.values, strict=True):
             if column.shape is None:
                 values[int(column.path[0])].extend(atoms_of(array, column.kind))
+        for cells in () if batch.rows.rest is None else cells_of(batch.rows.rest):
+            latest = {cell.path: cell.value for cell in sorted(cells, key=lambda cell: cell.timestamp)}
+            for path, atom in latest.items():
+                if len(path) == 1:
+                    values[int(path[0])].append(atom)
     return rows, values
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from server.datasets.files import save_dataset, saved, saves_url
 from server.declarations import Recorded
 from server.entities import jsontext
 from server.entities.dispatch import Answer, Call, FreeForm, Param, Typed, body, empty, hybrid, integer, plain, text
@@ -51,9 +53,23 @@ def register(host: Host) -> None:
     add("GET", f"{_ONE}/timestampRange", bind(_timestamp_range, host), summary="Earliest and latest timestamp")
     add("GET", f"{_ONE}/query", bind(_query, host), *_QUERY_PARTS, *FORMAT, summary="Query this dataset")
     add(
-        "GET PUT POST DELETE", f"{_ONE}/routes/{{*}}", bind(hand_on, host, "dataset", "route"),
-        summary="Routes of the type's own", lenient=True,
+        "GET PUT POST DELETE", f"{_ONE}/routes/{{*}}", bind(_own_routes, host),
+        summary="Routes of the type's own; POST saves writes a dataset file", lenient=True,
     )  # fmt: skip
+
+
+async def _own_routes(host: Host, call: Call) -> Any:
+    """Every dataset can be saved, those whose type says nothing of it too."""
+    entity = host.registry.reachable("dataset", call.segments["dataset"]).entity
+    if hasattr(entity, "route"):
+        return await hand_on(host, "dataset", "route", call)
+    return await asyncio.to_thread(_save, host, call)
+
+
+def _save(host: Host, call: Call) -> Response:
+    url = saves_url(call.request)
+    save_dataset(host.services, call.segments["dataset"], url)
+    return saved()
 
 
 # ── recording ────────────────────────────────────────────────────────────────────────────────────────────────

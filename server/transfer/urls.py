@@ -246,7 +246,7 @@ class Urls:
         return listing
 
     def _list_archive(self, url: str) -> dict[str, Any]:
-        archive, prefix = split_archive(url)
+        archive, prefix = split_archive(url if "#" in url else f"{url}#")
         listing: dict[str, Any] = {"dirs": [], "objects": {}}
         members = archives.list_members(self.open_source(archive), self._limits)
         for name, member in archives.sub_entries(members, prefix):

@@ -88,3 +88,53 @@ def test_reading_before_the_commit(client):
     assert "committed already" in answer.json()["error"]
     answer = client.get_json("/v1/query", {"q": "SELECT * FROM plain"})
     assert "uncommitted" in answer.json()["error"]
+
+
+ROWS = [
+    ["a", [["x", 1, "2015-01-01T00:00:00Z"], ["x", 3, "2016-01-01T00:00:00Z"], ["y", "t", 0]]],
+    ["b", [["x", 2.5, 0]]],
+]
+VECTORS = [["a", [["x", 1, 0], ["y", 2, 0]]], ["b", [["x", 2, 0], ["y", 3, 0]]]]
+
+
+@pytest.fixture
+def saved(client):
+    """Datasets of every way to lie, and views."""
+    for id, type, rows in (
+        ("cells", "sparse.mutable", ROWS),
+        ("nested", "structured.mutable", ROWS),
+        ("vectors", "embedding", VECTORS),
+        ("table", "tabular", [ROWS[1]]),
+    ):
+        assert put(client, id, type)[0] == 201
+        client.post(f"/v1/datasets/{id}/multirows", json=rows).raise_for_status()
+        client.post(f"/v1/datasets/{id}/commit").raise_for_status()
+    assert put(client, "view", "merged", datasets=[{"id": "cells"}, {"id": "vectors"}])[0] == 201
+    assert put(client, "turned", "transposed", dataset={"id": "cells"})[0] == 201
+    return client
+
+
+@pytest.mark.parametrize(
+    ("id", "loaded_as"),
+    [("cells", "beh"), ("nested", "beh"), ("vectors", "tabular"), ("table", "tabular"), ("view", "beh"),
+     ("turned", "beh")],
+)  # fmt: skip
+def test_every_dataset_can_be_saved_and_loaded(saved, server, id, loaded_as):
+    url = f"file://{server.data_dir.resolve()}/{id}.saved"
+    answer = saved.post(f"/v1/datasets/{id}/routes/saves", json={"dataFileUrl": url})
+    assert (answer.status_code, answer.text) == (200, "{}")
+    assert put(saved, "again", loaded_as, dataFileUrl=url)[0] == 201
+    before, after = (saved.query(f"SELECT * FROM {name} ORDER BY rowName()", "full") for name in (id, "again"))
+    assert before
+    assert [(row["rowName"], sorted(row["columns"], key=str)) for row in before] == [
+        (row["rowName"], sorted(row["columns"], key=str)) for row in after
+    ]
+
+
+@pytest.mark.parametrize("id", ["cells", "view", "turned"])
+def test_profiles_show_what_columns_hold(saved, id):
+    shown = saved.get(f"/v1/datasets/{id}/profile").json()
+    assert shown["columns"]
+    assert all(column["filled"] > 0 and column["top"] for column in shown["columns"])
+    if id != "turned":
+        assert {column["name"] for column in shown["columns"]} == {"x", "y"}

@@ -307,6 +307,7 @@ def test_members(urls, root, name, pack):
     assert "No such file or directory" in refusal(urls.read, f"{base}#none").message
     listing = urls.list(f"{base}#")
     assert listing["dirs"] == [f"{base}#d"]
+    assert urls.list(base) == listing
     assert list(listing["objects"]) == [f"{base}#c#d", f"{base}#e"]
     assert list(urls.list(f"{base}#d")["objects"]) == [f"{base}#d/a.txt", f"{base}#d/b.txt.gz"]
     assert urls.local_path(f"{base}#e") is None
