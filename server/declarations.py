@@ -256,6 +256,8 @@ class Services(Protocol):
     def run_procedure(self, config: Mapping[str, Any]) -> Any:
         """Create a procedure and run it; the run's status. It stays only when the config gives it an id.
 
+        An id without a type is a procedure that is there: it is run, with what ``params`` says else than its own.
+
         In a run it is part of the step under way: shown in its ``subProgress``, and cancelled with it.
         """
 

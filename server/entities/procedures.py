@@ -100,6 +100,8 @@ def _entity_config(params: CreateEntityParams) -> dict[str, Any]:
 
 
 def _serial(creation: Creation) -> Serial:
+    if any(step.get("id") == creation.id for step in creation.params.steps):
+        raise MldbError("Procedure contains itself as a child")
     return Serial(creation.services, creation.params)
 
 

@@ -24,12 +24,19 @@ log = logging.getLogger("mldb.server")
 
 
 _current: ContextVar[Run | None] = ContextVar("run", default=None)  # that this thread works for
+_running: ContextVar[frozenset[str]] = ContextVar("running", default=frozenset())  # procedures whose runs it is within
 
 
 def current_progress() -> TaskProgress | None:
     """Of the run that this thread works for."""
     run = _current.get()
     return None if run is None else run.progress
+
+
+def refuse_within_itself(procedure: str) -> None:
+    """``MldbError`` when a run of this procedure is under way further up in this thread."""
+    if procedure in _running.get():
+        raise MldbError("Procedure contains itself as a child")
 
 
 class FirstRunFailed(MldbError):
@@ -226,6 +233,7 @@ class Runner:
 
         The runs of a procedure that this one replaces are cancelled: nobody could reach them any more.
         """
+        refuse_within_itself(str(config.get("id") or ""))
         replaced = self._registry.find("procedure", str(config.get("id") or ""))
         old = replaced.ready if replaced is not None else None
         entry = self._registry.create("procedure", config, must_be_new=must_be_new)
@@ -253,6 +261,7 @@ class Runner:
 
         Raises what the run raises; the run then stays, in state error.
         """
+        refuse_within_itself(procedure)
         ready = self._registry.reachable("procedure", procedure)
         own_id, params = parse_run_config(config)
         if run_id and own_id and run_id != own_id:
@@ -306,7 +315,7 @@ class Runner:
     @staticmethod
     def _work(ready: Ready, run: Run) -> tuple[RunResult, MldbError | None]:
         """What the procedure gives, and why it failed or stopped."""
-        token = _current.set(run)
+        token, chain = _current.set(run), _running.set(_running.get() | {ready.config["id"]})
         try:
             params = validate(ready.type, merge(ready.config.get("params") or {}, run.params))
             with tasks.acting_for(run.progress):
@@ -323,6 +332,7 @@ class Runner:
             failed = from_defect(error)
         finally:
             _current.reset(token)
+            _running.reset(chain)
         if run.progress.cancelled or isinstance(failed, Cancelled):
             failed = Cancelled("the run was cancelled")
         return RunResult(), failed

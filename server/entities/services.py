@@ -161,6 +161,9 @@ class ServerServices:
             self._registry.delete(kind, id)
 
     def run_procedure(self, config: Mapping[str, Any]) -> Any:
+        if not config.get("type") and config.get("id"):
+            run = self._runner.start(str(config["id"]), {"params": config.get("params") or {}})
+            return run.status().get("status")
         config = {**config, "params": {**(config.get("params") or {}), "runOnCreation": True}, "persistent": False}
         kept = "id" in config
         config.setdefault("id", generated_id(config))

@@ -7,7 +7,6 @@ import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from server.datasets.files import save_dataset, saved, saves_url
 from server.declarations import Recorded
 from server.entities import jsontext
 from server.entities.dispatch import Answer, Call, FreeForm, Param, Typed, body, empty, hybrid, integer, plain, text
@@ -67,6 +66,8 @@ async def _own_routes(host: Host, call: Call) -> Any:
 
 
 def _save(host: Host, call: Call) -> Response:
+    from server.datasets.files import save_dataset, saved, saves_url
+
     url = saves_url(call.request)
     save_dataset(host.services, call.segments["dataset"], url)
     return saved()

@@ -81,6 +81,8 @@ def numbered(value: Any, number: int) -> Any:
 
 def create(creation: Creation) -> Permuter:
     list(_lists((), creation.params.permutations))
+    if creation.params.procedure.get("id") == creation.id:
+        raise MldbError("Procedure contains itself as a child")
     return Permuter(creation.services)
 
 

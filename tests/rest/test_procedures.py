@@ -145,6 +145,31 @@ def test_serial_shows_and_cancels_its_step(client):
     assert not [id for id in client.get("/v1/procedures").json() if id.startswith("auto_")]
 
 
+def test_serial_runs_procedures_that_are_there(client):
+    config = {"type": "mock", "params": {"durationMs": 10, "runOnCreation": False}}
+    client.put("/v1/procedures/there", json=config).raise_for_status()
+    steps = [{"id": "there"}, {"id": "there", "params": {"durationMs": 20}}]
+    answer = client.put("/v1/procedures/caller", json={"type": "serial", "params": {"steps": steps}})
+    assert answer.json()["status"]["firstRun"]["status"] == {"steps": [None, None]}
+    assert len(client.get("/v1/procedures/there/runs").json()) == 2
+    missing = client.put("/v1/procedures/caller", json={"type": "serial", "params": {"steps": [{"id": "none"}]}})
+    assert missing.status_code == 404
+
+
+def test_procedures_do_not_contain_themselves(client):
+    own = {"type": "serial", "params": {"steps": [{"id": "own"}]}}
+    assert client.put("/v1/procedures/own", json=own).json()["error"] == "Procedure contains itself as a child"
+    own = {"type": "permuter.run", "params": {"procedure": {"id": "own"}, "permutations": {}}}
+    assert client.put("/v1/procedures/own", json=own).json()["error"] == "Procedure contains itself as a child"
+    first = {"type": "serial", "params": {"steps": [{"id": "second"}], "runOnCreation": False}}
+    second = {"type": "serial", "params": {"steps": [{"id": "first"}], "runOnCreation": False}}
+    client.put("/v1/procedures/first", json=first).raise_for_status()
+    client.put("/v1/procedures/second", json=second).raise_for_status()
+    answer = client.post("/v1/procedures/first/runs", json={})
+    assert answer.status_code == 400
+    assert "Procedure contains itself as a child" in answer.text
+
+
 def test_a_failed_run_leaves_no_output(client):
     query = "SELECT 1 AS x NAMED 'same' FROM union((SELECT 1 AS x), (SELECT 2 AS x))"
     output = {"id": "half", "type": "tabular"}
