@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -63,22 +64,21 @@ class PerceptronModel:
 
     def _scores(self, x: Doubles) -> Floats:
         scale, offset = self.layers[0]
-        return self._outputs(x @ scale + offset).astype(np.float32)
+        weights, biases = self.layers[1]
+        return self._outputs((x @ scale + offset) @ weights + biases).astype(np.float32)
 
-    def _activations(self, x: Doubles) -> list[Doubles]:
-        """Of scaled inputs: these, what each hidden layer makes of them, and the sums of the last layer."""
+    def _activations(self, sums: Doubles) -> list[Doubles]:
+        """Of the first layer's sums: what each hidden layer makes of its own, and at the end the sums of the last."""
         activate = _ACTIVATIONS[self.activation][1]
-        found = [x]
-        for number, (weights, biases) in enumerate(self.layers[1:], 1):
-            x = x @ weights + biases
-            if number < len(self.layers) - 1:
-                x = activate(x)
-            found.append(x)
-        return found
+        found: list[Doubles] = []
+        for weights, biases in self.layers[2:]:
+            found.append(activate(sums))
+            sums = found[-1] @ weights + biases
+        return [*found, sums]
 
-    def _outputs(self, x: Doubles) -> Doubles:
-        """A number per label, from scaled inputs (the first layer only scales)."""
-        x = self._activations(x)[-1]
+    def _outputs(self, sums: Doubles) -> Doubles:
+        """A number per label, from the sums of the first layer (the one before only scales the inputs)."""
+        x = self._activations(sums)[-1]
         if self.output == "softmax":
             x = np.exp(x - x.max(axis=1, keepdims=True))
             x /= x.sum(axis=1, keepdims=True)
@@ -89,32 +89,36 @@ class PerceptronModel:
 
     def explain(self, matrix: Floats, label: int) -> Explanation:
         """The bias is the score of an average row; a feature's weight is what its distance from there adds."""
-        scale, offset = self.layers[0]
-        # Columns that depend on one another leave a choice of means; all give the same scores.
-        mean = np.linalg.lstsq(scale.T, -offset, rcond=None)[0]
-        design = expand(matrix, self.columns) - mean
-        moved = design @ scale
-        slope = mean_gradient(np.zeros(scale.shape[1]), moved, self._gradient(label))
-        by_column = design * (slope @ scale.T)
+        into, start = self.layers[0][0] @ self.layers[1][0], self.layers[1][1]
+        design = expand(matrix, self.columns) - self._mean
+        moved = design @ into
+        by_column = design * (mean_gradient(start, moved, self._gradient(label)) @ into.T)
         weights = np.zeros(matrix.shape)
         np.add.at(weights.T, self.columns.feature, by_column.T)
-        bias = self._outputs(np.zeros((1, scale.shape[1])))[0, label]
-        weights = settled(weights, self._outputs(moved)[:, label] - bias)
+        bias = self._outputs(start[None])[0, label]
+        weights = settled(weights, self._outputs(start + moved)[:, label] - bias)
         used = np.zeros(matrix.shape, np.bool_)
         used[:, self.columns.feature] = True  # a missing value takes part as 0
         return Explanation(np.full(len(matrix), bias, np.float32), weights.astype(np.float32), used)
 
+    @cached_property
+    def _mean(self) -> Doubles:
+        """The average row, which the first layer moves to 0."""
+        scale, offset = self.layers[0]
+        if len(scale) == len(offset) and not scale[~np.eye(len(scale), dtype=bool)].any():
+            return np.asarray(-offset / np.diag(scale))
+        # Columns that depend on one another leave a choice of means; all give the same scores.
+        return np.asarray(np.linalg.lstsq(scale.T, -offset, rcond=None)[0])
+
     def _gradient(self, label: int) -> Gradient:
-        """Of a label's score by the scaled inputs."""
+        """Of a label's score by the sums of the first layer, which move in a line as the inputs do."""
         slope = _SLOPES[self.activation]
 
-        def gradient(x: Doubles) -> Doubles:
-            sums = self._activations(x)
-            out = self._output_gradient(sums[-1], label)
-            for number in range(len(self.layers) - 1, 0, -1):
-                out = out @ self.layers[number][0].T
-                if number > 1:
-                    out = out * slope(sums[number - 1])
+        def gradient(sums: Doubles) -> Doubles:
+            found = self._activations(sums)
+            out = self._output_gradient(found[-1], label)
+            for number in range(len(self.layers) - 1, 1, -1):
+                out = out @ self.layers[number][0].T * slope(found[number - 2])
             return out
 
         return gradient
