@@ -16,8 +16,7 @@ from typing import Any
 from pydantic import Field
 
 from server.datasets.base import ReadOnly, checked_columns, checked_rows, transposed
-from server.datasets.sparse import SparseDataset
-from server.datasets.views import Spec, inputs, refer
+from server.datasets.views import Spec, inputs, nothing, refer
 from server.declarations import (
     Creation,
     Dataset,
@@ -33,7 +32,6 @@ from server.errors import MldbError, NotFound
 from server.sql.parser import parse_expression
 from server.sql.tree import Binary, ColumnRef, Constant, DatasetRef, Expression, Select, TableCall, Wildcard
 from server.sql.views import Layout, View
-from server.storage.database import new_table
 from server.values.atoms import Atom, Timestamp, atom_from_json, atom_to_json, parse_interval
 from server.values.batches import RowBatch
 from server.values.cells import atoms_of, cells_of
@@ -80,7 +78,7 @@ class ContinuousDataset:
         with self._lock:
             if self._chunk is not None:
                 return self._services.dataset(self._chunk).layout()
-        return _nothing(self._services)
+        return nothing()
 
     def status(self) -> dict[str, Any]:
         return {}
@@ -160,7 +158,7 @@ class WindowDataset(ReadOnly):
             _nested(row, "config") for batch in self._services.query(query).batches() for row in _cells(batch.rows)
         ]
         ids = [self._open(config) for config in configs if config]
-        return View(TableCall("merge", refer(ids))) if ids else _nothing(self._services)
+        return View(TableCall("merge", refer(ids))) if ids else nothing()
 
     def _open(self, config: dict[str, Any]) -> str:
         """The id of a chunk, which is loaded if it is not there (any more)."""
@@ -175,10 +173,6 @@ class WindowDataset(ReadOnly):
 
     def persist(self) -> dict[str, Any]:
         return {"inputs": [self._metadata_id]}
-
-
-def _nothing(services: Services) -> Layout:
-    return SparseDataset(services.database, new_table()).layout()
 
 
 def _seconds(text: str) -> float:

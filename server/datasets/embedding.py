@@ -12,11 +12,10 @@ import pyarrow as pa
 from pydantic import Field
 
 from server.datasets.base import checked_rows
+from server.datasets.views import nothing
 from server.declarations import Creation, EntityType, NamedBatch, Params, Progress, QueryResult, Recorded
 from server.errors import MldbError
-from server.sql.parser import parse_table
-from server.sql.tree import Table
-from server.sql.views import Layout, View
+from server.sql.views import Layout
 from server.storage.database import Database, arrow_view, drop_tables, new_table
 from server.storage.layouts import Wide, WideColumn
 from server.storage.pending import Pending
@@ -49,7 +48,7 @@ class EmbeddingDataset:
             return self._wide
         if self._pending:
             raise MldbError("The embedding dataset has not been committed yet: it can be queried after its commit")
-        return View(_nothing())
+        return nothing()
 
     def status(self) -> dict[str, Any]:
         return {}
@@ -121,11 +120,6 @@ class EmbeddingDataset:
     def drop(self) -> None:
         with self._lock, self._database.transaction() as cursor:
             drop_tables(cursor, self._table)
-
-
-def _nothing() -> Table:
-    """A table expression without rows and columns."""
-    return parse_table("(SELECT {} AS * WHERE false)")
 
 
 def _checked(batch: NamedBatch, progress: Progress) -> VectorRows:

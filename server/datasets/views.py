@@ -8,6 +8,7 @@ from typing import Any
 from server.datasets.base import ReadOnly
 from server.declarations import Creation, Services
 from server.errors import MldbError
+from server.sql.parser import parse_table
 from server.sql.tree import DatasetRef, Table
 from server.sql.views import View
 
@@ -51,6 +52,11 @@ def _input(services: Services, spec: Any) -> str:
         raise MldbError("a dataset is given by its id, or by the type and params to create it with")
     services.dataset(spec["id"])
     return str(spec["id"])
+
+
+def nothing() -> View:
+    """A table expression without rows and columns."""
+    return View(parse_table("(SELECT {} AS * WHERE false)"))
 
 
 def refer(ids: list[str]) -> tuple[Table, ...]:

@@ -99,6 +99,21 @@ def test_chunks_and_windows(services):
     assert window(services, datasetFilter="md.tags.\"1\" = 'b'") == ["r0", "r1", "r2"]
 
 
+def test_looking_at_an_empty_stream_stores_nothing(services):
+    stream(services)
+
+    def tables():
+        with services.database.cursor() as cursor:
+            return cursor.execute("SELECT count(*) FROM duckdb_tables()").fetchall()[0][0]
+
+    assert window(services) == []
+    before = tables()
+    for query in ("SELECT * FROM stream", "SELECT x, sum(y) AS y FROM stream GROUP BY x", "SELECT x FROM stream"):
+        assert not [batch for batch in services.query(query).batches() if batch.rows.length]
+    assert window(services) == []
+    assert tables() == before
+
+
 def test_a_chunk_that_is_gone_is_opened_by_its_config(services):
     dataset = stream(services)
     dataset.record_rows([(("r",), [(("x",), 1, 0.0)])])
