@@ -76,6 +76,15 @@ def test_a_condition_on_the_cells_themselves(wide):
     assert {row["_rowName"] for row in asked(wide, "SELECT * FROM wide WHERE columnCount() > 130 LIMIT 100")} == wanted
 
 
+def test_how_many_columns_a_row_has(wide):
+    rows = by_name(asked(wide, "SELECT columnCount() AS n FROM wide"))
+    assert {name: row["n"] for name, row in rows.items()} == {name: len(row) for name, row in DATA.items()}
+    (row,) = asked(wide, "SELECT columnCount() AS n FROM odd WHERE rowName() = 'twice'")
+    assert row["n"] == 2
+    rows = asked(wide, "SELECT columnCount() AS n FROM transpose(wide) ORDER BY n DESC LIMIT 1")
+    assert [row["n"] for row in rows] == [max(counted().values())]
+
+
 def test_columns_chosen_by_how_many_rows_have_them(wide):
     often = {column for column, rows in counted().items() if rows > 50}
     assert often

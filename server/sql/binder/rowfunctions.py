@@ -54,6 +54,9 @@ def row_function(relation: Relation, call: Call) -> Value | None:
             return Atom(target.row_hash(), Kind.UNSIGNED)
         case "columnCount":
             cells = coerce.to_cells(target.row())
+            counted = target.folded(cells, "count(*)")
+            if counted is not None:
+                return Atom(f"coalesce({counted}, 0)", Kind.INTEGER)
             return Atom(f"len(list_distinct(list_transform({cells}, lambda c: c.p)))", Kind.INTEGER)
     return path_element(Atom(target.row_text(), Kind.PATH), call)
 
