@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from benchmarks import images, imports, learning, routes, sql
+from benchmarks import images, imports, learning, routes, sparse, sql
 from benchmarks.load import generator
 from benchmarks.runner import Comparison, machine
 
@@ -17,6 +17,7 @@ BENCHMARKS: Mapping[str, Callable[[], Iterator[Comparison]]] = {
     "functions": routes.function_application,
     "queries": sql.dense_queries,
     "small-query": sql.small_query,
+    "sparse": sparse.sparse_queries,
     "import": imports.text_import,
     "images": images.image_features,
     "learning": learning.forests,
@@ -24,7 +25,7 @@ BENCHMARKS: Mapping[str, Callable[[], Iterator[Comparison]]] = {
 # Those that have a short form: minutes instead of an hour, for ratios at a glance.
 QUICK: Mapping[str, Callable[[bool], Iterator[Comparison]]] = {"learning": learning.forests}
 LOADED = ("routes", "functions")  # those that need a generator of load
-ROUNDS = {"learning": "three"}
+ROUNDS = {"learning": "three", "sparse": "three (five for the last)"}
 
 
 def main() -> None:

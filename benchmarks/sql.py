@@ -42,8 +42,8 @@ def dense_queries() -> Iterator[Comparison]:
             for name, text in QUERIES.items():
                 _same_answer(client, raw, text, table)
                 contenders = [
-                    Contender("MLDB over REST", lambda q=text: _milliseconds(lambda: client.query(q))),
-                    Contender("raw DuckDB, same file", lambda q=text: _milliseconds(lambda: raw.execute(q).fetchall())),
+                    Contender("MLDB over REST", lambda q=text: milliseconds(lambda: client.query(q))),
+                    Contender("raw DuckDB, same file", lambda q=text: milliseconds(lambda: raw.execute(q).fetchall())),
                 ]
                 yield compare(f"{name}: `{text}`", "ms", contenders, goal="at most 1.1 times")
 
@@ -117,7 +117,7 @@ def _threads() -> int:
     return int(duckdb.sql("SELECT current_setting('threads')").fetchall()[0][0])
 
 
-def _milliseconds(call: object) -> float:
+def milliseconds(call: object) -> float:
     start = time.perf_counter()
     call()
     return (time.perf_counter() - start) * 1000

@@ -289,6 +289,11 @@ class CellsRelation(SparseRelation):
         ids = ", ".join(str(column.id) for column in columns)
         timed = any(c.multiple or c.nulls or f"t{c.id}" in used for c in columns)
         scans = [self._scan(store, ids, timed, mixed=len(stores) > 1) for store in stores]
+        if len(columns) == 1 and not (columns[0].multiple or columns[0].nulls):
+            # One cell per row at most: nothing to group.
+            value = _extracted(columns[0], stores)
+            ts = f", ts AS t{ids}" if timed else ""
+            return f"SELECT row, {value} AS c{ids}{ts} FROM ({' UNION ALL '.join(scans)})"
         outputs = ["row"]
         for column in columns:
             value, where = _extracted(column, stores), f"FILTER (WHERE col = {column.id})"
