@@ -17,7 +17,7 @@ from server.sql.functions.registry import Builtin, cells_or_null, fixed_row
 from server.sql.runtime import CELLS, Shape, duck_type, to_arrow
 from server.sql.scope import OverlayScope, Scope
 from server.sql.tasks import is_over
-from server.sql.tree import Call, ColumnRef, Constant, Flatten, Item, Node, children
+from server.sql.tree import ArrayLiteral, Binary, Call, ColumnRef, Constant, Flatten, Item, Node, RowLiteral, children
 from server.storage.readers import interrupted_by
 from server.values.cells import cells_of
 from server.values.kinds import CELL_TYPE, Kind
@@ -45,13 +45,25 @@ def _try(node: Call, args: list[Value], scope: Scope) -> Value:
     value = bind(node.args[0], inside)
     fallback = bind(node.args[1], inside) if len(node.args) == 2 else None
     constant = is_constant(value) and (fallback is None or is_constant(fallback))
-    if fallback is not None:
+    if fallback is not None and _computes(node.args[1]):
         fallback = _delayed(fallback, scope)
-    apart = _constant_fails(node.args[0], inside) or _fails_while_planned(value, inside)
+    apart = _constant_fails(node.args[0], inside) or (_dates(node.args[0]) and _fails_while_planned(value, inside))
     return as_constant(_tried(value, fallback, scope, apart=apart), constant)
 
 
 # DuckDB computes constants while it plans a query: then its TRY catches nothing.
+
+
+def _computes(expression: Node) -> bool:
+    """Whether an expression is more than literals."""
+    plain = isinstance(expression, Constant | RowLiteral | ArrayLiteral | Item)
+    return not plain or any(map(_computes, children(expression)))
+
+
+def _dates(expression: Node) -> bool:
+    """Whether there is an ``x @ t``: of a constant ``t`` the engine computes a part while ``x`` is a column."""
+    dated = isinstance(expression, Binary) and expression.op == "@"
+    return dated or (isinstance(expression, Call) and expression.name == "at") or any(map(_dates, children(expression)))
 
 
 def _delayed(fallback: Value, scope: Scope) -> Value:
@@ -69,7 +81,7 @@ def _constant_fails(expression: Node, scope: Scope) -> bool:
 
     if isinstance(expression, Item | Flatten):
         expression = expression.expression
-    if isinstance(expression, Constant | ColumnRef) or not is_bound(type(expression)):
+    if isinstance(expression, ColumnRef) or not is_bound(type(expression)) or not _computes(expression):
         return False
     try:
         value = bind(expression, scope)  # type: ignore[arg-type]
