@@ -49,6 +49,7 @@ class JoinRelation(FromRelation):
         self.operands: tuple[Relation, Relation] = (_Side(self, left), _Side(self, right))
         self._on = "TRUE"
         self._equality: tuple[Value, Value] | None = None
+        self._further = False  # there are other conditions on both sides
         self._one_sided: list[tuple[int, str]] = []  # conditions on one outer side: side number, SQL
         self._row: Row | None = None
 
@@ -56,15 +57,30 @@ class JoinRelation(FromRelation):
         """Bind ON; remember the one equality that orders the result."""
         self._on = coerce.truth(bind(on, scope))
         parts = conjuncts(on)
-        equalities = [c for c in parts if isinstance(c, Binary) and c.op == "="]
-        if len(equalities) == 1:
-            one = equalities[0]
-            self._equality = bind(one.left, scope), bind(one.right, scope)
+        between = [part for part in parts if len(self._read_by(part)) > 1]
+        for part in between:
+            if self._equality is None and isinstance(part, Binary) and part.op == "=" and self._separates(part):
+                self._equality = bind(part.left, scope), bind(part.right, scope)
+        self._further = len(between) > (self._equality is not None)
         for number, side in enumerate((self.left, self.right)):
             if not self.side_missing(self.right if side is self.left else self.left):
                 continue  # an inner side has no unmatched rows to list
             own = [c for c in parts if (names := _tables(c)) and names <= set(side.sides())]
             self._one_sided += [(number, coerce.truth(bind(conjunct, scope))) for conjunct in own]
+
+    def _read_by(self, expression: Expression) -> set[int]:
+        """The numbers of the sides that an expression reads."""
+        names = _tables(expression)
+        own = [set(side.sides()) for side in (self.left, self.right)]
+        found = {number for number, known in enumerate(own) if names & known}
+        # A column without a table's name is that of a sub-select without one.
+        unnamed = {number for number, side in enumerate((self.left, self.right)) if side.alias is None}
+        return found if names <= own[0] | own[1] else found | unnamed
+
+    def _separates(self, equality: Binary) -> bool:
+        """Whether one side of an equality is of the left rows alone, and the other of the right ones."""
+        left, right = self._read_by(equality.left), self._read_by(equality.right)
+        return len(left) == len(right) == 1 and left != right
 
     def side_missing(self, side: Relation) -> bool:
         """Whether rows may lack this side."""
@@ -141,12 +157,17 @@ class JoinRelation(FromRelation):
                 f"WHEN {names[number]} IS NOT NULL AND NOT coalesce({sql}, FALSE) THEN {number}"
                 for number, sql in self._one_sided
             )
-            terms.append(self.offer(f"CASE {failing} ELSE 2 END"))
+            place = f"CASE {failing} ELSE 2 END"
+            terms.append(self.offer(place))
         if self._equality is not None:
             first, second = (coerce.atom(value) for value in self._equality)
             value = f"coalesce({coerce.to_any(first)}, {coerce.to_any(second)})"
+            if self._one_sided:
+                value = f"CASE WHEN {place} = 2 THEN {value} END"  # those that fail come by their names
             terms.append(f"m_sort_key({self.offer(value)}) ASC NULLS FIRST")
-        for side in (self.left, self.right):
+        # Beside an equality, further conditions are tried for one right row after the other.
+        outermost = self.right if self._further and self._equality is not None else self.left
+        for side in (outermost, self.left if outermost is self.right else self.right):
             terms.extend(f"{self.offer(sql)} ASC NULLS {nulls}" for sql, nulls in _name_order(side))
         return terms
 
