@@ -286,13 +286,15 @@ def _pivot(call: Call, args: list[Value], group: GroupRelation) -> Open:
     return Open(f"coalesce({group.aggregate(f'list({cell})')}, [])")
 
 
-def _likelihood_ratio(args: list[Value], group: GroupRelation) -> Row:
+def _likelihood_ratio(args: list[Value], group: GroupRelation) -> Value:
     """For each column the logarithm of its share among true rows over its share among false ones."""
     if len(args) != 2:
         raise MldbError(f"function likelihood_ratio expected 2 arguments, got {len(args)}")
     row, truth = args[0], coerce.truth(args[1])
-    if not isinstance(row, Row) or row.rests:
-        raise MldbError("function likelihood_ratio needs a row whose columns are known before the query runs")
+    if isinstance(row, Open) or (isinstance(row, Row) and row.rests):
+        return _open_likelihood_ratio(coerce.to_cells(row), truth, group)
+    if not isinstance(row, Row):
+        raise MldbError("function likelihood_ratio needs a row as its first argument")
     builder = RowBuilder()
     for path, leaf in row.columns.items():
         one = coerce.atom(leaf)
@@ -303,3 +305,12 @@ def _likelihood_ratio(args: list[Value], group: GroupRelation) -> Row:
         ]
         builder.add(path, Atom(f"ln({shares[0]} / {shares[1]})", Kind.NUMBER, _newest(group, one)))
     return builder.build()
+
+
+def _open_likelihood_ratio(cells: str, truth: str, group: GroupRelation) -> Open:
+    there = f"list_distinct(list_transform(list_filter({cells}, lambda c: c.v IS NOT NULL), lambda c: c.p))"
+    given: list[str] = []
+    for condition in (truth, f"NOT {truth}"):
+        listed = group.aggregate(f"flatten(list({there}) FILTER (WHERE {condition}))")
+        given += [f"coalesce({listed}, []::VARCHAR[])", group.aggregate(f"count(*) FILTER (WHERE {condition})")]
+    return Open(f"u_likelihood_ratio({', '.join(given)})")

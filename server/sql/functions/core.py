@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Callable
 from itertools import groupby
 from typing import Any
@@ -18,6 +19,7 @@ from server.sql.runtime import ANYS, CELLS, ITEMS, NUMBERS, TEXTS, Routine, atom
 from server.sql.scope import Scope
 from server.sql.tree import Call
 from server.values.atoms import (
+    NEVER,
     Atom,
     Interval,
     PathValue,
@@ -324,6 +326,22 @@ def aggregate_cells(name: str, cells: list[Cell]) -> list[Cell]:
     return [AGGREGATES[name](path, group) for path, group in by_path.items()]
 
 
+def likelihood_ratio(among: list[str], rows: int, others: list[str], other_rows: int) -> list[Cell]:
+    """For each column the logarithm of its share among some rows over that among others; NULL where there are none.
+
+    A column's name is listed once for each row that has it.
+    """
+    counts, other_counts = Counter(among), Counter(others)
+    found: list[Cell] = []
+    for name in dict.fromkeys([*among, *others]):
+        ratio = None
+        if rows and other_rows:
+            share = divide(counts[name] / rows, other_counts[name] / other_rows)
+            ratio = math.log(share) if share else -math.inf
+        found.append(Cell(parse_path(name), None if ratio is None else collapse(ratio), NEVER))
+    return found
+
+
 def number_of(value: Atom, function: str) -> float:
     """A number, or the error that names the function it was given to."""
     return executing(function, _number)(value)  # type: ignore[no-any-return]
@@ -361,6 +379,7 @@ ROUTINES = [
     Routine("u_path_length", (Kind.STRING,), Kind.INTEGER, lambda text: len(parse_path(text))),
     Routine("u_named_column", (Kind.ANY,), Kind.STRING, named_column, strict=False),
     Routine("u_join_texts", (TEXTS, TEXTS), Kind.STRING, join_texts),
+    Routine("u_likelihood_ratio", (TEXTS, Kind.INTEGER, TEXTS, Kind.INTEGER), CELLS, likelihood_ratio),
     Routine("u_aggregate_cells", (Kind.STRING, CELLS), CELLS, aggregate_cells),
 ]
 
