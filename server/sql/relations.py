@@ -89,10 +89,11 @@ class Relation:
     def column_rows(self, path: Path) -> str | None:
         """SQL of a scalar: how many rows have the column (``rowCount()`` in COLUMN EXPR); None if unknown."""
         found = self.lookup(path)
-        if not isinstance(found, Atom | Several):
+        if found is None or isinstance(found, Row):
             return None
+        present = f"len({found.sql}) > 0" if isinstance(found, Several | Open) else f"{found.sql} IS NOT NULL"
         inner = self.render(found.sql, ordered=False)
-        return f"(SELECT count({found.sql}) FROM {inner})"
+        return f"(SELECT count(*) FILTER (WHERE {present}) FROM {inner})"
 
     def lacks(self, name: str) -> bool:
         """Whether it is certain, where rows are open, that no column's first element begins like this."""

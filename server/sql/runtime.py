@@ -84,7 +84,8 @@ m_vector_cells(l, x, w) := list_transform(l, lambda e, i: struct_pack(
     p := CASE WHEN x = '' THEN '' ELSE x || '.' END || CAST(i - 1 AS VARCHAR), v := e, t := w))
 m_named_cells(l, n, x, w) := list_transform(l, lambda e, i: struct_pack(
     p := CASE WHEN x = '' THEN '' ELSE x || '.' END || n[i], v := e, t := w))
-m_sort_cells(l) := list_sort(list_transform(l, lambda c: struct_pack(p := c.p, v := m_sort_key(c.v))))
+m_sort_cells(l) := list_sort(list_transform(list_filter(l, lambda c: c.p <> '' OR c.v IS NOT NULL),
+    lambda c: struct_pack(p := c.p, v := m_sort_key(c.v))))
 m_compare_cells(a, b) := CASE WHEN a IS NULL OR b IS NULL THEN NULL WHEN m_sort_cells(a) = m_sort_cells(b) THEN 0
     WHEN m_sort_cells(a) < m_sort_cells(b) THEN -1 ELSE 1 END
 m_sorted_cells(l) := list_sort(l)

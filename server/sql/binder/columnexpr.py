@@ -12,7 +12,7 @@ from server.errors import MldbError
 from server.sql import coerce
 from server.sql.binder.base import bind, bind_atom, bind_truth, within
 from server.sql.binder.rowfunctions import path_element
-from server.sql.bound import Atom, Open, Rest, Row, RowBuilder, Value
+from server.sql.bound import NEVER_SQL, Atom, Embedding, Open, Rest, Row, RowBuilder, Several, Value, typed
 from server.sql.duck import literal_text, reads
 from server.sql.functions.notes import Note
 from server.sql.relations import cut
@@ -215,17 +215,35 @@ def _known_column(node: ColumnExpr, path: Path, leaf: Value, scope: Scope, build
             return
         condition = None if decided else condition
     value = leaf if node.select is None else bind(node.select, inner)
+    if node.select is not None:
+        condition = " AND ".join(filter(None, (_presence(leaf), condition))) or None
     if condition is not None:
-        value = _conditional(condition, value)
+        value = _conditional(condition, value, may_be_null=node.select is not None or isinstance(leaf, Several))
     name = path if node.as_ is None else _constant_path(node.as_, inner, scope)
     builder.add(name, value)
 
 
-def _conditional(condition: str, value: Value) -> Value:
-    if isinstance(value, Row | Open):
+def _presence(leaf: Value) -> str:
+    """The condition that a row has a column; "" where it always has."""
+    match leaf:
+        case Atom(sql=sql, sparse=True):
+            return f"({sql} IS NOT NULL)"
+        case Several(sql) | Open(sql):
+            return f"coalesce(len({sql}) > 0, FALSE)"
+    return ""
+
+
+def _conditional(condition: str, value: Value, *, may_be_null: bool) -> Value:
+    """The value where a condition holds, else no cell at all; a null that is there stays a null."""
+    if isinstance(value, Row | Open | Embedding):
         cells = coerce.to_cells(value)
         return Open(f"CASE WHEN {condition} THEN {cells} ELSE [] END")
     one = coerce.atom(value)
+    if may_be_null:
+        cell = f"[struct_pack(v := {typed(one)}, t := coalesce({one.ts()}, {NEVER_SQL}))]"
+        return Several(
+            f"CASE WHEN {condition} THEN {cell} ELSE [] END", one.kind if one.kind is not Kind.NULL else Kind.ANY
+        )
     return Atom(f"CASE WHEN {condition} THEN {one.sql} END", one.kind, one.ts, sparse=True)
 
 
@@ -299,16 +317,19 @@ def _sortable(value: object) -> tuple[int, object]:
 
 def _open_cells(node: ColumnExpr, cells: str, scope: Scope) -> str:
     """The cells of an open row, as COLUMN EXPR has them."""
-    inner = ColumnScope(scope, Atom("c.v", Kind.ANY, lambda: "c.t"), Atom("c.p", Kind.PATH), None)
     if node.structured:
         return _open_items(node, cells, ColumnScope(scope, Open("item.c"), Atom("item.p", Kind.PATH), None))
+    inner = ColumnScope(scope, Atom("item.v", Kind.ANY, lambda: "item.t"), Atom("item.p", Kind.PATH), None)
     if node.where is not None:
-        cells = f"list_filter({cells}, lambda c: coalesce({coerce.truth(bind(node.where, inner))}, FALSE))"
+        cells = f"list_filter({cells}, lambda item: coalesce({coerce.truth(bind(node.where, inner))}, FALSE))"
     if node.select is None and node.as_ is None:
         return cells
-    value = coerce.atom(inner.value if node.select is None else bind(node.select, inner))
-    body = f"struct_pack(p := {_open_name(node, inner)}, v := {coerce.to_any(value)}, t := {value.ts()})"
-    return f"list_transform({cells}, lambda c: {body})"
+    value, name = inner.value if node.select is None else bind(node.select, inner), _open_name(node, inner)
+    if isinstance(value, Row | Open | Embedding):
+        return f"flatten(list_transform({cells}, lambda item: m_prefixed({coerce.to_cells(value)}, {name})))"
+    one = coerce.atom(value)
+    body = f"struct_pack(p := {name}, v := {coerce.to_any(one)}, t := {one.ts()})"
+    return f"list_transform({cells}, lambda item: {body})"
 
 
 def _open_items(node: ColumnExpr, cells: str, inner: ColumnScope) -> str:
