@@ -25,7 +25,7 @@ from server.declarations import (
 from server.errors import MldbError
 from server.learning.archive import Archive, ModelFile, pack, unpack
 from server.learning.array_results import ColumnsResult
-from server.learning.jobs_entry import Report
+from server.learning.jobs_entry import Report, throttled
 from server.learning.model_params import check_model_url, create_function, save_model
 from server.learning.origin import open_model, training_rows
 from server.learning.points import read_points
@@ -128,7 +128,6 @@ def train(arguments: Mapping[str, Any], report: Report) -> dict[str, Any]:
         read_rows(Path(arguments["rows"])), NAME, dimensions=arguments["inputDimensions"],
         keep_order=arguments["keepOrder"],
     )  # fmt: skip
-    report("placing points", "percentile", 0.0)
     positions = tsne(
         points.matrix,
         arguments["outputDimensions"],
@@ -136,6 +135,7 @@ def train(arguments: Mapping[str, Any], report: Report) -> dict[str, Any]:
         learning_rate=arguments["learningRate"],
         patience=arguments["patience"],
         max_rounds=arguments["maxRounds"],
+        tick=throttled("placing points", report),
     )
     archive = Archive()
     archive.put("positions", positions)

@@ -28,6 +28,21 @@ def test_neighbours_stay_neighbours_and_runs_agree():
     assert (half[distances.argmin(axis=1)] == half).mean() > 0.95
 
 
+def test_many_points_are_placed_on_a_grid():
+    told = []
+    points = two_clouds(2100)
+    first = tsne(points, 2, **{**_SHORT, "max_rounds": 300}, tick=told.append)
+    assert (first == tsne(points, 2, **{**_SHORT, "max_rounds": 300})).all()
+    assert told == sorted(told)
+    assert told[-1] == 1
+    half = np.arange(len(points)) >= len(points) // 2
+    distances = np.linalg.norm(first[:300, None] - first[None], axis=2)
+    distances[np.arange(300), np.arange(300)] = np.inf
+    assert (half[distances.argmin(axis=1)] == half[:300]).mean() > 0.95
+    same = tsne(np.ones((2100, 3), np.float32), 2, **_SHORT)
+    assert np.isfinite(same).all()
+
+
 @pytest.mark.parametrize(
     "points", [np.ones((20, 3)), np.zeros((1, 2)), np.array([[0.0], [1.0]]), np.arange(4.0)[:, None]]
 )
