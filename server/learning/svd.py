@@ -26,7 +26,9 @@ Doubles = NDArray[np.float64]
 _MAX_DENSE = 2000  # virtual columns up to which the correlations are decomposed as a whole
 _FLAT = 1e-12  # share of the largest eigenvalue below which nothing is left
 _SEED = 1
-_ENTRIES_AT_ONCE = 1 << 16
+_SPARE = 20  # further directions, which make those that are wanted exact sooner
+_ROUNDS = 6
+_FEW_ENTRIES = 1 << 16  # for which scipy need not be loaded
 
 
 @dataclass(frozen=True)
@@ -134,9 +136,12 @@ class SvdModel:
         """Coordinates of rows."""
         rows, virtual, values = self.columns.entries(matrix, accept_unknown)
         out = np.zeros((matrix.shape[0], self.size))
-        for begin in range(0, len(rows), _ENTRIES_AT_ONCE):
-            part = slice(begin, begin + _ENTRIES_AT_ONCE)
-            np.add.at(out, rows[part], values[part, None] * self._scaled[virtual[part]])
+        if len(rows) > _FEW_ENTRIES:
+            from scipy import sparse
+
+            out += sparse.csr_matrix((values, (rows, virtual)), (matrix.shape[0], self.columns.count)) @ self._scaled
+        else:
+            np.add.at(out, rows, values[:, None] * self._scaled[virtual])
         return out.astype(np.float32)
 
     def save(self, archive: Archive) -> dict[str, Any]:
@@ -179,11 +184,32 @@ def _eigenvectors(design: Any, wanted: int) -> tuple[Doubles, Doubles]:
     if design.shape[1] <= _MAX_DENSE or wanted >= min(design.shape) - 1:
         values, vectors = np.linalg.eigh((design.T @ design).toarray())
     else:
-        from scipy.sparse.linalg import svds
-
-        _, singular, right = svds(design, wanted, random_state=_SEED)
-        values, vectors = singular**2, right.T
+        values, vectors = _by_subspace(design, wanted)
     order = np.argsort(-values)[:wanted]
     values, vectors = values[order], vectors[:, order]
     largest = vectors[np.abs(vectors).argmax(axis=0), np.arange(len(values))]
     return np.maximum(values, 0), vectors * np.where(largest < 0, -1.0, 1.0)
+
+
+def _by_subspace(design: Any, wanted: int) -> tuple[Doubles, Doubles]:
+    """Eigenvalues and vectors of the correlations by subspace iteration from a random start (Halko, SIAM Review 2011).
+
+    Only the shorter side is kept orthogonal between rounds: of a million columns nothing is factorized.
+    """
+    from threadpoolctl import threadpool_limits
+
+    wide = design.shape[1] > design.shape[0]
+    short = design if wide else design.T.tocsr()
+    long = short.T.tocsr()
+    size = min(wanted + max(_SPARE, wanted // 4), short.shape[0])
+    basis = np.random.default_rng(_SEED).normal(size=(short.shape[0], size))
+    # Factorizing so few columns on several threads is waiting for each other, on a busy machine for seconds.
+    with threadpool_limits(1):
+        for _ in range(_ROUNDS):
+            basis, _triangle = np.linalg.qr(short @ (long @ basis))
+    projected = long @ basis
+    values, mixing = np.linalg.eigh(projected.T @ projected)
+    if not wide:
+        return values, basis @ mixing
+    kept = values > _FLAT * max(float(values[-1]), 0.0)
+    return values[kept], projected @ (mixing[:, kept] / np.sqrt(values[kept]))
