@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from benchmarks import images, imports, learning, routes, sparse, sql
+from benchmarks import images, imports, learning, routes, sparse, sql, storage
 from benchmarks.load import generator
 from benchmarks.runner import Comparison, machine
 
@@ -21,9 +21,13 @@ BENCHMARKS: Mapping[str, Callable[[], Iterator[Comparison]]] = {
     "import": imports.text_import,
     "images": images.image_features,
     "learning": learning.forests,
+    "storage": storage.layouts,
 }
 # Those that have a short form: minutes instead of an hour, for ratios at a glance.
-QUICK: Mapping[str, Callable[[bool], Iterator[Comparison]]] = {"learning": learning.forests}
+QUICK: Mapping[str, Callable[[bool], Iterator[Comparison]]] = {
+    "learning": learning.forests,
+    "storage": storage.layouts,
+}
 LOADED = ("routes", "functions")  # those that need a generator of load
 ROUNDS = {"learning": "three", "sparse": "three (five for the last)"}
 

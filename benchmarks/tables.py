@@ -7,6 +7,7 @@ so that figures of one machine can be taken again on another without a download.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -72,6 +73,74 @@ def higgs(rows: int, test: int = 100_000, features: int = 28, seed: int = 11) ->
     label = random.random(count) < 1 / (1 + np.exp(-1.5 * logit))
     columns = {f"f{number:02}": pa.array(values[:, number].astype(np.float64)) for number in range(features)}
     return _split(pa.table(columns | {"label": pa.array(label.astype(np.int64))}), rows)
+
+
+def ratings(count: int, seed: int = 13) -> pa.Table:
+    """Ratings in the manner of MovieLens: ``row`` (user), ``column`` (film), ``value`` (0.5 to 5), ``time``.
+
+    About 144 ratings per user in a few sittings, a rating every 5 to 60 seconds; films are as skewed as real ones.
+    Sorted by user and film, as those files are.
+    """
+    random = np.random.default_rng(seed)
+    users = max(count // 144, 1)
+    user = np.sort(random.choice(users, count, p=random.dirichlet(np.full(users, 2.0))))
+    films = max(27_000 * users // 138_000, 5_000)
+    film = random.choice(films, count, p=_zipf(films, 0.8))
+    first = np.flatnonzero(np.diff(user, prepend=-1))
+    joined = random.integers(_YEAR_1996, _YEAR_1996 + 19 * _YEAR, len(first))
+    gaps = random.integers(5, 60, count) + np.where(
+        random.random(count) < 0.01, random.integers(0, _YEAR // 2, count), 0
+    )
+    gaps[first] = 0
+    elapsed = np.cumsum(gaps)
+    time = np.repeat(joined - elapsed[first], np.diff([*first, count])) + elapsed
+    order = np.lexsort((film, user))
+    user, film, time = user[order], film[order], time[order]
+    kept = np.flatnonzero((np.diff(user, prepend=-1) != 0) | (np.diff(film, prepend=-1) != 0))
+    value = random.choice(np.arange(1, 11) / 2, len(kept), p=_RATING_SHARES)
+    return _cells(user[kept], film[kept], value, time[kept])
+
+
+def clicks(count: int, seed: int = 17) -> pa.Table:
+    """A sparse log: how often a visitor (``row``) opened a page (``column``) within the minute ``time``."""
+    random = np.random.default_rng(seed)
+    visitors, pages = max(count // 40, 1), max(count // 200, 100)
+    visitor = np.sort(random.integers(0, visitors, count))
+    page = random.choice(pages, count, p=_zipf(pages, 1.0))
+    time = _YEAR_1996 + 60 * (random.integers(0, 43_200, visitors)[visitor] + random.integers(0, 30, count))
+    return _cells(visitor, page, random.geometric(0.7, count), time)
+
+
+def documents(count: int, seed: int = 19) -> pa.Table:
+    """Texts as bags of words: how often a text (``row``) has a word (``column``); a text has one time."""
+    random = np.random.default_rng(seed)
+    texts, words = max(count // 120, 1), 50_000
+    text = np.sort(random.integers(0, texts, count))
+    word = random.choice(words, count, p=_zipf(words, 1.05))
+    order = np.lexsort((word, text))
+    text, word = text[order], word[order]
+    starts = np.flatnonzero((np.diff(text, prepend=-1) != 0) | (np.diff(word, prepend=-1) != 0))
+    counts = np.diff([*starts, count])
+    time = random.integers(_YEAR_1996, _YEAR_1996 + 5 * _YEAR, texts)
+    return _cells(text[starts], word[starts], counts, time[text[starts]])
+
+
+def vectors(rows: int, dimensions: int, seed: int = 23) -> NDArray[np.float32]:
+    """Points about a hundred centres."""
+    random = np.random.default_rng(seed)
+    centers = random.normal(0, 1, (100, dimensions)).astype(np.float32)
+    points = random.normal(0, 0.7, (rows, dimensions)).astype(np.float32)
+    points += centers[random.integers(0, len(centers), rows)]
+    return points
+
+
+_YEAR_1996, _YEAR = 820_454_400, 31_557_600
+_RATING_SHARES = np.array([1, 3, 1.5, 7, 4.5, 21, 11, 28, 8, 15]) / 100
+
+
+def _cells(row: NDArray[Any], column: NDArray[Any], value: NDArray[Any], seconds: NDArray[Any]) -> pa.Table:
+    times = pa.array(seconds.astype(np.int64)).cast(pa.timestamp("s")).cast(pa.timestamp("us", "UTC"))
+    return pa.table({"row": row, "column": column, "value": value, "time": times})
 
 
 def _split(table: pa.Table, rows: int) -> Split:
