@@ -7,11 +7,18 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from benchmarks import images, imports, learning, routes, sparse, sql, storage
+from benchmarks import images, imports, learning, routes, shapes, sparse, sql, storage
 from benchmarks.load import generator
 from benchmarks.runner import Comparison, machine
 
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
+
+
+def learn(quick: bool = False) -> Iterator[Comparison]:
+    yield from learning.forests(quick)
+    yield from shapes.shapes(quick)
+
+
 BENCHMARKS: Mapping[str, Callable[[], Iterator[Comparison]]] = {
     "routes": routes.noop_routes,
     "functions": routes.function_application,
@@ -20,12 +27,12 @@ BENCHMARKS: Mapping[str, Callable[[], Iterator[Comparison]]] = {
     "sparse": sparse.sparse_queries,
     "import": imports.text_import,
     "images": images.image_features,
-    "learning": learning.forests,
+    "learning": learn,
     "storage": storage.layouts,
 }
 # Those that have a short form: minutes instead of an hour, for ratios at a glance.
 QUICK: Mapping[str, Callable[[bool], Iterator[Comparison]]] = {
-    "learning": learning.forests,
+    "learning": learn,
     "storage": storage.layouts,
 }
 LOADED = ("routes", "functions")  # those that need a generator of load

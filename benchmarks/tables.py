@@ -125,6 +125,16 @@ def documents(count: int, seed: int = 19) -> pa.Table:
     return _cells(text[starts], word[starts], counts, time[text[starts]])
 
 
+def sparse_cells(rows: int, columns: int, each: int, seed: int = 29) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Row and column of the cells of a sparse matrix: about ``each`` a row, of skewed columns, in forty topics."""
+    random = np.random.default_rng(seed)
+    row = np.repeat(np.arange(rows), each)
+    column = np.minimum((random.pareto(1.1, len(row)) * columns * 0.001).astype(np.int64), columns - 1)
+    topic = random.integers(0, 40, rows)[row] * (random.random(len(row)) < 0.5)
+    pairs = np.unique(row * columns + (column + topic * (columns // 41)) % columns)
+    return np.divmod(pairs, columns)
+
+
 def vectors(rows: int, dimensions: int, seed: int = 23) -> NDArray[np.float32]:
     """Points about a hundred centres."""
     random = np.random.default_rng(seed)

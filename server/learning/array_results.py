@@ -48,7 +48,10 @@ def path_texts(paths: Sequence[Path]) -> list[str]:
 
 @dataclass(frozen=True)
 class ColumnsResult:
-    """Rows of plain number columns: ``matrix`` has a row for each of ``names``, a column for each of ``columns``."""
+    """Rows of plain number columns: ``matrix`` has a row for each of ``names``, a column for each of ``columns``.
+
+    A matrix of integers gives integers.
+    """
 
     names: Sequence[str]
     columns: Sequence[str]
@@ -56,13 +59,15 @@ class ColumnsResult:
 
     @property
     def type(self) -> RowType:
-        return RowType(tuple(Column((name,), Kind.NUMBER) for name in self.columns))
+        kind = Kind.INTEGER if self.matrix.dtype.kind == "i" else Kind.NUMBER
+        return RowType(tuple(Column((name,), kind) for name in self.columns))
 
     def batches(self, progress: Progress | None = None) -> Iterator[NamedBatch]:
         for begin in range(0, len(self.names), _ROWS):
             if progress is not None:
                 progress.check()
-            part = self.matrix[begin : begin + _ROWS].astype(np.float64)
+            part = self.matrix[begin : begin + _ROWS]
+            part = part.astype(np.int64 if part.dtype.kind == "i" else np.float64)
             values = [pa.array(np.ascontiguousarray(column)) for column in part.T]
             names = pa.array(self.names[begin : begin + _ROWS], pa.string())
             yield NamedBatch(names, RowBatch(self.type, len(part), values, [NEVER] * len(values)))

@@ -29,6 +29,7 @@ from server.declarations import (
 )
 from server.errors import MldbError
 from server.learning.archive import Archive, ModelFile, pack, unpack
+from server.learning.array_results import ColumnsResult
 from server.learning.clustering import Metric, gaussian_mixture, kmeans, most_likely, nearest_centroids
 from server.learning.coordinates import read_coordinates, require_all
 from server.learning.jobs_entry import Report, throttled
@@ -39,7 +40,6 @@ from server.learning.points import read_points
 from server.learning.row_files import read_rows, write_rows
 from server.procedures.validators import input_query, refuse, require_from
 from server.sql.tree import Select
-from server.transfer.melt import record_all
 from server.values.atoms import NEVER
 from server.values.batches import Column, RowBatch, RowType
 from server.values.kinds import Kind
@@ -123,16 +123,12 @@ class ClusterTrain:
         progress.step("recording", "counter")
         if params.outputDataset is not None:
             _, dataset = self.services.output_dataset(params.outputDataset, "embedding")
-            record_all(dataset, _cluster_rows(file.body["names"], file.archive.get("assigned")), progress)
+            assigned = file.archive.get("assigned")[:, None]
+            dataset.write(ColumnsResult(file.body["names"], ["cluster"], assigned), progress)
         if params.centroidsDataset is not None:
             _, dataset = self.services.output_dataset(params.centroidsDataset, "embedding")
             dataset.record_rows(_center_rows(file.body["columns"], file.archive))
             dataset.commit()
-
-
-def _cluster_rows(names: list[str], assigned: NDArray[Any]) -> Iterator[Recorded]:
-    for name, cluster in zip(names, assigned.tolist(), strict=True):
-        yield parse_path(name), [(("cluster",), cluster, NEVER)]
 
 
 def _center_rows(columns: list[str], archive: Archive) -> Iterator[Recorded]:
