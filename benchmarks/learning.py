@@ -34,7 +34,7 @@ LABELS = {
     "h2o": "H2O DRF, depth 20",
     "spark": "Spark MLlib, depth 12",
 }
-JVM = ("h2o", "pyspark", "pyarrow")
+JVM = ("h2o", "pyspark", "pyarrow", "numpy")
 
 
 def forests(quick: bool = False) -> Iterator[Comparison]:
