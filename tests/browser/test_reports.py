@@ -198,6 +198,22 @@ def test_pictures_come_from_addresses_and_bytes_too(browser, server, pictured, d
     closed(page)
 
 
+def test_a_column_of_many_texts_has_colours_for_the_frequent_ones(browser, server):
+    rows = [[f"flower {n}", [["owner", "Ada" if n % 3 == 0 else f"somebody {n}", 0]]] for n in range(150)]
+    with server.client() as client:
+        client.put("/v1/datasets/owners", json={"type": "sparse.mutable"})
+        client.post("/v1/datasets/owners/multirows", json=rows)
+        client.post("/v1/datasets/owners/commit")
+    page, _ = page_of(browser, server, "map flowers")
+    page.get_by_role("combobox", name="Rows of", exact=True).select_option("owners")
+    page.get_by_role("combobox", name="Colour", exact=True).select_option("owner")
+    swatches = page.get_by_role("img", name=re.compile("coloured by owner")).locator("span[class$=-swatch]")
+    expect(swatches).to_have_count(10)
+    expect(swatches.filter(has_text="Ada")).to_be_visible()
+    expect(swatches.filter(has_text="others")).to_be_visible()
+    closed(page)
+
+
 def test_a_report_is_of_the_parameters_of_its_run(browser, server):
     with server.client() as client:
         config = client.get("/v1/procedures/test versicolor").json()["config"]

@@ -4,7 +4,7 @@ import { useEffect } from "preact/hooks";
 import { sqlName, sqlText } from "../../api";
 import { entities } from "../../live";
 import { link } from "../../router";
-import { attempt } from "../../toasts";
+import { attempt, complain } from "../../toasts";
 import { count } from "../../ui/format";
 import { Output } from "../../ui/result";
 import { firstRow } from "../function/apply";
@@ -14,6 +14,7 @@ import {
   column,
   type Described,
   describe,
+  kindNames,
   MOST_POINTS,
   type Positions,
   picturesOf,
@@ -83,8 +84,7 @@ function Shown({ title, found, middle, clusters, described }: ShownProps) {
     about.value = undefined;
     picture.value = "";
     if (!dataset.value) return;
-    attempt(async () => {
-      const what = await describe(dataset.value);
+    return latest(describe(dataset.value), (what) => {
       about.value = what;
       if (!clusters) colour.value = what.kinds;
       picture.value = what.pictures[0] ?? "";
@@ -94,17 +94,19 @@ function Shown({ title, found, middle, clusters, described }: ShownProps) {
     if (colour.value === CLUSTER && clusters) colours.value = clusters;
     else if (!colour.value || !dataset.value) colours.value = new Map();
     else
-      attempt(async () => {
-        colours.value = await column(dataset.value, colour.value);
+      return latest(column(dataset.value, colour.value), (values) => {
+        colours.value = values;
       });
   }, [colour.value, dataset.value, clusters, colours]);
   useEffect(() => {
     pictures.value = new Map();
     if (!picture.value) return;
-    attempt(async () => {
-      const all = await column(dataset.value, picture.value);
+    const read = column(dataset.value, picture.value).then((all) => {
       const shown = found.names.filter((name) => all.has(name)).slice(0, MOST_PICTURES);
-      pictures.value = await picturesOf(shown.map((name) => [name, all.get(name)]));
+      return picturesOf(shown.map((name) => [name, all.get(name)]));
+    });
+    return latest(read, (sources) => {
+      pictures.value = sources;
     });
   }, [picture.value, dataset.value, found, pictures]);
   const points = useComputed(() => {
@@ -147,6 +149,22 @@ function Shown({ title, found, middle, clusters, described }: ShownProps) {
       <ChosenRow names={found.names} chosen={chosen} dataset={dataset.value} />
     </section>
   );
+}
+
+/** Take an answer over unless something else has been asked for meanwhile: what an effect returns. */
+function latest<T>(answer: Promise<T>, take: (value: T) => void): () => void {
+  let current = true;
+  answer.then(
+    (value) => {
+      if (current) take(value);
+    },
+    (error) => {
+      if (current) complain(error);
+    },
+  );
+  return () => {
+    current = false;
+  };
 }
 
 const unique = (option: string, index: number, all: string[]) => all.indexOf(option) === index;
@@ -197,8 +215,10 @@ function drawn(
   chosen: string,
 ) {
   const coloured = points.some(({ colour }) => colour !== null);
-  const kinds = areKinds(points.map(({ colour }) => colour));
-  const shade = ({ colour }: Point) => (kinds && colour !== null ? String(colour) : colour);
+  const values = points.flatMap(({ colour }) => (colour === null ? [] : [colour]));
+  const kinds = areKinds(values);
+  const nameOf = kindNames(values);
+  const shade = ({ colour }: Point) => (kinds && colour !== null ? nameOf(colour) : colour);
   const pictured = points.filter(({ picture }) => picture);
   const size = pictured.length > 120 ? 18 : 26;
   const one = points.find(({ row }) => row === chosen);
@@ -238,8 +258,9 @@ function ChosenRow({ names, chosen, dataset }: ChosenRowProps) {
   useEffect(() => {
     values.value = undefined;
     if (!dataset || !known) return;
-    attempt(async () => {
-      values.value = await firstRow(`SELECT * FROM ${sqlName(dataset)} WHERE rowName() = ${sqlText(chosen.value)}`);
+    const row = firstRow(`SELECT * FROM ${sqlName(dataset)} WHERE rowName() = ${sqlText(chosen.value)}`);
+    return latest(row, (found) => {
+      values.value = found;
     });
   }, [chosen.value, known, dataset, values]);
   return (

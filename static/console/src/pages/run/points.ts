@@ -5,7 +5,8 @@ import { fetched, imageSource, isImageUrl } from "../query/images";
 
 export const MOST_POINTS = 5000;
 const SAMPLE = 25; // rows that tell what a column holds
-const MOST_KINDS = 24; // distinct texts that still have colours of their own
+const MOST_KINDS = 24; // different values that still have colours of their own
+const FREQUENT = 9; // of more, those that keep theirs
 
 export interface Positions {
   names: string[];
@@ -65,9 +66,21 @@ export async function column(dataset: string, name: string, limit = 20_000): Pro
 /** A column's path as SQL: its elements are quoted where they must be. */
 const columnName = (path: string) => pathParts(path).map(sqlName).join(".");
 
-/** Whether values are few enough kinds for colours of their own. */
+/** Whether values are kinds, with a colour each: texts and the like, and numbers when there are few different ones. */
 export function areKinds(values: unknown[]): boolean {
   return values.some((value) => typeof value !== "number") || new Set(values).size <= MOST_KINDS;
+}
+
+const OTHERS = "others";
+
+/** Names of the kinds of values: the most frequent ones by themselves, what is left as one. */
+export function kindNames(values: unknown[]): (value: unknown) => string {
+  const times = new Map<string, number>();
+  for (const value of values) times.set(String(value), (times.get(String(value)) ?? 0) + 1);
+  if (times.size <= MOST_KINDS) return String;
+  const frequent = [...times].sort((a, b) => b[1] - a[1]).slice(0, FREQUENT);
+  const own = new Set(frequent.map(([name]) => name));
+  return (value) => (own.has(String(value)) ? String(value) : OTHERS);
 }
 
 const AT_ONCE = 4;
