@@ -14,6 +14,7 @@ import hashlib
 import json
 import socket
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -73,7 +74,8 @@ def obtain(source: Source, folder: Path) -> tuple[Path | None, str]:
     except (OSError, ValueError) as error:
         if fetched:
             local.unlink(missing_ok=True)
-        return None, f"{url} cannot be had ({error})"
+        plain = error.reason if type(error) is urllib.error.URLError else error
+        return None, f"{url} cannot be had ({plain})"
     return local, ""
 
 

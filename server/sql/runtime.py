@@ -89,6 +89,7 @@ m_sort_cells(l) := list_sort(list_transform(list_filter(l, lambda c: c.p <> '' O
 m_compare_cells(a, b) := CASE WHEN a IS NULL OR b IS NULL THEN NULL WHEN m_sort_cells(a) = m_sort_cells(b) THEN 0
     WHEN m_sort_cells(a) < m_sort_cells(b) THEN -1 ELSE 1 END
 m_sorted_cells(l) := list_sort(l)
+m_timeless_cells(l) := list_sort(list_transform(l, lambda c: struct_pack(p := c.p, v := c.v)))
 m_fmod(a, b) := a - b * trunc(a / b)
 m_month_add(t, m) := epoch(make_timestamp(CAST(floor(t) AS BIGINT) * 1000000) + to_months(CAST(m AS INTEGER)))
     + (t - floor(t))

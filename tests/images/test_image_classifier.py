@@ -159,6 +159,7 @@ def test_the_model_asks_about_what_it_is_least_sure_of_and_learns(plugin, taught
     plugin.wait(plugin.post("answers", json.dumps({row: truth(row) for row in asked["rows"]}), model=taught))
     about = plugin.model(taught)
     assert about["pictures"] == 16
+    assert about["labels"] == ["blue", "red"]
     assert [count for count, _ in about["history"]] == [10, 16]
     assert about["accuracy"] > 0.8
     more = plugin.get("questions", model=taught)

@@ -60,8 +60,10 @@ class GroupRelation(Relation):
         """A group key: its value as read from the grouped relation."""
         name = f"k{len(self.keys)}"
         if isinstance(value, Row | Open):
-            self.keys.append(f"m_sorted_cells({coerce.to_cells(value)})")
-            result: Value = Open(self.ref(name))
+            # Rows are alike whatever the times of their cells; the group's key is the one with the earliest.
+            cells = coerce.to_cells(value)
+            self.keys.append(f"m_timeless_cells({cells})")
+            result: Value = Open(self.aggregate(f"min(m_sorted_cells({cells}))"))
         elif isinstance(value, Embedding):
             self.keys.append(value.sql)
             result = replace(value, sql=self.ref(name), ts=self._key_ts(value), constant=False)
