@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from server.values import compute as pc
 from server.values.arrow import pa
 from server.values.atoms import NEVER, Atom, Interval, PathValue, Timestamp, collapse
 from server.values.kinds import TAGS, Kind
@@ -179,9 +180,24 @@ def cells_of(rest: pa.Array | pa.ChunkedArray) -> list[list[Cell]]:
     return rows
 
 
-def narrow_cells(rest: pa.Array, prefix: Path) -> pa.Array:
+def narrow_cells(rest: pa.Array | pa.ChunkedArray, prefix: Path) -> pa.Array | pa.ChunkedArray:
     """The cells below a prefix, the prefix cut off their paths."""
-    size = len(prefix)
-    return cells_array(
-        [[Cell(c.path[size:], c.value, c.timestamp) for c in row if c.path[:size] == prefix] for row in cells_of(rest)]
-    )
+    if not prefix:
+        return rest
+    from server.values.arrow_types import CELL_ARROW
+
+    if isinstance(rest, pa.ChunkedArray):
+        rest = rest.combine_chunks() if rest.num_chunks != 1 else rest.chunk(0)
+    text = format_path(prefix)
+    flat = rest.flatten()
+    paths = flat.field("p")
+    # Texts of paths are canonical: what begins with the prefix and a dot is below it.
+    inside = pc.or_(pc.equal(paths, text), pc.starts_with(paths, f"{text}.")).to_numpy(zero_copy_only=False)
+    lengths = pc.fill_null(rest.value_lengths(), 0).to_numpy(zero_copy_only=False)
+    counts = np.bincount(np.repeat(np.arange(len(rest)), lengths)[inside], minlength=len(rest))
+    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
+    if not inside.all():
+        flat = flat.take(pa.array(np.flatnonzero(inside)))
+    cut = pc.utf8_slice_codeunits(flat.field("p"), len(text) + 1)
+    members = [cut, flat.field("v"), pc.fill_null(flat.field("t"), -math.inf)]
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.StructArray.from_arrays(members, fields=list(CELL_ARROW)))

@@ -1,0 +1,40 @@
+"""Cells in Arrow: narrowing to a prefix gives what the same work on Python values gives."""
+
+import math
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from server.values.atoms import Interval, PathValue, Timestamp
+from server.values.cells import Cell, cells_array, cells_of, narrow_cells
+
+ELEMENTS = st.sampled_from(["a", "ab", "b", "", 'q"', "x.y", "ü", "a\x01"])
+PATHS = st.lists(ELEMENTS, min_size=1, max_size=3).map(tuple)
+ATOMS = st.one_of(
+    st.none(), st.integers(-5, 2**64 - 1), st.floats(allow_nan=False), st.text(max_size=3), st.binary(max_size=3),
+    st.just(Timestamp(3.5)), st.just(Interval(1, 2, 3.0)), st.just(PathValue(("a", "b"))),
+)  # fmt: skip
+CELLS = st.builds(Cell, PATHS, ATOMS, st.sampled_from([-math.inf, 0.0, 7.0]))
+
+
+@settings(deadline=None)  # the first call imports Arrow's functions
+@given(st.lists(st.lists(CELLS, max_size=5), max_size=5), st.lists(ELEMENTS, max_size=2).map(tuple), st.integers(0, 5))
+def test_cells_below_a_prefix(rows, prefix, cut):
+    size = len(prefix)
+    expected = [
+        [Cell(cell.path[size:], cell.value, cell.timestamp) for cell in row if cell.path[:size] == prefix]
+        for row in rows
+    ]
+    rest = cells_array(rows)
+    assert cells_of(narrow_cells(rest, prefix)) == expected
+    assert cells_of(narrow_cells(rest.slice(min(cut, len(rest))), prefix)) == expected[cut:]
+    chunked = pa.chunked_array([rest.slice(0, cut), rest.slice(cut)], rest.type)
+    assert cells_of(narrow_cells(chunked, prefix)) == expected
+
+
+@pytest.mark.parametrize("prefix", [(), ("features",)])
+def test_null_rows_have_no_cells(prefix):
+    rest = pa.nulls(2, cells_array([[]]).type)
+    assert cells_of(narrow_cells(rest, prefix)) == [[], []]
