@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from benchmarks import images, imports, learning, routes, shapes, sparse, sql, storage
+from benchmarks import images, imports, learning, results, routes, shapes, sparse, sql, storage
 from benchmarks.load import generator
 from benchmarks.runner import Comparison, machine
 
@@ -24,6 +24,8 @@ BENCHMARKS: Mapping[str, Callable[[], Iterator[Comparison]]] = {
     "functions": routes.function_application,
     "queries": sql.dense_queries,
     "small-query": sql.small_query,
+    "results": results.results,
+    "compiling": results.compiling,
     "sparse": sparse.sparse_queries,
     "import": imports.text_import,
     "images": images.image_features,

@@ -34,7 +34,7 @@ def dense_queries() -> Iterator[Comparison]:
     """Ten queries on 5 million rows; raw DuckDB reads a copy of the very file that the server wrote."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        _fill(folder)
+        fill(folder)
         copy = Path(shutil.copy(folder / "data" / "mldb.duckdb", folder / "copy.duckdb"))
         with mldb(folder / "data") as client, duckdb.connect(str(copy)) as raw:
             raw.execute(f"SET threads = {_threads()}")
@@ -66,7 +66,7 @@ def small_query() -> Iterator[Comparison]:
         yield compare("Cached small query, one connection", "ms", contenders, goal="at most 0.5 ms more")
 
 
-def _fill(folder: Path) -> None:
+def fill(folder: Path) -> None:
     """Write the table as CSV, import it as a client would, and stop the server so that its file is whole."""
     source = folder / "t.csv"
     duckdb.sql(f"""

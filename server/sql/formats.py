@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import repeat
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
@@ -33,8 +34,16 @@ class _Options:
     sort_columns: bool
 
 
-# One row: its name, and its cells as (column name, JSON value, timestamp text) in natural column order.
-_Row = tuple[str, list[tuple[str, Any, Any]]]
+class _Row(NamedTuple):
+    """A row: its name, and its cells in natural column order: column names, JSON values, timestamp texts.
+
+    Rows with the same columns mostly share one tuple of names: what depends on names only is done once for it.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    values: Sequence[Any]
+    times: Sequence[Any]
 
 
 def render(
@@ -62,13 +71,32 @@ def _rows(result: QueryResult, encode: Callable[[Atom], Any], timed: bool) -> It
     for batch in result.batches():
         columns = _columns(batch.rows, encode, timed, names)
         rest = cells_of(batch.rows.rest) if batch.rows.rest is not None else None
-        for index, name in enumerate(batch.names.to_pylist()):
-            row = [
-                (text, values[index], times[index]) for text, values, times in columns if values[index] is not _ABSENT
-            ]
+        texts = tuple(text for text, _, _ in columns)
+        length = batch.rows.length
+        values: Iterable[tuple[Any, ...]] = zip(*(values for _, values, _ in columns), strict=True)
+        times: Iterable[tuple[Any, ...]] = zip(*(times for _, _, times in columns), strict=True)
+        if not columns:
+            values = times = [()] * length
+        whole = not any(column.sparse or column.shape is not None for column in batch.rows.type.columns)
+        for index, row in enumerate(map(_Row, batch.names.to_pylist(), repeat(texts), values, times)):
+            if not whole:
+                row = _present(row)
             if rest is not None and rest[index]:
                 row = _with_rest(row, rest[index], encode, timed, names)
-            yield name, row
+            yield row
+
+
+def _present(row: _Row) -> _Row:
+    """The row without the cells that it lacks."""
+    if _ABSENT not in row.values:
+        return row
+    cells = [cell for cell in zip(*row[1:], strict=True) if cell[1] is not _ABSENT]
+    return _row(row.name, cells)
+
+
+def _row(name: str, cells: list[tuple[str, Any, Any]]) -> _Row:
+    columns, values, times = zip(*cells, strict=True) if cells else ((), (), ())
+    return _Row(name, columns, values, times)
 
 
 _ABSENT = object()
@@ -136,14 +164,12 @@ def _numbers(array: pa.Array, encode: Callable[[Atom], Any]) -> list[Any]:
 def _times(times: Any, length: int) -> list[str]:
     if isinstance(times, float):
         return [timestamp_text(times)] * length
-    known: dict[Any, str] = {}
-    texts = []
-    for seconds in times.to_pylist():
-        text = known.get(seconds)
-        if text is None:
-            text = known[seconds] = timestamp_text(-math.inf if seconds is None else seconds)
-        texts.append(text)
-    return texts
+    encoded = times.dictionary_encode(null_encoding="encode")
+    texts = [timestamp_text(-math.inf if seconds is None else seconds) for seconds in encoded.dictionary.to_pylist()]
+    if len(texts) == 1:
+        return texts * length
+    found: list[str] = np.array(texts, dtype=object)[np.asarray(encoded.indices)].tolist()
+    return found
 
 
 def _elements(
@@ -176,15 +202,14 @@ def _fixed(array: pa.Array) -> bool:
     return bool(pa.types.is_fixed_size_list(array.type))
 
 
-def _with_rest(
-    row: list[Any], cells: list[Any], encode: Callable[[Atom], Any], timed: bool, names: _Names
-) -> list[Any]:
+def _with_rest(row: _Row, cells: list[Any], encode: Callable[[Atom], Any], timed: bool, names: _Names) -> _Row:
     if len({cell.path for cell in cells}) < len(cells):
         cells = sorted(cells, key=lambda cell: (cell.timestamp, _value_key(cell.value)))
+    found: list[tuple[str, Any, Any]] = list(zip(*row[1:], strict=True))
     for cell in cells:
-        row.append((names.text(cell.path), encode(cell.value), timestamp_text(cell.timestamp) if timed else None))
-    row.sort(key=lambda cell: names.key(cell[0]))
-    return row
+        found.append((names.text(cell.path), encode(cell.value), timestamp_text(cell.timestamp) if timed else None))
+    found.sort(key=lambda cell: names.key(cell[0]))
+    return _row(row.name, found)
 
 
 def _value_key(value: Atom) -> Any:
@@ -196,7 +221,10 @@ def _value_key(value: Atom) -> Any:
 
 def _full(rows: Iterator[_Row], options: _Options) -> Any:
     del options
-    return [{"rowName": name, "columns": cells} if cells else {"rowName": name} for name, cells in rows]
+    return [
+        {"rowName": name, "columns": list(zip(columns, values, times, strict=True))} if columns else {"rowName": name}
+        for name, columns, values, times in rows
+    ]
 
 
 def _extras(name: str, options: _Options) -> list[tuple[str, Any]]:
@@ -210,25 +238,39 @@ def _extras(name: str, options: _Options) -> list[tuple[str, Any]]:
 
 def _table(rows: Iterator[_Row], options: _Options) -> Any:
     places: dict[str, int] = {}
-    listed: list[tuple[list[Any], dict[int, Any]]] = []
-    for name, cells in rows:
-        values = {places.setdefault(column, len(places)): value for column, value, _ in cells}
-        listed.append(([value for _, value in _extras(name, options)], values))
+    listed: list[tuple[list[Any], tuple[int, ...], Sequence[Any]]] = []
+    known: tuple[str, ...] = ()
+    indexes: tuple[int, ...] = ()
+    for name, columns, values, _ in rows:
+        if columns is not known:
+            known = columns
+            indexes = tuple(places.setdefault(column, len(places)) for column in columns)
+        listed.append(([value for _, value in _extras(name, options)], indexes, values))
     order = list(places)
     if options.sort_columns:
         order.sort(key=lambda text: natural_key(parse_path(text)))
-    indexes = [places[column] for column in order]
-    table = [[*extras, *(values.get(index) for index in indexes)] for extras, values in listed]
+    target = [0] * len(places)
+    for index, column in enumerate(order):
+        target[places[column]] = index
+    table = [[*extras, *_placed(indexes, values, target)] for extras, indexes, values in listed]
     if options.headers:
         table.insert(0, [*(key for key, _ in _extras("", options)), *order])
     return table
 
 
+def _placed(indexes: tuple[int, ...], values: Sequence[Any], target: list[int]) -> Sequence[Any]:
+    """The values at their places in a line of the table. Of several values of a column the last one counts."""
+    line: list[Any] = [None] * len(target)
+    for index, value in zip(indexes, values, strict=True):
+        line[target[index]] = value
+    return line
+
+
 def _aos(rows: Iterator[_Row], options: _Options) -> Any:
     objects = []
     orders: dict[tuple[str, ...], list[str]] = {}  # rows mostly have the same members
-    for name, cells in rows:
-        members = {**dict(_extras(name, options)), **{column: value for column, value, _ in cells}}
+    for name, columns, values, _ in rows:
+        members = {**dict(_extras(name, options)), **dict(zip(columns, values, strict=True))}
         names = tuple(members)
         order = orders.get(names)
         if order is None:
@@ -246,8 +288,8 @@ def _member_key(text: str) -> Any:
 def _soa(rows: Iterator[_Row], options: _Options) -> Any:
     columns: dict[str, list[Any]] = {}
     count = 0
-    for name, cells in rows:
-        for column, value in [*_extras(name, options), *((column, value) for column, value, _ in cells)]:
+    for name, own, cells, _ in rows:
+        for column, value in [*_extras(name, options), *zip(own, cells, strict=True)]:
             values = columns.setdefault(column, [])
             if len(values) > count:
                 values[count] = value
@@ -261,10 +303,7 @@ def _soa(rows: Iterator[_Row], options: _Options) -> Any:
 
 
 def _sparse(rows: Iterator[_Row], options: _Options) -> Any:
-    return [
-        [*([key, value] for key, value in _extras(name, options)), *([column, value] for column, value, _ in cells)]
-        for name, cells in rows
-    ]
+    return [[*_extras(name, options), *zip(columns, values, strict=True)] for name, columns, values, _ in rows]
 
 
 def _atom(rows: Iterator[_Row], options: _Options) -> Any:
@@ -275,10 +314,9 @@ def _atom(rows: Iterator[_Row], options: _Options) -> Any:
         raise MldbError(f"{prefix} no rows.".replace("returning", "returned"))
     if next(rows, None) is not None:
         raise MldbError(f"{prefix} multiple rows. Consider using limit.")
-    _, cells = first
-    if len(cells) != 1:
-        raise MldbError(f"Query with atom format returned {'multiple' if cells else 'no'} columns.")
-    return cells[0][1]
+    if len(first.values) != 1:
+        raise MldbError(f"Query with atom format returned {'multiple' if first.values else 'no'} columns.")
+    return first.values[0]
 
 
 _WRITERS: dict[str, Callable[[Iterator[_Row], _Options], Any]] = {

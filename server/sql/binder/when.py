@@ -87,11 +87,16 @@ class WhenScope(Scope):
         super().__init__(inner.context)
         self.inner = inner
         self.predicate = dated(predicate)
+        self._known: dict[str, str] = {}  # the predicate by the timestamp that it asks about: columns often share it
 
     def _passes(self, moment: str) -> str:
-        scope = _CellScope(self.inner, moment)
-        sql = f"coalesce({bind_truth(self.predicate, scope)}, FALSE)"
-        return sql if scope.asked else self.once(sql)  # the same for all cells of a row
+        known = self._known.get(moment)
+        if known is None:
+            scope = _CellScope(self.inner, moment)
+            sql = f"coalesce({bind_truth(self.predicate, scope)}, FALSE)"
+            # Without a question about the timestamp it is the same for all cells of a row.
+            known = self._known[moment] = sql if scope.asked else self.once(sql)
+        return known
 
     def _moment(self, ts: Ts) -> Ts:
         """The timestamp of a cell, or of its absence."""
