@@ -137,6 +137,8 @@ def to_path(value: Value) -> str:
     match value:
         case Embedding(shape=shape) if shape is None or len(shape) == 1:
             return f"u_join_path({as_any_list(value)})"
+        case Row(columns=columns, rests=rests) if columns and rests:
+            return f"u_join_path(list_transform(u_natural_cells({to_cells(value)}), lambda c: c.v))"
         case Row(columns=columns) if columns:
             parts = [to_any(leaf) for _, leaf in sorted_leaves(value)]
             return f"u_join_path([{', '.join(parts)}])"
@@ -172,11 +174,11 @@ def as_double_list(value: Value) -> str:
             return f"list_transform({value.sql}, lambda e: CAST(e AS DOUBLE))"
         return f"list_transform({as_any_list(value)}, lambda e: m_num(e))"
     if isinstance(value, Row) and not value.rests:
-        return "[" + ", ".join(to_double(leaf) for _, leaf in sorted_leaves(value)) + "]::DOUBLE[]"
+        return f"CAST([{', '.join(to_double(leaf) for _, leaf in sorted_leaves(value))}] AS DOUBLE[])"
     if isinstance(value, Row | Open):
         return f"u_numbers({to_cells(value)})"
     if isinstance(value, Atom) and value.kind is Kind.NULL:
-        return "NULL::DOUBLE[]"
+        return "CAST(NULL AS DOUBLE[])"
     raise MldbError("a vector is needed here: an embedding, or a row of numbers")
 
 
@@ -281,7 +283,7 @@ def _compare_sql(op: str, left: Value, right: Value) -> str:
         return (
             f"({to_any(a)} {op} {to_any(b)})"
             if op in ("=", "<>")
-            else f"{macro('m_compare', to_any(a), to_any(b))} {op} 0"
+            else f"({macro('m_compare', to_any(a), to_any(b))} {op} 0)"
         )
     if a.kind is not b.kind:
         fixed = {"=": False, "<>": True}.get(op)
@@ -331,7 +333,7 @@ def _compare_complex(op: str, left: Value, right: Value) -> str:
         return f"({a} {op} {b})"
     if any(isinstance(side, Atom) and side.kind is Kind.NULL for side in (left, right)):
         return "NULL::BOOLEAN"
-    return f"m_compare_cells({to_cells(left)}, {to_cells(right)}) {op} 0"
+    return f"({macro('m_compare_cells', to_cells(left), to_cells(right))} {op} 0)"
 
 
 def sort_terms(value: Value, descending: bool) -> list[str]:

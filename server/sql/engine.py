@@ -162,7 +162,8 @@ class Engine:
             return None, {}
         batch = batch_from_json(parameters)
         name = f"parameters_{next(self._numbers)}"
-        row = row_of(batch.type, lambda column: f"(SELECT {column} FROM {name})")
+        # A list, as DuckDB's scalar sub-queries give -0.0 inside of structs as 0.0: the sign of an interval.
+        row = row_of(batch.type, lambda column: f"(SELECT list({column}) FROM {name})[1]")
         return row, {name: table_of(batch)}
 
     # ── functions ──

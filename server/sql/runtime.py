@@ -71,8 +71,8 @@ m_greater(a, b) := CASE WHEN a IS NULL OR b IS NULL THEN NULL WHEN isnan(a) THEN
     ELSE a > b END
 m_compare(a, b) := CASE WHEN a IS NULL OR b IS NULL THEN NULL WHEN a = b THEN 0
     WHEN m_sort_key(a) < m_sort_key(b) THEN -1 ELSE 1 END
-m_latest(l) := list_min(list_transform(l, lambda c: struct_pack(t := -c.t, v := c.v)))
-m_earliest(l) := list_min(list_transform(l, lambda c: struct_pack(t := c.t, v := c.v)))
+m_latest(l) := list_sort(list_transform(l, lambda c: struct_pack(t := -c.t, v := c.v)))[1]
+m_earliest(l) := list_sort(list_transform(l, lambda c: struct_pack(t := c.t, v := c.v)))[1]
 m_prefixed(l, x) := list_transform(l, lambda c: struct_pack(
     p := CASE WHEN c.p = '' THEN x ELSE x || '.' || c.p END, v := c.v, t := c.t))
 m_under(l, x) := list_transform(
@@ -86,6 +86,9 @@ m_named_cells(l, n, x, w) := list_transform(l, lambda e, i: struct_pack(
     p := CASE WHEN x = '' THEN '' ELSE x || '.' END || n[i], v := e, t := w))
 m_sort_cells(l) := list_sort(list_transform(list_filter(l, lambda c: c.p <> '' OR c.v IS NOT NULL),
     lambda c: struct_pack(p := c.p, v := m_sort_key(c.v))))
+m_one_atom(l) := CASE WHEN len(list_filter(l, lambda c: c.p = '')) < 2 THEN l ELSE list_concat(
+    list_transform([m_latest(list_filter(l, lambda c: c.p = ''))], lambda c: struct_pack(p := '', v := c.v, t := -c.t)),
+    list_filter(l, lambda c: c.p <> '')) END
 m_compare_cells(a, b) := CASE WHEN a IS NULL OR b IS NULL THEN NULL WHEN m_sort_cells(a) = m_sort_cells(b) THEN 0
     WHEN m_sort_cells(a) < m_sort_cells(b) THEN -1 ELSE 1 END
 m_sorted_cells(l) := list_sort(l)

@@ -318,6 +318,9 @@ _UNITS = {
 _PART = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([A-Za-z]+)\s*")
 
 
+LONGEST = 2**31 - 1  # months or days of an interval
+
+
 def parse_interval(text: str) -> Interval:
     """An interval literal's text: glued parts such as ``1Y2W``, one leading sign (sql-dialect.md §7.4)."""
     body = text.strip()
@@ -341,4 +344,11 @@ def parse_interval(text: str) -> Interval:
             days += int(amount) * (7 if unit == "weeks" else 1)
         else:
             months += int(amount) * (12 if unit == "years" else 1)
-    return Interval(months, days, math.copysign(seconds, -1.0 if negative else 1.0))
+    return checked_interval(months, days, math.copysign(seconds, -1.0 if negative else 1.0))
+
+
+def checked_interval(months: int, days: int, seconds: float) -> Interval:
+    """An interval, if it can be stored; ``MldbError`` if not."""
+    if months > LONGEST or days > LONGEST:
+        raise MldbError(f"an interval has at most {LONGEST} months and {LONGEST} days")
+    return Interval(months, days, seconds)

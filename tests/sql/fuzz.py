@@ -104,12 +104,16 @@ _DEFECTS = ("TypeError", "KeyError", "IndexError", "AttributeError", "AssertionE
             "ArrowNotImplementedError", "ArrowTypeError", "RuntimeError", "Internal", "INTERNAL")  # fmt: skip
 
 
+_WORDS_OF_PYTHON = ("invalid literal for", "could not convert", "to unpack", "math domain", "out of range", "codec",
+                    "not supported between", "is not in list", "must be real number", "object is not")  # fmt: skip
 _OF_DUCKDB = re.compile(rb"(Binder|Catalog|Parser|Conversion|Out of Range|INTERNAL|Not implemented) Error:")
 
 
 def _of_python(message: str) -> bool:
     """Whether a Python function that DuckDB called failed in a way that nobody meant."""
     head = message.partition("\n")[0]
+    if any(words in head for words in _WORDS_OF_PYTHON):
+        return True
     return any(f"{name}:" in head or f"{name} Error" in head for name in _DEFECTS)
 
 

@@ -13,6 +13,8 @@ DATAFRAME: Final = "dataframe"
 TYPED: Final = ("arrow", "polars")
 _ROW_NAME: Final = "_rowName"
 _REST: Final = "_rest"
+# Integers beyond 63 bits, some of which may be negative, or none.
+_LARGE: Final = {False: pa.float64(), True: pa.uint64()}
 
 
 def to_pandas(table: list[list[Any]]) -> Any:
@@ -58,7 +60,7 @@ def _spread(rest: pa.ChunkedArray) -> dict[str, pa.Array]:
     for number, cells in enumerate(rows):
         for cell in cells or ():
             column = columns.setdefault(cell["p"], [None] * len(rows))
-            moment = cell["t"] if cell["t"] is not None else float("-inf")
+            moment = cell["t"] if cell["t"] is not None and cell["t"] == cell["t"] else float("-inf")
             if moment >= times.get((cell["p"], number), float("-inf")):
                 times[cell["p"], number] = moment
                 column[number] = cell["v"]
@@ -69,6 +71,9 @@ def _uniform(values: list[Any]) -> pa.Array:
     kinds = {type(value) for value in values if value is not None}
     if kinds <= {int, float} and float in kinds:
         return pa.array([None if value is None else float(value) for value in values], pa.float64())
+    if kinds == {int} and max(value for value in values if value is not None) >= 1 << 63:
+        unsigned = all(value is None or value >= 0 for value in values)
+        return pa.array(values if unsigned else [value and float(value) for value in values], _LARGE[unsigned])
     if len(kinds) < 2:
         return pa.array(values)
     return pa.array([None if value is None else _text(value) for value in values], pa.string())

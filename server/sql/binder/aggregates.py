@@ -24,6 +24,7 @@ from server.sql.bound import (
     never,
     typed,
 )
+from server.sql.duck import reads
 from server.sql.functions.notes import Example, Note
 from server.sql.render import render
 from server.sql.scope import Scope
@@ -92,10 +93,18 @@ def _extreme(function: str) -> Aggregate:
             return replace(atom, ts=never)
         key = {Kind.ANY: f"m_sort_key({atom.sql})", Kind.INTERVAL: f"m_interval_key({atom.sql})"}.get(atom.kind)
         by = f"arg_{function}"
-        sql = group.aggregate(f"{function}({atom.sql})" if key is None else f"{by}({atom.sql}, {key})")
+        text = f"{function}({atom.sql})" if key is None else f"{by}({atom.sql}, {key})"
+        if atom.kind is Kind.INTERVAL:
+            text = _first(atom.sql, f"{key} {'ASC' if function == 'min' else 'DESC'}")
+        sql = group.aggregate(text)
         return Atom(sql, atom.kind, lambda: group.aggregate(f"{by}({atom.ts()}, {key or atom.sql})"))
 
     return build
+
+
+def _first(sql: str, order: str) -> str:
+    """The first interval in an order. DuckDB's arg_min would give -0.0 seconds, the sign of the interval, as 0.0."""
+    return f"(list({sql} ORDER BY {order}) FILTER (WHERE {sql} IS NOT NULL))[1]"
 
 
 def _temporal(sign: str) -> Aggregate:
@@ -106,7 +115,8 @@ def _temporal(sign: str) -> Aggregate:
             return replace(atom, ts=lambda: NEVER_SQL if sign else "'inf'::DOUBLE")
         present = f"FILTER (WHERE {atom.sql} IS NOT NULL)"
         key = f"struct_pack(t := {sign}({atom.ts()}), v := {atom.sql})"
-        sql = group.aggregate(f"arg_min({atom.sql}, {key}) {present}")
+        interval = atom.kind is Kind.INTERVAL
+        sql = group.aggregate(_first(atom.sql, key) if interval else f"arg_min({atom.sql}, {key}) {present}")
         function = "max" if sign else "min"
         return Atom(sql, atom.kind, lambda: group.aggregate(f"{function}({atom.ts()}) {present}"))
 
@@ -256,7 +266,7 @@ def _cells(name: str, sql: str, group: GroupRelation) -> str:
         found = group.inner.by_name(sql, coerce.to_any(one), f"coalesce({one.ts()}, {NEVER_SQL})", group.where)
         if found is not None:
             return found
-    listed = group.aggregate(f"flatten(list(coalesce({sql}, []::{CELL_TYPE}[])))")
+    listed = group.aggregate(f"flatten(list(coalesce(m_latest_cells({sql}), []::{CELL_TYPE}[])))")
     return f"u_aggregate_cells('{name.removeprefix('vertical_')}', {listed})"
 
 
@@ -266,9 +276,9 @@ def _string_agg(call: Call, args: list[Value], group: GroupRelation) -> Atom:
     value, separator = coerce.atom(args[0]), coerce.atom(args[1])
     text, between = coerce.to_text(value), f"coalesce({coerce.to_text(separator)}, '')"
     terms = coerce.sort_terms(args[2], False) if len(args) == 3 else []
-    order = ", ".join([*terms, text, *(() if separator.constant else (between,))])
+    order = ", ".join([*terms, text, *((between,) if reads(between) else ())])
     present = f"FILTER (WHERE {value.sql} IS NOT NULL)"
-    if separator.constant:
+    if not reads(between):
         sql = group.aggregate(f"string_agg({text}, {between} ORDER BY {order}) {present}")
     else:
         texts = group.aggregate(f"list({text} ORDER BY {order}) {present}")

@@ -33,10 +33,7 @@ _BITS = {"&": "&", "|": "|", "^": "xor"}
 
 def arithmetic(op: str, left: Value, right: Value) -> Value:
     """``left op right``; rows and embeddings work element by element, a scalar on either side is spread."""
-    if isinstance(left, Several):
-        left = coerce.atom(left)
-    if isinstance(right, Several):
-        right = coerce.atom(right)
+    left, right = _latest(left), _latest(right)
     if isinstance(left, Atom) and isinstance(right, Atom):
         return _atoms(op, left, right)
     if isinstance(left, Embedding | Atom) and isinstance(right, Embedding | Atom):
@@ -44,6 +41,13 @@ def arithmetic(op: str, left: Value, right: Value) -> Value:
     if isinstance(left, Open | Row) and isinstance(right, Open | Row | Atom | Embedding):
         return _rows(op, left, right)
     return _rows(op, left, right)
+
+
+def _latest(value: Value) -> Value:
+    """Of a cell with several values the latest, also where it shows only at run time that the value is one cell."""
+    if isinstance(value, Open):
+        return Open(f"m_one_atom({value.sql})")
+    return coerce.atom(value) if isinstance(value, Several) else value
 
 
 def _atoms(op: str, left: Atom, right: Atom) -> Atom:
@@ -243,4 +247,7 @@ def set_timestamp(value: Value, when: Value) -> Value:
             return Atom(value.sql, value.kind, ts, value.constant and moment.constant)
         case Embedding():
             return Embedding(value.sql, value.kind, value.shape, ts, value.names, value.constant)
+        case Open():  # an atom is dated, the atoms of a row are not
+            cell = f"CASE WHEN c.p = '' THEN struct_pack(p := c.p, v := c.v, t := {sql}) ELSE c END"
+            return Open(f"list_transform({value.sql}, lambda c: {cell})")
     return value

@@ -110,6 +110,7 @@ def _logic(op: str, left: Value, right: Value) -> Atom:
         s, t = timestamp_of(left), timestamp_of(right)
         if s == t:
             return s
+        s, t = (f"coalesce({moment}, {NEVER_SQL})" for moment in (s, t))  # least() passes over NULLs
         both, one = ("least", "greatest") if op == "and" else ("greatest", "least")
         nulls = both
         return (

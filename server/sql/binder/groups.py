@@ -50,6 +50,7 @@ class GroupRelation(Relation):
         self._aggregates: dict[str, str] = {}
         self.arguments: dict[str, str] = {}  # SQL that may fail → the aggregate that it is an argument of
         self.calling = ""  # the aggregate that is being bound
+        self._maybe_null: set[str] = set()  # keys that may be atoms, and so null where they have no cells
         self.counts = False  # the query uses count by that name
 
     @property
@@ -63,7 +64,10 @@ class GroupRelation(Relation):
             # Rows are alike whatever the times of their cells; the group's key is the one with the earliest.
             cells = coerce.to_cells(value)
             self.keys.append(f"m_timeless_cells({cells})")
-            result: Value = Open(self.aggregate(f"min(m_sorted_cells({cells}))"))
+            key = Open(self.aggregate(f"min(m_sorted_cells({cells}))"))
+            result: Value = key
+            if isinstance(value, Open):
+                self._maybe_null.add(key.sql)
         elif isinstance(value, Embedding):
             self.keys.append(value.sql)
             result = replace(value, sql=self.ref(name), ts=self._key_ts(value), constant=False)
@@ -91,9 +95,15 @@ class GroupRelation(Relation):
     def row_path(self) -> Atom:
         if not self.key_values:
             return Atom("'[]'", Kind.PATH)
-        parts = ", ".join(_key_json(value) for value in self.key_values)
+        parts = ", ".join(self._key_json(value) for value in self.key_values)
         text = f"concat('[', concat_ws(',', {parts}), ']')"
         return Atom(f"m_quote({text})", Kind.PATH)
+
+    def _key_json(self, value: Value) -> str:
+        text = _known_json(value)
+        if isinstance(value, Open) and value.sql in self._maybe_null:
+            return f"CASE WHEN len({value.sql}) = 0 THEN 'null' ELSE {text} END"
+        return text
 
     def order(self) -> list[str]:
         return [term for value in self.key_values for term in coerce.sort_terms(value, False)]
@@ -112,7 +122,7 @@ class GroupRelation(Relation):
         return f"(SELECT {columns} FROM {source}{where}{group}{having}) AS r{self.number}"
 
 
-def _key_json(value: Value) -> str:
+def _known_json(value: Value) -> str:
     if isinstance(value, Atom):
         match value.kind:
             case Kind.INTEGER | Kind.NUMBER | Kind.BOOLEAN | Kind.UNSIGNED:

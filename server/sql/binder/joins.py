@@ -7,7 +7,7 @@ from server.sql import coerce
 from server.sql.binder.base import bind, bind_table, reads
 from server.sql.binder.query import FromRelation
 from server.sql.binder.rowfunctions import row_function
-from server.sql.bound import Atom, Row, RowBuilder, Value
+from server.sql.bound import Atom, Embedding, Row, RowBuilder, Value
 from server.sql.duck import literal_text
 from server.sql.positions import did_you_mean
 from server.sql.relations import Relation
@@ -60,7 +60,9 @@ class JoinRelation(FromRelation):
         between = [part for part in parts if len(self._read_by(part)) > 1]
         for part in between:
             if self._equality is None and isinstance(part, Binary) and part.op == "=" and self._separates(part):
-                self._equality = bind(part.left, scope), bind(part.right, scope)
+                pair = bind(part.left, scope), bind(part.right, scope)
+                if not any(isinstance(value, Row | Embedding) for value in pair):  # rows have no order of their own
+                    self._equality = pair
         self._further = len(between) > (self._equality is not None)
         for number, side in enumerate((self.left, self.right)):
             if not self.side_missing(self.right if side is self.left else self.left):

@@ -82,9 +82,9 @@ class Exporter(Relation):
                 return self.export_row(value, missing=missing)
 
     def _export_atom(self, atom: Atom, missing: bool) -> Atom:
-        if atom.kind is Kind.NULL:
-            return Atom("NULL", Kind.NULL, sparse=atom.sparse)
         ts = atom.ts
+        if atom.kind is Kind.NULL:
+            return replace(atom, ts=lambda: self.offer(ts()), constant=False)
         return replace(
             atom, sql=self.offer(atom.sql), ts=lambda: self.offer(ts()), constant=False, sparse=atom.sparse or missing
         )

@@ -55,6 +55,8 @@ def bind_table_call(node: TableCall, context: Context) -> Relation:
             inputs = [bind_table(table, context) for table in node.tables]
             return inputs[0] if len(inputs) == 1 else MergeRelation(context.number(), inputs, node.alias)
         case "union":
+            if not node.tables or node.options is not None:
+                raise MldbError("union takes one table or more, and no options")
             inputs = [bind_table(table, context) for table in node.tables]
             return UnionRelation(context.number(), inputs, node.alias)
         case "sample":

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from server.sql import coerce
 from server.sql.bound import NEVER_SQL, Atom, Embedding, Rest, Row, Several, Ts, Value, enumerate_elements, is_constant
+from server.sql.duck import reads
 from server.sql.functions.notes import Null
 from server.sql.functions.openaggregates import AGGREGATES
 from server.sql.functions.registry import Builtin, number_argument
@@ -142,7 +143,12 @@ def _string_agg(node: Call, args: list[Value], scope: Scope) -> Value:
         return Atom(f"concat_ws({separator}, {texts})", Kind.STRING, _newest(atoms), constant)
     cells = _cells(args[0], scope)
     texts = f"list_filter(list_transform(u_natural_cells({cells}), lambda c: m_text(c.v)), lambda x: x IS NOT NULL)"
-    return Atom(f"array_to_string({texts}, {separator})", Kind.STRING, _newest_cell(cells), constant)
+    if reads(separator):  # DuckDB's own function wants a constant
+        joined = f"list_reduce({texts}, lambda x, y: x || {separator} || y)"
+        sql = f"CASE WHEN len({texts}) = 0 THEN '' ELSE {joined} END"
+    else:
+        sql = f"array_to_string({texts}, {separator})"
+    return Atom(sql, Kind.STRING, _newest_cell(cells), constant)
 
 
 # ── min, max, earliest, latest ───────────────────────────────────────────────────────────────────────────────
@@ -225,8 +231,8 @@ m_latest_cells(l) := CASE WHEN len(l) = len(list_distinct(list_transform(l, lamb
     ELSE u_latest_cells(l) END
 m_keyed_cells(l) := list_transform(list_filter(l, lambda c: c.v IS NOT NULL),
     lambda c: struct_pack(k := m_sort_key(c.v), t := c.t))
-m_least_cell(l) := list_min(list_transform(l, lambda c: struct_pack(k := c.k, t := -c.t)))
-m_greatest_cell(l) := list_max(l)
+m_least_cell(l) := list_sort(list_transform(l, lambda c: struct_pack(k := c.k, t := -c.t)))[1]
+m_greatest_cell(l) := list_sort(l, 'DESC', 'NULLS LAST')[1]
 """
 
 

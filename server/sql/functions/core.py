@@ -25,6 +25,7 @@ from server.values.atoms import (
     PathValue,
     Timestamp,
     atom_to_json,
+    checked_interval,
     collapse,
     parse_timestamp,
     timestamp_text,
@@ -34,6 +35,7 @@ from server.values.kinds import Kind
 from server.values.paths import Path, format_path, natural_key, parse_path, quote_element
 
 _DAY = 86400.0
+_YEARS = "a date must lie between the years 1 and 9999"
 
 # ── arithmetic where the kinds show only at run time ─────────────────────────────────────────────────────────
 
@@ -119,8 +121,10 @@ def _with_timestamp(op: str, left: Atom, right: Atom) -> Atom:
 
 
 def _difference(seconds: float) -> Interval:
+    if not math.isfinite(seconds):
+        raise MldbError("there is no interval between timestamps that are not both finite")
     days = int(abs(seconds) // _DAY)
-    return Interval(0, days, math.copysign(abs(seconds) - days * _DAY, seconds))
+    return checked_interval(0, days, math.copysign(abs(seconds) - days * _DAY, seconds))
 
 
 def _shift(seconds: float, by: Interval, sign: int) -> float:
@@ -136,11 +140,13 @@ def _add_months(seconds: float, months: int) -> float:
     import calendar
 
     text = timestamp_text(math.floor(seconds / _DAY) * _DAY)
+    if not text[:4].isdigit():
+        raise MldbError(_YEARS)
     year, month, day = int(text[:4]), int(text[5:7]), int(text[8:10])
     last = day == calendar.monthrange(year, month)[1]
     year, month = year + (month - 1 + months) // 12, (month - 1 + months) % 12 + 1
     if not 1 <= year <= 9999:
-        raise MldbError("a date must lie between the years 1 and 9999")
+        raise MldbError(_YEARS)
     end = calendar.monthrange(year, month)[1]
     moved = parse_timestamp(f"{year:04d}-{month:02d}-{end if last else min(day, end):02d}")
     assert moved is not None
@@ -156,7 +162,7 @@ def _interval(months: int, days: int, seconds: float) -> Interval:
     signs = {math.copysign(1, part) for part in (months, days, seconds) if part}
     if len(signs) > 1:
         raise MldbError("an interval cannot have parts of different signs")
-    return Interval(abs(months), abs(days), math.copysign(abs(seconds), signs.pop() if signs else 1))
+    return checked_interval(abs(months), abs(days), math.copysign(abs(seconds), signs.pop() if signs else 1))
 
 
 def _with_interval(op: str, left: Atom, right: Atom) -> Atom:
@@ -168,6 +174,8 @@ def _with_interval(op: str, left: Atom, right: Atom) -> Atom:
         left, right = right, left
     if isinstance(left, Interval) and op in "*/" and isinstance(right, int | float):
         factor = float(right) if op == "*" else divide(1.0, float(right))
+        if not math.isfinite(factor):
+            raise MldbError(f"an interval cannot be combined by '{op}' with {atom_text(right)}")
         months, days, seconds = _signed(left)
         whole = math.trunc(days * factor)
         return _interval(math.trunc(months * factor), whole, seconds * factor + (days * factor - whole) * _DAY)
@@ -393,7 +401,8 @@ m_cast_number(s) := CASE WHEN regexp_full_match(s, '-?[0-9]{1,15}(\.[0-9]{1,15})
     THEN any_n(TRY_CAST(s AS DOUBLE)) ELSE u_cast_number(any_s(s)) END
 m_single(p) := p <> '' AND (NOT contains(p, '.') OR regexp_full_match(p, '"([^"]|"")*"'))
 m_divide(a, b) := a / b
-m_modulo(a, b) := CASE WHEN b = 0 THEN u_fail_integer('Integer Modulus by a zero dividend')
+m_modulo(a, b) := CASE WHEN a IS NULL OR b IS NULL THEN NULL
+    WHEN b = 0 THEN u_fail_integer('Integer Modulus by a zero dividend')
     WHEN a >= 0 AND b > 0 THEN a % b ELSE u_cast_integer(u_modulo(any_i(a), any_i(b))) END
 m_arithmetic_fast(a, b, o, slow) := CASE WHEN m_tag(a) = 'n' AND m_tag(b) = 'n' THEN any_n(CASE o
     WHEN 1 THEN union_extract(a, 'n') - union_extract(b, 'n') WHEN 2 THEN union_extract(a, 'n') * union_extract(b, 'n')

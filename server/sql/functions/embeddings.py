@@ -44,6 +44,9 @@ from server.values.paths import Path, natural_key
 
 Bind = Callable[[Call, list[Value], Scope], Value]
 
+LARGEST = 1 << 24  # elements of an embedding that SQL makes: 128 MiB of numbers
+_TOO_LARGE = f"an embedding has at most {LARGEST} elements"
+
 
 # ── what a function gives back ───────────────────────────────────────────────────────────────────────────────
 
@@ -70,7 +73,7 @@ def _numbers(value: Value, scope: Scope) -> str:
     """A vector argument as DOUBLE[], computed once per row."""
     if isinstance(value, Row) and not value.rests:
         parts = [coerce.to_double(leaf) for leaf in _leaves(value)]
-        return scope.stage(f"[{', '.join(parts)}]::DOUBLE[]")
+        return scope.stage(f"CAST([{', '.join(parts)}] AS DOUBLE[])")
     return scope.stage(coerce.as_double_list(value))
 
 
@@ -191,7 +194,7 @@ def _reshape(node: Call, args: list[Value], scope: Scope) -> Value:
         if fill is None:
             raise MldbError("Null embedding needs third argument to reshape()")
         value = Embedding(
-            f"[]::{fill.kind.duck}[]", fill.kind, (0,), value.ts if isinstance(value, Atom) else latest_ts([])
+            f"CAST([] AS {fill.kind.duck}[])", fill.kind, (0,), value.ts if isinstance(value, Atom) else latest_ts([])
         )
     if not isinstance(value, Embedding):
         raise MldbError("reshape requires an embedding as first argument")
@@ -216,7 +219,7 @@ def _reshaped(
         call = f"s_reshape({TASK_SQL}, {listed}, {coerce.as_double_list(shape)}, {options})"
         return Open(scope.stage(call))
     sizes = tuple(_size(cell.value) for cell in cells)
-    count = math.prod(sizes)
+    count = _checked(math.prod(sizes))
     if filled:
         sql = f"list_resize({items}, {count}, {new})"
     elif value.shape is not None and math.prod(value.shape) != count:
@@ -224,6 +227,12 @@ def _reshaped(
     else:
         sql = f"m_of_length({items}, {count})" if value.shape is None else items
     return Embedding(sql, kind, sizes, latest_ts(args), constant=all(map(is_constant, args)))
+
+
+def _checked(count: int) -> int:
+    if count > LARGEST:
+        raise MldbError(f"{_TOO_LARGE}, not {count}")
+    return count
 
 
 def _size(value: PlainAtom) -> int:
@@ -239,7 +248,7 @@ def reshape(
     if items is None or shape is None:
         return None
     sizes = [_size(int(size)) for size in shape]
-    count = math.prod(sizes)
+    count = _checked(math.prod(sizes))
     if not filled and count != len(items):
         raise MldbError("Attempt to change embedding size by reshaping")
     values = (items + [fill] * (count - len(items)))[:count]
@@ -300,9 +309,9 @@ def _impulse(node: Call, args: list[Value], scope: Scope) -> Value:
     count = integer_argument(args[0], node.name)
     at = integer_argument(args[1], node.name) if len(args) == 2 else "0::BIGINT"
     known, size = fixed_atom(args[0], scope)
-    shape = (size,) if known and isinstance(size, int) else None
+    shape = (_checked(size),) if known and isinstance(size, int) else None
     element = f"CAST(k = m_impulse_at({at}, {count}) AS DOUBLE)"
-    sql = f"list_transform(range(0, {count}), lambda k: {element})"
+    sql = f"list_transform(range(0, m_impulse_size({count})), lambda k: {element})"
     return Embedding(sql, Kind.NUMBER, shape, latest_ts(args), constant=all(map(is_constant, args)))
 
 
@@ -373,7 +382,9 @@ ROUTINES = [
     routine("fft_cells", (NUMBERS, Kind.STRING, Kind.STRING, Kind.TIMESTAMP), CELLS, fft_cells, slow=True),
 ]
 
-MACROS = """
+MACROS = f"""
+m_impulse_size(n) := CASE WHEN n > {LARGEST} THEN u_fail_integer('Executing builtin function impulse: {_TOO_LARGE}')
+    ELSE n END
 m_same_length(a, b, m) := CASE WHEN len(a) <> len(b) THEN a[u_fail_integer(m):] ELSE a END
 m_of_length(a, n) := CASE WHEN len(a) <> n
     THEN a[u_fail_integer('Executing builtin function reshape: Attempt to change embedding size by reshaping'):]
