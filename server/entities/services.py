@@ -144,7 +144,14 @@ class ServerServices:
     def output_dataset(self, spec: Any, default_type: str) -> tuple[str, Dataset]:
         config = {"id": spec} if isinstance(spec, str) else dict(parse_config(spec))
         config["type"] = config.get("type") or default_type
-        entry = self._registry.create("dataset", config)
+        config["id"] = config.get("id") or generated_id(config)
+        try:
+            entry = self._registry.create("dataset", config)
+        except MldbError:
+            half_made = self._registry.find("dataset", config["id"])
+            if half_made is not None and half_made.building is not None and half_made.building.state == "cancelled":
+                self._registry.delete("dataset", config["id"])
+            raise
         self._runner.output(entry.id)
         return entry.id, self.dataset(entry.id)
 
