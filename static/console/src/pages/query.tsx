@@ -75,7 +75,13 @@ export default function Query() {
     <>
       <header class="page-head">
         <h1>Query</h1>
-        <Remembered text={text.value} onChoose={(query) => editor.current?.setText(query)} />
+        <Remembered
+          text={text.value}
+          onChoose={(query) => {
+            text.value = query; // an editor that is still on its way begins with it
+            editor.current?.setText(query);
+          }}
+        />
       </header>
       <div class="stack">
         <EditorBox editor={editor} text={text} onRun={run} />
