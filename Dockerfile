@@ -3,20 +3,21 @@
 # The environment is made where a compiler and uv may be; the image that runs has neither.
 FROM python:3.12-slim-bookworm AS build
 COPY --from=ghcr.io/astral-sh/uv:0.9 /uv /usr/local/bin/uv
+ENV UV_CACHE_DIR=/cache/uv NPM_CONFIG_CACHE=/cache/npm
 ENV UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1 UV_PYTHON_DOWNLOADS=never UV_PROJECT_ENVIRONMENT=/opt/mldb/venv
 WORKDIR /opt/mldb/source
 # Dependencies first: they change less often than our own code, and their layer stays cached.
 COPY pyproject.toml uv.lock ./
-RUN --mount=type=cache,target=/root/.cache/uv \
+RUN --mount=type=cache,target=/cache/uv \
     uv sync --locked --no-install-project --no-default-groups --extra tensorflow
 # The console's bundle, made by the Node of the lock; neither it nor npm's packages reach the image that runs.
 COPY static/console static/console
-RUN --mount=type=cache,target=/root/.cache/uv --mount=type=cache,target=/root/.npm \
+RUN --mount=type=cache,target=/cache/uv --mount=type=cache,target=/cache/npm \
     UV_PROJECT_ENVIRONMENT=/opt/node uv sync --locked --only-group console \
     && /opt/node/bin/python static/console/npm.py ci \
     && /opt/node/bin/python static/console/npm.py run build
 COPY . .
-RUN --mount=type=cache,target=/root/.cache/uv \
+RUN --mount=type=cache,target=/cache/uv \
     uv sync --locked --no-editable --no-default-groups --extra tensorflow
 
 FROM python:3.12-slim-bookworm

@@ -146,6 +146,13 @@ class Relation:
         """
         return None
 
+    def choice(self, item: str, where: list[str], order: list[str], tail: str) -> str:
+        """SQL of one thing about each of the rows that WHERE, ORDER BY and LIMIT leave: what ``chosen`` begins with."""
+        condition = f" WHERE {' AND '.join(where)}" if where else ""
+        sorting = f" ORDER BY {', '.join(order)}" if order else ""
+        source = self.render(" ".join([*where, *order, item]), ordered=False)
+        return f"SELECT {item} FROM {source}{condition}{sorting}{tail}"
+
     def narrowed(self, cells: str, condition: str) -> str | None:
         """The list of those of the gathered cells that meet a condition on the name of their column ``k``."""
         return None

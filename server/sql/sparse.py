@@ -6,7 +6,10 @@ these can be found without the rest.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from server.sql.bound import Atom, Leaf, Open, Rest, Row, Several, Value
@@ -72,7 +75,7 @@ class SparseRelation(Relation):
 
     def folded(self, cells: str, aggregate: str) -> str | None:
         condition = self.condition_of(cells)
-        if condition is None or self._has_multiple():
+        if condition is None or self._has_multiple:
             return None
         column = next((name for name, known in self._folded.items() if known == (condition, aggregate)), None)
         if column is None:
@@ -82,7 +85,7 @@ class SparseRelation(Relation):
 
     def by_name(self, cells: str, value: str, ts: str, where: list[str]) -> str | None:
         condition = self.condition_of(cells)
-        if condition is None or self._has_multiple():
+        if condition is None or self._has_multiple:
             return None
         lines = ""
         if where:
@@ -95,13 +98,24 @@ class SparseRelation(Relation):
             f" FROM ({stream}) AS s GROUP BY s.named) AS g JOIN {self._table(self.names)} n ON n.id = g.named)"
         )
 
+    @cached_property
     def _has_multiple(self) -> bool:
         """Whether a line may have several cells of one name, of which only the latest counts."""
         return self.layout.columns.count("k.multiple") > 0
 
-    def keep_named(self, names: str) -> None:
-        """Read only the lines whose names this SQL gives; "" for all again."""
-        self._kept = f"SELECT id FROM {self._stored_lines()} WHERE name IN ({names})" if names else ""
+    @contextmanager
+    def keeping(self, ids: str) -> Iterator[None]:
+        """What is rendered meanwhile reads only the lines whose ids this SQL gives."""
+        self._kept = ids
+        try:
+            yield
+        finally:
+            self._kept = ""
+
+    def render_named(self, names: str, above: str) -> str:
+        """As ``render``, of only the lines whose names this SQL gives."""
+        with self.keeping(f"SELECT id FROM {self._stored_lines()} WHERE name IN ({names})"):
+            return self.render(above, ordered=False)
 
     def weighs(self, above: str) -> bool:
         """Whether reading this costs much less for few lines than for all."""
@@ -115,14 +129,8 @@ class SparseRelation(Relation):
         choosing = " ".join([*where, *order])
         if not self.weighs(above) or self.gathers(choosing):
             return None
-        id_ = self.ref("_id")
-        source = self.render(f"{choosing} {id_}", ordered=False)
-        condition = f" WHERE {' AND '.join(where)}" if where else ""
-        sorting = f" ORDER BY {', '.join(order)}" if order else ""
-        self._kept = f"SELECT {id_} AS id FROM {source}{condition}{sorting}{tail}"
-        text = self.render(above, ordered=False)
-        self._kept = ""
-        return text
+        with self.keeping(self.choice(f"{self.ref('_id')} AS id", where, order, tail)):
+            return self.render(above, ordered=False)
 
     def base(self, used: set[str], ordered: bool) -> str:
         fields, joins = self.parts(used)

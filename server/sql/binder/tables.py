@@ -134,14 +134,11 @@ class MergeRelation(FromRelation):
         weighs = any(relation.weighs(self._below(above)) for relation in self._sparse)
         if not weighs or any(relation.gathers(self._below(choosing)) for relation in self._sparse):
             return None
-        name = self.offer("spine.name")
-        condition = f" WHERE {' AND '.join(where)}" if where else ""
-        sorting = f" ORDER BY {', '.join(order)}" if order else ""
-        source = self.render(f"{choosing} {name}", ordered=False)
-        self._kept = f"SELECT {name} AS name FROM {source}{condition}{sorting}{tail}"
-        text = self.render(above, ordered=False)
-        self._kept = ""
-        return text
+        self._kept = self.choice(f"{self.offer('spine.name')} AS name", where, order, tail)
+        try:
+            return self.render(above, ordered=False)
+        finally:
+            self._kept = ""
 
     @property
     def _sparse(self) -> list[SparseRelation]:
@@ -181,10 +178,7 @@ class MergeRelation(FromRelation):
     def _render_kept(self, relation: Relation, above: str) -> str:
         if not isinstance(relation, SparseRelation):
             return relation.render(above, ordered=False)
-        relation.keep_named(f"SELECT name FROM {self._names_kept}")
-        text = relation.render(above, ordered=False)
-        relation.keep_named("")
-        return text
+        return relation.render_named(f"SELECT name FROM {self._names_kept}", above)
 
 
 def _maybe_missing(row: Row) -> Row:
