@@ -149,6 +149,15 @@ Handler = Callable[[Call], Any]
 
 
 @dataclass(frozen=True, slots=True)
+class Reply:
+    """A good answer of a route: status, JSON schema of the body (None: it is no JSON), media type ("": no body)."""
+
+    status: int
+    schema: Mapping[str, Any] | None
+    media: str = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """``inline`` handlers run on the event loop (they must be quick); coroutine functions are awaited there; all
     others run in a worker thread. ``lenient`` routes take any query parameter."""
@@ -159,6 +168,7 @@ class Route:
     params: tuple[Param, ...]
     summary: str
     result: str
+    replies: tuple[Reply, ...]
     inline: bool
     awaited: bool
     lenient: bool
@@ -224,6 +234,7 @@ class Resources:
         handler: Handler,
         *params: Param,
         summary: str,
+        replies: tuple[Reply, ...],
         result: str = "",
         inline: bool = False,
         lenient: bool = False,
@@ -231,7 +242,7 @@ class Resources:
         """Declare a route for one verb or several (``"GET POST"``). Raises ValueError when it is there already."""
         awaited = inspect.iscoroutinefunction(handler)
         for verb in verbs.split():
-            route = Route(verb, template, handler, params, summary, result, inline, awaited, lenient)
+            route = Route(verb, template, handler, params, summary, result, replies, inline, awaited, lenient)
             leaf = self._leaf(template)
             if verb in leaf:
                 raise ValueError(f"{verb} {template} is declared twice")

@@ -13,6 +13,7 @@ from server.entities.backup import write_backup
 from server.entities.dispatch import Call
 from server.entities.messages import Response
 from server.errors import MldbError
+from server.http.answers import content
 from server.http.host import Host
 
 _CHUNK = 1 << 20
@@ -21,6 +22,7 @@ _CHUNK = 1 << 20
 def register(host: Host) -> None:
     host.resources.add(
         "GET", "/v1/backup", partial(_backup, host), summary="The data root as an archive for mldb restore",
+        replies=content("application/zstd"),
         result="a .tar.zst file",
     )  # fmt: skip
 

@@ -13,6 +13,7 @@ from server.entities.messages import Request
 from server.entities.registry import encode_id, generated_id, parse_config
 from server.entities.types import PLURALS
 from server.errors import MldbError, NotFound
+from server.http.answers import GONE, MADE, NAMES, STATUS
 from server.http.host import Host
 
 MUST_BE_NEW = "mldb-must-be-new"  # private header of in-process calls: refuse an existing id
@@ -22,7 +23,9 @@ def register(host: Host) -> None:
     for kind in PLURALS:
         _register_kind(host, kind, PLURALS[kind])
     host.resources.add(
-        "GET", "/v1/sensors", lambda _: Typed([]), summary="List the sensors", result="sensors in the collection",
+        "GET", "/v1/sensors", lambda _: Typed([]), summary="List the sensors",
+        replies=NAMES,
+        result="sensors in the collection",
         inline=True,
     )  # fmt: skip
 
@@ -32,15 +35,24 @@ def _register_kind(host: Host, kind: EntityKind, plural: str) -> None:
     bind = functools.partial
     path, one = f"/v1/{plural}", f"/v1/{plural}/{{{kind}}}"
     add(
-        "GET", path, bind(_list, host, kind), summary=f"List the {plural}", result=f"{plural} in the collection",
+        "GET", path, bind(_list, host, kind), summary=f"List the {plural}",
+        replies=NAMES,
+        result=f"{plural} in the collection",
         inline=True,
     )  # fmt: skip
-    add("POST", path, bind(_post, host, kind), summary=f"Create a {kind}", result="status object")
+    add("POST", path, bind(_post, host, kind), summary=f"Create a {kind}", replies=MADE, result="status object")
     # An empty id, as upstream takes it: the body or the server names the entity.
-    add("PUT", f"{path}/", bind(_post, host, kind), summary=f"Create a {kind}", result="status object")
-    add("GET", one, bind(_status, host, kind), summary=f"Status of a {kind}", result="status object")
-    add("PUT", one, bind(_put, host, kind), summary=f"Create or overwrite a {kind}", result="status object")
-    add("DELETE", one, bind(_delete, host, kind), summary=f"Delete a {kind}")
+    add("PUT", f"{path}/", bind(_post, host, kind), summary=f"Create a {kind}", replies=MADE, result="status object")
+    add("GET", one, bind(_status, host, kind), summary=f"Status of a {kind}", replies=STATUS, result="status object")
+    add(
+        "PUT",
+        one,
+        bind(_put, host, kind),
+        summary=f"Create or overwrite a {kind}",
+        replies=MADE,
+        result="status object",
+    )
+    add("DELETE", one, bind(_delete, host, kind), summary=f"Delete a {kind}", replies=GONE)
     host.resources.guard(plural, lambda id: _guard(host, kind, id))
 
 

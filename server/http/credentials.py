@@ -7,6 +7,7 @@ import functools
 from server.entities.credentials import Credentials
 from server.entities.dispatch import Call, Typed, empty
 from server.entities.messages import Response
+from server.http.answers import GONE, NAMES, answers, ref
 from server.http.collections import ambiguous, entity_headers
 from server.http.host import Host
 
@@ -17,11 +18,36 @@ def register(host: Host) -> None:
     add = host.resources.add
     bind = functools.partial
     store = host.credentials
-    add("GET", "/v1/credentials", lambda _: Typed(store.ids()), summary="List the credentials", inline=True)
-    add("POST", "/v1/credentials", bind(_add, store), summary="Store a credential")
-    add("PUT", _ONE, bind(_add, store), summary="Store a credential under an id")
-    add("GET", _ONE, lambda call: Typed(store.status(call["credential"])), summary="Status of a credential")
-    add("DELETE", _ONE, bind(_remove, store), summary="Forget a credential")
+    add(
+        "GET",
+        "/v1/credentials",
+        lambda _: Typed(store.ids()),
+        summary="List the credentials",
+        replies=NAMES,
+        inline=True,
+    )
+    add(
+        "POST",
+        "/v1/credentials",
+        bind(_add, store),
+        summary="Store a credential",
+        replies=answers(ref("CredentialStatus"), 201),
+    )
+    add(
+        "PUT",
+        _ONE,
+        bind(_add, store),
+        summary="Store a credential under an id",
+        replies=answers(ref("CredentialStatus"), 201),
+    )
+    add(
+        "GET",
+        _ONE,
+        lambda call: Typed(store.status(call["credential"])),
+        summary="Status of a credential",
+        replies=answers(ref("CredentialStatus")),
+    )
+    add("DELETE", _ONE, bind(_remove, store), summary="Forget a credential", replies=GONE)
 
 
 def _add(store: Credentials, call: Call) -> Typed:

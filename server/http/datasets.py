@@ -15,6 +15,7 @@ from server.entities.messages import Response
 from server.entities.profile import profile
 from server.entities.queries import RunningQuery
 from server.errors import MldbError
+from server.http.answers import DONE, INTEGER, NAMES, OWN, PLAIN_ERRORS, ROWS, TIME, answers, array, members, pair, ref
 from server.http.collections import hand_on
 from server.http.host import Host
 from server.http.limits import limited
@@ -29,31 +30,52 @@ def register(host: Host) -> None:
     add = host.resources.add
     bind = functools.partial
     _register_recording(host)
-    add("POST", f"{_ONE}/commit", bind(_commit, host), summary="Make what was recorded durable and readable")
+    add(
+        "POST",
+        f"{_ONE}/commit",
+        bind(_commit, host),
+        summary="Make what was recorded durable and readable",
+        replies=DONE,
+    )
     add(
         "GET", f"{_ONE}/rows", bind(_rows, host), Param("start", 0, integer, "First row"),
-        Param("limit", -1, integer, "Number of rows, -1 for all"), summary="Row names", lenient=True,
+        Param("limit", -1, integer, "Number of rows, -1 for all"), summary="Row names", replies=(*NAMES, *PLAIN_ERRORS),
+        lenient=True,
     )  # fmt: skip
     add(
         "GET", f"{_ONE}/columns", bind(_columns, host), Param("offset", 0, integer, "First column"),
-        Param("limit", -1, integer, "Number of columns, -1 for all"), summary="Column names",
+        Param("limit", -1, integer, "Number of columns, -1 for all"), summary="Column names", replies=NAMES,
     )  # fmt: skip
-    add("GET", f"{_ONE}/columns/{{column}}/values", bind(_values, host), summary="Distinct values of a column")
+    add(
+        "GET",
+        f"{_ONE}/columns/{{column}}/values",
+        bind(_values, host),
+        summary="Distinct values of a column",
+        replies=(*answers(array(ref("Value"))), *PLAIN_ERRORS),
+    )
     add(
         "GET", f"{_ONE}/columns/{{column}}/valuecounts", bind(_value_counts, host),
         Param("offset", 0, integer, "Not used"), Param("limit", -1, integer, "Not used"),
         summary="Distinct values of a column, with the number of rows that have them",
+        replies=answers(array(pair(ref("Value"), INTEGER))),
     )  # fmt: skip
     add(
         "GET", f"{_ONE}/profile", bind(_profile, host), Param("search", "", text, "Text in the column's name"),
         Param("offset", 0, integer, "First column"), Param("limit", 50, integer, "Number of columns, 100 at most"),
         summary="What columns hold: kinds, fill, range, distribution",
+        replies=answers(members({"total": INTEGER, "rows": INTEGER, "columns": array(ref("ColumnProfile"))})),
     )  # fmt: skip
-    add("GET", f"{_ONE}/timestampRange", bind(_timestamp_range, host), summary="Earliest and latest timestamp")
-    add("GET", f"{_ONE}/query", bind(_query, host), *_QUERY_PARTS, *FORMAT, summary="Query this dataset")
+    add(
+        "GET",
+        f"{_ONE}/timestampRange",
+        bind(_timestamp_range, host),
+        summary="Earliest and latest timestamp",
+        replies=answers(pair(TIME, TIME)),
+    )
+    add("GET", f"{_ONE}/query", bind(_query, host), *_QUERY_PARTS, *FORMAT, summary="Query this dataset", replies=ROWS)
     add(
         "GET PUT POST DELETE", f"{_ONE}/routes/{{*}}", bind(_own_routes, host),
-        summary="Routes of the type's own; POST saves writes a dataset file", lenient=True,
+        summary="Routes of the type's own; POST saves writes a dataset file", replies=OWN, lenient=True,
     )  # fmt: skip
 
 
@@ -91,7 +113,7 @@ def _register_recording(host: Host) -> None:
     )
     for name, method, read, params in routes:
         host.resources.add(
-            "POST", f"{_ONE}/{name}", bind(_record, host, method, read), *params, summary=f"Record {name}"
+            "POST", f"{_ONE}/{name}", bind(_record, host, method, read), *params, summary=f"Record {name}", replies=DONE
         )  # fmt: skip
 
 

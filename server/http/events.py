@@ -16,6 +16,7 @@ from server.entities.dispatch import Call
 from server.entities.messages import Response
 from server.entities.overview import Overview, changes, overview
 from server.errors import MldbError
+from server.http.answers import content
 from server.http.host import Host
 
 _LOOK_SECONDS: Final = 1.0
@@ -25,6 +26,7 @@ _HEARTBEAT_LOOKS: Final = 15  # proxies close what is silent
 def register(host: Host) -> None:
     host.resources.add(
         "GET", "/v1/events", partial(_events, Looks(host)), summary="Entities, runs and plugins as they change",
+        replies=content("text/event-stream"),
         result="a stream of server-sent events", lenient=True,
     )  # fmt: skip
 

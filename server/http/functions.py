@@ -12,6 +12,7 @@ from server.entities.messages import Response
 from server.entities.rendering import compat, plain_json
 from server.entities.rows import read_row
 from server.errors import MldbError
+from server.http.answers import ANY, OWN, answers, note, ref
 from server.http.collections import hand_on
 from server.http.host import Host
 from server.http.limits import Awaited, limited
@@ -30,19 +31,35 @@ def register(host: Host) -> None:
         hybrid("input", {}, jsontext.parse, "Object with the function's input"),
         hybrid("keepValues", [], jsontext.parse, "Names of the outputs to keep; all when empty"),
         hybrid("outputFormat", "compat", text, "compat or json"),
-        summary="Apply the function", result="the function's output",
+        summary="Apply the function",
+        replies=answers(note(ANY, "compat: {output}, a value or an object of them; json: the same without types")),
+        result="the function's output",
     )  # fmt: skip
     add(
         "GET", f"{_ONE}/batch", bind(_batch, host, appliers),
         hybrid("input", None, jsontext.parse, "Array or object of inputs"),
         hybrid("inputFormat", "json", text, "json"), hybrid("outputFormat", "json", text, "json"),
-        summary="Apply the function to many inputs", result="the outputs, in the form of the inputs",
+        summary="Apply the function to many inputs",
+        replies=answers(note(ANY, "An array or an object, as the inputs are")),
+        result="the outputs, in the form of the inputs",
     )  # fmt: skip
-    add("GET", f"{_ONE}/info", bind(_info, host), summary="What the function takes and gives")
-    add("GET", f"{_ONE}/details", bind(_details, host), summary="What the type tells of the function")
+    add(
+        "GET",
+        f"{_ONE}/info",
+        bind(_info, host),
+        summary="What the function takes and gives",
+        replies=answers(ref("FunctionInfo")),
+    )
+    add(
+        "GET",
+        f"{_ONE}/details",
+        bind(_details, host),
+        summary="What the type tells of the function",
+        replies=answers(ANY),
+    )
     add(
         "GET PUT POST DELETE", f"{_ONE}/routes/{{*}}", bind(hand_on, host, "function", "route"),
-        summary="Routes of the type's own", lenient=True,
+        summary="Routes of the type's own", replies=OWN, lenient=True,
     )  # fmt: skip
 
 

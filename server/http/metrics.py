@@ -13,6 +13,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from server.entities.dispatch import Call
 from server.entities.messages import Response
 from server.entities.types import PLURALS
+from server.http.answers import content
 from server.http.host import Host
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -49,7 +50,14 @@ class _State:
 
 def register(host: Host) -> None:
     host.metrics.registry.register(_State(host))
-    host.resources.add("GET", "/metrics", partial(_metrics, host), summary="Figures for Prometheus", result="text")
+    host.resources.add(
+        "GET",
+        "/metrics",
+        partial(_metrics, host),
+        summary="Figures for Prometheus",
+        replies=content("text/plain"),
+        result="text",
+    )
 
 
 def _metrics(host: Host, _: Call) -> Response:

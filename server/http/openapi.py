@@ -16,22 +16,15 @@ from server.entities.dispatch import Call, FreeForm, Param, Route, boolean, inte
 from server.entities.registry import encode_id
 from server.entities.route_notes import path_parameters
 from server.entities.types import PLURALS
+from server.http.answers import ERROR, OBJECT, REF, SCHEMAS, answers
 from server.http.host import Host
 
 log = logging.getLogger("mldb.server")
 
-_REF: Final = "#/components/schemas/{model}"
 _TYPES: Final[dict[Any, str]] = {text: "string", boolean: "boolean", integer: "integer"}
+_SAID: Final = {201: "made", 202: "being made", 204: "done, no body", 301: "elsewhere", 307: "elsewhere"}
+_ERROR: Final = {"description": "an error", "content": {"application/json": {"schema": ERROR}}}
 _TAIL: Final = "/{*}"
-_ERROR: Final = {
-    "type": "object",
-    "required": ["error", "httpCode"],
-    "properties": {
-        "error": {"type": "string", "description": "What went wrong, and what to do about it"},
-        "httpCode": {"type": "integer"},
-        "details": {"type": "object"},
-    },
-}
 
 
 class _Lenient(GenerateJsonSchema):
@@ -50,7 +43,12 @@ class _Lenient(GenerateJsonSchema):
 
 def register(host: Host) -> None:
     host.resources.add(
-        "GET", "/openapi.json", partial(_openapi, host), summary="This API as OpenAPI 3.1", result="an OpenAPI document"
+        "GET",
+        "/openapi.json",
+        partial(_openapi, host),
+        summary="This API as OpenAPI 3.1",
+        replies=answers(OBJECT),
+        result="an OpenAPI document",
     )
 
 
@@ -75,7 +73,7 @@ def document(host: Host) -> dict[str, Any]:
         },
         "paths": paths,
         "components": {
-            "schemas": {"Error": _ERROR, **_configs(host)},
+            "schemas": {**SCHEMAS, **_configs(host)},
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
         },
         "security": [{}, {"token": []}],
@@ -93,13 +91,23 @@ def _operation(route: Route) -> dict[str, Any]:
         "summary": route.summary,
         "tags": [_tag(path)],
         "parameters": [*path_parameters(path), *map(_parameter, filter(_in_query, route.params))],
-        "responses": {
-            "200": {"description": route.result or "done"},
-            "default": {"description": "an error", "content": _json({"$ref": "#/components/schemas/Error"})},
-        },
+        "responses": {**_replies(route), "default": _ERROR},
     }
     body = _body(route)
     return operation | ({"requestBody": {"content": _json(body)}} if body else {})
+
+
+def _replies(route: Route) -> dict[str, Any]:
+    """Good answers by status; those of one status differ by media type."""
+    shown: dict[str, Any] = {}
+    for reply in route.replies:
+        each = shown.setdefault(str(reply.status), {"description": route.result or _SAID.get(reply.status, "done")})
+        if reply.status >= 400:
+            each.update(_ERROR | {"content": {**_ERROR["content"], **each.get("content", {})}})
+        if reply.media:
+            media = {} if reply.schema is None else {"schema": reply.schema}
+            each.setdefault("content", {})[reply.media] = media
+    return shown
 
 
 def _tag(path: str) -> str:
@@ -153,7 +161,7 @@ def _configs(host: Host) -> dict[str, Any]:
     declared = [host.types.get(kind, name) for kind in PLURALS for name in host.types.names(kind)]
     models = list({each.params: None for each in declared})
     names, defined = models_json_schema(
-        [(model, "validation") for model in models], ref_template=_REF, schema_generator=_Lenient
+        [(model, "validation") for model in models], ref_template=REF, schema_generator=_Lenient
     )
     schemas: dict[str, Any] = dict(defined.get("$defs", {}))
     for kind in PLURALS:

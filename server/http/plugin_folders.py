@@ -10,6 +10,7 @@ from server.entities.messages import Response
 from server.entities.plugin_uploads import PluginUploads
 from server.entities.scaffold import create_plugin
 from server.errors import Conflict, MldbError
+from server.http.answers import GONE, NAMES, TEXT, answers, members
 from server.http.host import Host
 
 _ONE = "/v1/plugin-folders/{plugin}"
@@ -19,10 +20,28 @@ def register(host: Host) -> None:
     root = host.settings.data_dir.resolve() / "plugins"
     uploads = PluginUploads(root, host.settings.plugin_size * 2**20)
     add = host.resources.add
-    add("GET", "/v1/plugin-folders", lambda _: Typed(uploads.names()), summary="List the folders of plugins")
-    add("PUT", _ONE, partial(_install, host, uploads), summary="Install a plugin from the zip archive in the body")
-    add("POST", _ONE, partial(_new, root), summary="Make a new plugin: a page, a route and a function to start from")
-    add("DELETE", _ONE, partial(_remove, uploads), summary="Remove a plugin with its folder")
+    add(
+        "GET",
+        "/v1/plugin-folders",
+        lambda _: Typed(uploads.names()),
+        summary="List the folders of plugins",
+        replies=NAMES,
+    )
+    add(
+        "PUT",
+        _ONE,
+        partial(_install, host, uploads),
+        summary="Install a plugin from the zip archive in the body",
+        replies=answers(members({"id": TEXT}), 201),
+    )
+    add(
+        "POST",
+        _ONE,
+        partial(_new, root),
+        summary="Make a new plugin: a page, a route and a function to start from",
+        replies=answers(members({"id": TEXT}), 201),
+    )
+    add("DELETE", _ONE, partial(_remove, uploads), summary="Remove a plugin with its folder", replies=GONE)
 
 
 def _install(host: Host, uploads: PluginUploads, call: Call) -> Typed:

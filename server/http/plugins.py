@@ -6,6 +6,7 @@ import functools
 
 from server.entities.dispatch import Call, FreeForm, Typed
 from server.errors import MldbError
+from server.http.answers import OBJECT, OWN, STATUS, answers
 from server.http.collections import hand_on
 from server.http.host import Host
 
@@ -17,15 +18,33 @@ def register(host: Host) -> None:
     bind = functools.partial
     add(
         "GET PUT POST DELETE", f"{_ONE}/routes/{{*}}", bind(hand_on, host, "plugin", "route"),
-        summary="The plugin's own routes", lenient=True,
+        summary="The plugin's own routes", replies=OWN, lenient=True,
     )  # fmt: skip
     add(
         "GET", f"{_ONE}/doc/{{*}}", bind(hand_on, host, "plugin", "documentation"),
-        summary="The plugin's documentation", lenient=True,
+        summary="The plugin's documentation", replies=OWN, lenient=True,
     )  # fmt: skip
-    add("GET", f"{_ONE}/version", bind(_version, host), summary="Where the plugin's code came from")
-    add("POST", f"{_ONE}/reload", bind(_reload, host), summary="Start the plugin anew; the old one serves until then")
-    add("POST", f"{_ONE}/stop", bind(_stop, host), summary="End the plugin's worker; a reload starts it again")
+    add(
+        "GET",
+        f"{_ONE}/version",
+        bind(_version, host),
+        summary="Where the plugin's code came from",
+        replies=answers(OBJECT),
+    )
+    add(
+        "POST",
+        f"{_ONE}/reload",
+        bind(_reload, host),
+        summary="Start the plugin anew; the old one serves until then",
+        replies=STATUS,
+    )
+    add(
+        "POST",
+        f"{_ONE}/stop",
+        bind(_stop, host),
+        summary="End the plugin's worker; a reload starts it again",
+        replies=STATUS,
+    )
 
 
 async def _stop(host: Host, call: Call) -> Typed:

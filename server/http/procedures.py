@@ -8,6 +8,7 @@ from server.entities.dispatch import Call, Typed, body, empty
 from server.entities.messages import Response
 from server.entities.registry import encode_id
 from server.errors import MldbError
+from server.http.answers import ANY, GONE, NAMES, REDIRECT, RUN, RUN_MADE, TEXT, answers, members, note
 from server.http.collections import entity_headers
 from server.http.host import Host
 
@@ -18,18 +19,36 @@ _CONFIG = (body("id", "Name of the run"), body("params", "Merged over the proced
 def register(host: Host) -> None:
     add = host.resources.add
     bind = functools.partial
-    add("GET", _RUNS, bind(_list, host), summary="List the runs", result="runs in the collection")
-    add("POST", _RUNS, bind(_start, host), *_CONFIG, summary="Start a run", result="run status")
-    add("PUT", f"{_RUNS}/{{run}}", bind(_start, host), *_CONFIG, summary="Start a run of that name")
-    add("GET", f"{_RUNS}/{{run}}", bind(_status, host), summary="Status of a run", result="run status")
-    add("DELETE", f"{_RUNS}/{{run}}", bind(_delete, host), summary="Delete a run; cancels it")
-    add("GET", f"{_RUNS}/{{run}}/state", bind(_state, host), summary="State of a run")
+    add("GET", _RUNS, bind(_list, host), summary="List the runs", replies=NAMES, result="runs in the collection")
+    add("POST", _RUNS, bind(_start, host), *_CONFIG, summary="Start a run", replies=RUN_MADE, result="run status")
+    add("PUT", f"{_RUNS}/{{run}}", bind(_start, host), *_CONFIG, summary="Start a run of that name", replies=RUN_MADE)
+    add("GET", f"{_RUNS}/{{run}}", bind(_status, host), summary="Status of a run", replies=RUN, result="run status")
+    add("DELETE", f"{_RUNS}/{{run}}", bind(_delete, host), summary="Delete a run; cancels it", replies=GONE)
+    add(
+        "GET",
+        f"{_RUNS}/{{run}}/state",
+        bind(_state, host),
+        summary="State of a run",
+        replies=answers(members({"state": TEXT})),
+    )
     add(
         "PUT", f"{_RUNS}/{{run}}/state", bind(_cancel, host), body("state", "cancelled"),
-        summary="Cancel a run and wait until it has stopped",
+        summary="Cancel a run and wait until it has stopped", replies=answers(members({})),
     )  # fmt: skip
-    add("GET", f"{_RUNS}/{{run}}/details", bind(_details, host), summary="Details of a run's result")
-    add("GET", "/v1/procedures/{procedure}/latestrun", bind(_latest, host), summary="Redirect to the last run")
+    add(
+        "GET",
+        f"{_RUNS}/{{run}}/details",
+        bind(_details, host),
+        summary="Details of a run's result",
+        replies=answers(note(ANY, "As the procedure tells it; null without any")),
+    )
+    add(
+        "GET",
+        "/v1/procedures/{procedure}/latestrun",
+        bind(_latest, host),
+        summary="Redirect to the last run",
+        replies=(REDIRECT,),
+    )
 
 
 def _headers(call: Call, run: str) -> list[tuple[str, str]]:

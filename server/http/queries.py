@@ -6,6 +6,7 @@ import functools
 
 from server.entities.dispatch import Call, Typed, empty
 from server.entities.messages import Response
+from server.http.answers import GONE, answers, array, ref
 from server.http.host import Host
 
 
@@ -14,13 +15,15 @@ def register(host: Host) -> None:
     bind = functools.partial
     add(
         "GET", "/v1/queries", bind(_list, host), summary="List the queries under way",
+        replies=answers(array(ref("RunningQuery"))),
         result="their entries, the oldest first", inline=True,
     )  # fmt: skip
     add(
         "GET", "/v1/queries/{query}", bind(_one, host), summary="How far a query is",
+        replies=answers(ref("RunningQuery")),
         result="{id, query, started, elapsed, progress, rows}", inline=True,
     )  # fmt: skip
-    add("DELETE", "/v1/queries/{query}", bind(_cancel, host), summary="Cancel a query")
+    add("DELETE", "/v1/queries/{query}", bind(_cancel, host), summary="Cancel a query", replies=GONE)
 
 
 def _list(host: Host, call: Call) -> Typed:

@@ -12,12 +12,12 @@ from server.entities.dispatch import Call, boolean, hybrid, text
 from server.entities.messages import Response
 from server.entities.queries import RunningQuery
 from server.errors import MldbError
+from server.http.answers import ARROW, ROWS
 from server.http.host import Host
 from server.http.limits import limited
 from server.values.batches import RowType
 from server.values.paths import format_path
 
-ARROW = "application/vnd.apache.arrow.stream"
 FORMAT = (
     hybrid("format", "full", text, "full, table, aos, soa, sparse or atom"),
     hybrid("headers", True, boolean, "table: the first row holds the column names"),
@@ -32,7 +32,7 @@ def register(host: Host) -> None:
     host.resources.add(
         "GET", "/v1/query", functools.partial(_query, host), hybrid("q", "", text, "SQL text"),
         hybrid("params", {}, jsontext.parse, "Object with the values of the query's $parameters"), *FORMAT,
-        summary="Run an SQL query", result="rows in the format asked for",
+        summary="Run an SQL query", replies=ROWS, result="rows in the format asked for",
     )  # fmt: skip
 
 

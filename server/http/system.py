@@ -5,36 +5,66 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-from typing import Any
+from typing import Any, Final
 
 from server.entities import jsontext
-from server.entities.dispatch import Call, FreeForm, Param, body, help_tree
+from server.entities.dispatch import Call, FreeForm, Param, Reply, body, help_tree
 from server.entities.messages import Request, Response
 from server.errors import MldbError
+from server.http.answers import ANY, BOOLEAN, OBJECT, TEXT, Schema, answers, array, members, note, ref
 from server.http.host import Host
 
+_HELP: Final[Schema] = {
+    "type": "object",
+    "description": "Routes by path and verb; {routes, literate, config} with autodoc",
+    "additionalProperties": {"anyOf": [ref("RouteHelp"), array(ANY), OBJECT]},
+}
+_READY: Final = members(
+    {"ready": BOOLEAN, "restored": BOOLEAN, "checks": note(OBJECT, "{ok, …} by the part that was asked")}
+)
 _HEALTH_SECONDS = 5.0  # a worker that has not answered by then is not ready
 
 
 def register(host: Host) -> None:
     add = host.resources.add
     bind = functools.partial
-    add("GET", "/ping", lambda _: FreeForm("1"), summary="Is the server there?", inline=True)
+    add("GET", "/ping", lambda _: FreeForm("1"), summary="Is the server there?", replies=answers(TEXT), inline=True)
     add(
         "GET", "/info", lambda _: FreeForm({"apiVersions": {"v1": "1.0.0"}}),
-        summary="Versions of the API", inline=True,
+        summary="Versions of the API", replies=answers(members({"apiVersions": OBJECT})), inline=True,
     )  # fmt: skip
     add(
         "GET", "/v1/help", bind(_help, host), Param("autodoc", help="The form that API browsers read"),
-        summary="This help", lenient=True,
+        summary="This help", replies=answers(_HELP), lenient=True,
     )  # fmt: skip
     add(
         "POST", "/v1/redirect/get", bind(_redirect, host), body("target", "Path of the resource"),
         body("body", "JSON body of the GET"), summary="Re-issue a GET with a JSON body",
+        replies=answers(note(ANY, "As the target answers")),
     )  # fmt: skip
-    add("POST", "/v1/shutdown", bind(_shutdown, host), summary="Stop the server", inline=True)
-    add("GET", "/healthz", lambda _: FreeForm({"alive": True}), summary="Is the process alive?", inline=True)
-    add("GET", "/readyz", bind(_ready, host), summary="Do the server and its workers answer?")
+    add(
+        "POST",
+        "/v1/shutdown",
+        bind(_shutdown, host),
+        summary="Stop the server",
+        replies=answers(members({"shutdown": BOOLEAN})),
+        inline=True,
+    )
+    add(
+        "GET",
+        "/healthz",
+        lambda _: FreeForm({"alive": True}),
+        summary="Is the process alive?",
+        replies=answers(members({"alive": BOOLEAN})),
+        inline=True,
+    )
+    add(
+        "GET",
+        "/readyz",
+        bind(_ready, host),
+        summary="Do the server and its workers answer?",
+        replies=(Reply(200, _READY), Reply(503, _READY)),
+    )
 
 
 def _help(host: Host, call: Call) -> FreeForm:

@@ -7,10 +7,11 @@ import inspect
 from typing import Any
 
 from server.declarations import EntityKind, EntityType
-from server.entities.dispatch import Call, FreeForm, Param, Typed, boolean, empty
+from server.entities.dispatch import Call, FreeForm, Param, Reply, Typed, boolean, empty
 from server.entities.messages import Response
 from server.entities.types import KINDS
 from server.errors import NotFound
+from server.http.answers import IDS, NAMES, OWN, TEXT, answers, array, members, pair, ref
 from server.http.describe import describe_params, type_info
 from server.http.host import Host
 
@@ -21,21 +22,35 @@ _ONE = "/v1/types/{class}/{type}"
 def register(host: Host) -> None:
     add = host.resources.add
     bind = functools.partial
-    add("GET", "/v1/types", lambda _: Typed(_CLASSES), summary="Classes of types", inline=True)
+    add("GET", "/v1/types", lambda _: Typed(_CLASSES), summary="Classes of types", replies=NAMES, inline=True)
     add(
         "GET", "/v1/types/{class}", bind(_names, host),
         Param("details", False, boolean, "Give [name, info] pairs"), summary="Types of a class",
+        replies=answers({"anyOf": [IDS, array(pair(TEXT, ref("TypeInfo")))]}),
     )  # fmt: skip
-    add("GET", _ONE, bind(_state, host), summary="State of a type", inline=True)
-    add("GET", f"{_ONE}/info", bind(_info, host), summary="Parameters and description of a type")
-    add("GET", f"{_ONE}/doc", bind(_doc, host), summary="Documentation of a type")
+    add(
+        "GET",
+        _ONE,
+        bind(_state, host),
+        summary="State of a type",
+        replies=answers(members({"state": TEXT})),
+        inline=True,
+    )
+    add(
+        "GET",
+        f"{_ONE}/info",
+        bind(_info, host),
+        summary="Parameters and description of a type",
+        replies=answers(ref("TypeInfo")),
+    )
+    add("GET", f"{_ONE}/doc", bind(_doc, host), summary="Documentation of a type", replies=(Reply(301, None, ""),))
     add(
         "GET POST PUT DELETE HEAD", f"{_ONE}/routes/{{*}}", bind(_route, host),
-        summary="Routes of the type's own", lenient=True,
+        summary="Routes of the type's own", replies=OWN, lenient=True,
     )  # fmt: skip
     add(
         "GET", "/v1/typeInfo", bind(_type_info, host), Param("type", "", help="Name of the parameters' type"),
-        summary="Description of a parameter type",
+        summary="Description of a parameter type", replies=answers({"anyOf": [ref("ParameterType"), {"type": "null"}]}),
     )  # fmt: skip
 
 

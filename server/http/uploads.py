@@ -6,15 +6,25 @@ import os
 import tempfile
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote
 
 from server.entities.dispatch import Call, FreeForm, Param, Typed, empty
 from server.entities.messages import Response
 from server.errors import MldbError, NotFound
+from server.http.answers import ANY, GONE, IDS, INTEGER, NAMES, OBJECT, TEXT, answers, array, members, note
 from server.http.host import Host
 
 _ONE = "/v1/uploads/{file}"
+_PREVIEW: Final = members(
+    {
+        "kind": TEXT,
+        "columns": IDS,
+        "rows": array(array(ANY)),
+        "steps": note(array(members({"type": TEXT, "params": OBJECT})), "Procedures to run in this order"),
+    },
+    {"total": INTEGER},
+)
 
 
 class Uploads:
@@ -64,13 +74,20 @@ def address(file: Path) -> str:
 def register(host: Host) -> None:
     uploads = Uploads(host.settings.data_dir.resolve() / "uploads")
     add = host.resources.add
-    add("GET", "/v1/uploads", lambda _: Typed(uploads.names()), summary="List the uploaded files")
-    add("PUT", _ONE, partial(_put, uploads), summary="Upload a data file", result="{url}: what procedures read it by")
+    add("GET", "/v1/uploads", lambda _: Typed(uploads.names()), summary="List the uploaded files", replies=NAMES)
+    add(
+        "PUT",
+        _ONE,
+        partial(_put, uploads),
+        summary="Upload a data file",
+        replies=answers(members({"url": TEXT}), 201),
+        result="{url}: what procedures read it by",
+    )
     add(
         "GET", f"{_ONE}/preview", partial(_preview, uploads), Param("dataset", "", help="Name of the dataset to make"),
-        summary="The first rows of an uploaded file, and the procedures that import it",
+        summary="The first rows of an uploaded file, and the procedures that import it", replies=answers(_PREVIEW),
     )  # fmt: skip
-    add("DELETE", _ONE, partial(_delete, uploads), summary="Remove an uploaded file")
+    add("DELETE", _ONE, partial(_delete, uploads), summary="Remove an uploaded file", replies=GONE)
 
 
 def _put(uploads: Uploads, call: Call) -> Typed:

@@ -10,12 +10,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from server.declarations import QueryResult
-from server.entities.dispatch import Call, FreeForm, Param, Typed
+from server.entities.dispatch import Call, FreeForm, Param, Reply, Typed
 from server.entities.messages import Response
 from server.errors import MldbError
+from server.http.answers import ARROW, BOOLEAN, IDS, TEXT, answers, array, members, ref
 from server.http.host import Host
 from server.http.limits import limited
-from server.http.query import ARROW, Watched, arrow_stream
+from server.http.query import Watched, arrow_stream
 from server.values.paths import format_path
 
 if TYPE_CHECKING:
@@ -28,18 +29,29 @@ def register(host: Host) -> None:
     add = host.resources.add
     bind = functools.partial
     query = Param("q", "", help="SQL text")
-    add("GET", "/v1/dialect", _dialect, summary="The functions of SQL: signature, meaning, NULL rule, example")
+    add(
+        "GET",
+        "/v1/dialect",
+        _dialect,
+        summary="The functions of SQL: signature, meaning, NULL rule, example",
+        replies=answers(members({"functions": array(ref("Function"))})),
+    )
     add(
         "GET", "/v1/query/plan", bind(_plan, host), query,
-        summary="How a query is compiled, without running it", result="{sql, plan, columns}",
+        summary="How a query is compiled, without running it",
+        replies=answers(members({"sql": TEXT, "columns": IDS, "open": BOOLEAN, "plan": TEXT})),
+        result="{sql, plan, columns}",
     )  # fmt: skip
     add(
         "GET", "/v1/query/check", bind(_check, host), query,
-        summary="Whether a query can be compiled", result="{error}: null, or the error body that the query would get",
+        summary="Whether a query can be compiled",
+        replies=answers(members({"error": {"anyOf": [ref("Error"), {"type": "null"}]}})),
+        result="{error}: null, or the error body that the query would get",
     )  # fmt: skip
     add(
         "GET", "/v1/query/export", bind(_export, host), query,
         Param("format", "csv", help="csv, json, parquet or arrow"), summary="The result of a query as a file",
+        replies=tuple(Reply(200, None, media) for media, _ in _FORMS.values()),
     )  # fmt: skip
 
 

@@ -28,6 +28,58 @@ function example(document_, schema, depth = 0) {
   return { string: "", integer: 0, number: 0, boolean: false, array: [], object: {} }[known.type] ?? null;
 }
 
+// A schema in the notation of TypeScript; named ones by name.
+function shape(schema, indent = "") {
+  if (schema.$ref) return schema.$ref.split("/").pop();
+  if (schema.const !== undefined) return JSON.stringify(schema.const);
+  if (schema.enum) return schema.enum.map((each) => JSON.stringify(each)).join(" | ");
+  const options = schema.anyOf ?? schema.oneOf;
+  if (options) return options.map((each) => shape(each, indent)).join(" | ");
+  if (Array.isArray(schema.type)) return schema.type.join(" | ");
+  if (schema.prefixItems) return `[${schema.prefixItems.map((each) => shape(each, indent)).join(", ")}]`;
+  if (schema.type === "array") return schema.items ? `${grouped(shape(schema.items, indent))}[]` : "any[]";
+  if (!schema.properties) return schema.type ?? "any";
+  const inner = `${indent}  `;
+  const members = Object.entries(schema.properties).map(([name, each]) => {
+    const mark = schema.required?.includes(name) ? "" : "?";
+    const comment = each.description ? `  // ${each.description}` : "";
+    return `${inner}${name}${mark}: ${shape(each, inner)}${comment}\n`;
+  });
+  return members.length ? `{\n${members.join("")}${indent}}` : "{}";
+}
+
+const grouped = (text) => (text.includes(" | ") ? `(${text})` : text);
+
+function named(document_, schema, seen) {
+  for (const [key, value] of Object.entries(schema ?? {})) {
+    if (key === "$ref" && !seen.has(value)) {
+      seen.add(value);
+      named(document_, resolve(document_, schema), seen);
+    } else if (value && typeof value === "object") named(document_, value, seen);
+  }
+  return seen;
+}
+
+function reply(document_, status, { description, content = {} }) {
+  const made = [element("strong", status === "default" ? "error" : status), ` ${description ?? ""}`];
+  const block = [];
+  for (const [media, { schema }] of Object.entries(content)) {
+    if (media !== "application/json") block.push(media);
+    if (!schema) continue;
+    block.push(shape(schema));
+    for (const name of named(document_, schema, new Set())) {
+      block.push(`${name.split("/").pop()} = ${shape(resolve(document_, { $ref: name }))}`);
+    }
+  }
+  if (block.length) made.push(element("pre", block.join("\n")));
+  return element("li", made);
+}
+
+function replies(document_, operation) {
+  const listed = Object.entries(operation.responses ?? {}).map(([status, each]) => reply(document_, status, each));
+  return element("details", [element("summary", "Answers"), element("ul", listed)]);
+}
+
 function field(parameter) {
   const input = element("input", "", { name: parameter.name, autocomplete: "off" });
   if (parameter.schema?.default !== undefined) input.placeholder = String(parameter.schema.default);
@@ -74,8 +126,7 @@ function content(document_, path, verb, operation) {
     event.preventDefault();
     send(form, verb, path, operation, answer);
   });
-  const result = operation.responses?.["200"]?.description;
-  return element("div", [result ? element("p", `Answer: ${result}`) : "", form, answer]);
+  return element("div", [replies(document_, operation), form, answer]);
 }
 
 function route(document_, path, verb, operation) {
@@ -107,14 +158,14 @@ function filter() {
   let count = 0;
   for (const section of routes.children) {
     let any = false;
-    for (const each of section.querySelectorAll("details")) {
+    for (const each of section.querySelectorAll(":scope > details")) {
       each.hidden = !words.every((word) => each.dataset.text.includes(word));
       any ||= !each.hidden;
       count += !each.hidden;
     }
     section.hidden = !any;
   }
-  state.textContent = `${count} routes`;
+  state.textContent = `${count} ${count === 1 ? "route" : "routes"}`;
 }
 
 search.addEventListener("input", filter);
