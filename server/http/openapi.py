@@ -23,7 +23,7 @@ log = logging.getLogger("mldb.server")
 
 _TYPES: Final[dict[Any, str]] = {text: "string", boolean: "boolean", integer: "integer"}
 _SAID: Final = {201: "made", 202: "being made", 204: "done, no body", 301: "elsewhere", 307: "elsewhere"}
-_ERROR: Final = {"description": "an error", "content": {"application/json": {"schema": ERROR}}}
+_ERROR: Final[dict[str, Any]] = {"description": "an error", "content": {"application/json": {"schema": ERROR}}}
 _TAIL: Final = "/{*}"
 
 
