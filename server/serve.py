@@ -7,6 +7,7 @@ as the parts are there.
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import signal
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 _STOP_SECONDS = 10  # for requests in flight; then connections are closed
 # The address is announced when entities and plugins are back, or after so long if a main.py takes its time.
 _RESTORE_SECONDS = 10.0
+# New objects between two collections. An answer of many rows makes millions that all live until it is sent: with
+# Python's 700, walking through them takes longer than making them.
+_COLLECT_AFTER = 10_000
 _EARLY = {"/ping": b'"1"\n', "/healthz": b'{"alive":true}\n'}
 
 
@@ -109,6 +113,8 @@ class Application:
             self.failure = error
             self._stop()
         else:
+            gc.freeze()  # what has been loaded stays: the collector need not walk through it
+            gc.set_threshold(_COLLECT_AFTER)
             self._server = server
             self._loaded.set()
             # Who opens the address that is printed should find the plugins of the last time there.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from typing import Any, NamedTuple
@@ -22,7 +22,6 @@ from server.values.cityhash import hash_path
 from server.values.kinds import Kind
 from server.values.paths import Path, format_path, natural_key, parse_path
 
-_ORDERS_KEPT = 256
 _PLAIN = {Kind.INTEGER, Kind.UNSIGNED, Kind.STRING}  # JSON as they are
 
 
@@ -34,16 +33,16 @@ class _Options:
     sort_columns: bool
 
 
-class _Row(NamedTuple):
-    """A row: its name, and its cells in natural column order: column names, JSON values, timestamp texts.
+class _Block(NamedTuple):
+    """Rows that have the same columns: their names, and by column in natural order its JSON values and timestamp texts.
 
-    Rows with the same columns mostly share one tuple of names: what depends on names only is done once for it.
+    All work on a block is done column by column, for Python is slow at what it does cell by cell.
     """
 
-    name: str
+    names: Sequence[str]
     columns: tuple[str, ...]
-    values: Sequence[Any]
-    times: Sequence[Any]
+    values: Sequence[Sequence[Any]]
+    times: Sequence[Sequence[Any]]
 
 
 def render(
@@ -57,46 +56,62 @@ def render(
 ) -> bytes:
     """Run a query and give its rows in a format. ``full`` needs a result bound with timestamps."""
     options = _Options(headers, row_names, row_hashes, sort_columns)
-    writer = _WRITERS.get(format or "full")
-    if writer is None:
+    format = format or "full"
+    if format not in _LISTS and format not in _OTHERS:
         raise MldbError(f"Unknown output format '{format}'")
     encode = atom_to_table_json if format == "table" else atom_to_json
-    return orjson.dumps(
-        writer(_rows(result, encode, format in ("full", "")), options), option=orjson.OPT_PASSTHROUGH_DATETIME
-    )
+    blocks = _blocks(result, encode, format == "full")
+    if format in _OTHERS:
+        return _dumped(_OTHERS[format](blocks, options))
+    # Block by block: Python's garbage collector walks again and again through what lives long.
+    return b"[%b]" % b",".join(_dumped(rows)[1:-1] for rows in _LISTS[format](blocks, options) if rows)
 
 
-def _rows(result: QueryResult, encode: Callable[[Atom], Any], timed: bool) -> Iterator[_Row]:
+def _dumped(value: Any) -> bytes:
+    return orjson.dumps(value, option=orjson.OPT_PASSTHROUGH_DATETIME)
+
+
+def _blocks(result: QueryResult, encode: Callable[[Atom], Any], timed: bool) -> Iterator[_Block]:
     names = _Names()
     for batch in result.batches():
         columns = _columns(batch.rows, encode, timed, names)
-        rest = cells_of(batch.rows.rest) if batch.rows.rest is not None else None
-        texts = tuple(text for text, _, _ in columns)
-        length = batch.rows.length
-        values: Iterable[tuple[Any, ...]] = zip(*(values for _, values, _ in columns), strict=True)
-        times: Iterable[tuple[Any, ...]] = zip(*(times for _, _, times in columns), strict=True)
-        if not columns:
-            values = times = [()] * length
-        whole = not any(column.sparse or column.shape is not None for column in batch.rows.type.columns)
-        for index, row in enumerate(map(_Row, batch.names.to_pylist(), repeat(texts), values, times)):
-            if not whole:
-                row = _present(row)
-            if rest is not None and rest[index]:
-                row = _with_rest(row, rest[index], encode, timed, names)
-            yield row
+        texts, values, times = zip(*columns, strict=True) if columns else ((), (), ())
+        block = _Block(batch.names.to_pylist(), texts, values, times)
+        if batch.rows.rest is not None:
+            yield from _with_rest(block, cells_of(batch.rows.rest), encode, timed, names)
+        elif any(_may_lack(column) for column in batch.rows.type.columns):
+            yield from _present(block)
+        else:
+            yield block
 
 
-def _present(row: _Row) -> _Row:
-    """The row without the cells that it lacks."""
-    if _ABSENT not in row.values:
-        return row
-    cells = [cell for cell in zip(*row[1:], strict=True) if cell[1] is not _ABSENT]
-    return _row(row.name, cells)
+def _may_lack(column: Column) -> bool:
+    """Whether there are rows without the column, or without all of its elements."""
+    return column.sparse or column.shape is not None
 
 
-def _row(name: str, cells: list[tuple[str, Any, Any]]) -> _Row:
-    columns, values, times = zip(*cells, strict=True) if cells else ((), (), ())
-    return _Row(name, columns, values, times)
+def _present(block: _Block) -> Iterator[_Block]:
+    """The rows without the cells that they lack."""
+    if not any(_ABSENT in values for values in block.values):
+        yield block
+        return
+    for index, name in enumerate(block.names):
+        yield _row(name, _cells(block, index))
+
+
+def _cells(block: _Block, index: int) -> list[tuple[str, Any, Any]]:
+    """The cells that a row has: column, value, timestamp."""
+    return [
+        (column, values[index], times[index])
+        for column, values, times in zip(*block[1:], strict=True)
+        if values[index] is not _ABSENT
+    ]
+
+
+def _row(name: str, cells: list[tuple[str, Any, Any]]) -> _Block:
+    """One row as a block."""
+    columns = tuple(column for column, _, _ in cells)
+    return _Block((name,), columns, [(value,) for _, value, _ in cells], [(time,) for _, _, time in cells])
 
 
 _ABSENT = object()
@@ -202,14 +217,19 @@ def _fixed(array: pa.Array) -> bool:
     return bool(pa.types.is_fixed_size_list(array.type))
 
 
-def _with_rest(row: _Row, cells: list[Any], encode: Callable[[Atom], Any], timed: bool, names: _Names) -> _Row:
-    if len({cell.path for cell in cells}) < len(cells):
-        cells = sorted(cells, key=lambda cell: (cell.timestamp, _value_key(cell.value)))
-    found: list[tuple[str, Any, Any]] = list(zip(*row[1:], strict=True))
-    for cell in cells:
-        found.append((names.text(cell.path), encode(cell.value), timestamp_text(cell.timestamp) if timed else None))
-    found.sort(key=lambda cell: names.key(cell[0]))
-    return _row(row.name, found)
+def _with_rest(
+    block: _Block, rests: list[list[Any]], encode: Callable[[Atom], Any], timed: bool, names: _Names
+) -> Iterator[_Block]:
+    """The rows with the cells whose columns nobody knew."""
+    for index, name in enumerate(block.names):
+        found = _cells(block, index)
+        rest = rests[index]
+        if len({cell.path for cell in rest}) < len(rest):
+            rest = sorted(rest, key=lambda cell: (cell.timestamp, _value_key(cell.value)))
+        for cell in rest:
+            found.append((names.text(cell.path), encode(cell.value), timestamp_text(cell.timestamp) if timed else None))
+        found.sort(key=lambda cell: names.key(cell[0]))
+        yield _row(name, found)
 
 
 def _value_key(value: Atom) -> Any:
@@ -219,111 +239,100 @@ def _value_key(value: Atom) -> Any:
 # ── the formats ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _full(rows: Iterator[_Row], options: _Options) -> Any:
+def _full(blocks: Iterator[_Block], options: _Options) -> Iterator[list[Any]]:
     del options
-    return [
-        {"rowName": name, "columns": list(zip(columns, values, times, strict=True))} if columns else {"rowName": name}
-        for name, columns, values, times in rows
-    ]
+    for names, columns, values, times in blocks:
+        if not columns:
+            yield [{"rowName": name} for name in names]
+            continue
+        cells = map(zip, map(repeat, columns), values, times)
+        yield [{"rowName": name, "columns": row} for name, row in zip(names, zip(*cells, strict=True), strict=True)]
 
 
-def _extras(name: str, options: _Options) -> list[tuple[str, Any]]:
-    extras: list[tuple[str, Any]] = []
+def _extras(names: Sequence[str], options: _Options) -> dict[str, Sequence[Any]]:
+    """The columns that the options add, for rows of these names."""
+    extras: dict[str, Sequence[Any]] = {}
     if options.row_names:
-        extras.append(("_rowName", name))
+        extras["_rowName"] = names
     if options.row_hashes:
-        extras.append(("_rowHash", f"{hash_path(parse_path(name)):016x}"))
+        extras["_rowHash"] = [f"{hash_path(parse_path(name)):016x}" for name in names]
     return extras
 
 
-def _table(rows: Iterator[_Row], options: _Options) -> Any:
-    places: dict[str, int] = {}
-    listed: list[tuple[list[Any], tuple[int, ...], Sequence[Any]]] = []
-    known: tuple[str, ...] = ()
-    indexes: tuple[int, ...] = ()
-    for name, columns, values, _ in rows:
-        if columns is not known:
-            known = columns
-            indexes = tuple(places.setdefault(column, len(places)) for column in columns)
-        listed.append(([value for _, value in _extras(name, options)], indexes, values))
-    order = list(places)
+def _table(blocks: Iterator[_Block], options: _Options) -> Iterator[list[Any]]:
+    listed = list(blocks)
+    order = list(dict.fromkeys(column for block in listed for column in block.columns))
     if options.sort_columns:
         order.sort(key=lambda text: natural_key(parse_path(text)))
-    target = [0] * len(places)
-    for index, column in enumerate(order):
-        target[places[column]] = index
-    table = [[*extras, *_placed(indexes, values, target)] for extras, indexes, values in listed]
     if options.headers:
-        table.insert(0, [*(key for key, _ in _extras("", options)), *order])
-    return table
+        yield [[*_extras((), options), *order]]
+    places = {column: index for index, column in enumerate(order)}
+    for names, columns, values, _ in listed:
+        nothing = [None] * len(names)
+        lines: list[Sequence[Any]] = [nothing] * len(order)
+        for column, own in zip(columns, values, strict=True):
+            lines[places[column]] = own  # of several values of a column the last one counts
+        yield _lines(names, [*_extras(names, options).values(), *lines])
 
 
-def _placed(indexes: tuple[int, ...], values: Sequence[Any], target: list[int]) -> Sequence[Any]:
-    """The values at their places in a line of the table. Of several values of a column the last one counts."""
-    line: list[Any] = [None] * len(target)
-    for index, value in zip(indexes, values, strict=True):
-        line[target[index]] = value
-    return line
+def _lines(names: Sequence[str], columns: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
+    """Columns as rows."""
+    return list(zip(*columns, strict=True)) if columns else [()] * len(names)
 
 
-def _aos(rows: Iterator[_Row], options: _Options) -> Any:
-    objects = []
-    orders: dict[tuple[str, ...], list[str]] = {}  # rows mostly have the same members
-    for name, columns, values, _ in rows:
-        members = {**dict(_extras(name, options)), **dict(zip(columns, values, strict=True))}
-        names = tuple(members)
-        order = orders.get(names)
-        if order is None:
-            order = sorted(names, key=_member_key)
-            if len(orders) < _ORDERS_KEPT:
-                orders[names] = order
-        objects.append({key: members[key] for key in order})
-    return objects
+def _aos(blocks: Iterator[_Block], options: _Options) -> Iterator[list[Any]]:
+    keys: dict[str, Any] = {}
+    for names, columns, values, _ in blocks:
+        members = {**_extras(names, options), **dict(zip(columns, values, strict=True))}
+        for text in members:
+            if text not in keys:
+                keys[text] = _member_key(text)
+        order = sorted(members, key=keys.__getitem__)
+        yield [dict(zip(order, line, strict=True)) for line in _lines(names, [members[text] for text in order])]
 
 
 def _member_key(text: str) -> Any:
     return natural_key((text,)) if text in ("_rowName", "_rowHash") else natural_key(parse_path(text))
 
 
-def _soa(rows: Iterator[_Row], options: _Options) -> Any:
+def _soa(blocks: Iterator[_Block], options: _Options) -> Any:
     columns: dict[str, list[Any]] = {}
     count = 0
-    for name, own, cells, _ in rows:
-        for column, value in [*_extras(name, options), *zip(own, cells, strict=True)]:
-            values = columns.setdefault(column, [])
-            if len(values) > count:
-                values[count] = value
-                continue
-            values.extend([None] * (count - len(values)))
-            values.append(value)
-        count += 1
-    for values in columns.values():
-        values.extend([None] * (count - len(values)))
+    for names, own, values, _ in blocks:
+        for column, added in [*_extras(names, options).items(), *zip(own, values, strict=True)]:
+            known = columns.setdefault(column, [])
+            known.extend([None] * (count - len(known)))
+            known[count:] = added
+        count += len(names)
+    for known in columns.values():
+        known.extend([None] * (count - len(known)))
     return {key: columns[key] for key in sorted(columns, key=_member_key)}
 
 
-def _sparse(rows: Iterator[_Row], options: _Options) -> Any:
-    return [[*_extras(name, options), *zip(columns, values, strict=True)] for name, columns, values, _ in rows]
+def _sparse(blocks: Iterator[_Block], options: _Options) -> Iterator[list[Any]]:
+    for names, columns, values, _ in blocks:
+        extras = _extras(names, options)
+        cells = map(zip, map(repeat, (*extras, *columns)), (*extras.values(), *values))
+        yield _lines(names, [list(column) for column in cells])
 
 
-def _atom(rows: Iterator[_Row], options: _Options) -> Any:
+def _atom(blocks: Iterator[_Block], options: _Options) -> Any:
     del options
     prefix = "Query with atom format returning"
-    first = next(rows, None)
+    first = next(blocks, None)
     if first is None:
         raise MldbError(f"{prefix} no rows.".replace("returning", "returned"))
-    if next(rows, None) is not None:
+    if len(first.names) > 1 or next(blocks, None) is not None:
         raise MldbError(f"{prefix} multiple rows. Consider using limit.")
     if len(first.values) != 1:
         raise MldbError(f"Query with atom format returned {'multiple' if first.values else 'no'} columns.")
-    return first.values[0]
+    return first.values[0][0]
 
 
-_WRITERS: dict[str, Callable[[Iterator[_Row], _Options], Any]] = {
+_LISTS: dict[str, Callable[[Iterator[_Block], _Options], Iterator[list[Any]]]] = {
     "full": _full,
     "table": _table,
     "aos": _aos,
-    "soa": _soa,
     "sparse": _sparse,
-    "atom": _atom,
 }
+_OTHERS: dict[str, Callable[[Iterator[_Block], _Options], Any]] = {"soa": _soa, "atom": _atom}
