@@ -8,10 +8,10 @@ import shutil
 from pathlib import Path
 
 import classifiers
-import jobs
 import pixels
+import teaching
+from inception import FOLDER
 from mldb import mldb
-from preparation import FOLDER
 
 ID = "digits"
 # Every 120th digit gets no label, so that nothing is trained on it: these are the page's samples.
@@ -22,14 +22,13 @@ SAMPLES = "SELECT * EXCLUDING (label) FROM digits_features WHERE label IS NULL"
 def train() -> None:
     if ID in classifiers.known:
         return
-    job = jobs.known[ID] = jobs.Job(ID)
     library = importlib.util.find_spec("sklearn")  # found, not imported: that would take longer than the training
     file = FOLDER / "digits.csv.gz"
     shutil.copyfile(Path(library.origin).parent / "datasets" / "data" / file.name, file)
     source = {"dataFileUrl": f"file://{file}", "headers": [*pixels.NAMES, "label"], "select": SELECT}
-    jobs.run(job, "pictures", "import.text", {**source, "outputDataset": "digits_features"})
-    classifiers.learn(job, "Handwritten digits", "digits_features", network="")
-    job.state = job.step = "ready"
+    classifiers.keep(ID, "Handwritten digits", network="", weights="none")
+    first = {"type": "import.text", "params": {**source, "outputDataset": "digits_features"}}
+    teaching.learn(ID, "digits_features", first)
 
 
 def samples() -> list[list[float]]:

@@ -7,25 +7,20 @@ NAMES = [f"p{number}" for number in range(SIDE * SIDE)]
 MOST_POINTS = 50_000_000
 
 
-class NoPicture(Exception):
-    """Raised for bytes that are no picture, or too large a one; the text is for the user."""
-
-
-def levels(content: bytes) -> dict[str, float]:
-    """Row by row from 0 to 16: bright ink on dark ground, whatever it was drawn with."""
+def levels(picture: bytes) -> dict[str, float]:
+    """Row by row from 0 to 16: bright ink on dark ground, whatever it was drawn with; ValueError for no picture."""
     from PIL import Image, UnidentifiedImageError  # who asks about no digits need not wait for it
 
     Image.MAX_IMAGE_PIXELS = None  # checked below, before anything is decoded
     try:
-        with Image.open(io.BytesIO(content)) as image:
+        with Image.open(io.BytesIO(picture)) as image:
             if image.width * image.height > MOST_POINTS:
-                raise NoPicture(f"a picture of {image.width} x {image.height} pixels is too large")
+                raise ValueError(f"it has {image.width} x {image.height} pixels, which is too large")
             image.draft("L", (64 * SIDE, 64 * SIDE))  # a large JPEG need not be decoded in full
             small = image.convert("L").resize((SIDE, SIDE), Image.Resampling.BOX).tobytes()
-    except UnidentifiedImageError:
-        raise NoPicture("the picture cannot be read: it is in no known format") from None
     except (OSError, ValueError, SyntaxError, EOFError, ArithmeticError) as error:
-        raise NoPicture(f"the picture cannot be read: {error}") from None
+        reason = "it is in no known format" if isinstance(error, UnidentifiedImageError) else error
+        raise ValueError(f"the picture cannot be read: {reason}") from None
     darkest, spread = min(small), max(1, max(small) - min(small))
     scaled = [(value - darkest) / spread for value in small]
     dark_ink = sum(scaled) > len(scaled) / 2

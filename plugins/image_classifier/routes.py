@@ -3,20 +3,15 @@
 import base64
 import json
 import time
-from dataclasses import asdict
 
-import archive
 import classifiers
 import digits
-import jobs
-import pictures
+import files
+import inception
 import pixels
-import preparation
-import shared
-from jobs import Refused
+import teaching
+from classifiers import Refused
 from mldb import ResponseException, mldb
-
-IMAGENET = "imagenet"
 
 
 def answer(given):
@@ -24,41 +19,42 @@ def answer(given):
     id = given.get("model", digits.ID)
     match request.verb, request.remaining:
         case "GET", "/state":
-            return {**asdict(jobs.known["network"]), **asdict(preparation.status)}
+            return {**inception.status}
         case "GET", "/models":
-            return {"models": classifiers.models(), "weights": preparation.status.weights}
+            return {"models": classifiers.models(), "weights": inception.status["weights"]}
         case "DELETE", "/models":
             return {"forgotten": classifiers.forget(known(id)["id"])}
         case "GET", "/samples":
             return digits.samples()
         case "GET", "/predict":
             picture = fetched(given.get("url", ""))
-            return {**predicted(id, picture), "picture": shared.data_url(picture)}
+            return {**predicted(id, picture), "picture": files.data_url(picture)}
         case "POST", "/predict":
             return predicted(id, request.body)
         case "POST", "/share":
-            return {"name": shared.keep(request.body, predicted(id, request.body))}
+            return {"name": files.share(request.body, predicted(id, request.body))}
         case "GET", "/shared":
-            return shared.find(given.get("name", ""))
+            return files.shared(given.get("name", ""))
         case "POST", "/train":
-            wanted = json.loads(request.payload)
-            return asdict(classifiers.train(str(wanted["title"]), wanted["classes"], wanted.get("heap", [])))
+            wanted = json.loads(request.body)
+            return teaching.train(str(wanted["title"]), wanted["classes"], wanted.get("heap", []))
         case "GET", "/train":
-            return asdict(job(given.get("id", "")))
+            return teaching.job(given.get("id", ""))
         case "GET", "/questions":
-            return pictures.questions(known(id)["id"])
+            return teaching.questions(known(id)["id"])
         case "POST", "/answers":
-            return asdict(pictures.answer(known(id), json.loads(request.payload)))
+            return teaching.answer(classifiers.described(known(id)), json.loads(request.body))
         case "GET", "/picture":
-            return request.send_file(pictures.picture(known(id)["id"], given.get("row", "")), "image/jpeg")
+            return request.send_file(teaching.picture(known(id)["id"], given.get("row", "")), "image/jpeg")
         case "POST", "/map":
-            return asdict(pictures.start_map(known(id)["id"]))
+            return teaching.place(known(id)["id"])
         case "GET", "/map":
-            return pictures.positions(known(id)["id"])
+            return teaching.positions(known(id)["id"])
         case "GET", "/download":
-            return request.send_file(archive.pack(known(id)), "application/zip", f"{known(id)['title']}.zip")
+            about = classifiers.described(known(id))
+            return request.send_file(files.pack(about), "application/json", f"{about['title']}.json")
         case "POST", "/load":
-            return archive.load(request.body)
+            return files.load(request.body)
     raise Refused(f"no such route: {request.verb} {request.remaining}", 404)
 
 
@@ -66,19 +62,14 @@ def predicted(id, picture):
     if not picture:
         raise Refused("send a picture in the body, or give its url")
     began = time.perf_counter()
-    if id == IMAGENET:
-        weights, labels = preparation.status.weights, classifiers.imagenet(picture)
+    if id == "imagenet":
+        weights, labels = inception.status["weights"], classifiers.imagenet(picture)
+    elif known(id)["network"]:
+        weights, labels = known(id)["weights"], classifiers.scores(id, image=base64.b64encode(picture).decode())
     else:
-        about = known(id)
-        weights, labels = about["weights"], ask(about, picture)
+        weights, labels = "none", classifiers.scores(f"{id}_scorer", features=pixels.levels(picture))
     milliseconds = round((time.perf_counter() - began) * 1000, 1)
     return {"model": id, "labels": labels, "weights": weights, "milliseconds": milliseconds}
-
-
-def ask(about, picture):
-    if about["network"]:
-        return classifiers.scores(about["id"], {"image": base64.b64encode(picture).decode()})
-    return classifiers.scores(f"{about['id']}_scorer", {"features": pixels.levels(picture)})
 
 
 def known(id):
@@ -86,12 +77,6 @@ def known(id):
     if id not in classifiers.known:
         raise Refused(f"there is no classifier '{id}', or not yet", 404)
     return classifiers.known[id]
-
-
-def job(id):
-    if id not in jobs.known:
-        raise Refused("there is no such training: has the plugin been reloaded?", 404)
-    return jobs.known[id]
 
 
 def fetched(url):
@@ -108,11 +93,11 @@ def reply():
         return answer(dict(request.rest_params)), 200
     except Refused as refused:
         error, code = str(refused), refused.code
-    except pixels.NoPicture as unreadable:
-        error, code = str(unreadable), 400
+    except ValueError as wrong:  # no JSON, no picture
+        error, code = str(wrong), 400
     except ResponseException as failed:
         error, code = failed.response.json()["error"], failed.response.status_code
-    return {"error": error, "weights": preparation.status.weights}, code
+    return {"error": error, "weights": inception.status["weights"]}, code
 
 
 value, code = reply()

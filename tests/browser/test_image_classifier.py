@@ -8,7 +8,6 @@ import base64
 import io
 import json
 import os
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -265,12 +264,11 @@ def test_a_model_is_downloaded_loaded_and_removed(page, tmp_path):
     expect(page.locator("#quality-text")).to_contain_text("Colours")
     with page.expect_download() as downloading:
         page.locator("#download").click()
-    assert downloading.value.suggested_filename == "Colours.zip"
-    downloading.value.save_as(tmp_path / "Colours.zip")
-    with zipfile.ZipFile(tmp_path / "Colours.zip") as file:
-        assert json.loads(file.read("classifier.json"))["labels"] == ['blue "ish" <b>', "reddish"]
+    assert downloading.value.suggested_filename == "Colours.json"
+    downloading.value.save_as(tmp_path / "Colours.json")
+    assert json.loads((tmp_path / "Colours.json").read_text())["labels"] == ['blue "ish" <b>', "reddish"]
     count = page.locator("#model option").count()
-    page.locator("#load").set_input_files(tmp_path / "Colours.zip")
+    page.locator("#load").set_input_files(tmp_path / "Colours.json")
     expect(page.locator("#model option")).to_have_count(count + 1, timeout=20_000)
     assert page.locator("#model").input_value().startswith("loaded_")
     drop(page, "#drop", coloured(81, 2))
@@ -279,7 +277,7 @@ def test_a_model_is_downloaded_loaded_and_removed(page, tmp_path):
     page.locator("#forget").click()
     expect(page.locator("#model option")).to_have_count(count, timeout=20_000)
     expect(page.locator("#model option:checked")).to_have_text("Handwritten digits")
-    page.locator("#load").set_input_files({"name": "x.zip", "mimeType": "application/zip", "buffer": b"no zip"})
+    page.locator("#load").set_input_files({"name": "x.json", "mimeType": "application/json", "buffer": b"no JSON"})
     expect(page.locator("#model-error")).to_contain_text("this is no classifier", timeout=20_000)
     page.troubles.clear()  # the browser logs the refusal
 

@@ -66,7 +66,7 @@ def main(folder):
     (served / "labels.json").write_text(json.dumps({str(n): [f"n{n}", f"label_{n}"] for n in range(LABELS)}))
     site = serve(served)
     md5 = hashlib.md5((served / "small.weights.h5").read_bytes()).hexdigest()
-    small = network.Network("small", build, features="features", size=SIZE)
+    network.build = lambda: (build(), "features")
     url, labels = f"{site}/small.weights.h5", (f"{site}/labels.json", "")
     weights = {
         "good": (url, f"md5:{md5}"),
@@ -80,7 +80,7 @@ def main(folder):
     for name, wanted in weights.items():
         target = folder / ("good" if name == "again" else name)
         target.mkdir(exist_ok=True)
-        description = network.export(small, target, wanted, ("http://127.0.0.1:9/x", "") if name == "gone" else labels)
+        description = network.export(target, wanted, ("http://127.0.0.1:9/x", "") if name == "gone" else labels)
         left = sorted(path.name for path in target.iterdir())
         results[name] = {"file": str(description), **json.loads(description.read_text()), "left": left}
     results["expected"] = expected(served / "small.weights.h5", folder / "picture.jpg")

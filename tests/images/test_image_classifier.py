@@ -5,7 +5,6 @@ import io
 import json
 import shutil
 import time
-import zipfile
 
 import numpy as np
 import pytest
@@ -185,8 +184,8 @@ def test_the_map(plugin, taught):
 
 def test_a_model_as_a_file_and_back(plugin, taught):
     answer = plugin.client.get(f"{ROUTES}/download", params={"model": taught})
-    assert answer.headers["content-disposition"].endswith("filename*=UTF-8''F%C3%A0rben%20%E2%98%82.zip")
-    assert answer.headers["content-type"] == "application/zip"
+    assert answer.headers["content-disposition"].endswith("filename*=UTF-8''F%C3%A0rben%20%E2%98%82.json")
+    assert answer.headers["content-type"] == "application/json"
     loaded = plugin.post("load", answer.content)
     about = plugin.model(taught)
     for name in ("title", "labels", "accuracy", "confusion", "pictures", "network"):
@@ -200,35 +199,24 @@ def test_a_model_as_a_file_and_back(plugin, taught):
     assert plugin.post("predict", picture, model=again["id"])["labels"] == plugin.post("predict", picture)["labels"]
 
 
-def zipped(**parts):
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as file:
-        for name, part in parts.items():
-            file.writestr(name.replace("_", "."), part)
-    return content.getvalue()
-
-
 def test_what_is_no_model_is_refused_and_leaves_nothing(plugin, taught, data):
     good = plugin.client.get(f"{ROUTES}/download", params={"model": taught}).content
-    with zipfile.ZipFile(io.BytesIO(good)) as file:
-        told = json.loads(file.read("classifier.json"))
+    told = json.loads(good)
     before = sorted(path.name for path in (data / "models" / "image_classifier").iterdir())
     functions = plugin.client.get("/v1/functions").json()
     bad = {
         "empty": b"",
-        "no zip": b"text",
+        "no JSON": b"\xff",
         "cut": good[: len(good) // 2],
-        "no model": zipped(classifier_json=json.dumps(told)),
-        "another model": zipped(classifier_json=json.dumps(told), model_cls=b"nonsense" * 100),
-        "no json": zipped(classifier_json=b"\xff", model_cls=b""),
-        "a list": zipped(classifier_json="[]", model_cls=b""),
-        "wrong types": zipped(classifier_json=json.dumps({**told, "confusion": [1]}), model_cls=b""),
+        "no model": json.dumps({**told, "model": None}).encode(),
+        "no base64": json.dumps({**told, "model": "ü"}).encode(),
+        "another model": json.dumps({**told, "model": text(b"nonsense" * 100)}).encode(),
+        "a list": b"[]",
+        "wrong types": json.dumps({**told, "confusion": [1]}).encode(),
     }
     for name, content in bad.items():
         error = plugin.post("load", content, 400)["error"]
         assert error.startswith("this is no classifier that was downloaded here"), name
-    bomb = zipped(classifier_json=b" " * 101_000_000, model_cls=b"")
-    assert "larger than a classifier" in plugin.post("load", bomb, 413)["error"]
     assert sorted(path.name for path in (data / "models" / "image_classifier").iterdir()) == before
     assert plugin.client.get("/v1/functions").json() == functions
 
@@ -266,7 +254,16 @@ def test_refusals(plugin, taught):
     assert "no ImageNet labels" in plugin.post("predict", coloured(1, 1), 503, model="imagenet")["error"]
     assert plugin.post("predict", b"", 400)["error"] == "send a picture in the body, or give its url"
     assert "could not be fetched" in plugin.get("predict", 400, url="http://127.0.0.1:9/x.jpg")["error"]
-    assert plugin.get("train", 404, id="x")["error"] == "there is no such training: has the plugin been reloaded?"
+    assert plugin.get("train", 404, id="x")["error"] == "there is no such training: has it failed before?"
+
+
+def test_procedures_of_others_are_neither_shown_nor_forgotten(plugin):
+    failing = {"type": "transform", "params": {"inputData": "SELECT * FROM nowhere", "runOnCreation": False}}
+    plugin.checked(plugin.client.put("/v1/procedures/others", json=failing), 201)
+    plugin.checked(plugin.client.post("/v1/procedures/others/runs", json={}), 404)
+    for id in ("others", "x/../others", "digits/../others"):
+        assert "there is no such training" in plugin.get("train", 404, id=id)["error"]
+    assert plugin.client.get("/v1/procedures/others").status_code == 200
 
 
 def test_a_training_that_fails_says_so_and_leaves_nothing(plugin):

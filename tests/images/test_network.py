@@ -41,7 +41,7 @@ def test_weights_are_fetched_checked_and_kept(exports):
     assert good["weights"] == "custom"
     assert good["labels"] == ["label 0", "label 1", "label 2"]
     stem = Path(good["file"]).stem
-    assert good["left"] == ["labels.json", "small.weights.h5", f"{stem}.json", f"{stem}.pb"]
+    assert good["left"] == [f"{stem}.json", f"{stem}.pb", "labels.json", "small.weights.h5"]
     assert exports["again"] == good
 
 
@@ -56,7 +56,7 @@ def test_a_wrong_hash_is_random_weights_with_the_reason(exports, case):
 def test_a_file_that_is_not_there_is_random_weights_with_the_reason(exports):
     assert exports["absent"]["weights"] == "random"
     assert "absent.h5" in exports["absent"]["reason"]
-    assert "there is no such file" in exports["absent"]["reason"]
+    assert "No such file" in exports["absent"]["reason"]
 
 
 def test_no_weights_are_random_weights_and_no_labels(exports):

@@ -52,11 +52,11 @@ def test_every_kind_of_picture(pixels, mode):
 
 @pytest.mark.parametrize("content", [b"", b"text", picture(1)[:100], picture(1)[:-300], b"GIF89a"])
 def test_what_is_no_picture(pixels, content):
-    with pytest.raises(pixels.NoPicture, match="the picture cannot be read"):
+    with pytest.raises(ValueError, match="the picture cannot be read"):
         pixels.levels(content)
 
 
 def test_a_picture_that_would_fill_the_memory(pixels):
     content = encoded(Image.new("1", (8000, 7000)))
-    with pytest.raises(pixels.NoPicture, match="8000 x 7000 pixels is too large"):
+    with pytest.raises(ValueError, match="8000 x 7000 pixels, which is too large"):
         pixels.levels(content)

@@ -10,12 +10,12 @@ import { askAbout } from "./questions.js";
 import { allowTraining, wire } from "./teach.js";
 
 const STEPS = {
-  digits: "training the first classifier", weights: "fetching Inception's weights",
-  network: "building Inception", graph: "freezing Inception", functions: "loading Inception",
+  weights: "fetching Inception's weights", network: "building Inception", graph: "freezing Inception",
+  functions: "loading Inception",
 };
 const page = Object.fromEntries([...document.querySelectorAll("[id]")].map((element) => [element.id, element]));
 
-let state = { state: "working", step: "digits" };
+let state = { state: "working", step: "weights" };
 let models = [];
 let latest = 0; // the number of the newest question: older answers are not shown
 let answered = null; // what the answer on the page is about: a model's id and a picture

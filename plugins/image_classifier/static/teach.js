@@ -5,8 +5,7 @@ import { base64, dropZone, shrink } from "./pictures.js";
 
 const FEWEST = 4; // pictures in a class, as classifiers.py wants them
 const STEPS = {
-  pictures: "Storing the pictures", features: "Looking at the pictures", test: "Testing on held-out pictures",
-  training: "Training on all pictures", ready: "Ready",
+  features: "Looking at the pictures", training: "Training on all pictures", test: "Testing on held-out pictures",
 };
 let ready = false; // the network is
 
