@@ -200,7 +200,8 @@ def _interval_parts(interval: Interval) -> str:
 def _wildcard(node: Wildcard) -> str:
     excluding = f" EXCLUDING ({render_all(node.excluding)})" if node.excluding else ""
     target = "" if node.target is None else f" AS {render_name(node.target)}*"
-    return f"{render_name(node.prefix)}*{excluding}{target}"
+    dot = "." if node.dotted else ""
+    return f"{render_name(node.prefix)}{dot}*{excluding}{target}"
 
 
 def _exclusion(node: Exclusion) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from abc import abstractmethod
 
+from server.sql.parser.cursor import CLAUSE_WORDS
 from server.sql.parser.expressions import ExpressionParser
-from server.sql.tokens import END, NAME
+from server.sql.tokens import END, NAME, NUMBER, PARAMETER, STRING
 from server.sql.tree import (
     Clause,
     ColumnExpr,
@@ -20,8 +21,7 @@ from server.sql.tree import (
 )
 from server.values.paths import Path
 
-# What may stand after the star of a wildcard; before anything else a star multiplies (§4.4). WHEN and ORDER BY are
-# no part of the rule: `x * order` is a product.
+# What may stand after the star of a prefixed wildcard; before most else a star multiplies (§4.4).
 _AFTER_STAR = frozenset(
     ("", ",", ")", "}", ":", "as", "excluding", "named", "from", "where", "having", "limit", "offset")
 )
@@ -59,9 +59,8 @@ class SelectParser(ExpressionParser):
         first = self.at
         key, following = self.keys[first], self.keys[first + 1] if self.kinds[first] != END else ""
         if key == "*":
-            if self._wildcard_at(first):
-                return self._wildcard(first)
-        elif self.kinds[first] == NAME:
+            return self._wildcard(first)
+        if self.kinds[first] == NAME:
             if key == "column" and following == "expr":
                 return self._column_expr(first)
             if following == ":":
@@ -71,13 +70,18 @@ class SelectParser(ExpressionParser):
         return self._item(first)
 
     def _wildcard_at(self, token: int) -> bool:
-        """Whether a star, maybe after a dot, is that of a wildcard."""
+        """Whether a star after a name is that of a wildcard; one after a dot can be no other.
+
+        ``x * group``, ``x * order`` and ``x * when`` are products; ``BY`` or an operand behind them makes a clause.
+        """
         if self.keys[token] == ".":
-            token += 1
-            if self.keys[token] != "*":
-                return False
+            return self.keys[token + 1] == "*"
         following = self.keys[token + 1]
-        return following in _AFTER_STAR or (following == "group" and self.keys[token + 2] == "by")
+        if following in _AFTER_STAR:
+            return True
+        if following == "when":
+            return self.kinds[token + 2] in (NAME, NUMBER, STRING, PARAMETER) and self.keys[token + 2] not in CLAUSE_WORDS
+        return following in ("group", "order") and self.keys[token + 2] == "by"
 
     def _prefix(self) -> Path:
         """``[name ["."]] "*"``: the path before the star; the dot adds nothing (§4.4)."""
