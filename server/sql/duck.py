@@ -13,6 +13,7 @@ _REFERENCE = re.compile(r'\br(\d+)\.(\w+|"(?:[^"]|"")*")')
 _RELATION = re.compile(r"\bAS r(\d+)\b")
 _CALLS = re.compile(r"\b(?:m|u|s|any)_\w+\(")
 _NESTED_CALLS = 3
+_QUERY = "(SELECT "
 _LITERAL = re.compile(r"'(?:[^']|'')*'")
 
 
@@ -61,11 +62,12 @@ def macro(name: str, *arguments: str) -> str:
     """A call of one of our macros, which spell their arguments several times.
 
     Where an argument is itself made of such calls it is computed before, in a list of one: or the text would grow
-    with every level of nesting, and DuckDB's planning with it.
+    with every level of nesting, and DuckDB's planning with it. Then sub-queries, which no lambda may hold, are too.
     """
     nested = [number for number, text in enumerate(arguments) if len(_CALLS.findall(text)) >= _NESTED_CALLS]
     if not nested:
         return f"{name}({', '.join(arguments)})"
+    nested += [number for number, text in enumerate(arguments) if _QUERY in text and number not in nested]
     fields = ", ".join(f"a{number} := {arguments[number]}" for number in nested)
     bound = ", ".join(f"z.a{number}" if number in nested else text for number, text in enumerate(arguments))
     return f"list_transform([struct_pack({fields})], lambda z: {name}({bound}))[1]"

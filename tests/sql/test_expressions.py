@@ -24,6 +24,7 @@ from tests.sql import evaluator as ev
 from tests.sql.evaluator import Expression, Instant, Name, Refused, Span, Timed, Unsaid, Value
 
 EXAMPLES = int(os.environ.get("MLDB_TEST_EXAMPLES", "50"))
+pytestmark = pytest.mark.timeout(60 + EXAMPLES)  # many examples take their time on a busy machine
 NUMBERS: list[Value] = [
     0, 1, -1, 2, 7, -5, 0.5, -2.25, 1e-7, 123456.789, 2**53 + 1, -(2**63), 2**63 - 1, 1e19, 1e300, math.inf, -math.inf,
     math.nan, 3, 255,

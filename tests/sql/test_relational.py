@@ -24,6 +24,7 @@ from server.sql.formats import render
 from tests.inprocess import in_process
 
 EXAMPLES = int(os.environ.get("MLDB_TEST_EXAMPLES", "40"))
+pytestmark = pytest.mark.timeout(60 + EXAMPLES)  # many examples take their time on a busy machine
 ROWS = 40
 TEXTS = ("a", "b", "ab", "é", "zz", "")
 COMPARED = ("({0} = {1})", "({0} != {1})", "({0} < {1})", "({0} <= {1})", "({0} > {1})", "({0} >= {1})")

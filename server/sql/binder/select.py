@@ -110,7 +110,7 @@ def _in_query(node: InQuery, scope: Scope) -> Value:
         listed = scope.once(f"(SELECT coalesce(list(v), []) FROM ({members}))")
         hit = f"list_contains({listed}, {coerce.to_any(value)})"
     else:
-        hit = f"{coerce.to_any(value)} IN ({members})"
+        hit = scope.stage(f"({coerce.to_any(value)} IN ({members}))")
     sql = f"CASE WHEN {value.sql} IS NULL THEN NULL ELSE {'NOT ' if node.negated else ''}coalesce({hit}, FALSE) END"
     return Atom(f"({sql})", Kind.BOOLEAN, value.ts)
 

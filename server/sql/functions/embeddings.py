@@ -37,7 +37,7 @@ from server.sql.scope import Scope
 from server.sql.tasks import TASK_SQL
 from server.sql.tree import Call
 from server.values.atoms import Atom as PlainAtom
-from server.values.atoms import Timestamp
+from server.values.atoms import Timestamp, collapse
 from server.values.batches import Cell
 from server.values.kinds import Kind
 from server.values.paths import Path, natural_key
@@ -242,12 +242,12 @@ def _size(value: PlainAtom) -> int:
 
 
 def reshape(
-    items: list[PlainAtom], shape: list[float], filled: int, fill: PlainAtom, when: Timestamp
+    items: list[PlainAtom], shape: list[float | None], filled: int, fill: PlainAtom, when: Timestamp
 ) -> list[Cell] | None:
     """The cells of an embedding whose new shape only the data tell."""
     if items is None or shape is None:
         return None
-    sizes = [_size(int(size)) for size in shape]
+    sizes = [_size(size if size is None else collapse(size)) for size in shape]
     count = _checked(math.prod(sizes))
     if not filled and count != len(items):
         raise MldbError("Attempt to change embedding size by reshaping")
