@@ -290,8 +290,6 @@ def _compare_sql(op: str, left: Value, right: Value) -> str:
         if fixed is None:
             fixed = _holds(op, _RANK[a.kind] - _RANK[b.kind])
         return f"CASE WHEN {a.sql} IS NULL OR {b.sql} IS NULL THEN NULL ELSE {str(fixed).upper()} END"
-    if a.kind is Kind.INTERVAL:
-        return f"(m_interval_key({a.sql}) {op} m_interval_key({b.sql}))"
     return f"({a.sql} {op} {b.sql})"
 
 
@@ -352,11 +350,19 @@ def sort_terms(value: Value, descending: bool) -> list[str]:
         case Kind.NUMBER:
             return [f"isnan({one.sql}) {'ASC' if descending else 'DESC'} NULLS {'LAST' if descending else 'FIRST'}",
                     f"{one.sql} {direction}"]  # fmt: skip
-        case Kind.INTERVAL:
-            return [f"m_interval_key({one.sql}) {direction}"]
         case Kind.ANY:
             return [f"{macro('m_sort_key', one.sql)} {direction}"]
     return [f"{one.sql} {direction}"]
+
+
+def group_term(value: Value) -> str:
+    """SQL that is equal for equal values: for GROUP BY and DISTINCT ON. The times of a row's cells do not count."""
+    match value:
+        case Row() | Open():
+            return f"m_timeless_cells({to_cells(value)})"
+        case Embedding(sql):
+            return sql
+    return typed(atom(value))
 
 
 def value_timestamp_sql(value: Value) -> str:

@@ -189,9 +189,9 @@ def render_constant(atom: Atom) -> str:
 
 
 def _interval_parts(interval: Interval) -> str:
-    sign = "-" if math.copysign(1, interval.seconds) < 0 else ""
+    sign = "-" if interval.negative else ""
     seconds = f"{Decimal(repr(abs(interval.seconds))):f}"
-    return f"{sign}{interval.months} month {interval.days} day {seconds} second"
+    return f"{sign}{abs(interval.months)} month {abs(interval.days)} day {seconds} second"
 
 
 # ── clauses ──────────────────────────────────────────────────────────────────────────────────────────────────

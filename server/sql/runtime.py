@@ -58,15 +58,11 @@ m_truth(a) := CASE m_tag(a) WHEN 'n' THEN union_extract(a, 'n') <> 0 WHEN 's' TH
         OR union_extract(a, 'v').seconds <> 0
     WHEN 'b' THEN octet_length(CAST(union_extract(a, 'b') AS BLOB)) > 0
     WHEN 'i' THEN TRUE WHEN 'u' THEN TRUE ELSE NULL END
-m_interval_key(v) := CASE WHEN v IS NULL THEN NULL WHEN signbit(v.seconds)
-    THEN struct_pack(g := -1, m := -v.months, d := -v.days, s := v.seconds)
-    ELSE struct_pack(g := 1, m := v.months, d := v.days, s := v.seconds) END
 m_sort_key(a) := CASE WHEN a IS NULL THEN NULL ELSE struct_pack(
     k := CASE m_tag(a) WHEN 'n' THEN CASE WHEN isnan(union_extract(a, 'n')) THEN 0 ELSE 1 END WHEN 'i' THEN 1
         WHEN 'u' THEN 1 WHEN 's' THEN 2 WHEN 't' THEN 3 WHEN 'v' THEN 4 WHEN 'b' THEN 5 ELSE 6 END,
     d := CASE m_tag(a) WHEN 'n' THEN union_extract(a, 'n') WHEN 'i' THEN CAST(union_extract(a, 'i') AS DOUBLE)
-        WHEN 'u' THEN CAST(union_extract(a, 'u') AS DOUBLE) ELSE 0 END,
-    v := m_interval_key(union_extract(a, 'v')), a := a) END
+        WHEN 'u' THEN CAST(union_extract(a, 'u') AS DOUBLE) ELSE 0 END, a := a) END
 m_greater(a, b) := CASE WHEN a IS NULL OR b IS NULL THEN NULL WHEN isnan(a) THEN FALSE WHEN isnan(b) THEN TRUE
     ELSE a > b END
 m_compare(a, b) := CASE WHEN a IS NULL OR b IS NULL THEN NULL WHEN a = b THEN 0

@@ -308,10 +308,7 @@ class CellsRelation(SparseRelation):
             if column.multiple or column.nulls:
                 outputs.append(f"list(struct_pack(v := {value}, t := ts) ORDER BY ts, {value}) {where} AS c{column.id}")
                 continue
-            # Of structs, DuckDB's any_value gives -0.0 as 0.0: it is the sign of an interval without seconds.
-            signed = column.kind in (Kind.INTERVAL, Kind.ANY)
-            one = f"(list({value}) {where})[1]" if signed else f"any_value({value}) {where}"
-            outputs.append(f"{one} AS c{column.id}")
+            outputs.append(f"any_value({value}) {where} AS c{column.id}")
             if f"t{column.id}" in used:
                 outputs.append(f"any_value(ts) {where} AS t{column.id}")
         return f"SELECT {', '.join(outputs)} FROM ({' UNION ALL '.join(scans)}) GROUP BY row"

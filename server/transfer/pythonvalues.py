@@ -23,7 +23,8 @@ def atom_of_python(value: Any) -> Atom:
         case date():
             return Timestamp(datetime(value.year, value.month, value.day, tzinfo=UTC).timestamp())
         case timedelta():
-            return Interval(0, value.days, value.seconds + value.microseconds / 1e6)
+            sign, size = (-1 if value < timedelta() else 1), abs(value)
+            return Interval(0, sign * size.days, sign * (size.seconds + size.microseconds / 1e6))
         case time():
             return value.isoformat()
         case Decimal():

@@ -36,7 +36,10 @@ class Timestamp:
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """Months, days and seconds under one sign, which ``seconds`` carries (``-0.0`` is a negative zero)."""
+    """Months, days and seconds, none of which has another sign than the rest.
+
+    So the order of MLDB (§7.3) is that of the parts, here as in DuckDB.
+    """
 
     months: int
     days: int
@@ -44,6 +47,10 @@ class Interval:
 
     def __str__(self) -> str:
         return interval_text(self.months, self.days, self.seconds)
+
+    @property
+    def negative(self) -> bool:
+        return is_negative(self.months, self.days, self.seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +129,16 @@ def _fraction_text(seconds: float, whole: int) -> str:
     return f"{seconds - whole:.9f}"[1:]
 
 
+def is_negative(months: int, days: int, seconds: float) -> bool:
+    """The sign of an interval by its parts; zero seconds may have one too."""
+    return months < 0 or days < 0 or math.copysign(1, seconds) < 0
+
+
 def interval_text(months: int, days: int, seconds: float) -> str:
     """MLDB's print of an interval, its odd spacing included (rest-api.md §7.3)."""
     if math.isnan(seconds):
         return "NaI"
-    negative = math.copysign(1, seconds) < 0
+    negative = is_negative(months, days, seconds)
     years, months = divmod(abs(months), 12)
     days, seconds = abs(days), abs(seconds)
     text = f"{years}Y" if years else ""
@@ -344,11 +356,12 @@ def parse_interval(text: str) -> Interval:
             days += int(amount) * (7 if unit == "weeks" else 1)
         else:
             months += int(amount) * (12 if unit == "years" else 1)
-    return checked_interval(months, days, math.copysign(seconds, -1.0 if negative else 1.0))
+    sign = -1 if negative else 1
+    return checked_interval(sign * months, sign * days, sign * seconds)
 
 
 def checked_interval(months: int, days: int, seconds: float) -> Interval:
     """An interval, if it can be stored; ``MldbError`` if not."""
-    if months > LONGEST or days > LONGEST:
+    if abs(months) > LONGEST or abs(days) > LONGEST:
         raise MldbError(f"an interval has at most {LONGEST} months and {LONGEST} days")
     return Interval(months, days, seconds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -89,7 +90,8 @@ def _atom_bytes(atom: Atom) -> bytes:
         case Timestamp(seconds):
             return np.float64(seconds).tobytes()
         case Interval(months, days, seconds):
-            return np.uint16(months).tobytes() + np.uint16(days).tobytes() + np.float64(seconds).tobytes()
+            signed = math.copysign(seconds, -1 if atom.negative else 1)  # upstream keeps the sign there
+            return np.uint16(abs(months)).tobytes() + np.uint16(abs(days)).tobytes() + np.float64(signed).tobytes()
         case str():
             return atom.encode("utf-8", "surrogatepass")
         case bytes():

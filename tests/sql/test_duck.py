@@ -96,7 +96,7 @@ def test_nan(cursor: Any) -> None:
         (b"", Kind.BLOB, b""),
         (b"\x00\xff'", Kind.BLOB, b"\x00\xff'"),
         (Timestamp(-math.inf), Kind.TIMESTAMP, -math.inf),
-        (Interval(1, 2, -0.5), Kind.INTERVAL, {"months": 1, "days": 2, "seconds": -0.5}),
+        (Interval(-1, -2, -0.5), Kind.INTERVAL, {"months": -1, "days": -2, "seconds": -0.5}),
         (PathValue(("a.b", "é", "")), Kind.PATH, '"a.b".é.""'),
     ],
 )

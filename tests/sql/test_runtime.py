@@ -67,7 +67,7 @@ def test_lists_of_atoms(rows: list[Any]) -> None:
         (Kind.STRING, ["", None, "é", "\0", "日本", "\U0001f600"]),
         (Kind.BLOB, [b"", b"\x00\xff", None]),
         (Kind.TIMESTAMP, [Timestamp(0.5), None, Timestamp(-math.inf)]),
-        (Kind.INTERVAL, [Interval(1, 2, -0.5), None, Interval(0, 0, 0.0)]),
+        (Kind.INTERVAL, [Interval(-1, -2, -0.5), None, Interval(0, 0, 0.0)]),
         (Kind.PATH, [PathValue(("a.b", "")), None, PathValue(('"',))]),
         (NUMBERS, [[1.0, math.inf], [], None]),
         (TEXTS, [["a", "é"], [], None]),

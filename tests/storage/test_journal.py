@@ -46,7 +46,7 @@ EVERY_KIND = [
     (("blob",), b"\xff\0"),
     (("time",), Timestamp(-1.5)),
     (("no time",), Timestamp(math.nan)),
-    (("interval",), Interval(1, 2, -3.5)),
+    (("interval",), Interval(-1, -2, -3.5)),
     (("path",), PathValue(("a", "b.c"))),
     (("deep", "é", "."), 1),
 ]

@@ -91,20 +91,12 @@ def _extreme(function: str) -> Aggregate:
     def build(group: Grouping, atom: Atom) -> Atom:
         if atom.kind is Kind.NULL:
             return replace(atom, ts=never)
-        key = {Kind.ANY: f"m_sort_key({atom.sql})", Kind.INTERVAL: f"m_interval_key({atom.sql})"}.get(atom.kind)
+        key = f"m_sort_key({atom.sql})" if atom.kind is Kind.ANY else atom.sql
         by = f"arg_{function}"
-        text = f"{function}({atom.sql})" if key is None else f"{by}({atom.sql}, {key})"
-        if atom.kind is Kind.INTERVAL:
-            text = _first(atom.sql, f"{key} {'ASC' if function == 'min' else 'DESC'}")
-        sql = group.aggregate(text)
-        return Atom(sql, atom.kind, lambda: group.aggregate(f"{by}({atom.ts()}, {key or atom.sql})"))
+        text = f"{function}({atom.sql})" if key == atom.sql else f"{by}({atom.sql}, {key})"
+        return Atom(group.aggregate(text), atom.kind, lambda: group.aggregate(f"{by}({atom.ts()}, {key})"))
 
     return build
-
-
-def _first(sql: str, order: str) -> str:
-    """The first interval in an order. DuckDB's arg_min would give -0.0 seconds, the sign of the interval, as 0.0."""
-    return f"(list({sql} ORDER BY {order}) FILTER (WHERE {sql} IS NOT NULL))[1]"
 
 
 def _temporal(sign: str) -> Aggregate:
@@ -115,8 +107,7 @@ def _temporal(sign: str) -> Aggregate:
             return replace(atom, ts=lambda: NEVER_SQL if sign else "'inf'::DOUBLE")
         present = f"FILTER (WHERE {atom.sql} IS NOT NULL)"
         key = f"struct_pack(t := {sign}({atom.ts()}), v := {atom.sql})"
-        interval = atom.kind is Kind.INTERVAL
-        sql = group.aggregate(_first(atom.sql, key) if interval else f"arg_min({atom.sql}, {key}) {present}")
+        sql = group.aggregate(f"arg_min({atom.sql}, {key}) {present}")
         function = "max" if sign else "min"
         return Atom(sql, atom.kind, lambda: group.aggregate(f"{function}({atom.ts()}) {present}"))
 

@@ -18,7 +18,7 @@ from server.sql.binder.output import distinct_terms, named, order_terms
 from server.sql.binder.query import Query
 from server.sql.binder.rowfunctions import row_function
 from server.sql.binder.rows import bind_clauses
-from server.sql.bound import Atom, Embedding, Open, Row, Ts, Value, timestamp_of, typed
+from server.sql.bound import Atom, Embedding, Open, Row, Ts, Value, timestamp_of
 from server.sql.functions.notes import Note
 from server.sql.positions import did_you_mean
 from server.sql.relations import Relation, lookup, require_row
@@ -60,20 +60,17 @@ class GroupRelation(Relation):
     def add_key(self, value: Value) -> Value:
         """A group key: its value as read from the grouped relation."""
         name = f"k{len(self.keys)}"
+        self.keys.append(coerce.group_term(value))
         if isinstance(value, Row | Open):
-            # Rows are alike whatever the times of their cells; the group's key is the one with the earliest.
-            cells = coerce.to_cells(value)
-            self.keys.append(f"m_timeless_cells({cells})")
-            key = Open(self.aggregate(f"min(m_sorted_cells({cells}))"))
+            # The group's key is the row with the earliest cells.
+            key = Open(self.aggregate(f"min(m_sorted_cells({coerce.to_cells(value)}))"))
             result: Value = key
             if isinstance(value, Open):
                 self._maybe_null.add(key.sql)
         elif isinstance(value, Embedding):
-            self.keys.append(value.sql)
             result = replace(value, sql=self.ref(name), ts=self._key_ts(value), constant=False)
         else:
             one = coerce.atom(value)
-            self.keys.append(typed(one))
             result = Atom(self.ref(name), one.kind if one.kind is not Kind.NULL else Kind.ANY, self._key_ts(one))
         self.key_values.append(result)
         return result

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from server.errors import MldbError
 from server.sql import coerce
-from server.sql.binder.base import bind, bind_atom, within
-from server.sql.bound import Atom, is_constant, typed
+from server.sql.binder.base import bind, within
+from server.sql.bound import Atom, is_constant
 from server.sql.relations import Relation
 from server.sql.scope import Scope
 from server.sql.tree import Expression, OrderKey, Select
@@ -50,4 +50,4 @@ def distinct_terms(select: Select, scope: Scope) -> list[str]:
     for expression, key in zip(select.distinct_on, select.order_by, strict=False):
         if expression != key.expression:
             raise MldbError("DISTINCT ON expression must match leftmost(s) ORDER BY clause(s)")
-    return [typed(bind_atom(expression, scope)) for expression in select.distinct_on]
+    return [coerce.group_term(bind(expression, scope)) for expression in select.distinct_on]

@@ -123,17 +123,15 @@ def _with_timestamp(op: str, left: Atom, right: Atom) -> Atom:
 def _difference(seconds: float) -> Interval:
     if not math.isfinite(seconds):
         raise MldbError("there is no interval between timestamps that are not both finite")
-    days = int(abs(seconds) // _DAY)
-    return checked_interval(0, days, math.copysign(abs(seconds) - days * _DAY, seconds))
+    rest = math.fmod(seconds, _DAY)
+    return checked_interval(0, int((seconds - rest) / _DAY), rest)
 
 
 def _shift(seconds: float, by: Interval, sign: int) -> float:
     """A timestamp moved by an interval: months first (the end of a month stays one), then days and seconds."""
-    if math.copysign(1, by.seconds) < 0:
-        sign = -sign
     if by.months and math.isfinite(seconds):
         seconds = _add_months(seconds, sign * by.months)
-    return seconds + sign * (by.days * _DAY + abs(by.seconds))
+    return seconds + sign * (by.days * _DAY + by.seconds)
 
 
 def _add_months(seconds: float, months: int) -> float:
@@ -153,38 +151,33 @@ def _add_months(seconds: float, months: int) -> float:
     return moved + seconds % _DAY
 
 
-def _signed(value: Interval) -> tuple[int, int, float]:
-    sign = -1 if math.copysign(1, value.seconds) < 0 else 1
-    return sign * value.months, sign * value.days, sign * abs(value.seconds)
-
-
 def _interval(months: int, days: int, seconds: float) -> Interval:
-    signs = {math.copysign(1, part) for part in (months, days, seconds) if part}
-    if len(signs) > 1:
+    if len({part > 0 for part in (months, days, seconds) if part}) > 1:
         raise MldbError("an interval cannot have parts of different signs")
-    return checked_interval(abs(months), abs(days), math.copysign(abs(seconds), signs.pop() if signs else 1))
+    return checked_interval(months, days, seconds)
 
 
 def _with_interval(op: str, left: Atom, right: Atom) -> Atom:
     if isinstance(left, Interval) and isinstance(right, Interval) and op in "+-":
-        a, b = _signed(left), _signed(right)
         sign = 1 if op == "+" else -1
-        return _interval(a[0] + sign * b[0], a[1] + sign * b[1], a[2] + sign * b[2])
+        return _interval(
+            left.months + sign * right.months, left.days + sign * right.days, left.seconds + sign * right.seconds
+        )
     if op == "*" and isinstance(right, Interval):
         left, right = right, left
     if isinstance(left, Interval) and op in "*/" and isinstance(right, int | float):
         factor = float(right) if op == "*" else divide(1.0, float(right))
         if not math.isfinite(factor):
             raise MldbError(f"an interval cannot be combined by '{op}' with {atom_text(right)}")
-        months, days, seconds = _signed(left)
-        whole = math.trunc(days * factor)
-        return _interval(math.trunc(months * factor), whole, seconds * factor + (days * factor - whole) * _DAY)
+        whole = math.trunc(left.days * factor)
+        seconds = left.seconds * factor + (left.days * factor - whole) * _DAY
+        return _interval(math.trunc(left.months * factor), whole, seconds)
     raise MldbError(f"an interval cannot be combined by '{op}' with a value of type '{storage_class(right)}'")
 
 
 def negate(value: Atom) -> Atom:
     if isinstance(value, Interval):
-        return Interval(value.months, value.days, -value.seconds)
+        return Interval(-value.months, -value.days, -value.seconds)
     if isinstance(value, int):
         return -value
     return collapse(-_number(value))

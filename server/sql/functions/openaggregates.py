@@ -25,8 +25,7 @@ def sort_key(value: Atom) -> tuple[object, ...]:
         case Timestamp(seconds):
             return (4, seconds)
         case Interval(months, days, seconds):
-            sign = math.copysign(1, seconds)
-            return (5, sign, sign * months, sign * days, seconds)
+            return (5, months, days, seconds)
         case bytes():
             return (6, value)
         case PathValue(path):

@@ -45,8 +45,6 @@ def _key(kind: Kind) -> str:
     match kind:
         case Kind.ANY:
             return "m_sort_key(c.v)"
-        case Kind.INTERVAL:
-            return "m_interval_key(c.v)"
         case Kind.NUMBER:
             return "struct_pack(n := NOT isnan(c.v), v := c.v)"
     return "c.v"

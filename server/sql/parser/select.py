@@ -76,12 +76,10 @@ class SelectParser(ExpressionParser):
         """
         if self.keys[token] == ".":
             return self.keys[token + 1] == "*"
-        following = self.keys[token + 1]
-        if following in _AFTER_STAR:
-            return True
+        following, next_ = self.keys[token + 1], self.keys[token + 2 : token + 3]
         if following == "when":
-            return self.kinds[token + 2] in (NAME, NUMBER, STRING, PARAMETER) and self.keys[token + 2] not in CLAUSE_WORDS
-        return following in ("group", "order") and self.keys[token + 2] == "by"
+            return self.kinds[token + 2] in (NAME, NUMBER, STRING, PARAMETER) and next_[0] not in CLAUSE_WORDS
+        return following in _AFTER_STAR or (following in ("group", "order") and next_ == ["by"])
 
     def _prefix(self) -> Path:
         """``[name ["."]] "*"``: the path before the star; the dot adds nothing (§4.4)."""
