@@ -148,12 +148,13 @@ class Supervisor:
         self._restarting: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def start(self) -> Answer:
-        """Start the first generation; raises as ``start_watched`` does."""
+    async def start(self, *, held: bool = False) -> None:
+        """Start the first generation; raises as ``start_watched`` does. ``held``: none, until ``reload``."""
         async with self._changing:
-            answer = await self._begin()
+            self.held = held
+            if not held:
+                await self._begin()
         self._spawn(self._watch())
-        return answer
 
     async def reload(self) -> bool:
         """Swap in a generation of what lies on the disk now. When it fails, the running one keeps serving."""

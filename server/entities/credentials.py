@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import threading
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from server.entities import jsontext
+from server.entities.documents import read_document, write_document
 from server.entities.registry import exists, missing
 from server.errors import MldbError
 
@@ -23,7 +21,7 @@ class Credentials:
     def __init__(self, file: Path) -> None:
         self._file = file
         self._lock = threading.Lock()
-        self._stored: dict[str, dict[str, Any]] = orjson.loads(file.read_bytes()) if file.exists() else {}
+        self._stored: dict[str, dict[str, Any]] = read_document(file, {})
 
     def ids(self) -> list[str]:
         return sorted(self._stored)
@@ -38,7 +36,7 @@ class Credentials:
             if id in self._stored:
                 raise exists("credential", id)
             self._stored[id] = store
-            self._save()
+            write_document(self._file, self._stored)
         return id, self.status(id)
 
     def status(self, id: str) -> dict[str, Any]:
@@ -51,7 +49,7 @@ class Credentials:
     def remove(self, id: str) -> None:
         with self._lock:
             if self._stored.pop(id, None) is not None:
-                self._save()
+                write_document(self._file, self._stored)
 
     def lookup(self, resource_type: str, url: str) -> dict[str, Any] | None:
         """The credential with the longest ``resource`` that the URL begins with."""
@@ -63,13 +61,3 @@ class Credentials:
         best = max(fitting, key=lambda store: len(str(store.get("resource", ""))), default=None)
         credential: dict[str, Any] | None = None if best is None else best["credential"]
         return credential
-
-    def _save(self) -> None:
-        """Replace the file in one step, readable by its owner only from the start."""
-        fresh = self._file.with_name(self._file.name + ".new")
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(orjson.dumps(self._stored))
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(self._file)

@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 from urllib.parse import unquote
 
@@ -27,6 +28,7 @@ log = logging.getLogger("mldb.server")
 
 Where = Literal["query", "hybrid", "body"]
 VERBS = ("GET", "PUT", "POST", "DELETE")
+DRAFT: Final = ".upload-"  # beginning of the names of files that are still on their way
 _MATCHES_KEPT: Final = 4096  # paths whose route is remembered
 _LONGEST_KEPT: Final = 512  # characters of such a path
 
@@ -149,6 +151,16 @@ Handler = Callable[[Call], Any]
 
 
 @dataclass(frozen=True, slots=True)
+class Spool:
+    """Where bodies of a route over HTTP go that are too large for memory: a file below ``folder``, ``limit`` bytes at
+    most, by the setting of that name."""
+
+    folder: Path
+    limit: int
+    setting: str
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """A good answer of a route: status, JSON schema of the body (None: it is no JSON), media type ("": no body)."""
 
@@ -172,6 +184,7 @@ class Route:
     inline: bool
     awaited: bool
     lenient: bool
+    spool: Spool | None
 
     def help(self) -> dict[str, Any]:
         shown: dict[str, Any] = {}
@@ -238,11 +251,12 @@ class Resources:
         result: str = "",
         inline: bool = False,
         lenient: bool = False,
+        spool: Spool | None = None,
     ) -> None:
         """Declare a route for one verb or several (``"GET POST"``). Raises ValueError when it is there already."""
         awaited = inspect.iscoroutinefunction(handler)
         for verb in verbs.split():
-            route = Route(verb, template, handler, params, summary, result, replies, inline, awaited, lenient)
+            route = Route(verb, template, handler, params, summary, result, replies, inline, awaited, lenient, spool)
             leaf = self._leaf(template)
             if verb in leaf:
                 raise ValueError(f"{verb} {template} is declared twice")
@@ -268,6 +282,14 @@ class Resources:
         return node.routes
 
     # ── the way in ──
+
+    def spool(self, verb: str, path: str) -> Spool | None:
+        """Where the body of this request is to go; None: into memory."""
+        try:
+            route = self._match(verb, path).route
+        except MldbError:
+            return None  # a path that is no UTF-8: dispatch says so
+        return None if route is None else route.spool
 
     async def dispatch(self, request: Request) -> Response:
         """Answer a request. Never raises but for cancellation: errors become error bodies."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 
@@ -21,7 +22,8 @@ class Request:
     ``params`` are the decoded query pairs in order. ``headers`` lack content-length and content-type, which are
     members of their own (-1 and "" when unknown). ``in_process`` marks calls of plugin and script code. Routes that
     hand on find the rest of the path in ``remaining``: as sent, with its slash. ``client`` tells when the caller has
-    gone (None: nobody can tell). ``route`` is the template of the route that was found.
+    gone (None: nobody can tell). ``route`` is the template of the route that was found. ``file`` holds the body of a
+    route that spools (``dispatch.Spool``) instead of ``body``: the handler may move it away.
     """
 
     verb: str
@@ -35,6 +37,7 @@ class Request:
     remaining: str = ""
     client: Client | None = None
     route: str = ""
+    file: Path | None = None
 
 
 @dataclass(slots=True)

@@ -25,6 +25,7 @@ from server.entities import plugin_files, route_notes, scripts
 from server.entities.messages import Request, Response
 from server.entities.plugin_folders import PluginFolders
 from server.entities.plugin_sources import Opened, Sources
+from server.entities.stopped_plugins import StoppedPlugins
 from server.errors import MldbError, NotFound
 from server.settings import Settings
 
@@ -68,6 +69,8 @@ class PluginHost:
 
     def __post_init__(self) -> None:
         self.watcher = Watcher()
+        self.stopped = StoppedPlugins(self.settings.data_dir / "stopped_plugins.json")
+        self._restoring = True
 
     def attach(self, loop: asyncio.AbstractEventLoop, dispatch: Dispatch) -> None:
         """``dispatch`` answers what plugin code asks of the server. Called on the event loop."""
@@ -77,6 +80,15 @@ class PluginHost:
     def load_folders(self, registry: Registry) -> None:
         """Create the plugins of folders and manifests and keep them in step. Called from a thread; takes its time."""
         PluginFolders(self.settings, _Registered(registry), self.watcher).load()
+        self._restoring = False
+        self.stopped.keep_only(registry.ids("plugin"))
+
+    def stays_stopped(self, id: str) -> bool:
+        """Was this plugin stopped when the server ended? What is made later is to be served. Called from a thread."""
+        if self._restoring:
+            return id in self.stopped
+        self.stopped.discard(id)
+        return False
 
     @property
     def address(self) -> str:
@@ -211,8 +223,9 @@ def create(host: PluginHost, creation: Creation) -> PythonPlugin:
     source = params.source.model_dump() if params.source is not None else None
     opened = sources.plugin(creation.id, params.address, source)
     args = None if params.args is None else to_bytes(encode_payload(params.args))
+    held = host.stays_stopped(creation.id)
     try:
-        plugin = host.call(_start(host, creation, opened, args))
+        plugin = host.call(_start(host, creation, opened, args, held))
     except BaseException:
         opened.discard()
         raise
@@ -221,9 +234,9 @@ def create(host: PluginHost, creation: Creation) -> PythonPlugin:
     return plugin
 
 
-async def _start(host: PluginHost, creation: Creation, opened: Opened, args: bytes | None) -> PythonPlugin:
+async def _start(host: PluginHost, creation: Creation, opened: Opened, args: bytes | None, held: bool) -> PythonPlugin:
     plugin = PythonPlugin(host, creation.id, opened, args)
-    task = asyncio.ensure_future(plugin.supervisor.start())
+    task = asyncio.ensure_future(plugin.supervisor.start(held=held))
     creation.progress.on_cancel(lambda: _cancel_from_thread(host.loop, task))
     try:
         await task
@@ -297,11 +310,13 @@ class PythonPlugin:
 
     async def reload(self) -> bool:
         """Start a new generation now; False when it failed and the old one keeps serving."""
+        await asyncio.to_thread(self._host.stopped.discard, self.id)
         return await self.supervisor.reload()
 
     async def stop(self) -> None:
-        """End the worker; the plugin stays, and serves again after a reload."""
+        """End the worker; the plugin stays, also over a restart of the server, and serves again after a reload."""
         await self.supervisor.hold()
+        await asyncio.to_thread(self._host.stopped.add, self.id)
 
     async def healthy(self) -> bool:
         if self.supervisor.held:
@@ -385,7 +400,8 @@ class PythonPlugin:
         asyncio.run_coroutine_threadsafe(self.supervisor.stop(), self._host.loop)
 
     def drop(self) -> None:
-        """The checkout goes with the plugin; a folder of the user's stays."""
+        """The checkout goes with the plugin; a folder of the user's stays. Called from a thread."""
+        self._host.stopped.discard(self.id)
         self._opened.discard()
 
 

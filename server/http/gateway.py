@@ -9,18 +9,22 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import os
 import re
 import secrets
+import tempfile
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from pathlib import Path
+from typing import IO, Any
 from urllib.parse import parse_qsl
 
 from server import tracing
 from server.entities import jsontext
-from server.entities.dispatch import Resources
+from server.entities.dispatch import DRAFT, Resources, Spool, encode, error_answer
 from server.entities.messages import Request, Response
 from server.entities.metrics import Metrics
+from server.errors import from_defect
 from server.http.security import LOGIN_PATH, Gate, Headers, Login, Refusal
 from server.logs import request_id
 from server.settings import Settings
@@ -36,10 +40,11 @@ ASGI = Callable[[Scope, Receive, Send], Awaitable[None]]
 _MAX_QUERY_FIELDS = 10_000
 _PLAIN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _PATIENCE = 0.1  # seconds
+_SPOOLED_AT_ONCE = 1 << 20  # bytes
 
 
 class TooLarge(Exception):
-    """Raised while a body is read that is larger than the setting max-body."""
+    """Raised while a body is read that is larger than a setting allows, which it names."""
 
 
 class Departed(Exception):
@@ -154,20 +159,28 @@ class Gateway:
         if self._is_page(path) and (verb in ("GET", "HEAD") or path == LOGIN_PATH):
             await self._pages(scope, receive, _marked(send, mark))
             return
+        spool = self._resources.spool(verb, path) if _has_body(headers) else None
+        file = None
         try:
-            body = await self._body(headers, receive)
+            if spool is None:
+                body = await self._body(headers, receive)
+            else:
+                body, file = b"", await self._spooled(spool, headers, receive)
             request = _request(verb, path, query, self._gate.without_credentials(headers), body)
         except Departed:
             return
-        except (TooLarge, TimeoutError, ValueError) as error:
+        except (TooLarge, TimeoutError, ValueError, OSError) as error:
             await _send(send, _bad_request(verb, path, error), mark, cors)
             return
+        request.file = file
         connection = request.client = self._connections.open(receive)
         try:
             answer = await self._answer(request)
             await _send(send, answer, mark, cors, connection)
         finally:
             self._connections.close(connection)
+            if file is not None:
+                await asyncio.to_thread(file.unlink, missing_ok=True)
 
     async def _answer(self, request: Request) -> Response:
         started = time.perf_counter()
@@ -189,25 +202,56 @@ class Gateway:
         return root in self._page_roots if root else path == "/"
 
     async def _body(self, headers: Headers, receive: Receive) -> bytes:
-        length = headers.get("content-length")
-        if length is None and "transfer-encoding" not in headers:
+        if not _has_body(headers):
             return b""
-        if length is not None and int(length) > self._max_body:
-            raise TooLarge
-        chunks: list[bytes] = []
+        chunks = [chunk async for chunk in self._chunks(headers, receive, self._max_body, "max-body")]
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    async def _spooled(self, spool: Spool, headers: Headers, receive: Receive) -> Path:
+        """The body as a file of its own, which is the caller's to remove. Nothing stays of one that is refused."""
+        file, sink = await asyncio.to_thread(_draft, spool.folder)
+        waiting: list[bytes] = []
+        try:
+            async for chunk in self._chunks(headers, receive, spool.limit, spool.setting):
+                waiting.append(chunk)
+                if sum(map(len, waiting)) >= _SPOOLED_AT_ONCE:
+                    await asyncio.to_thread(sink.writelines, waiting)
+                    waiting = []
+            await asyncio.to_thread(sink.writelines, waiting)
+            await asyncio.to_thread(sink.close)
+        except BaseException:
+            sink.close()
+            file.unlink(missing_ok=True)
+            raise
+        return file
+
+    async def _chunks(self, headers: Headers, receive: Receive, limit: int, setting: str) -> AsyncIterator[bytes]:
+        length = headers.get("content-length")
+        if length is not None and int(length) > limit:
+            raise TooLarge(setting)
         size = 0
-        while True:
+        more = True
+        while more:
             async with asyncio.timeout(self._body_timeout):
                 message = await receive()
             if message["type"] == "http.disconnect":
                 raise Departed
-            chunk = message.get("body", b"")
+            chunk: bytes = message.get("body", b"")
             size += len(chunk)
-            if size > self._max_body:
-                raise TooLarge
-            chunks.append(chunk)
-            if not message.get("more_body", False):
-                return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+            if size > limit:
+                raise TooLarge(setting)
+            yield chunk
+            more = message.get("more_body", False)
+
+
+def _has_body(headers: Headers) -> bool:
+    return "content-length" in headers or "transfer-encoding" in headers
+
+
+def _draft(folder: Path) -> tuple[Path, IO[bytes]]:
+    folder.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=DRAFT, dir=folder)
+    return Path(name), os.fdopen(handle, "wb")
 
 
 class RequestIds:
@@ -244,9 +288,11 @@ def _request(verb: str, path: str, query: str, headers: Headers, body: bytes) ->
 
 def _bad_request(verb: str, path: str, error: Exception) -> Response:
     if isinstance(error, TooLarge):
-        status, text = 413, "the request body is larger than the setting max-body allows"
+        status, text = 413, f"the request body is larger than the setting {error} allows"
     elif isinstance(error, TimeoutError):
         status, text = 408, "the request body did not arrive in time"
+    elif isinstance(error, OSError):
+        return encode(error_answer(from_defect(error)), Request(verb, path))
     else:
         body = {"error": f"exception processing request {verb} {path}", "exception": str(error)}
         return Response(400, jsontext.free_form(body) + b"\n")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
-from server.entities.dispatch import Call, FreeForm, Param, Typed, empty
+from server.entities.dispatch import DRAFT, Call, FreeForm, Param, Spool, Typed, empty
 from server.entities.messages import Response
 from server.errors import MldbError, NotFound
 from server.http.answers import ANY, GONE, IDS, INTEGER, NAMES, OBJECT, TEXT, answers, array, members, note
@@ -44,11 +44,15 @@ class Uploads:
             raise NotFound(f"there is no uploaded file '{name}'")
         return file
 
+    def take(self, name: str, draft: Path) -> Path:
+        """Keep a file that lies whole in the folder already; one of that name is replaced."""
+        return draft.replace(self._folder / checked_name(name))
+
     def write(self, name: str, content: bytes) -> Path:
-        """Keep a file, whole or not at all; one of that name is replaced."""
+        """Keep content of plugin code, whole or not at all; one of that name is replaced."""
         file = self._folder / checked_name(name)
         self._folder.mkdir(parents=True, exist_ok=True)
-        handle, draft = tempfile.mkstemp(prefix=".upload-", dir=self._folder)
+        handle, draft = tempfile.mkstemp(prefix=DRAFT, dir=self._folder)
         try:
             with os.fdopen(handle, "wb") as sink:
                 sink.write(content)
@@ -72,7 +76,10 @@ def address(file: Path) -> str:
 
 
 def register(host: Host) -> None:
-    uploads = Uploads(host.settings.data_dir.resolve() / "uploads")
+    folder = host.settings.data_dir.resolve() / "uploads"
+    for left in folder.glob(DRAFT + "*"):
+        left.unlink()  # the server was killed while it was on its way
+    uploads = Uploads(folder)
     add = host.resources.add
     add("GET", "/v1/uploads", lambda _: Typed(uploads.names()), summary="List the uploaded files", replies=NAMES)
     add(
@@ -82,6 +89,7 @@ def register(host: Host) -> None:
         summary="Upload a data file",
         replies=answers(members({"url": TEXT}), 201),
         result="{url}: what procedures read it by",
+        spool=Spool(folder, host.settings.upload_size * 2**20, "upload-size"),
     )
     add(
         "GET", f"{_ONE}/preview", partial(_preview, uploads), Param("dataset", "", help="Name of the dataset to make"),
@@ -91,9 +99,11 @@ def register(host: Host) -> None:
 
 
 def _put(uploads: Uploads, call: Call) -> Typed:
-    if not call.request.body:
+    request = call.request
+    if not (request.file.stat().st_size if request.file is not None else request.body):
         raise MldbError("the file is empty")
-    return Typed({"url": address(uploads.write(call["file"], call.request.body))}, 201)
+    file = uploads.take(call["file"], request.file) if request.file else uploads.write(call["file"], request.body)
+    return Typed({"url": address(file)}, 201)
 
 
 def _preview(uploads: Uploads, call: Call) -> Any:

@@ -25,7 +25,8 @@ CODE_SUFFIXES = frozenset((
     ".md", ".markdown", ".rst", ".j2", ".jinja", ".jinja2", ".tmpl", ".toml", ".ini", ".cfg", ".yaml", ".yml",
 ))  # fmt: skip
 CODE_NAMES = frozenset(("mldb_plugin.json", "package.json", "manifest.json", "requirements.txt", "constraints.txt"))
-_PRIVATE_NAMES = ("mldb.duckdb", "credentials.json", ".")  # beginnings of names at the top of the data root
+# Beginnings of names at the top of the data root.
+_PRIVATE_NAMES = ("mldb.duckdb", "credentials.json", "saved_queries.json", "stopped_plugins.json", ".")
 
 
 class FileAccess:

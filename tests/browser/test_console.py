@@ -168,15 +168,55 @@ def test_a_link_is_the_query_and_history_brings_it_back(browser, server):
     expect(page.get_by_role("cell", name="42")).to_be_visible()
     run_query(page, "SELECT 7 AS other")
     expect(page.get_by_role("cell", name="7")).to_be_visible()
-    page.get_by_text("Saved").click()
+    page.get_by_text("Saved", exact=True).click()
     page.get_by_label("Name for this query").fill("seven")
     page.get_by_role("button", name="Save", exact=True).click()
     page.reload()
     page.get_by_label("History").select_option("SELECT 41 + 1 AS answer")
     expect(page.get_by_label("SQL")).to_have_text("SELECT 41 + 1 AS answer")
-    page.get_by_text("Saved").click()
+    page.get_by_text("Saved", exact=True).click()
     page.get_by_role("button", name="seven", exact=True).click()
     expect(page.get_by_label("SQL")).to_have_text("SELECT 7 AS other")
+    closed(page)
+
+
+def test_a_saved_query_is_there_for_others_by_its_link(browser, server):
+    page = opened(
+        browser, server, "/console/query?q=SELECT+6+AS+six", permissions=["clipboard-write", "clipboard-read"]
+    )
+    page.get_by_text("Saved", exact=True).click()
+    page.get_by_label("Name for this query").fill("sechs & mehr")
+    page.keyboard.press("Enter")
+    page.get_by_label("Copy a link to sechs & mehr").click()
+    link = page.evaluate("navigator.clipboard.readText()")
+    page.keyboard.press("Escape")
+    expect(page.get_by_label("Name for this query")).to_be_hidden()
+    closed(page)
+    other = opened(browser, server, link.removeprefix(server.url))
+    expect(other.get_by_label("SQL")).to_have_text("SELECT 6 AS six")
+    other.get_by_role("button", name="Run").click()
+    expect(other.get_by_role("cell", name="6")).to_be_visible()
+    assert "saved=" not in other.url
+    other.get_by_text("Saved", exact=True).click()
+    other.get_by_label("Remove sechs & mehr").click()
+    expect(other.get_by_role("button", name="sechs & mehr", exact=True)).to_have_count(0)
+    closed(other)
+
+
+def test_a_query_from_the_history_is_kept_while_the_editor_is_on_its_way(browser, server):
+    page = opened(browser, server, "/console/query?q=SELECT+1+AS+first")
+    page.evaluate("localStorage.setItem('mldb.history', JSON.stringify(['SELECT 2 AS earlier']))")
+    waiting = []
+    page.route("**/editor-*.js", lambda route: waiting.append(route))
+    page.reload()
+    until(lambda: page.wait_for_timeout(20) or waiting, "the editor was not asked for")
+    page.get_by_label("History").select_option("SELECT 2 AS earlier")
+    assert page.get_by_label("SQL").count() == 0  # the editor is not there yet
+    for route in waiting:
+        route.continue_()
+    expect(page.get_by_label("SQL")).to_have_text("SELECT 2 AS earlier")
+    page.get_by_role("button", name="Run").click()
+    expect(page.get_by_role("columnheader", name="earlier")).to_be_visible()
     closed(page)
 
 

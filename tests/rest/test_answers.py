@@ -227,6 +227,15 @@ def _server(ask: Checked) -> None:
     ask("DELETE", "/v1/uploads/small.csv", 204)
 
 
+def _saved(ask: Checked) -> None:
+    one = "/v1/saved-queries/those above %C3%BC"
+    ask("PUT", one, 201, json={"query": "SELECT 1"})
+    ask("GET", "/v1/saved-queries")
+    ask("GET", one)
+    ask("DELETE", one, 204)
+    ask("DELETE", one, 404)
+
+
 def _credential(name: str) -> dict[str, Any]:
     return {"resource": f"s3://{name}", "resourceType": "aws:s3", "credential": {"id": name, "secret": "s"}}
 
@@ -245,6 +254,7 @@ def _types(ask: Checked) -> None:
 
 def test_every_route_answers_as_described(ask, client):
     _server(ask)
+    _saved(ask)
     _recorded(ask)
     _inspected(ask)
     _queries(ask, client)

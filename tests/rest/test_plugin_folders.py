@@ -100,3 +100,40 @@ def test_a_new_plugin_serves_a_page_and_can_be_stopped(client):
     assert client.post("/v1/plugins/mine/reload").status_code == 200
     assert client.get("/v1/plugins/mine/routes/double", params={"x": 4}).json() == {"doubled": 8}
     client.delete("/v1/plugin-folders/mine")
+
+
+def test_a_stopped_plugin_stays_stopped_over_a_restart(start_server):
+    server = start_server()
+    source = {"type": "python", "params": {"source": {"main": "", "routes": "request.set_return({})"}}}
+    with server.client() as client:
+        client.must("POST", "/v1/plugin-folders/folder")
+        wait_for_state(client, "folder", "ok")
+        for id in ("stored", "going"):
+            client.must("PUT", f"/v1/plugins/{id}", source)
+        for id in ("folder", "stored"):
+            client.must("POST", f"/v1/plugins/{id}/stop")
+    server.stop()
+    server = start_server(data_dir=server.data_dir)
+    with server.client() as client:
+        for id in ("folder", "stored", "going"):
+            wait_for_state(client, id, "ok")
+        for id in ("folder", "stored"):
+            assert client.get(f"/v1/plugins/{id}").json()["status"]["state"] == "stopped"
+            assert client.get(f"/v1/plugins/{id}/routes/x").status_code == 503
+        assert client.get("/v1/plugins/going/routes/x").status_code == 200
+        client.must("POST", "/v1/plugins/folder/reload")
+        assert client.get("/v1/plugins/folder/routes/double", params={"x": 4}).json() == {"doubled": 8}
+        client.must("PUT", "/v1/plugins/stored", source)
+        assert client.get("/v1/plugins/stored/routes/x").status_code == 200
+    server.stop()
+    with start_server(data_dir=server.data_dir).client() as client:
+        for id, route in (("folder", "double?x=1"), ("stored", "x")):
+            wait_for_state(client, id, "ok")
+            assert client.get(f"/v1/plugins/{id}/routes/{route}").status_code == 200
+
+
+def wait_for_state(client, id, state):
+    deadline = time.monotonic() + 20
+    while client.get(f"/v1/plugins/{id}").json().get("state") != state:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import datetime
 import io
+import socket
+import time
 import zipfile
+from pathlib import Path
 
+import httpx
 import pyarrow as pa
 import pytest
 from PIL import Image
@@ -120,3 +124,70 @@ def test_columns_are_profiled(client):
     found = client.get("/v1/datasets/profiled/profile", params={"search": "EVEN"}).json()
     assert [column["name"] for column in found["columns"]] == ["even.odd"]
     assert client.get("/v1/datasets/missing/profile").status_code == 404
+
+
+def chunks(size):
+    for _ in range(size // 65536):
+        yield b"x" * 65536
+
+
+def test_uploads_have_a_limit_of_their_own_and_leave_nothing_behind(start_server):
+    server = start_server("--max-body", "1", "--upload-size", "8")
+    folder = server.data_dir / "uploads"
+    with server.client() as client:
+        small = 6 * 2**20
+        assert client.put("/v1/uploads/fits.txt", content=b"x" * small).status_code == 201
+        assert client.put("/v1/uploads/chunked.txt", content=chunks(small)).status_code == 201
+        assert {file.name: file.stat().st_size for file in folder.iterdir()} == {
+            "fits.txt": small,
+            "chunked.txt": small,
+        }
+        refused = client.put("/v1/uploads/large.txt", content=chunks(10 * 2**20))
+        assert refused.status_code == 413
+        assert "upload-size" in refused.json()["error"]
+        refused = client.put("/v1/uploads/large.txt", content=b"x" * (90 * 2**20))
+        assert (refused.status_code, refused.json()["httpCode"]) == (413, 413)
+        assert client.put("/v1/uploads/none.txt", content=b"").status_code == 400
+        assert client.put("/v1/uploads/.hidden", content=b"x").status_code == 400
+        assert "max-body" in client.put("/v1/datasets/x", content=b"x" * 2**21).json()["error"]
+        assert sorted(file.name for file in folder.iterdir()) == ["chunked.txt", "fits.txt"]
+
+
+def test_an_upload_that_breaks_off_leaves_nothing(start_server):
+    server = start_server()
+    folder = server.data_dir / "uploads"
+    url = httpx.URL(server.url)
+    with socket.create_connection((url.host, url.port)) as link:
+        link.sendall(
+            b"PUT /v1/uploads/part.txt HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5000000\r\n\r\n" + b"x" * 2000000
+        )
+        wait_for(lambda: folder.is_dir() and any(folder.iterdir()))
+    wait_for(lambda: not any(folder.iterdir()))
+    server.kill()
+    (folder / ".upload-left").write_bytes(b"x")
+    with start_server(data_dir=server.data_dir).client() as client:
+        assert client.get("/v1/uploads").json() == []
+        assert not any(folder.iterdir())
+
+
+def wait_for(true):
+    deadline = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_large_uploads_are_not_held_in_memory(start_server):
+    """The file is five times as large as what the server may grow by meanwhile."""
+    server = start_server()
+    with server.client() as client:
+        client.put("/v1/uploads/first.txt", content=b"x")
+        before = resident(server.process.pid)
+        assert client.put("/v1/uploads/large.txt", content=chunks(200 * 2**20)).status_code == 201
+        assert resident(server.process.pid) - before < 40 * 2**20
+
+
+def resident(pid):
+    """The peak of the process's memory, in bytes."""
+    (line,) = (line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024

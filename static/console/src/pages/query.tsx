@@ -9,7 +9,8 @@ import { count, seconds } from "../ui/format";
 import type { Editor } from "./query/editor";
 import { Grid, type Table } from "./query/grid";
 import { Pictures } from "./query/pictures";
-import { forget, past, remember, save, saved } from "./query/stored";
+import { Remembered } from "./query/remembered";
+import { past, remember, savedText } from "./query/stored";
 import { type Timed, timed } from "./query/times";
 import "./query/query.css";
 
@@ -34,18 +35,27 @@ interface Running {
 }
 
 export default function Query() {
-  const text = useSignal(location.value.searchParams.get("q") ?? past.value[0] ?? FIRST);
+  const linked = location.value.searchParams.get("saved");
+  const text = useSignal(location.value.searchParams.get("q") ?? (linked ? "" : (past.value[0] ?? FIRST)));
   const editor = useRef<Editor | undefined>(undefined);
   const shown = useSignal<Shown | undefined>(undefined);
   const error = useSignal<ApiError | undefined>(undefined);
   const running = useSignal<Running | undefined>(undefined);
   const times = useSignal(false);
 
+  const choose = (query: string) => {
+    text.value = query; // an editor that is still on its way begins with it
+    editor.current?.setText(query);
+  };
+  useEffect(() => {
+    if (linked) attempt(async () => choose(await savedText(linked)));
+  }, [linked]);
+
   const run = async () => {
     running.value?.stop.abort();
     const query = text.value.trim();
     if (!query) return;
-    setQuery({ q: query });
+    setQuery({ q: query, saved: "" });
     const current: Running = {
       id: crypto.randomUUID?.() ?? String(Math.random()),
       began: performance.now(),
@@ -75,13 +85,7 @@ export default function Query() {
     <>
       <header class="page-head">
         <h1>Query</h1>
-        <Remembered
-          text={text.value}
-          onChoose={(query) => {
-            text.value = query; // an editor that is still on its way begins with it
-            editor.current?.setText(query);
-          }}
-        />
+        <Remembered text={text.value} onChoose={choose} />
       </header>
       <div class="stack">
         <EditorBox editor={editor} text={text} onRun={run} />
@@ -109,7 +113,7 @@ export default function Query() {
             class="quiet"
             onClick={() =>
               attempt(async () => {
-                setQuery({ q: text.value.trim() });
+                setQuery({ q: text.value.trim(), saved: "" });
                 await navigator.clipboard.writeText(window.location.href);
                 say("the link was copied");
               })
@@ -227,66 +231,6 @@ async function refused(q: string): Promise<ApiError | undefined> {
   const url = "/v1/query/check";
   const { error } = await json<{ error: ErrorBody | null }>("GET", url, { query: { q } });
   return error ? new ApiError(400, error, `GET ${url}`) : undefined;
-}
-
-function Remembered({ text, onChoose }: { text: string; onChoose: (query: string) => void }) {
-  const name = useSignal("");
-  return (
-    <div class="row">
-      <label>
-        <span class="visually-hidden">History</span>
-        <select
-          value=""
-          onChange={(event) => {
-            onChoose(event.currentTarget.value);
-            event.currentTarget.value = "";
-          }}
-        >
-          <option value="">History</option>
-          {past.value.map((query) => (
-            <option key={query} value={query}>
-              {query.replace(/\s+/g, " ").slice(0, 80)}
-            </option>
-          ))}
-        </select>
-      </label>
-      <details class="saved">
-        <summary class="button">Saved</summary>
-        <div class="card stack">
-          {Object.entries(saved.value).map(([each, query]) => (
-            <div key={each} class="row">
-              <button type="button" class="quiet grow" onClick={() => onChoose(query)}>
-                {each}
-              </button>
-              <button type="button" class="quiet small" aria-label={`Forget ${each}`} onClick={() => forget(each)}>
-                ✕
-              </button>
-            </div>
-          ))}
-          <form
-            class="row"
-            onSubmit={(event) => {
-              event.preventDefault();
-              save(name.value, text);
-              name.value = "";
-            }}
-          >
-            <input
-              class="grow"
-              required
-              aria-label="Name for this query"
-              placeholder="name for this query"
-              value={name.value}
-              onInput={(event) => {
-                name.value = event.currentTarget.value;
-              }}
-            />
-            <button type="submit">Save</button>
-          </form>
-        </div>
-      </details>
-    </div>
-  );
 }
 
 const VIEWS = ["Table", "Plot", "Pictures", "Compiled"] as const;

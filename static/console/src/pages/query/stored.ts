@@ -1,9 +1,15 @@
-// Queries that this browser remembers: what was run, and what was given a name.
+// Queries that are remembered: what was run, by this browser; what was given a name, by the server, for all who use it.
 import { signal } from "@preact/signals";
+import { json, path } from "../../api";
 
 const HISTORY = "mldb.history";
-const SAVED = "mldb.queries";
+const EARLIER = "mldb.queries"; // of consoles that kept named queries in the browser
 const KEPT = 100;
+
+export interface Saved {
+  name: string;
+  query: string;
+}
 
 function read<T>(key: string, otherwise: T): T {
   try {
@@ -14,20 +20,36 @@ function read<T>(key: string, otherwise: T): T {
 }
 
 export const past = signal<string[]>(read(HISTORY, []));
-export const saved = signal<Record<string, string>>(read(SAVED, {}));
+export const saved = signal<Saved[]>([]);
 
 export function remember(query: string): void {
   past.value = [query, ...past.value.filter((each) => each !== query)].slice(0, KEPT);
   localStorage.setItem(HISTORY, JSON.stringify(past.value));
 }
 
-export function save(name: string, query: string): void {
-  saved.value = { ...saved.value, [name]: query };
-  localStorage.setItem(SAVED, JSON.stringify(saved.value));
+export async function loadSaved(): Promise<void> {
+  for (const [name, query] of Object.entries(read<Record<string, string>>(EARLIER, {}))) {
+    await json("PUT", path("saved-queries", name), { json: { query } });
+  }
+  localStorage.removeItem(EARLIER);
+  saved.value = await json<Saved[]>("GET", path("saved-queries"));
 }
 
-export function forget(name: string): void {
-  const { [name]: _, ...others } = saved.value;
-  saved.value = others;
-  localStorage.setItem(SAVED, JSON.stringify(others));
+export async function save(name: string, query: string): Promise<void> {
+  await json("PUT", path("saved-queries", name), { json: { query } });
+  await loadSaved();
+}
+
+export async function forget(name: string): Promise<void> {
+  await json("DELETE", path("saved-queries", name));
+  await loadSaved();
+}
+
+/** The text of a saved query, as it is on the server now. */
+export async function savedText(name: string): Promise<string> {
+  return (await json<Saved>("GET", path("saved-queries", name))).query;
+}
+
+export function savedLink(name: string): string {
+  return `${window.location.origin}/console/query?${new URLSearchParams({ saved: name })}`;
 }

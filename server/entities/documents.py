@@ -1,0 +1,30 @@
+"""Small JSON documents in the data root: read once, replaced whole in one step."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+
+def read_document(file: Path, otherwise: Any) -> Any:
+    """The value in the file, ``otherwise`` without one; ``OSError`` names a file that is no JSON."""
+    if not file.exists():
+        return otherwise
+    try:
+        return orjson.loads(file.read_bytes())
+    except orjson.JSONDecodeError as error:
+        raise OSError(f"{file} is damaged ({error}): mend it, or move it away") from None
+
+
+def write_document(file: Path, value: Any) -> None:
+    """Replace the file, readable by its owner only from the start; it is on the disk when this returns."""
+    fresh = file.with_name(file.name + ".new")
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as stream:
+        stream.write(orjson.dumps(value))
+        stream.flush()
+        os.fsync(stream.fileno())
+    fresh.replace(file)
