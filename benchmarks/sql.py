@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from urllib.parse import quote, urlencode
 
 import duckdb
 
@@ -36,14 +37,23 @@ def dense_queries() -> Iterator[Comparison]:
         folder = Path(scratch)
         fill(folder)
         copy = Path(shutil.copy(folder / "data" / "mldb.duckdb", folder / "copy.duckdb"))
-        with mldb(folder / "data") as client, duckdb.connect(str(copy)) as raw:
-            raw.execute(f"SET threads = {_threads()}")
-            table = _as_view(raw)
+        with duckdb.connect(str(copy)) as raw:
+            _as_view(raw)
+        served = shutil.copy(copy, folder / "served.duckdb")
+        with (
+            mldb(folder / "data") as client,
+            uvicorn_peer("bare_starlette:app", {"PEER_DATABASE": served}) as bare,
+            duckdb.connect(str(copy)) as raw,
+        ):
             for name, text in QUERIES.items():
-                _same_answer(client, raw, text, table)
+                _same_answer(client, raw, text)
+                asked = "/query?" + urlencode({"q": text}, quote_via=quote)
                 contenders = [
                     Contender("MLDB over REST", lambda q=text: milliseconds(lambda: client.query(q))),
                     Contender("raw DuckDB, same file", lambda q=text: milliseconds(lambda: raw.execute(q).fetchall())),
+                    Contender(
+                        "raw DuckDB behind bare Starlette", lambda q=asked: milliseconds(lambda: bare.json("GET", q))
+                    ),
                 ]
                 yield compare(f"{name}: `{text}`", "ms", contenders, goal="at most 1.1 times")
 
@@ -79,25 +89,18 @@ def fill(folder: Path) -> None:
         client.request("PUT", "/v1/procedures/import", {"type": "import.text", "params": parameters})
 
 
-def _as_view(raw: duckdb.DuckDBPyConnection) -> str:
+def _as_view(raw: duckdb.DuckDBPyConnection) -> None:
     """Give the stored table its column names back; a wide table keeps them in order behind its own columns."""
-    raw.execute("ATTACH ':memory:' AS names")
     tables = raw.execute(
-        """
-        SELECT table_name FROM duckdb_tables() WHERE estimated_size = ? ORDER BY column_count DESC
-    """,
-        [ROWS],
+        "SELECT table_name FROM duckdb_tables() WHERE estimated_size = ? ORDER BY column_count DESC", [ROWS]
     ).fetchall()
     table = tables[0][0]
     stored = [row[0] for row in raw.execute(f'DESCRIBE "{table}"').fetchall() if not row[0].startswith("_")]
     renamed = ", ".join(f'"{name}" AS "{column}"' for name, column in zip(stored, COLUMNS, strict=True))
-    source = raw.execute("SELECT current_database()").fetchall()[0][0]
-    raw.execute(f'CREATE VIEW names.t AS SELECT {renamed} FROM "{source}".main."{table}"')
-    raw.execute("USE names")
-    return table
+    raw.execute(f'CREATE VIEW t AS SELECT {renamed} FROM "{table}"')
 
 
-def _same_answer(client: Client, raw: duckdb.DuckDBPyConnection, text: str, table: str) -> None:
+def _same_answer(client: Client, raw: duckdb.DuckDBPyConnection, text: str) -> None:
     """A comparison is worth nothing when the answers differ."""
     header, *rows = client.query(text)
     theirs = raw.execute(text)
@@ -106,15 +109,11 @@ def _same_answer(client: Client, raw: duckdb.DuckDBPyConnection, text: str, tabl
     ours = sorted([_rounded(row[at]) for at in order] for row in rows)
     expected = sorted([_rounded(value) for value in row] for row in theirs.fetchall())
     if ours != expected:
-        raise RuntimeError(f"{text} on {table}: {ours[:3]} is not {expected[:3]}")
+        raise RuntimeError(f"{text}: {ours[:3]} is not {expected[:3]}")
 
 
 def _rounded(value: object) -> object:
     return round(value, 6) if isinstance(value, float) else value
-
-
-def _threads() -> int:
-    return int(duckdb.sql("SELECT current_setting('threads')").fetchall()[0][0])
 
 
 def milliseconds(call: object) -> float:

@@ -27,16 +27,20 @@ async def add(request: Request) -> Response:
     return answer({"output": {"sum": given["x"] + given["y"]}})
 
 
-def rows() -> list[tuple[object, ...]]:
+def rows(query: str) -> list[tuple[object, ...]]:
     cursor = database.cursor()
     try:
-        return cursor.execute("SELECT sum(x) FROM small").fetchall()
+        return cursor.execute(query).fetchall()
     finally:
         cursor.close()
 
 
 async def small(request: Request) -> Response:
-    return answer(await anyio.to_thread.run_sync(rows))
+    return answer(await anyio.to_thread.run_sync(rows, "SELECT sum(x) FROM small"))
 
 
-app = Starlette(routes=[Route("/noop", noop), Route("/add", add), Route("/small", small)])
+async def query(request: Request) -> Response:
+    return answer(await anyio.to_thread.run_sync(rows, request.query_params["q"]))
+
+
+app = Starlette(routes=[Route("/noop", noop), Route("/add", add), Route("/small", small), Route("/query", query)])

@@ -29,26 +29,31 @@ from server.values.kinds import CELL_TYPE, Kind
 from server.values.paths import Path
 
 BATCH_ROWS = 65536  # rows per batch that leaves DuckDB
-FEW_ROWS = 256  # as Python objects they leave sooner than as Arrow
+FEW_CELLS = 4096  # as Python objects they leave sooner than as Arrow
 # Kinds whose values are the same whether they leave DuckDB as Python objects or as Arrow.
 _PLAIN = frozenset(
     {Kind.BOOLEAN, Kind.INTEGER, Kind.UNSIGNED, Kind.NUMBER, Kind.STRING, Kind.TIMESTAMP, Kind.BLOB, Kind.PATH}
 )
 
 
-@dataclass(frozen=True)
+@dataclass
 class Plan:
     """``sql`` gives ``name``, the columns ``c0``, … of ``type``, with ``timestamps`` also ``t0``, …, and ``rest``.
 
-    ``few``: it gives at most ``FEW_ROWS`` rows.
+    ``rows``: how many at most. The text says it, or the last run, for a plan is only kept while its data stay.
     """
 
     sql: str
     type: RowType
     timestamps: bool
-    few: bool = False
+    rows: int | None = field(default=None, compare=False)
     query: Query | None = field(default=None, compare=False, repr=False)  # to find what failed
     text: str = field(default="", compare=False, repr=False)  # and where it stands
+
+    @property
+    def few(self) -> bool:
+        """Whether it gives at most ``FEW_CELLS`` that ``read_rows`` can read."""
+        return self.rows is not None and self.rows * (len(self.type.columns) + 1) <= FEW_CELLS and self.plain
 
     @cached_property
     def stoppable(self) -> bool:
@@ -68,8 +73,8 @@ def compile_query(query: Query, *, timestamps: bool, text: str = "") -> Plan:
     items: dict[str, str] = {"name": query.path_text()}
     columns, fields = output_columns(query.row, timestamps=timestamps)
     items.update(fields)
-    few = query.relation.single or (query.limit is not None and query.limit <= FEW_ROWS)
-    return Plan(query.render(items, ordered=True), columns, timestamps, few, query, text)
+    rows = 1 if query.relation.single else query.limit
+    return Plan(query.render(items, ordered=True), columns, timestamps, rows, query, text)
 
 
 def output_columns(row: Row, *, timestamps: bool) -> tuple[RowType, dict[str, str]]:
@@ -158,7 +163,7 @@ class Result:
             cursor = reader.cursor
             for name, table in self.inputs.items():
                 cursor.register(name, table)
-            if self.plan.few and self.plan.plain:
+            if self.plan.few:
                 rows = reader.fetch(self.plan.sql, again=self.again and not self.plan.stoppable)
                 if task is not None:
                     task.check()
@@ -169,11 +174,14 @@ class Result:
                 cursor.unregister(name)
 
     def _many(self, cursor: duckdb.DuckDBPyConnection, task: Progress | None) -> Iterator[NamedBatch]:
+        rows = 0
         for batch in cursor.sql(self.plan.sql).to_arrow_reader(BATCH_ROWS):
             if task is not None:
                 task.check()
             if batch.num_rows:
+                rows += batch.num_rows
                 yield self._batch(batch)
+        self.plan.rows = rows
         if task is not None:
             task.check()
 

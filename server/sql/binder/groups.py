@@ -28,6 +28,8 @@ from server.sql.tree import Call, Clause, ColumnRef, Constant, Expression, Item,
 from server.values.kinds import Kind
 from server.values.paths import Path, format_path
 
+_WHOLE = frozenset({Kind.INTEGER, Kind.UNSIGNED})  # kinds of keys whose text needs no quotes in a row name
+
 _ROW_FUNCTIONS = {"rowName", "rowPath", "rowHash"}
 _KEY_ELEMENT = {"groupKeyElement", "group_key_element"}
 
@@ -94,7 +96,8 @@ class GroupRelation(Relation):
             return Atom("'[]'", Kind.PATH)
         parts = ", ".join(self._key_json(value) for value in self.key_values)
         text = f"concat('[', concat_ws(',', {parts}), ']')"
-        return Atom(f"m_quote({text})", Kind.PATH)
+        whole = all(isinstance(value, Atom) and value.kind in _WHOLE for value in self.key_values)
+        return Atom(text if whole else f"m_quote({text})", Kind.PATH)
 
     def _key_json(self, value: Value) -> str:
         text = _known_json(value)
