@@ -18,6 +18,7 @@ from server.values.atoms import number_text
 
 _OPTIONS = orjson.OPT_NON_STR_KEYS
 _SORTED = orjson.OPT_NON_STR_KEYS | orjson.OPT_SORT_KEYS
+_LEAST = 1e-5  # from here on the library writes fractions as we do; NaN and infinities as null
 MAX_DEPTH = 200  # the server's setting ``json_depth`` replaces it; Python code that walks a body recurses this deep
 
 
@@ -41,7 +42,9 @@ def _typed_floats(value: Any) -> Any:
     if kind is str or kind is int or value is None or kind is bool:
         return value
     if kind is float:
-        return orjson.Fragment(number_text(value)) if math.isfinite(value) else None
+        if not (-_LEAST < value < _LEAST or value.is_integer()):
+            return value
+        return orjson.Fragment(number_text(value))
     if kind is dict:
         return {name: _typed_floats(member) for name, member in value.items()}
     if kind is list or kind is tuple:

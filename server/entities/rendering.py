@@ -9,6 +9,7 @@ from typing import Any
 from server.entities.rows import Embedding, Leaf
 from server.errors import MldbError
 from server.values.atoms import atom_to_json, timestamp_text
+from server.values.numbers import numbers_to_json
 from server.values.paths import Path, element_key
 
 
@@ -98,7 +99,10 @@ def _plain(value: Node | Leaf) -> Any:
 
 def _nested(embedding: Embedding) -> Any:
     """An embedding's elements as lists nested by dimension."""
-    level: list[Any] = [atom_to_json(value) for value in embedding.values]
+    if embedding.element in ("FLOAT32", "FLOAT64"):
+        level = numbers_to_json(list(embedding.values))
+    else:
+        level = [atom_to_json(value) for value in embedding.values]
     for size in reversed(embedding.shape[1:]):
         level = [level[at : at + size] for at in range(0, len(level), size)] if size else []
     return level

@@ -20,6 +20,7 @@ from server.values.batches import Column, RowBatch, iterate_paths
 from server.values.cells import atoms_of, cells_of
 from server.values.cityhash import hash_path
 from server.values.kinds import Kind
+from server.values.numbers import numbers_to_json
 from server.values.paths import Path, format_path, natural_key, parse_path
 
 _PLAIN = {Kind.INTEGER, Kind.UNSIGNED, Kind.STRING}  # JSON as they are
@@ -160,20 +161,10 @@ def _encoded(array: pa.Array, kind: Kind, encode: Callable[[Atom], Any]) -> list
     if kind in _PLAIN:
         return list(array.to_pylist())
     if kind is Kind.NUMBER:
-        return _numbers(array, encode)
+        return numbers_to_json(array.to_pylist(), np.asarray(array), encode)
     if kind is Kind.BOOLEAN:
         return [None if value is None else int(value) for value in array.to_pylist()]
     return [encode(atom) for atom in atoms_of(array, kind)]
-
-
-def _numbers(array: pa.Array, encode: Callable[[Atom], Any]) -> list[Any]:
-    """Fractions are JSON as they are; whole numbers, infinities and NaN are not."""
-    values: list[Any] = array.to_pylist()
-    numbers = np.asarray(array)
-    for index in np.flatnonzero(~np.isfinite(numbers) | (np.trunc(numbers) == numbers)).tolist():
-        if values[index] is not None:
-            values[index] = encode(values[index])
-    return values
 
 
 def _times(times: Any, length: int) -> list[str]:

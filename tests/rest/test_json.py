@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from server.entities import jsontext
 from server.errors import MldbError
+from server.values.atoms import atom_to_json, number_text
+from server.values.numbers import numbers_to_json
 
 
 @pytest.mark.parametrize(
@@ -14,11 +18,23 @@ from server.errors import MldbError
         (2.0, "2"), (-0.0, "-0"), (0.1, "0.1"), (1e-6, "0.000001"), (1e-8, "1e-8"), (1e7, "10000000"),
         (1e8, "1e8"), (1.5e10, "15000000000"), (123456789.0, "123456789"), (1e21, "1e21"),
         ({"b": 1, "a": [1.0, "/é\""]}, '{"b":1,"a":[1,"/é\\""]}'), (True, "true"), (None, "null"),
-        (2**64 - 1, "18446744073709551615"),
+        (2**64 - 1, "18446744073709551615"), (float("nan"), "null"), (float("-inf"), "null"),
     ],
 )  # fmt: skip
 def test_typed(value, text):
     assert jsontext.typed(value).decode() == text
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_typed_numbers_have_the_shortest_digits(number):
+    text = jsontext.typed(number).decode()
+    assert text == number_text(number)
+    assert float(text) == number
+
+
+@given(st.lists(st.floats(width=64) | st.none()))
+def test_many_numbers_at_once_are_what_they_are_alone(numbers):
+    assert repr(numbers_to_json(list(numbers))) == repr([atom_to_json(number) for number in numbers])
 
 
 @pytest.mark.parametrize(
