@@ -19,8 +19,8 @@ from server.values.batches import RowBatch, RowType
 from server.values.paths import Path
 
 if TYPE_CHECKING:
-    from server.entities.messages import Request, Response
     from server.learning.model_worker import ModelWorker
+    from server.messages import Request, Response
     from server.settings import Settings
     from server.sql.tree import Select
     from server.sql.views import Layout

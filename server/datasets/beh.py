@@ -13,8 +13,8 @@ from server.datasets.base import ReadOnly
 from server.datasets.files import opened, save_to, saved, saves_url
 from server.datasets.sparse import SparseDataset, load
 from server.declarations import Creation, EntityType, Params, Progress, QueryResult, Recorded, Services
-from server.entities.messages import Request, Response
 from server.errors import MldbError
+from server.messages import Request, Response
 from server.storage.cells import CellTables
 from server.storage.database import new_table
 from server.storage.layouts import Cells

@@ -12,8 +12,8 @@ from typing import Any
 import orjson
 
 from server.declarations import Services
-from server.entities.messages import Request, Response
 from server.errors import MldbError
+from server.messages import Request, Response
 from server.sql.tree import DatasetRef, Select, Wildcard
 from server.sql.views import View
 from server.storage.cells import CellTables

@@ -13,8 +13,8 @@ from pydantic import Field
 from server.datasets.base import checked_rows
 from server.datasets.files import opened, save_to, saved, saves_url
 from server.declarations import Creation, EntityType, Params, Progress, QueryResult, Recorded, Services
-from server.entities.messages import Request, Response
 from server.errors import MldbError
+from server.messages import Request, Response
 from server.storage.database import drop_tables, new_table
 from server.storage.dataset_files import DatasetFile
 from server.storage.layouts import Wide

@@ -20,9 +20,9 @@ from typing import Any, Final, Literal, NamedTuple
 from urllib.parse import unquote
 
 from server.entities import jsontext
-from server.entities.messages import Request, Response
 from server.errors import MldbError, NotFound, from_defect
 from server.logs import request_id
+from server.messages import Request, Response
 
 log = logging.getLogger("mldb.server")
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from runtime.folders import RefusedPath, decode_path, open_inside
-from server.entities.messages import Request, Response
 from server.errors import MldbError
+from server.messages import Request, Response
 
 # Plugin pages may use inline code and libraries from elsewhere (the talk's page does); they may not be framed by
 # other sites, send forms away or load plug-ins.

@@ -22,11 +22,11 @@ from runtime.watcher import FolderWatch, Watcher
 from server import tracing
 from server.declarations import Creation, EntityType, Params, Services
 from server.entities import plugin_files, route_notes, scripts
-from server.entities.messages import Request, Response
 from server.entities.plugin_folders import PluginFolders
 from server.entities.plugin_sources import Opened, Sources
 from server.entities.stopped_plugins import StoppedPlugins
 from server.errors import MldbError, NotFound
+from server.messages import Request, Response
 from server.settings import Settings
 
 if TYPE_CHECKING:

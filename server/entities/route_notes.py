@@ -15,7 +15,7 @@ import threading
 from pathlib import Path
 from typing import Any, Final
 
-from server.entities.messages import Request, Response
+from server.messages import Request, Response
 
 FILE: Final = "routes.yaml"
 SOURCE: Final = "x-mldb-source"  # of an operation: declared or learnt

@@ -15,9 +15,9 @@ from runtime.jsontext import encode_payload, to_bytes
 from runtime.supervisor import run_script
 from server.declarations import Params, Services
 from server.entities import jsontext
-from server.entities.messages import Request, Response
 from server.entities.plugin_sources import Opened, Sources
 from server.errors import MldbError
+from server.messages import Request, Response
 
 if TYPE_CHECKING:
     from server.entities.plugins import PluginHost

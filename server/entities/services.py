@@ -14,10 +14,10 @@ from urllib.parse import parse_qsl
 from server import tracing
 from server.declarations import Dataset, EntityKind, Function, PerformResult, Progress, QueryResult, Sources
 from server.entities import jsontext, sources
-from server.entities.messages import Client, Request
 from server.entities.registry import generated_id, parse_config
 from server.entities.runs import current_progress
 from server.errors import Cancelled, Conflict, MldbError, NotFound
+from server.messages import Client, Request
 from server.sql.positions import did_you_mean
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ from typing import IO
 
 from server.entities.backup import write_backup
 from server.entities.dispatch import Call
-from server.entities.messages import Response
 from server.errors import MldbError
 from server.http.answers import content
 from server.http.host import Host
+from server.messages import Response
 
 _CHUNK = 1 << 20
 

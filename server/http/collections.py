@@ -9,12 +9,12 @@ from typing import Any
 from server.declarations import EntityKind
 from server.entities import jsontext
 from server.entities.dispatch import Call, Typed, empty
-from server.entities.messages import Request
 from server.entities.registry import encode_id, generated_id, parse_config
 from server.entities.types import PLURALS
 from server.errors import MldbError, NotFound
 from server.http.answers import GONE, MADE, NAMES, STATUS
 from server.http.host import Host
+from server.messages import Request
 
 MUST_BE_NEW = "mldb-must-be-new"  # private header of in-process calls: refuse an existing id
 

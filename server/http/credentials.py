@@ -6,10 +6,10 @@ import functools
 
 from server.entities.credentials import Credentials
 from server.entities.dispatch import Call, Typed, empty
-from server.entities.messages import Response
 from server.http.answers import GONE, NAMES, answers, ref
 from server.http.collections import ambiguous, entity_headers
 from server.http.host import Host
+from server.messages import Response
 
 _ONE = "/v1/credentials/{credential}"
 

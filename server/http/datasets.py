@@ -11,7 +11,6 @@ from server.declarations import Recorded
 from server.entities import jsontext
 from server.entities.dispatch import Answer, Call, FreeForm, Param, Typed, body, empty, hybrid, integer, plain, text
 from server.entities.inspection import column_paths, distinct_values, row_names, timestamp_range, value_counts
-from server.entities.messages import Response
 from server.entities.profile import profile
 from server.entities.queries import RunningQuery
 from server.errors import MldbError
@@ -20,6 +19,7 @@ from server.http.collections import hand_on
 from server.http.host import Host
 from server.http.limits import limited
 from server.http.query import FORMAT, answer_query
+from server.messages import Response
 from server.values.atoms import atom_from_json, atom_to_json, timestamp_from_json, timestamp_text
 from server.values.paths import Path, format_path, parse_path
 

@@ -13,11 +13,11 @@ from typing import Final
 
 from server.entities import jsontext
 from server.entities.dispatch import Call
-from server.entities.messages import Response
 from server.entities.overview import Overview, changes, overview
 from server.errors import MldbError
 from server.http.answers import content
 from server.http.host import Host
+from server.messages import Response
 
 _LOOK_SECONDS: Final = 1.0
 _HEARTBEAT_LOOKS: Final = 15  # proxies close what is silent

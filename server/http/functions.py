@@ -8,7 +8,6 @@ import functools
 from server.entities import jsontext
 from server.entities.application import Appliers, OutputRow, read_input
 from server.entities.dispatch import Call, Typed, hybrid, text
-from server.entities.messages import Response
 from server.entities.rendering import compat, plain_json
 from server.entities.rows import read_row
 from server.errors import MldbError
@@ -16,6 +15,7 @@ from server.http.answers import ANY, OWN, answers, note, ref
 from server.http.collections import hand_on
 from server.http.host import Host
 from server.http.limits import Awaited, limited
+from server.messages import Response
 from server.values.info import function_info
 
 _ONE = "/v1/functions/{function}"

@@ -22,11 +22,11 @@ from urllib.parse import parse_qsl
 from server import tracing
 from server.entities import jsontext
 from server.entities.dispatch import DRAFT, Resources, Spool, encode, error_answer
-from server.entities.messages import Request, Response
 from server.entities.metrics import Metrics
 from server.errors import from_defect
 from server.http.security import LOGIN_PATH, Gate, Headers, Login, Refusal
 from server.logs import request_id
+from server.messages import Request, Response
 from server.settings import Settings
 
 log = logging.getLogger("mldb.server")

@@ -11,10 +11,10 @@ from prometheus_client import generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from server.entities.dispatch import Call
-from server.entities.messages import Response
 from server.entities.types import PLURALS
 from server.http.answers import content
 from server.http.host import Host
+from server.messages import Response
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 

@@ -6,12 +6,12 @@ from functools import partial
 from pathlib import Path
 
 from server.entities.dispatch import Call, Typed, empty
-from server.entities.messages import Response
 from server.entities.plugin_uploads import PluginUploads
 from server.entities.scaffold import create_plugin
 from server.errors import Conflict, MldbError
 from server.http.answers import GONE, NAMES, TEXT, answers, members
 from server.http.host import Host
+from server.messages import Response
 
 _ONE = "/v1/plugin-folders/{plugin}"
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import functools
 
 from server.entities.dispatch import Call, Typed, body, empty
-from server.entities.messages import Response
 from server.entities.registry import encode_id
 from server.errors import MldbError
 from server.http.answers import ANY, GONE, NAMES, REDIRECT, RUN, RUN_MADE, TEXT, answers, members, note
 from server.http.collections import entity_headers
 from server.http.host import Host
+from server.messages import Response
 
 _RUNS = "/v1/procedures/{procedure}/runs"
 _CONFIG = (body("id", "Name of the run"), body("params", "Merged over the procedure's parameters for this run"))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 
 from server.entities.dispatch import Call, Typed, empty
-from server.entities.messages import Response
 from server.http.answers import GONE, answers, array, ref
 from server.http.host import Host
+from server.messages import Response
 
 
 def register(host: Host) -> None:

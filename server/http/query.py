@@ -9,12 +9,12 @@ from typing import Any
 from server.declarations import NamedBatch, Progress, QueryResult
 from server.entities import jsontext
 from server.entities.dispatch import Call, boolean, hybrid, text
-from server.entities.messages import Response
 from server.entities.queries import RunningQuery
 from server.errors import MldbError
 from server.http.answers import ARROW, ROWS
 from server.http.host import Host
 from server.http.limits import limited
+from server.messages import Response
 from server.values.batches import RowType
 from server.values.paths import format_path
 

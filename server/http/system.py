@@ -9,10 +9,10 @@ from typing import Any, Final
 
 from server.entities import jsontext
 from server.entities.dispatch import Call, FreeForm, Param, Reply, body, help_tree
-from server.entities.messages import Request, Response
 from server.errors import MldbError
 from server.http.answers import ANY, BOOLEAN, OBJECT, TEXT, Schema, answers, array, members, note, ref
 from server.http.host import Host
+from server.messages import Request, Response
 
 _HELP: Final[Schema] = {
     "type": "object",

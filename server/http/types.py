@@ -8,12 +8,12 @@ from typing import Any
 
 from server.declarations import EntityKind, EntityType
 from server.entities.dispatch import Call, FreeForm, Param, Reply, Typed, boolean, empty
-from server.entities.messages import Response
 from server.entities.types import KINDS
 from server.errors import NotFound
 from server.http.answers import IDS, NAMES, OWN, TEXT, answers, array, members, pair, ref
 from server.http.describe import describe_params, type_info
 from server.http.host import Host
+from server.messages import Response
 
 _CLASSES = ["datasets", "functions", "plugin.setups", "plugin.startups", "plugins", "procedures"]
 _ONE = "/v1/types/{class}/{type}"

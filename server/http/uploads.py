@@ -10,10 +10,10 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from server.entities.dispatch import DRAFT, Call, FreeForm, Param, Spool, Typed, empty
-from server.entities.messages import Response
 from server.errors import MldbError, NotFound
 from server.http.answers import ANY, GONE, IDS, INTEGER, NAMES, OBJECT, TEXT, answers, array, members, note
 from server.http.host import Host
+from server.messages import Response
 
 _ONE = "/v1/uploads/{file}"
 _PREVIEW: Final = members(

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from server.declarations import QueryResult
 from server.entities.dispatch import Call, FreeForm, Param, Reply, Typed
-from server.entities.messages import Response
 from server.errors import MldbError
 from server.http.answers import ARROW, BOOLEAN, IDS, TEXT, answers, array, members, ref
 from server.http.host import Host
 from server.http.limits import limited
 from server.http.query import Watched, arrow_stream
+from server.messages import Response
 from server.values.paths import format_path
 
 if TYPE_CHECKING:

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from server.declarations import BoundFunction, Creation, EntityType, Params
-from server.entities.messages import Request, Response
 from server.errors import MldbError, NotFound
 from server.learning import importance
 from server.learning.classifier import Classifier
@@ -25,6 +24,7 @@ from server.learning.matrix import Floats
 from server.learning.one_vs_all import OneVsAllModel
 from server.learning.training_set import is_true, label_text, labels_of
 from server.learning.trees import TreeEnsemble
+from server.messages import Request, Response
 from server.values.atoms import Atom
 from server.values.batches import Column, RowBatch, RowType
 from server.values.kinds import Kind

@@ -23,7 +23,6 @@ from server.declarations import (
     RunResult,
     Services,
 )
-from server.entities.messages import Request, Response
 from server.errors import MldbError, NotFound
 from server.learning.archive import Archive, ModelFile, pack
 from server.learning.cell_functions import RowFunction
@@ -31,6 +30,7 @@ from server.learning.model_params import save_model
 from server.learning.origin import Origin, open_model
 from server.learning.outcome_rows import OutcomeRow, Outcomes, outcome_rows
 from server.learning.stats_tables import check_training, key_of, outcome_query, record_rows
+from server.messages import Request, Response
 from server.sql.tree import Select
 from server.values.atoms import Atom, atom_from_json
 from server.values.batches import Cell, Row, RowType

@@ -9,8 +9,8 @@ import pytest
 from server.datasets.beh import TYPES as BEH
 from server.datasets.tabular import TYPES as TABULAR
 from server.declarations import Creation
-from server.entities.messages import Request
 from server.errors import MldbError
+from server.messages import Request
 from server.values.atoms import Interval, PathValue, Timestamp
 from server.values.batches import Column, RowType
 from server.values.kinds import Kind

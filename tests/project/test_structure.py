@@ -17,7 +17,7 @@ LAYERS: Mapping[str, int] = {
     "server.values": 1,
     "server.settings": 1,
     "server.declarations": 2,
-    "server.entities.messages": 2,
+    "server.messages": 2,
     "server.logs": 2,
     "server.tracing": 2,
     "server.tasks": 2,
