@@ -1,7 +1,8 @@
 # run test lint fmt bench console clean help: the verbs of this project; .ci/run uses the same ones.
 #
 # Needs Python 3.11 or newer and make. With uv on the PATH the environment comes from uv.lock; without it from
-# pip and constraints.txt, which is the same lock exported (`make lock` writes both, a test compares them).
+# pip and constraints.txt, which is the same lock exported (`make lock` writes both, a test compares them): pip cannot read
+# uv.lock, and only pip knows the mirror that a machine's pip.conf names.
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help

@@ -27,11 +27,16 @@ class Client(httpx.Client):
         content = None if body is None else json.dumps(body)
         return self.request("GET", path, content=content, params=params or None)
 
+    def ask(self, verb: str, path: str, payload: Any = None) -> tuple[int, Any]:
+        """The status and the JSON of an answer."""
+        answer = self.request(verb, path, json=payload)
+        return answer.status_code, answer.json() if answer.content else None
+
     def must(self, verb: str, path: str, payload: Any = None) -> Any:
         """The JSON of an answer that is no error."""
-        answer = self.request(verb, path, json=payload)
-        assert answer.is_success, (verb, path, answer.text)
-        return answer.json() if answer.content else None
+        status, found = self.ask(verb, path, payload)
+        assert status < 400, (verb, path, found)
+        return found
 
     def query(self, text: str, format: str = "table") -> Any:
         answer = self.get_json("/v1/query", {"q": text, "format": format})
@@ -42,11 +47,9 @@ class Client(httpx.Client):
 class RunningServer:
     """A server process on a free port. ``lines`` is what it printed before it was ready."""
 
-    def __init__(
-        self, data_dir: Path, *flags: str, environment: dict[str, str] | None = None, module: str = "server"
-    ) -> None:
+    def __init__(self, data_dir: Path, *flags: str, environment: dict[str, str] | None = None) -> None:
         self.data_dir = data_dir
-        command = [sys.executable, "-m", module, "serve", "--port", "0", "--data-dir", str(data_dir), *flags]
+        command = [sys.executable, "-m", "server", "serve", "--port", "0", "--data-dir", str(data_dir), *flags]
         self.process = subprocess.Popen(
             command,
             cwd=ROOT,

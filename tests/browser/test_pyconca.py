@@ -6,17 +6,14 @@ its model is another, a small graph on loopback; its page gets jQuery from our l
 
 from __future__ import annotations
 
-import functools
-import http.server
 import os
-import shutil
-import threading
 import zipfile
 
 import pytest
 from playwright.sync_api import expect
 
-from tests.conftest import ROOT, RunningServer
+from tests.checkouts import server_with, site_of
+from tests.conftest import ROOT
 from tests.images.conftest import picture
 
 CHECKOUT = os.environ.get("PYCONCA", "")
@@ -43,26 +40,15 @@ def site(tmp_path_factory, graphs):
         archive.write(graphs / "wide.pb", "tensorflow_inception_graph.pb")
     for number in range(PICTURES):
         (folder / f"{number}.jpg").write_bytes(picture(number))
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=folder)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+    with site_of(folder) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory, site):
-    plugin = tmp_path_factory.mktemp("plugin") / "pyconca-2016"
-    shutil.copytree(CHECKOUT, plugin, ignore=shutil.ignore_patterns(".git"))
-    main = plugin / "main.py"
-    main.write_text(main.read_text().replace(MODELS, site))
-    running = RunningServer(tmp_path_factory.mktemp("data"), "--fetch-private", "--file-root", str(plugin))
-    with running.client() as client:
-        config = {"type": "python", "params": {"address": f"file://{plugin}"}}
-        answer = client.put("/v1/plugins/pycon", json=config, timeout=120)
-        assert answer.status_code == 201, answer.text
+    copy = tmp_path_factory.mktemp("plugin") / "pyconca-2016"
+    with server_with("pycon", CHECKOUT, copy, MODELS, site) as client:
         yield client
-    running.stop()
 
 
 @pytest.fixture

@@ -1,12 +1,10 @@
 """A plugin in the words of the 2016 talk: a graph in an archive on the web, a classifier, one function, one route."""
 
-import functools
-import http.server
-import threading
 import zipfile
 
 import pytest
 
+from tests.checkouts import site_of
 from tests.conftest import RunningServer
 from tests.images.conftest import picture
 
@@ -50,11 +48,8 @@ def site(tmp_path_factory, graphs):
         archive.write(graphs / "inception.pb", "graph.pb")
     for number in range(2):
         (folder / f"{number}.jpg").write_bytes(picture(number))
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=folder)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+    with site_of(folder) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")

@@ -6,15 +6,10 @@ The plugin is not part of this project: the environment variable DEEPTEACH names
 from __future__ import annotations
 
 import base64
-import functools
 import gzip
-import http.server
 import io
 import json
 import os
-import shutil
-import subprocess
-import threading
 import zipfile
 from pathlib import Path
 from urllib.parse import quote, urlencode
@@ -23,7 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import RunningServer
+from tests.checkouts import server_with, site_of
 from tests.images.conftest import graphs  # noqa: F401 - a fixture
 
 CHECKOUT = os.environ.get("DEEPTEACH", "")
@@ -74,28 +69,16 @@ def site(tmp_path_factory, graphs):  # noqa: F811
     for name, content in PICTURES.items():
         (folder / f"{name}.jpg").write_bytes(content)
     (folder / "page.html").write_text("<p>no picture")
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=folder)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+    with site_of(folder) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory, site):
     """A server with the plugin loaded from a patched copy."""
-    plugin = tmp_path_factory.mktemp("plugin") / "deepteach"
-    shutil.copytree(CHECKOUT, plugin, ignore=shutil.ignore_patterns(".git"))
-    subprocess.run(["git", "apply", "--unidiff-zero", PATCH], cwd=plugin, check=True)
-    main = plugin / "main.py"
-    main.write_text(main.read_text().replace(UPSTREAM, site))
-    running = RunningServer(tmp_path_factory.mktemp("data"), "--fetch-private", "--file-root", str(plugin))
-    with running.client() as client:
-        config = {"type": "python", "params": {"address": f"file://{plugin}"}}
-        answer = client.put("/v1/plugins/deepteach", json=config, timeout=120)
-        assert answer.status_code == 201, answer.text
+    copy = tmp_path_factory.mktemp("plugin") / "deepteach"
+    with server_with("deepteach", CHECKOUT, copy, UPSTREAM, site, PATCH) as client:
         yield client
-    running.stop()
 
 
 def post(client, route, body, code=200):

@@ -6,23 +6,24 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.conftest import Client, RunningServer
+from server.sql import sparse
+from tests.inprocess import InProcess, in_process
 from tests.sql.test_queries import blocks, check, load
 
 
 @pytest.fixture(scope="module")
-def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    running = RunningServer(tmp_path_factory.mktemp("opened") / "data", module="tests.sql.open_server")
-    with running.client() as client:
-        load(client)
-        yield client
-    running.stop()
+def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcess]:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(sparse, "PIVOT_COLUMNS", 0)
+        with in_process(tmp_path_factory.mktemp("opened") / "data") as server:
+            load(server)
+            yield server
 
 
-def test_rows_are_open(opened: Client) -> None:
-    assert opened.get("/v1/query/plan", params={"q": "SELECT * FROM d"}).json()["open"]
+def test_rows_are_open(opened: InProcess) -> None:
+    assert opened.must("GET", "/v1/query/plan?q=SELECT%20*%20FROM%20d")["open"]
 
 
 @pytest.mark.parametrize(("query", "marker", "answer"), blocks())
-def test_query(opened: Client, query: str, marker: str, answer: str) -> None:
+def test_query(opened: InProcess, query: str, marker: str, answer: str) -> None:
     check(opened, query, marker, answer)
