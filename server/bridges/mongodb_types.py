@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -21,7 +20,7 @@ from server.bridges.mongodb import (
     found,
     row_of,
 )
-from server.datasets.base import checked_columns, checked_rows, transposed
+from server.bridges.outbox import Outbox
 from server.declarations import (
     BoundFunction,
     Creation,
@@ -43,12 +42,10 @@ from server.sql.views import Layout
 from server.transfer.extras import extra
 from server.transfer.inputs import STAGED, import_select, replace_calls, require_atom_name
 from server.transfer.melt import record_all
-from server.transfer.results import named_rows
 from server.values.atoms import NEVER
-from server.values.batches import Cell, Column, Row, RowBatch, RowType
+from server.values.batches import ANY_ROW, Cell, Column, Row, RowBatch, RowType
 from server.values.cells import cells_array
 from server.values.kinds import Kind
-from server.values.paths import parse_path
 
 _QUERY = ("query",)
 
@@ -86,43 +83,23 @@ def _create_dataset(creation: Creation) -> CopiedDataset:
 # ── recording ──
 
 
-class Recorder:
-    """Rows wait for the commit; a document of the same name is replaced."""
+class Recorder(Outbox):
+    """A document of the same name is replaced."""
+
+    unreadable = "A mongodb.record dataset cannot be queried: a mongodb.dataset reads its collection"
 
     def __init__(self, services: Services, params: Collection) -> None:
+        super().__init__()
         self._services = services
         self._params = params
-        self._lock = threading.Lock()
-        self._documents: list[dict[str, Any]] = []
 
-    def layout(self) -> NoReturn:
-        raise MldbError("A mongodb.record dataset cannot be queried: a mongodb.dataset reads its collection")
+    def outgoing(self, row: Recorded) -> dict[str, Any]:
+        return document_of(row)
 
-    def status(self) -> dict[str, Any]:
-        return {"pendingRows": len(self._documents)}
-
-    def record_rows(self, rows: Iterable[Recorded]) -> None:
-        documents = [document_of(row) for row in checked_rows(rows)]
-        with self._lock:
-            self._documents += documents
-
-    def record_columns(self, columns: Iterable[Recorded]) -> None:
-        self.record_rows(transposed(checked_columns(columns)))
-
-    def write(self, result: QueryResult, progress: Progress) -> None:
-        for name, cells in named_rows(result, progress):
-            self.record_rows([(parse_path(name), [(cell.path, cell.value, cell.timestamp) for cell in cells])])
-        self.commit()
-
-    def commit(self) -> None:
+    def send(self, waiting: list[dict[str, Any]]) -> None:
         pymongo = extra("pymongo", "mongodb", "MongoDB")
-        with self._lock:
-            if self._documents:
-                with collection_of(self._services, self._params) as collection:
-                    collection.bulk_write(
-                        [pymongo.ReplaceOne({"_id": one["_id"]}, one, upsert=True) for one in self._documents]
-                    )
-                self._documents = []
+        with collection_of(self._services, self._params) as collection:
+            collection.bulk_write([pymongo.ReplaceOne({"_id": one["_id"]}, one, upsert=True) for one in waiting])
 
 
 def _create_recorder(creation: Creation) -> Recorder:
@@ -228,14 +205,8 @@ class MongodbQuery:
 
     services: Services
     params: QueryParams
-
-    @property
-    def input(self) -> RowType:
-        return RowType((Column(_QUERY, Kind.STRING),))
-
-    @property
-    def output(self) -> RowType:
-        return RowType((), open=True)
+    input = RowType((Column(_QUERY, Kind.STRING),))
+    output = ANY_ROW
 
     def bind(self, given: RowType) -> BoundFunction:
         if given.column(_QUERY) is None and not given.open:
@@ -246,10 +217,7 @@ class MongodbQuery:
 @dataclass(frozen=True)
 class _BoundQuery:
     function: MongodbQuery
-
-    @property
-    def output(self) -> RowType:
-        return self.function.output
+    output = ANY_ROW
 
     def apply(self, batch: RowBatch) -> RowBatch:
         with collection_of(self.function.services, self.function.params) as collection:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
-import threading
 import time
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 from pydantic import Field
 
 from server.bridges.copies import CopiedDataset
+from server.bridges.outbox import Outbox
 from server.bridges.postgresql import Place, cells_of, connected, selected, sql_type, sql_value, table_name
-from server.datasets.base import checked_columns, checked_rows, transposed
 from server.declarations import (
     BoundFunction,
     Creation,
@@ -21,7 +20,6 @@ from server.declarations import (
     OutputDataset,
     ProcedureParams,
     Progress,
-    QueryResult,
     Recorded,
     RunResult,
     Services,
@@ -30,11 +28,10 @@ from server.errors import MldbError
 from server.transfer.extras import extra
 from server.transfer.melt import record_all
 from server.transfer.pythonvalues import python_of
-from server.transfer.results import named_rows, rows_of
-from server.values.atoms import Atom
-from server.values.batches import Cell, Row, RowBatch, RowType
+from server.transfer.results import rows_of
+from server.values.batches import ANY_ROW, Cell, Row, RowBatch, RowType
 from server.values.cells import cells_array
-from server.values.paths import Path, format_path, parse_path
+from server.values.paths import format_path
 
 # Texts and names in quotes are skipped, so that a `$name` within them stays as it is.
 _NAMES = re.compile(r"""('(?:[^']|'')*'|"(?:[^"]|"")*")|(?<![\w$])\$([A-Za-z_]\w*)(?![\w$])""")
@@ -104,18 +101,15 @@ class RecorderParams(Place):
     primaryKey: str = Field("rowName", description="Column for the names of rows; empty to leave them out")
 
 
-def _key(column: str, name: Path) -> dict[str, Atom]:
-    return {column: format_path(name)} if column else {}
+class Recorder(Outbox):
+    """A commit inserts in one transaction."""
 
-
-class Recorder:
-    """Rows wait for the commit, which inserts them in one transaction."""
+    unreadable = "A postgresql.recorder dataset cannot be queried: a postgresql.dataset reads its table"
 
     def __init__(self, services: Services, params: RecorderParams, *, fresh: bool) -> None:
+        super().__init__()
         self._services = services
         self._params = params
-        self._lock = threading.Lock()
-        self._rows: list[dict[str, Atom]] = []
         if fresh and params.dropTableIfExist:
             self._execute("DROP TABLE IF EXISTS {}")
         with connected(services, params) as connection:
@@ -126,46 +120,24 @@ class Recorder:
         with connected(self._services, self._params, read_only=False) as connection:
             connection.execute(sql.SQL(statement).format(table_name(self._params.tableName)))
 
-    def layout(self) -> NoReturn:
-        raise MldbError("A postgresql.recorder dataset cannot be queried: a postgresql.dataset reads its table")
-
-    def status(self) -> dict[str, Any]:
-        return {"pendingRows": len(self._rows)}
-
     def persist(self) -> dict[str, Any]:
         return {"made": True}  # a restart must not drop the table again
 
-    def record_rows(self, rows: Iterable[Recorded]) -> None:
-        key = self._params.primaryKey
-        flat: list[dict[str, Atom]] = [
-            _key(key, name) | {format_path(column): value for column, value, _ in cells}
-            for name, cells in checked_rows(rows)
-        ]
-        with self._lock:
-            self._rows += flat
+    def outgoing(self, row: Recorded) -> dict[str, Any]:
+        name, cells, key = *row, self._params.primaryKey
+        named = {key: format_path(name)} if key else {}
+        return named | {format_path(column): value for column, value, _ in cells}
 
-    def record_columns(self, columns: Iterable[Recorded]) -> None:
-        self.record_rows(transposed(checked_columns(columns)))
+    def send(self, waiting: list[dict[str, Any]]) -> None:
+        with connected(self._services, self._params, read_only=False) as connection:
+            self._insert(connection, waiting, self._types(connection, waiting))
 
-    def write(self, result: QueryResult, progress: Progress) -> None:
-        for name, cells in named_rows(result, progress):
-            self.record_rows([(parse_path(name), [(cell.path, cell.value, cell.timestamp) for cell in cells])])
-        self.commit()
-
-    def commit(self) -> None:
-        """Insert everything or nothing; rows that could not be inserted are kept for the next commit."""
-        with self._lock:
-            if self._rows:
-                with connected(self._services, self._params, read_only=False) as connection:
-                    self._insert(connection, self._types(connection))
-                self._rows = []
-
-    def _types(self, connection: Any) -> dict[str, str]:
+    def _types(self, connection: Any, rows: list[dict[str, Any]]) -> dict[str, str]:
         """Type of each column that is recorded; with ``createTable`` those that are missing are made."""
         sql = extra("psycopg.sql", "postgresql", "PostgreSQL")
         table = table_name(self._params.tableName)
-        names = dict.fromkeys(name for row in self._rows for name in row)
-        types = {name: sql_type(row[name] for row in self._rows if name in row) for name in names}
+        names = dict.fromkeys(name for row in rows for name in row)
+        types = {name: sql_type(row[name] for row in rows if name in row) for name in names}
         if self._params.createTable:
             connection.execute(sql.SQL("CREATE TABLE IF NOT EXISTS {} ()").format(table))
             for name, type_ in types.items():
@@ -186,7 +158,7 @@ class Recorder:
         textual = {name for name, type_ in found.fetchall() if type_ in ("text", "character varying", "character")}
         return {name: "TEXT" if name in textual else type_ for name, type_ in wanted.items()}
 
-    def _insert(self, connection: Any, types: dict[str, str]) -> None:
+    def _insert(self, connection: Any, rows: list[dict[str, Any]], types: dict[str, str]) -> None:
         sql = extra("psycopg.sql", "postgresql", "PostgreSQL")
         insert = sql.SQL("INSERT INTO {} ({}) VALUES ({})").format(
             table_name(self._params.tableName),
@@ -194,8 +166,8 @@ class Recorder:
             sql.SQL(", ").join(sql.Placeholder() * len(types)),
         )
         with connection.cursor() as cursor:
-            for start in range(0, len(self._rows), _INSERT_ROWS):
-                part = self._rows[start : start + _INSERT_ROWS]
+            for start in range(0, len(rows), _INSERT_ROWS):
+                part = rows[start : start + _INSERT_ROWS]
                 cursor.executemany(
                     insert, [[sql_value(row.get(name), type_) for name, type_ in types.items()] for row in part]
                 )
@@ -267,14 +239,7 @@ class PostgresqlQuery:
 
     services: Services
     params: QueryParams
-
-    @property
-    def input(self) -> RowType:
-        return RowType((), open=True)
-
-    @property
-    def output(self) -> RowType:
-        return RowType((), open=True)
+    input = output = ANY_ROW
 
     def bind(self, given: RowType) -> BoundFunction:
         return _BoundQuery(self, *prepared(self.params.query))
@@ -285,10 +250,7 @@ class _BoundQuery:
     function: PostgresqlQuery
     query: str
     names: list[str]
-
-    @property
-    def output(self) -> RowType:
-        return self.function.output
+    output = ANY_ROW
 
     def apply(self, batch: RowBatch) -> RowBatch:
         with connected(self.function.services, self.function.params) as connection:

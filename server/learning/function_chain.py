@@ -12,7 +12,7 @@ from pydantic import Field
 from server.declarations import BoundFunction, Creation, EntityType, Function, Params, Services, SqlText
 from server.errors import MldbError
 from server.transfer.results import rows_of
-from server.values.batches import RowBatch, RowType
+from server.values.batches import ANY_ROW, RowBatch, RowType
 from server.values.cells import cells_array, cells_of
 
 
@@ -47,18 +47,12 @@ class Link:
 class Chain:
     """The function entity. ``made``: ids of the functions that the chain has made for itself."""
 
+    input = output = ANY_ROW
+
     def __init__(self, services: Services, links: Sequence[Link], made: Sequence[str]) -> None:
         self._services = services
         self._links = links
         self._made = made
-
-    @property
-    def input(self) -> RowType:
-        return RowType((), open=True)
-
-    @property
-    def output(self) -> RowType:
-        return RowType((), open=True)
 
     def bind(self, given: RowType) -> BoundFunction:
         """Each step is bound to what the input and the steps before it give."""

@@ -18,7 +18,7 @@ from server.declarations import BoundFunction, Creation, EntityType, Function, P
 from server.errors import MldbError
 from server.learning.model_worker import Model, Node
 from server.learning.tensorflow_values import empty_values, feed_of, newest, output_column, output_values
-from server.values.batches import Column, RowBatch, RowType
+from server.values.batches import ANY_ROW, Column, RowBatch, RowType
 from server.values.kinds import Kind
 
 _DTYPES = {Kind.BLOB: "string", Kind.STRING: "string", Kind.INTEGER: "int64", Kind.BOOLEAN: "int64"}
@@ -47,14 +47,7 @@ class Operation:
     default: str = ""  # TensorFlow's name of the type of inputs that nothing else says
     devices: str = ""
     made: dict[str, tuple[dict[str, Node], dict[str, Node]]] = field(default_factory=dict)
-
-    @property
-    def input(self) -> RowType:
-        return RowType((), open=True)
-
-    @property
-    def output(self) -> RowType:
-        return RowType((), open=True)
+    input = output = ANY_ROW
 
     def bind(self, given: RowType) -> BoundFunction:
         """``MldbError`` when TensorFlow refuses the operation for inputs of these kinds and shapes."""
@@ -127,14 +120,7 @@ class SelectedOperation:
     services: Services
     operation: Operation
     inputs: str
-
-    @property
-    def input(self) -> RowType:
-        return RowType((), open=True)
-
-    @property
-    def output(self) -> RowType:
-        return RowType((), open=True)
+    input = output = ANY_ROW
 
     def bind(self, given: RowType) -> BoundFunction:
         select = self.services.engine.expression(self.inputs, given)

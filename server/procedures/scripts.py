@@ -33,12 +33,11 @@ from server.declarations import (
 )
 from server.errors import MldbError
 from server.values.atoms import atom_from_json, atom_to_json, timestamp_from_json, timestamp_text
-from server.values.batches import Column, RowBatch, RowType
+from server.values.batches import ANY_ROW, Column, RowBatch, RowType
 from server.values.cells import Cell, atoms_of, cells_array, cells_of
 from server.values.paths import format_path
 
 _RUNNER: Final = "/v1/types/plugins/python/routes/run"
-_OUTPUT: Final = RowType((), open=True)
 
 
 class ScriptConfig(Params):
@@ -101,8 +100,7 @@ class ScriptApplyParams(Params):
 class ScriptApply:
     """The function entity. The script is fetched once, and run once for every row."""
 
-    input = RowType((), open=True)
-    output = _OUTPUT
+    input = output = ANY_ROW
 
     def __init__(self, services: Services, params: ScriptApplyParams) -> None:
         self._services = services
@@ -132,12 +130,12 @@ class BoundScript:
 
     function: ScriptApply
     given: RowType
-    output = _OUTPUT
+    output = ANY_ROW
 
     def apply(self, batch: RowBatch) -> RowBatch:
         rows = argument_rows(batch.under(("args",)))
         results = cells_array([self.function.call(row) for row in rows])
-        return RowBatch(_OUTPUT, batch.length, [], [], results)
+        return RowBatch(ANY_ROW, batch.length, [], [], results)
 
 
 def argument_rows(batch: RowBatch) -> list[list[Cell]]:

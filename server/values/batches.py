@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from server.values.arrow import pa
 from server.values.atoms import NEVER
@@ -49,6 +50,10 @@ class RowType:
         size = len(prefix)
         below = (c for c in self.columns if c.path[:size] == prefix)
         return RowType(tuple(replace(c, path=c.path[size:]) for c in below), self.open)
+
+
+# Of functions whose input or output shows only when they run.
+ANY_ROW: Final = RowType((), open=True)
 
 
 @dataclass(frozen=True)

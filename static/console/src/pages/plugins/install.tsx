@@ -5,6 +5,7 @@ import { call, path, upload } from "../../api";
 import { entity } from "../../live";
 import { attempt } from "../../toasts";
 import { bytes } from "../../ui/format";
+import "../../ui/drop.css";
 import { type Dropped, dropped, fromFile, fromFolder } from "../../ui/zip";
 
 interface Installation {
