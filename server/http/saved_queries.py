@@ -6,10 +6,10 @@ from functools import partial
 from typing import Final
 
 from server.entities.dispatch import Call, Typed, body, empty
-from server.entities.messages import Response
 from server.entities.saved_queries import SavedQueries
 from server.http.answers import GONE, TEXT, answers, array, members, note
 from server.http.host import Host
+from server.messages import Response
 
 _ONE: Final = "/v1/saved-queries/{name}"
 _SAVED: Final = members({"name": TEXT, "query": note(TEXT, "Its text"), "saved": note(TEXT, "When, ISO 8601")})
