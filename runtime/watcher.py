@@ -2,6 +2,10 @@
 
 A save by an editor is a burst of events (write beside, rename, touch). A change counts as settled when nothing more
 came for ``SETTLE_SECONDS``, which leaves most of half a second for the new generation to start.
+
+The kernel watches a folder, whatever its name becomes. That another one has taken its place, by a rename or a link
+that was moved, is seen by looking at it every ``LOOK_SECONDS``: the folder itself is then told as changed, and the new
+one is watched.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -24,6 +29,7 @@ logger = logging.getLogger("mldb.runtime")
 
 SETTLE_SECONDS: Final = 0.08
 POLL_SECONDS: Final = 0.25
+LOOK_SECONDS: Final = 1.0
 _LONGEST_SECONDS: Final = 0.5  # a folder that never rests is looked at all the same
 
 # Looked at on every request (routes.py), or not code at all.
@@ -43,15 +49,27 @@ def is_code(path: Path, folder: Path) -> bool:
     return not hidden and (relative.suffix in _RELOADS or relative.name in _RELOAD_NAMES)
 
 
-@dataclass
+def identity_of(folder: Path) -> tuple[int, int] | None:
+    """Which folder, or what a link leads to, is there now; None for none."""
+    try:
+        status = folder.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+@dataclass(eq=False)
 class FolderWatch:
-    """A watched folder. ``changed`` is called from the watcher's thread with what changed, until ``stop``."""
+    """A watched folder. ``changed`` is called from the watcher's thread with what changed, until ``stop``: the folder
+    itself when another has taken its place, or none."""
 
     folder: Path
     matters: Callable[[Path], bool]
     changed: Changed
+    recursive: bool
     _watcher: Watcher
     _watch: ObservedWatch | None = None
+    identity: tuple[int, int] | None = None
     pending: set[Path] = field(default_factory=set)
     first: float = 0.0
     last: float = 0.0
@@ -64,8 +82,11 @@ class FolderWatch:
 
 
 class _Handler(FileSystemEventHandler):
-    def __init__(self, watch: FolderWatch, wake: Callable[[FolderWatch, Path], None]) -> None:
+    """``place``: where the folder lies, when its path is a link."""
+
+    def __init__(self, watch: FolderWatch, place: Path, wake: Callable[[FolderWatch, Path], None]) -> None:
         self._watch = watch
+        self._place = place
         self._wake = wake
 
     def on_any_event(self, event: FileSystemEvent) -> None:
@@ -73,9 +94,15 @@ class _Handler(FileSystemEventHandler):
             return
         for name in (event.src_path, event.dest_path):
             if name:
-                path = Path(os.fsdecode(name))
-                if self._watch.matters(path):
-                    self._wake(self._watch, path)
+                self._tell(Path(os.fsdecode(name)), event.event_type)
+
+    def _tell(self, found: Path, kind: str) -> None:
+        if found == self._place and kind in ("deleted", "moved"):
+            self._watch.identity = None  # a folder made in its place may get the same number
+        if found.is_relative_to(self._place):
+            path = self._watch.folder / found.relative_to(self._place)
+            if self._watch.matters(path):
+                self._wake(self._watch, path)
 
 
 def _observer() -> BaseObserver:
@@ -94,6 +121,7 @@ class Watcher:
         self._observer: BaseObserver | None = None
         self._watches: list[FolderWatch] = []
         self._wakened = threading.Condition()
+        self._scheduling = threading.Lock()  # never taken by the observer's threads
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
 
@@ -103,7 +131,7 @@ class Watcher:
         self._thread.start()
 
     def stop(self) -> None:
-        with self._wakened:
+        with self._scheduling, self._wakened:
             self._stopping = True
             self._watches.clear()  # the observer forgets them all: none is left to remove
             self._wakened.notify()
@@ -120,22 +148,58 @@ class Watcher:
         self, folder: Path, matters: Callable[[Path], bool], changed: Changed, *, recursive: bool = True
     ) -> FolderWatch:
         """Tell of changes below a folder that matter."""
-        watch = FolderWatch(folder, matters, changed, self)
-        with self._wakened:
-            self._watches.append(watch)
         if self._observer is None:
             raise RuntimeError("start() comes before add()")
-        watch._watch = self._observer.schedule(_Handler(watch, self._note), str(folder), recursive=recursive)
+        watch = FolderWatch(folder, matters, changed, recursive, self)
+        with self._scheduling:
+            self._schedule(watch)
+            with self._wakened:
+                self._watches.append(watch)
         return watch
 
+    def _schedule(self, watch: FolderWatch) -> None:
+        assert self._observer is not None
+        identity, place = identity_of(watch.folder), watch.folder.resolve()
+        handler = _Handler(watch, place, self._note)
+        watch._watch = self._observer.schedule(handler, str(place), recursive=watch.recursive)
+        watch.identity = identity
+
     def remove(self, watch: FolderWatch) -> None:
-        with self._wakened:
-            if watch not in self._watches:
-                return
-            self._watches.remove(watch)
-            shared = any(other._watch == watch._watch for other in self._watches)
-        if watch._watch is not None and self._observer is not None and not shared:
-            self._observer.unschedule(watch._watch)
+        with self._scheduling:
+            with self._wakened:
+                if watch not in self._watches:
+                    return
+                self._watches.remove(watch)
+                shared = any(other._watch == watch._watch for other in self._watches)
+            if watch._watch is not None and self._observer is not None and not shared:
+                self._observer.unschedule(watch._watch)
+
+    def _look(self) -> None:
+        """Tell of folders that others have taken the place of, and watch those instead."""
+        for watch in list(self._watches):
+            found = identity_of(watch.folder)
+            if found is not None and found != watch.identity:
+                self._watch_anew(watch)
+            elif found != watch.identity:
+                watch.identity = None
+                self._note(watch, watch.folder)
+
+    def _watch_anew(self, watch: FolderWatch) -> None:
+        """With all others that watch the same: the observer knows a folder by its path."""
+        with self._scheduling:
+            old = watch._watch
+            with self._wakened:
+                sharing = [other for other in self._watches if other is watch or other._watch == old]
+            if watch not in sharing or self._observer is None:
+                return  # stopped meanwhile
+            if old is not None:
+                self._observer.unschedule(old)
+            for other in sharing:
+                before, other._watch = other.identity, None
+                with suppress(OSError):  # gone again, or no watch to be had: the next look tries anew
+                    self._schedule(other)
+                if other.identity != before:
+                    self._note(other, other.folder)
 
     def _note(self, watch: FolderWatch, path: Path) -> None:
         with self._wakened:
@@ -146,6 +210,7 @@ class Watcher:
             self._wakened.notify()
 
     def _run(self) -> None:
+        looked = time.monotonic()
         while True:
             due: list[tuple[FolderWatch, frozenset[Path]]] = []
             with self._wakened:
@@ -158,6 +223,9 @@ class Watcher:
                         watch.pending.clear()
                 if not due:
                     waiting = any(watch.pending for watch in self._watches)
-                    self._wakened.wait(SETTLE_SECONDS / 4 if waiting else None)
+                    self._wakened.wait(SETTLE_SECONDS / 4 if waiting else LOOK_SECONDS)
             for watch, paths in due:
                 watch.changed(paths)
+            if time.monotonic() - looked >= LOOK_SECONDS:
+                self._look()
+                looked = time.monotonic()

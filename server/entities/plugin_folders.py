@@ -85,7 +85,11 @@ class PluginFolders:
         return not rest or rest[-1] == MANIFEST or is_code(path, self._root)
 
     def _changed(self, paths: frozenset[Path]) -> None:
-        for name in {path.relative_to(self._root).parts[0] for path in paths}:
+        if self._root in paths:  # it is another one, or gone
+            names = self._dropped | ({path.name for path in self._root.iterdir()} if self._root.is_dir() else set())
+        else:
+            names = {path.relative_to(self._root).parts[0] for path in paths}
+        for name in filter(self._is_candidate, names):
             # main.py may run for long; other folders must not wait for it.
             threading.Thread(target=self._reconcile, args=(name,), name=f"plugin {name}", daemon=True).start()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 import stat
 import time
 import zipfile
@@ -137,3 +138,51 @@ def wait_for_state(client, id, state):
     while client.get(f"/v1/plugins/{id}").json().get("state") != state:
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def written(folder, version: str):
+    """A plugin that answers with the version that its main.py has."""
+    folder.mkdir(parents=True)
+    (folder / "main.py").write_text(f"version = {version!r}")
+    (folder / "routes.py").write_text("mldb.plugin.set_return(version)")
+    return folder
+
+
+def test_a_folder_changes_places_with_its_next_version(start_server, tmp_path):
+    server = start_server()
+    plugins = server.data_dir / "plugins"
+    with server.client() as client:
+        written(tmp_path / "first", "1").rename(plugins / "app")
+        answers(client, "app", "1")
+        second = written(tmp_path / "second", "2")
+        (plugins / "app").rename(tmp_path / "old")
+        second.rename(plugins / "app")
+        answers(client, "app", "2")
+        (plugins / "app" / "main.py").write_text("version = '3'")
+        answers(client, "app", "3")
+
+
+def test_the_folder_of_plugins_changes_places_or_is_made_anew(start_server, tmp_path):
+    server = start_server()
+    plugins = server.data_dir / "plugins"
+    with server.client() as client:
+        for id in ("stays", "goes"):
+            written(tmp_path / id, "1").rename(plugins / id)
+            answers(client, id, "1")
+        for id in ("stays", "comes"):
+            written(tmp_path / "next" / id, "2")
+        plugins.rename(tmp_path / "old")
+        (tmp_path / "next").rename(plugins)
+        for id in ("stays", "comes"):
+            answers(client, id, "2")
+        deadline = time.monotonic() + 20
+        while client.get("/v1/plugins").json() != ["comes", "stays"]:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        shutil.rmtree(plugins)
+        while client.get("/v1/plugins").json() != []:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        plugins.mkdir()
+        written(tmp_path / "last", "3").rename(plugins / "last")
+        answers(client, "last", "3")

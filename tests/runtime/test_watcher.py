@@ -1,8 +1,12 @@
 """Watching folders."""
 
+import shutil
 import threading
+import time
 
-from runtime.watcher import Watcher
+import pytest
+
+from runtime.watcher import SETTLE_SECONDS, Watcher
 
 
 def test_changes_of_code_are_told_until_the_watch_is_stopped(tmp_path):
@@ -25,3 +29,52 @@ def test_watches_may_outlive_their_watcher(tmp_path):
     watcher.stop()
     for watch in watches:
         watch.stop()
+
+
+@pytest.fixture
+def watcher():
+    watcher = Watcher()
+    watcher.start()
+    yield watcher
+    watcher.stop()
+
+
+def swapped(folder, new):
+    folder.rename(folder.with_name("old"))
+    new.rename(folder)
+
+
+def made_anew(folder, new):
+    shutil.rmtree(folder)
+    shutil.rmtree(new)
+    folder.mkdir()
+
+
+def linked_elsewhere(folder, new):
+    folder.unlink()
+    folder.symlink_to(new)
+
+
+@pytest.mark.parametrize("change", [swapped, made_anew, linked_elsewhere])
+def test_a_folder_that_another_takes_the_place_of_is_told_and_watched(watcher, tmp_path, change):
+    """As one deploys: the new version is put beside the old one, then they change places."""
+    folder, new, first = tmp_path / "app", tmp_path / "new", tmp_path / "first"
+    for each in (first, new):
+        each.mkdir()
+        (each / "main.py").write_text("1")
+    if change is linked_elsewhere:
+        folder.symlink_to(first)
+    else:
+        first.rename(folder)
+    told = {name: threading.Event() for name in ("one", "other")}
+    for event in told.values():
+        watcher.watch(folder, lambda paths, event=event: event.set())
+    change(folder, new)
+    for event in told.values():
+        assert event.wait(10)
+    time.sleep(5 * SETTLE_SECONDS)  # nothing more comes of it
+    for event in told.values():
+        event.clear()
+    (folder / "main.py").write_text("2")
+    for event in told.values():
+        assert event.wait(10)
