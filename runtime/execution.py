@@ -6,6 +6,7 @@ import dis
 import io
 import os
 import sys
+import time
 import tokenize
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,6 +16,12 @@ from typing import Any
 from runtime import capture, files, protocol, shim
 from runtime.failures import describe, register_source
 from runtime.jsontext import to_bytes
+
+Identity = tuple[int, int, int] | None  # of a file: its number, when it was changed (ns), its size
+
+_REST = 10_000_000  # ns without a change after which a file counts as written
+_PAUSE = 0.005  # seconds
+_MOST_WAITED = 0.25  # seconds; a file may be empty, or change without end
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,24 +59,34 @@ class Source:
         self.uri: str = spec["uri"]
         self._path: str | None = spec["path"]
         self._text: str | None = spec["source"]
-        self._identity: tuple[int, int, int] | None = None
+        self._identity: Identity = None
         self._compiled: Compiled | None = None
 
     def compiled(self) -> Compiled:
         """Current code; ``SyntaxError`` or ``OSError`` when there is none."""
         identity = self._look()
         if self._compiled is None or identity != self._identity:
-            text = self._read()
+            identity, text = self._at_rest(identity)
             register_source(self.uri, text)
             self._compiled = compile_source(text, self.uri)
             self._identity = identity
         return self._compiled
 
-    def _look(self) -> tuple[int, int, int] | None:
+    def _look(self) -> Identity:
         if self._path is None:
             return None
         status = os.stat(self._path)  # noqa: PTH116 - on the path of every request
         return status.st_ino, status.st_mtime_ns, status.st_size
+
+    def _at_rest(self, identity: Identity) -> tuple[Identity, str]:
+        """Most editors empty a file before they write it: one that changes this very moment is waited for."""
+        end = time.monotonic() + _MOST_WAITED
+        while True:
+            text = self._read()
+            before, identity = identity, self._look()
+            if (identity == before and _is_at_rest(identity)) or time.monotonic() >= end:
+                return before, text
+            time.sleep(_PAUSE)
 
     def _read(self) -> str:
         if self._path is None:
@@ -81,6 +98,13 @@ class Source:
             return io.IncrementalNewlineDecoder(None, translate=True).decode(raw.decode(encoding))
         except (SyntaxError, UnicodeDecodeError) as error:
             raise SyntaxError(str(error), (self.uri, 1, None, None)) from None
+
+
+def _is_at_rest(identity: Identity) -> bool:
+    if identity is None:
+        return True
+    _, modified, size = identity
+    return size > 0 and time.time_ns() - modified >= _REST
 
 
 def compile_source(text: str, uri: str) -> Compiled:

@@ -3,6 +3,7 @@
     MldbError
     ├── NotFound            404  an entity, run or resource is missing
     ├── Conflict            409  an entity exists or is not ready
+    │   └── Vanished        409  a dataset went away under its reader
     └── Unavailable         503  a worker or a resource cannot answer now
 
 Everything else that is raised while a request is served is a defect and answers 500. The text of an error is
@@ -11,6 +12,7 @@ contract (rest-api.md §2): clients match it.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 
@@ -53,6 +55,16 @@ class Conflict(MldbError):
     code = 409
 
 
+class Vanished(Conflict):
+    """Raised when a dataset was replaced or deleted between being found and being read.
+
+    Who asks again finds what is there now.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("a dataset was replaced or deleted while it was being read: ask again")
+
+
 class Unavailable(MldbError):
     """Raised when a worker died, hung or is restarting, or a needed resource cannot be had now."""
 
@@ -72,11 +84,21 @@ _DISK_FAULTS = {
 }
 
 
+_DROPPED = re.compile(r"Table with name d_[0-9a-f]{16}\w* does not exist")
+
+
+def is_of_dropped_table(error: Exception) -> bool:
+    """Whether the engine says that it lacks the table of a dataset."""
+    return _DROPPED.search(str(error)) is not None
+
+
 def from_defect(error: Exception) -> MldbError:
     """What a caller hears of an exception that nobody expected: 507 for a disk that takes nothing, else 500.
 
     The text of a defect may name files and addresses: it goes to the log only.
     """
+    if is_of_dropped_table(error):
+        return Vanished()
     text = str(error)
     for fault, remedy in _DISK_FAULTS.items():
         if fault in text:

@@ -20,7 +20,7 @@ from typing import Any, Final, Literal, NamedTuple
 from urllib.parse import unquote
 
 from server.entities import jsontext
-from server.errors import MldbError, NotFound, from_defect
+from server.errors import MldbError, NotFound, Vanished, from_defect, is_of_dropped_table
 from server.logs import request_id
 from server.messages import Request, Response
 
@@ -31,6 +31,7 @@ VERBS = ("GET", "PUT", "POST", "DELETE")
 DRAFT: Final = ".upload-"  # beginning of the names of files that are still on their way
 _MATCHES_KEPT: Final = 4096  # paths whose route is remembered
 _LONGEST_KEPT: Final = 512  # characters of such a path
+_READINGS: Final = 5  # of what is replaced again and again, before the reader hears of it
 
 
 # ── parameters ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -299,14 +300,7 @@ class Resources:
             route, segments = self._find(request)
             request.route = route.template
             call = Call(request, segments, read_arguments(route, request))
-            if route.awaited:
-                answer = await route.handler(call)
-            elif route.inline:
-                answer = route.handler(call)
-            else:
-                loop = asyncio.get_running_loop()
-                answer = await loop.run_in_executor(self.threads, copy_context().run, route.handler, call)
-            return encode(answer, request)
+            return encode(await self._handled(route, call), request)
         except MldbError as error:
             return encode(error_answer(error), request)
         except Exception as error:
@@ -314,6 +308,26 @@ class Resources:
             defect = from_defect(error)
             defect.details = {"requestId": request_id.get()}
             return encode(error_answer(defect), request)
+
+    async def _handled(self, route: Route, call: Call) -> Any:
+        """What the handler gives. Reading is begun again when a dataset went away under it."""
+        for _ in range(_READINGS - 1 if route.verb == "GET" else 0):
+            try:
+                return await self._once(route, call)
+            except Vanished:
+                continue
+            except Exception as error:
+                if not is_of_dropped_table(error):
+                    raise
+        return await self._once(route, call)
+
+    async def _once(self, route: Route, call: Call) -> Any:
+        if route.awaited:
+            return await route.handler(call)
+        if route.inline:
+            return route.handler(call)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self.threads, copy_context().run, route.handler, call)
 
     def _find(self, request: Request) -> tuple[Route, Mapping[str, str]]:
         match = self._match(request.verb, request.path)

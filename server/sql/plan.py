@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from server import tracing
 from server.declarations import NamedBatch, Progress
-from server.errors import Cancelled, MldbError
+from server.errors import Cancelled, MldbError, Vanished, is_of_dropped_table
 from server.sql import coerce, tasks
 from server.sql.binder.query import Query
 from server.sql.blame import blame, of_several, span_of
@@ -254,6 +254,8 @@ _WRAPPERS = (
 
 def translated(error: Exception) -> MldbError:
     """An engine error as ``MldbError``: what a Python function or ``error()`` said, as it said it."""
+    if is_of_dropped_table(error):
+        return Vanished()
     text = str(error)
     for wrapper in _WRAPPERS:
         text = text.removeprefix(wrapper)

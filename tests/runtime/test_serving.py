@@ -101,6 +101,22 @@ def test_reload_keeps_the_last_good_one_under_load(server, client):
     assert mended_after < 0.5
 
 
+def test_routes_are_never_run_half_written(server, client):
+    folder = server.data_dir / "plugins" / "edited"
+    folder.mkdir(parents=True)
+    routes = folder / "routes.py"
+    routes.write_text("request.set_return(0)")
+    (folder / "main.py").write_text("")
+    until(lambda: client.get("/v1/plugins/edited/routes/x").status_code == 200)
+    with Load(server, "/v1/plugins/edited/routes/x") as load:
+        for edit in range(1, 21):
+            with routes.open("w") as file:  # the file is empty now
+                time.sleep(0.03)
+                file.write(f"request.set_return({edit})")
+            assert client.get("/v1/plugins/edited/routes/x").text == f"{edit}\n"
+    assert load.bad == []
+
+
 def test_folder_drop_failure_mend_and_removal(server, client):
     folder = server.data_dir / "plugins" / "dropped"
     folder.mkdir(parents=True)
