@@ -106,6 +106,6 @@ $(MODULES): $(CONSOLE)/package-lock.json $(CONSOLE)/package.json | $(VENV)/.run
 	@$(npm) ci --silent
 	@touch $@
 
-$(BUNDLE): $(MODULES) $(CONSOLE)/build.mjs $(shell find $(CONSOLE)/src -type f)
+$(BUNDLE): $(MODULES) $(CONSOLE)/build.mjs static/tokens.css $(shell find $(CONSOLE)/src -type f)
 	@echo "Bundling the console"
 	@$(npm) run --silent build

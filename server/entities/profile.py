@@ -65,8 +65,8 @@ def column_profile(name: str, atoms: Sequence[Atom], rows: int) -> dict[str, Any
     numbers = np.array([atom for atom in present if isinstance(atom, int | float)], np.float64)
     numbers = numbers[np.isfinite(numbers)]
     if len(numbers):
-        counts, edges = np.histogram(numbers, BINS)
-        low, high, mean = float(edges[0]), float(edges[-1]), float(numbers.mean())
+        counts, _ = np.histogram(numbers, BINS)
+        low, high, mean = float(numbers.min()), float(numbers.max()), float(numbers.mean())
         shown |= {"low": low, "high": high, "mean": mean, "bins": counts.tolist()}
     tally = Counter(json.dumps(atom_to_json(atom)) for atom in present if not isinstance(atom, bytes))
     shown["distinct"] = len(tally)

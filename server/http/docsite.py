@@ -19,6 +19,7 @@ from server.declarations import EntityType
 from server.entities.markdown import render
 from server.entities.types import KINDS
 from server.http.host import Host
+from server.http.site import HEAD, navigation
 
 DOCS: Final = Path(__file__).resolve().parents[2] / "docs"
 HOME: Final = "index.md"
@@ -33,15 +34,21 @@ def routes(host: Host) -> list[BaseRoute]:
         Route("/doc/builtin/{plural}/{name}.md.html", partial(_type_page, host)),
         Mount("/doc/images", StaticFiles(directory=DOCS / "images", check_dir=False)),
         Route("/doc/{path:path}", _page),
-        Route("/reference", lambda _: HTMLResponse(_VIEWER)),
+        Route("/reference", lambda _: HTMLResponse(_viewer())),
     ]
 
 
 async def _page(request: Request) -> Response:
     found = await run_in_threadpool(page, request.path_params["path"] or "index.html")
     if found is None:
-        return HTMLResponse(render(_MISSING, "Not found"), 404)
-    return HTMLResponse(found, headers={"Cache-Control": "no-cache"})
+        return HTMLResponse(_served(render(_MISSING, "Not found")), 404)
+    return HTMLResponse(_served(found), headers={"Cache-Control": "no-cache"})
+
+
+def _served(page: bytes) -> bytes:
+    """A page of the documentation with the navigation of the console."""
+    page = page.replace(b"<title>", f"{HEAD}\n<title>".encode(), 1)
+    return page.replace(b"<body>", f"<body>{navigation('/doc/')}".encode(), 1)
 
 
 def page(path: str) -> bytes | None:
@@ -95,8 +102,8 @@ async def _type_page(host: Host, request: Request) -> Response:
     kind = KINDS.get(request.path_params["plural"])
     declared = host.types.find(kind, request.path_params["name"]) if kind is not None else None
     if declared is None:
-        return HTMLResponse(render(_MISSING, "Not found"), 404)
-    return HTMLResponse(render(await run_in_threadpool(type_markdown, declared), declared.name))
+        return HTMLResponse(_served(render(_MISSING, "Not found")), 404)
+    return HTMLResponse(_served(render(await run_in_threadpool(type_markdown, declared), declared.name)))
 
 
 def type_markdown(declared: EntityType) -> str:
@@ -129,6 +136,11 @@ def _cell(value: Any) -> str:
 
 _MISSING: Final = "# There is no such page\n\n[All pages](/doc/)\n"
 
+
+def _viewer() -> str:
+    return _VIEWER.format(head=HEAD, navigation=navigation("/reference"))
+
+
 _VIEWER: Final = """<!doctype html>
 <html lang="en">
 <head>
@@ -136,16 +148,16 @@ _VIEWER: Final = """<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <title>API · MLDB</title>
-<link rel="icon" href="/static/icon.svg" type="image/svg+xml">
+{head}
 <link rel="stylesheet" href="/static/markdown.css">
 <link rel="stylesheet" href="/static/reference/reference.css">
 <script src="/static/reference/reference.js" type="module"></script>
 </head>
 <body>
+{navigation}
 <main>
 <h1>API</h1>
-<p>Every route of the server and of its plugins. <a href="/openapi.json">OpenAPI 3.1</a> ·
-<a href="/doc/">documentation</a> · <a href="/">console</a></p>
+<p>Every route of the server and of its plugins, as <a href="/openapi.json">OpenAPI 3.1</a>.</p>
 <label>Search <input id="search" type="search" placeholder="a path, a verb or a word" autocomplete="off"></label>
 <p id="state" role="status">loading</p>
 <div id="routes"></div>

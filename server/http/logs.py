@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
+from server.http.site import HEAD, navigation
 from server.logs import LEVELS, RING_LINES, Entry, Filter, LogStore
 
 _DEFAULT_LINES: Final = 500
@@ -131,7 +132,7 @@ def _event(entry: Entry) -> bytes:
 
 def _page() -> str:
     levels = "".join(f'<option value="{level}">{escape(level)} and above</option>' for level in LEVELS[1:])
-    return _PAGE.format(levels=levels)
+    return _PAGE.format(levels=levels, head=HEAD, navigation=navigation("/logs/mldb"))
 
 
 _PAGE: Final = """<!doctype html>
@@ -141,12 +142,14 @@ _PAGE: Final = """<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <title>Log · MLDB</title>
+{head}
 <link rel="stylesheet" href="/static/logs/logs.css">
 <script src="/static/logs/logs.js" defer></script>
 </head>
 <body>
+{navigation}
 <header>
-<h1><a href="/">MLDB</a> <span>log</span></h1>
+<h1>Log</h1>
 <form id="filters" role="search">
 <label><span>Plugin</span><select id="source" name="source"><option value="">all</option></select></label>
 <label><span>Level</span><select id="level" name="level"><option value="">all</option>{levels}</select></label>

@@ -21,7 +21,7 @@ PAGES = (
     "/console/functions", "/console/procedures",
     "/console/new/function", "/console/new/procedure?type=classifier.experiment",
     "/console/functions/double", "/console/nowhere", "/logs/mldb", "/reference", "/doc/",
-    "/doc/console.md", "/doc/sql-guide.md", "/login",
+    "/doc/console.md", "/doc/sql-guide.md", "/login", "/console/procedures/quick", "/console/datasets/missing",
 )  # fmt: skip
 PLUGIN = {"main.py": "mldb.log('dropped and loaded')", "routes.py": "mldb.plugin.set_return('here')"}
 DROP_FOLDER = """files => {
@@ -378,6 +378,72 @@ def test_the_menu_opens_on_a_phone(browser, server):
     page.get_by_role("link", name="Datasets").click()
     page.wait_for_url("**/console/datasets")
     expect(page.get_by_role("link", name="Query")).to_be_hidden()
+    closed(page)
+
+
+def test_keys_lead_through_the_console(browser, server):
+    page = opened(browser, server)
+    page.keyboard.press("?")
+    help_ = page.get_by_role("dialog", name="Keyboard")
+    expect(help_.get_by_role("cell", name="Datasets")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(help_).to_have_count(0)
+    page.keyboard.press("g")
+    page.keyboard.press("d")
+    page.wait_for_url("**/console/datasets")
+    with server.client() as client:
+        for number in range(8):
+            client.put(f"/v1/datasets/many {number}", json={"type": "sparse.mutable"})
+    expect(page.get_by_label("Search the datasets")).to_be_visible()
+    page.keyboard.press("/")
+    page.keyboard.type("gq7")  # what is typed into a field is no command
+    expect(page.get_by_label("Search the datasets")).to_have_value("gq7")
+    page.get_by_role("heading", name="Datasets").click()
+    page.keyboard.press("?")
+    help_.get_by_label("Single keys work").uncheck()
+    help_.get_by_role("button", name="Close").click()
+    page.keyboard.press("g")
+    page.keyboard.press("q")
+    page.wait_for_timeout(200)
+    assert page.url.endswith("/console/datasets")
+    closed(page)
+
+
+def test_the_pages_beside_the_console_take_its_colours_and_lead_back(browser, server):
+    page = opened(browser, server, color_scheme="light")
+    page.get_by_label("Colours").select_option("dark")
+    for path in ("/logs/mldb", "/reference", "/doc/", "/doc/sql-guide.html"):
+        page.goto(server.url + path)
+        assert (
+            page.evaluate("getComputedStyle(document.querySelector('nav.site')).backgroundColor") == "rgb(24, 30, 39)"
+        )
+        assert findings(page) == [], path
+        assert fits(page), path
+    page.get_by_role("navigation", name="Console").get_by_role("link", name="Query").click()
+    page.wait_for_url("**/console/query")
+    closed(page)
+
+
+def test_a_run_before_the_latest_ones_can_be_looked_at(browser, server):
+    with server.client() as client:
+        client.put("/v1/procedures/often", json={"type": "null", "params": {"runOnCreation": False}})
+        for number in range(23):
+            client.must("PUT", f"/v1/procedures/often/runs/run {number:02}", {})
+    page = opened(browser, server, "/console/procedures/often")
+    page.get_by_text("Earlier runs").click()
+    page.get_by_role("link", name="run 01").click()
+    expect(page.get_by_text("finished")).to_be_visible()
+    expect(page.get_by_text("Begun")).to_be_visible()
+    page.get_by_role("navigation", name="Where this is").get_by_role("link", name="often").click()
+    page.wait_for_url("**/console/procedures/often")
+    closed(page)
+
+
+def test_what_is_not_there_is_said_with_a_way_back(browser, server):
+    page = opened(browser, server, "/console/datasets/nothing%20%3Cb%3E")
+    expect(page.get_by_role("heading", name=re.compile("There is no dataset.*nothing <b>"))).to_be_visible()
+    page.get_by_role("link", name="To the datasets").click()
+    page.wait_for_url("**/console/datasets")
     closed(page)
 
 

@@ -121,6 +121,12 @@ def test_columns_are_profiled(client):
     assert columns["even.odd"]["kinds"] == ["text"]
     assert sorted(columns["even.odd"]["top"]) == [["even", 50], ["odd", 50]]
     assert columns["rare"]["distinct"] == 1
+    (rare,) = (column for column in shown["columns"] if column["name"] == "rare")
+    assert (rare["low"], rare["high"], sum(rare["bins"])) == (
+        1.0,
+        1.0,
+        1,
+    )  # the range of what is there, not of the bins
     found = client.get("/v1/datasets/profiled/profile", params={"search": "EVEN"}).json()
     assert [column["name"] for column in found["columns"]] == ["even.odd"]
     assert client.get("/v1/datasets/missing/profile").status_code == 404

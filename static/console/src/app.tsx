@@ -5,6 +5,8 @@ import { connection, entities } from "./live";
 import { navigation, type PageComponent } from "./pages";
 import { location, match } from "./router";
 import { Toasts } from "./toasts";
+import { Loading } from "./ui/page";
+import { Shortcuts } from "./ui/shortcuts";
 
 type Theme = "system" | "light" | "dark";
 const THEME = "mldb.theme";
@@ -68,6 +70,7 @@ function Navigation() {
       </ul>
       <div class="foot">
         <ConnectionState />
+        <Shortcuts />
         <label class="row">
           <span class="visually-hidden">Colours</span>
           <select
@@ -125,7 +128,7 @@ function Current() {
   }, [page, shown, failed]);
   if (!found) return <NotFound />;
   if (failed.value) return <Outdated />;
-  if (shown.value?.of !== page || !shown.value) return null;
+  if (shown.value?.of !== page || !shown.value) return <Loading />;
   const Component = shown.value.component;
   return <Component key={JSON.stringify(found.params)} params={found.params} />;
 }

@@ -2,7 +2,7 @@ import { render } from "preact";
 import { App } from "./app";
 import { follow } from "./live";
 import { route } from "./router";
-import "./styles/tokens.css";
+import "../../tokens.css";
 import "./styles/base.css";
 import "./styles/shell.css";
 

@@ -2,11 +2,12 @@
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { json, path, sqlName, table } from "../api";
-import { entity, loaded } from "../live";
+import { entity } from "../live";
 import { location, setQuery } from "../router";
 import { attempt, complain } from "../toasts";
 import { Delete, State } from "../ui/entities";
-import { count } from "../ui/format";
+import { count, plural } from "../ui/format";
+import { Crumbs, Missing } from "../ui/page";
 import { Grid, type Table } from "./query/grid";
 import "./datasets/datasets.css";
 import "./query/query.css";
@@ -18,10 +19,11 @@ const PAUSE_MS = 250;
 export default function Dataset({ params: { id = "" } }: { params: Record<string, string> }) {
   const found = entity("dataset", id);
   const view = location.value.searchParams.get("view") ?? "columns";
-  if (!found) return loaded.value ? <p class="empty">There is no dataset {id}.</p> : null;
+  if (!found) return <Missing kind="dataset" id={id} />;
   const { status } = found;
   return (
     <>
+      <Crumbs kind="dataset" />
       <header class="page-head">
         <h1>{id}</h1>
         <State entity={found} />
@@ -33,8 +35,8 @@ export default function Dataset({ params: { id = "" } }: { params: Record<string
       <div class="stack">
         <p class="soft">
           <code>{found.type}</code>
-          {status?.rowCount !== undefined && `, ${count(status.rowCount)} rows`}
-          {status?.columnCount !== undefined && `, ${count(status.columnCount)} columns`}
+          {status?.rowCount !== undefined && `, ${plural(status.rowCount, "row")}`}
+          {status?.columnCount !== undefined && `, ${plural(status.columnCount, "column")}`}
         </p>
         {found.error && <p class="notice error">{found.error.error}</p>}
         <div class="row tabs" role="tablist" aria-label="Views of the dataset">
@@ -86,7 +88,8 @@ function Rows({ id }: { id: string }) {
           }}
         />
         <span class="soft small" role="status">
-          {count(found.length)} rows{rows.value.rows.length === SHOWN_ROWS && `, of the first ${count(SHOWN_ROWS)}`}
+          {plural(found.length, "row")}
+          {rows.value.rows.length === SHOWN_ROWS && `, of the first ${count(SHOWN_ROWS)}`}
         </span>
       </div>
       <Grid table={{ columns: rows.value.columns, rows: found }} label={`Rows of ${id}`} />
@@ -136,6 +139,7 @@ function Columns({ id, version }: { id: string; version: number }) {
   if (!profile.value) return <progress aria-label="Loading the columns" />;
   const { total, rows, columns } = profile.value;
   const pages = Math.ceil(total / PAGE);
+  if (!total && !search.value) return <p class="empty">No column yet: it holds no rows.</p>;
   return (
     <>
       <div class="row">
@@ -151,7 +155,7 @@ function Columns({ id, version }: { id: string; version: number }) {
           }}
         />
         <span class="soft small" role="status">
-          {count(total)} columns; fill and distribution of {count(rows)} rows
+          {plural(total, "column")}; fill and distribution of {plural(rows, "row")}
         </span>
         {pages > 1 && (
           <>
@@ -213,11 +217,13 @@ function ColumnRow({
         <Sparkline heights={heights} label={`Distribution of ${name}`} />
       </td>
       <td class="values">
-        {numeric
-          ? `${short(low)} … ${short(high)}, mean ${short(mean)}`
-          : top
-              .map(([value, times]) => `${typeof value === "string" ? value : JSON.stringify(value)} (${times})`)
-              .join(", ")}
+        {numeric && low === high
+          ? `always ${short(low)}`
+          : numeric
+            ? `${short(low)} … ${short(high)}, mean ${short(mean)}`
+            : top
+                .map(([value, times]) => `${typeof value === "string" ? value : JSON.stringify(value)} (${times})`)
+                .join(", ")}
       </td>
     </tr>
   );

@@ -37,7 +37,7 @@ export default function Datasets() {
             href={({ id }) => link("/console/datasets/:id", { id })}
             heads={["Rows", "Columns"]}
             cells={({ status }) =>
-              [status?.rowCount, status?.columnCount].map((n) => (n === undefined ? "–" : count(n)))
+              [status?.rowCount, status?.columnCount].map((n) => (n === undefined ? null : count(n)))
             }
           />
         )}

@@ -1,10 +1,11 @@
 // One function: what it takes and gives, and trying it on values, on a row of a dataset, on a picture.
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import { entity, loaded } from "../live";
+import { entity } from "../live";
 import { location, setQuery } from "../router";
 import { attempt } from "../toasts";
 import { Configured, Delete, State, Steps } from "../ui/entities";
+import { Crumbs, Missing } from "../ui/page";
 import { type FunctionInfo, functionInfo, leaves, pictureInput } from "./function/info";
 import { TryPicture } from "./function/picture";
 import { TryRow } from "./function/row";
@@ -14,9 +15,10 @@ import "./function/function.css";
 
 export default function FunctionPage({ params: { id = "" } }: { params: Record<string, string> }) {
   const found = entity("function", id);
-  if (!found) return loaded.value ? <p class="empty">There is no function {id}.</p> : null;
+  if (!found) return <Missing kind="function" id={id} />;
   return (
     <>
+      <Crumbs kind="function" />
       <header class="page-head">
         <h1>{id}</h1>
         <code class="soft">{found.type}</code>

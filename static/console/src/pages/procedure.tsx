@@ -1,21 +1,25 @@
 // One procedure: running it, as it is or with other parameters for once, and its runs.
 import { useSignal } from "@preact/signals";
-import { ApiError } from "../api";
-import { type Entity, entity, loaded, type Run } from "../live";
+import { ApiError, json, path } from "../api";
+import { type Entity, entity, type Run } from "../live";
 import { navigate } from "../router";
-import { complain } from "../toasts";
+import { attempt, complain } from "../toasts";
 import { Configured, Delete, State, Steps } from "../ui/entities";
 import { JsonPane } from "../ui/form/form";
 import type { Json } from "../ui/form/schema";
 import { ago, seconds } from "../ui/format";
+import { Crumbs, Missing } from "../ui/page";
 import { begin, Cancel, isActive, RunState, runLink, Start } from "../ui/runs";
 import "./procedure/procedure.css";
 
+const LATEST = 20; // runs that the stream tells of
+
 export default function ProcedurePage({ params: { id = "" } }: { params: Record<string, string> }) {
   const found = entity("procedure", id);
-  if (!found) return loaded.value ? <p class="empty">There is no procedure {id}.</p> : null;
+  if (!found) return <Missing kind="procedure" id={id} />;
   return (
     <>
+      <Crumbs kind="procedure" />
       <header class="page-head">
         <h1>{id}</h1>
         <code class="soft">{found.type}</code>
@@ -29,6 +33,7 @@ export default function ProcedurePage({ params: { id = "" } }: { params: Record<
       <div class="stack">
         {found.error && <p class="notice error">{found.error.error}</p>}
         <Runs entity={found} />
+        {(found.runs?.length ?? 0) >= LATEST && <Earlier entity={found} />}
         {found.serving && <Otherwise id={id} />}
         <Configured kind="procedure" id={id} />
       </div>
@@ -60,6 +65,34 @@ function Runs({ entity: { id, runs = [] } }: { entity: Entity }) {
         </tbody>
       </table>
     </section>
+  );
+}
+
+/** Runs before those that the stream tells of, by name. */
+function Earlier({ entity: { id, runs = [] } }: { entity: Entity }) {
+  const names = useSignal<string[]>([]);
+  const latest = new Set(runs.map((run) => run.id));
+  const earlier = names.value.filter((name) => !latest.has(name)).reverse();
+  return (
+    <details
+      class="card"
+      onToggle={(event) => {
+        if (!event.currentTarget.open) return;
+        attempt(async () => {
+          names.value = await json<string[]>("GET", path("procedures", id, "runs"));
+        });
+      }}
+    >
+      <summary>Earlier runs</summary>
+      <ul class="earlier">
+        {earlier.map((name) => (
+          <li key={name}>
+            <a href={runLink(id, name)}>{name}</a>
+          </li>
+        ))}
+        {names.value.length > 0 && !earlier.length && <li class="soft">None.</li>}
+      </ul>
+    </details>
   );
 }
 

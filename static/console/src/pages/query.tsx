@@ -5,7 +5,9 @@ import { useEffect, useRef } from "preact/hooks";
 import { ApiError, type ErrorBody, json } from "../api";
 import { location, setQuery } from "../router";
 import { attempt, complain, say } from "../toasts";
-import { count, seconds } from "../ui/format";
+import { Block } from "../ui/copy";
+import { plural, seconds } from "../ui/format";
+import { Loading } from "../ui/page";
 import type { Editor } from "./query/editor";
 import { Grid, type Table } from "./query/grid";
 import { Pictures } from "./query/pictures";
@@ -179,7 +181,7 @@ function Progress({ running: { began, progress, rows } }: { running: Running }) 
   return (
     <div role="status" class="small soft">
       running for {seconds(Math.max(0, now.value - began) / 1000)}
-      {rows > 0 && `, ${count(rows)} rows so far`}
+      {rows > 0 && `, ${plural(rows, "row")} so far`}
       <progress aria-label="Progress of the query" value={progress || undefined} max={1} />
     </div>
   );
@@ -260,7 +262,7 @@ function Result({ shown }: { shown: Shown }) {
           ))}
         </div>
         <span class="grow soft small" role="status">
-          {count(rows.length)} rows, {count(columns.length)} columns, {seconds(shown.seconds)}
+          {plural(rows.length, "row")}, {plural(columns.length, "column")}, {seconds(shown.seconds)}
         </span>
         <Export query={shown.query} />
       </div>
@@ -321,7 +323,7 @@ function LazyPlot({ table }: { table: Table }) {
     }, complain);
   }, [component]);
   const Plots = component.value;
-  return Plots ? <Plots table={table} /> : null;
+  return Plots ? <Plots table={table} /> : <Loading />;
 }
 
 function Compiled({ query }: { query: string }) {
@@ -331,16 +333,17 @@ function Compiled({ query }: { query: string }) {
       found.value = await json("GET", "/v1/query/plan", { query: { q: query } });
     });
   }, [query, found]);
-  if (!found.value) return null;
+  if (!found.value) return <Loading />;
   return (
     <div class="stack">
       <h3>Compiled SQL</h3>
-      <pre class="card">{found.value.sql}</pre>
+      <div class="card">
+        <Block text={found.value.sql} label="the compiled SQL" />
+      </div>
       <h3>Plan</h3>
-      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by keyboard */}
-      <pre class="card plan" tabIndex={0}>
-        {found.value.plan}
-      </pre>
+      <div class="card">
+        <Block text={found.value.plan} label="the plan" wide />
+      </div>
     </div>
   );
 }

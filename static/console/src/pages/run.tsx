@@ -1,18 +1,21 @@
 // One run: its steps while it works, then its result with a report, or why it failed.
-import { useSignal } from "@preact/signals";
+import { type Signal, useSignal } from "@preact/signals";
 import type { ComponentType } from "preact";
 import { useEffect } from "preact/hooks";
 import { ApiError, type ErrorBody, json, path } from "../api";
 import { entity, loaded, type Run, type Step } from "../live";
 import { link } from "../router";
 import { attempt, complain } from "../toasts";
+import { JsonBlock } from "../ui/copy";
 import { isObject, type Json } from "../ui/form/schema";
 import { count, seconds } from "../ui/format";
+import { Crumbs, Loading } from "../ui/page";
 import { Cancel, isActive, RunState, Start } from "../ui/runs";
 import type { ReportProps } from "./run/report";
 import "./procedure/procedure.css";
 
 interface Ended {
+  state: Run["state"];
   status?: unknown;
   details?: unknown;
   progress?: { steps?: Step[]; exception?: ErrorBody };
@@ -22,14 +25,14 @@ interface Ended {
 
 export default function RunPage({ params: { id = "", run: name = "" } }: { params: Record<string, string> }) {
   const procedure = entity("procedure", id);
-  const run = procedure?.runs?.find((each) => each.id === name);
-  if (!loaded.value) return null;
+  const earlier = useSignal<Run | undefined>(undefined);
+  const run = procedure?.runs?.find((each) => each.id === name) ?? earlier.value;
+  if (!loaded.value) return <Loading />;
   return (
     <>
+      <Crumbs kind="procedure" procedure={id} />
       <header class="page-head">
-        <h1>
-          <a href={link("/console/procedures/:id", { id })}>{id}</a>
-        </h1>
+        <h1>{id}</h1>
         <code class="soft">{procedure?.type}</code>
         {run && <RunState state={run.state} />}
         {run && isActive(run) && <Cancel procedure={id} run={run} />}
@@ -45,23 +48,34 @@ export default function RunPage({ params: { id = "", run: name = "" } }: { param
           )}
         </div>
       ) : (
-        <Unseen procedure={id} run={name} />
+        <Unseen procedure={id} run={name} found={earlier} />
       )}
     </>
   );
 }
 
-/** A run that the stream does not tell of: one that has just begun, or one that is gone. */
-function Unseen({ procedure, run }: { procedure: string; run: string }) {
+/** A run that the stream does not tell of: one that has just begun, one before the latest, or one that is gone. */
+function Unseen({ procedure, run, found }: { procedure: string; run: string; found: Signal<Run | undefined> }) {
   const gone = useSignal(false);
   useEffect(() => {
-    json("GET", path("procedures", procedure, "runs", run)).catch((error) => {
-      if (error instanceof ApiError && error.status === 404) gone.value = true;
-      else complain(error);
-    });
-  }, [procedure, run, gone]);
+    json<Ended>("GET", path("procedures", procedure, "runs", run)).then(
+      (status) => {
+        if (status.state !== "initializing" && status.state !== "executing") found.value = ended(run, status);
+      },
+      (error) => {
+        if (error instanceof ApiError && error.status === 404) gone.value = true;
+        else complain(error);
+      },
+    );
+  }, [procedure, run, gone, found]);
   if (!gone.value) return <progress aria-label="Loading the run" />;
   return <p class="empty">There is no such run any more; of each procedure the last ones are kept.</p>;
+}
+
+/** A run as the stream would tell of it. A failed one does not say when it was. */
+function ended(id: string, { state, runStarted, runFinished, progress }: Ended): Run {
+  const time = (text?: string) => (text ? Date.parse(text) / 1000 : Number.NaN);
+  return { id, state, started: time(runStarted), finished: time(runFinished), progress, error: progress?.exception };
 }
 
 function Times({ run }: { run: Run }) {
@@ -73,6 +87,7 @@ function Times({ run }: { run: Run }) {
     }, 500);
     return () => clearInterval(timer);
   }, [run.finished, now]);
+  if (Number.isNaN(run.started)) return null;
   const took = Math.max(0, (run.finished ?? now.value) - run.started);
   return (
     <p class="soft">
@@ -159,7 +174,7 @@ function Failure({ error }: { error: ErrorBody }) {
       {error.details !== undefined && (
         <details>
           <summary>Details</summary>
-          <pre class="mono">{JSON.stringify(error.details, null, 2)}</pre>
+          <JsonBlock value={error.details} label="the details" />
         </details>
       )}
     </section>
@@ -192,7 +207,7 @@ function Raw({ title, value }: { title: string; value: unknown }) {
   return (
     <details class="card">
       <summary>{title}</summary>
-      <pre class="mono">{JSON.stringify(value, null, 2)}</pre>
+      <JsonBlock value={value} label={title.toLowerCase()} />
     </details>
   );
 }

@@ -6,6 +6,7 @@ import { call, json, path } from "../api";
 import type { Entity, Kind, Step } from "../live";
 import { navigate } from "../router";
 import { attempt, say } from "../toasts";
+import { JsonBlock } from "./copy";
 import { Confirm } from "./dialog";
 
 const BADGES = { ok: "good", initializing: "busy", executing: "busy", cancelled: "warning", error: "error" } as const;
@@ -84,7 +85,7 @@ interface EntityTableProps {
 export function EntityTable({ entities, href, heads = [], cells = () => [] }: EntityTableProps) {
   return (
     <div class="card scroll-x">
-      <table class="list">
+      <table class="list entities">
         <thead>
           <tr>
             <th>Name</th>
@@ -114,7 +115,7 @@ export function EntityTable({ entities, href, heads = [], cells = () => [] }: En
                 <State entity={entity} />
               </td>
               {cells(entity).map((cell, index) => (
-                <td key={heads[index]} class="number">
+                <td key={heads[index]} class="number" data-head={heads[index]?.toLowerCase()}>
                   {cell}
                 </td>
               ))}
@@ -140,7 +141,7 @@ export function Configured({ kind, id }: { kind: Kind; id: string }) {
   return (
     <details class="card">
       <summary>Configuration</summary>
-      <pre class="mono">{JSON.stringify(config.value, null, 2)}</pre>
+      <JsonBlock value={config.value} label="the configuration" />
     </details>
   );
 }

@@ -21,6 +21,9 @@ export function seconds(time: number): string {
 
 export const count = (number: number): string => number.toLocaleString("en").replaceAll(",", "\u202f");
 
+/** A number with its noun: 1 row, 2 rows. */
+export const plural = (number: number, noun: string): string => `${count(number)} ${noun}${number === 1 ? "" : "s"}`;
+
 /** How long ago a time of the server was. */
 export function ago(time: string | number): string {
   const past = (Date.now() - (typeof time === "number" ? time * 1000 : Date.parse(time))) / 1000;

@@ -1,8 +1,10 @@
 // What all trials share: the button, the error, the result with its JSON.
+
 import { useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { ApiError } from "../../api";
 import { complain } from "../../toasts";
+import { JsonBlock } from "../../ui/copy";
 import { seconds } from "../../ui/format";
 import { Output } from "../../ui/result";
 
@@ -49,7 +51,7 @@ export function TrialResult({ trial, children }: { trial: Trial; children?: Comp
           <Output value={output.value} />
           <details>
             <summary class="small soft">As JSON</summary>
-            <pre class="mono trial-json">{JSON.stringify(output.value, null, 2)}</pre>
+            <JsonBlock value={output.value} label="the output" />
           </details>
         </>
       )}

@@ -17,7 +17,11 @@ interface GridProps {
   label: string;
 }
 
-export function Grid({ table: { columns, rows }, label }: GridProps) {
+export function Grid(props: GridProps) {
+  return props.table.rows.length ? <Cells {...props} /> : <p class="empty">No rows.</p>;
+}
+
+function Cells({ table: { columns, rows }, label }: GridProps) {
   const box = useRef<HTMLDivElement>(null);
   const view = useSignal({ top: 0, left: 0, width: 0, height: 0 });
   useEffect(() => {
@@ -133,7 +137,9 @@ function blobSize(runs: unknown): number {
 }
 
 function widthOf(column: string, index: number, rows: unknown[][]): number {
-  let longest = column.length;
-  for (const row of rows.slice(0, 50)) longest = Math.max(longest, cellText(row[index]).length);
+  let longest = column.length + 1; // heads are bold
+  for (const row of rows.slice(0, 50)) {
+    if (!imageSource(row[index])) longest = Math.max(longest, cellText(row[index]).length);
+  }
   return Math.min(380, Math.max(70, longest * 7.9 + 24));
 }
