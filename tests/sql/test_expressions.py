@@ -31,7 +31,7 @@ NUMBERS: list[Value] = [
 ]  # fmt: skip
 TEXTS: list[Value] = [
     "", "a", "abc", "A%b", "é", "日本", "😀", "1", " 1.5", "1e3", "true", "FALSE", "2015-01-03", "it's", "x.y", "0x10",
-    "a_c", "nan", "Ab", "12abc",
+    "a_c", "nan", "Ab", "12abc", "Straße", "ΟΔΟΣ",
 ]  # fmt: skip
 INSTANTS: list[Value] = [Instant(float(moment)) for moment in (0, 1, 86400, 1420243200.5, -1.5, 951782400)]
 MIXED: list[Value] = [

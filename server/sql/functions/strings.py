@@ -13,6 +13,7 @@ from server.sql.bound import Atom, Embedding, Open, Row, Value
 from server.sql.duck import literal_text
 from server.sql.functions.patterns import compile_regex, extract_domain, regex_replace
 from server.sql.functions.registry import Builtin, direct, fixed_atom, fixed_row, nested, result, routine
+from server.sql.runtime import Routine
 from server.sql.scope import Scope
 from server.sql.tasks import TASK_SQL
 from server.sql.tree import Call
@@ -184,10 +185,20 @@ ROUTINES = [
     routine("regex_search", (Kind.STRING, Kind.ANY), Kind.BOOLEAN, searches, slow=True),
     routine("regex_replace", (Kind.STRING, Kind.ANY, Kind.STRING), Kind.STRING, replaces, slow=True),
     routine("extract_domain", (Kind.STRING, Kind.BOOLEAN), Kind.STRING, _domain, slow=True),
+    Routine("u_upper", (Kind.STRING,), Kind.STRING, str.upper),
+    Routine("u_lower", (Kind.STRING,), Kind.STRING, str.lower),
     _DECODE,
 ]
 
-MACROS = """
+# Letters whose other case has several, or depends on its place: DuckDB changes letter by letter.
+_UPPER_IN_FULL = "[ßŉǰΐΰևẖ-ẚὐ-ὖᾀ-ῼﬀ-ﬗ]"
+_LOWER_IN_FULL = "[İΣ]"
+
+MACROS = f"""
+m_upper(s) := CASE WHEN strlen(s) <> length(s) AND regexp_matches(s, '{_UPPER_IN_FULL}') THEN u_upper(s)
+    ELSE upper(s) END
+m_lower(s) := CASE WHEN strlen(s) <> length(s) AND regexp_matches(s, '{_LOWER_IN_FULL}') THEN u_lower(s)
+    ELSE lower(s) END
 m_need_text(a, m) := CASE m_tag(a) WHEN 's' THEN union_extract(a, 's')
     ELSE CASE WHEN a IS NULL THEN NULL ELSE u_fail_text(m) END END
 m_remove_prefix(s, p) := CASE WHEN starts_with(s, p) THEN substr(s, length(p) + 1) ELSE CASE WHEN p IS NOT NULL
@@ -206,7 +217,7 @@ BUILTINS = [
         "lower",
         1,
         1,
-        _text_function("coalesce(lower({}), '')", Kind.STRING),
+        _text_function("coalesce(m_lower({}), '')", Kind.STRING),
         "lower(s: atom) → text",
         "The text in lower case; empty for NULL.",
         ("lower('Élan')", '"élan"'),
@@ -216,7 +227,7 @@ BUILTINS = [
         "upper",
         1,
         1,
-        _text_function("coalesce(upper({}), '')", Kind.STRING),
+        _text_function("coalesce(m_upper({}), '')", Kind.STRING),
         "upper(s: atom) → text",
         "The text in upper case; empty for NULL.",
         ("upper('élan')", '"ÉLAN"'),
