@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import repeat
+from itertools import chain, compress, repeat
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,13 +17,19 @@ from server.errors import MldbError
 from server.sql.functions.openaggregates import sort_key
 from server.values.atoms import Atom, atom_to_json, atom_to_table_json, timestamp_text
 from server.values.batches import Column, RowBatch, iterate_paths
-from server.values.cells import atoms_of, cells_of
+from server.values.cells import atoms_of, type_codes
 from server.values.cityhash import hash_path
-from server.values.kinds import Kind
+from server.values.kinds import TAGS, Kind
+from server.values.natural import natural_order
 from server.values.numbers import numbers_to_json
-from server.values.paths import Path, format_path, natural_key, parse_path
+from server.values.paths import Path, format_path, natural_key, natural_key_of, parse_path
 
 _PLAIN = {Kind.INTEGER, Kind.UNSIGNED, Kind.STRING}  # JSON as they are
+_MANY = 1000  # so many names are sorted sooner by Arrow than by keys of their own
+_KINDS_OF_TAGS = {
+    "n": Kind.NUMBER, "i": Kind.INTEGER, "u": Kind.UNSIGNED, "s": Kind.STRING, "t": Kind.TIMESTAMP,
+    "v": Kind.INTERVAL, "b": Kind.BLOB, "p": Kind.PATH,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -35,15 +41,70 @@ class _Options:
 
 
 class _Block(NamedTuple):
-    """Rows that have the same columns: their names, and by column in natural order its JSON values and timestamp texts.
+    """Rows that have the same columns: the rows' names, and by column in natural order JSON values and timestamp texts.
 
     All work on a block is done column by column, for Python is slow at what it does cell by cell.
     """
 
     names: Sequence[str]
-    columns: tuple[str, ...]
+    columns: Sequence[str]
     values: Sequence[Sequence[Any]]
     times: Sequence[Sequence[Any]]
+
+    def lines(self) -> Sequence[Sequence[Any]]:
+        """The values of each row."""
+        return list(zip(*self.values, strict=True)) if self.columns else [()] * len(self.names)
+
+    def pairs(self) -> Sequence[Sequence[Any]]:
+        """Column and value of each cell, by row."""
+        return list(zip(*map(zip, map(repeat, self.columns), self.values), strict=True))
+
+    def cells(self) -> Iterable[Sequence[Any]]:
+        """Column, value and timestamp of each cell, by row."""
+        return zip(*map(zip, map(repeat, self.columns), self.values, self.times), strict=True)
+
+    def with_before(self, columns: Mapping[str, Sequence[Any]]) -> _Block:
+        """The block with further columns before its own, for formats that show no timestamps."""
+        return _Block(self.names, (*columns, *self.columns), (*columns.values(), *self.values), ())
+
+
+class _Row(NamedTuple):
+    """One row, which may have many columns. It does what a block does."""
+
+    name: str
+    columns: Sequence[str]
+    line: Sequence[Any]
+    when: Sequence[Any]
+
+    @property
+    def names(self) -> Sequence[str]:
+        return (self.name,)
+
+    @property
+    def values(self) -> Sequence[Sequence[Any]]:
+        return [(value,) for value in self.line]
+
+    def lines(self) -> Sequence[Sequence[Any]]:
+        return (self.line,)
+
+    def pairs(self) -> Sequence[Sequence[Any]]:
+        return (list(zip(self.columns, self.line, strict=True)),)
+
+    def cells(self) -> Iterable[Sequence[Any]]:
+        return (list(zip(self.columns, self.line, self.when, strict=True)),)
+
+    def taken(self, places: Sequence[int]) -> _Row:
+        """The cells at these places."""
+        columns, line, when = (
+            [part[place] for place in places] if part else part for part in (self.columns, self.line, self.when)
+        )
+        return _Row(self.name, columns, line, when)
+
+    def with_before(self, columns: Mapping[str, Sequence[Any]]) -> _Row:
+        return _Row(self.name, (*columns, *self.columns), (*(value for (value,) in columns.values()), *self.line), ())
+
+
+_Rows = _Block | _Row
 
 
 def render(
@@ -72,15 +133,15 @@ def _dumped(value: Any) -> bytes:
     return orjson.dumps(value, option=orjson.OPT_PASSTHROUGH_DATETIME)
 
 
-def _blocks(result: QueryResult, encode: Callable[[Atom], Any], timed: bool) -> Iterator[_Block]:
+def _blocks(result: QueryResult, encode: Callable[[Atom], Any], timed: bool) -> Iterator[_Rows]:
     names = _Names()
     for batch in result.batches():
         columns = _columns(batch.rows, encode, timed, names)
         texts, values, times = zip(*columns, strict=True) if columns else ((), (), ())
         block = _Block(batch.names.to_pylist(), texts, values, times)
         if batch.rows.rest is not None:
-            yield from _with_rest(block, cells_of(batch.rows.rest), encode, timed, names)
-        elif any(_may_lack(column) for column in batch.rows.type.columns):
+            yield from _with_rest(block, batch.rows.rest, encode, timed, names)
+        elif any(map(_may_lack, batch.rows.type.columns)):
             yield from _present(block)
         else:
             yield block
@@ -91,28 +152,22 @@ def _may_lack(column: Column) -> bool:
     return column.sparse or column.shape is not None
 
 
-def _present(block: _Block) -> Iterator[_Block]:
+def _present(block: _Block) -> Iterator[_Rows]:
     """The rows without the cells that they lack."""
     if not any(_ABSENT in values for values in block.values):
         yield block
         return
-    for index, name in enumerate(block.names):
-        yield _row(name, _cells(block, index))
+    for index in range(len(block.names)):
+        yield _row(block, index)
 
 
-def _cells(block: _Block, index: int) -> list[tuple[str, Any, Any]]:
-    """The cells that a row has: column, value, timestamp."""
-    return [
-        (column, values[index], times[index])
-        for column, values, times in zip(*block[1:], strict=True)
-        if values[index] is not _ABSENT
-    ]
-
-
-def _row(name: str, cells: list[tuple[str, Any, Any]]) -> _Block:
-    """One row as a block."""
-    columns = tuple(column for column, _, _ in cells)
-    return _Block((name,), columns, [(value,) for _, value, _ in cells], [(time,) for _, _, time in cells])
+def _row(block: _Block, index: int) -> _Row:
+    """One row of a block, without the columns that it lacks."""
+    line = [values[index] for values in block.values]
+    when = [times[index] for times in block.times]
+    there = [value is not _ABSENT for value in line]
+    columns, line, when = (list(compress(part, there)) for part in (block.columns, line, when))
+    return _Row(block.names[index], columns, line, when)
 
 
 _ABSENT = object()
@@ -135,8 +190,15 @@ class _Names:
     def key(self, text: str) -> Any:
         key = self._keys.get(text)
         if key is None:
-            key = self._keys[text] = natural_key(parse_path(text))
+            key = self._keys[text] = natural_key_of(text)
         return key
+
+    def order(self, texts: Sequence[str]) -> list[int]:
+        """The places of names in natural order."""
+        if len(texts) >= _MANY:
+            places: list[int] = natural_order(pa.array(texts, pa.string())).tolist()
+            return places
+        return sorted(range(len(texts)), key=[self.key(text) for text in texts].__getitem__)
 
 
 def _columns(
@@ -164,7 +226,25 @@ def _encoded(array: pa.Array, kind: Kind, encode: Callable[[Atom], Any]) -> list
         return numbers_to_json(array.to_pylist(), np.asarray(array), encode)
     if kind is Kind.BOOLEAN:
         return [None if value is None else int(value) for value in array.to_pylist()]
+    if kind is Kind.ANY and pa.types.is_union(array.type):
+        return _mixed(array, encode)
     return [encode(atom) for atom in atoms_of(array, kind)]
+
+
+def _mixed(array: pa.Array, encode: Callable[[Atom], Any]) -> list[Any]:
+    """Values of several kinds, each kind by itself."""
+    codes = type_codes(array)
+    values: list[Any] = [None] * len(array)
+    for code in np.unique(codes).tolist():
+        rows = np.flatnonzero(codes == code)
+        whole = len(rows) == len(array)
+        part = array.field(code) if whole else array.field(code).take(pa.array(rows))
+        found = _encoded(part, _KINDS_OF_TAGS[TAGS[code]], encode)
+        if whole:
+            return found
+        for row, value in zip(rows.tolist(), found, strict=True):
+            values[row] = value
+    return values
 
 
 def _times(times: Any, length: int) -> list[str]:
@@ -209,35 +289,46 @@ def _fixed(array: pa.Array) -> bool:
 
 
 def _with_rest(
-    block: _Block, rests: list[list[Any]], encode: Callable[[Atom], Any], timed: bool, names: _Names
-) -> Iterator[_Block]:
+    block: _Block, rest: pa.Array, encode: Callable[[Atom], Any], timed: bool, names: _Names
+) -> Iterator[_Rows]:
     """The rows with the cells whose columns nobody knew."""
-    for index, name in enumerate(block.names):
-        found = _cells(block, index)
-        rest = rests[index]
-        if len({cell.path for cell in rest}) < len(rest):
-            rest = sorted(rest, key=lambda cell: (cell.timestamp, _value_key(cell.value)))
-        for cell in rest:
-            found.append((names.text(cell.path), encode(cell.value), timestamp_text(cell.timestamp) if timed else None))
-        found.sort(key=lambda cell: names.key(cell[0]))
-        yield _row(name, found)
+    cells = rest.flatten()
+    texts = cells.field("p").to_pylist()
+    values = _encoded(cells.field("v"), Kind.ANY, encode)
+    times = _times(cells.field("t"), len(cells)) if timed else ()
+    end = 0
+    for index, length in enumerate(rest.value_lengths().to_pylist()):
+        own, start, end = _row(block, index), end, end + (length or 0)
+        row = _Row(
+            own.name,
+            [*own.columns, *texts[start:end]],
+            [*own.line, *values[start:end]],
+            [*own.when, *times[start:end]] if timed else (),
+        )
+        if len(set(row.columns)) < len(row.columns):
+            known = range(len(own.columns))
+            row = row.taken([*known, *(len(known) + place for place in _by_age(cells.slice(start, end - start)))])
+        yield row.taken(names.order(row.columns))
 
 
-def _value_key(value: Atom) -> Any:
-    return sort_key(value)
+def _by_age(cells: pa.Array) -> list[int]:
+    """The places of cells by their timestamp and value."""
+    values = atoms_of(cells.field("v"), Kind.ANY)
+    ages = [-math.inf if time is None else time for time in cells.field("t").to_pylist()]
+    return sorted(range(len(cells)), key=lambda place: (ages[place], sort_key(values[place])))
 
 
 # ── the formats ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _full(blocks: Iterator[_Block], options: _Options) -> Iterator[list[Any]]:
+def _full(blocks: Iterator[_Rows], options: _Options) -> Iterator[list[Any]]:
     del options
-    for names, columns, values, times in blocks:
-        if not columns:
-            yield [{"rowName": name} for name in names]
-            continue
-        cells = map(zip, map(repeat, columns), values, times)
-        yield [{"rowName": name, "columns": row} for name, row in zip(names, zip(*cells, strict=True), strict=True)]
+    for block in blocks:
+        if block.columns:
+            cells = zip(block.names, block.cells(), strict=True)
+            yield [{"rowName": name, "columns": row} for name, row in cells]
+        else:
+            yield [{"rowName": name} for name in block.names]
 
 
 def _extras(names: Sequence[str], options: _Options) -> dict[str, Sequence[Any]]:
@@ -250,64 +341,74 @@ def _extras(names: Sequence[str], options: _Options) -> dict[str, Sequence[Any]]
     return extras
 
 
-def _table(blocks: Iterator[_Block], options: _Options) -> Iterator[list[Any]]:
-    listed = list(blocks)
-    order = list(dict.fromkeys(column for block in listed for column in block.columns))
+def _extended(block: _Rows, options: _Options) -> _Rows:
+    return block.with_before(_extras(block.names, options))
+
+
+def _table(blocks: Iterator[_Rows], options: _Options) -> Iterator[list[Any]]:
+    listed = [_extended(block, options) for block in blocks]
+    extras = list(_extras((), options))
+    order = list(dict.fromkeys(chain(extras, *(block.columns for block in listed))))
     if options.sort_columns:
-        order.sort(key=lambda text: natural_key(parse_path(text)))
+        order[len(extras) :] = sorted(order[len(extras) :], key=natural_key_of)
     if options.headers:
-        yield [[*_extras((), options), *order]]
-    places = {column: index for index, column in enumerate(order)}
-    for names, columns, values, _ in listed:
-        nothing = [None] * len(names)
-        lines: list[Sequence[Any]] = [nothing] * len(order)
-        for column, own in zip(columns, values, strict=True):
-            lines[places[column]] = own  # of several values of a column the last one counts
-        yield _lines(names, [*_extras(names, options).values(), *lines])
+        yield [order]
+    places: dict[str, int] = {}
+    for block in listed:
+        if list(block.columns) == order:
+            yield list(block.lines())
+            continue
+        places = places or {column: index for index, column in enumerate(order)}
+        own = [places[column] for column in block.columns]
+        yield [_placed(line, own, len(order)) for line in block.lines()]
 
 
-def _lines(names: Sequence[str], columns: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
-    """Columns as rows."""
-    return list(zip(*columns, strict=True)) if columns else [()] * len(names)
+def _placed(line: Sequence[Any], places: list[int], width: int) -> list[Any]:
+    """A line with its values at other places; of several values of a column the last one counts."""
+    placed = [None] * width
+    for place, value in zip(places, line, strict=True):
+        placed[place] = value
+    return placed
 
 
-def _aos(blocks: Iterator[_Block], options: _Options) -> Iterator[list[Any]]:
+def _aos(blocks: Iterator[_Rows], options: _Options) -> Iterator[list[Any]]:
     keys: dict[str, Any] = {}
-    for names, columns, values, _ in blocks:
-        members = {**_extras(names, options), **dict(zip(columns, values, strict=True))}
-        for text in members:
+    for block in blocks:
+        block = _extended(block, options)
+        places = {column: index for index, column in enumerate(block.columns)}
+        for text in places:
             if text not in keys:
                 keys[text] = _member_key(text)
-        order = sorted(members, key=keys.__getitem__)
-        yield [dict(zip(order, line, strict=True)) for line in _lines(names, [members[text] for text in order])]
+        order = sorted(places, key=keys.__getitem__)
+        yield [{text: line[places[text]] for text in order} for line in block.lines()]
 
 
 def _member_key(text: str) -> Any:
-    return natural_key((text,)) if text in ("_rowName", "_rowHash") else natural_key(parse_path(text))
+    return natural_key((text,)) if text in ("_rowName", "_rowHash") else natural_key_of(text)
 
 
-def _soa(blocks: Iterator[_Block], options: _Options) -> Any:
+def _soa(blocks: Iterator[_Rows], options: _Options) -> Any:
     columns: dict[str, list[Any]] = {}
     count = 0
-    for names, own, values, _ in blocks:
-        for column, added in [*_extras(names, options).items(), *zip(own, values, strict=True)]:
+    for block in blocks:
+        block = _extended(block, options)
+        for column, added in zip(block.columns, block.values, strict=True):
             known = columns.setdefault(column, [])
             known.extend([None] * (count - len(known)))
             known[count:] = added
-        count += len(names)
+        count += len(block.names)
     for known in columns.values():
         known.extend([None] * (count - len(known)))
     return {key: columns[key] for key in sorted(columns, key=_member_key)}
 
 
-def _sparse(blocks: Iterator[_Block], options: _Options) -> Iterator[list[Any]]:
-    for names, columns, values, _ in blocks:
-        extras = _extras(names, options)
-        cells = map(zip, map(repeat, (*extras, *columns)), (*extras.values(), *values))
-        yield _lines(names, [list(column) for column in cells])
+def _sparse(blocks: Iterator[_Rows], options: _Options) -> Iterator[list[Any]]:
+    for block in blocks:
+        block = _extended(block, options)
+        yield list(block.pairs()) if block.columns else [[] for _ in block.names]
 
 
-def _atom(blocks: Iterator[_Block], options: _Options) -> Any:
+def _atom(blocks: Iterator[_Rows], options: _Options) -> Any:
     del options
     prefix = "Query with atom format returning"
     first = next(blocks, None)
@@ -315,15 +416,15 @@ def _atom(blocks: Iterator[_Block], options: _Options) -> Any:
         raise MldbError(f"{prefix} no rows.".replace("returning", "returned"))
     if len(first.names) > 1 or next(blocks, None) is not None:
         raise MldbError(f"{prefix} multiple rows. Consider using limit.")
-    if len(first.values) != 1:
-        raise MldbError(f"Query with atom format returned {'multiple' if first.values else 'no'} columns.")
+    if len(first.columns) != 1:
+        raise MldbError(f"Query with atom format returned {'multiple' if first.columns else 'no'} columns.")
     return first.values[0][0]
 
 
-_LISTS: dict[str, Callable[[Iterator[_Block], _Options], Iterator[list[Any]]]] = {
+_LISTS: dict[str, Callable[[Iterator[_Rows], _Options], Iterator[list[Any]]]] = {
     "full": _full,
     "table": _table,
     "aos": _aos,
     "sparse": _sparse,
 }
-_OTHERS: dict[str, Callable[[Iterator[_Block], _Options], Any]] = {"soa": _soa, "atom": _atom}
+_OTHERS: dict[str, Callable[[Iterator[_Rows], _Options], Any]] = {"soa": _soa, "atom": _atom}

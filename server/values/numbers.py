@@ -9,18 +9,24 @@ import numpy as np
 
 from server.values.atoms import Atom, atom_to_json
 
+_EXACT = 2.0**53  # whole numbers below are integers as they are
+
 
 def numbers_to_json(
     values: list[Any], numbers: np.ndarray | None = None, encode: Callable[[Atom], Any] = atom_to_json
 ) -> list[Any]:
     """Floats (or None) as ``encode`` gives them; the list is changed and returned.
 
-    Fractions are JSON as they are: only whole numbers, infinities and NaN are looked at one by one. ``numbers`` are
-    the values as an array, if there is one.
+    Fractions are JSON as they are, whole numbers integers: only infinities, NaN and what is large are looked at one
+    by one. ``numbers`` are the values as an array, if there is one.
     """
     if numbers is None:
         numbers = np.asarray(values, np.float64)
-    for index in np.flatnonzero(~np.isfinite(numbers) | (np.trunc(numbers) == numbers)).tolist():
+    whole = np.trunc(numbers) == numbers
+    small = whole & (np.abs(numbers) < _EXACT)
+    for index, number in zip(np.flatnonzero(small).tolist(), numbers[small].astype(np.int64).tolist(), strict=True):
+        values[index] = number
+    for index in np.flatnonzero(~np.isfinite(numbers) | (whole & ~small)).tolist():
         if values[index] is not None:
             values[index] = encode(values[index])
     return values

@@ -13,6 +13,7 @@ from server.errors import MldbError
 Path = tuple[str, ...]
 
 _NEEDS_QUOTES = re.compile(r'[\x00-\x1f".]')
+_CONTROL = re.compile(r"[\x00-\x1f]")
 _DIGITS = re.compile(r"([0-9]+)")
 _RAISED = bytes(min(byte + 1, 255) for byte in range(256))  # 0 is left for the end of an element
 
@@ -48,7 +49,7 @@ def parse_path(text: str) -> Path:
 
 
 def _has_control(text: str) -> bool:
-    return any(character < " " for character in text)
+    return _CONTROL.search(text) is not None
 
 
 def _parse_element(text: str, at: int) -> tuple[str, int]:
@@ -86,17 +87,48 @@ def _parse_quoted(text: str, at: int) -> tuple[str, int]:
 
 def element_key(element: str) -> bytes:
     """A sort key for the natural order of one element: digit runs compare as numbers, the rest byte by byte."""
+    simple = _WORD_AND_NUMBER.fullmatch(element)
+    if simple is not None:
+        return _word_and_number(*simple.groups())
     parts: list[bytes] = []
     for number, piece in enumerate(_DIGITS.split(element)):
         if number % 2:
             # An equal number with fewer leading zeros is the larger one; digits sort where their first byte would.
             digits = piece.lstrip("0").encode()
-            parts += (b"\x31", len(digits).to_bytes(4), digits, (2**32 - 1 - len(piece)).to_bytes(4))
+            parts += (_start(len(digits)), digits, _end(len(piece)))
         elif piece:
-            parts.append(piece.encode("utf-8", "surrogatepass").translate(_RAISED))
+            parts.append(_encoded(piece))
     return b"".join(parts)
 
 
-def natural_key(path: Path) -> tuple[bytes, ...]:
+def _start(digits: int) -> bytes:
+    return b"\x31" + digits.to_bytes(4)
+
+
+def _end(digits: int) -> bytes:
+    return (2**32 - 1 - digits).to_bytes(4)
+
+
+def _encoded(piece: str) -> bytes:
+    return piece.encode("utf-8", "surrogatepass").translate(_RAISED)
+
+
+# Most columns of which there are many have names like this; they are elements and paths at once.
+_WORD_AND_NUMBER = re.compile(r'([^\x00-\x1f".0-9]*)([1-9][0-9]{0,18})')
+_STARTS, _ENDS = list(map(_start, range(20))), list(map(_end, range(20)))
+
+
+def _word_and_number(word: str, digits: str) -> bytes:
+    length = len(digits)
+    return b"%b%b%b%b" % (_encoded(word), _STARTS[length], digits.encode(), _ENDS[length])
+
+
+def natural_key(path: Path) -> bytes:
     """A sort key for the natural order of paths (sql-dialect.md §3.2): ``x2`` before ``x10``."""
-    return tuple(map(element_key, path))
+    return b"".join([element_key(element) + b"\0" for element in path])
+
+
+def natural_key_of(text: str) -> bytes:
+    """``natural_key`` of the path of a text."""
+    simple = _WORD_AND_NUMBER.fullmatch(text)
+    return natural_key(parse_path(text)) if simple is None else _word_and_number(*simple.groups()) + b"\0"

@@ -32,7 +32,7 @@ from server.values.atoms import (
 )
 from server.values.batches import Cell
 from server.values.kinds import Kind
-from server.values.paths import Path, format_path, natural_key, parse_path, quote_element
+from server.values.paths import Path, format_path, natural_key, natural_key_of, parse_path, quote_element
 
 _DAY = 86400.0
 _YEARS = "a date must lie between the years 1 and 9999"
@@ -248,11 +248,6 @@ def cast_blob(value: Atom) -> bytes:
 # ── names, rows and groups ───────────────────────────────────────────────────────────────────────────────────
 
 
-def natural_sort_text(text: str) -> bytes:
-    """A path's text as bytes that sort in natural order (§3.2)."""
-    return b"".join(key + b"\x00" for key in natural_key(parse_path(text)))
-
-
 def natural_cells(cells: list[Cell]) -> list[Cell]:
     return sorted(cells, key=lambda cell: natural_key(cell.path))
 
@@ -370,7 +365,7 @@ ROUTINES = [
     Routine("u_cast_integer", (Kind.ANY,), Kind.INTEGER, cast_integer),
     Routine("u_cast_boolean", (Kind.ANY,), Kind.BOOLEAN, cast_boolean),
     Routine("u_cast_blob", (Kind.ANY,), Kind.BLOB, cast_blob),
-    Routine("u_natural_key", (Kind.STRING,), Kind.BLOB, natural_sort_text),
+    Routine("u_natural_key", (Kind.STRING,), Kind.BLOB, natural_key_of),
     Routine("u_natural_cells", (CELLS,), CELLS, natural_cells),
     Routine("u_row_items", (CELLS,), ITEMS, row_items),
     Routine("u_key_json", (Kind.ANY,), Kind.STRING, key_json),
