@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
 ROUNDS = 5
+SLOW_SECONDS = 180  # a contender that takes longer is measured once, except ours
 
 
 @dataclass(frozen=True)
 class Contender:
     """Something that can be measured: ``measure()`` gives one figure in the unit of its comparison.
 
-    Where results may differ in quality, it gives the figure and the quality. ``once``: too slow to be measured again.
+    Where results may differ in quality, it gives the figure and the quality. ``once``: not to be measured again.
     """
 
     name: str
@@ -68,19 +71,31 @@ def compare(
     rounds: int = ROUNDS,
     warm: bool = True,
 ) -> Comparison:
-    """Measure the contenders in turn; the first round warms up and is not counted, unless they do so by themselves."""
+    """Measure the contenders in turn; the first round warms up and is not counted, unless they do so by themselves.
+
+    Each figure is also told on standard error as soon as it is there.
+    """
+    slow: set[str] = set()
     figures: dict[str, list[float]] = {contender.name: [] for contender in contenders}
     qualities: dict[str, list[float]] = {contender.name: [] for contender in contenders}
     for turn in range(rounds + warm):
         for contender in contenders:
-            if contender.once and turn:
+            if turn and (contender.once or contender.name in slow):
                 continue
+            began = time.monotonic()
             figure = contender.measure()
+            taken, reached = figure if isinstance(figure, tuple) else (figure, 0.0)
+            _tell(title, contender.name, f"{_digits(taken)} {unit}" + (f", {quality} {reached:.4f}" if quality else ""))
             if turn or not warm:
-                taken, reached = figure if isinstance(figure, tuple) else (figure, 0.0)
                 figures[contender.name].append(taken)
                 qualities[contender.name].append(reached)
+                if contender is not contenders[0] and time.monotonic() - began > SLOW_SECONDS:
+                    slow.add(contender.name)
     return Comparison(title, unit, figures, goal, better, quality, qualities)
+
+
+def _tell(*parts: str) -> None:
+    print(time.strftime("%H:%M:%S"), *parts, sep="  ", file=sys.stderr, flush=True)
 
 
 def machine() -> str:

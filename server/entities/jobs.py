@@ -26,17 +26,8 @@ import msgpack
 from server.declarations import Progress
 from server.errors import MldbError
 
-# What every training wants: a job then starts in 50 ms instead of 700. The heavy libraries, which few of them want,
-# are imported by those.
-_PRELOADED = [
-    "numpy",
-    "pyarrow",
-    "msgpack",
-    "server.entities.jobs",
-    "server.learning.jobs_entry",
-    "server.learning.clusters",
-    "server.learning.svd_types",
-]
+# A job then starts in 50 ms instead of a second. What few trainings want is imported by those.
+_PRELOADED = ["server.entities.jobs", "server.learning.preloaded"]
 Report = Callable[[str, str, float], None]
 
 
@@ -124,10 +115,6 @@ def _result(answer: dict[str, Any] | None, target: str, exit_code: int | None) -
 
 def _job_main(connection: Connection, target: str, memory: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # OpenMP's threads spin while they wait. On a busy machine long spinning takes the cores from those waited for;
-    # without any, each wait costs a switch: twenty trees of LightGBM took 3.5 s on an idle machine instead of 0.4. Read
-    # when the library is loaded, which is in the job.
-    os.environ.setdefault("GOMP_SPINCOUNT", "20000")
     if memory:
         resource.setrlimit(resource.RLIMIT_DATA, (memory * 2**20, memory * 2**20))
     arguments = _unpack(connection.recv_bytes())

@@ -5,7 +5,6 @@ Its trees have two ways out of a node; our third, for what is missing, goes wher
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -18,6 +17,7 @@ from server.learning.configurations import Bagging, BoostedStumps, Boosting, Dec
 from server.learning.examples import Examples, Tick
 from server.learning.lightgbm_library import lightgbm
 from server.learning.matrix import Floats, Sparse
+from server.learning.processors import processors
 from server.learning.trees import AMONG, LESS, Nodes, TreeEnsemble, concatenate, leafless
 
 # Values x trees above which our own trees, which are exact in MLDB's way, would take minutes.
@@ -145,7 +145,7 @@ def _tree_params(depth: int, feature_share: float, rng: np.random.Generator) -> 
         "seed": int(rng.integers(1 << 31)),
         "deterministic": True,
         "force_col_wise": True,
-        "num_threads": os.cpu_count() or 1,
+        "num_threads": processors(),
         "verbosity": -1,
     }
 
@@ -180,7 +180,8 @@ def _train(
     if held_out is not None and history is not None:
         sets = [data.create_valid(held_out.matrix, held_out.labels, weight=_row_weights(held_out))]
         callbacks.append(lightgbm().record_evaluation(history))
-    return lightgbm().train(params, data, rounds, valid_sets=sets, callbacks=callbacks)
+    # Else the booster is written as text and read again, for a process that could go on to train others.
+    return lightgbm().train(params, data, rounds, valid_sets=sets, callbacks=callbacks, keep_training_booster=True)
 
 
 def _part(tick: Tick, number: int, count: int) -> Tick:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from server.learning.examples import Tick
 from server.learning.matrix import Floats
+from server.learning.processors import processors
 
 SHORTEST_RUN = 250  # rounds that the first phase, which pulls clusters together, always takes
 _SEED = 1
@@ -94,7 +94,7 @@ def _on_grid(points: Floats, start: Floats, perplexity: float, learning_rate: fl
     perplexity = min(perplexity, (len(points) - 1) / 3)
     index = NearestNeighbors(n_neighbors=int(3 * perplexity), algorithm="brute").fit(points)
     far, near = index.kneighbors()
-    threads = os.cpu_count() or 1
+    threads = processors()
     affinities = PerplexityBasedNN(
         perplexity=perplexity, knn_index=PrecomputedNeighbors(near, far), n_jobs=threads, random_state=_SEED
     )
