@@ -304,9 +304,10 @@ class Resources:
         except MldbError as error:
             return encode(error_answer(error), request)
         except Exception as error:
-            log.exception("%s %s failed", request.verb, request.path)
             defect = from_defect(error)
-            defect.details = {"requestId": request_id.get()}
+            if not isinstance(defect, Vanished):
+                log.exception("%s %s failed", request.verb, request.path)
+                defect.details = {"requestId": request_id.get()}
             return encode(error_answer(defect), request)
 
     async def _handled(self, route: Route, call: Call) -> Any:

@@ -41,5 +41,5 @@ def located(error: MldbError, text: str) -> MldbError:
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """`` Did you mean 'x'?`` with the known name that is nearest, empty where none is near."""
-    near = get_close_matches(name, list(known), n=1)
+    near = get_close_matches(name, [other for other in known if other != name], n=1)
     return f" Did you mean '{near[0]}'?" if near else ""

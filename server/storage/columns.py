@@ -71,8 +71,7 @@ class StoredColumns:
     @cached_property
     def _order(self) -> list[Path]:
         """Paths in natural order: a prefix comes before what is below it, and its columns stand together."""
-        names = self._fetch(f"SELECT name FROM {self._table}")
-        return sorted((parse_path(name) for (name,) in names), key=natural_key)
+        return sorted(self._all, key=natural_key)  # of one reading: the table may change between two
 
     def _look_up(self, path: Path) -> CellColumn | None:
         rows = self._fetch(f"SELECT {_FIELDS} FROM {self._table} WHERE name = ?", [format_path(path)])
