@@ -95,7 +95,8 @@ def output_columns(row: Row, *, timestamps: bool) -> tuple[RowType, dict[str, st
     if opened:
         cells = coerce.to_cells(Row(several, row.rests))
         fields["rest"] = f"CAST(coalesce({cells}, []) AS {CELL_TYPE}[])"
-    return RowType(tuple(columns), opened), fields
+    prefixes = {rest.prefix for rest in row.rests} | ({()} if several else set())
+    return RowType(tuple(columns), opened, tuple(sorted(prefixes))), fields
 
 
 def _column(path: Path, leaf: Atom | Embedding) -> Column:

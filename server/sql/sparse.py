@@ -197,7 +197,7 @@ class CellsRelation(SparseRelation):
     lines, names, line, name = "rows", "cols", "row", "col"
 
     def __init__(self, number: int, layout: Cells, alias: str | None, *, lasting: bool = False) -> None:
-        """``lasting``: for what is told of the columns beyond this moment; it cannot be read."""
+        """``lasting``: for what is told of the columns beyond this moment, when there may be others; not to be read."""
         super().__init__(number, layout, alias)
         self._lasting = lasting
         self._known: dict[int, CellColumn] = {}
@@ -220,10 +220,12 @@ class CellsRelation(SparseRelation):
 
     def under(self, prefix: Path) -> Row:
         columns = self.layout.columns
+        known: dict[Path, Leaf] = {}
         if self.pivots(len(columns)):
-            size = len(prefix)
-            return Row({column.path[size:]: self.leaf(column) for column in columns.under(prefix)})
-        return Row({}, (Rest((), self.gathered_under(prefix)),))
+            known = {column.path[len(prefix) :]: self.leaf(column) for column in columns.under(prefix)}
+            if not self._lasting:
+                return Row(known)
+        return Row(known, (Rest((), self.gathered_under(prefix)),))
 
     def pivots(self, columns: int) -> bool:
         """Whether so many columns become columns of a table."""

@@ -107,8 +107,11 @@ class SqlExpression:
         return bind_clauses(self.clauses, inner)
 
     def info(self) -> dict[str, Any]:
-        """What is told of the function."""
-        return function_info(self.input, self.output)
+        """What is told of the function, see ``SqlQuery.info``: it may call one."""
+        output = engine(self.services).lasting_type(
+            self.input, lambda scope: as_row(self._body(scope.everything(), scope, closed=False))
+        )
+        return function_info(self.input, output)
 
     def status(self) -> dict[str, Any]:
         surface = {"ast": ", ".join(map(render, self.clauses)), "surface": self.params.expression}

@@ -7,7 +7,7 @@ rest is one list of cells ``{p: path text, v: atom (ANY), t: seconds}`` per row.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from server.values.arrow import pa
@@ -37,10 +37,14 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class RowType:
-    """What is known of a row value before any row is seen. ``open``: rows may hold further columns."""
+    """What is known of a row value before any row is seen. ``open``: rows may hold further columns.
+
+    ``opened`` tells below which prefixes these may be, for those who describe the type.
+    """
 
     columns: tuple[Column, ...] = ()
     open: bool = False
+    opened: tuple[Path, ...] = field(default=((),), compare=False)
 
     def column(self, path: Path) -> Column | None:
         return next((column for column in self.columns if column.path == path), None)

@@ -25,7 +25,7 @@ def row_info(type_: RowType) -> dict[str, Any]:
     return {
         "kind": "row",
         "isConstant": False,
-        "hasUnknownColumns": type_.open,
+        "hasUnknownColumns": type_.open and () in type_.opened,
         "hasUnknownColumnsRecursive": type_.open,
         "knownColumns": [_column_info(name, type_) for name in _names(type_)],
         "type": "MLDB::RowValueInfo",
@@ -45,14 +45,17 @@ def value_info(type_: RowType) -> dict[str, Any]:
 
 
 def _names(type_: RowType) -> list[str]:
-    return list(dict.fromkeys(column.path[0] for column in type_.columns if column.path))
+    opened = type_.opened if type_.open else ()
+    return list(dict.fromkeys(path[0] for path in (*(column.path for column in type_.columns), *opened) if path))
 
 
 def _column_info(name: str, type_: RowType) -> dict[str, Any]:
     own = type_.column((name,))
-    below = RowType(type_.under((name,)).columns)
+    opened = tuple(prefix[1:] for prefix in type_.opened if prefix[:1] == (name,)) if type_.open else ()
+    below = RowType(type_.under((name,)).columns, bool(opened), opened)
     info = _leaf_info(own) if own is not None else row_info(below)
-    return {"columnName": name, "valueInfo": info, "sparsity": "dense"}
+    sparse = own is not None and own.sparse
+    return {"columnName": name, "valueInfo": info, "sparsity": "sparse" if sparse else "dense"}
 
 
 def _leaf_info(column: Column) -> dict[str, Any]:

@@ -61,3 +61,26 @@ def test_the_answer_holds_when_other_values_are_recorded(client: Client) -> None
     client.post("/v1/datasets/growing/commit")
     assert told(client, "SELECT x FROM growing ORDER BY rowName() DESC") == before == {"x": ANY}
     assert client.get("/v1/functions/told/application", params={"input": "{}"}).json() == {"output": {"x": "text"}}
+
+
+def test_an_expression_that_calls_a_query_promises_as_little(loaded: Client) -> None:
+    loaded.put("/v1/functions/inner", json={"type": "sql.query", "params": {"query": "SELECT * FROM d WHERE x = $x"}})
+    loaded.put("/v1/functions/outer", json={"type": "sql.expression", "params": {"expression": "inner({*}), 1 AS one"}})
+    output = loaded.get("/v1/functions/outer/info").json()["output"]
+    assert (output["hasUnknownColumns"], output["hasUnknownColumnsRecursive"]) == (False, True)
+    row, one = output["knownColumns"]
+    assert row == {
+        "columnName": "inner({*})",
+        "valueInfo": {
+            "kind": "row",
+            "isConstant": False,
+            "hasUnknownColumns": True,
+            "hasUnknownColumnsRecursive": True,
+            "knownColumns": [{"columnName": name, "valueInfo": ANY, "sparsity": "sparse"} for name in ("s", "x", "y")],
+            "type": "MLDB::RowValueInfo",
+        },
+        "sparsity": "dense",
+    }
+    assert one == {"columnName": "one", "valueInfo": number("integer", "Integer"), "sparsity": "dense"}
+    loaded.delete("/v1/functions/outer")
+    loaded.delete("/v1/functions/inner")
