@@ -61,7 +61,7 @@ class Database:
         threads: int | None = None,
         temp_directory: Path | None = None,
     ) -> None:
-        config: dict[str, str | bool | int | float | list[str]] = dict(_LOCKED)
+        config: dict[str, Any] = dict(_LOCKED)
         if memory_limit:
             config["memory_limit"] = memory_limit
         if threads:
@@ -74,7 +74,7 @@ class Database:
         self._defining = threading.Lock()
         self._kept: weakref.WeakSet[duckdb.DuckDBPyConnection] = weakref.WeakSet()
         self.readers = Readers(self.keep_cursor)
-        self._root = duckdb.connect(str(file) if file else ":memory:", config=config)
+        self._root = _opened(file, config) if file else duckdb.connect(":memory:", config=config)
         self._root.execute(f"CREATE TYPE IF NOT EXISTS any_value_t AS {ANY_TYPE}")
         self._root.execute("CREATE TABLE IF NOT EXISTS dataset_tables (name VARCHAR, meta VARCHAR)")
         self._root.execute(_JOURNAL)
@@ -121,7 +121,7 @@ class Database:
         """Copy all tables into a new database file as they are at one moment; writers go on meanwhile."""
         name = new_table()
         with self.cursor() as cursor:
-            cursor.execute(f"ATTACH '{str(file).replace(chr(39), chr(39) * 2)}' AS {name}")
+            cursor.execute(_attach(file, name))
             try:
                 (own,) = cursor.execute("SELECT current_database()").fetchone() or ("",)
                 cursor.execute(f'COPY FROM DATABASE "{own}" TO {name}')
@@ -161,6 +161,24 @@ class Database:
                 if name not in keep:
                     _forget(cursor, name)
         return orphans
+
+
+def _opened(file: Path, config: dict[str, Any]) -> duckdb.DuckDBPyConnection:
+    """A database file that is opened as the main one replays its log before DuckDB knows its functions: after an
+    import whose columns changed their type it cannot. One that is attached can."""
+    try:
+        return duckdb.connect(str(file), config=config)
+    except duckdb.CatalogException:
+        if not file.with_name(f"{file.name}.wal").exists():
+            raise
+        with duckdb.connect(config=config) as other:
+            other.execute(_attach(file, "replayed"))
+            other.execute("CHECKPOINT replayed")
+        return duckdb.connect(str(file), config=config)
+
+
+def _attach(file: Path, name: str) -> str:
+    return f"ATTACH '{str(file).replace(chr(39), chr(39) * 2)}' AS {name}"
 
 
 def quote(name: str) -> str:

@@ -46,6 +46,27 @@ while True:
     number += 1
 """
 
+# An import whose column held numbers first and texts then.
+WIDENING = """
+import sys
+import time
+from pathlib import Path
+import numpy as np
+import pyarrow as pa
+from server.storage.database import Database
+from server.transfer.csvblocks import Block
+from server.transfer.staging import Staging
+from server.values.kinds import Kind
+
+database = Database(Path(sys.argv[1]))
+with database.transaction() as cursor:
+    staging = Staging(cursor, "d_widened", [("a",)], 0.0)
+    staging.append(Block(np.array([1, 2]), [(Kind.INTEGER, pa.array([7, 8]))]))
+    staging.append(Block(np.array([3]), [(Kind.STRING, pa.array(["nine"]))]))
+print(0, flush=True)
+time.sleep(60)
+"""
+
 
 def run_and_kill(code, file, after, delay):
     """Start a writer, wait until it has reported ``after`` commits, wait ``delay`` more and kill it; its reports."""
@@ -92,6 +113,19 @@ def test_wide_tables_are_whole_or_absent_after_a_kill(tmp_path, delay):
         tables = {name for (name,) in cursor.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
     assert names == {name for name in tables if name.startswith("d_")}
     database.close()
+
+
+def test_an_import_whose_columns_changed_their_type_survives_a_kill(tmp_path):
+    """The log then names functions, which DuckDB replays before it knows them."""
+    file = tmp_path / "mldb.duckdb"
+    assert run_and_kill(WIDENING, file, after=1, delay=0.1) == [0]
+    assert file.with_name("mldb.duckdb.wal").stat().st_size
+    for _ in range(2):
+        database = Database(file)
+        with database.cursor() as cursor:
+            rows = cursor.execute("SELECT c0::VARCHAR FROM d_widened ORDER BY 1").fetchall()
+        assert rows == [("7.0",), ("8.0",), ("nine",)]
+        database.close()
 
 
 def test_a_closed_file_opens_again_with_everything(tmp_path):
