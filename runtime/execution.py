@@ -167,7 +167,12 @@ def run(
 
 def _execute(source: Source, namespace: dict[str, Any] | None, main: MainModule, request: shim.Request) -> Outcome:
     try:
-        compiled = source.compiled()
+        try:
+            compiled = source.compiled()
+        except FileNotFoundError:
+            if namespace is None:
+                raise
+            return Outcome(protocol.UNROUTED)  # there is no routes.py, or not yet
         if namespace is None:
             namespace = main.module.__dict__
             namespace["request"] = request

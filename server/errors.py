@@ -79,6 +79,7 @@ class Cancelled(MldbError):
 
 _DISK_FAULTS = {
     "No space left on device": "the disk is full: make room; what was to be written now is not there",
+    "File too large": "a file is larger than the system lets the server write: raise the limit (ulimit -f)",
     "Disk quota exceeded": "the quota of the disk is used up: make room; what was to be written now is not there",
     "Read-only file system": "the disk is read-only: nothing can be changed",
 }

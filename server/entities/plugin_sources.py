@@ -88,8 +88,7 @@ class Opened:
         if self.folder is None:
             text = self.source.get("routes", "")
             return Code(self._uri("routes.py"), source=text) if text else None
-        routes = self.folder / "routes.py"
-        return Code(self._uri("routes.py"), path=str(routes)) if self.watched and routes.is_file() else None
+        return Code(self._uri("routes.py"), path=str(self.folder / "routes.py")) if self.watched else None
 
     def _uri(self, name: str) -> str:
         return self.uri if self.uri.endswith(".py") else f"{self.uri.rstrip('/')}/{name}"

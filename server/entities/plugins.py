@@ -224,6 +224,7 @@ def create(host: PluginHost, creation: Creation) -> PythonPlugin:
     opened = sources.plugin(creation.id, params.address, source)
     args = None if params.args is None else to_bytes(encode_payload(params.args))
     held = host.stays_stopped(creation.id)
+    before = _written(opened)
     try:
         plugin = host.call(_start(host, creation, opened, args, held))
     except BaseException:
@@ -231,7 +232,17 @@ def create(host: PluginHost, creation: Creation) -> PythonPlugin:
         raise
     if opened.watched and opened.folder is not None:
         plugin.watch(opened.folder)
+        if _written(opened) != before:  # while it ran, and before anybody watched
+            plugin.reload_soon()
     return plugin
+
+
+def _written(opened: Opened) -> int:
+    """When main.py was, in ns; 0 without one."""
+    try:
+        return opened.main.stat().st_mtime_ns if opened.main is not None else 0
+    except OSError:
+        return 0
 
 
 async def _start(host: PluginHost, creation: Creation, opened: Opened, args: bytes | None, held: bool) -> PythonPlugin:
@@ -303,8 +314,11 @@ class PythonPlugin:
 
     def _on_change(self, _paths: frozenset[Path]) -> None:
         """Called from the watcher's thread. A folder that is gone takes its plugin with it, not by a reload."""
-        if self._opened.main is None or not self._opened.main.exists():
-            return
+        if self._opened.main is not None and self._opened.main.exists():
+            self.reload_soon()
+
+    def reload_soon(self) -> None:
+        """From any thread."""
         if not self.supervisor.held:
             self._host.loop.call_soon_threadsafe(lambda: asyncio.ensure_future(self.supervisor.reload()))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import resource
 import subprocess
 from pathlib import Path
 
@@ -96,3 +98,27 @@ def test_a_disk_that_turns_read_only(disk, start_server):
         wait_restored(client)
         alive(client)
     server.stop()
+
+
+def test_a_limit_on_the_size_of_files(start_server):
+    server = start_server()
+    with server.client() as client:
+        fill(client, "kept")
+        limits = resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (2**20, limits[1]))
+        rows = [[f"n{row}", [["x", random.randbytes(150).hex(), 0]]] for row in range(10_000)]
+        client.must("PUT", "/v1/datasets/large", {"type": "tabular"})
+        client.must("POST", "/v1/datasets/large/multirows", rows)
+        answers = [client.post("/v1/datasets/large/commit") for _ in range(2)]
+        assert [answer.status_code for answer in answers] == [507, 507]
+        assert "ulimit -f" in answers[0].json()["error"]
+        alive(client)
+        resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, limits)
+        assert client.post("/v1/datasets/large/commit").status_code == 200
+        alive(client)
+    server.kill()
+    server = start_server(data_dir=server.data_dir)
+    with server.client() as client:
+        wait_restored(client)
+        alive(client)
+        assert client.query("SELECT count(*) AS n FROM large")[1][1] == 10_000

@@ -186,3 +186,38 @@ def test_the_folder_of_plugins_changes_places_or_is_made_anew(start_server, tmp_
         plugins.mkdir()
         written(tmp_path / "last", "3").rename(plugins / "last")
         answers(client, "last", "3")
+
+
+def test_routes_may_come_after_main_and_go_again(start_server):
+    """Who writes a plugin does so one file after the other."""
+    server = start_server()
+    folder = server.data_dir / "plugins" / "slowly"
+    folder.mkdir(parents=True)
+    (folder / "main.py").write_text("value = 'here'")
+    with server.client() as client:
+        deadline = time.monotonic() + 20
+        while client.get("/v1/plugins/slowly").json().get("state") != "ok":
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert client.get("/v1/plugins/slowly/routes/x").status_code == 404
+        (folder / "routes.py").write_text("mldb.plugin.set_return(value)")
+        assert client.get("/v1/plugins/slowly/routes/x").json() == "here"
+        (folder / "routes.py").unlink()
+        assert client.get("/v1/plugins/slowly/routes/x").status_code == 404
+        (folder / "routes.py").write_text("open('/nowhere')")
+        assert client.get("/v1/plugins/slowly/routes/x").status_code == 400
+
+
+def test_main_may_change_while_it_runs(start_server):
+    server = start_server()
+    folder = server.data_dir / "plugins" / "hasty"
+    folder.mkdir(parents=True)
+    (folder / "routes.py").write_text("mldb.plugin.set_return(value)")
+    (folder / "main.py").write_text("import time\nvalue = 'first'\nmldb.log('running')\ntime.sleep(1)")
+    with server.client() as client:
+        deadline = time.monotonic() + 20
+        while "running" not in client.get("/logs/mldb", headers={"accept": "text/plain"}).text:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        (folder / "main.py").write_text("value = 'second'")
+        answers(client, "hasty", "second")

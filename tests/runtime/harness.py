@@ -51,12 +51,11 @@ class Host:
 
 
 def launch_of(folder: Path) -> Launch:
-    routes = folder / "routes.py"
     return Launch(
         "plugin",
         "p",
         main=Code(f"file://{folder}/main.py", path=str(folder / "main.py")),
-        routes=Code(f"file://{folder}/routes.py", path=str(routes)) if routes.exists() else None,
+        routes=Code(f"file://{folder}/routes.py", path=str(folder / "routes.py")),
         folder=str(folder),
         plugin_dir=str(folder),
     )
