@@ -12,7 +12,18 @@ from server.sql.duck import literal_text
 from server.sql.positions import did_you_mean
 from server.sql.relations import Relation
 from server.sql.scope import Context, TableScope
-from server.sql.tree import Binary, Call, ColumnRef, Expression, Join, RowTable, children, conjuncts
+from server.sql.tree import (
+    Binary,
+    Call,
+    ColumnExpr,
+    ColumnRef,
+    Expression,
+    Join,
+    RowTable,
+    Wildcard,
+    children,
+    conjuncts,
+)
 from server.values.kinds import Kind
 from server.values.paths import Path
 
@@ -73,6 +84,8 @@ class JoinRelation(FromRelation):
     def _read_by(self, expression: Expression) -> set[int]:
         """The numbers of the sides that an expression reads."""
         names = _tables(expression)
+        if _ALL in names:
+            return {0, 1}
         own = [set(side.sides()) for side in (self.left, self.right)]
         found = {number for number, known in enumerate(own) if names & known}
         # A column without a table's name is that of a sub-select without one.
@@ -227,6 +240,12 @@ class _OnScope(TableScope):
             found = self._nested(path)
         return Atom("NULL", Kind.NULL) if found is None else found[0]
 
+    def everything(self) -> Row:
+        builder = RowBuilder()
+        for side in (self.join.left, self.join.right):
+            builder.add((side.alias,) if side.alias is not None else (), side.row())
+        return builder.build()
+
     def _nested(self, path: Path) -> tuple[Value, bool] | None:
         for side in (self.join.left, self.join.right):
             if isinstance(side, JoinRelation) and path[0] in side.sides():
@@ -245,10 +264,15 @@ class _OnScope(TableScope):
         return sql
 
 
+_ALL = "*"
+
+
 def _tables(node: object) -> set[str]:
-    """The table names that qualify the columns and functions of an expression."""
+    """The table names that qualify the columns and functions of an expression; ``*`` for all columns."""
     if isinstance(node, ColumnRef):
         return {node.path[0]}
+    if isinstance(node, Wildcard | ColumnExpr):
+        return {node.prefix[0] if isinstance(node, Wildcard) and node.prefix else _ALL}
     found = {node.qualifier} if isinstance(node, Call) and node.qualifier is not None else set()
     return found.union(*map(_tables, children(node)))
 

@@ -167,11 +167,11 @@ def _with_interval(op: str, left: Atom, right: Atom) -> Atom:
         left, right = right, left
     if isinstance(left, Interval) and op in "*/" and isinstance(right, int | float):
         factor = float(right) if op == "*" else divide(1.0, float(right))
-        if not math.isfinite(factor):
+        months, days, seconds = left.months * factor, left.days * factor, left.seconds * factor
+        if not all(map(math.isfinite, (months, days, seconds))):
             raise MldbError(f"an interval cannot be combined by '{op}' with {atom_text(right)}")
-        whole = math.trunc(left.days * factor)
-        seconds = left.seconds * factor + (left.days * factor - whole) * _DAY
-        return _interval(math.trunc(left.months * factor), whole, seconds)
+        whole = math.trunc(days)
+        return _interval(math.trunc(months), whole, seconds + (days - whole) * _DAY)
     raise MldbError(f"an interval cannot be combined by '{op}' with a value of type '{storage_class(right)}'")
 
 
