@@ -12,11 +12,11 @@ from server.entities.dispatch import Call, boolean, hybrid, text
 from server.entities.queries import RunningQuery
 from server.errors import MldbError
 from server.http.answers import ARROW, ROWS
+from server.http.arrowstream import arrow_stream
 from server.http.host import Host
 from server.http.limits import limited
 from server.messages import Response
 from server.values.batches import RowType
-from server.values.paths import format_path
 
 FORMAT = (
     hybrid("format", "full", text, "full, table, aos, soa, sparse or atom"),
@@ -94,26 +94,3 @@ class Watched:
         for batch in self._result.batches(progress or self._running):
             self._running.took(batch)
             yield batch
-
-
-def arrow_stream(result: QueryResult) -> bytes:
-    """An Arrow IPC stream: ``_rowName``, a field per known column, and ``_rest`` for rows with further columns."""
-    import pyarrow as pa
-
-    sink = pa.BufferOutputStream()
-    writer = None
-    for batch in result.batches():
-        names = ["_rowName", *(format_path(column.path) for column in batch.rows.type.columns)]
-        arrays = [batch.names, *batch.rows.values]
-        if batch.rows.rest is not None:
-            names.append("_rest")
-            arrays.append(batch.rows.rest)
-        table = pa.Table.from_arrays(arrays, names)
-        if writer is None:
-            writer = pa.ipc.new_stream(sink, table.schema)
-        writer.write_table(table)
-    if writer is None:
-        writer = pa.ipc.new_stream(sink, pa.schema([("_rowName", pa.string())]))
-    writer.close()
-    content: bytes = sink.getvalue().to_pybytes()
-    return content

@@ -13,9 +13,10 @@ from server.declarations import QueryResult
 from server.entities.dispatch import Call, FreeForm, Param, Reply, Typed
 from server.errors import MldbError
 from server.http.answers import ARROW, BOOLEAN, IDS, TEXT, answers, array, members, ref
+from server.http.arrowstream import arrow_stream
 from server.http.host import Host
 from server.http.limits import limited
-from server.http.query import Watched, arrow_stream
+from server.http.query import Watched
 from server.messages import Response
 from server.values.paths import format_path
 
