@@ -176,6 +176,8 @@ def _conjunction(parts: list[Expression]) -> Expression | None:
 
 
 def column_expression(node: ColumnExpr, scope: Scope) -> Row:
+    if isinstance(node.select, Call) and node.select.name == "value" and not node.select.args:
+        node = replace(node, select=None)  # which is the default: all values of a cell
     row = scope.everything()
     chosen = _chosen(node, scope) if row.rests else None
     if chosen is not None:
@@ -281,9 +283,8 @@ def _constant_path(expression: Expression, inner: ColumnScope, scope: Scope) -> 
 
 def _plain(node: ColumnExpr) -> bool:
     """ORDER BY, OFFSET and LIMIT count only when SELECT is value() and AS is columnPath()."""
-    selects = node.select is None or (isinstance(node.select, Call) and node.select.name == "value")
     names = node.as_ is None or (isinstance(node.as_, Call) and node.as_.name in ("columnPath", "columnName"))
-    return selects and names and bool(node.order_by or node.limit is not None or node.offset)
+    return node.select is None and names and bool(node.order_by or node.limit is not None or node.offset)
 
 
 def _limited(node: ColumnExpr, row: Row, scope: Scope) -> set[Path]:
