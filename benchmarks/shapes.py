@@ -73,7 +73,7 @@ def _svd(rows: int, columns: int, rounds: int) -> Comparison:
     def ours() -> tuple[float, float]:
         seconds = _procedure(client, "svd.train", {
             "trainingData": "SELECT * FROM cells", "numSingularValues": SINGULAR, "rowOutputDataset": "embedded",
-            "modelFileUrl": f"file://{folder}/svd.json.gz", "functionName": "svd",
+            "modelFileUrl": f"file://{folder}/svd.svd", "functionName": "svd",
         })  # fmt: skip
         singular = client.json("GET", "/v1/functions/svd/details")["model"]["singularValues"]
         return seconds, float((np.array(singular) ** 2).sum() / matrix.nnz)

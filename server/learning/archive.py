@@ -29,6 +29,7 @@ FORMAT = "mldb-model"
 VERSION = 2
 REMEDY = "Train the model again, or restore the file from a backup"
 _MAX_BYTES = 8 << 30  # unpacked size of a model file; a larger one is a mistake or an attack
+_SAMPLE, _PAYS = 1 << 16, 0.9  # bytes looked at, and the share of their size below which they are compressed
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # members carry no time, so that equal models are equal files
 
 
@@ -72,10 +73,17 @@ def pack(kind: str, body: Mapping[str, Any], archive: Archive, origin: Mapping[s
     members |= {f"arrays/{name}.npy": _npy(array) for name, array in sorted(archive.arrays.items())}
     head = {"format": FORMAT, "version": VERSION, "kind": kind, "digest": _digest(kind, members)}
     out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file:
+    with zipfile.ZipFile(out, "w") as file:
         for name, data in {"model.json": orjson.dumps(head), **members}.items():
-            file.writestr(zipfile.ZipInfo(name, _EPOCH), data, zipfile.ZIP_DEFLATED)
+            file.writestr(zipfile.ZipInfo(name, _EPOCH), data, _compression(data), compresslevel=1)
     return out.getvalue()
+
+
+def _compression(data: bytes) -> int:
+    """Deflated where a sample says that it pays: arrays of numbers in full precision hardly become smaller."""
+    sample = data[len(data) // 2 :][:_SAMPLE]
+    pays = len(data) <= _SAMPLE or len(zlib.compress(sample, 1)) < _PAYS * len(sample)
+    return zipfile.ZIP_DEFLATED if pays else zipfile.ZIP_STORED
 
 
 def _npy(array: NDArray[Any]) -> bytes:

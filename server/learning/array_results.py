@@ -14,7 +14,7 @@ from server.declarations import NamedBatch, Progress
 from server.values.atoms import NEVER
 from server.values.batches import Column, RowBatch, RowType
 from server.values.kinds import Kind
-from server.values.paths import Path, format_path
+from server.values.paths import Path
 
 _ROWS = 8192
 
@@ -23,7 +23,7 @@ _ROWS = 8192
 class VectorResult:
     """Rows of one vector column: ``names`` are the texts of row paths, ``vectors`` has a row for each."""
 
-    names: Sequence[str]
+    names: Sequence[str] | pa.Array
     column: Path
     vectors: NDArray[Any]
 
@@ -38,12 +38,8 @@ class VectorResult:
                 progress.check()
             part = np.ascontiguousarray(self.vectors[begin : begin + _ROWS], np.float64)
             flat = pa.FixedSizeListArray.from_arrays(pa.array(part.reshape(-1)), width)
-            names = pa.array(self.names[begin : begin + _ROWS], pa.string())
+            names = _texts(self.names[begin : begin + _ROWS])
             yield NamedBatch(names, RowBatch(self.type, len(part), [flat], [NEVER]))
-
-
-def path_texts(paths: Sequence[Path]) -> list[str]:
-    return [format_path(path) for path in paths]
 
 
 @dataclass(frozen=True)
@@ -53,7 +49,7 @@ class ColumnsResult:
     A matrix of integers gives integers.
     """
 
-    names: Sequence[str]
+    names: Sequence[str] | pa.Array
     columns: Sequence[str]
     matrix: NDArray[Any]
 
@@ -69,5 +65,9 @@ class ColumnsResult:
             part = self.matrix[begin : begin + _ROWS]
             part = part.astype(np.int64 if part.dtype.kind == "i" else np.float64)
             values = [pa.array(np.ascontiguousarray(column)) for column in part.T]
-            names = pa.array(self.names[begin : begin + _ROWS], pa.string())
+            names = _texts(self.names[begin : begin + _ROWS])
             yield NamedBatch(names, RowBatch(self.type, len(part), values, [NEVER] * len(values)))
+
+
+def _texts(names: Sequence[str] | pa.Array) -> pa.Array:
+    return names if isinstance(names, pa.Array) else pa.array(names, pa.string())

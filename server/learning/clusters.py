@@ -31,6 +31,7 @@ from server.errors import MldbError
 from server.learning.archive import Archive, ModelFile, pack, unpack
 from server.learning.array_results import ColumnsResult
 from server.learning.clustering import Metric, gaussian_mixture, kmeans, most_likely, nearest_centroids
+from server.learning.columns import one_array
 from server.learning.coordinates import read_coordinates, require_all
 from server.learning.jobs_entry import Report, throttled
 from server.learning.matrix import Floats
@@ -99,32 +100,34 @@ class ClusterTrain:
         if self.method == "gaussianclustering" and params.numClusters < 2:
             raise MldbError("Gaussian clustering needs at least 2 clusters")
         with tempfile.TemporaryDirectory(prefix="mldb-cluster-") as folder:
-            rows, model = Path(folder) / "rows.arrow", Path(folder) / "model"
+            rows, model, assigned = (Path(folder) / name for name in ("rows.arrow", "model", "assigned.npy"))
             progress.step("iterating")
             result, origin = training_rows(self.services, self.name, params, select)
             if not write_rows(rows, result, progress):
                 title = "Kmeans" if self.method == "kmeans" else "Gaussian clustering"
                 raise MldbError(_NO_POINTS.format(title))
             arguments = {
-                "rows": str(rows), "model": str(model), "method": self.method, "clusters": params.numClusters,
-                "rounds": params.maxIterations, "metric": getattr(params, "metric", "euclidean"),
-                "dimensions": params.numInputDimensions, "keepOrder": select.limit is not None or select.offset > 0,
-                "origin": origin,
+                "rows": str(rows), "model": str(model), "assigned": str(assigned),
+                "method": self.method, "clusters": params.numClusters, "rounds": params.maxIterations,
+                "metric": getattr(params, "metric", "euclidean"), "dimensions": params.numInputDimensions,
+                "keepOrder": select.limit is not None or select.offset > 0, "origin": origin,
             }  # fmt: skip
             self.services.job("server.learning.clusters:train", arguments, progress)
             data = model.read_bytes()
-        self._record(params, data, progress)
+            self._record(params, data, rows, np.load(assigned, allow_pickle=False), progress)
         save_model(self.services, params.modelFileUrl, data, self.method)
         create_function(self.services, params.functionName, self.method, params.modelFileUrl)
         return RunResult()
 
-    def _record(self, params: ClusterParams, data: bytes, progress: Progress) -> None:
+    def _record(
+        self, params: ClusterParams, data: bytes, rows: Path, assigned: NDArray[np.int64], progress: Progress
+    ) -> None:
         file = unpack(self.method, data)
         progress.step("recording", "counter")
         if params.outputDataset is not None:
             _, dataset = self.services.output_dataset(params.outputDataset, "embedding")
-            assigned = file.archive.get("assigned")[:, None]
-            dataset.write(ColumnsResult(file.body["names"], ["cluster"], assigned), progress)
+            names = pa.concat_arrays([one_array(batch.names) for batch in read_rows(rows)])
+            dataset.write(ColumnsResult(names, ["cluster"], assigned[:, None]), progress)
         if params.centroidsDataset is not None:
             _, dataset = self.services.output_dataset(params.centroidsDataset, "embedding")
             dataset.record_rows(_center_rows(file.body["columns"], file.archive))
@@ -145,7 +148,7 @@ def _center_rows(columns: list[str], archive: Archive) -> Iterator[Recorded]:
 
 
 def train(arguments: Mapping[str, Any], report: Report) -> dict[str, Any]:
-    """The job: points from a file of rows, the model with the clusters of the points into another."""
+    """The job: points from a file of rows; the model and the clusters of the rows into others."""
     method: Method = arguments["method"]
     points = read_points(
         read_rows(Path(arguments["rows"])), f"{method}.train", dimensions=arguments["dimensions"],
@@ -158,10 +161,12 @@ def train(arguments: Mapping[str, Any], report: Report) -> dict[str, Any]:
         found = gaussian_mixture(points.matrix, arguments["clusters"], arguments["rounds"], tick)
     archive = Archive()
     archive.put("centroids", found.centroids)
-    archive.put("assigned", found.assigned)
     if found.covariances is not None:
         archive.put("covariances", found.covariances)
-    body = {"columns": points.columns, "metric": arguments["metric"], "names": points.names}
+    body = {"columns": points.columns, "metric": arguments["metric"]}
+    assigned = np.empty_like(found.assigned)
+    assigned[points.order] = found.assigned
+    np.save(arguments["assigned"], assigned)
     Path(arguments["model"]).write_bytes(pack(method, body, archive, arguments["origin"]))
     return {"rows": len(points)}
 

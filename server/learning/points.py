@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from server.declarations import NamedBatch
 from server.errors import MldbError
-from server.learning.columns import Piece, pieces_of
+from server.learning.columns import Piece, one_array, pieces_of
 from server.learning.matrix import Floats, Sparse
 from server.learning.table import build
 from server.values.cityhash import hash_path_texts
@@ -18,11 +19,15 @@ from server.values.cityhash import hash_path_texts
 
 @dataclass(frozen=True)
 class Points:
-    """Named points; ``columns`` name the coordinates, in natural order."""
+    """Named points; ``columns`` name the coordinates, in natural order.
 
-    names: list[str]
+    ``order`` is the place of each among the rows as they were read.
+    """
+
+    names: pa.Array
     columns: list[str]
     matrix: Floats
+    order: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.names)
@@ -30,12 +35,16 @@ class Points:
 
 def read_points(batches: Iterable[NamedBatch], what: str, *, dimensions: int = -1, keep_order: bool = False) -> Points:
     """All rows, by row hash unless the query's order is to be kept; ``MldbError`` for cells that are no numbers."""
-    names: list[str] = []
+    chunks: list[pa.Array] = []
     parts: list[tuple[int, list[Piece]]] = []
     for batch in batches:
-        names += batch.names.to_pylist()
+        chunks.append(one_array(batch.names))
         parts.append((batch.rows.length, list(pieces_of(batch.rows))))
-    space, matrix = build(parts, names.__getitem__)
+    names = pa.concat_arrays(chunks) if chunks else pa.array([], pa.string())
+    space, matrix = build(parts, lambda at: str(names[at]))
+    if space.ignored:
+        name = min(space.ignored)
+        raise MldbError(f"{what}: column '{name}' has no value in any row; leave it out with EXCLUDING ({name})")
     texts = [feature.name for feature in space.features if feature.categories is not None]
     if texts:
         raise MldbError(f"{what}: column '{texts[0]}' holds texts where numbers are needed")
@@ -43,10 +52,12 @@ def read_points(batches: Iterable[NamedBatch], what: str, *, dimensions: int = -
     columns = [feature.name for feature in space.features]
     if dimensions >= 0:
         columns, dense = columns[:dimensions], dense[:, :dimensions]
+    if not columns:
+        raise MldbError(f"{what}: the rows have no columns, numbers are needed")
     if not np.isfinite(dense).all():
         row, column = np.argwhere(~np.isfinite(dense))[0].tolist()
         raise MldbError(f"{what}: row '{names[row]}' has no finite number in column '{columns[column]}'")
-    if keep_order or not names:
-        return Points(names, columns, dense)
-    order = np.argsort(hash_path_texts(pa.array(names, pa.string())), kind="stable")
-    return Points([names[at] for at in order.tolist()], columns, dense[order])
+    if keep_order:
+        return Points(names, columns, dense, np.arange(len(names)))
+    order = np.argsort(hash_path_texts(names), kind="stable")
+    return Points(names.take(pa.array(order)), columns, dense[order], order)

@@ -18,9 +18,9 @@ from server.errors import MldbError
 from server.learning.archive import Archive
 from server.learning.examples import Tick
 from server.learning.feature_space import FeatureSpace
-from server.learning.matrix import Floats, Matrix, Sparse, columns_of
+from server.learning.matrix import Floats, Matrix, Sparse
 from server.values.atoms import collapse, number_text
-from server.values.paths import Path, parse_path
+from server.values.paths import quote_element
 
 Doubles = NDArray[np.float64]
 _MAX_DENSE = 2000  # virtual columns up to which the correlations are decomposed as a whole
@@ -49,18 +49,17 @@ class VirtualColumns:
     def count(self) -> int:
         return len(self.mean)
 
-    def names(self) -> list[Path]:
-        """Row names of the columns' output."""
-        found: list[Path] = []
-        for number, feature in enumerate(self.space.features):
-            path = parse_path(feature.name)
+    def names(self) -> list[str]:
+        """Row names of the columns' output, as texts of paths."""
+        found: list[str] = []
+        for feature, number in zip(self.space.features, self.numbers.tolist(), strict=True):
             if feature.categories is not None:
-                ends = (("stringEquals", text) if text else ("stringEmpty",) for text in feature.categories)
-                found += [(*path, *end) for end in ends]
-            elif np.isnan(self.numbers[number]):
-                found.append((*path, "numericValue"))
+                ends = (f"stringEquals.{quote_element(text)}" if text else "stringEmpty" for text in feature.categories)
+                found += [f"{feature.name}.{end}" for end in ends]
+            elif number != number:
+                found.append(f"{feature.name}.numericValue")
             else:
-                found.append((*path, "numberEquals", number_text(collapse(float(self.numbers[number])))))
+                found.append(f"{feature.name}.numberEquals.{quote_element(number_text(collapse(number)))}")
         return found
 
     def entries(
@@ -99,21 +98,25 @@ def _present(matrix: Matrix) -> tuple[NDArray[np.int64], NDArray[np.int64], Floa
 
 def virtual_columns(space: FeatureSpace, matrix: Matrix) -> VirtualColumns:
     """The virtual columns of training rows; numbers that every row has are standardized."""
-    rows = matrix.shape[0]
-    sizes, numbers, mean, scale = [], [], [], []
-    for feature, (present, values) in zip(space.features, columns_of(matrix), strict=True):
-        if np.isinf(values).any():
-            raise MldbError(f"Column '{feature.name}' holds an infinite number: SVD needs finite ones")
-        size = 1 if feature.categories is None else len(feature.categories)
-        differing = feature.categories is None and bool((values != values[0]).any())
-        double = values.astype(np.float64)
-        whole = differing and len(present) == rows
-        sizes.append(size)
-        numbers.append(np.nan if differing or feature.categories is not None else float(double[0]))
-        mean += [double.mean() if whole else 0.0] * size
-        scale += [double.std() if whole else 1.0] * size
+    _, features, values = _present(matrix)
+    if np.isinf(values).any():
+        name = space.features[int(features[np.isinf(values)].min())].name
+        raise MldbError(f"Column '{name}' holds an infinite number: SVD needs finite ones")
+    count = len(space)
+    value = values.astype(np.float64)
+    present = np.bincount(features, minlength=count)
+    some = np.zeros(count)
+    some[features] = value
+    category = np.array([feature.categories is not None for feature in space.features], np.bool_)
+    differing = ~category & (np.bincount(features, value != some[features], count) > 0)
+    whole = differing & (present == matrix.shape[0])
+    mean = np.where(whole, np.bincount(features, value, count) / np.maximum(present, 1), 0.0)
+    squares = np.bincount(features, (value - mean[features]) ** 2, count) / np.maximum(present, 1)
+    scale = np.where(whole, np.sqrt(squares), 1.0)
+    sizes = np.array([1 if each.categories is None else len(each.categories) for each in space.features], np.int64)
     first = np.concatenate([[0], np.cumsum(sizes)])[:-1].astype(np.int64)
-    return VirtualColumns(space, first, np.array(numbers, np.float64), np.array(mean), np.array(scale))
+    numbers = np.where(differing | category, np.nan, some)
+    return VirtualColumns(space, first, numbers, np.repeat(mean, sizes), np.repeat(scale, sizes))
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,7 @@ class SvdModel:
     """``vectors`` has a row per virtual column; ``singular`` are the singular values, largest first."""
 
     columns: VirtualColumns
-    vectors: Doubles
+    vectors: Floats
     singular: Doubles
 
     @property
@@ -167,7 +170,7 @@ def decompose(space: FeatureSpace, matrix: Matrix, wanted: int, tick: Tick) -> S
     columns = virtual_columns(space, matrix)
     tick(0.2)
     if columns.count < 2 or wanted < 1:
-        return SvdModel(columns, np.zeros((columns.count, 0)), np.zeros(0))
+        return SvdModel(columns, np.zeros((columns.count, 0), np.float32), np.zeros(0))
     from scipy import sparse
 
     rows, virtual, values = columns.entries(matrix)
@@ -176,7 +179,7 @@ def decompose(space: FeatureSpace, matrix: Matrix, wanted: int, tick: Tick) -> S
     eigen, vectors = _eigenvectors(design, min(wanted, columns.count, matrix.shape[0]))
     kept = eigen > _FLAT * max(float(eigen.max(initial=0)), 0.0)
     tick(1.0)
-    return SvdModel(columns, vectors[:, kept], np.sqrt(eigen[kept]))
+    return SvdModel(columns, vectors[:, kept].astype(np.float32), np.sqrt(eigen[kept]))
 
 
 def _eigenvectors(design: Any, wanted: int) -> tuple[Doubles, Doubles]:

@@ -26,7 +26,7 @@ from server.declarations import (
 )
 from server.errors import MldbError
 from server.learning.archive import Archive, ModelFile, pack, unpack
-from server.learning.array_results import VectorResult, path_texts
+from server.learning.array_results import VectorResult
 from server.learning.columns import AtomPiece, CellsPiece, Piece, Values, pieces_of
 from server.learning.feature_reader import FeatureReader
 from server.learning.feature_space import FeatureSpace
@@ -98,7 +98,7 @@ class SvdTrain:
         progress.step("recording")
         file = unpack(KIND, data)
         model = SvdModel.load(file.body, file.archive)
-        columns = path_texts(model.columns.names())
+        columns = model.columns.names()
         for spec, labels, vectors in (
             (params.rowOutputDataset, names, rows),
             (params.columnOutputDataset, columns, model.vectors),

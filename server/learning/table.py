@@ -53,7 +53,7 @@ def build(
         placed.append(_Part(pieces, count))
         count += length
     gathered = _gather(placed, texts)
-    names = sorted((name for name, info in gathered.items() if info.present), key=_natural)
+    names = _by_name([name for name, info in gathered.items() if info.present])
     space = _space(names, gathered, count)
     cells = sum(gathered[name].present for name in names)
     size = count * len(names)
@@ -62,8 +62,10 @@ def build(
     return space, _fill_sparse(space, placed, count, row_name)
 
 
-def _natural(name: str) -> Any:
-    return natural_key(parse_path(name))
+def _by_name(names: list[str]) -> list[str]:
+    """In natural order."""
+    order = natural_order(pa.chunked_array([names], pa.string()))
+    return names if order is None else [names[at] for at in order.tolist()]
 
 
 def _gather(parts: Sequence[_Part], texts: Collection[str]) -> dict[str, _Gathered]:

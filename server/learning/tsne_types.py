@@ -139,7 +139,7 @@ def train(arguments: Mapping[str, Any], report: Report) -> dict[str, Any]:
     )
     archive = Archive()
     archive.put("positions", positions)
-    body = {"columns": points.columns, "names": points.names}
+    body = {"columns": points.columns, "names": points.names.to_pylist()}
     Path(arguments["model"]).write_bytes(pack(KIND, body, archive, arguments["origin"]))
     return {"rows": len(points)}
 

@@ -129,11 +129,17 @@ def test_gaussians_over_rest(client, data_dir):
         ({"trainingData": "SELECT x, y FROM four WHERE false"}, "Kmeans training requires at least 1 datapoint."),
         ({"trainingData": "SELECT x, y FROM four GROUP BY x"}, "does not support groupBy clause"),
         ({"trainingData": "SELECT x, 'a' AS y FROM four"}, "holds texts where numbers are needed"),
+        ({"trainingData": "SELECT x, null AS y FROM four"}, "column 'y' has no value in any row"),
+        ({"trainingData": "SELECT null AS y FROM four"}, "column 'y' has no value in any row"),
+        ({"numInputDimensions": 0}, "the rows have no columns"),
         ({"modelFileUrl": None}, "Can't create kmeans function 'km'."),
         ({"modelFileUrl": "not://a/valid/path"}, "modelFileUrl"),
     ],
 )
 def test_refusals(four, data_dir, changes, text):
-    answer = train(four, data_dir, **changes)
-    assert answer.status_code == 400
-    assert text in str(answer.json())
+    for kind in ("kmeans", "gaussianclustering"):
+        answer = train(four, data_dir, kind, **changes)
+        assert answer.status_code == 400, answer.text
+        assert text.replace("Kmeans", "Gaussian clustering" if kind[0] == "g" else "Kmeans").replace(
+            "kmeans function", f"{kind} function"
+        ) in str(answer.json())

@@ -68,5 +68,10 @@ def test_training_and_application_over_rest(client, server):
         assert client.get_json("/v1/functions/corner/application", given).json() == {"output": {"output": label}}
     refused = client.get_json("/v1/functions/corner/application", {"input": {"embedding": {"x": 1}}})
     assert (refused.status_code, "'y'" in refused.json()["error"]) == (400, True)
+    for query in ("SELECT x, null AS y, label FROM corners", "SELECT null AS y FROM corners"):
+        empty = client.put("/v1/procedures/svm", json={"type": "svm.train", "params": params | {"trainingData": query}})
+        assert (empty.status_code, "column 'y' has no value" in empty.text) == (400, True), empty.text
+        empty = client.put("/v1/procedures/map", json={"type": "tsne.train", "params": {"trainingData": query}})
+        assert (empty.status_code, "column 'y' has no value" in empty.text) == (400, True), empty.text
     bad = params | {"configuration": {"kernel": "precomputed"}}
     assert client.put("/v1/procedures/svm", json={"type": "svm.train", "params": bad}).status_code == 400

@@ -32,7 +32,7 @@ def test_neighbours_stay_neighbours_and_runs_agree():
 def test_many_points_are_placed_on_a_grid(monkeypatch):
     monkeypatch.setattr(tsne_module, "_MANY", 100)
     # Threads that wait for each other a thousand times take minutes on a busy machine.
-    monkeypatch.setattr(tsne_module.os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(tsne_module, "processors", lambda: 1)
     told = []
     points = two_clouds(140)
     first = tsne(points, 2, **{**_SHORT, "learning_rate": 25.0, "max_rounds": 350}, tick=told.append)
