@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Iterable
 from typing import Any, Literal
@@ -51,7 +52,9 @@ class EmbeddingDataset:
         return nothing()
 
     def status(self) -> dict[str, Any]:
-        return {}
+        wide = self._wide
+        columns = sum(math.prod(column.shape or ()) for column in wide.columns) if wide else 0
+        return {"columnCount": columns, "rowCount": wide.rows if wide else 0}
 
     def persist(self) -> dict[str, Any]:
         return {"tables": [self._table]}

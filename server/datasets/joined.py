@@ -35,7 +35,8 @@ def _create(creation: Creation) -> ViewDataset:
     named = iter(ids)
     left, right = (_side(side, named) for side in (params.left, params.right))
     condition = parse_expression(params.on) if params.on else None
-    return ViewDataset("joined", Join(left, right, _KINDS[params.qualification], condition), {"inputs": ids})
+    table = Join(left, right, _KINDS[params.qualification], condition)
+    return ViewDataset("joined", table, {"inputs": ids}, services=creation.services)
 
 
 def _side(side: Spec, named: Any) -> Table:

@@ -22,14 +22,20 @@ def _merged(creation: Creation) -> ViewDataset:
     if not creation.params.datasets:
         raise MldbError("Attempt to merge no datasets together")
     ids = inputs(creation, creation.params.datasets)
-    return ViewDataset("merged", TableCall("merge", refer(ids)), {"inputs": ids})
+    return ViewDataset("merged", TableCall("merge", refer(ids)), {"inputs": ids}, services=creation.services)
 
 
 def _union(creation: Creation) -> ViewDataset:
     if not creation.params.datasets:
         raise MldbError("Attempt to unify no datasets together")
     ids = inputs(creation, creation.params.datasets)
-    return ViewDataset("union", TableCall("union", refer(ids)), {"inputs": ids})
+    table = TableCall("union", refer(ids))
+    return ViewDataset("union", table, {"inputs": ids}, services=creation.services, counts=_rows_together)
+
+
+def _rows_together(inputs: list[dict[str, Any]]) -> dict[str, Any]:
+    counts = [status.get("rowCount") for status in inputs]
+    return {} if None in counts else {"rowCount": sum(counts)}
 
 
 TYPES = [

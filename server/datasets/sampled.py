@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from typing import NoReturn
+from functools import partial
+from typing import Any, NoReturn
 
 from pydantic import Field
 
@@ -50,7 +51,15 @@ def _create(creation: Creation) -> SampledDataset:
     table = TableCall("sample", refer(ids), RowLiteral(items))
     if creation.stored is None:
         creation.services.query(Select((Wildcard(),), source=table, limit=0))  # binding it finds what is wrong
-    return SampledDataset("sampled", table, {"inputs": ids, "seed": seed})
+    stored = {"inputs": ids, "seed": seed}
+    return SampledDataset("sampled", table, stored, services=creation.services, counts=partial(_drawn, params))
+
+
+def _drawn(params: SampledParams, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+    (status,) = inputs
+    if params.rows:
+        return {"rowCount": params.rows}
+    return {"rowCount": int(status["rowCount"] * params.fraction)} if "rowCount" in status else {}
 
 
 TYPES = [

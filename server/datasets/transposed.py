@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import Field
 
 from server.datasets.views import Spec, ViewDataset, inputs, refer
@@ -15,7 +17,14 @@ class TransposedParams(Params):
 
 def _create(creation: Creation) -> ViewDataset:
     ids = inputs(creation, [creation.params.dataset])
-    return ViewDataset("transposed", TableCall("transpose", refer(ids)), {"inputs": ids})
+    table = TableCall("transpose", refer(ids))
+    return ViewDataset("transposed", table, {"inputs": ids}, services=creation.services, counts=_changed_over)
+
+
+def _changed_over(inputs: list[dict[str, Any]]) -> dict[str, Any]:
+    (status,) = inputs
+    names = {"rowCount": "columnCount", "columnCount": "rowCount", "valueCount": "valueCount"}
+    return {name: status[other] for name, other in names.items() if other in status}
 
 
 TYPES = [

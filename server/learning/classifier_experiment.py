@@ -5,13 +5,14 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from server.declarations import Creation, EntityType, InputQuery, Progress, RunResult, Services, SqlText
-from server.errors import MldbError
+from server.errors import Cancelled, MldbError
 from server.learning.classifier_test import NAME as TEST
 from server.learning.classifier_test import TestingParams, evaluate
 from server.learning.classifier_train import NAME as TRAIN
@@ -65,6 +66,27 @@ class ExperimentParams(LearnerParams):
 
 
 @dataclass(frozen=True)
+class _Made:
+    """What a run has made so far. Only that goes when it is cancelled: an earlier run may have left its like."""
+
+    services: Services
+    models: list[str] = field(default_factory=list)
+    functions: list[str] = field(default_factory=list)
+    datasets: list[str] = field(default_factory=list)
+
+    def remove(self) -> None:
+        for name in self.functions:
+            with suppress(MldbError):
+                self.services.delete("function", name)
+        for name in self.datasets:
+            with suppress(MldbError):
+                self.services.delete("dataset", name)
+        for url in self.models:
+            with suppress(MldbError):
+                self.services.urls.delete(url)
+
+
+@dataclass(frozen=True)
 class ClassifierExperiment:
     """Trains and tests a model per fold; the run's status holds all results and their aggregates."""
 
@@ -95,7 +117,13 @@ class ClassifierExperiment:
         queries = self.check(params)
         if queries is None:
             raise MldbError("classifier.experiment requires 'inputData' to be set")
-        results = [self._run_fold(params, number, fold, queries, progress) for number, fold in _numbered(params)]
+        results, made = [], _Made(self.services)
+        try:
+            for number, fold in _numbered(params):
+                results.append(self._run_fold(params, number, fold, queries, made, progress))
+        except Cancelled:
+            made.remove()
+            raise
         if params.keepArtifacts:
             self._keep_procedures(params, queries)
         else:
@@ -109,6 +137,7 @@ class ClassifierExperiment:
         number: int,
         fold: Fold,
         queries: tuple[Select, Select],
+        made: _Made,
         progress: Progress,
     ) -> dict[str, Any]:
         url, function = model_url(params, number), f"{params.experimentName}_scorer_{number}"
@@ -119,13 +148,17 @@ class ClassifierExperiment:
                 raise MldbError("The testing data must return a 'features' row and a 'label'")
         started = time.monotonic()
         train_to_file(self.services, params, training, url, progress, told=(NAME, params))
+        made.models.append(url)
         create_function(self.services, function, "classifier", url)
+        made.functions.append(function)
         trained = time.monotonic()
         result: dict[str, Any] = {"fold": fold.model_dump(), "modelFileUrl": url, "functionName": function}
         dataset = None
         if params.outputAccuracyDataset:
             dataset = result["accuracyDataset"] = f"{params.experimentName}_results_{number}"
         result["resultsTest"] = self._evaluate(params, function, testing, dataset, progress)
+        if dataset is not None:
+            made.datasets.append(dataset)
         tested = time.monotonic()
         if params.evalTrain:
             result["resultsTrain"] = self._evaluate(params, function, training, None, progress)

@@ -222,7 +222,7 @@ TYPES = [
         _create_classifier,
         "Gives `score` (boolean, regression) or a row `scores` with one column per label, whose names are the JSON "
         "texts of the labels. Reads the models of `classifier.train` and MLDB's binary `.cls` files. "
-        "`GET /v1/functions/<name>/routes/importance` tells which features trees and linear models go by.",
+        "`GET /v1/functions/<name>/routes/importance` tells which features the model goes by.",
     ),
     EntityType(
         "function",

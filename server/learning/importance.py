@@ -10,8 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from server.learning.committee import Committee
+from server.learning.fasttext import FastTextModel
 from server.learning.glz import GlzModel
+from server.learning.naive_bayes import NaiveBayesModel
 from server.learning.one_vs_all import OneVsAllModel
+from server.learning.perceptron import PerceptronModel
 from server.learning.trees import TreeEnsemble
 
 if TYPE_CHECKING:
@@ -20,6 +23,9 @@ if TYPE_CHECKING:
 
 Doubles = NDArray[np.float64]
 _SPLITS = "How far the splits on a feature tell labels apart, weighted by the examples that come to them; in all 1."
+_EVIDENCE = "How far a feature can move the labels' logarithms of probability apart. In all 1."
+_PATHS = "Sizes of the weights of a feature, each times those that lead on from it, and its spread. In all 1."
+_WORDS = "How far a word's nearness to the labels differs between them. In all 1."
 _WEIGHTS = "Sizes of the weights of a feature; one with larger values has smaller weights. In all 1."
 
 
@@ -38,6 +44,12 @@ def importance_of(model: Model, features: int) -> Importance | None:
             return Importance(_SPLITS, _shares(_split_gains(model, features)))
         case GlzModel():
             return Importance(_WEIGHTS, _shares(_weight_sizes(model, features)))
+        case NaiveBayesModel():
+            return Importance(_EVIDENCE, _shares(_evidence(model, features)))
+        case PerceptronModel():
+            return Importance(_PATHS, _shares(_path_sizes(model, features)))
+        case FastTextModel():
+            return Importance(_WORDS, _shares(_differences(model)))
         case Committee():
             return _of_members(model.members, np.abs(model.weights), features)
         case OneVsAllModel():
@@ -90,6 +102,28 @@ def _tree_weights(model: TreeEnsemble) -> Doubles:
 def _weight_sizes(model: GlzModel, features: int) -> Doubles:
     sizes = np.abs(model.weights.astype(np.float64)[:, : len(model.columns)]).sum(axis=0)
     return np.asarray(np.bincount(model.columns.feature, sizes, features), np.float64)
+
+
+def _evidence(model: NaiveBayesModel, features: int) -> Doubles:
+    """Per feature the distance between what the branches of its split say of each label against their mean."""
+    apart = model.logs - model.logs.mean(axis=2, keepdims=True)
+    sizes = np.abs(apart[:, 0] - apart[:, 1]).sum(axis=1)
+    return np.asarray(np.bincount(model.feature, sizes, features), np.float64)
+
+
+def _path_sizes(model: PerceptronModel, features: int) -> Doubles:
+    """Products of absolute weights along all paths to the outputs (Garson 1991), from inputs of like spread."""
+    sizes = np.abs(model.layers[0][0] @ model.layers[1][0])
+    # Undo the scaling of inputs: the first layer's rows are one over the spread of a column that stands by itself.
+    spread = np.linalg.norm(np.linalg.pinv(model.layers[0][0]), axis=0)
+    for weights, _ in model.layers[2:]:
+        sizes = sizes @ np.abs(weights)
+    return np.asarray(np.bincount(model.columns.feature, sizes.sum(axis=1) * spread, features), np.float64)
+
+
+def _differences(model: FastTextModel) -> Doubles:
+    near = model.inputs.astype(np.float64) @ model.outputs.T.astype(np.float64)
+    return np.asarray(np.abs(near - near.mean(axis=1, keepdims=True)).sum(axis=1))
 
 
 def _of_members(members: Sequence[Model], weights: NDArray[Any], features: int) -> Importance | None:

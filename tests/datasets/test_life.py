@@ -138,3 +138,32 @@ def test_profiles_show_what_columns_hold(saved, id):
     assert all(column["filled"] > 0 and column["top"] for column in shown["columns"])
     if id != "turned":
         assert {column["name"] for column in shown["columns"]} == {"x", "y"}
+
+
+def test_views_and_embeddings_tell_how_large_they_are(client):
+    for name, rows in (("one", 3), ("two", 2)):
+        client.put(f"/v1/datasets/{name}", json={"type": "sparse.mutable"}).raise_for_status()
+        recorded = [[f"r{number}", [["x", 1, 0], ["y", 2, 0]]] for number in range(rows)]
+        client.post(f"/v1/datasets/{name}/multirows", json=recorded).raise_for_status()
+        client.post(f"/v1/datasets/{name}/commit").raise_for_status()
+    one, two = ({"columnCount": 2, "rowCount": rows, "valueCount": 2 * rows} for rows in (3, 2))
+    both = {"datasets": [{"id": "one"}, {"id": "two"}]}
+    inputs = {"datasets": {"one": one, "two": two}}
+    over = {"columnCount": 3, "rowCount": 2, "valueCount": 6, "datasets": {"one": one}}
+    for type_, params, expected in (
+        ("merged", both, inputs),
+        ("union", both, {"rowCount": 5, **inputs}),
+        ("transposed", {"dataset": "one"}, over),
+        ("sampled", {"dataset": "one", "rows": 2}, {"rowCount": 2, "datasets": {"one": one}}),
+        ("sampled", {"dataset": "one", "fraction": 0.5}, {"rowCount": 1, "datasets": {"one": one}}),
+        ("joined", {"left": {"id": "one"}, "right": {"id": "two"}}, inputs),
+    ):
+        answer = client.put(f"/v1/datasets/view-{type_}", json={"type": type_, "params": params})
+        client.delete("/v1/datasets/view-sampled")  # there are two of them
+        assert (answer.status_code, answer.json()["status"]) == (201, expected)
+    client.delete("/v1/datasets/two").raise_for_status()
+    assert client.get("/v1/datasets/view-union").json()["status"] == {"datasets": {"one": one, "two": None}}
+    client.put("/v1/datasets/vectors", json={"type": "embedding"}).raise_for_status()
+    client.post("/v1/datasets/vectors/multirows", json=[["a", [["x", 1, 0], ["y", 2, 0]]]]).raise_for_status()
+    client.post("/v1/datasets/vectors/commit").raise_for_status()
+    assert client.get("/v1/datasets/vectors").json()["status"] == {"columnCount": 2, "rowCount": 1}

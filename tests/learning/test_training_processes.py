@@ -56,6 +56,28 @@ def test_a_cancel_ends_the_process(client, training):
     wait_for(lambda: client.get(run).json()["state"] == "cancelled")
 
 
+def test_a_cancelled_experiment_leaves_nothing_of_its_folds(client, server):
+    make_rows(client, "folded", {f"r{n}": {"x": n, "y": n % 7, "label": n % 2} for n in range(200)})
+    folder = server.data_dir.resolve()
+    params = {
+        "experimentName": "stopped",
+        "inputData": "SELECT {x, y} AS features, label FROM folded",
+        "datasetFolds": [{"trainingWhere": "x < 100", "testingWhere": "x > 90"}] * 500,
+        "configuration": {"type": "decision_tree"},
+        "modelFileUrlPattern": f"file://{folder}/$runid.cls",
+        "runOnCreation": False,
+    }
+    client.put("/v1/procedures/stopped", json={"type": "classifier.experiment", "params": params}).raise_for_status()
+    run = client.post("/v1/procedures/stopped/runs", json={}, headers={"async": "true"}).headers["location"]
+    wait_for(lambda: "stopped_results_0" in client.get("/v1/datasets").json())
+    assert (folder / "stopped-0.cls").exists()
+    client.put(f"{run}/state", json={"state": "cancelled"}).raise_for_status()
+    wait_for(lambda: client.get(run).json()["state"] == "cancelled")
+    wait_for(lambda: not list(folder.glob("stopped-*.cls")))
+    wait_for(lambda: not [name for name in client.get("/v1/functions").json() if name.startswith("stopped")])
+    wait_for(lambda: not [name for name in client.get("/v1/datasets").json() if name.startswith("stopped")])
+
+
 def test_a_killed_process_is_an_error_of_its_run_only(client, server, training):
     run, pid = training
     psutil.Process(pid).kill()
