@@ -53,10 +53,14 @@ class Connection:
     def log(self, stream: str, seconds: float, text: str | None) -> None:
         """A line for the server log; that of a forked child takes the way of native libraries' output."""
         if not self.is_forked():
-            self.send([protocol.LOG, stream, seconds, text])
+            self.send([protocol.LOG, stream, seconds, text, current_request.get()])
         else:
             with suppress(OSError):
                 os.write(2, to_bytes(f"{text or ''}\n"))
+
+    def declare(self, verb: str, path: str, summary: str, arguments: list[list[Any]]) -> None:
+        """Tell the host of a route, for the API reference."""
+        self.send([protocol.DECLARE, verb, path, summary, arguments])
 
     def is_forked(self) -> bool:
         """Whether this is a child that plugin code forked."""

@@ -8,7 +8,7 @@ import os
 import sys
 import time
 import tokenize
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from types import CodeType, ModuleType
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 from runtime import capture, files, protocol, shim
 from runtime.failures import describe, register_source
 from runtime.jsontext import to_bytes
+from runtime.routing import BadArgument, Route
 
 Identity = tuple[int, int, int] | None  # of a file: its number, when it was changed (ns), its size
 
@@ -152,11 +153,20 @@ def run(
     source: Source, namespace: dict[str, Any] | None, main: MainModule, request: shim.Request, sink: capture.Sink
 ) -> Outcome:
     """Execute code with its prints captured. ``namespace`` None: in ``__main__`` itself (main.py, scripts)."""
+    return _captured(lambda: _execute(source, namespace, main, request), request, sink)
+
+
+def run_declared(route: Route, named: dict[str, str], request: shim.Request, sink: capture.Sink) -> Outcome:
+    """Have the function of a declared route answer, with its prints captured."""
+    return _captured(lambda: _attempt(lambda: _call(route, named, request)), request, sink)
+
+
+def _captured(work: Callable[[], Outcome], request: shim.Request, sink: capture.Sink) -> Outcome:
     recorder = capture.Recorder(sink)
     recorder_token = capture.current.set(recorder)
     request_token = shim.current.set(request)
     try:
-        outcome = _execute(source, namespace, main, request)
+        outcome = work()
     finally:
         shim.current.reset(request_token)
         capture.current.reset(recorder_token)
@@ -166,27 +176,47 @@ def run(
 
 
 def _execute(source: Source, namespace: dict[str, Any] | None, main: MainModule, request: shim.Request) -> Outcome:
-    try:
+    def work() -> Outcome:
         try:
             compiled = source.compiled()
         except FileNotFoundError:
             if namespace is None:
                 raise
             return Outcome(protocol.UNROUTED)  # there is no routes.py, or not yet
-        if namespace is None:
-            namespace = main.module.__dict__
-            namespace["request"] = request
+        names = namespace
+        if names is None:
+            names = main.module.__dict__
+            names["request"] = request
             main.imports_mldb = compiled.imports_mldb
-        exec(compiled.code, namespace)  # noqa: S102 - running the plugin's code is the purpose
+        try:
+            exec(compiled.code, names)  # noqa: S102 - running the plugin's code is the purpose
+        except SystemExit as error:
+            if error.code not in (None, 0):
+                raise
+        return _returned(request, now=compiled.reads_request or compiled.imports_mldb or main.imports_mldb)
+
+    return _attempt(work)
+
+
+def _call(route: Route, named: dict[str, str], request: shim.Request) -> Outcome:
+    try:
+        value = route.call(request, named)
+    except BadArgument as error:
+        request.set_return({"error": str(error), "httpCode": 400}, 400)
+    else:
+        if request.returned() is None:
+            request.set_return(value)
+    return _returned(request, now=True)
+
+
+def _attempt(work: Callable[[], Outcome]) -> Outcome:
+    try:
+        return work()
     except MemoryError as error:
         return Outcome(protocol.EXHAUSTED, exception=describe(error))
-    except SystemExit as error:
-        if error.code not in (None, 0):
-            return Outcome(protocol.RAISED, exception=describe(error))
     except BaseException as error:
         # The boundary between plugin code and us: whatever it raised is its answer.
         return Outcome(protocol.RAISED, exception=describe(error))
-    return _returned(request, now=compiled.reads_request or compiled.imports_mldb or main.imports_mldb)
 
 
 def _returned(request: shim.Request, *, now: bool) -> Outcome:

@@ -16,12 +16,19 @@ from runtime.executor import Environment, Executor, WorkerHandle
 from runtime.files import File
 from runtime.folders import FolderError, Folders
 from runtime.jsontext import encode, to_bytes
-from runtime.messages import Call, Launch, Limits, LogLine, Perform, PluginRequest, Reply
+from runtime.messages import Call, DeclaredRoute, Launch, Limits, LogLine, Perform, PluginRequest, Reply
 from runtime.output import Output
+from runtime.routing import KINDS, PLACES, VERBS
 
 logger = logging.getLogger("mldb.runtime")
 
 _LONGEST_LINE: Final = 64 * 1024
+_LONGEST_PATH: Final = 200
+_LONGEST_SUMMARY: Final = 500
+_MOST_ROUTES: Final = 200  # of one plugin that the API reference shows
+
+# What tells which request, and which trace, something belongs to.
+_PASSED_ON: Final = ("x-request-id", "traceparent", "tracestate")
 
 # Watching for a client that hangs up costs more than a short request does.
 _SLOW_SECONDS: Final = 0.5
@@ -68,6 +75,7 @@ class _Pending:
     calls: int = 0
     began: float = 0.0
     on_slow: OnSlow | None = None
+    headers: dict[str, str] = field(default_factory=dict)  # of the request: what is asked meanwhile belongs to it
 
     def own_seconds(self, now: float) -> float:
         return self.spent + (now - self.resumed if self.calls == 0 else 0.0)
@@ -105,6 +113,7 @@ class Generation:
     ended: str | None = None
     last_pong: float = 0.0
     third_party: list[str] = field(default_factory=list)
+    routes: list[DeclaredRoute] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.folders = Folders(self.launch.plugin_dir)
@@ -139,14 +148,21 @@ class Generation:
             ],
             self.limits.request_seconds,
             on_slow,
+            {name: request.headers[name] for name in _PASSED_ON if name in request.headers},
         )
 
-    async def _ask(self, frame: Callable[[int], list[Any]], limit: float, on_slow: OnSlow | None = None) -> Answer:
+    async def _ask(
+        self,
+        frame: Callable[[int], list[Any]],
+        limit: float,
+        on_slow: OnSlow | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> Answer:
         if self.ended is not None or self.worker is None:
             raise RequestFailed(502, f"the plugin's worker {self.ended or 'has not started'}")
         number = next(self._numbers)
         now = time.monotonic()
-        pending = _Pending(self._loop.create_future(), limit, now, began=now, on_slow=on_slow)
+        pending = _Pending(self._loop.create_future(), limit, now, began=now, on_slow=on_slow, headers=headers or {})
         try:
             self.worker.send(frame(number))
         except ValueError as error:
@@ -215,13 +231,27 @@ class Generation:
         elif kind == protocol.CALL:
             self._called(frame)
         elif kind == protocol.LOG:
-            self.hooks.log(LogLine(frame[1], frame[2], frame[3]))
+            self.hooks.log(LogLine(frame[1], frame[2], frame[3], self._request_id(frame[4])))
+        elif kind == protocol.DECLARE:
+            self._declared(*frame[1:])
         elif kind == protocol.OFFER:
             self._spawn(self._offered(*frame[1:]))
         elif kind == protocol.PONG:
             self._ponged(frame)
         elif frame[1] != protocol.PROTOCOL_VERSION:
             raise protocol.ProtocolError(f"protocol version {frame[1]} is not {protocol.PROTOCOL_VERSION}")
+
+    def _request_id(self, number: int) -> str:
+        pending = self._pending.get(number)
+        return "" if pending is None else pending.headers.get("x-request-id", "")
+
+    def _declared(self, verb: str, path: str, summary: str, arguments: list[Any]) -> None:
+        """Checked here too: what it says goes into a document that others read."""
+        route = DeclaredRoute(verb, path, summary[:_LONGEST_SUMMARY], tuple(_argument(each) for each in arguments))
+        if verb not in VERBS or not path.startswith("/") or len(path) > _LONGEST_PATH:
+            raise protocol.ProtocolError("a declared route is out of place")
+        if len(self.routes) < _MOST_ROUTES:
+            self.routes.append(route)
 
     def on_output(self, text: str) -> None:
         now = time.time()
@@ -264,8 +294,9 @@ class Generation:
 
     def _called(self, frame: list[Any]) -> None:
         _, number, request, verb, path, params, body, headers = frame
-        call = Call(verb, path, protocol.text_pairs(params), body, dict(protocol.text_pairs(headers)))
         pending = self._pending.get(request)
+        sent = dict(protocol.text_pairs(headers))
+        call = Call(verb, path, protocol.text_pairs(params), body, {**(pending.headers if pending else {}), **sent})
         if pending is not None:
             pending.pause()
         self._spawn(self._perform(number, call, pending))
@@ -313,6 +344,16 @@ def _file(sent: list[Any] | None) -> File | None:
         return File(content_type, name)
     except ValueError as error:
         raise protocol.ProtocolError(str(error)) from None
+
+
+def _argument(sent: Any) -> tuple[str, str, str, bool]:
+    if (
+        not (isinstance(sent, list) and list(map(type, sent)) == [str, str, str, bool])
+        or sent[1] not in PLACES
+        or sent[2] not in KINDS
+    ):
+        raise protocol.ProtocolError("an argument of a declared route is [name, place, type, required]")
+    return sent[0], sent[1], sent[2], sent[3]
 
 
 def error_reply(code: int, text: str) -> Reply:

@@ -95,11 +95,25 @@ class PluginRequest:
 
 @dataclass(frozen=True, slots=True)
 class LogLine:
-    """A line for the server log. ``stream`` is log, stdout or stderr; ``text`` None is ``mldb.log()``."""
+    """A line for the server log. ``stream`` is log, stdout or stderr; ``text`` None is ``mldb.log()``.
+
+    ``request`` is the id of the request that the code worked for, "" outside of one.
+    """
 
     stream: str
     seconds: float
     text: str | None
+    request: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredRoute:
+    """A route that main.py declared. ``arguments``: name, place (path, query, body), JSON type or "", required."""
+
+    verb: str
+    path: str
+    summary: str
+    arguments: tuple[tuple[str, str, str, bool], ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import msgpack
 
-PROTOCOL_VERSION: Final = 2
+PROTOCOL_VERSION: Final = 3
 
 # Uploads of pictures reach routes.py as one body; anything larger belongs into a file or a dataset.
 FRAME_LIMIT: Final = 256 * 2**20
@@ -23,9 +23,10 @@ FRAME_LIMIT: Final = 256 * 2**20
 HELLO: Final = 0  # version, pid
 ANSWER: Final = 1  # request, outcome, code, body, logs, exception, file (None, or content type and name)
 CALL: Final = 2  # call, request (0: none), verb, path, params, body, headers
-LOG: Final = 3  # stream, seconds, text
+LOG: Final = 3  # stream, seconds, text, request (0: none)
 OFFER: Final = 4  # call, kind (static or doc), route, folder
 PONG: Final = 5  # ping, names of imported third-party modules
+DECLARE: Final = 6  # verb, path, summary, arguments (name, place, JSON type, required) of a route that main.py declares
 # from the host
 START: Final = 10  # request, launch
 REQUEST: Final = 11  # request, verb, path, remaining, params, body, headers, content type, content length
@@ -46,9 +47,10 @@ TO_HOST: Final[dict[int, tuple[Any, ...]]] = {
     HELLO: (int, int),
     ANSWER: (int, int, int, bytes, list, (dict, NoneType), (list, NoneType)),
     CALL: (int, int, str, str, list, bytes, list),
-    LOG: (str, float, _TEXT_OR_NONE),
+    LOG: (str, float, _TEXT_OR_NONE, int),
     OFFER: (int, str, str, str),
     PONG: (int, list),
+    DECLARE: (str, str, str, list),
 }
 
 Frame = Sequence[Any]

@@ -10,13 +10,16 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 from runtime import files, lines, recording
 from runtime.connection import Connection
 from runtime.jsontext import encode, encode_payload, log_text, to_bytes
 from runtime.messages import Reply
+from runtime.routing import Routes, summary_of
+
+Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 # POST of a dataset replaces one of that name unless this header forbids it (rest-api.md §0).
 MUST_BE_NEW: Final = {"mldb-must-be-new": "true"}
@@ -153,9 +156,10 @@ class Script:
 class Plugin:
     """``mldb.plugin``."""
 
-    def __init__(self, connection: Connection, args: Any, folder: str | None) -> None:
+    def __init__(self, connection: Connection, args: Any, folder: str | None, routes: Routes) -> None:
         self._connection = connection
         self._folder = folder
+        self._routes = routes
         self.args = args
 
     def get_plugin_dir(self) -> str:
@@ -168,6 +172,15 @@ class Plugin:
     def serve_documentation_folder(self, dir: str) -> None:
         """Serve the files of a folder of the plugin under ``…/doc/``."""
         raise_for(self._connection.offer("doc", "", str(dir)))
+
+    def route(self, verb: str, path: str, *, summary: str = "") -> Callable[[Handler], Handler]:
+        """Declare a route below ``…/routes`` that a function answers, see ``runtime.routing``."""
+
+        def declare(handler: Handler) -> Handler:
+            self._routes.declare(verb, path, handler, summary_of(handler, summary))
+            return handler
+
+        return declare
 
     @property
     def rest_params(self) -> Request | None:

@@ -22,6 +22,7 @@ from typing import Any, NoReturn
 from runtime import capture, execution, module, protocol, shim
 from runtime.connection import Connection, current_request
 from runtime.pool import STALL_SECONDS, ThreadPool
+from runtime.routing import Route, Routes
 
 
 class Worker:
@@ -37,6 +38,7 @@ class Worker:
         self._baseline = set(sys.modules)
         self._main: execution.MainModule
         self._routes: execution.Source | None = None
+        self._declared = Routes(self._announce)
 
     def run(self) -> NoReturn:
         self._connection.send([protocol.HELLO, protocol.PROTOCOL_VERSION, os.getpid()])
@@ -69,7 +71,7 @@ class Worker:
         args = json.loads(launch["args"]) if launch["args"] is not None else None
         host = {"address": launch["address"], "data_root": launch["data_root"]}
         if launch["kind"] == "plugin":
-            plugin = shim.Plugin(self._connection, [] if args is None else args, launch["plugin_dir"])
+            plugin = shim.Plugin(self._connection, [] if args is None else args, launch["plugin_dir"], self._declared)
             return shim.Mldb(self._connection, self._log_of_plugin, plugin=plugin, **host)
         script = shim.Script(args)
         return shim.Mldb(self._connection, self._log_of_script, script=script, **host)
@@ -137,7 +139,14 @@ class Worker:
             self._connection.forget(number)
         self._answer(number, outcome)
 
+    def _announce(self, route: Route) -> None:
+        arguments = [argument.plain() for argument in route.arguments]
+        self._connection.declare(route.verb, route.path, route.summary, arguments)
+
     def _run_routes(self, request: shim.Request) -> execution.Outcome:
+        declared = self._declared.find(request.verb, request.remaining)
+        if declared is not None:
+            return execution.run_declared(*declared, request, self._sink)
         if self._routes is None:
             return execution.Outcome(protocol.UNROUTED)
         namespace = self._main.namespace(self._routes.uri, request)

@@ -124,20 +124,28 @@ class LogStore(logging.Handler):
             if record.exc_info:
                 message = f"{message}\n{logging.Formatter().formatException(record.exc_info)}"
             source = getattr(record, "source", SERVER)
-            self.add(source, message, level_name(record.levelno), record.created)
+            request = getattr(record, "request", None)
+            self.add(source, message, level_name(record.levelno), record.created, request)
         except Exception:
             # logging's own rule: a record that cannot be handled must not disturb what was logged.
             self.handleError(record)
 
-    def add(self, source: str, message: str, level: str = "info", seconds: float | None = None) -> Entry:
-        """Append a line."""
+    def add(
+        self,
+        source: str,
+        message: str,
+        level: str = "info",
+        seconds: float | None = None,
+        request: str | None = None,
+    ) -> Entry:
+        """Append a line; of the request under way unless it is said whose it is."""
         if len(message) > LONGEST_LINE:
             message = f"{message[:LONGEST_LINE]}… ({len(message)} characters)"
         with self._changing:
             self._count += 1
-            entry = Entry(
-                self._count, time.time() if seconds is None else seconds, source, level, message, request_id.get()
-            )
+            seconds = time.time() if seconds is None else seconds
+            of = request_id.get() if request is None else request
+            entry = Entry(self._count, seconds, source, level, message, of)
             self._entries.append(entry)
             listeners = list(self._listeners)
             self._write(entry)

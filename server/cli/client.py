@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from urllib.parse import urlencode, urlsplit
 from urllib.request import Request, urlopen
 
 _TIMEOUT = 600
+_CHUNK = 1 << 20
 
 
 class ServerError(Exception):
@@ -76,11 +76,19 @@ class Server:
         ):
             return json.load(answer)
 
-    def download(self, path: str, target: IO[bytes]) -> int:
+    def download(self, path: str, target: IO[bytes], params: Mapping[str, str] | None = None) -> int:
         """Write the body of a GET into a file as it comes; its size in bytes."""
+        size = 0
+        with self._open("GET", path, None, params) as answer:
+            while chunk := answer.read(_CHUNK):
+                size += target.write(chunk)
+        return size
+
+    def lines(self, path: str) -> Iterator[str]:
+        """The lines of an answer that does not end, as they come."""
         with self._open("GET", path, None, {}) as answer:
-            shutil.copyfileobj(answer, target)
-        return target.tell()
+            for line in answer:
+                yield line.decode("utf-8", "replace").rstrip("\n")
 
     def json(self, verb: str, path: str, body: Any = None, params: Mapping[str, str] | None = None) -> Any:
         return json.loads(self.text(verb, path, body, params))

@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from server.cli.client import Server
 
 _SECONDS = 1.0  # a key press waits no longer for a server
 
@@ -34,15 +37,19 @@ def autocomplete(parser: argparse.ArgumentParser) -> None:
 
 
 def complete_ids(kind: str) -> Callable[..., list[str]]:
-    """A completer with the names of the server's entities; none when it does not answer in time."""
+    """A completer with the names of the server's entities."""
+    return complete_names(lambda server: server.json("GET", f"/v1/{kind}s"))
 
-    def ids(parsed_args: argparse.Namespace, **_: Any) -> list[str]:
+
+def complete_names(names_of: Callable[[Server], list[str]]) -> Callable[..., list[str]]:
+    """A completer with names that the server knows; none when it does not answer in time."""
+
+    def names(parsed_args: argparse.Namespace, **_: Any) -> list[str]:
         from server.cli.client import Server, ServerError
 
         try:
-            names: list[str] = Server(parsed_args, timeout=_SECONDS).json("GET", f"/v1/{kind}s")
+            return names_of(Server(parsed_args, timeout=_SECONDS))
         except ServerError:
             return []
-        return names
 
-    return ids
+    return names

@@ -13,8 +13,9 @@ from server.cli.client import Server, add_server_flags
 from server.cli.completion import complete_ids
 from server.cli.output import add_json_flag, say, show, show_rows
 
+EXPORTS = ("csv", "json", "parquet", "arrow")
 _HELP = {
-    "dataset": "datasets: list, show, create, remove, columns, rows",
+    "dataset": "datasets: list, show, create, remove, columns, rows, export",
     "function": "functions: list, show, create, remove, call",
     "procedure": "procedures: list, show, create, remove, runs, cancel",
 }
@@ -38,6 +39,10 @@ def _add_special(commands: Any) -> None:
     rows = action(dataset, "rows", _rows, "its first rows", "dataset")
     add_id(rows, "dataset")
     rows.add_argument("--limit", type=int, default=10, help="how many (default: 10)")
+    export = action(dataset, "export", _export, "write it, or a query's result, to a file", "dataset")
+    add_id(export, "dataset")
+    export.add_argument("file", help="its ending says how: .csv, .json, .parquet, .arrow; - writes to standard output")
+    export.add_argument("--format", choices=EXPORTS, help="in place of the ending")
     call = action(function, "call", _call, "apply a function", "function")
     add_id(call, "function")
     call.add_argument("input", nargs="?", default="{}", help='its input as JSON, such as {"x": 1}; a file; - reads it')
@@ -113,9 +118,40 @@ def _columns(options: argparse.Namespace) -> int:
     return 0
 
 
+def _export(options: argparse.Namespace) -> int:
+    Server(options).json("GET", path_of(options))  # a name that nobody has is an error, not an empty file
+    export(options, f"SELECT * FROM {quoted(options.id)}")
+    return 0
+
+
+def export(options: argparse.Namespace, sql: str) -> None:
+    """Write the result of a query to ``options.file``, whole or not at all."""
+    to_stdout = options.file == "-"
+    form = options.format or Path(options.file).suffix.removeprefix(".")
+    if form not in EXPORTS:
+        raise ValueError(f"{options.file}: the ending is none of {', '.join(EXPORTS)}; --format says it otherwise")
+    params = {"q": sql, "format": form}
+    if to_stdout:
+        Server(options).download("/v1/query/export", sys.stdout.buffer, params)
+        return
+    target = Path(options.file)
+    draft = target.with_name(f".{target.name}.part")
+    try:
+        with draft.open("wb") as content:
+            size = Server(options).download("/v1/query/export", content, params)
+        draft.replace(target)
+    finally:
+        draft.unlink(missing_ok=True)
+    say(f"{target}: {size} bytes", options, file=str(target), bytes=size)
+
+
+def quoted(name: str) -> str:
+    """SQL spelling of a name."""
+    return '"' + name.replace('"', '""') + '"'
+
+
 def _rows(options: argparse.Namespace) -> int:
-    quoted = '"' + options.id.replace('"', '""') + '"'
-    query = {"q": f"SELECT * FROM {quoted} LIMIT {options.limit}"}
+    query = {"q": f"SELECT * FROM {quoted(options.id)} LIMIT {options.limit}"}
     from server.cli.query import as_text
 
     server = Server(options)

@@ -8,7 +8,16 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-_STYLES = {"ok": "green", "finished": "green", "error": "bold red", "warning": "yellow", "executing": "cyan"}
+_STYLES = {
+    "ok": "green",
+    "finished": "green",
+    "error": "bold red",
+    "warning": "yellow",
+    "executing": "cyan",
+    "serving": "green",
+    "stopped": "yellow",
+    "gone": "yellow",
+}
 
 
 def add_json_flag(parser: argparse.ArgumentParser) -> None:
@@ -46,6 +55,20 @@ def _table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
         cells = [_text(row.get(column)) for column in columns]
         table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in cells))
     Console().print(table)
+
+
+def styled(text: str) -> str:
+    """A word in its colour, on a terminal."""
+    style = _STYLES.get(text)
+    if style is None or not sys.stdout.isatty():
+        return text
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console()
+    with console.capture() as captured:
+        console.print(Text(text, style=style), end="")
+    return captured.get()
 
 
 def say(text: str, options: argparse.Namespace, **members: Any) -> None:

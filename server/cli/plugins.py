@@ -1,4 +1,4 @@
-"""``mldb plugin list|new|logs|reload|test|install|remove``."""
+"""``mldb plugin list|new|logs|reload|stop|test|install|remove``."""
 
 from __future__ import annotations
 
@@ -10,17 +10,19 @@ from urllib.parse import quote
 
 from server.cli import plugin_folders
 from server.cli.client import Server, add_server_flags
-from server.cli.output import add_json_flag, show, show_rows
+from server.cli.completion import complete_ids
+from server.cli.output import add_json_flag, say, show, show_rows
 from server.entities.scaffold import create_plugin
 from server.settings import Settings
 
 
 def add(commands: Any) -> None:
-    parser = commands.add_parser("plugin", help="plugins: new, install, list, logs, reload, test, remove")
+    parser = commands.add_parser("plugin", help="plugins: new, install, list, logs, reload, stop, test, remove")
     actions = parser.add_subparsers(required=True, metavar="ACTION")
     _add_action(actions, "list", _list, "the plugins of a running server and how they are")
-    _add_action(actions, "logs", _logs, "the log of a plugin").add_argument("name")
-    _add_action(actions, "reload", _reload, "start a plugin anew").add_argument("name")
+    _name(_add_action(actions, "logs", _logs, "the log of a plugin"))
+    _name(_add_action(actions, "reload", _reload, "start a plugin anew"))
+    _name(_add_action(actions, "stop", _stop, "end a plugin's worker until it is reloaded"))
     new = actions.add_parser("new", help="make the folder of a new plugin")
     new.add_argument("name")
     new.add_argument("--data-dir", type=Path, default=Settings.data_dir, help="data root of the server")
@@ -34,6 +36,10 @@ def _add_action(actions: Any, name: str, run: Any, help: str) -> argparse.Argume
     add_json_flag(parser)
     parser.set_defaults(run=run)
     return parser
+
+
+def _name(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name").completer = complete_ids("plugin")  # type: ignore[attr-defined]
 
 
 def _list(options: argparse.Namespace) -> int:
@@ -69,8 +75,14 @@ def _logs(options: argparse.Namespace) -> int:
 
 
 def _reload(options: argparse.Namespace) -> int:
-    Server(options).text("POST", f"/v1/plugins/{quote(options.name, safe='')}/reload", {})
-    print(f"{options.name} was reloaded")  # noqa: T201
+    status = Server(options).json("POST", f"/v1/plugins/{quote(options.name, safe='')}/reload", {})
+    say(f"{options.name} was reloaded", options, **status)
+    return 0
+
+
+def _stop(options: argparse.Namespace) -> int:
+    status = Server(options).json("POST", f"/v1/plugins/{quote(options.name, safe='')}/stop", {})
+    say(f"{options.name} was stopped", options, **status)
     return 0
 
 

@@ -11,7 +11,9 @@ from typing import Any
 from urllib.parse import quote
 
 from server.cli.client import Server, ServerError, add_server_flags
+from server.cli.completion import complete_names
 from server.cli.output import add_json_flag, complain
+from server.cli.queries import saved_names, saved_text
 
 _FORMATS = ("text", "table", "full", "aos", "soa", "sparse", "atom")
 _WIDEST = 60  # characters of a cell that are shown
@@ -21,6 +23,7 @@ _KEYWORDS = (
 _HELP = """\
 A query ends with ; and Enter.
   \\d           the datasets          \\d NAME    the columns of one
+  \\s           the saved queries     \\s NAME    run one
   \\f FORMAT    how results are shown  \\q         leave (as does Ctrl-D)
 """
 
@@ -28,6 +31,8 @@ A query ends with ; and Enter.
 def add(commands: Any) -> None:
     parser = commands.add_parser("query", help="run an SQL query on a running server; without one, ask for many")
     parser.add_argument("sql", nargs="?", help="the query; - reads it from standard input")
+    saved = parser.add_argument("--saved", metavar="NAME", help="run the query that is saved under this name")
+    saved.completer = complete_names(saved_names)
     parser.add_argument("--format", choices=_FORMATS, default="text", help="text for people, else the API's JSON")
     add_json_flag(parser)
     add_server_flags(parser)
@@ -37,9 +42,14 @@ def add(commands: Any) -> None:
 def _query(options: argparse.Namespace) -> int:
     if options.json and options.format == "text":
         options.format = "aos"
-    if options.sql is None and sys.stdin.isatty():
+    if options.saved is not None and options.sql is not None:
+        raise ValueError("either a query or --saved, not both")
+    if options.saved is None and options.sql is None and sys.stdin.isatty():
         return Session(options).loop()
-    sql = sys.stdin.read() if options.sql in (None, "-") else options.sql
+    if options.saved is not None:
+        sql = saved_text(Server(options), options.saved)
+    else:
+        sql = sys.stdin.read() if options.sql in (None, "-") else options.sql
     print(answer(Server(options), sql, options.format))  # noqa: T201
     return 0
 
@@ -88,7 +98,7 @@ class Session:
         """Answer a line; errors are told, none ends the session."""
         try:
             if line.startswith("\\"):
-                self._command(*line[1:].split())
+                self._command(*line[1:].split(maxsplit=1))
             elif line.rstrip(";").strip():
                 print(answer(self._server, line.rstrip(";"), self._format))  # noqa: T201
         except KeyboardInterrupt:
@@ -100,6 +110,10 @@ class Session:
         if name == "d":
             path = f"/v1/datasets/{quote(argument, safe='')}/columns" if argument else "/v1/datasets"
             print(*self._server.json("GET", path), sep="\n")  # noqa: T201
+        elif name == "s" and argument:
+            self.run(saved_text(self._server, argument))
+        elif name == "s":
+            print(*saved_names(self._server), sep="\n")  # noqa: T201
         elif name == "f" and argument in _FORMATS:
             self._format = argument
         else:

@@ -26,6 +26,7 @@ from server.entities.plugin_folders import PluginFolders
 from server.entities.plugin_sources import Opened, Sources
 from server.entities.stopped_plugins import StoppedPlugins
 from server.errors import MldbError, NotFound
+from server.logs import request_id
 from server.messages import Request, Response
 from server.settings import Settings
 
@@ -130,7 +131,11 @@ class PluginHost:
         request = Request(
             call.verb.upper(), path, params, call.body, call.headers, content_type, len(call.body), in_process=True
         )
-        response = await self._dispatch(request)
+        request_id.set(call.headers.get("x-request-id", ""))
+        with tracing.span(f"{request.verb} {request.path}", call.headers) as span:
+            response = await self._dispatch(request)
+            if span is not None:
+                span.update_name(f"{request.verb} {request.route}")
         return Reply(response.status, await collected(response), response.content_type, response.headers)
 
     def log(self, source: str) -> Callable[[LogLine], None]:
@@ -138,7 +143,8 @@ class PluginHost:
 
         def write(line: LogLine) -> None:
             level = _LEVELS.get(line.stream, logging.INFO)
-            _logger.log(level, "%s", line.text or "", extra={"source": source, "stream": line.stream})
+            of = {"source": source, "stream": line.stream, "request": line.request}
+            _logger.log(level, "%s", line.text or "", extra=of)
 
         return write
 
@@ -396,8 +402,10 @@ class PythonPlugin:
         return response
 
     def described_routes(self) -> dict[str, dict[str, Any]]:
-        """OpenAPI path items below ``/routes``: the declared ones, else what requests have taught."""
-        return route_notes.declared(self._opened.folder) or self._notes.learnt()
+        """OpenAPI path items: those of ``main.py`` and ``routes.yaml``, else what requests have taught."""
+        generation = self.supervisor.generation
+        said = route_notes.of_code(generation.routes if generation is not None else ())
+        return route_notes.merged(said, route_notes.declared(self._opened.folder)) or self._notes.learnt()
 
     def _last_output(self) -> Response:
         answer = self.supervisor.last_answer

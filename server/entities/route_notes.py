@@ -1,4 +1,4 @@
-"""What is known of a plugin's own routes: declared in its ``routes.yaml``, else learnt from requests that it answered.
+"""What is known of a plugin's own routes: declared in its ``main.py`` or ``routes.yaml``, else learnt from its answers.
 
 ``routes.yaml`` maps paths below ``…/routes`` to OpenAPI path items::
 
@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import re
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
+from runtime.messages import DeclaredRoute
 from server.messages import Request, Response
 
 FILE: Final = "routes.yaml"
@@ -111,6 +113,45 @@ def declared(folder: Path | None) -> dict[str, dict[str, Any]]:
     if not isinstance(items, dict) or not all(isinstance(item, dict) for item in items.values()):
         raise ValueError(f"{FILE} maps paths to path items")
     return {_path(path): _declared_item(_path(path), item) for path, item in items.items()}
+
+
+def of_code(routes: Iterable[DeclaredRoute]) -> dict[str, dict[str, Any]]:
+    """OpenAPI path items of the routes that a ``main.py`` declared."""
+    items: dict[str, dict[str, Any]] = {}
+    for route in routes:
+        items.setdefault(route.path, {})[route.verb.lower()] = _of_code(route)
+    return items
+
+
+def _of_code(route: DeclaredRoute) -> dict[str, Any]:
+    places: dict[str, dict[str, dict[str, Any]]] = {"path": {}, "query": {}, "body": {}}
+    required: dict[str, list[str]] = {"path": [], "query": [], "body": []}
+    for name, place, kind, needed in route.arguments:
+        places[place][name] = {"type": kind} if kind else {}
+        required[place] += [name] if needed else []
+    query = [
+        {"name": name, "in": "query", "required": name in required["query"], "schema": schema}
+        for name, schema in places["query"].items()
+    ]
+    in_path = [
+        {**each, "schema": places["path"].get(each["name"]) or each["schema"]} for each in path_parameters(route.path)
+    ]
+    operation: dict[str, Any] = {
+        "parameters": [*in_path, *query],
+        "responses": {"200": {"description": "the answer", "content": {"application/json": {}}}},
+        SOURCE: "declared",
+    }
+    if route.summary:
+        operation["summary"] = route.summary
+    if places["body"]:
+        body = {"type": "object", "properties": places["body"], "required": required["body"]}
+        operation["requestBody"] = {"content": {"application/json": {"schema": body}}}
+    return operation
+
+
+def merged(first: dict[str, dict[str, Any]], over: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Path items of both; where both tell of an operation, what ``over`` says of it holds."""
+    return {path: {**first.get(path, {}), **over.get(path, {})} for path in [*first, *over]}
 
 
 def _path(path: Any) -> str:

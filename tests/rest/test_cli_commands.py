@@ -9,6 +9,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 import zipfile
 
@@ -67,6 +68,71 @@ def test_runs(cli):
     assert "finished" in cli("run", '{"type": "mock", "params": {"durationMs": 1}}')
     broken = '{"type": "transform", "params": {"inputData": "SELECT x FROM nowhere", "outputDataset": "o"}}'
     assert "nowhere" in cli("run", broken, code=1)
+
+
+def test_datasets_go_to_files(cli, tmp_path):
+    cli("dataset", "create", "out", '{"type": "sparse.mutable"}')
+    cli("query", "SELECT 1")
+    for ending in ("csv", "json", "parquet", "arrow"):
+        file = tmp_path / f"sizes.{ending}"
+        assert json.loads(cli("dataset", "export", "sizes", str(file), "--json"))["bytes"] == file.stat().st_size > 0
+    assert (tmp_path / "sizes.csv").read_text().splitlines()[0] == "_rowName,name,size"
+    assert "Ä" in cli("dataset", "export", "sizes", "-", "--format", "csv")
+    assert "the ending" in cli("dataset", "export", "sizes", str(tmp_path / "sizes.txt"), code=1)
+    assert "nowhere" in cli("dataset", "export", "nowhere", str(tmp_path / "n.csv"), code=1)
+    assert sorted(file.suffix for file in tmp_path.iterdir()) == [".arrow", ".csv", ".json", ".parquet"]
+
+
+def test_saved_queries(cli):
+    assert cli("saved", "add", "the größe", "SELECT 6 * 7 AS answer") == "the größe was saved\n"
+    assert cli("saved", "list") == "the größe\tSELECT 6 * 7 AS answer\n"
+    assert cli("saved", "show", "the größe") == "SELECT 6 * 7 AS answer\n"
+    assert json.loads(cli("query", "--saved", "the größe", "--format", "atom")) == 42
+    assert "not both" in cli("query", "SELECT 1", "--saved", "x", code=1)
+    cli("saved", "remove", "the größe")
+    assert "the größe" in cli("query", "--saved", "the größe", code=1)
+
+
+def test_queries_under_way_are_listed_and_cancelled(cli, client):
+    client.must("PUT", "/v1/datasets/many", {"type": "tabular"})
+    client.post("/v1/datasets/many/multirows", json=[[f"r{n}", [["x", n, 0]]] for n in range(3000)])
+    client.must("POST", "/v1/datasets/many/commit")
+    text = "SELECT count(*) FROM (SELECT * FROM many AS a JOIN many AS b ON a.x != b.x JOIN many AS c ON b.x != c.x)"
+    asking = threading.Thread(target=lambda: client.get_json("/v1/query", {"q": text}))
+    asking.start()
+    wait_until(lambda: client.get("/v1/queries").json())
+    (found,) = json.loads(cli("queries", "list", "--json"))
+    assert found["query"] == text
+    assert "cancelled" in cli("queries", "cancel", found["id"])
+    asking.join(20)
+    assert cli("queries", "list") == ""
+
+
+def test_events_tell_what_happens(server, client):
+    command = [sys.executable, "-m", "server", "events", "--server", server.url]
+    with subprocess.Popen([*command, "--kind", "procedure"], cwd=ROOT, stdout=subprocess.PIPE, text=True) as follower:
+        time.sleep(3)  # what is there at the start is not told
+        client.put("/v1/datasets/not told", json={"type": "tabular"})
+        client.put("/v1/procedures/told", json={"type": "null"})
+        line = follower.stdout.readline().rstrip("\n").split("\t")
+        assert line[1:4] == ["procedure", "told", "finished"]
+        client.delete("/v1/procedures/told")
+        assert follower.stdout.readline().rstrip("\n").split("\t")[1:4] == ["procedure", "told", "gone"]
+        follower.send_signal(signal.SIGINT)
+        assert follower.wait(20) == 130
+    with subprocess.Popen([*command, "--all", "--json"], cwd=ROOT, stdout=subprocess.PIPE, text=True) as follower:
+        assert json.loads(follower.stdout.readline())["kind"] in ("plugin", "dataset", "function", "procedure")
+        follower.send_signal(signal.SIGINT)
+        assert follower.wait(20) == 130
+
+
+def test_a_plugin_is_stopped_and_started(cli, client):
+    source = {"type": "python", "params": {"source": {"main": "", "routes": "request.set_return(1)"}}}
+    client.must("PUT", "/v1/plugins/switched", source)
+    assert cli("plugin", "stop", "switched") == "switched was stopped\n"
+    assert client.get("/v1/plugins/switched/routes/x").status_code == 503
+    assert json.loads(cli("plugin", "reload", "switched", "--json"))["state"] == "ok"
+    assert client.get("/v1/plugins/switched/routes/x").json() == 1
 
 
 def test_an_interrupt_cancels_the_run(cli, server, client):

@@ -1,0 +1,169 @@
+"""Routes that ``main.py`` declares: a function that answers, and what the API reference shows of it.
+
+::
+
+    @mldb.plugin.route("GET", "/items/{name}")
+    def item(name: str, count: int = 1):
+        "One item"
+        return {"name": name, "count": count}
+
+Parts of the path, query parameters (GET, DELETE) and members of the JSON body (PUT, POST) become arguments by name, as
+the annotations say; an argument called ``request`` is the request. What the function returns is the answer
+as JSON, unless it has given one by ``request.set_return`` or ``request.send_file``.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, get_type_hints
+from urllib.parse import unquote
+
+VERBS: Final = ("GET", "PUT", "POST", "DELETE")
+PLACES: Final = ("path", "query", "body")
+KINDS: Final = ("string", "integer", "number", "boolean", "array", "object", "")
+_KINDS: Final[dict[Any, str]] = {
+    str: "string", int: "integer", float: "number", bool: "boolean", list: "array", dict: "object",
+}  # fmt: skip
+_ALLOWED: Final = {kind: (int, float) if kind == "number" else (type_,) for type_, kind in _KINDS.items()}
+_WORDS: Final = {"true": True, "1": True, "false": False, "0": False}
+
+
+class BadArgument(ValueError):
+    """Raised for a request whose arguments are not those of the function; its text is for the caller."""
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """``place`` is path, query or body; ``kind`` a JSON type, or "" for any value."""
+
+    name: str
+    place: str
+    kind: str
+    required: bool
+
+    def plain(self) -> list[Any]:
+        return [self.name, self.place, self.kind, self.required]
+
+    def read(self, text: str) -> Any:
+        """The value of a text of the path or the query."""
+        try:
+            if self.kind in ("string", ""):
+                return text
+            if self.kind == "boolean":
+                return _WORDS[text.lower()]
+            if self.kind in ("array", "object"):
+                return self.checked(json.loads(text))
+            return int(text) if self.kind == "integer" else float(text)
+        except (ValueError, KeyError):
+            raise self._wrong(text) from None
+
+    def checked(self, value: Any) -> Any:
+        """A value of a JSON body, when it is of the kind."""
+        allowed = _ALLOWED.get(self.kind, (object,))
+        if not isinstance(value, allowed) or (isinstance(value, bool) and self.kind in ("integer", "number")):
+            raise self._wrong(json.dumps(value))
+        return value
+
+    def _wrong(self, shown: str) -> BadArgument:
+        return BadArgument(f"'{self.name}' is {_ARTICLES[self.kind]}, not {shown[:100]}")
+
+
+_ARTICLES: Final = {
+    "string": "a text", "integer": "an integer", "number": "a number", "boolean": "true or false",
+    "array": "an array", "object": "an object",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    verb: str
+    path: str
+    pattern: re.Pattern[str]
+    handler: Callable[..., Any]
+    summary: str
+    arguments: tuple[Argument, ...]
+    wants_request: bool
+
+    def call(self, request: Any, named: dict[str, str]) -> Any:
+        """What the function returns; ``BadArgument`` when it cannot be called with what the request holds."""
+        values: dict[str, Any] = {"request": request} if self.wants_request else {}
+        query = dict(reversed(request.rest_params))
+        body = _members(request) if any(each.place == "body" for each in self.arguments) else {}
+        for each in self.arguments:
+            if each.place == "path":
+                values[each.name] = each.read(unquote(named[each.name]))
+            elif each.place == "query" and each.name in query:
+                values[each.name] = each.read(query[each.name])
+            elif each.place == "body" and each.name in body:
+                values[each.name] = each.checked(body[each.name])
+            elif each.required:
+                raise BadArgument(f"'{each.name}' is missing")
+        return self.handler(**values)
+
+
+def _members(request: Any) -> dict[str, Any]:
+    try:
+        body = json.loads(request.payload) if request.payload.strip() else {}
+    except ValueError as error:
+        raise BadArgument(f"the body is no JSON: {error}") from None
+    if not isinstance(body, dict):
+        raise BadArgument("the body is a JSON object with the arguments as members")
+    return body
+
+
+class Routes:
+    """The declared routes of a worker, in the order of their declaration; the first that fits answers."""
+
+    def __init__(self, announce: Callable[[Route], None]) -> None:
+        self._routes: dict[tuple[str, str], Route] = {}
+        self._announce = announce
+
+    def declare(self, verb: str, path: str, handler: Callable[..., Any], summary: str) -> None:
+        """``ValueError`` for what is no route, or is one already."""
+        if verb not in VERBS:
+            raise ValueError(f"{verb!r} is not one of {', '.join(VERBS)}")
+        if not path.startswith("/"):
+            raise ValueError(f"the path {path!r} does not begin with /")
+        if (verb, path) in self._routes:
+            raise ValueError(f"{verb} {path} is declared already: main.py, which runs once, is the place for it")
+        names = re.findall(r"\{(\w+)\}", path)
+        given = inspect.signature(handler).parameters
+        if missing := [name for name in names if name not in given]:
+            raise ValueError(f"the function for {path} takes no {missing[0]!r}")
+        hints = get_type_hints(handler)
+        arguments = tuple(
+            Argument(
+                name,
+                "path" if name in names else "query" if verb in ("GET", "DELETE") else "body",
+                _KINDS.get(getattr(hints.get(name), "__origin__", None) or hints.get(name), ""),
+                each.default is each.empty,
+            )
+            for name, each in given.items()
+            if name != "request" and each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)
+        )
+        route = Route(verb, path, _pattern(path), handler, summary, arguments, "request" in given)
+        self._routes[verb, path] = route
+        self._announce(route)
+
+    def find(self, verb: str, remaining: str) -> tuple[Route, dict[str, str]] | None:
+        """The route of a request, and the parts of its path by name, as they were sent."""
+        for route in self._routes.values():
+            if route.verb == verb and (found := route.pattern.fullmatch(remaining)):
+                return route, found.groupdict()
+        return None
+
+
+def _pattern(path: str) -> re.Pattern[str]:
+    parts = re.split(r"(\{\w+\})", path)
+    return re.compile(
+        "".join(f"(?P<{part[1:-1]}>[^/]+)" if part.startswith("{") else re.escape(part) for part in parts)
+    )
+
+
+def summary_of(handler: Callable[..., Any], summary: str) -> str:
+    """What was said of a route: the summary, else the first line of the function's docstring."""
+    return summary or (inspect.getdoc(handler) or "").partition("\n")[0]

@@ -1,0 +1,123 @@
+"""Routes that ``main.py`` declares by a decorator: what they take and answer, and what the API reference shows."""
+
+import json
+
+import pytest
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+MAIN = '''
+from mldb import mldb
+
+@mldb.plugin.route("GET", "/items/{name}")
+def item(name: str, count: int = 1, tags: list = (), whole: bool = False):
+    """One item.
+
+    More of it.
+    """
+    print("an item was asked for")
+    return {"name": name, "count": count, "tags": list(tags), "whole": whole}
+
+@mldb.plugin.route("POST", "/items", summary="Make an item")
+def make(request, price: float, note=None):
+    request.set_return({"price": price, "note": note}, 201)
+
+@mldb.plugin.route("GET", "/nothing")
+def nothing():
+    pass
+
+@mldb.plugin.route("GET", "/breaks")
+def breaks():
+    return 1 / 0
+
+@mldb.plugin.route("GET", "/file")
+def file(request):
+    request.send_file(b"abc", "text/plain")
+'''
+ROUTES = "request.set_return('by routes.py')"
+
+
+@pytest.fixture(scope="module")
+def ask(client):
+    source = {"main": MAIN, "routes": ROUTES}
+    client.must("PUT", "/v1/plugins/declares", {"type": "python", "params": {"source": source}})
+
+    def ask(verb, path, **options):
+        return client.request(verb, f"/v1/plugins/declares/routes{path}", **options)
+
+    return ask
+
+
+def test_arguments_come_from_path_query_and_body(ask):
+    assert ask("GET", "/items/a%2Fb%20%C3%BC", params={"count": "3", "tags": '["x"]', "whole": "true"}).json() == {
+        "name": "a/b ü", "count": 3, "tags": ["x"], "whole": True,
+    }  # fmt: skip
+    made = ask("POST", "/items", json={"price": 2, "note": {"a": [1]}})
+    assert (made.status_code, made.json()) == (201, {"price": 2, "note": {"a": [1]}})
+    assert ask("GET", "/nothing").json() is None
+    assert ask("GET", "/file").content == b"abc"
+    assert ask("GET", "/other").json() == ask("POST", "/items/x").json() == "by routes.py"
+
+
+@pytest.mark.parametrize(
+    ("verb", "path", "options", "error"),
+    [
+        ("GET", "/items/a", {"params": {"count": "many"}}, "'count' is an integer, not many"),
+        ("GET", "/items/a", {"params": {"whole": "maybe"}}, "'whole' is true or false, not maybe"),
+        ("GET", "/items/a", {"params": {"tags": "{}"}}, "'tags' is an array, not {}"),
+        ("POST", "/items", {"json": {}}, "'price' is missing"),
+        ("POST", "/items", {"json": {"price": True}}, "'price' is a number, not true"),
+        ("POST", "/items", {"json": [1]}, "the body is a JSON object with the arguments as members"),
+        ("POST", "/items", {"content": b"{"}, "the body is no JSON"),
+    ],
+)
+def test_wrong_arguments_are_told(ask, verb, path, options, error):
+    answer = ask(verb, path, **options)
+    assert answer.status_code == 400
+    assert answer.json()["error"].startswith(error)
+    assert answer.json()["httpCode"] == 400
+
+
+def test_what_a_function_raises_is_told_with_its_line(ask):
+    answer = ask("GET", "/breaks")
+    assert answer.status_code == 400
+    assert answer.json()["exception"]["message"] == "division by zero"
+
+
+def test_declared_routes_are_in_the_reference(ask, client):
+    document = client.get("/openapi.json").json()
+    OpenAPIV31SpecValidator(document).validate()
+    paths = {path.partition("/routes")[2]: item for path, item in document["paths"].items() if "/declares/" in path}
+    assert sorted(paths) == ["/breaks", "/file", "/items", "/items/{name}", "/nothing"]
+    item = paths["/items/{name}"]["get"]
+    assert (item["summary"], item["x-mldb-source"]) == ("One item.", "declared")
+    assert [(each["name"], each["in"], each["required"], each["schema"]) for each in item["parameters"]] == [
+        ("name", "path", True, {"type": "string"}),
+        ("count", "query", False, {"type": "integer"}),
+        ("tags", "query", False, {"type": "array"}),
+        ("whole", "query", False, {"type": "boolean"}),
+    ]
+    body = paths["/items"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    assert body == {"type": "object", "properties": {"price": {"type": "number"}, "note": {}}, "required": ["price"]}
+
+
+def test_log_lines_of_a_worker_tell_their_request(ask, client):
+    ask("GET", "/items/a", headers={"x-request-id": "of-this-one"})
+    lines = client.get("/logs/mldb", params={"format": "jsonl", "q": "an item was asked for"}).text.splitlines()
+    assert json.loads(lines[-1])["request"] == "of-this-one"
+
+
+@pytest.mark.parametrize(
+    ("line", "error"),
+    [
+        ('mldb.plugin.route("PATCH", "/x")(print)', "'PATCH' is not one of"),
+        ('mldb.plugin.route("GET", "x")(print)', "does not begin with /"),
+        ('mldb.plugin.route("GET", "/{a}")(lambda b: b)', "takes no 'a'"),
+        ('mldb.plugin.route("GET", "/x")(lambda: 1); mldb.plugin.route("GET", "/x")(lambda: 1)', "is declared already"),
+    ],
+)
+def test_what_is_no_route_fails_where_it_stands(client, line, error):
+    source = {"main": f"from mldb import mldb\n{line}", "routes": ""}
+    answer = client.put("/v1/plugins/wrong", json={"type": "python", "params": {"source": source}})
+    assert answer.status_code == 400
+    assert error in answer.text
+    assert answer.json()["details"]["exception"]["lineNumber"] == 2
