@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from server.cli.client import Server, add_server_flags
 from server.cli.completion import complete_ids
-from server.cli.output import add_json_flag, say, show, show_rows
+from server.cli.output import add_json_flag, as_text, say, show, show_rows
 
 EXPORTS = ("csv", "json", "parquet", "arrow")
 _HELP = {
@@ -152,8 +152,6 @@ def quoted(name: str) -> str:
 
 def _rows(options: argparse.Namespace) -> int:
     query = {"q": f"SELECT * FROM {quoted(options.id)} LIMIT {options.limit}"}
-    from server.cli.query import as_text
-
     server = Server(options)
     if options.json:
         show(server.json("GET", "/v1/query", {**query, "format": "aos"}))

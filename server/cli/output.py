@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+_WIDEST = 60  # characters of a cell that are shown
 _STYLES = {
     "ok": "green",
     "finished": "green",
@@ -89,3 +90,28 @@ def _text(value: Any) -> str:
     if value is None:
         return ""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def as_text(rows: list[list[Any]]) -> str:
+    """A table in columns; numbers stand at the right."""
+    if not rows:
+        return ""
+    cells = [[_shortened(value) for value in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    numeric = [all(isinstance(value, int | float | None) for value in column[1:]) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join(
+            _aligned(text, width, right) for text, width, right in zip(row, widths, numeric, strict=True)
+        ).rstrip()
+        for row in cells
+    ]
+    return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
+
+
+def _shortened(value: Any) -> str:
+    text = "" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _WIDEST else text[: _WIDEST - 1] + "…"
+
+
+def _aligned(text: str, width: int, right: bool) -> str:
+    return text.rjust(width) if right else text.ljust(width)

@@ -12,11 +12,10 @@ from urllib.parse import quote
 
 from server.cli.client import Server, ServerError, add_server_flags
 from server.cli.completion import complete_names
-from server.cli.output import add_json_flag, complain
+from server.cli.output import add_json_flag, as_text, complain
 from server.cli.queries import saved_names, saved_text
 
 _FORMATS = ("text", "table", "full", "aos", "soa", "sparse", "atom")
-_WIDEST = 60  # characters of a cell that are shown
 _KEYWORDS = (
     "SELECT FROM WHERE GROUP BY HAVING ORDER LIMIT OFFSET WHEN NAMED JOIN LEFT OUTER ON AS AND OR NOT NULL IS IN"
 )
@@ -143,28 +142,3 @@ def history_file() -> Path:
     file = state / "query_history"
     file.touch(mode=0o600)
     return file
-
-
-def as_text(rows: list[list[Any]]) -> str:
-    """A table in columns; numbers stand at the right."""
-    if not rows:
-        return ""
-    cells = [[_cell(value) for value in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    numeric = [all(isinstance(value, int | float | None) for value in column[1:]) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join(
-            _aligned(text, width, right) for text, width, right in zip(row, widths, numeric, strict=True)
-        ).rstrip()
-        for row in cells
-    ]
-    return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
-
-
-def _cell(value: Any) -> str:
-    text = "" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= _WIDEST else text[: _WIDEST - 1] + "…"
-
-
-def _aligned(text: str, width: int, right: bool) -> str:
-    return text.rjust(width) if right else text.ljust(width)

@@ -12,6 +12,7 @@ import subprocess
 
 import pytest
 import yaml
+from compose_spec import PyCompose
 
 from tests.project.sources import ROOT
 
@@ -95,6 +96,48 @@ def test_service_is_locked_down():
     assert mldb["volumes"] == ["mldb_data:/mldb_data"]
     assert all(port.startswith("127.0.0.1:") for port in mldb["ports"])
     assert not mldb.get("privileged")
+
+
+def resolved() -> str:
+    """The compose file with its variables as a user sets them."""
+    values = {"MLDB_TOKEN": "secret", "MLDB_SITE": "mldb.example"}
+    text = (ROOT / "docker-compose.yml").read_text()
+    return re.sub(r"\$\{(\w+)(?::[-?]([^}]*))?\}", lambda found: values.get(found[1], found[2] or ""), text)
+
+
+def test_the_compose_file_keeps_to_its_specification():
+    """Every service, whatever its profile; references to configs and volumes too."""
+    composed = PyCompose.from_yaml(resolved())
+    composed.validate()
+    services = composed.to_spec().services
+    assert {name: service.profiles for name, service in services.items()} == {
+        "mldb": None, "proxy": {"tls"}, "prometheus": {"metrics"},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("given", "wrong"),
+    [
+        ("profiles: [tls]", "profiels: [tls]"),
+        ("read_only: true", "read_only: maybe"),
+        ("restart: unless-stopped", "restart: sometimes"),
+        ("source: caddy", "source: nobody"),
+    ],
+)
+def test_that_check_would_see_a_mistake(given, wrong):
+    with pytest.raises(ValueError, match=wrong.split(": ")[1].strip("[]") + "|profiels"):
+        PyCompose.from_yaml(resolved().replace(given, wrong)).validate()
+
+
+def test_the_configurations_of_proxy_and_prometheus_parse():
+    configs = yaml.safe_load(resolved())["configs"]
+    prometheus = yaml.safe_load(configs["prometheus"]["content"])
+    (job,) = prometheus["scrape_configs"]
+    assert (job["metrics_path"], job["authorization"]) == ("/metrics", {"credentials": "secret"})
+    caddy = configs["caddy"]["content"]
+    assert caddy.count("{") == caddy.count("}")
+    assert re.findall(r"^(\S+) \{", caddy, re.MULTILINE) == ["mldb.example", "mldb.example:8443"]
+    assert re.findall(r"reverse_proxy (\S+)", caddy) == ["mldb:8080", "mldb:8081"]
 
 
 def test_compose_accepts_the_file():
