@@ -14,11 +14,10 @@ from typing import Any
 import orjson
 
 from server.errors import MldbError
-from server.values.atoms import number_text
+from server.values.atoms import LEAST_PLAIN, number_text
 
 _OPTIONS = orjson.OPT_NON_STR_KEYS
 _SORTED = orjson.OPT_NON_STR_KEYS | orjson.OPT_SORT_KEYS
-_LEAST = 1e-5  # from here on the library writes fractions as we do; NaN and infinities as null
 MAX_DEPTH = 200  # the server's setting ``json_depth`` replaces it; Python code that walks a body recurses this deep
 
 
@@ -42,8 +41,8 @@ def _typed_floats(value: Any) -> Any:
     if kind is str or kind is int or value is None or kind is bool:
         return value
     if kind is float:
-        if not (-_LEAST < value < _LEAST or value.is_integer()):
-            return value
+        if not (-LEAST_PLAIN < value < LEAST_PLAIN or value.is_integer()):
+            return value  # NaN and infinities become null
         return orjson.Fragment(number_text(value))
     if kind is dict:
         return {name: _typed_floats(member) for name, member in value.items()}

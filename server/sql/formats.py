@@ -15,7 +15,7 @@ import pyarrow as pa
 from server.declarations import QueryResult
 from server.errors import MldbError
 from server.sql.functions.openaggregates import sort_key
-from server.values.atoms import Atom, atom_to_json, atom_to_table_json, timestamp_text
+from server.values.atoms import Atom, atom_to_json, atom_to_table_json, number_text, timestamp_text
 from server.values.batches import Column, RowBatch, iterate_paths
 from server.values.cells import atoms_of, type_codes
 from server.values.cityhash import hash_path
@@ -121,12 +121,22 @@ def render(
     format = format or "full"
     if format not in _LISTS and format not in _OTHERS:
         raise MldbError(f"Unknown output format '{format}'")
-    encode = atom_to_table_json if format == "table" else atom_to_json
+    encode = _with_our_digits(atom_to_table_json if format == "table" else atom_to_json)
     blocks = _blocks(result, encode, format == "full")
     if format in _OTHERS:
         return _dumped(_OTHERS[format](blocks, options))
     # Block by block: Python's garbage collector walks again and again through what lives long.
     return b"[%b]" % b",".join(_dumped(rows)[1:-1] for rows in _LISTS[format](blocks, options) if rows)
+
+
+def _with_our_digits(encode: Callable[[Atom], Any]) -> Callable[[Atom], Any]:
+    """The encoding of an atom, where the floats that the library would write in another way are texts."""
+
+    def encoded(atom: Atom) -> Any:
+        found = encode(atom)
+        return orjson.Fragment(number_text(found)) if type(found) is float else found
+
+    return encoded
 
 
 def _dumped(value: Any) -> bytes:

@@ -73,6 +73,9 @@ def collapse(number: float) -> int | float:
     return number
 
 
+LEAST_PLAIN = 1e-5  # fractions from here on have the same shortest text in ``number_text`` and in orjson
+
+
 def number_text(number: int | float) -> str:
     """Shortest digits that read back the same; plain until that is over five characters longer (§10.3)."""
     if isinstance(number, int):

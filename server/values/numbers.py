@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from server.values.atoms import Atom, atom_to_json
+from server.values.atoms import LEAST_PLAIN, Atom, atom_to_json
 
 _EXACT = 2.0**53  # whole numbers below are integers as they are
 
@@ -17,16 +17,16 @@ def numbers_to_json(
 ) -> list[Any]:
     """Floats (or None) as ``encode`` gives them; the list is changed and returned.
 
-    Fractions are JSON as they are, whole numbers integers: only infinities, NaN and what is large are looked at one
-    by one. ``numbers`` are the values as an array, if there is one.
+    Fractions are JSON as they are, whole numbers integers: only infinities, NaN and what is very large or small are
+    looked at one by one. ``numbers`` are the values as an array, if there is one.
     """
     if numbers is None:
         numbers = np.asarray(values, np.float64)
-    whole = np.trunc(numbers) == numbers
-    small = whole & (np.abs(numbers) < _EXACT)
-    for index, number in zip(np.flatnonzero(small).tolist(), numbers[small].astype(np.int64).tolist(), strict=True):
+    size = np.abs(numbers)
+    whole = (np.trunc(numbers) == numbers) & (size < _EXACT)
+    for index, number in zip(np.flatnonzero(whole).tolist(), numbers[whole].astype(np.int64).tolist(), strict=True):
         values[index] = number
-    for index in np.flatnonzero(~np.isfinite(numbers) | (whole & ~small)).tolist():
+    for index in np.flatnonzero(~whole & ~((size >= LEAST_PLAIN) & (size < _EXACT))).tolist():
         if values[index] is not None:
             values[index] = encode(values[index])
     return values

@@ -37,6 +37,25 @@ def test_full_and_table(pets):
 
 
 @pytest.mark.parametrize(
+    ("format", "text"),
+    [
+        ("full", '[{"rowName":"result","columns":[["n",NUMBER,"-Inf"]]}]'),
+        ("table", '[["_rowName","n"],["result",NUMBER]]'),
+        ("aos", '[{"_rowName":"result","n":NUMBER}]'), ("soa", '{"_rowName":["result"],"n":[NUMBER]}'),
+        ("sparse", '[[["_rowName","result"],["n",NUMBER]]]'), ("atom", "NUMBER"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize(
+    ("number", "digits"),
+    [("0.000001", "0.000001"), ("0.00000001", "1e-8"), ("1e21", "1e21"), ("-1.5e300", "-1.5e300"), ("1e8", "100000000"),
+     ("0.1", "0.1"), ("0.00002", "0.00002"), ("123456789.25", "123456789.25")],
+)  # fmt: skip
+def test_digits_of_numbers(client, format, text, number, digits):
+    answer = client.get("/v1/query", params={"q": f"SELECT {number} AS n", "format": format})
+    assert answer.text == text.replace("NUMBER", digits)
+
+
+@pytest.mark.parametrize(
     ("body", "status", "text"),
     [
         ({"q": "SELECT count(*) FROM pets", "format": "table", "headers": False, "rowNames": False}, 200, "[[2]]"),
