@@ -153,6 +153,10 @@ class Relation:
         source = self.render(" ".join([*where, *order, item]), ordered=False)
         return f"SELECT {item} FROM {source}{condition}{sorting}{tail}"
 
+    def with_value(self, column: str, above: str) -> str | None:
+        """The FROM item of the rows where a column is not NULL, if there are rows at all."""
+        return None
+
     def narrowed(self, cells: str, condition: str) -> str | None:
         """The list of those of the gathered cells that meet a condition on the name of their column ``k``."""
         return None

@@ -280,6 +280,15 @@ class CellsRelation(SparseRelation):
     def order(self) -> list[str]:
         return [self.ref("_ord")]
 
+    def with_value(self, column: str, above: str) -> str | None:
+        found = next((one for one in self._known.values() if self.ref(f"c{one.id}") == column), None)
+        used, staged = self.used(above)
+        if found is None or found.multiple or found.nulls or staged or not self.layout.rows:
+            return None
+        if used - {f"c{found.id}", f"t{found.id}"}:
+            return None
+        return f"({self._pivot(tuple(sorted(found.stores)), [found], used)}) AS r{self.number}"
+
     def parts(self, used: set[str]) -> tuple[list[str], list[str]]:
         fields = ["m.name AS _row", "m.hash AS _hash", "m.ord AS _ord"]
         joins: list[str] = []

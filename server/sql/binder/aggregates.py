@@ -43,8 +43,8 @@ class Grouping(Protocol):
     arguments: dict[str, str]
     calling: str
 
-    def aggregate(self, sql: str) -> str:
-        """The reference to the result of a DuckDB aggregate."""
+    def aggregate(self, sql: str, over: str = "") -> str:
+        """The reference to the result of a DuckDB aggregate. Rows where ``over`` is NULL say nothing to it."""
 
 
 class _InPlace:
@@ -54,7 +54,7 @@ class _InPlace:
         self.arguments: dict[str, str] = {}
         self.calling = ""
 
-    def aggregate(self, sql: str) -> str:
+    def aggregate(self, sql: str, over: str = "") -> str:
         return sql
 
 
@@ -62,24 +62,24 @@ Aggregate = Callable[[Grouping, Atom], Atom]
 
 
 def _newest(group: Grouping, atom: Atom) -> Ts:
-    return lambda: group.aggregate(f"max({atom.ts()}) FILTER (WHERE {atom.sql} IS NOT NULL)")
+    return lambda: group.aggregate(f"max({atom.ts()}) FILTER (WHERE {atom.sql} IS NOT NULL)", atom.sql)
 
 
 def _count(group: Grouping, atom: Atom) -> Atom:
     argument = "NULL" if atom.kind is Kind.NULL else atom.sql
-    return Atom(group.aggregate(f"count({argument})"), Kind.INTEGER, _newest(group, atom))
+    return Atom(group.aggregate(f"count({argument})", argument), Kind.INTEGER, _newest(group, atom))
 
 
 def _count_distinct(group: Grouping, atom: Atom) -> Atom:
     argument = "NULL" if atom.kind is Kind.NULL else atom.sql
-    return Atom(group.aggregate(f"count(DISTINCT {argument})"), Kind.INTEGER, _newest(group, atom))
+    return Atom(group.aggregate(f"count(DISTINCT {argument})", argument), Kind.INTEGER, _newest(group, atom))
 
 
 def _numeric(function: str, empty: str) -> Aggregate:
     def build(group: Grouping, atom: Atom) -> Atom:
         number = coerce.to_double(atom)
         group.arguments.setdefault(number, group.calling)
-        sql = group.aggregate(f"coalesce({function}({number}), {empty})")
+        sql = group.aggregate(f"coalesce({function}({number}), {empty})", atom.sql)
         return Atom(sql, Kind.NUMBER, _newest(group, atom))
 
     return build
@@ -94,7 +94,8 @@ def _extreme(function: str) -> Aggregate:
         key = f"m_sort_key({atom.sql})" if atom.kind is Kind.ANY else atom.sql
         by = f"arg_{function}"
         text = f"{function}({atom.sql})" if key == atom.sql else f"{by}({atom.sql}, {key})"
-        return Atom(group.aggregate(text), atom.kind, lambda: group.aggregate(f"{by}({atom.ts()}, {key})"))
+        newest = lambda: group.aggregate(f"{by}({atom.ts()}, {key})", atom.sql)  # noqa: E731
+        return Atom(group.aggregate(text, atom.sql), atom.kind, newest)
 
     return build
 
@@ -107,9 +108,9 @@ def _temporal(sign: str) -> Aggregate:
             return replace(atom, ts=lambda: NEVER_SQL if sign else "'inf'::DOUBLE")
         present = f"FILTER (WHERE {atom.sql} IS NOT NULL)"
         key = f"struct_pack(t := {sign}({atom.ts()}), v := {atom.sql})"
-        sql = group.aggregate(f"arg_min({atom.sql}, {key}) {present}")
+        sql = group.aggregate(f"arg_min({atom.sql}, {key}) {present}", atom.sql)
         function = "max" if sign else "min"
-        return Atom(sql, atom.kind, lambda: group.aggregate(f"{function}({atom.ts()}) {present}"))
+        return Atom(sql, atom.kind, lambda: group.aggregate(f"{function}({atom.ts()}) {present}", atom.sql))
 
     return build
 

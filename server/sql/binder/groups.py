@@ -50,6 +50,7 @@ class GroupRelation(Relation):
         self.keys: list[str] = []
         self.key_values: list[Value] = []
         self._aggregates: dict[str, str] = {}
+        self._over: dict[str, str] = {}  # aggregate → what must not be NULL in a row that says something to it
         self.arguments: dict[str, str] = {}  # SQL that may fail → the aggregate that it is an argument of
         self.calling = ""  # the aggregate that is being bound
         self._maybe_null: set[str] = set()  # keys that may be atoms, and so null where they have no cells
@@ -80,9 +81,10 @@ class GroupRelation(Relation):
     def _key_ts(self, value: Value) -> Ts:
         return lambda: self.aggregate(f"any_value({timestamp_of(value)})")
 
-    def aggregate(self, sql: str) -> str:
-        """A DuckDB aggregate over the group; the reference to its result."""
+    def aggregate(self, sql: str, over: str = "") -> str:
+        """A DuckDB aggregate over the group; the reference to its result. See ``Grouping``."""
         name = self._aggregates.setdefault(sql, f"a{len(self._aggregates)}")
+        self._over[name] = over
         return self.ref(name)
 
     def stage_inside(self, sql: str) -> str:
@@ -112,14 +114,24 @@ class GroupRelation(Relation):
         del ordered
         items = [f"{sql} AS k{number}" for number, sql in enumerate(self.keys)]
         items += [f"{sql} AS {name}" for sql, name in self._aggregates.items() if name in used]
-        if not self.keys and not self.counts:
-            items.append("count(*) AS rows")
         columns = ", ".join(items) or "count(*) AS rows"
+        source = self._with_value(columns, used)
+        if source is not None:
+            return f"(SELECT {columns} FROM {source}) AS r{self.number}"
+        if items and not self.keys and not self.counts:
+            columns += ", count(*) AS rows"
         where = f" WHERE {' AND '.join(self.where)}" if self.where else ""
         group = f" GROUP BY {', '.join(str(n + 1) for n in range(len(self.keys)))}" if self.keys else ""
         having = " HAVING count(*) > 0" if not self.keys and not self.counts else ""
         source = self.inner.render(f"{columns}{where}", ordered=False)
         return f"(SELECT {columns} FROM {source}{where}{group}{having}) AS r{self.number}"
+
+    def _with_value(self, columns: str, used: set[str]) -> str | None:
+        """The FROM item for aggregates over all rows that only look at those that have one column."""
+        over = {sql for name, sql in self._over.items() if name in used}
+        if self.keys or self.where or len(over) != 1:
+            return None
+        return self.inner.with_value(over.pop(), columns)
 
 
 def _known_json(value: Value) -> str:
