@@ -46,8 +46,12 @@ class Shell:
         }  # fmt: skip
         script = ["bash", "-euo", "pipefail", "-c", block.text]
         done = subprocess.run(script, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=50)
-        assert done.returncode == 0, f"{block.id}: {done.stdout}{done.stderr}"
+        assert done.returncode == 0, f"{block.id}: {done.stdout}{done.stderr}\n{self._log()}"
         return done.stdout
+
+    def _log(self) -> str:
+        """The end of the server's log: blocks throw answers away."""
+        return (self.folder / "mldb_data" / "logs" / "mldb.log").read_text()[-2000:]
 
 
 @contextmanager

@@ -60,7 +60,7 @@ FORMS = [
     *(plain(f"text {text!r}", text) for text in ("\u0000", "null", "1.5")),
     instant("1970-01-01T00:00:00Z", 0), instant("2015-01-03T10:11:12.25Z", 1420279872.25),
     instant("1899-12-31T23:59:59.75Z", LONG_AGO), instant("Inf", math.inf), instant("-Inf", -math.inf),
-    interval("3 MONTH 14D 1S", 3, 14, 1.0), interval("-1D", 0, 1, -0.0), interval("0S", 0, 0, 0.0),
+    interval("3 MONTH 14D 1S", 3, 14, 1.0), interval("-1D", 0, -1, -0.0), interval("0S", 0, 0, 0.0),
     interval("1Y 2D 3H 0M 0S", 12, 2, 10800.0), interval("-2.5S", 0, 0, -2.5),
     blob("text", ["abc"], b"abc"), blob("bytes", [0, 255, "ab", 7, 65], b"\x00\xffab\x07A"),
     path("a", ["a"]), path("a.b", ["a", "b"]), path('"x.y".z', ["x.y", "z"]), path('""', [""]), path("é", ["é"]),
