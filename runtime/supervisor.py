@@ -222,8 +222,8 @@ class Supervisor:
             status["pid"] = self.generation.worker.pid
         if self.failure is not None:
             status["lastFailure"] = self.failure.plain()
-        if self._retry_at > time.time():
-            status["nextAttempt"] = time_text(self._retry_at)
+        if self._retry_in() > 0:
+            status["nextAttempt"] = time_text(time.time() + self._retry_in())
         return status
 
     def report(self) -> dict[str, Any]:
@@ -241,8 +241,8 @@ class Supervisor:
             report["loaded"] = time_text(self.loaded)
         if self.failure is not None:
             report["lastFailure"] = self.failure.plain()
-        if self._retry_at > time.time():
-            report["nextAttempt"] = time_text(self._retry_at)
+        if self._retry_in() > 0:
+            report["nextAttempt"] = time_text(time.time() + self._retry_in())
         return report
 
     def _state(self) -> str:
@@ -250,7 +250,11 @@ class Supervisor:
             return "serving"
         if self._stopped or self.held:
             return "stopped"
-        return "backing off" if self._retry_at > time.time() + _RESTART_WAIT_SECONDS else "restarting"
+        return "backing off" if self._retry_in() > _RESTART_WAIT_SECONDS else "restarting"
+
+    def _retry_in(self) -> float:
+        """Seconds until the next attempt to restart; whatever happens to the time of day."""
+        return self._retry_at - time.monotonic()
 
     async def stop(self, patience: float | None = None) -> None:
         """End all workers; requests in flight may end first, within their deadline or ``patience`` seconds."""
@@ -367,7 +371,7 @@ class Supervisor:
     async def _restart(self) -> None:
         while not self._stopped and self.generation is None:
             pause = _BACK_OFF_SECONDS[min(max(self._recent_crashes() - 1, 0), len(_BACK_OFF_SECONDS) - 1)]
-            self._retry_at = time.time() + pause
+            self._retry_at = time.monotonic() + pause
             await asyncio.sleep(pause)
             async with self._changing:
                 try:
@@ -380,7 +384,7 @@ class Supervisor:
     async def _wait_for_generation(self) -> Generation:
         if self.held:
             raise RequestFailed(503, "the plugin was stopped; a reload starts it")
-        patient = not self._stopped and self._retry_at - time.time() < _RESTART_WAIT_SECONDS
+        patient = not self._stopped and self._retry_in() < _RESTART_WAIT_SECONDS
         if patient:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._available.wait(), _RESTART_WAIT_SECONDS)

@@ -32,6 +32,7 @@ class RunningQuery(TaskProgress):
         self.ended = threading.Event()
         self.rows = 0
         self._started = time.time()
+        self._began = time.monotonic()
         self._gauge: Callable[[], float] | None = None
 
     def stop(self, why: MldbError) -> None:
@@ -75,7 +76,7 @@ class RunningQuery(TaskProgress):
             "id": self.id,
             "query": self.query,
             "started": timestamp_text(round(self._started, 6)),
-            "elapsed": round(time.time() - self._started, 3),
+            "elapsed": round(time.monotonic() - self._began, 3),
             "progress": round(min(percent, 100.0) / 100, 4) if percent >= 0 else None,
             "rows": self.rows,
         }

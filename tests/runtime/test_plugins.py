@@ -342,6 +342,19 @@ def test_a_crash_loop_backs_off_and_shows(tmp_path):
     assert (code, body) == (503, b'"fine"')
 
 
+def test_requests_wait_for_a_restart_though_the_clock_is_set_back(tmp_path, monkeypatch):
+    async def work(supervisor, _there):
+        supervisor._crashes.extend([time.monotonic()] * 3)
+        os.kill(supervisor.generation.worker.pid, signal.SIGKILL)
+        await until(lambda: supervisor.generation is None, 20)
+        await asyncio.sleep(0)
+        past = time.time() - 3600
+        monkeypatch.setattr(time, "time", lambda: past)
+        return (await supervisor.request(get("/ok"))).body
+
+    assert with_plugin(tmp_path, "", ROUTES, work) == b'"fine"'
+
+
 def test_other_plugins_do_not_notice(tmp_path):
     for name in ("bad", "good"):
         (tmp_path / name).mkdir()
