@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from functools import partial
 from html import escape
 from typing import Final
@@ -96,34 +96,36 @@ async def _tail(
             waiting.append(entry)
             loop.call_soon_threadsafe(arrived.set)
 
+    def unseen(entries: Iterable[Entry]) -> bytes:
+        nonlocal seen
+        fresh = [entry for entry in entries if entry.number > seen]
+        seen = max([seen, *(entry.number for entry in fresh)])
+        return b"".join(map(_event, fresh))
+
     stop = store.listen(listener)
     try:
-        yield b": live\n\n"
-        for entry in store.last(count, wanted):
-            if entry.number > seen:
-                seen = entry.number
-                yield _event(entry)
+        yield b": live\n\n" + unseen(store.last(count, wanted))
         silent = 0
         while not stopping():
-            if not waiting:
-                arrived.clear()
-                try:
-                    await asyncio.wait_for(arrived.wait(), _WAIT_SECONDS)
-                    silent = 0
-                except TimeoutError:
-                    silent += 1
-                    if silent % _HEARTBEAT_WAITS == 0:
-                        yield b": still here\n\n"
-            batch = b""
-            while waiting:
-                entry = waiting.popleft()
-                if entry.number > seen:
-                    seen = entry.number
-                    batch += _event(entry)
-            if batch:
+            if not waiting and not await _set_within(arrived, _WAIT_SECONDS):
+                silent += 1
+                if silent % _HEARTBEAT_WAITS == 0:
+                    yield b": still here\n\n"
+                continue
+            silent = 0
+            arrived.clear()
+            if batch := unseen(waiting.popleft() for _ in range(len(waiting))):
                 yield batch
     finally:
         stop()
+
+
+async def _set_within(event: asyncio.Event, seconds: float) -> bool:
+    try:
+        await asyncio.wait_for(event.wait(), seconds)
+    except TimeoutError:
+        return False
+    return True
 
 
 def _event(entry: Entry) -> bytes:

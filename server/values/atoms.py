@@ -330,6 +330,10 @@ _UNITS = {
     "second": "seconds", "s": "seconds", "minute": "minutes", "m": "minutes", "hour": "hours", "h": "hours",
     "day": "days", "d": "days", "week": "weeks", "w": "weeks", "month": "months", "year": "years", "y": "years",
 }  # fmt: skip
+_TOTALS = {  # what of an interval a unit adds to, and how much
+    "seconds": ("seconds", 1), "minutes": ("seconds", 60), "hours": ("seconds", 3600),
+    "days": ("days", 1), "weeks": ("days", 7), "months": ("months", 1), "years": ("months", 12),
+}  # fmt: skip
 _PART = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([A-Za-z]+)\s*")
 
 
@@ -341,7 +345,8 @@ def parse_interval(text: str) -> Interval:
     body = text.strip()
     negative = body.startswith("-")
     body = body[1:] if negative else body
-    months, days, seconds, at = 0, 0, 0.0, 0
+    totals: dict[str, Any] = {"months": 0, "days": 0, "seconds": 0.0}
+    at = 0
     while at < len(body):
         found = _PART.match(body, at)
         unit = found and (found[2] in (found[2].lower(), found[2].upper())) and _UNITS.get(found[2].lower())
@@ -349,18 +354,12 @@ def parse_interval(text: str) -> Interval:
             raise MldbError(f"Unexpected symbol parsing time interval '{text}'")
         at = found.end()
         amount = float(found[1])
-        if unit in ("seconds", "minutes", "hours"):
-            seconds += amount * {"seconds": 1, "minutes": 60, "hours": 3600}[unit]
-            if unit != "seconds" and not amount.is_integer():
-                raise MldbError(f"Fractional {unit} not accepted in interval '{text}'")
-        elif not amount.is_integer():
+        if unit != "seconds" and not amount.is_integer():
             raise MldbError(f"Fractional {unit} not accepted in interval '{text}'")
-        elif unit in ("days", "weeks"):
-            days += int(amount) * (7 if unit == "weeks" else 1)
-        else:
-            months += int(amount) * (12 if unit == "years" else 1)
+        total, factor = _TOTALS[unit]
+        totals[total] += (amount if total == "seconds" else int(amount)) * factor
     sign = -1 if negative else 1
-    return checked_interval(sign * months, sign * days, sign * seconds)
+    return checked_interval(*(sign * total for total in totals.values()))
 
 
 def checked_interval(months: int, days: int, seconds: float) -> Interval:
