@@ -285,6 +285,18 @@ def test_a_file_is_previewed_and_imported(browser, server):
     closed(page)
 
 
+def test_a_file_beyond_the_limit_is_refused_with_its_name(browser, start_server):
+    """Far beyond it, too: the answer comes before the browser has sent the whole file."""
+    limited = start_server("--upload-size", "1")
+    page = opened(browser, limited, "/console/datasets")
+    content = b"x,y\n" + b"1,2\n" * (2 * 2**20)
+    page.get_by_label("Data file").set_input_files({"name": "large.csv", "mimeType": "text/csv", "buffer": content})
+    expect(page.get_by_text("upload-size").first).to_be_visible(timeout=20_000)
+    expect(page.get_by_role("button", name="Choose a file")).to_be_visible()
+    page.troubles = [each for each in page.troubles if "413" not in each]
+    closed(page)
+
+
 def test_a_zip_of_pictures_is_seen_in_results(browser, server):
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
