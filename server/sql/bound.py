@@ -185,11 +185,11 @@ def as_constant(value: Value, constant: bool = True) -> Value:
             return Row(leaves, tuple(replace(rest, constant=constant) for rest in rests), constant)
         case Several():
             return value
-    return replace(value, constant=constant)
+    return value if value.constant == constant else replace(value, constant=constant)
 
 
 def _leaf_as_constant(leaf: Leaf, constant: bool) -> Leaf:
-    return leaf if isinstance(leaf, Several) else replace(leaf, constant=constant)
+    return leaf if isinstance(leaf, Several) or leaf.constant == constant else replace(leaf, constant=constant)
 
 
 def superpose(left: Leaf, right: Leaf) -> Several:

@@ -7,6 +7,8 @@ SELECT (sql-dialect.md §5), and it makes every node a dictionary key.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from functools import cache
+from typing import Any
 from typing import Literal as OneOf
 
 from server.values.atoms import Atom
@@ -307,8 +309,9 @@ def parts(node: object) -> list[Node]:
     if not isinstance(node, Node):
         return []
     found: list[Node] = []
-    for member in fields(node):
-        stack = [getattr(node, member.name)]
+    kind: Any = type(node)
+    for name in _members(kind):
+        stack = [getattr(node, name)]
         while stack:
             one = stack.pop()
             if isinstance(one, Node):
@@ -316,3 +319,9 @@ def parts(node: object) -> list[Node]:
             elif isinstance(one, tuple):
                 stack.extend(one)
     return found
+
+
+@cache
+def _members(kind: Any) -> tuple[str, ...]:
+    """The members of a class of nodes that can hold nodes."""
+    return tuple(member.name for member in fields(kind) if member.name != "span")

@@ -82,11 +82,13 @@ class Exporter(Relation):
                 return self.export_row(value, missing=missing)
 
     def _export_atom(self, atom: Atom, missing: bool) -> Atom:
-        ts = atom.ts
-        if atom.kind is Kind.NULL:
-            return replace(atom, ts=lambda: self.offer(ts()), constant=False)
-        return replace(
-            atom, sql=self.offer(atom.sql), ts=lambda: self.offer(ts()), constant=False, sparse=atom.sparse or missing
+        null = atom.kind is Kind.NULL
+        return Atom(
+            atom.sql if null else self.offer(atom.sql),
+            atom.kind,
+            lambda: self.offer(atom.ts()),
+            sparse=atom.sparse or (missing and not null),
+            may_be_nan=atom.may_be_nan,
         )
 
     def export_row(self, row: Row, *, missing: bool = False) -> Row:
