@@ -11,6 +11,7 @@ from typing import NoReturn
 
 from server.errors import MldbError
 from server.sql.positions import place
+from server.sql.remedies import CHARACTERS
 from server.values.paths import Path
 
 NAME, NUMBER, STRING, PARAMETER, OPERATOR, END = range(6)
@@ -100,8 +101,10 @@ def _fail_at(text: str, at: int) -> NoReturn:
         raise SqlSyntaxError(text, at + 1, "No closing quote character for string")
     if text[at] == "$":
         raise SqlSyntaxError(text, at + 1, "Expected identifier as name of variable")
-    remedy = "; write names with other characters than A-Z, a-z, 0-9 and _ in double quotes" if text[at] > "~" else ""
-    raise SqlSyntaxError(text, at, f"Unexpected character '{text[at]}'{remedy}")
+    remedy = CHARACTERS.get(text[at])
+    if text[at] > "~":
+        remedy = "write names with other characters than A-Z, a-z, 0-9 and _ in double quotes"
+    raise SqlSyntaxError(text, at, f"Unexpected character '{text[at]}'" + (f"; {remedy}" if remedy else ""))
 
 
 def split_name(name: str) -> Path:

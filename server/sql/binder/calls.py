@@ -9,11 +9,13 @@ from server.errors import MldbError
 from server.sql.binder.aggregates import AGGREGATES
 from server.sql.binder.application import apply_function
 from server.sql.binder.base import bind, binds, elsewhere
+from server.sql.binder.rowfunctions import NOTES
 from server.sql.bound import Row, Value, as_constant
 from server.sql.functions import BUILTINS
 from server.sql.functions.tensors import operation
 from server.sql.positions import did_you_mean
 from server.sql.relations import require_row
+from server.sql.remedies import FUNCTIONS
 from server.sql.render import render
 from server.sql.tree import Call
 
@@ -58,7 +60,9 @@ def _unknown(node: Call, scope: Scope, builtins: Iterable[str]) -> str:
         return f"function {node.name} is only available in SELECT expressions."
     if node.name in AGGREGATES:
         return f"{text}  It is an aggregate, which may stand in SELECT, HAVING, NAMED and ORDER BY of a grouped query."
-    return text + did_you_mean(node.name, builtins)
+    if node.name.lower() in FUNCTIONS:
+        return f"{text}  Instead, {FUNCTIONS[node.name.lower()]}."
+    return text + did_you_mean(node.name, (*builtins, *AGGREGATES, *(note.name for note in NOTES)))
 
 
 def call_function(node: Call, function: Function, scope: Scope) -> Value:

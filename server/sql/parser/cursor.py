@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NoReturn
 
+from server.sql.remedies import OPERATORS, WORDS
 from server.sql.tokens import END, NAME, NUMBER, SqlSyntaxError, split_name, tokenize
 from server.values.paths import Path
 
@@ -93,10 +94,14 @@ class Cursor:
     def remedy_here(self) -> str:
         """What may help where an unexpected token stands."""
         key, before = self.keys[self.at], self.at - 1
+        if key in WORDS:
+            return f"; {WORDS[key]}"
+        if key == "as":
+            return "; a name is given once, to what stands in SELECT or FROM"
+        if key == ",":
+            return self._remedy_of_comma(before)
         if key in CLAUSE_WORDS or key == "select":
             return f"; clauses come once each, in the order {_CLAUSE_ORDER}"
-        if key == "=" and before >= 0 and self.keys[before] == "=":
-            return "; equality is written ="
         if key == ".":
             return '; a name with a dot inside is written in double quotes, as "a.b"'
         if before >= 0 and self.kinds[before] == NAME and self.keys[before] in _NEVER_LAST:
@@ -105,13 +110,23 @@ class Cursor:
             return "; an alias is written with AS"
         return ""
 
+    def _remedy_of_comma(self, before: int) -> str:
+        if self.keys[before - 1] == "limit":
+            return "; write LIMIT count OFFSET start"
+        return "; tables are joined by JOIN … ON" if self.kinds[before] == NAME else ""
+
+    def remedy_of_operators(self, token: int) -> str:
+        """What may help where an operator stands right behind another."""
+        remedy = OPERATORS.get(self.keys[token - 1] + self.keys[token]) if token else None
+        return f"; {remedy}" if remedy else ""
+
     def token_text(self, token: int) -> str:
         return self.text[self.starts[token] : self.ends[token]]
 
     def path(self, message: str) -> Path:
         """Take a dotted name."""
         if self.kinds[self.at] != NAME:
-            self.fail(message)
+            self.fail(message + ('; names are quoted as "name"' if self.keys[self.at] == "'" else ""))
         self.at += 1
         return split_name(self.token_text(self.at - 1))
 

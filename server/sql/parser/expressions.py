@@ -11,6 +11,7 @@ from typing import NoReturn, cast
 
 from server.errors import MldbError
 from server.sql.parser.cursor import CLAUSE_WORDS, Cursor
+from server.sql.remedies import FUNCTIONS, SUB_QUERY
 from server.sql.tokens import END, NAME, NUMBER, OPERATOR, STRING, SqlSyntaxError, split_name
 from server.sql.tree import (
     ArrayLiteral,
@@ -248,10 +249,14 @@ class ExpressionParser(Cursor):
         self.at += 1
         return opens(self, first)
 
-    def _parenthesised(self, _first: int) -> Expression:
+    def _parenthesised(self, first: int) -> Expression:
         inner = self.expression()
-        self.expect(")", "Expected ')' after expression")
+        self.expect(")", f"Expected ')' after expression{self._sub_query_at(first + 1)}")
         return inner
+
+    def _sub_query_at(self, token: int) -> str:
+        """What helps where an expression was expected, if a sub-query stands there."""
+        return f"; {SUB_QUERY}" if self.keys[token] == "select" else ""
 
     def _row(self, first: int) -> Expression:
         self.descend()
@@ -280,8 +285,9 @@ class ExpressionParser(Cursor):
         return self.fail(_OPERAND + self._operand_remedy(first))
 
     def _operand_remedy(self, first: int) -> str:
-        if first and self.keys[first] == "=" and self.keys[first - 1] == "=":
-            return "; equality is written ="
+        remedy = self.remedy_of_operators(first)
+        if remedy:
+            return remedy
         if self.keys[first] in ("-", "+"):
             return "; put the negated operand in parentheses"
         return ""
@@ -352,18 +358,28 @@ class ExpressionParser(Cursor):
                 "Ambiguous function name. A function name has at most a table name before it: table.function", first
             )
         self.at += 1
+        begin = self.at
         star = self._take_star(path)
         args: tuple[Expression, ...] = ()
         if not star and self.keys[self.at] != ")":
             args = self.expressions()
-        self.expect(")", "Expected ',' or ')' in the arguments of a function")
+        self.expect(")", f"Expected ',' or ')' in the arguments of a function{self._remedy_of_arguments(path, begin)}")
         qualifier = path[0] if len(path) == 2 else None
         return Call(path[-1], args, qualifier, star, span=self.span_from(first))
+
+    def _remedy_of_arguments(self, path: tuple[str, ...], begin: int) -> str:
+        if self.keys[begin] == "distinct":
+            return f"; write {path[-1]}_distinct(x)" if path[-1] == "count" else "; aggregates know no DISTINCT"
+        if self.keys[self.at] == "from" and path[-1].lower() in FUNCTIONS:
+            return f"; {FUNCTIONS[path[-1].lower()]}"
+        return self._sub_query_at(begin)
 
     def _take_star(self, path: tuple[str, ...]) -> bool:
         if self.keys[self.at] == "*" and self.keys[self.at + 1] == ")" and path[-1] in ("count", "vertical_count"):
             self.at += 1
             return True
+        if self.keys[self.at] == "*" and self.keys[self.at + 1] == ")":
+            self.fail(f"{_OPERAND}; only count(*), in lower case, takes a star")
         return False
 
 

@@ -6,6 +6,7 @@ from abc import abstractmethod
 
 from server.sql.parser.cursor import CLAUSE_WORDS
 from server.sql.parser.expressions import ExpressionParser
+from server.sql.remedies import STATEMENTS
 from server.sql.tokens import END, NAME, NUMBER, PARAMETER, STRING
 from server.sql.tree import (
     Clause,
@@ -185,7 +186,8 @@ class SelectParser(ExpressionParser):
 
     def statement(self) -> Select:
         first = self.at
-        self.expect("select", "Expected SELECT")
+        remedy = STATEMENTS.get(self.keys[first])
+        self.expect("select", f"Expected SELECT; {remedy}" if remedy else "Expected SELECT")
         self.descend()
         distinct = self.distinct_on()
         clauses = self.clauses()
