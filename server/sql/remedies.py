@@ -61,6 +61,7 @@ _DIFFERENCE = "the difference of two timestamps is x - y"
 _TIMESTAMP = "write TIMESTAMP 'text', or to_timestamp(x)"
 _REPLACE = "write regex_replace(text, 'pattern', 'new')"
 _SEARCH = "write regex_search(text, 'pattern')"
+_COLUMNS = "write COLUMN EXPR (SELECT … WHERE …), in which columns have names, values and counts"
 _ACROSS = "write horizontal_{}({{x, y}})"
 
 # A function of other dialects → the remedy.
@@ -81,4 +82,7 @@ FUNCTIONS = {
     "convert": "write CAST (x AS type)", "try_cast": "CAST (x AS type) gives NULL where it cannot convert",
     "json_extract": "write parse_json(x)[name]", "isnull": "write x IS NULL", "row_number": "rowName() tells the row",
     "exists": SUB_QUERY,
+    "value_timestamp": "write latest_timestamp(x): value_timestamp() is known in WHEN alone",
+    "columnName": _COLUMNS, "columnPath": _COLUMNS, "value": _COLUMNS, "rowCount": _COLUMNS,
+    "groupKeyElement": "GROUP BY makes what groupKeyElement() reads",
 }  # fmt: skip

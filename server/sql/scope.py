@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from server.sql.tree import Call, Expression
     from server.sql.views import Layout
 
+LONG = 2000  # characters of SQL that are computed in a step of their own
 MAX_DEPTH = 50  # nested function bindings, as upstream
 
 
@@ -132,6 +133,10 @@ class Scope:
     def stage(self, sql: str) -> str:
         """Compute SQL once per row and give a reference to it, where there are rows to do so on."""
         return sql
+
+    def brief(self, sql: str) -> str:
+        """SQL, or a reference to it when it is long: operators spell what they are given several times."""
+        return self.stage(sql) if len(sql) > LONG else sql
 
     def folded(self, cells: str, aggregate: str) -> str | None:
         """As ``Relation.folded``, where the rows are those of a relation."""

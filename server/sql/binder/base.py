@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from server.errors import MldbError
 from server.sql import coerce, tasks
 from server.sql.bound import Atom, Value
 from server.sql.relations import Relation
-from server.sql.scope import Context, Scope
+from server.sql.scope import LONG, Context, Scope
 from server.sql.tree import Expression, Node, Table
 
 ExpressionBinder = Callable[[Any, Scope], Value]
@@ -57,10 +58,13 @@ def bind(expression: Expression, scope: Scope) -> Value:
     if found is not None:
         return found
     try:
-        return _EXPRESSIONS[type(expression)](expression, scope)
+        value = _EXPRESSIONS[type(expression)](expression, scope)
     except MldbError as error:
         at(error, expression)
         raise
+    if isinstance(value, Atom) and len(value.sql) > LONG:
+        value = replace(value, sql=scope.brief(value.sql))
+    return value
 
 
 def at(error: MldbError, node: Node) -> None:

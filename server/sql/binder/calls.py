@@ -60,8 +60,9 @@ def _unknown(node: Call, scope: Scope, builtins: Iterable[str]) -> str:
         return f"function {node.name} is only available in SELECT expressions."
     if node.name in AGGREGATES:
         return f"{text}  It is an aggregate, which may stand in SELECT, HAVING, NAMED and ORDER BY of a grouped query."
-    if node.name.lower() in FUNCTIONS:
-        return f"{text}  Instead, {FUNCTIONS[node.name.lower()]}."
+    remedy = FUNCTIONS.get(node.name) or FUNCTIONS.get(node.name.lower())
+    if remedy is not None:
+        return f"{text}  Instead, {remedy}."
     return text + did_you_mean(node.name, (*builtins, *AGGREGATES, *(note.name for note in NOTES)))
 
 

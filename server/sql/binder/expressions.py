@@ -94,14 +94,14 @@ def _binary(node: Binary, scope: Scope) -> Value:
     if node.op in _COMPARISONS:
         return coerce.compare(node.op, left, right)
     if node.op in ("and", "or"):
-        return _logic(node.op, left, right)
+        return _logic(node.op, left, right, scope)
     if node.op == "@":
         return set_timestamp(left, right)
     found = arithmetic(node.op, left, right)
     return as_constant(found) if is_constant(left) and is_constant(right) else found
 
 
-def _logic(op: str, left: Value, right: Value) -> Atom:
+def _logic(op: str, left: Value, right: Value, scope: Scope) -> Atom:
     """Three-valued AND and OR, with the timestamp rules of §2.2."""
     a, b = coerce.truth(left), coerce.truth(right)
     decides = "FALSE" if op == "and" else "TRUE"
@@ -110,7 +110,7 @@ def _logic(op: str, left: Value, right: Value) -> Atom:
         s, t = timestamp_of(left), timestamp_of(right)
         if s == t:
             return s
-        s, t = (f"coalesce({moment}, {NEVER_SQL})" for moment in (s, t))  # least() passes over NULLs
+        s, t = (f"coalesce({scope.brief(moment)}, {NEVER_SQL})" for moment in (s, t))  # least() passes over NULLs
         both, one = ("least", "greatest") if op == "and" else ("greatest", "least")
         nulls = both
         return (
@@ -156,14 +156,14 @@ def _in_list(node: InList, scope: Scope) -> Value:
     else:
         hit = " OR ".join(f"coalesce({test}, FALSE)" for test in tests) or "FALSE"
     sql = f"CASE WHEN {value.sql} IS NULL THEN NULL ELSE {'NOT ' if node.negated else ''}({hit}) END"
-    return Atom(f"({sql})", Kind.BOOLEAN, _member_ts(value, items), constant)
+    return Atom(f"({sql})", Kind.BOOLEAN, _member_ts(value, items, scope), constant)
 
 
-def _member_ts(value: Atom, items: list[Atom]) -> Ts:
+def _member_ts(value: Atom, items: list[Atom], scope: Scope) -> Ts:
     """Of a hit the newest of the value and the item found, else the value's own."""
 
     def build() -> str:
-        own = value.ts()
+        own = scope.brief(value.ts())
         hits = [
             f"WHEN {coerce.compare('=', value, item).sql} THEN greatest({own}, {ts})"
             for item in items

@@ -24,6 +24,7 @@ CLAUSE_WORDS = frozenset(
         *("and", "or", "in", "is", "like", "between", "then", "else", "end", "excluding"),
     )
 )
+_MOST_ROWS = 2**62  # no result has so many: what is more is the same to LIMIT and OFFSET
 _CLAUSE_ORDER = "SELECT, NAMED, FROM, WHEN, WHERE, GROUP BY, HAVING, ORDER BY, LIMIT, OFFSET"
 
 
@@ -145,4 +146,4 @@ class Cursor:
         if self.kinds[self.at] != NUMBER or not text.isdigit():
             self.fail(f"Expected a non-negative integer after {clause}")
         self.at += 1
-        return int(text)
+        return min(int(text), _MOST_ROWS)
