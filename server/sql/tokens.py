@@ -68,12 +68,14 @@ _NAME_STARTS = frozenset('_"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ
 
 
 def tokenize(text: str) -> Tokens:
-    """Cut a text; ``SqlSyntaxError`` for an open quote or comment and for a character outside the dialect."""
+    """Cut a text; ``SqlSyntaxError`` for what is not closed, and for a character outside the dialect."""
     kinds: list[int] = []
     keys: list[str] = []
     starts: list[int] = []
     ends: list[int] = []
     at = 0
+    if not text.isascii():
+        _check_characters(text)
     for blank, word in _TOKEN.findall(text):
         at += len(blank)
         starts.append(at)
@@ -92,6 +94,15 @@ def tokenize(text: str) -> Tokens:
         if kind == END:
             break
     return Tokens(text, kinds, keys, starts, ends)
+
+
+def _check_characters(text: str) -> None:
+    """Half a surrogate pair is in no text, though JSON can escape it; names and texts come back in the result."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        clean = text.encode(errors="replace").decode()
+        raise SqlSyntaxError(clean, error.start, "Half of a surrogate pair is no character") from None
 
 
 def _fail_at(text: str, at: int) -> NoReturn:

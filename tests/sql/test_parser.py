@@ -147,6 +147,14 @@ def test_hostile_nesting_is_an_error(text: str) -> None:
         parse_expression(text)
 
 
+def test_half_of_a_surrogate_pair_is_an_error() -> None:
+    for text in ("SELECT 1 /* \ud800 */", "SELECT '\udfff'", 'SELECT 1 AS "\ud83d"'):
+        with pytest.raises(SqlSyntaxError, match="Half of a surrogate pair") as caught:
+            parse_statement(text)
+        assert text[caught.value.details["offset"]] in "\ud800\udfff\ud83d"
+        assert caught.value.message.encode()
+
+
 def test_nested_tables_are_limited() -> None:
     with pytest.raises(SqlSyntaxError, match="nested too deeply"):
         parse_statement("SELECT 1 FROM " + "(SELECT 1 FROM " * 3000)
