@@ -1,0 +1,56 @@
+"""ORDER BY with LIMIT over large tables: the rows that may be first are found by the key before ties are broken."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from server.sql import relations
+from tests.inprocess import InProcess, in_process
+
+numbers = st.integers(-3, 3) | st.none()
+rows = st.lists(st.tuples(numbers, st.floats(-2, 2, width=16) | st.none(), st.sampled_from("abé") | st.none()))
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcess]:
+    with in_process(tmp_path_factory.mktemp("first")) as server:
+        yield server
+
+
+def answer(server: InProcess, query: str) -> Any:
+    return server.must("GET", "/v1/query", {"q": query, "format": "table"})
+
+
+@settings(max_examples=40, deadline=None)
+@given(given_rows=rows, key=st.sampled_from("ixs"), way=st.sampled_from(["ASC", "DESC"]), limit=st.integers(0, 6),
+       offset=st.integers(0, 3))  # fmt: skip
+def test_the_same_rows_as_by_sorting_all(server, given_rows, key, way, limit, offset):
+    server.must("PUT", "/v1/datasets/t", {"type": "tabular"})
+    cells = [
+        [f"r{number}", [[name, value, 0] for name, value in zip("ixs", row, strict=True)]]
+        for number, row in enumerate([(0, 0.5, "a"), *given_rows])
+    ]
+    server.must("POST", "/v1/datasets/t/multirows", cells)
+    server.must("POST", "/v1/datasets/t/commit")
+    query = f"SELECT * FROM t ORDER BY {key} {way} LIMIT {limit} OFFSET {offset}"
+    every = answer(server, query)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(relations, "MANY_ROWS", 0)
+        plan = server.must("GET", f"/v1/query/plan?q={query} -- twice".replace(" ", "%20"))
+        assert "UNION ALL" in plan["sql"]
+        assert answer(server, f"{query} -- twice") == every
+
+
+def test_a_small_table_is_sorted(server):
+    server.must("PUT", "/v1/datasets/small", {"type": "tabular"})
+    server.must("POST", "/v1/datasets/small/multirows", [["r", [["i", 1, 0]]]])
+    server.must("POST", "/v1/datasets/small/commit")
+    assert (
+        "UNION"
+        not in server.must("GET", "/v1/query/plan?q=SELECT%20*%20FROM%20small%20ORDER%20BY%20i%20LIMIT%201")["sql"]
+    )
