@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import posixpath
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any
@@ -30,7 +31,7 @@ class RemoteScheme:
         system, path = self._system(url)
         try:
             info = system.info(path)
-            stream = buffered(RemoteReader(system.open(path, "rb"), url))
+            stream = buffered(RemoteReader(system, system.open(path, "rb"), url))
             return Source(stream, info.get("size"), modified_of(info))
         except Exception as error:
             raise remote_error(error, url) from None
@@ -78,8 +79,17 @@ class RemoteScheme:
         if self._scheme == "sftp":
             host, port = parts.hostname or "", parts.port or 22
             address = checked_addresses(host, port, private=self._private)[0]
-            options = {"username": stored.get("id") or parts.username, "password": stored.get("secret")}
-            return fsspec.filesystem("sftp", host=address, port=port, **options), parts.path
+            path = parts.path
+            # A connection of its own, which ends with its last use: one that is kept may have been closed by the other
+            # side. Files are written beside their place, as only there they can be sure to be moved to it.
+            options = {
+                "username": stored.get("id") or parts.username, "password": stored.get("secret"),
+                "temppath": posixpath.dirname(path), "skip_instance_cache": True,
+            }  # fmt: skip
+            try:
+                return fsspec.filesystem("sftp", host=address, port=port, **options), path
+            except Exception as error:
+                raise remote_error(error, url) from None
         return fsspec.filesystem("s3", **_s3_options(stored)), url.removeprefix("s3://")
 
 
@@ -101,9 +111,10 @@ def _require(scheme: str) -> None:
 
 
 class RemoteReader(io.RawIOBase):
-    """A file of fsspec whose errors while reading become ours."""
+    """A file of fsspec whose errors while reading become ours. It keeps its file system, whose connection it needs."""
 
-    def __init__(self, file: Any, url: str) -> None:
+    def __init__(self, system: Any, file: Any, url: str) -> None:
+        self._system = system
         self._file = file
         self._url = url
 
@@ -114,7 +125,8 @@ class RemoteReader(io.RawIOBase):
         return bool(self._file.seekable())
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        return int(self._file.seek(offset, whence))
+        self._file.seek(offset, whence)  # what it gives differs between file systems
+        return self.tell()
 
     def tell(self) -> int:
         return int(self._file.tell())
@@ -137,12 +149,14 @@ class RemoteSink:
     """Writes through fsspec's own transaction: the object appears when the file is committed."""
 
     def __init__(self, system: Any, path: str, url: str) -> None:
+        self._system = system
         self._file = system.open(path, "wb", autocommit=False)
         self._url = url
 
     def write(self, data: bytes, /) -> int:
         try:
-            return int(self._file.write(data))
+            self._file.write(data)
+            return len(data)
         except Exception as error:
             raise remote_error(error, self._url) from None
 
