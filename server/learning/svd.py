@@ -27,7 +27,7 @@ _MAX_DENSE = 2000  # virtual columns up to which the correlations are decomposed
 _FLAT = 1e-12  # share of the largest eigenvalue below which nothing is left
 _SEED = 1
 _SPARE = 20  # further directions, which make those that are wanted exact sooner
-_ROUNDS = 6
+_ROUNDS = 5
 _FEW_ENTRIES = 1 << 16  # for which scipy need not be loaded
 
 
