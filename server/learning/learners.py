@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from server.errors import MldbError
 from server.learning import lightgbm_trees
@@ -27,6 +30,7 @@ from server.learning.decision_tree import train_stump, train_tree
 from server.learning.examples import Examples, Model, Tick
 from server.learning.fasttext import train_fasttext
 from server.learning.glz import train_glz
+from server.learning.matrix import Sparse
 from server.learning.naive_bayes import train_naive_bayes
 from server.learning.perceptron import train_perceptron
 
@@ -59,6 +63,8 @@ def train(
 
 
 def _train_plain(config: Learner, examples: Examples, rng: np.random.Generator, tick: Tick) -> Model:
+    if isinstance(config, Glz | Perceptron | FastText):
+        _refuse_infinite(examples, config.type)
     match config:
         case Glz():
             return train_glz(config, examples, rng, tick)
@@ -73,3 +79,18 @@ def _train_plain(config: Learner, examples: Examples, rng: np.random.Generator, 
         case Null():
             return train_null(config, examples, rng, tick)
     raise MldbError(f"Classifiers of type '{config.type}' cannot be trained")
+
+
+def _refuse_infinite(examples: Examples, learner: str) -> None:
+    """``MldbError`` for a feature that sums cannot be taken of."""
+    matrix = examples.matrix
+    if isinstance(matrix, Sparse):
+        features: NDArray[Any] = matrix.columns[np.isinf(matrix.values)]
+    else:
+        features = np.flatnonzero(np.isinf(matrix).any(axis=0))
+    if len(features):
+        name = examples.space.features[int(features.min())].name
+        raise MldbError(
+            f"Feature '{name}' holds a number that is infinite, or too large for single precision (about 3e38): a "
+            f"classifier of type '{learner}' needs smaller ones"
+        )

@@ -85,7 +85,11 @@ class ProbabilizerTrain:
         if not np.isfinite(scores).all():
             raise MldbError("Scores to train a probabilizer on must be finite numbers")
         labels = np.array([is_true(label) for label in found.labels], np.bool_)
-        model = calibrate(scores, labels, found.weights, params.link).to_json()
+        with np.errstate(over="ignore", invalid="ignore"):
+            fitted = calibrate(scores, labels, found.weights, params.link)
+        if not (np.isfinite(fitted.slope) and np.isfinite(fitted.intercept)):
+            raise MldbError("Scores to train a probabilizer on are too large: their squares must add up")
+        model = fitted.to_json()
         save_model(self.services, params.modelFileUrl, pack(_KIND, model, Archive(), origin), "probabilizer")
         create_function(self.services, params.functionName, "probabilizer", params.modelFileUrl)
         return RunResult(model)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -41,6 +43,17 @@ def test_builtin_configurations_learn(algorithm):
     scores = trained(examples(matrix, label, 2), builtin_configurations(), algorithm).scores(matrix)
     assert scores.shape == (300, 2)
     assert auc(scores[:, 1], label) > 0.9
+
+
+@pytest.mark.parametrize("learner", ["glz", "perceptron", "fasttext"])
+@pytest.mark.parametrize("shape", [np.asarray, as_sparse])
+def test_numbers_beyond_single_precision_are_refused_by_learners_that_add_them_up(learner, shape):
+    matrix, label = rings(30)
+    matrix[3, 1] = np.inf
+    data = replace(examples(matrix, label, 2), matrix=shape(matrix))
+    with pytest.raises(MldbError, match="too large for single precision"):
+        trained(data, {"type": learner})
+    assert trained(data, {"type": "decision_tree"}).scores(data.matrix).shape == (30, 2)
 
 
 @pytest.mark.parametrize("algorithm", ["bbdt", "bdt", "dt", "bs", "glz", "naive_bayes", "nn"])

@@ -56,6 +56,11 @@ def test_numbers_of_a_logistic_fit(scored, data_dir):
     assert intercept == pytest.approx(1, abs=0.4)
 
 
+def test_scores_too_large_to_square_are_refused(scored, data_dir):
+    answer = train(scored, data_dir, trainingData="SELECT s * 1e300 AS score, l AS label FROM scored")
+    assert (answer.status_code, "are too large" in answer.text) == (400, True), answer.text
+
+
 def test_a_score_over_rest_and_a_missing_one(scored, data_dir):
     train(scored, data_dir)
     output = scored.get_json("/v1/functions/prob/application", {"input": {"score": 2}}).json()["output"]
