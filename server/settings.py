@@ -49,7 +49,7 @@ class Settings:
     model_bf16: bool = setting(True, "Let models compute in bfloat16 where the processor has it")
     image_pixels: int = setting(50_000_000, "Most pixels that a picture given to a model may have")
     run_history: int = setting(1000, "Runs of a procedure that are kept once they have ended, the last ones")
-    job_memory: int = setting(0, "Memory limit of a training job in MiB; 0 sets none")
+    job_memory: int = setting(0, "Memory that a training job may allocate, in MiB; 0 sets no limit")
     query_timeout: float = setting(0.0, "Seconds a query over HTTP may take; 0 sets no limit")
     result_size: int = setting(1024, "Largest answer to a query in MiB; 0 sets no limit")
     regex_time: float = setting(1.0, "Seconds that a regular expression may take for one text")
