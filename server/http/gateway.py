@@ -15,6 +15,7 @@ import secrets
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import parse_qsl
@@ -170,6 +171,8 @@ class Gateway:
         except Departed:
             return
         except (TooLarge, TimeoutError, ValueError, OSError) as error:
+            if file is not None:
+                await asyncio.to_thread(file.unlink, missing_ok=True)
             await _send(send, _bad_request(verb, path, error), mark, cors)
             return
         request.file = file
@@ -211,16 +214,19 @@ class Gateway:
         """The body as a file of its own, which is the caller's to remove. Nothing stays of one that is refused."""
         file, sink = await asyncio.to_thread(_draft, spool.folder)
         waiting: list[bytes] = []
+        size = 0
         try:
             async for chunk in self._chunks(headers, receive, spool.limit, spool.setting):
                 waiting.append(chunk)
-                if sum(map(len, waiting)) >= _SPOOLED_AT_ONCE:
+                size += len(chunk)
+                if size >= _SPOOLED_AT_ONCE:
                     await asyncio.to_thread(sink.writelines, waiting)
-                    waiting = []
+                    waiting, size = [], 0
             await asyncio.to_thread(sink.writelines, waiting)
             await asyncio.to_thread(sink.close)
         except BaseException:
-            sink.close()
+            with suppress(OSError):  # a full disk refuses what is left in the buffer too
+                sink.close()
             file.unlink(missing_ok=True)
             raise
         return file
@@ -292,6 +298,7 @@ def _bad_request(verb: str, path: str, error: Exception) -> Response:
     elif isinstance(error, TimeoutError):
         status, text = 408, "the request body did not arrive in time"
     elif isinstance(error, OSError):
+        log.error("%s %s failed", verb, path, exc_info=error)
         return encode(error_answer(from_defect(error)), Request(verb, path))
     else:
         body = {"error": f"exception processing request {verb} {path}", "exception": str(error)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import io
 import socket
@@ -14,6 +15,10 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 from pyarrow import parquet
+
+from server.entities.dispatch import Spool
+from server.http import gateway
+from server.settings import Settings
 
 
 def upload(client, name, content, dataset):
@@ -174,6 +179,34 @@ def test_an_upload_that_breaks_off_leaves_nothing(start_server):
     with start_server(data_dir=server.data_dir).client() as client:
         assert client.get("/v1/uploads").json() == []
         assert not any(folder.iterdir())
+
+
+def test_an_upload_whose_address_is_wrong_leaves_nothing(start_server):
+    server = start_server()
+    with server.client() as client:
+        many = "&".join(["a=1"] * 10_001)
+        assert client.put(f"/v1/uploads/refused.txt?{many}", content=b"x").status_code == 400
+        assert not any((server.data_dir / "uploads").iterdir())
+
+
+def test_an_upload_that_the_disk_has_no_room_for_leaves_nothing(tmp_path, monkeypatch):
+    """What waits in the buffer of the file is refused a second time as the file is closed."""
+
+    def draft(folder):
+        file = folder / ".upload-full"
+        file.touch()
+        return file, Path("/dev/full").open("wb")
+
+    monkeypatch.setattr(gateway, "_draft", draft)
+    messages = iter([b"x" * 100, b"x" * 2**21])
+
+    async def receive():
+        return {"type": "http.request", "body": next(messages), "more_body": True}
+
+    app = gateway.Gateway(Settings(), None, None, None, frozenset(), None)
+    with pytest.raises(OSError, match="No space left"):
+        asyncio.run(app._spooled(Spool(tmp_path, 2**22, "upload-size"), {"transfer-encoding": "chunked"}, receive))
+    assert not any(tmp_path.iterdir())
 
 
 def wait_for(true):
