@@ -74,6 +74,13 @@ def test_the_most_frequent_columns(wide: Client) -> None:
     assert found(wide, query) == chosen(lambda c, v: c in names)
 
 
+def test_a_long_list_of_names_is_looked_at_before_the_limit(wide: Client) -> None:
+    listed = ", ".join(f"'c{number}'" for number in range(700, 1100))
+    where = f"WHERE columnName() IN ({listed}) ORDER BY columnName() LIMIT 3"
+    rows = found(wide, f"SELECT COLUMN EXPR ({where}) FROM wide ORDER BY rowName()")
+    assert rows == chosen(lambda c, v: c in ("c1000", "c1001", "c1002"))
+
+
 def test_order_of_columns_cannot_depend_on_values(wide: Client) -> None:
     answer = wide.get_json("/v1/query", {"q": "SELECT COLUMN EXPR (ORDER BY value() LIMIT 2) FROM wide"})
     assert answer.status_code == 400

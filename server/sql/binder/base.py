@@ -16,7 +16,7 @@ from server.sql import coerce, tasks
 from server.sql.bound import Atom, Value
 from server.sql.relations import Relation
 from server.sql.scope import LONG, Context, Scope
-from server.sql.tree import Expression, Node, Table
+from server.sql.tree import Constant, Expression, Node, Parameter, Table
 
 ExpressionBinder = Callable[[Any, Scope], Value]
 TableBinder = Callable[[Any, Context], Relation]
@@ -62,7 +62,8 @@ def bind(expression: Expression, scope: Scope) -> Value:
     except MldbError as error:
         at(error, expression)
         raise
-    if isinstance(value, Atom) and len(value.sql) > LONG:
+    # Literals stay what they are: some functions want theirs while the query is compiled.
+    if isinstance(value, Atom) and len(value.sql) > LONG and not isinstance(expression, Constant | Parameter):
         value = replace(value, sql=scope.brief(value.sql))
     return value
 

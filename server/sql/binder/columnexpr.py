@@ -132,6 +132,9 @@ class _StoredColumnScope(ColumnScope):
     def once(self, sql: str) -> str:
         raise _ReadsMore
 
+    def brief(self, sql: str) -> str:
+        return sql
+
 
 def _chosen(node: ColumnExpr, scope: Scope) -> tuple[Row, ColumnExpr] | None:
     """The columns that WHERE, ORDER BY and LIMIT leave of a sparse dataset, and what of WHERE reads their values.
