@@ -18,12 +18,11 @@ from runtime.folders import FolderError, Folders
 from runtime.jsontext import encode, to_bytes
 from runtime.messages import Call, DeclaredRoute, Launch, Limits, LogLine, Perform, PluginRequest, Reply
 from runtime.output import Output
-from runtime.routing import KINDS, PLACES, VERBS
+from runtime.routing import KINDS, LONGEST_PATH, PLACES, VERBS
 
 logger = logging.getLogger("mldb.runtime")
 
 _LONGEST_LINE: Final = 64 * 1024
-_LONGEST_PATH: Final = 200
 _LONGEST_SUMMARY: Final = 500
 _MOST_ROUTES: Final = 200  # of one plugin that the API reference shows
 
@@ -248,7 +247,7 @@ class Generation:
     def _declared(self, verb: str, path: str, summary: str, arguments: list[Any]) -> None:
         """Checked here too: what it says goes into a document that others read."""
         route = DeclaredRoute(verb, path, summary[:_LONGEST_SUMMARY], tuple(_argument(each) for each in arguments))
-        if verb not in VERBS or not path.startswith("/") or len(path) > _LONGEST_PATH:
+        if verb not in VERBS or not path.startswith("/") or len(path) > LONGEST_PATH:
             raise protocol.ProtocolError("a declared route is out of place")
         if len(self.routes) < _MOST_ROUTES:
             self.routes.append(route)

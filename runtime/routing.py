@@ -20,10 +20,11 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, get_type_hints
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 VERBS: Final = ("GET", "PUT", "POST", "DELETE")
 PLACES: Final = ("path", "query", "body")
+LONGEST_PATH: Final = 200
 KINDS: Final = ("string", "integer", "number", "boolean", "array", "object", "")
 _KINDS: Final[dict[Any, str]] = {
     str: "string", int: "integer", float: "number", bool: "boolean", list: "array", dict: "object",
@@ -128,6 +129,8 @@ class Routes:
             raise ValueError(f"{verb!r} is not one of {', '.join(VERBS)}")
         if not path.startswith("/"):
             raise ValueError(f"the path {path!r} does not begin with /")
+        if len(path) > LONGEST_PATH:
+            raise ValueError(f"the path {path[:LONGEST_PATH]!r}… has more than {LONGEST_PATH} characters")
         if (verb, path) in self._routes:
             raise ValueError(f"{verb} {path} is declared already: main.py, which runs once, is the place for it")
         names = re.findall(r"\{(\w+)\}", path)
@@ -150,17 +153,25 @@ class Routes:
         self._announce(route)
 
     def find(self, verb: str, remaining: str) -> tuple[Route, dict[str, str]] | None:
-        """The route of a request, and the parts of its path by name, as they were sent."""
+        """The route of a request, and the parts of its path by name, percent-encoded."""
+        path = _encoded(remaining) if self._routes else remaining
         for route in self._routes.values():
-            if route.verb == verb and (found := route.pattern.fullmatch(remaining)):
+            if route.verb == verb and (found := route.pattern.fullmatch(path)):
                 return route, found.groupdict()
         return None
+
+
+def _encoded(path: str) -> str:
+    """A path in one spelling: clients differ in which characters they encode."""
+    return "/".join(quote(unquote(part), safe="") for part in path.split("/"))
 
 
 def _pattern(path: str) -> re.Pattern[str]:
     parts = re.split(r"(\{\w+\})", path)
     return re.compile(
-        "".join(f"(?P<{part[1:-1]}>[^/]+)" if part.startswith("{") else re.escape(part) for part in parts)
+        "".join(
+            f"(?P<{part[1:-1]}>[^/]+)" if number % 2 else re.escape(quote(part)) for number, part in enumerate(parts)
+        )
     )
 
 

@@ -29,6 +29,10 @@ def nothing():
 def breaks():
     return 1 / 0
 
+@mldb.plugin.route("GET", "/größe in m:s/{name}")
+def size(name):
+    return name
+
 @mldb.plugin.route("GET", "/file")
 def file(request):
     request.send_file(b"abc", "text/plain")
@@ -55,6 +59,8 @@ def test_arguments_come_from_path_query_and_body(ask):
     assert (made.status_code, made.json()) == (201, {"price": 2, "note": {"a": [1]}})
     assert ask("GET", "/nothing").json() is None
     assert ask("GET", "/file").content == b"abc"
+    for path in ("/größe in m:s/a", "/gr%C3%B6%c3%9fe%20in%20m%3As/%61"):
+        assert ask("GET", path).json() == "a"
     assert ask("GET", "/other").json() == ask("POST", "/items/x").json() == "by routes.py"
 
 
@@ -87,7 +93,7 @@ def test_declared_routes_are_in_the_reference(ask, client):
     document = client.get("/openapi.json").json()
     OpenAPIV31SpecValidator(document).validate()
     paths = {path.partition("/routes")[2]: item for path, item in document["paths"].items() if "/declares/" in path}
-    assert sorted(paths) == ["/breaks", "/file", "/items", "/items/{name}", "/nothing"]
+    assert sorted(paths) == [*("/breaks", "/file", "/größe in m:s/{name}", "/items", "/items/{name}", "/nothing")]
     item = paths["/items/{name}"]["get"]
     assert (item["summary"], item["x-mldb-source"]) == ("One item.", "declared")
     assert [(each["name"], each["in"], each["required"], each["schema"]) for each in item["parameters"]] == [
@@ -111,6 +117,7 @@ def test_log_lines_of_a_worker_tell_their_request(ask, client):
     [
         ('mldb.plugin.route("PATCH", "/x")(print)', "'PATCH' is not one of"),
         ('mldb.plugin.route("GET", "x")(print)', "does not begin with /"),
+        ('mldb.plugin.route("GET", "/" + 200 * "x")(print)', "has more than 200 characters"),
         ('mldb.plugin.route("GET", "/{a}")(lambda b: b)', "takes no 'a'"),
         ('mldb.plugin.route("GET", "/x")(lambda: 1); mldb.plugin.route("GET", "/x")(lambda: 1)', "is declared already"),
     ],
