@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -225,7 +226,15 @@ class Watcher:
                     waiting = any(watch.pending for watch in self._watches)
                     self._wakened.wait(SETTLE_SECONDS / 4 if waiting else LOOK_SECONDS)
             for watch, paths in due:
-                watch.changed(paths)
+                _follow(partial(watch.changed, paths))
             if time.monotonic() - looked >= LOOK_SECONDS:
-                self._look()
+                _follow(self._look)
                 looked = time.monotonic()
+
+
+def _follow(change: Callable[[], None]) -> None:
+    """Folders come and go while they are looked at: what fails so must not end the watching of all others."""
+    try:
+        change()
+    except Exception:
+        logger.exception("a change of a folder could not be followed")

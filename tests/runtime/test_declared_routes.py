@@ -93,7 +93,7 @@ def test_declared_routes_are_in_the_reference(ask, client):
     document = client.get("/openapi.json").json()
     OpenAPIV31SpecValidator(document).validate()
     paths = {path.partition("/routes")[2]: item for path, item in document["paths"].items() if "/declares/" in path}
-    assert sorted(paths) == [*("/breaks", "/file", "/größe in m:s/{name}", "/items", "/items/{name}", "/nothing")]
+    assert sorted(paths) == ["/breaks", "/file", "/größe in m:s/{name}", "/items", "/items/{name}", "/nothing"]
     item = paths["/items/{name}"]["get"]
     assert (item["summary"], item["x-mldb-source"]) == ("One item.", "declared")
     assert [(each["name"], each["in"], each["required"], each["schema"]) for each in item["parameters"]] == [

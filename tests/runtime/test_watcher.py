@@ -39,6 +39,23 @@ def watcher():
     watcher.stop()
 
 
+def test_what_fails_once_does_not_end_the_watching(watcher, tmp_path):
+    told = threading.Event()
+
+    def changed(_paths):
+        if not told.is_set():
+            told.set()
+            raise FileNotFoundError("gone again")
+        again.set()
+
+    again = threading.Event()
+    watcher.watch(tmp_path, changed)
+    (tmp_path / "main.py").write_text("1")
+    assert told.wait(10)
+    (tmp_path / "main.py").write_text("22")
+    assert again.wait(10)
+
+
 def swapped(folder, new):
     folder.rename(folder.with_name("old"))
     new.rename(folder)
