@@ -312,7 +312,9 @@ class WideRelation(Relation):
     def leading(self, order: list[str], count: int) -> str | None:
         # Ties are broken by the row hash, which is 8 bytes a row to read: it is read of those that may be first.
         key = _PLAIN_KEY.fullmatch(order[0])
-        if key is None or order[1:] != [self.row_hash()] or self.staged or self.layout.rows < MANY_ROWS:
+        if key is None or order[1:] != [self.row_hash()] or self.staged:
+            return None
+        if self.layout.rows < MANY_ROWS or self.layout.rows <= count:
             return None
         table, (column, way) = identifier(self.layout.table), key.groups()
         stored = next(one for one in self.layout.columns if identifier(one.name) == column)
