@@ -35,8 +35,7 @@ class Credentials:
         with self._lock:
             if id in self._stored:
                 raise exists("credential", id)
-            self._stored[id] = store
-            write_document(self._file, self._stored)
+            self._write({**self._stored, id: store})
         return id, self.status(id)
 
     def status(self, id: str) -> dict[str, Any]:
@@ -48,8 +47,8 @@ class Credentials:
 
     def remove(self, id: str) -> None:
         with self._lock:
-            if self._stored.pop(id, None) is not None:
-                write_document(self._file, self._stored)
+            if id in self._stored:
+                self._write({other: store for other, store in self._stored.items() if other != id})
 
     def lookup(self, resource_type: str, url: str) -> dict[str, Any] | None:
         """The credential with the longest ``resource`` that the URL begins with."""
@@ -61,3 +60,7 @@ class Credentials:
         best = max(fitting, key=lambda store: len(str(store.get("resource", ""))), default=None)
         credential: dict[str, Any] | None = None if best is None else best["credential"]
         return credential
+
+    def _write(self, stored: dict[str, dict[str, Any]]) -> None:
+        write_document(self._file, stored)
+        self._stored = stored

@@ -81,7 +81,8 @@ def pack(kind: str, body: Mapping[str, Any], archive: Archive, origin: Mapping[s
 
 def _compression(data: bytes) -> int:
     """Deflated where a sample says that it pays: arrays of numbers in full precision hardly become smaller."""
-    sample = data[len(data) // 2 :][:_SAMPLE]
+    middle = len(data) // 2
+    sample = data[middle : middle + _SAMPLE]
     pays = len(data) <= _SAMPLE or len(zlib.compress(sample, 1)) < _PAYS * len(sample)
     return zipfile.ZIP_DEFLATED if pays else zipfile.ZIP_STORED
 
