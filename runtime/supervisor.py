@@ -156,10 +156,13 @@ class Supervisor:
                 await self._begin()
         self._spawn(self._watch())
 
-    async def reload(self) -> bool:
-        """Swap in a generation of what lies on the disk now. When it fails, the running one keeps serving."""
+    async def reload(self, *, if_held: bool = True) -> bool:
+        """Swap in a generation of what lies on the disk now. When it fails, the running one keeps serving.
+
+        With ``if_held`` false what the operator has stopped stays so.
+        """
         async with self._changing:
-            if self._stopped:
+            if self._stopped or (self.held and not if_held):
                 return False
             if self._restarting is not None:
                 self._restarting.cancel()

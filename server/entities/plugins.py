@@ -296,6 +296,7 @@ class PythonPlugin:
         self._host = host
         self._opened = opened
         self._watch: FolderWatch | None = None
+        self._switching = asyncio.Lock()  # so that what is kept of a stop is what the last request asked for
 
         def launch() -> Launch:
             try:
@@ -324,19 +325,21 @@ class PythonPlugin:
             self.reload_soon()
 
     def reload_soon(self) -> None:
-        """From any thread."""
-        if not self.supervisor.held:
-            self._host.loop.call_soon_threadsafe(lambda: asyncio.ensure_future(self.supervisor.reload()))
+        """Unless it is stopped. From any thread."""
+        reload = self.supervisor.reload
+        self._host.loop.call_soon_threadsafe(lambda: asyncio.ensure_future(reload(if_held=False)))
 
     async def reload(self) -> bool:
         """Start a new generation now; False when it failed and the old one keeps serving."""
-        await asyncio.to_thread(self._host.stopped.discard, self.id)
-        return await self.supervisor.reload()
+        async with self._switching:
+            await asyncio.to_thread(self._host.stopped.discard, self.id)
+            return await self.supervisor.reload()
 
     async def stop(self) -> None:
         """End the worker; the plugin stays, also over a restart of the server, and serves again after a reload."""
-        await self.supervisor.hold()
-        await asyncio.to_thread(self._host.stopped.add, self.id)
+        async with self._switching:
+            await self.supervisor.hold()
+            await asyncio.to_thread(self._host.stopped.add, self.id)
 
     async def healthy(self) -> bool:
         if self.supervisor.held:

@@ -342,6 +342,19 @@ def test_a_crash_loop_backs_off_and_shows(tmp_path):
     assert (code, body) == (503, b'"fine"')
 
 
+def test_an_edit_does_not_start_what_is_stopped_at_that_moment(tmp_path):
+    async def work(supervisor, _there):
+        stopping, edited = asyncio.create_task(supervisor.hold()), supervisor.reload(if_held=False)
+        await asyncio.sleep(0)
+        assert not await edited
+        await stopping
+        assert (supervisor.held, supervisor.generation) == (True, None)
+        assert await supervisor.reload()
+        return (await supervisor.request(get("/ok"))).body
+
+    assert with_plugin(tmp_path, "", ROUTES, work) == b'"fine"'
+
+
 def test_requests_wait_for_a_restart_though_the_clock_is_set_back(tmp_path, monkeypatch):
     async def work(supervisor, _there):
         supervisor._crashes.extend([time.monotonic()] * 3)
