@@ -14,6 +14,7 @@ from server.errors import MldbError
 from server.values.atoms import timestamp_text
 
 _LONGEST_NAME: Final = 200  # characters; names are shown in lists
+_LONGEST_QUERY: Final = 100_000  # characters; all of them are kept in memory, and listed together
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,8 @@ class SavedQueries:
         """Save under a name; one of that name is replaced."""
         if not isinstance(query, str) or not query.strip():
             raise MldbError('the body must be {"query": "SELECT …"}')
+        if len(query) > _LONGEST_QUERY:
+            raise MldbError(f"the text of a saved query has {_LONGEST_QUERY} characters at most")
         if not name.strip() or len(name) > _LONGEST_NAME:
             raise MldbError(f"the name of a saved query has 1 to {_LONGEST_NAME} characters")
         with self._lock:

@@ -32,6 +32,8 @@ def test_what_cannot_be_saved(start_server):
         for body in (b"", b"[]", b"{}", b'{"query": ""}', b'{"query": 1}', b"no json"):
             assert client.put("/v1/saved-queries/x", content=body).status_code == 400, body
         assert client.put(f"/v1/saved-queries/{'x' * 201}", json={"query": "SELECT 1"}).status_code == 400
+        long = client.put("/v1/saved-queries/x", json={"query": f"SELECT 1 -- {'x' * 100_000}"})
+        assert (long.status_code, "100000 characters" in long.json()["error"]) == (400, True)
         client.must("PUT", "/v1/saved-queries/x", {"query": "SELECT 1"})
         client.must("PUT", "/v1/saved-queries/x", {"query": "SELECT 2"})
         refused = client.put("/v1/saved-queries/y", json={"query": "SELECT 1"})
