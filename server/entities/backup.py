@@ -14,12 +14,14 @@ from typing import IO, Final
 import zstandard
 
 from server import __version__
+from server.entities.dispatch import DRAFT
 from server.settings import Settings
 from server.storage.database import Database
 
 MANIFEST: Final = "backup.json"
 # What is made anew, what belongs to the machine, and secrets: they would leave through a route that pages can call.
-_LEFT_OUT: Final = frozenset({"logs", "credentials.json"})
+_LEFT_OUT: Final = frozenset({"logs"})
+_LEFT_OUT_BEGINNINGS: Final = (".backup-", "credentials.json")  # also what is being written to take their place
 
 
 def write_backup(settings: Settings, database: Database, target: IO[bytes]) -> None:
@@ -39,9 +41,9 @@ def write_backup(settings: Settings, database: Database, target: IO[bytes]) -> N
 
 def _files(root: Path, database: str) -> Iterator[Path]:
     for entry in sorted(root.iterdir()):
-        ours = entry.name.startswith((".backup-", database))
-        if entry.name not in _LEFT_OUT and not ours:
-            yield from (file for file in sorted([entry, *entry.rglob("*")]) if file.is_dir() or file.is_file())
+        if entry.name not in _LEFT_OUT and not entry.name.startswith((*_LEFT_OUT_BEGINNINGS, database)):
+            files = (file for file in sorted([entry, *entry.rglob("*")]) if file.is_dir() or file.is_file())
+            yield from (file for file in files if not file.name.startswith(DRAFT))
 
 
 def _add(archive: tarfile.TarFile, file: Path, name: str) -> None:

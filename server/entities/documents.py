@@ -23,8 +23,12 @@ def write_document(file: Path, value: Any) -> None:
     """Replace the file, readable by its owner only from the start; it is on the disk when this returns."""
     fresh = file.with_name(file.name + ".new")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as stream:
-        stream.write(orjson.dumps(value))
-        stream.flush()
-        os.fsync(stream.fileno())
-    fresh.replace(file)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(orjson.dumps(value))
+            stream.flush()
+            os.fsync(stream.fileno())
+        fresh.replace(file)
+    except BaseException:
+        fresh.unlink(missing_ok=True)
+        raise

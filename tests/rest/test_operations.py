@@ -128,7 +128,9 @@ def test_backup_while_others_write(start_server, tmp_path):
     (data / "plugins" / "kept" / "main.py").write_text("mldb.log('kept')\n")
     (data / "models").mkdir(exist_ok=True)
     (data / "models" / "größe.bin").write_bytes(b"\0" * 1000)
-    (data / "credentials.json").write_text("{}")
+    for name in ("credentials.json", "credentials.json.new", "uploads/.upload-half"):
+        (data / name).parent.mkdir(exist_ok=True)
+        (data / name).write_text("{}")
     with server.client() as client:
         for name in ("first", "second"):
             client.put(f"/v1/datasets/{name}", json={"type": "sparse.mutable"})
@@ -145,8 +147,8 @@ def test_backup_while_others_write(start_server, tmp_path):
     restored = mldb("restore", str(tmp_path / "b.tar.zst"), "--data-dir", str(tmp_path / "new"))
     assert restored.returncode == 0, restored.stderr
     assert "not empty" in mldb("restore", str(tmp_path / "b.tar.zst"), "--data-dir", str(tmp_path / "new")).stderr
+    assert not [*(tmp_path / "new").glob("credentials*"), *(tmp_path / "new").rglob(".upload-*")]
     again = start_server(data_dir=tmp_path / "new")
-    assert not (tmp_path / "new" / "credentials.json").exists()
     assert (tmp_path / "new" / "models" / "größe.bin").read_bytes() == b"\0" * 1000
     with again.client() as client:
         wait_restored(client)

@@ -5,6 +5,7 @@ import shutil
 import pytest
 
 from server.entities.credentials import Credentials
+from server.entities.documents import write_document
 
 
 def test_what_could_not_be_written_is_as_before(tmp_path):
@@ -23,3 +24,9 @@ def test_what_could_not_be_written_is_as_before(tmp_path):
     folder.mkdir()
     credentials.remove("x")
     assert Credentials(folder / "credentials.json").ids() == []
+
+
+def test_nothing_stays_of_what_could_not_be_written(tmp_path):
+    with pytest.raises(TypeError):
+        write_document(tmp_path / "some.json", {"secret": object()})
+    assert not any(tmp_path.iterdir())
