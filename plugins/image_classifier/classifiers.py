@@ -63,7 +63,7 @@ def forget(id: str) -> None:
 def models() -> list[dict[str, Any]]:
     """Descriptions of all that can be asked, oldest first."""
     functions = set(mldb.get("/v1/functions").json())
-    answering = [about for id, about in known.items() if f"{id}_scorer" in functions]
+    answering = [about for id, about in list(known.items()) if f"{id}_scorer" in functions]
     return [described(about) for about in sorted(answering, key=lambda about: about["made"])]
 
 

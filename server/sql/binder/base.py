@@ -62,10 +62,14 @@ def bind(expression: Expression, scope: Scope) -> Value:
     except MldbError as error:
         at(error, expression)
         raise
-    # Literals stay what they are: some functions want theirs while the query is compiled.
-    if isinstance(value, Atom) and len(value.sql) > LONG and not isinstance(expression, Constant | Parameter):
+    if isinstance(value, Atom) and len(value.sql) > LONG and not _is_literal(expression, value):
         value = replace(value, sql=scope.brief(value.sql))
     return value
+
+
+def _is_literal(expression: Expression, value: Atom) -> bool:
+    """Some functions want to know such an argument while the query is compiled, be it as long as a script."""
+    return value.constant and isinstance(expression, Constant | Parameter)
 
 
 def at(error: MldbError, node: Node) -> None:
