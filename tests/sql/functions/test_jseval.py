@@ -50,8 +50,6 @@ def test_what_is_no_date_stays_no_date() -> None:
 def test_scripts_in_queries_may_be_long(client: Client) -> None:
     code = f"/* {'x' * 5000} */ return a + 1"
     assert client.query(f"SELECT jseval('{code}', 'a', n) AS v FROM (SELECT 1 AS n)")[1][1] == 2
-    asked = {"q": "SELECT jseval($code, 'a', 1) AS v", "params": {"code": code}, "format": "table"}
-    assert client.get_json("/v1/query", asked).json()[1][1] == 2
 
 
 def test_many_rows_in_one_call() -> None:
