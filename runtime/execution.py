@@ -61,17 +61,33 @@ class Source:
         self._path: str | None = spec["path"]
         self._text: str | None = spec["source"]
         self._identity: Identity = None
+        self._missing = True  # when it was looked for last
         self._compiled: Compiled | None = None
 
     def compiled(self) -> Compiled:
         """Current code; ``SyntaxError`` or ``OSError`` when there is none."""
-        identity = self._look()
+        identity = self._found()
         if self._compiled is None or identity != self._identity:
             identity, text = self._at_rest(identity)
             register_source(self.uri, text)
             self._compiled = compile_source(text, self.uri)
             self._identity = identity
         return self._compiled
+
+    def _found(self) -> Identity:
+        """Some editors move a file away before they write it anew: one that was there a moment ago is waited for."""
+        end = time.monotonic() + (0.0 if self._missing else _MOST_WAITED)
+        while True:
+            try:
+                identity = self._look()
+            except FileNotFoundError:
+                if time.monotonic() >= end:
+                    self._missing = True
+                    raise
+                time.sleep(_PAUSE)
+            else:
+                self._missing = False
+                return identity
 
     def _look(self) -> Identity:
         if self._path is None:

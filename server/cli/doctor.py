@@ -152,11 +152,11 @@ def _library(name: str, extra: str, use: str) -> Finding:
 
 def _weights(settings: Settings) -> Finding:
     """The weights of the reference plugin, by its variable or below the data root."""
-    named = os.environ.get("MLDB_INCEPTION_WEIGHTS", "")
+    named = os.environ.get("INCEPTION_WEIGHTS", "")
     if named:
         if named.startswith(("http://", "https://")) or Path(named.removeprefix("file://")).is_file():
             return Finding("weights", "ok", named)
-        return Finding("weights", "error", f"{named} is no file", "set MLDB_INCEPTION_WEIGHTS to a file or an address")
+        return Finding("weights", "error", f"{named} is no file", "set INCEPTION_WEIGHTS to a file or an address")
     models = settings.data_dir / "models"
     present = sorted(file.name for file in models.glob("*.*")) if models.is_dir() else []
     if present:

@@ -119,14 +119,13 @@ def _job_main(connection: Connection, target: str, memory: int) -> None:
     if memory:
         limit = _allocated() + memory * 2**20
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
-    arguments = _unpack(connection.recv_bytes())
 
     def report(step: str, type: str = "percentile", value: float = 0.0) -> None:
         connection.send_bytes(_pack({"step": step, "type": type, "value": float(value)}))
 
     exhausted = _pack({"error": "the job ran out of memory", "code": 400, "details": {}})  # while there is some
     try:
-        answer = _pack(_called(target, arguments, report))
+        answer = _pack(_called(target, _unpack(connection.recv_bytes()), report))
     except MemoryError:
         answer = exhausted
     connection.send_bytes(answer)

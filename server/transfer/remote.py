@@ -16,6 +16,7 @@ from server.values.atoms import NEVER
 
 Credentials = Callable[[str, str], Mapping[str, Any] | None]
 _RESOURCE_TYPES = {"s3": "aws:s3", "sftp": "sftp"}
+_CONNECT_SECONDS = 20
 _MODULES = {"s3": "s3fs", "sftp": "paramiko"}
 
 
@@ -84,7 +85,8 @@ class RemoteScheme:
             # side. Files are written beside their place, as only there they can be sure to be moved to it.
             options = {
                 "username": stored.get("id") or parts.username, "password": stored.get("secret"),
-                "temppath": posixpath.dirname(path), "skip_instance_cache": True,
+                "temppath": posixpath.dirname(path), "skip_instance_cache": True, "timeout": _CONNECT_SECONDS,
+                "look_for_keys": False, "allow_agent": False,  # those of the account that the server runs as
             }  # fmt: skip
             try:
                 return fsspec.filesystem("sftp", host=address, port=port, **options), path

@@ -137,7 +137,7 @@ def test_the_configurations_of_proxy_and_prometheus_parse():
     caddy = configs["caddy"]["content"]
     assert caddy.count("{") == caddy.count("}")
     assert re.findall(r"^(\S+) \{", caddy, re.MULTILINE) == ["mldb.example", "mldb.example:8443"]
-    assert re.findall(r"reverse_proxy (\S+)", caddy) == ["mldb:8080", "mldb:8081"]
+    assert re.findall(r"reverse_proxy (\S+)", caddy) == ["mldb:8080", "mldb:8080"]  # the second by MLDB_PLUGIN_ORIGIN
 
 
 def test_compose_accepts_the_file():

@@ -114,6 +114,11 @@ def test_routes_are_never_run_half_written(server, client):
                 time.sleep(0.03)
                 file.write(f"request.set_return({edit})")
             assert client.get("/v1/plugins/edited/routes/x").text == f"{edit}\n"
+        for edit in range(5):
+            routes.rename(folder / "routes.py~")
+            time.sleep(0.03)
+            routes.write_text(f"request.set_return('moved {edit}')")
+            assert client.get("/v1/plugins/edited/routes/x").text == f'"moved {edit}"\n'
     assert load.bad == []
 
 
