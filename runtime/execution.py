@@ -99,8 +99,12 @@ class Source:
         """Most editors empty a file before they write it: one that changes this very moment is waited for."""
         end = time.monotonic() + _MOST_WAITED
         while True:
-            text = self._read()
-            before, identity = identity, self._look()
+            try:
+                text = self._read()
+                before, identity = identity, self._look()
+            except FileNotFoundError:
+                identity = self._found()
+                continue
             if (identity == before and _is_at_rest(identity)) or time.monotonic() >= end:
                 return before, text
             time.sleep(_PAUSE)

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from server.declarations import Creation, EntityType, InputQuery, Progress, RunResult, Services, SqlText
-from server.errors import Cancelled, MldbError
+from server.errors import MldbError
 from server.learning.classifier_test import NAME as TEST
 from server.learning.classifier_test import TestingParams, evaluate
 from server.learning.classifier_train import NAME as TRAIN
@@ -121,8 +121,9 @@ class ClassifierExperiment:
         try:
             for number, fold in _numbered(params):
                 results.append(self._run_fold(params, number, fold, queries, made, progress))
-        except Cancelled:
-            made.remove()
+        except Exception:
+            if progress.cancelled:  # which shows in several ways: a dataset that was being made is a conflict
+                made.remove()
             raise
         if params.keepArtifacts:
             self._keep_procedures(params, queries)
