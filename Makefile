@@ -1,7 +1,7 @@
 # run test lint fmt bench console clean help: the verbs of this project; .ci/run uses the same ones.
 #
 # Needs Python 3.11 or newer and make. With uv on the PATH the environment comes from uv.lock; without it from
-# pip and constraints.txt, which is the same lock exported (`make lock` writes both, a test compares them): pip cannot read
+# pip and .ci/constraints.txt, which is the same lock exported (`make lock` writes both, a test compares them): pip cannot read
 # uv.lock, and only pip knows the mirror that a machine's pip.conf names.
 
 SHELL := /bin/sh
@@ -17,8 +17,9 @@ CONSOLE := static/console
 npm = $(BIN)/python $(CONSOLE)/npm.py
 BUNDLE := $(CONSOLE)/dist/manifest.json
 MODULES := $(CONSOLE)/node_modules/.package-lock.json
+CONSTRAINTS := .ci/constraints.txt
 # Everything that decides what is installed; a newer one of these makes the environment anew.
-LOCK := pyproject.toml uv.lock constraints.txt
+LOCK := pyproject.toml uv.lock $(CONSTRAINTS)
 
 # Further words for the server, the tests or the benchmarks: make run ARGS="--port 9000".
 ARGS ?=
@@ -59,7 +60,7 @@ docs: $(VENV)/.run  ## Write the generated pages again, and the site into build/
 
 lock:  ## Resolve the dependencies again (needs uv)
 	@uv lock
-	@uv export --locked --all-extras --all-groups --no-hashes --no-emit-project --no-annotate --no-header -q -o constraints.txt
+	@uv export --locked --all-extras --all-groups --no-hashes --no-emit-project --no-annotate --no-header -q -o $(CONSTRAINTS)
 
 clean:  ## Remove the environment and what tools left; the data root stays
 	@rm -rf $(VENV) $(CONSOLE)/node_modules $(CONSOLE)/dist build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
@@ -72,7 +73,7 @@ ifdef UV
 install = $(UV) sync --locked --inexact --quiet --compile-bytecode --python $(PYTHON) --extra tensorflow --no-default-groups $(addprefix --group ,$(1))
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 else
-install = $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[tensorflow]' $(addprefix --group ,$(1))
+install = $(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[tensorflow]' $(addprefix --group ,$(1))
 endif
 
 $(BIN)/python:

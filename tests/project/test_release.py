@@ -33,7 +33,7 @@ def test_version_is_the_top_entry_of_the_changelog():
 
 def test_constraints_pin_what_the_lock_pins():
     """pip and uv install the same versions."""
-    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    lines = (ROOT / ".ci" / "constraints.txt").read_text().splitlines()
     constrained = {line.partition(";")[0].strip() for line in lines}
     pinned = {f"{package['name']}=={package['version']}" for package in locked() if package["name"] != "mldb"}
     assert constrained == pinned, "run make lock"

@@ -40,7 +40,7 @@ HOSTS_OF_WORKERS = ("server.entities", "server.learning.model_worker", "server.a
 TOP_LEVEL = {
     "benchmarks", "docs", "mldb_data", "plugins", "runtime", "server", "static", "tests",
     "CHANGELOG.md", "CONTRIBUTING.md", "Dockerfile", "LICENSE", "Makefile", "README.md",
-    "constraints.txt", "docker-compose.yml", "pyproject.toml", "uv.lock",
+    "docker-compose.yml", "pyproject.toml", "uv.lock",
 }  # fmt: skip
 # A grammar is recursive: an expression holds a SELECT or a call, whose arguments are expressions. Among the modules
 # of these packages, and nowhere else, a function may import what cannot be had at the top of the module.
