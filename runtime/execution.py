@@ -223,6 +223,9 @@ def _call(route: Route, named: dict[str, str], request: shim.Request) -> Outcome
         value = route.call(request, named)
     except BadArgument as error:
         request.set_return({"error": str(error), "httpCode": 400}, 400)
+    except SystemExit as error:
+        if error.code not in (None, 0):
+            raise
     else:
         if request.returned() is None:
             request.set_return(value)

@@ -9,17 +9,19 @@
 
 Parts of the path, query parameters (GET, DELETE) and members of the JSON body (PUT, POST) become arguments by name, as
 the annotations say; an argument called ``request`` is the request. What the function returns is the answer
-as JSON, unless it has given one by ``request.set_return`` or ``request.send_file``.
+as JSON, unless it has given one by ``request.set_return`` or ``request.send_file``. It may be a coroutine function.
 """
 
 from __future__ import annotations
 
 import inspect
 import json
+import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, get_type_hints
+from types import NoneType
+from typing import Any, Final, NoReturn, get_args, get_origin, get_type_hints
 from urllib.parse import quote, unquote
 
 VERBS: Final = ("GET", "PUT", "POST", "DELETE")
@@ -31,6 +33,7 @@ _KINDS: Final[dict[Any, str]] = {
 }  # fmt: skip
 _ALLOWED: Final = {kind: (int, float) if kind == "number" else (type_,) for type_, kind in _KINDS.items()}
 _WORDS: Final = {"true": True, "1": True, "false": False, "0": False}
+_INTEGER: Final = re.compile(r"[+-]?[0-9]+")  # int() also takes 1_000, blanks and the digits of all scripts
 
 
 class BadArgument(ValueError):
@@ -57,8 +60,8 @@ class Argument:
             if self.kind == "boolean":
                 return _WORDS[text.lower()]
             if self.kind in ("array", "object"):
-                return self.checked(json.loads(text))
-            return int(text) if self.kind == "integer" else float(text)
+                return self.checked(read_json(text))
+            return _integer(text) if self.kind == "integer" else _number(text)
         except (ValueError, KeyError):
             raise self._wrong(text) from None
 
@@ -91,6 +94,14 @@ class Route:
 
     def call(self, request: Any, named: dict[str, str]) -> Any:
         """What the function returns; ``BadArgument`` when it cannot be called with what the request holds."""
+        value = self.handler(**self._values(request, named))
+        if inspect.iscoroutine(value):
+            import asyncio
+
+            return asyncio.run(value)
+        return value
+
+    def _values(self, request: Any, named: dict[str, str]) -> dict[str, Any]:
         values: dict[str, Any] = {"request": request} if self.wants_request else {}
         query = dict(reversed(request.rest_params))
         body = _members(request) if any(each.place == "body" for each in self.arguments) else {}
@@ -103,12 +114,37 @@ class Route:
                 values[each.name] = each.checked(body[each.name])
             elif each.required:
                 raise BadArgument(f"'{each.name}' is missing")
-        return self.handler(**values)
+        return values
+
+
+def _integer(text: str) -> int:
+    if not _INTEGER.fullmatch(text):
+        raise ValueError(text)
+    return int(text)
+
+
+def _number(text: str) -> float:
+    number = float(text)
+    if "_" in text or not math.isfinite(number):  # JSON has no such numbers either
+        raise ValueError(text)
+    return number
+
+
+def read_json(text: str) -> Any:
+    """``ValueError`` for what is no JSON, which Python's reader does not say of ``NaN`` and of deep nesting."""
+    try:
+        return json.loads(text, parse_constant=_refuse)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no JSON")
 
 
 def _members(request: Any) -> dict[str, Any]:
     try:
-        body = json.loads(request.payload) if request.payload.strip() else {}
+        body = read_json(request.payload) if request.payload.strip() else {}
     except ValueError as error:
         raise BadArgument(f"the body is no JSON: {error}") from None
     if not isinstance(body, dict):
@@ -134,19 +170,21 @@ class Routes:
         if (verb, path) in self._routes:
             raise ValueError(f"{verb} {path} is declared already: main.py, which runs once, is the place for it")
         names = re.findall(r"\{(\w+)\}", path)
-        given = inspect.signature(handler).parameters
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"the path {path} names {{{twice[0]}}} twice")
+        given = {name: each for name, each in inspect.signature(handler).parameters.items() if each.kind in _BY_NAME}
         if missing := [name for name in names if name not in given]:
             raise ValueError(f"the function for {path} takes no {missing[0]!r}")
-        hints = get_type_hints(handler)
+        hints = _hints(handler)
         arguments = tuple(
             Argument(
                 name,
                 "path" if name in names else "query" if verb in ("GET", "DELETE") else "body",
-                _KINDS.get(getattr(hints.get(name), "__origin__", None) or hints.get(name), ""),
+                _kind(hints.get(name)),
                 each.default is each.empty,
             )
             for name, each in given.items()
-            if name != "request" and each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)
+            if name != "request"
         )
         route = Route(verb, path, _pattern(path), handler, summary, arguments, "request" in given)
         self._routes[verb, path] = route
@@ -159,6 +197,23 @@ class Routes:
             if route.verb == verb and (found := route.pattern.fullmatch(path)):
                 return route, found.groupdict()
         return None
+
+
+_BY_NAME: Final = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
+
+def _hints(handler: Callable[..., Any]) -> Mapping[str, Any]:
+    if not inspect.isroutine(handler):  # a functools.partial, an object that can be called
+        handler = getattr(handler, "func", None) or type(handler).__call__
+    return get_type_hints(handler)
+
+
+def _kind(hint: Any) -> str:
+    """The JSON type that an annotation asks for; that of ``int | None`` is that of ``int``."""
+    others = [each for each in get_args(hint) if each is not NoneType]
+    if NoneType in get_args(hint) and len(others) == 1:
+        return _kind(others[0])
+    return _KINDS.get(get_origin(hint) or hint, "")
 
 
 def _encoded(path: str) -> str:

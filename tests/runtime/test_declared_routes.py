@@ -36,6 +36,22 @@ def size(name):
 @mldb.plugin.route("GET", "/file")
 def file(request):
     request.send_file(b"abc", "text/plain")
+
+@mldb.plugin.route("GET", "/typed")
+def typed(count: int | None = None, share: float = 0.0, more: dict = None):
+    return [count, share, more]
+
+@mldb.plugin.route("GET", "/later/{name}")
+async def later(name):
+    import asyncio
+    await asyncio.sleep(0)
+    return name
+
+@mldb.plugin.route("GET", "/ends/{code}")
+def ends(request, code: int):
+    import sys
+    request.set_return("answered", 201)
+    sys.exit(code)
 '''
 ROUTES = "request.set_return('by routes.py')"
 
@@ -61,6 +77,11 @@ def test_arguments_come_from_path_query_and_body(ask):
     assert ask("GET", "/file").content == b"abc"
     for path in ("/größe in m:s/a", "/gr%C3%B6%c3%9fe%20in%20m%3As/%61"):
         assert ask("GET", path).json() == "a"
+    assert ask("GET", "/typed", params={"count": "-3", "share": "1e3"}).json() == [-3, 1000.0, None]
+    assert ask("GET", "/later/a").json() == "a"
+    ended = ask("GET", "/ends/0")
+    assert (ended.status_code, ended.json()) == (201, "answered")
+    assert ask("GET", "/ends/3").json()["exception"]["type"] == "SystemExit"
     assert ask("GET", "/other").json() == ask("POST", "/items/x").json() == "by routes.py"
 
 
@@ -74,6 +95,14 @@ def test_arguments_come_from_path_query_and_body(ask):
         ("POST", "/items", {"json": {"price": True}}, "'price' is a number, not true"),
         ("POST", "/items", {"json": [1]}, "the body is a JSON object with the arguments as members"),
         ("POST", "/items", {"content": b"{"}, "the body is no JSON"),
+        ("POST", "/items", {"content": b"[" * 100_000}, "the body is no JSON: it is nested too deeply"),
+        ("POST", "/items", {"content": b'{"price": NaN}'}, "the body is no JSON: NaN is no JSON"),
+        ("GET", "/typed", {"params": {"count": "1_000"}}, "'count' is an integer, not 1_000"),
+        ("GET", "/typed", {"params": {"count": " 1"}}, "'count' is an integer, not  1"),
+        ("GET", "/typed", {"params": {"count": "٣"}}, "'count' is an integer, not ٣"),
+        ("GET", "/typed", {"params": {"share": "nan"}}, "'share' is a number, not nan"),
+        ("GET", "/typed", {"params": {"share": "1_0"}}, "'share' is a number, not 1_0"),
+        ("GET", "/typed", {"params": {"more": '{"a":' * 2000}}, "'more' is an object, not"),
     ],
 )
 def test_wrong_arguments_are_told(ask, verb, path, options, error):
@@ -93,7 +122,10 @@ def test_declared_routes_are_in_the_reference(ask, client):
     document = client.get("/openapi.json").json()
     OpenAPIV31SpecValidator(document).validate()
     paths = {path.partition("/routes")[2]: item for path, item in document["paths"].items() if "/declares/" in path}
-    assert sorted(paths) == ["/breaks", "/file", "/größe in m:s/{name}", "/items", "/items/{name}", "/nothing"]
+    assert sorted(paths) == [
+        "/breaks", "/ends/{code}", "/file", "/größe in m:s/{name}", "/items", "/items/{name}", "/later/{name}",
+        "/nothing", "/typed",
+    ]  # fmt: skip
     item = paths["/items/{name}"]["get"]
     assert (item["summary"], item["x-mldb-source"]) == ("One item.", "declared")
     assert [(each["name"], each["in"], each["required"], each["schema"]) for each in item["parameters"]] == [
@@ -119,6 +151,8 @@ def test_log_lines_of_a_worker_tell_their_request(ask, client):
         ('mldb.plugin.route("GET", "x")(print)', "does not begin with /"),
         ('mldb.plugin.route("GET", "/" + 200 * "x")(print)', "has more than 200 characters"),
         ('mldb.plugin.route("GET", "/{a}")(lambda b: b)', "takes no 'a'"),
+        ('mldb.plugin.route("GET", "/{a}/{a}")(lambda a: a)', "names {a} twice"),
+        ('mldb.plugin.route("GET", "/{a}")(lambda a, /: a)', "takes no 'a'"),
         ('mldb.plugin.route("GET", "/x")(lambda: 1); mldb.plugin.route("GET", "/x")(lambda: 1)', "is declared already"),
     ],
 )
