@@ -159,6 +159,11 @@ class RateLimit:
         self._dropped = 0
         self._lock = threading.Lock()
 
+    def drop(self, lines: int) -> None:
+        """Count lines that are not even offered."""
+        with self._lock:
+            self._dropped += max(lines, 0)
+
     def __call__(self, stream: str, seconds: float, text: str | None) -> None:
         with self._lock:
             now = time.monotonic()

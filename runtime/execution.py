@@ -14,7 +14,8 @@ from types import CodeType, ModuleType
 from typing import Any
 
 from runtime import capture, files, protocol, shim
-from runtime.failures import describe, register_source
+from runtime.connection import RequestCancelled
+from runtime.failures import describe, register_source, report
 from runtime.jsontext import to_bytes
 from runtime.routing import BadArgument, Route
 
@@ -173,12 +174,12 @@ def run(
     source: Source, namespace: dict[str, Any] | None, main: MainModule, request: shim.Request, sink: capture.Sink
 ) -> Outcome:
     """Execute code with its prints captured. ``namespace`` None: in ``__main__`` itself (main.py, scripts)."""
-    return _captured(lambda: _execute(source, namespace, main, request), request, sink)
+    return _captured(lambda: _execute(source, namespace, main, request, sink), request, sink)
 
 
 def run_declared(route: Route, named: dict[str, str], request: shim.Request, sink: capture.Sink) -> Outcome:
     """Have the function of a declared route answer, with its prints captured."""
-    return _captured(lambda: _attempt(lambda: _call(route, named, request)), request, sink)
+    return _captured(lambda: _attempt(lambda: _call(route, named, request), request, sink), request, sink)
 
 
 def _captured(work: Callable[[], Outcome], request: shim.Request, sink: capture.Sink) -> Outcome:
@@ -195,7 +196,9 @@ def _captured(work: Callable[[], Outcome], request: shim.Request, sink: capture.
     return outcome
 
 
-def _execute(source: Source, namespace: dict[str, Any] | None, main: MainModule, request: shim.Request) -> Outcome:
+def _execute(
+    source: Source, namespace: dict[str, Any] | None, main: MainModule, request: shim.Request, sink: capture.Sink
+) -> Outcome:
     def work() -> Outcome:
         try:
             compiled = source.compiled()
@@ -215,7 +218,7 @@ def _execute(source: Source, namespace: dict[str, Any] | None, main: MainModule,
                 raise
         return _returned(request, now=compiled.reads_request or compiled.imports_mldb or main.imports_mldb)
 
-    return _attempt(work)
+    return _attempt(work, request, sink)
 
 
 def _call(route: Route, named: dict[str, str], request: shim.Request) -> Outcome:
@@ -232,13 +235,17 @@ def _call(route: Route, named: dict[str, str], request: shim.Request) -> Outcome
     return _returned(request, now=True)
 
 
-def _attempt(work: Callable[[], Outcome]) -> Outcome:
+def _attempt(work: Callable[[], Outcome], request: shim.Request, sink: capture.Sink) -> Outcome:
     try:
         return work()
     except MemoryError as error:
-        return Outcome(protocol.EXHAUSTED, exception=describe(error))
+        return exhausted(error)
+    except RequestCancelled as error:
+        return Outcome(protocol.RAISED, exception=describe(error))  # nobody hears it
     except BaseException as error:
-        # The boundary between plugin code and us: whatever it raised is its answer.
+        # The boundary between plugin code and us: whatever it raised is its answer, and for the log.
+        of = f"{request.verb} {request.resource}: " if request.resource else ""
+        sink("error", time.time(), of + report(error))
         return Outcome(protocol.RAISED, exception=describe(error))
 
 
@@ -251,6 +258,11 @@ def _returned(request: shim.Request, *, now: bool) -> Outcome:
     if isinstance(returned.body, bytes):
         return Outcome(protocol.SENT, returned.code, returned.body, file=returned.file)
     return Outcome(protocol.RETURNED, returned.code, to_bytes(returned.body))
+
+
+def exhausted(error: MemoryError) -> Outcome:
+    """The outcome of code for which the memory did not suffice."""
+    return Outcome(protocol.EXHAUSTED, exception=describe(error))
 
 
 def failed(error: BaseException) -> Outcome:

@@ -45,8 +45,9 @@ LIGHT_MODULES: Final = (
 # Each template keeps its libraries in memory; the least recently used one goes first.
 MAX_TEMPLATES: Final = 4
 
-# Native libraries may write without end; what is beyond waits in the pipe.
+# Native libraries and child processes may write without end: who fills a reading has to wait a little.
 _OUTPUT_CHUNK: Final = 64 * 1024
+_OUTPUT_PAUSE: Final = 0.05  # seconds
 _EXIT_REPORT_SECONDS: Final = 2.0
 
 
@@ -135,6 +136,7 @@ class LocalWorker:
         self._outbox: list[bytes] = []
         self._exit: str | None = None
         self._ended = False
+        self._pause: asyncio.TimerHandle | None = None
 
     async def connect(self, link: socket.socket, output: int) -> None:
         link.setblocking(False)
@@ -142,7 +144,7 @@ class LocalWorker:
         self._transport = transport
         os.set_blocking(output, False)
         self._output = output
-        self._loop.add_reader(output, self._read_output)
+        self._listen()
 
     def send(self, frame: protocol.Frame) -> None:
         data = protocol.encode(frame)
@@ -183,22 +185,34 @@ class LocalWorker:
             return
         self._ended = True
         self._read_output()
-        self._loop.remove_reader(self._output)
+        self._deafen()
         os.close(self._output)
         if self._transport is not None:
             self._transport.abort()
             self._transport = None
         self._events.on_exit(self._exit or describe_status(status))
 
+    def _listen(self) -> None:
+        self._pause = None
+        self._loop.add_reader(self._output, self._read_output)
+
+    def _deafen(self) -> None:
+        self._loop.remove_reader(self._output)
+        if self._pause is not None:
+            self._pause.cancel()
+            self._pause = None
+
     def _read_output(self) -> None:
         try:
             data = os.read(self._output, _OUTPUT_CHUNK)
         except BlockingIOError:
             return
+        if len(data) in (0, _OUTPUT_CHUNK):
+            self._deafen()
         if data:
             self._events.on_output(data.decode("utf-8", "replace"))
-        else:
-            self._loop.remove_reader(self._output)
+        if len(data) == _OUTPUT_CHUNK:
+            self._pause = self._loop.call_later(_OUTPUT_PAUSE, self._listen)
 
 
 def describe_status(status: int | None) -> str:

@@ -9,12 +9,28 @@ from types import TracebackType
 from typing import Any
 
 _HOST_FOLDER = str(Path(__file__).resolve().parent)
+_LONGEST_TEXT = 2**20  # characters: an exception may hold a whole file
+_FRAMES = 200
 _CONTEXT = ["Running python script", "Executing Python script"]
 
 
 def register_source(uri: str, text: str) -> None:
     """Make source lines known to tracebacks, under the address that is shown for the code."""
     linecache.cache[uri] = (len(text), None, text.splitlines(keepends=True), uri)
+
+
+def report(error: BaseException) -> str:
+    """The traceback as Python prints it, causes included; frames of the host are left out."""
+    whole = traceback.TracebackException.from_exception(error, limit=-_FRAMES, compact=True)
+    waiting, seen = [whole], {id(whole)}
+    while waiting:
+        one = waiting.pop()
+        one.stack[:] = [frame for frame in one.stack if not _is_of_host(frame)]
+        below = [one.__cause__, one.__context__, *(getattr(one, "exceptions", None) or ())]
+        fresh = [each for each in below if each is not None and id(each) not in seen]
+        seen.update(map(id, fresh))
+        waiting.extend(fresh)
+    return _cut("".join(whole.format()).rstrip())
 
 
 def describe(error: BaseException) -> dict[str, Any]:
@@ -38,7 +54,7 @@ def _base(error: BaseException) -> dict[str, Any]:
 
 def _message(error: BaseException) -> str:
     try:
-        return str(error)
+        return _cut(str(error))
     except Exception:
         # A __str__ of the plugin's own that fails must not hide which error it was.
         return f"<{type(error).__name__} whose text cannot be had>"
@@ -65,8 +81,16 @@ def _syntax_error(error: SyntaxError) -> dict[str, Any]:
 
 
 def _frames(trace: TracebackType | None) -> list[dict[str, Any]]:
-    frames = traceback.extract_tb(trace, limit=-200)
-    return [_frame(frame) for frame in frames if not frame.filename.startswith(_HOST_FOLDER)]
+    frames = traceback.extract_tb(trace, limit=-_FRAMES)
+    return [_frame(frame) for frame in frames if not _is_of_host(frame)]
+
+
+def _is_of_host(frame: traceback.FrameSummary) -> bool:
+    return frame.filename.startswith(_HOST_FOLDER)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}… ({len(text)} characters)"
 
 
 def _frame(frame: traceback.FrameSummary) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Answers of routes.py that are files: their type and name, checked, and the header that tells the name (RFC 6266)."""
+"""Answers of plugin code: their status; type and name of files, checked, and the header that tells it (RFC 6266)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Final
 from urllib.parse import quote
 
 BYTES: Final = "application/octet-stream"
+STATUSES: Final = range(200, 600)  # of final answers: what is below would leave the caller waiting for another
 
 _LONGEST_NAME: Final = 200  # characters
 _WORD: Final = r"[A-Za-z0-9!#$&^_.+-]{1,100}"

@@ -12,8 +12,9 @@ from itertools import count
 from typing import Any, Final
 
 from runtime import protocol
+from runtime.capture import RateLimit
 from runtime.executor import Environment, Executor, WorkerHandle
-from runtime.files import File
+from runtime.files import STATUSES, File
 from runtime.folders import FolderError, Folders
 from runtime.jsontext import encode, to_bytes
 from runtime.messages import Call, DeclaredRoute, Launch, Limits, LogLine, Perform, PluginRequest, Reply
@@ -23,6 +24,7 @@ from runtime.routing import KINDS, LONGEST_PATH, PLACES, VERBS
 logger = logging.getLogger("mldb.runtime")
 
 _LONGEST_LINE: Final = 64 * 1024
+_MOST_LINES: Final = 200  # that are logged of one reading of a worker's pipe
 _LONGEST_SUMMARY: Final = 500
 _MOST_ROUTES: Final = 200  # of one plugin that the API reference shows
 
@@ -123,6 +125,7 @@ class Generation:
         self._loop = asyncio.get_running_loop()
         self._stopped: tuple[int, str] | None = None
         self._partial = ""  # output whose line has not ended
+        self._log_output = RateLimit(lambda *line: self.hooks.log(LogLine(*line)))
 
     async def start(self, executor: Executor, environment: Environment) -> Answer:
         """Start the worker and run main.py or the script; ``RequestFailed`` when it died or hung meanwhile."""
@@ -257,8 +260,9 @@ class Generation:
         *lines, self._partial = (self._partial + text).split("\n")
         if len(self._partial) > _LONGEST_LINE:
             lines, self._partial = [*lines, self._partial], ""
-        for line in lines:
-            self.hooks.log(LogLine("stderr", now, line))
+        for line in lines[:_MOST_LINES]:
+            self._log_output("stderr", now, line)
+        self._log_output.drop(len(lines) - _MOST_LINES)
 
     def on_exit(self, reason: str) -> None:
         if self._partial:
@@ -274,6 +278,8 @@ class Generation:
 
     def _answered(self, frame: list[Any]) -> None:
         file = _file(frame[7])
+        if frame[2] in (protocol.RETURNED, protocol.SENT) and frame[3] not in STATUSES:
+            raise protocol.ProtocolError(f"{frame[3]} is no HTTP status")
         pending = self._pending.pop(frame[1], None)
         if pending is None or pending.answer.done():
             return

@@ -15,6 +15,9 @@ from typing import Any, Final
 # A backlog that did not move for so long gets another thread.
 STALL_SECONDS: Final = 0.002
 
+# Stacks count against the memory limit of the worker as if they were full.
+STACK_BYTES: Final = 2 * 2**20
+
 # More blocked requests than this are a runaway recursion or an overload: they wait for a free thread.
 MAX_THREADS: Final = 512
 
@@ -26,6 +29,7 @@ class ThreadPool:
     """Runs ``job(item)``; ``submit`` and ``relieve`` are called by one thread only."""
 
     def __init__(self, job: Callable[[Any], None], waiting: Callable[[], int]) -> None:
+        self._most = MAX_THREADS
         self._job = job
         self._waiting = waiting
         self._queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -34,6 +38,10 @@ class ThreadPool:
         self._idle = 0
         self._taken = 0
         self._taken_before = -1
+
+    def fit(self, memory: int) -> None:
+        """Leave half of so many bytes for other things than stacks."""
+        self._most = max(_KEPT_THREADS, min(MAX_THREADS, memory // 2 // STACK_BYTES))
 
     def submit(self, item: Any) -> None:
         self._queue.put(item)
@@ -51,10 +59,21 @@ class ThreadPool:
 
     def _add(self) -> None:
         with self._lock:
-            if self._threads >= MAX_THREADS:
+            if self._threads >= self._most:
                 return
             self._threads += 1
-        threading.Thread(target=self._work, name="request", daemon=True).start()
+        try:
+            self._start()
+        except RuntimeError:  # neither memory nor processes for a further one: a busy one has to do it
+            with self._lock:
+                self._threads -= 1
+
+    def _start(self) -> None:
+        before = threading.stack_size(STACK_BYTES)
+        try:
+            threading.Thread(target=self._work, name="request", daemon=True).start()
+        finally:
+            threading.stack_size(before)
 
     def _work(self) -> None:
         while (item := self._next()) is not None:

@@ -72,9 +72,8 @@ class Request:
 
     def set_return(self, return_val: Any, return_code: int = 200) -> None:
         """Answer with the JSON of a value; the last call wins. ``TypeError`` for what has no JSON form."""
-        if not isinstance(return_code, int):
-            raise TypeError("the return code is an integer")
-        self._returned = Returned(encode(return_val), int(return_code))
+        code = _status_code(return_code)
+        self._returned = Returned(encode(return_val), code)
 
     def send_file(
         self, content: bytes, content_type: str = files.BYTES, name: str = "", return_code: int = 200
@@ -87,13 +86,21 @@ class Request:
             raise RuntimeError("only routes.py can answer with a file")
         if not isinstance(content, bytes | bytearray | memoryview):
             raise TypeError(f"the content of a file is bytes, not {type(content).__name__}")
-        if not isinstance(return_code, int):
-            raise TypeError("the return code is an integer")
-        self._returned = Returned(bytes(content), int(return_code), files.File(content_type, name))
+        code = _status_code(return_code)
+        self._returned = Returned(bytes(content), code, files.File(content_type, name))
 
     def returned(self) -> Returned | None:
         """What the last ``set_return`` or ``send_file`` left."""
         return self._returned
+
+
+def _status_code(given: int) -> int:
+    """0 and less stand for no return at all, as in MLDB."""
+    if not isinstance(given, int):
+        raise TypeError("the return code is an integer")
+    if given > 0 and given not in files.STATUSES:
+        raise ValueError(f"the return code is an HTTP status from 200 to 599, not {given}")
+    return max(int(given), 0)
 
 
 current: ContextVar[Request | None] = ContextVar("request object", default=None)

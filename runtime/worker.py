@@ -10,6 +10,7 @@ import contextvars
 import faulthandler
 import json
 import os
+import resource
 import select
 import signal
 import socket
@@ -49,6 +50,12 @@ class Worker:
         self._launch(request, launch)
         while True:
             signal.pause()
+
+    def fit_threads(self) -> None:
+        """Called when the limits of this process are set."""
+        memory, _ = resource.getrlimit(resource.RLIMIT_DATA)
+        if memory != resource.RLIM_INFINITY:
+            self._pool.fit(memory)
 
     def _launch(self, request: int, launch: dict[str, Any]) -> None:
         """Make the environment that the code expects, run main.py or the script, and say how it went."""
@@ -134,6 +141,8 @@ class Worker:
         token = current_request.set(number)
         try:
             outcome = self._run_routes(request)
+        except MemoryError as error:
+            outcome = execution.exhausted(error)
         finally:
             current_request.reset(token)
             self._connection.forget(number)
@@ -157,10 +166,10 @@ class Worker:
             os._exit(0)  # a child that the code forked has come to its end
         try:
             self._connection.send(outcome.frame(number))
-        except ValueError as error:
-            self._connection.send(execution.failed(error).frame(number))
         except OSError:
             os._exit(1)  # the code closed the socket: nobody can be answered any more
+        except (ValueError, MemoryError) as error:
+            self._connection.send(execution.failed(error).frame(number))
 
 
 def _is_installed(imported: Any) -> bool:
@@ -186,5 +195,6 @@ def main(link: socket.socket, limit: Callable[[], None]) -> NoReturn:
     faulthandler.enable(file=2)
     worker = Worker(link)
     limit()
+    worker.fit_threads()
     _inherit_context()
     worker.run()

@@ -158,6 +158,89 @@ def test_blocked_requests_do_not_hold_up_others(tmp_path):
     assert all_of_them < 3
 
 
+def test_more_blocked_requests_than_threads_can_be_had_for(tmp_path):
+    routes = "import time\nif request.remaining == '/slow': time.sleep(1)\nrequest.set_return(1)"
+
+    async def work(supervisor, _there):
+        answers = await asyncio.gather(*(supervisor.request(get("/slow")) for _ in range(300)))
+        return [answer.body for answer in answers], supervisor.status()
+
+    # Stacks for some fifty threads.
+    assert with_plugin(tmp_path, "", routes, work, memory=160 * 2**20) == ([b"1"] * 300, None)
+
+
+@pytest.mark.parametrize("code", [1, 100, 199, 600, 2**70])
+def test_a_return_code_that_is_no_status_is_told_where_it_stands(tmp_path, code):
+    (answer,) = answers(tmp_path, "", f"request.set_return('x', {code})", get())
+    assert answer.kind == protocol.RAISED
+    assert answer.exception["message"] == f"the return code is an HTTP status from 200 to 599, not {code}"
+    assert answer.exception["lineNumber"] == 1
+
+
+@pytest.mark.parametrize("code", [0, -1, -(2**70)])
+def test_a_return_code_of_nothing_is_no_return(tmp_path, code):
+    (answer,) = answers(tmp_path, "", f"request.set_return('x', {code})", get())
+    assert answer.kind == protocol.UNSET
+
+
+def test_what_routes_raise_is_in_the_log_with_its_cause(tmp_path):
+    routes = """
+def inner():
+    mldb.create_dataset(3)
+try:
+    inner()
+except TypeError as error:
+    raise ValueError("outer") from error
+"""
+
+    async def work(supervisor, there):
+        await supervisor.request(get("/a"))
+        return [line for line in there.lines if line.stream == "error"]
+
+    (line,) = with_plugin(tmp_path, "", routes, work)
+    assert line.text.startswith("GET /v1/plugins/p/routes/a: Traceback (most recent call last):")
+    assert "mldb.create_dataset(3)" in line.text
+    assert "the configuration of a dataset is a dict" in line.text
+    assert line.text.endswith("ValueError: outer")
+    assert "shim.py" not in line.text
+
+
+def test_what_main_raises_is_in_the_log(tmp_path):
+    async def run():
+        async with host() as there:
+            with pytest.raises(MainFailed):
+                async with plugin(there, tmp_path, "1 / 0"):
+                    pass
+            return there.lines
+
+    (line,) = asyncio.run(run())
+    assert line.stream == "error"
+    assert line.text.endswith("ZeroDivisionError: division by zero")
+
+
+def test_an_exception_as_large_as_a_file_is_cut(tmp_path):
+    (answer,) = answers(tmp_path, "", "raise ValueError('x' * 300_000_000)", get())
+    assert answer.exception["message"].endswith("… (300000000 characters)")
+    assert answer.exception["lineNumber"] == 1
+
+
+def test_a_child_that_writes_without_end_does_not_hold_up_the_host(tmp_path):
+    main = "import subprocess\nsubprocess.Popen(['yes'])"
+
+    async def work(_supervisor, there):
+        longest = 0.0
+        for _ in range(100):
+            begun = time.monotonic()
+            await asyncio.sleep(0.01)
+            longest = max(longest, time.monotonic() - begun)
+        return longest, there.logged()
+
+    longest, logged = with_plugin(tmp_path, main, None, work)
+    assert longest < 0.5
+    assert 100 < logged.count("y") < 20_000
+    assert any("lines were dropped" in text for text in logged)
+
+
 # ── main.py that fails ──
 
 
