@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 MANY_ROWS = 100_000  # in smaller tables the first rows are found sooner by sorting than by looking twice
 _ORDERED = frozenset({Kind.BOOLEAN, Kind.INTEGER, Kind.UNSIGNED, Kind.NUMBER, Kind.STRING, Kind.TIMESTAMP})
+_CALL = re.compile(r"(\w+) ?\(")
+_NO_FUNCTIONS = frozenset({"CAST", "NOT", "AND", "OR", "IN", "WHEN", "THEN", "ELSE", "LIKE"})
 _PLAIN_KEY = re.compile(r'r\d+\.("c\d+") (ASC NULLS FIRST|DESC NULLS LAST)')
 
 
@@ -159,8 +161,8 @@ class Relation:
         source = self.render(" ".join([*where, *order, item]), ordered=False)
         return f"SELECT {item} FROM {source}{condition}{sorting}{tail}"
 
-    def leading(self, order: list[str], count: int) -> str | None:
-        """The FROM item of fewer rows than all, among which are the first ``count`` in this order."""
+    def leading(self, order: list[str], where: list[str], count: int) -> str | None:
+        """The FROM item of fewer rows than all, among which are the first ``count`` in this order that WHERE leaves."""
         return None
 
     def with_value(self, column: str, above: str) -> str | None:
@@ -185,6 +187,11 @@ class Relation:
     def base(self, used: set[str], ordered: bool) -> str:
         """The FROM item without staged columns."""
         raise TypeError(f"{type(self).__name__} cannot be read")
+
+
+def _is_quick(condition: str) -> bool:
+    """Whether a condition is so quickly seen that it may be looked at twice: it calls no function."""
+    return set(_CALL.findall(condition)) <= _NO_FUNCTIONS
 
 
 def _is_staged(name: str) -> bool:
@@ -309,10 +316,10 @@ class WideRelation(Relation):
     def row_hash(self) -> str:
         return self.ref("_hash")
 
-    def leading(self, order: list[str], count: int) -> str | None:
+    def leading(self, order: list[str], where: list[str], count: int) -> str | None:
         # Ties are broken by the row hash, which is 8 bytes a row to read: it is read of those that may be first.
         key = _PLAIN_KEY.fullmatch(order[0])
-        if key is None or order[1:] != [self.row_hash()] or self.staged:
+        if key is None or order[1:] != [self.row_hash()] or self.staged or not all(map(_is_quick, where)):
             return None
         if self.layout.rows < MANY_ROWS or self.layout.rows <= count:
             return None
@@ -321,7 +328,8 @@ class WideRelation(Relation):
         if stored.shape is not None or stored.kind not in _ORDERED:
             return None
         last, within = ("max", "<=") if way == "ASC NULLS FIRST" else ("min", ">=")
-        first = f"SELECT {column} FROM {table} WHERE {column} IS NOT NULL ORDER BY {column} {way} LIMIT {count}"
+        wanted = " AND ".join([*where, f"{self.ref(column)} IS NOT NULL"])
+        first = f"SELECT {column} FROM {table} AS r{self.number} WHERE {wanted} ORDER BY {column} {way} LIMIT {count}"
         parts = (f"{column} {within} (SELECT {last}({column}) FROM ({first}))", f"{column} IS NULL")
         rows = " UNION ALL ".join(f"SELECT * FROM {table} WHERE {part}" for part in parts)
         return f"({rows}) AS r{self.number}"

@@ -21,7 +21,7 @@ from duckdb.func import PythonUDFType
 from server import tasks
 from server.storage.readers import Readers, stopped_with
 from server.values.arrow import pa
-from server.values.cityhash import hash_path_texts
+from server.values.cityhash import hash_numbers, hash_path_texts
 from server.values.kinds import ANY_TYPE
 
 # External access stays on: bulk imports use DuckDB's own readers. Compiled queries reach none of them, as they can
@@ -39,6 +39,7 @@ _TABLE_PREFIX = "d_"
 _JOURNAL = """
 CREATE TABLE IF NOT EXISTS dataset_journal (name VARCHAR, number BIGINT, size BIGINT, record BLOB)"""
 PATH_HASH = "mldb_path_hash"  # SQL: path text (VARCHAR) to UBIGINT
+NUMBER_HASH = "mldb_number_hash"  # SQL: the same of a number's text, from BIGINT
 
 
 def new_table() -> str:
@@ -81,6 +82,9 @@ class Database:
         # DuckDB evaluates annotations: those of the lambda, which has none, do not load pyarrow.
         self._root.create_function(
             PATH_HASH, lambda texts: _hash_batch(texts), ["VARCHAR"], "UBIGINT", type=PythonUDFType.ARROW
+        )
+        self._root.create_function(
+            NUMBER_HASH, lambda numbers: _hash_numbers(numbers), ["BIGINT"], "UBIGINT", type=PythonUDFType.ARROW
         )
 
     @contextmanager
@@ -258,3 +262,7 @@ def _roll_back(cursor: duckdb.DuckDBPyConnection) -> None:
 
 def _hash_batch(texts: pa.ChunkedArray) -> pa.Array:
     return pa.array(hash_path_texts(texts), pa.uint64())
+
+
+def _hash_numbers(numbers: pa.ChunkedArray) -> pa.Array:
+    return pa.array(hash_numbers(numbers.to_numpy()), pa.uint64())

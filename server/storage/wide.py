@@ -9,7 +9,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from server.storage.database import PATH_HASH, quote, read_meta, write_meta
+from server.storage.database import NUMBER_HASH, PATH_HASH, quote, read_meta, write_meta
 from server.storage.layouts import HASH, ROW, TIMESTAMP, Wide, WideColumn
 from server.values.kinds import TAGS, Kind
 
@@ -61,7 +61,7 @@ def create_wide(
     items = [
         f"CAST({row} AS {row_type}) AS {ROW}",
         f"CAST({timestamp} AS DOUBLE) AS {TIMESTAMP}",
-        f"{PATH_HASH}(CAST({row} AS VARCHAR)) AS {HASH}",
+        f"{NUMBER_HASH if numbered else PATH_HASH}(CAST({row} AS {row_type})) AS {HASH}",
         *(f"CAST({value} AS {duck_type(column)}) AS {quote(column.name)}" for column, value in columns),
     ]
     cursor.execute(f"CREATE TABLE {quote(table)} AS SELECT {', '.join(items)} FROM {source}")

@@ -16,7 +16,7 @@ from server.storage.wide import column_name
 from server.transfer.celltypes import EXACT
 from server.transfer.csvblocks import Block
 from server.values import compute as pc
-from server.values.cityhash import hash_texts
+from server.values.cityhash import hash_numbers
 from server.values.kinds import ANY_TYPE, Kind
 from server.values.paths import Path
 
@@ -40,7 +40,7 @@ class Staging:
             self._widen(index, self._merged(index, kind, values))
         names = [column.name for column in self._columns]
         lines = pa.array(block.lines)
-        arrays = [pa.array(hash_texts(lines.cast(pa.string()))), *(values for _, values in block.columns)]
+        arrays = [pa.array(hash_numbers(lines.to_numpy())), *(values for _, values in block.columns)]
         table = pa.Table.from_arrays([lines, *arrays], names=[ROW, HASH, *names])
         values = "".join(
             f", {converted(column.name, kind, column.kind)}"

@@ -7,6 +7,7 @@ costs some tens of microseconds and a million short ones about a tenth of a seco
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -94,6 +95,29 @@ def hash_texts(texts: pa.Array | pa.ChunkedArray) -> Hashes:
     return hashes
 
 
+def hash_numbers(numbers: npt.NDArray[np.int64]) -> Hashes:
+    """CityHash64 of the decimal texts of whole numbers; the texts of those that are not negative are never made."""
+    hashes = np.empty(len(numbers), np.uint64)
+    if not len(numbers):
+        return hashes
+    shortest, longest = (len(str(max(number, 0))) for number in (int(numbers.min()), int(numbers.max())))
+    negative = np.flatnonzero(numbers < 0)
+    if len(negative):
+        hashes[negative] = hash_texts(pa.array(numbers[negative]).cast(pa.string()))
+    elif shortest == longest:
+        return _hash_digits(numbers, longest)
+    for length in range(shortest, longest + 1):
+        least, most = 10 ** (length - 1) if length > 1 else 0, min(10**length - 1, _INT64_MAX)
+        chosen = np.flatnonzero((numbers >= least) & (numbers <= most))
+        hashes[chosen] = _hash_digits(numbers[chosen], length)
+    return hashes
+
+
+def _hash_digits(numbers: npt.NDArray[np.int64], length: int) -> Hashes:
+    function = next(function for low, high, function in _CLASSES if low <= length <= high)
+    return function(_Digits(numbers, length), np.zeros(1, np.int64), np.array([length]))
+
+
 def hash_bytes(blobs: Sequence[bytes]) -> Hashes:
     """CityHash64 of each of some byte strings."""
     lengths = np.array([len(blob) for blob in blobs], np.int64)
@@ -111,8 +135,38 @@ def _indices(mask: pa.Array) -> Positions:
     return np.flatnonzero(pc.fill_null(mask, False).to_numpy(zero_copy_only=False))
 
 
+class _Words(Protocol):
+    """Texts that 8 and 4 byte words are fetched from, many at a time."""
+
+    def word(self, at: Positions) -> Hashes: ...
+    def half(self, at: Positions) -> Hashes: ...
+    def byte(self, at: Positions) -> Hashes: ...
+
+
+class _Digits:
+    """The decimal texts of numbers that all have ``length`` digits, not written out; one position for all."""
+
+    def __init__(self, numbers: npt.NDArray[np.int64], length: int) -> None:
+        self._numbers = numbers
+        self._length = length
+
+    def word(self, at: Positions) -> Hashes:
+        return self.half(at) | (self.half(at + 4) << np.uint64(32))
+
+    def half(self, at: Positions) -> Hashes:
+        return _FOUR_DIGITS[self._ending(int(at[0]) + 4) % 10_000]
+
+    def byte(self, at: Positions) -> Hashes:
+        return (self._ending(int(at[0]) + 1) % 10 + ord("0")).astype(np.uint64)
+
+    def _ending(self, at: int) -> npt.NDArray[np.int64]:
+        """What stands before a position."""
+        before: npt.NDArray[np.int64] = self._numbers // 10 ** (self._length - at)
+        return before
+
+
 class _Buffer:
-    """Bytes that 8 and 4 byte words are fetched from, at any position, many at a time."""
+    """Bytes in one piece, each text at a position of its own."""
 
     def __init__(self, data: npt.NDArray[np.uint8]) -> None:
         padded = np.concatenate([data, np.zeros(8, np.uint8)])
@@ -163,17 +217,17 @@ def _mix128(low: Hashes, high: Hashes) -> Hashes:
     return _shift_mix((high ^ a) * _MIX) * _MIX
 
 
-def _hash_1_to_3(s: _Buffer, at: Positions, length: Positions) -> Hashes:
+def _hash_1_to_3(s: _Words, at: Positions, length: Positions) -> Hashes:
     y = s.byte(at) + (s.byte(at + (length >> 1)) << np.uint64(8))
     z = length.astype(np.uint64) + (s.byte(at + length - 1) << np.uint64(2))
     return _shift_mix(y * _K2 ^ z * _K3) * _K2
 
 
-def _hash_4_to_8(s: _Buffer, at: Positions, length: Positions) -> Hashes:
+def _hash_4_to_8(s: _Words, at: Positions, length: Positions) -> Hashes:
     return _mix128(length.astype(np.uint64) + (s.half(at) << np.uint64(3)), s.half(at + length - 4))
 
 
-def _hash_9_to_16(s: _Buffer, at: Positions, length: Positions) -> Hashes:
+def _hash_9_to_16(s: _Words, at: Positions, length: Positions) -> Hashes:
     size = length.astype(np.uint64)
     last = s.word(at + length - 8)
     turned = last + size
@@ -181,7 +235,7 @@ def _hash_9_to_16(s: _Buffer, at: Positions, length: Positions) -> Hashes:
     return _mix128(s.word(at), turned) ^ last
 
 
-def _hash_17_to_32(s: _Buffer, at: Positions, length: Positions) -> Hashes:
+def _hash_17_to_32(s: _Words, at: Positions, length: Positions) -> Hashes:
     a = s.word(at) * _K1
     b = s.word(at + 8)
     c = s.word(at + length - 8) * _K2
@@ -201,7 +255,7 @@ def _half_of_33_to_64(a: Hashes, z: Hashes, second: Hashes, third: Hashes) -> tu
     return a + z, b + _rotate(a, 31) + c
 
 
-def _hash_33_to_64(s: _Buffer, at: Positions, length: Positions) -> Hashes:
+def _hash_33_to_64(s: _Words, at: Positions, length: Positions) -> Hashes:
     end = at + length
     first = s.word(at) + (length.astype(np.uint64) + s.word(end - 16)) * _K0
     vf, vs = _half_of_33_to_64(first, s.word(at + 24), s.word(at + 8), s.word(at + 16))
@@ -210,7 +264,7 @@ def _hash_33_to_64(s: _Buffer, at: Positions, length: Positions) -> Hashes:
     return _shift_mix(r * _K0 + vs) * _K2
 
 
-def _weak_hash_32(s: _Buffer, at: Positions, a: Hashes, b: Hashes) -> tuple[Hashes, Hashes]:
+def _weak_hash_32(s: _Words, at: Positions, a: Hashes, b: Hashes) -> tuple[Hashes, Hashes]:
     w, x, y, z = (s.word(at + 8 * number) for number in range(4))
     a = a + w
     b = _rotate(b + a + z, 21)
@@ -219,7 +273,7 @@ def _weak_hash_32(s: _Buffer, at: Positions, a: Hashes, b: Hashes) -> tuple[Hash
     return a + z, b + _rotate(a, 44) + c
 
 
-def _hash_long(s: _Buffer, at: Positions, length: Positions) -> Hashes:
+def _hash_long(s: _Words, at: Positions, length: Positions) -> Hashes:
     """Over 64 bytes; all of the texts have the same number of blocks."""
     end, size = at + length, length.astype(np.uint64)
     x = s.word(end - 40)
@@ -241,6 +295,8 @@ def _hash_long(s: _Buffer, at: Positions, length: Positions) -> Hashes:
     return _mix128(_mix128(v[0], w[0]) + _shift_mix(y) * _K1 + z, _mix128(v[1], w[1]) + x)
 
 
+_INT64_MAX = 2**63 - 1
+_FOUR_DIGITS = np.array([int.from_bytes(b"%04d" % number, "little") for number in range(10_000)], np.uint64)
 _CLASSES = (
     (1, 3, _hash_1_to_3),
     (4, 8, _hash_4_to_8),

@@ -3,7 +3,7 @@ import pyarrow as pa
 import pytest
 
 from server.values.atoms import PathValue
-from server.values.cityhash import hash_bytes, hash_path, hash_path_texts, hash_texts
+from server.values.cityhash import hash_bytes, hash_numbers, hash_path, hash_path_texts, hash_texts
 from server.values.highwayhash import hash_atom, hash_blobs, hash_row, hash_words
 from server.values.highwayhash import hash_texts as highway_texts
 from server.values.paths import format_path
@@ -32,6 +32,13 @@ PUBLISHED = {
 def test_published_row_hashes(name):
     assert hash_path((name,)) == PUBLISHED[name]
     assert int(hash_path_texts(pa.array([format_path((name,))]))[0]) == PUBLISHED[name]
+
+
+def test_numbers_hash_as_their_texts():
+    edges = [10**power + step for power in range(19) for step in (-1, 0, 1)] + [-(2**63), -1, 0, 2**63 - 1]
+    random = np.random.default_rng(5).integers(-(2**63), 2**63 - 1, 2000)
+    for numbers in (np.array(edges), random, np.arange(-20, 1200), np.arange(5000, 5100), np.array([], np.int64)):
+        assert hash_numbers(numbers).tolist() == hash_texts(pa.array(numbers).cast(pa.string())).tolist()
 
 
 def test_several_elements_and_the_empty_path():

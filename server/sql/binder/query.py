@@ -49,10 +49,10 @@ class Query:
             source = self.relation.chosen(f"{columns} {sorting}", self.where, order, tail)
             if source is not None:
                 return f"SELECT {columns} FROM {source}{sorting}"
-        if self.limit is not None and order and not where and not distinct:
-            source = self.relation.leading(order, self.limit + self.offset)
+        if self.limit is not None and order and not distinct:
+            source = self.relation.leading(order, self.where, self.limit + self.offset)
             if source is not None:
-                return f"SELECT {columns} FROM {source}{sorting}{tail}"
+                return f"SELECT {columns} FROM {source}{where}{sorting}{tail}"
         tail = sorting + tail
         source = self.relation.render(f"{columns} {distinct} {where} {tail}", ordered=ordered and not self.order)
         return f"SELECT {distinct}{columns} FROM {source}{where}{tail}"
