@@ -5,12 +5,14 @@ from __future__ import annotations
 import functools
 import itertools
 import threading
-from collections import OrderedDict
+import weakref
+from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 from duckdb.func import FunctionNullHandling, PythonUDFType
 
@@ -30,7 +32,7 @@ from server.sql.positions import located
 from server.sql.prepared import Prepared
 from server.sql.relations import BatchRelation, Relation
 from server.sql.runtime import duck_type
-from server.sql.scope import Catalog, Context, ScopeFunction, TableScope
+from server.sql.scope import Catalog, Context, DefinedFunction, ScopeFunction, TableScope
 from server.sql.tree import Clause, Select
 from server.sql.views import Layout
 from server.storage.database import Database
@@ -42,7 +44,6 @@ from server.values.kinds import CELL_TYPE, Kind
 from server.values.paths import Path
 
 CACHED_PLANS = 512
-CACHED_FUNCTIONS = 1024
 SMALL_BATCH = 256  # rows: beyond, planning costs less than rows that pass through Python
 
 QueryText = str | Mapping[str, Any] | Select
@@ -63,9 +64,9 @@ class Engine:
         self.database = database
         self.fetcher = fetcher
         self.catalog = catalog
-        self._plans: OrderedDict[Any, Plan] = OrderedDict()
-        self._functions: OrderedDict[Any, str] = OrderedDict()
-        self._bound: dict[str, BoundFunction] = {}
+        self._plans: OrderedDict[tuple[str, bool], Plan] = OrderedDict()  # of one version of the catalogue
+        self._version = -1
+        self._unused: deque[str] = deque()  # functions that no plan has kept
         self._nan: dict[tuple[str, str], bool] = {}
         self._numbers = itertools.count()
         self._lock = threading.Lock()
@@ -87,10 +88,10 @@ class Engine:
         ``parameters`` are the values of ``$name`` (JSON). ``layouts`` are tables by name that stand before the
         catalogue's datasets; ``functions`` gives further row functions of the FROM, from its relation.
         """
-        cached = self._cached(query, timestamps) if not (parameters or layouts or functions) else None
+        version = self.catalog.version
+        cached = self._cached(query, timestamps, version) if not (parameters or layouts or functions) else None
         if cached is not None:
             return Result(self.database, cached, again=True)
-        version = self.catalog.version
         row, inputs = self._parameters(parameters)
         context = self.context(parameters=row, layouts=layouts)
         try:
@@ -98,9 +99,9 @@ class Engine:
             plan = compile_query(bound, timestamps=timestamps, text=query if isinstance(query, str) else "")
         except MldbError as error:
             raise located(error, query) if isinstance(query, str) else error from None
-        plain = isinstance(query, str) and not (parameters or layouts or functions)
-        if plain and "volatile" not in context.marks:
-            self._remember((query, timestamps, version), plan)
+        plan.functions = tuple(context.functions)
+        if isinstance(query, str) and not (parameters or layouts or functions) and "volatile" not in context.marks:
+            self._remember((query, timestamps), version, plan)
         return Result(self.database, plan, inputs)
 
     def parse(self, query: QueryText) -> Select:
@@ -121,18 +122,20 @@ class Engine:
             operations=self._operations,
         )
 
-    def _cached(self, query: QueryText, timestamps: bool) -> Plan | None:
+    def _cached(self, query: QueryText, timestamps: bool, version: int) -> Plan | None:
         if not isinstance(query, str):
             return None
         with self._lock:
-            key = (query, timestamps, self.catalog.version)
-            plan = self._plans.get(key)
+            plan = self._plans.get((query, timestamps)) if version == self._version else None
             if plan is not None:
-                self._plans.move_to_end(key)
+                self._plans.move_to_end((query, timestamps))
             return plan
 
-    def _remember(self, key: Any, plan: Plan) -> None:
+    def _remember(self, key: tuple[str, bool], version: int, plan: Plan) -> None:
         with self._lock:
+            if version != self._version:
+                self._plans.clear()
+                self._version = version
             self._plans[key] = plan
             while len(self._plans) > CACHED_PLANS:
                 self._plans.popitem(last=False)
@@ -168,31 +171,20 @@ class Engine:
 
     # ── functions ──
 
-    def register(self, bound: BoundFunction, shape: tuple[RowType, bool]) -> str:
-        """Define a DuckDB function that applies a bound function to the structs of ``binder.calls.pack``."""
-        key = (id(bound), shape)
-        with self._lock:
-            known = self._functions.get(key)
-            if known is not None:
-                self._functions.move_to_end(key)
-                return known
-            name = f"f_{next(self._numbers)}"
-            self._functions[key] = name
-            self._bound[name] = bound
-            evicted = self._evicted()
+    def register(self, bound: BoundFunction, shape: tuple[RowType, bool]) -> DefinedFunction:
+        """Define a DuckDB function that applies a bound function to the structs of ``binder.application.pack``."""
         type_, timed = shape
-        self.database.define(lambda connection: _define(connection, name, bound, type_, timed))
-        for old in evicted:
-            self.database.define(functools.partial(_remove, old))
-        return name
+        defined = DefinedFunction(f"f_{next(self._numbers)}")
+        # It may be collected in any thread, in the middle of a query: only the name is noted there.
+        weakref.finalize(defined, self._unused.append, defined.name).atexit = False
 
-    def _evicted(self) -> list[str]:
-        names: list[str] = []
-        while len(self._functions) > CACHED_FUNCTIONS:
-            _, name = self._functions.popitem(last=False)
-            del self._bound[name]
-            names.append(name)
-        return names
+        def define(connection: duckdb.DuckDBPyConnection) -> None:
+            _define(connection, defined.name, bound, type_, timed)
+            while self._unused:
+                connection.remove_function(self._unused.popleft())
+
+        self.database.define(define)
+        return defined
 
     def expression(self, text: str | tuple[Clause, ...], given: RowType) -> BoundExpression:
         """A SELECT list as a function over rows of a shape: the form in which sql.expression is applied in batches."""
@@ -215,7 +207,8 @@ class Engine:
         row = bind(TableScope(context, relation))
         query = Query(relation, row, Atom("''", Kind.PATH), "NULL")
         type_, fields = output_columns(row, timestamps=True)
-        plan = Plan(query.render(fields or {"one": "1"}, ordered=False), type_, True)
+        sql = query.render(fields or {"one": "1"}, ordered=False)
+        plan = Plan(sql, type_, True, functions=tuple(context.functions))
         return BoundExpression(self.database, plan, name, given)
 
 
@@ -340,10 +333,6 @@ def _nothing(output: RowType, length: int) -> RowBatch:
         for column in output.columns
     ]
     return RowBatch(output, length, values, rest=cells_array([[]] * length) if output.open else None)
-
-
-def _remove(name: str, connection: Any) -> None:
-    connection.remove_function(name)
 
 
 def _struct(type_: RowType, timed: bool) -> str:

@@ -21,6 +21,7 @@ from server.sql.bound import NEVER_SQL, Atom, Embedding, Leaf, Row, Several, any
 from server.sql.parser import parse_statement
 from server.sql.positions import located
 from server.sql.runtime import CODE_MEMBER, DETAILS_MARK
+from server.sql.scope import DefinedFunction
 from server.storage.database import Database
 from server.values.arrow_types import ARROW_TYPES, CELLS_ARROW
 from server.values.atoms import NEVER
@@ -49,6 +50,7 @@ class Plan:
     rows: int | None = field(default=None, compare=False)
     query: Query | None = field(default=None, compare=False, repr=False)  # to find what failed
     text: str = field(default="", compare=False, repr=False)  # and where it stands
+    functions: tuple[DefinedFunction, ...] = field(default=(), compare=False, repr=False)  # that the SQL calls
 
     @property
     def few(self) -> bool:

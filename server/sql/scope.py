@@ -22,9 +22,10 @@ from server.values.kinds import Kind
 from server.values.paths import Path, format_path
 
 if TYPE_CHECKING:
-    from server.declarations import Function
+    from server.declarations import BoundFunction, Function
     from server.sql.tree import Call, Expression
     from server.sql.views import Layout
+    from server.values.batches import RowType
 
 LONG = 2000  # characters of SQL that are computed in a step of their own
 MAX_DEPTH = 50  # nested function bindings, as upstream
@@ -44,12 +45,19 @@ class Catalog(Protocol):
 ScopeFunction = Callable[[], Value]
 
 
+class DefinedFunction:
+    """A DuckDB function that applies a bound one. It is removed once nobody keeps this."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
 @dataclass
 class Context:
     """One binding: the catalogue, running numbers, parameters. ``calls`` are the function calls met so far."""
 
     catalog: Catalog
-    register: Callable[[Any, Any], str]  # bound function, input shape → name of its DuckDB function
+    register: Callable[[Any, Any], DefinedFunction]  # bound function, input shape → its DuckDB function
     execute: Callable[[str], list[tuple[Any, ...]]]  # run SQL while binding (small look-ups only)
     has_nan: Callable[[str, str], bool] | None = None  # does a column of a wide table hold NaN
     parameters: Row | None = None
@@ -58,12 +66,18 @@ class Context:
     depth: int = 0
     numbers: itertools.count[int] = field(default_factory=itertools.count)
     marks: set[str] = field(default_factory=set)  # shared by all depths: "volatile" forbids keeping the plan
+    functions: list[DefinedFunction] = field(default_factory=list)  # shared by all depths: what the plan is to keep
     fetcher: Function | None = None  # what the builtin fetcher(url) calls
     operations: Callable[[str, Any], Function] | None = None  # TensorFlow's, by name and attributes: tf_<name>
     lasting: bool = False  # only what no later commit can change: kinds of sparse columns are unknown
 
     def number(self) -> int:
         return next(self.numbers)
+
+    def define(self, bound: BoundFunction, shape: tuple[RowType, bool]) -> str:
+        """The name of a DuckDB function that applies a bound one, for as long as the plan is there."""
+        self.functions.append(self.register(bound, shape))
+        return self.functions[-1].name
 
     def deeper(self) -> Context:
         """For the body of a function that is called here."""
@@ -83,6 +97,7 @@ class Context:
             self.depth + 1,
             self.numbers,
             self.marks,
+            self.functions,
             self.fetcher,
             self.operations,
             self.lasting,

@@ -24,7 +24,7 @@ def apply_function(function: Function, row: Row, scope: Scope, *, constant: bool
     timed = bool(getattr(bound, "timestamps", False))
     if timed:
         type_, packed = pack(row, timestamps=True)
-    name = scope.context.register(bound, (type_, timed))
+    name = scope.context.define(bound, (type_, timed))
     result = scope.stage(f"{identifier(name)}({packed})")
     return unpack(bound, result, row, timed, constant)
 
