@@ -42,7 +42,7 @@ LIGHT_MODULES: Final = (
     "uuid",
 )
 
-# Each template keeps its libraries in memory; the least recently used one goes first.
+# Fork servers beside the plain one. Each keeps its libraries in memory; the least recently used one goes first.
 MAX_TEMPLATES: Final = 4
 
 # Native libraries and child processes may write without end: who fills a reading has to wait a little.
@@ -91,6 +91,9 @@ class Environment:
     modules: tuple[str, ...] = ()
 
 
+_PLAIN: Final = Environment()
+
+
 class Executor(Protocol):
     """Places workers."""
 
@@ -127,10 +130,12 @@ class _Order:
 class LocalWorker:
     """A worker process on this machine: frames over a socket pair, output over a pipe."""
 
-    def __init__(self, events: WorkerEvents, server: _Server) -> None:
+    def __init__(self, events: WorkerEvents, server: _Server, output: int) -> None:
+        """``output`` is the pipe to read from."""
         self.pid = 0
         self._events = events
         self._server = server
+        self._output = output
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._outbox: list[bytes] = []
@@ -138,12 +143,10 @@ class LocalWorker:
         self._ended = False
         self._pause: asyncio.TimerHandle | None = None
 
-    async def connect(self, link: socket.socket, output: int) -> None:
+    async def connect(self, link: socket.socket) -> None:
         link.setblocking(False)
-        transport, _ = await self._loop.create_connection(lambda: _Link(self), sock=link)
-        self._transport = transport
-        os.set_blocking(output, False)
-        self._output = output
+        self._transport, _ = await self._loop.create_connection(lambda: _Link(self), sock=link)
+        os.set_blocking(self._output, False)
         self._listen()
 
     def send(self, frame: protocol.Frame) -> None:
@@ -181,16 +184,23 @@ class LocalWorker:
 
     def on_end(self, status: int | None) -> None:
         """The process has ended (its wait status, None when nobody said)."""
-        if self._ended:
-            return
+        if not self._ended:
+            self._read_output()
+            self._close()
+            self._events.on_exit(self._exit or describe_status(status))
+
+    def abandon(self) -> None:
+        """Nobody waits for it any more. If there is a process, it ends as it finds its socket closed."""
+        if not self._ended:
+            self._close()
+
+    def _close(self) -> None:
         self._ended = True
-        self._read_output()
         self._deafen()
         os.close(self._output)
         if self._transport is not None:
             self._transport.abort()
             self._transport = None
-        self._events.on_exit(self._exit or describe_status(status))
 
     def _listen(self) -> None:
         self._pause = None
@@ -277,15 +287,18 @@ class _Server:
         await self.ready()
         link, their_link = socket.socketpair()
         output, their_output = os.pipe()
-        worker = LocalWorker(events, self)
+        worker = LocalWorker(events, self, output)
         order = _Order(worker, self._loop.create_future())
         number = next(self._numbers)
         self._orders[number] = order
         try:
-            await worker.connect(link, output)
+            await worker.connect(link)
             message = msgpack.packb(["fork", number, limits.memory, limits.open_files])
             socket.send_fds(self._control, [message], [their_link.fileno(), their_output])
             worker.pid = await order.forked
+        except BaseException:
+            worker.abandon()
+            raise
         finally:
             self._orders.pop(number, None)
             their_link.close()
@@ -319,6 +332,8 @@ class _Server:
         elif name == "forked" and rest[0] in self._orders:
             self._workers[rest[1]] = self._orders[rest[0]].worker
             self._orders[rest[0]].forked.set_result(rest[1])
+        elif name == "forked":
+            self.kill(rest[1])  # given up meanwhile
         elif name == "failed" and rest[0] in self._orders:
             self._orders[rest[0]].forked.set_exception(WorkerFailure(f"a worker cannot be started: {rest[1]}"))
         elif name == "ended" and rest[0] in self._workers:
@@ -350,7 +365,7 @@ class LocalExecutor:
     """Workers on this machine."""
 
     _servers: dict[Environment, _Server] = field(default_factory=dict)
-    _retired: list[_Server] = field(default_factory=list)
+    _ending: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def start(self, events: WorkerEvents, limits: Limits, environment: Environment) -> WorkerHandle:
         server = self._server(environment)
@@ -370,22 +385,29 @@ class LocalExecutor:
 
     def _server(self, environment: Environment) -> _Server:
         server = self._servers.pop(environment, None)
-        if server is None or not server.alive:
+        if server is not None and not server.alive:
+            self._end(server)
+            server = None
+        if server is None:
             server = _Server(environment if environment.modules else Environment(environment.paths, LIGHT_MODULES))
         self._servers[environment] = server  # the last is the most recently used
         self._retire()
         return server
 
     def _retire(self) -> None:
-        """Beyond the limit, the least recently used template without workers ends."""
-        templates = [environment for environment in self._servers if environment.modules]
-        for environment in templates[:-MAX_TEMPLATES] if len(templates) > MAX_TEMPLATES else []:
+        """Beyond the limit, the least recently used templates without workers end."""
+        templates = [environment for environment in self._servers if environment != _PLAIN]
+        for environment in templates[: max(0, len(templates) - MAX_TEMPLATES)]:
             if not self._servers[environment].busy:
-                self._retired.append(self._servers.pop(environment))
+                self._end(self._servers.pop(environment))
+
+    def _end(self, server: _Server) -> None:
+        task = asyncio.ensure_future(server.close())
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
 
     async def close(self) -> None:
-        servers = [*self._servers.values(), *self._retired]
+        for server in self._servers.values():
+            self._end(server)
         self._servers.clear()
-        self._retired.clear()
-        for server in servers:
-            await server.close()
+        await asyncio.gather(*self._ending)

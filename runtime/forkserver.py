@@ -39,7 +39,6 @@ class ForkServer:
         self._wake, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(wake)
-        self._wakes = wake
 
     def run(self, modules: Sequence[str]) -> NoReturn:
         failed = preload(modules)
@@ -96,17 +95,20 @@ class ForkServer:
             linux.kill_tree(rest[0])
 
     def _fork(self, order: int, memory: int, open_files: int, descriptors: list[int]) -> None:
+        pid, failure = -1, ""
         try:
             pid = os.fork()
         except OSError as error:
-            self._tell("failed", order, str(error))
-            return
+            failure = str(error)
         if pid == 0:
             self._become_worker(memory, open_files, *descriptors)
         for descriptor in descriptors:
             os.close(descriptor)
-        self._workers.add(pid)
-        self._tell("forked", order, pid)
+        if pid < 0:
+            self._tell("failed", order, failure)
+        else:
+            self._workers.add(pid)
+            self._tell("forked", order, pid)
 
     def _become_worker(self, memory: int, open_files: int, link: int, output: int) -> NoReturn:
         """In the child: keep nothing but the socket and the output pipe, then be a worker."""

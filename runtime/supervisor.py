@@ -175,7 +175,7 @@ class Supervisor:
                 if self.generation is None:
                     self._schedule_restart()
                 return False
-            return True
+            return not self._stopped
 
     async def hold(self) -> None:
         """End the worker and start none until ``reload``; requests in flight may end first."""
@@ -272,8 +272,8 @@ class Supervisor:
         for retiring in list(self._retiring):
             retiring.stop()
 
-    async def _begin(self) -> Answer:
-        """Start a generation and swap it in."""
+    async def _begin(self) -> None:
+        """Start a generation and swap it in, unless the plugin has gone meanwhile."""
         launch = await asyncio.to_thread(self._make_launch)
         if launch.packages != self._environment.paths:
             self._environment = Environment(launch.packages)
@@ -281,6 +281,9 @@ class Supervisor:
         environment = self._environment if warm else Environment(launch.packages)
         generation = Generation(launch, self._limits, self._hooks, self._numbers + 1)
         answer = await start_watched(generation, self._executor, environment)
+        if self._stopped:
+            generation.stop()
+            return
         self._numbers = generation.number
         previous, self.generation = self.generation, generation
         self.last_answer = answer
@@ -291,7 +294,6 @@ class Supervisor:
         if previous is not None:
             self._spawn(self._drain(previous, self._limits.request_seconds))
         self._spawn(self._prepare_template(generation))
-        return answer
 
     async def _drain(self, generation: Generation, seconds: float) -> None:
         """End a generation when its requests have ended, or their time is over."""
