@@ -6,6 +6,7 @@ The chunks are datasets that procedures create and save. Each saved chunk is a r
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
 import uuid
@@ -36,6 +37,8 @@ from server.values.atoms import Atom, Timestamp, atom_from_json, atom_to_json, p
 from server.values.batches import RowBatch
 from server.values.cells import atoms_of, cells_of
 from server.values.paths import Path, parse_path
+
+log = logging.getLogger("mldb.server")
 
 _DAY = 86_400
 
@@ -137,6 +140,9 @@ class ContinuousDataset:
                 self.commit()
             except MldbError as error:
                 self._services.log("continuous", f"a chunk could not be saved: {error.message}", "error")
+            except Exception:
+                # A disk that is full now need not be so the next time: what was recorded waits for that.
+                log.exception("a chunk could not be saved")
 
     def close(self) -> None:
         self._closed.set()

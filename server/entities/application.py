@@ -131,8 +131,8 @@ class _Queue:
     async def call(self, row: Sequence[Field], render: Render, watch: Watch) -> Any:
         loop = asyncio.get_running_loop()
         waiting = _Waiting(row, render, loop.create_future())
-        self._waiting.append(waiting)
         watch(waiting.future)
+        self._waiting.append(waiting)
         if not self._running:
             self._start()
         elif self._timer is None:
@@ -204,17 +204,18 @@ class Appliers:
     def __init__(self, registry: Registry, executor: Executor) -> None:
         self._registry = registry
         self._executor = executor
-        self._appliers: dict[str, tuple[Ready, int, Applier]] = {}
+        self._appliers: dict[str, tuple[Ready, Applier]] = {}
+        self._version = -1
 
     def of(self, name: str) -> Applier:
         """404 as sub-routes give it."""
         ready = self._registry.reachable("function", name)
-        version = self._registry.version
-        found = self._appliers.get(name)
-        if found is not None and found[0] is ready and found[1] == version:
-            return found[2]
-        applier = Applier(ready.entity, self._executor)
-        self._appliers[name] = (ready, version, applier)
+        if self._version != (version := self._registry.version):
+            self._appliers, self._version = {}, version
+        known, applier = self._appliers.get(name, (None, None))
+        if applier is None or known is not ready:
+            applier = Applier(ready.entity, self._executor)
+            self._appliers[name] = (ready, applier)
         return applier
 
 

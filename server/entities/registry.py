@@ -303,22 +303,28 @@ class Registry:
         return Ready(config, declared, params, entity, persisted(entity))
 
     def _install(self, entry: Entry, building: Building, ready: Ready, record: Record | None) -> None:
-        """Make a built entity the one in service: first on disk, then in memory; then the old one may go."""
-        with self._lock:
-            gone = building.progress.cancelled or self._entries[entry.kind].get(entry.id) is not entry
-            if not gone:
-                if record is None and ready.config.get("persistent") is not False:
-                    self.catalogue.save(entry.kind, entry.id, ready.config, ready.stored)
-                elif record is None:
-                    self.catalogue.remove(entry.kind, entry.id)
-                old, entry.ready = entry.ready, ready
-                entry.building = None
-                self._changes += 1
-        if gone:
+        """Make a built entity the one in service; the old one may go then. One that cannot be goes itself."""
+        try:
+            old = self._replace(entry, building, ready, record)
+        except BaseException:
             discard(ready.entity)
-            raise Cancelled("deleted while it was being built")
+            raise
         if old is not None:
             discard(old.entity)
+
+    def _replace(self, entry: Entry, building: Building, ready: Ready, record: Record | None) -> Ready | None:
+        """First on disk, then in memory; what was in service before."""
+        with self._lock:
+            if building.progress.cancelled or self._entries[entry.kind].get(entry.id) is not entry:
+                raise Cancelled("deleted while it was being built")
+            if record is None and ready.config.get("persistent") is not False:
+                self.catalogue.save(entry.kind, entry.id, ready.config, ready.stored)
+            elif record is None:
+                self.catalogue.remove(entry.kind, entry.id)
+            old, entry.ready = entry.ready, ready
+            entry.building = None
+            self._changes += 1
+        return old
 
     # ── after changes ──
 

@@ -6,7 +6,7 @@ import pytest
 
 from server.app import model_worker
 from server.datasets import continuous, merged, sparse
-from server.declarations import EntityType, ProcedureParams, RunResult
+from server.declarations import EntityType, Params, ProcedureParams, RunResult
 from server.entities import procedures
 from server.entities.catalogue import Catalogue
 from server.entities.jobs import Jobs
@@ -15,6 +15,7 @@ from server.entities.runs import Runner
 from server.entities.services import ServerServices
 from server.entities.types import TypeRegistry
 from server.errors import MldbError
+from server.storage.database import new_table
 from tests.datasets.parts import Parts
 
 
@@ -36,6 +37,18 @@ class Failing:
         raise MldbError("the disk is full")
 
 
+class Moody(sparse.SparseDataset):
+    """Fails at its first commit, by something that nobody expected."""
+
+    failed = False
+
+    def commit(self):
+        if not self.failed:
+            self.failed = True
+            raise OSError(28, "No space left on device")
+        super().commit()
+
+
 @pytest.fixture
 def services(tmp_path):
     parts = Parts(tmp_path)
@@ -44,6 +57,8 @@ def services(tmp_path):
         types.register(module.TYPES)
     types.register([EntityType("procedure", "test.save", SaveParams, "Saves", lambda _: Save())])
     types.register([EntityType("procedure", "test.fail", SaveParams, "Fails", lambda _: Failing())])
+    moody = EntityType("dataset", "test.moody", Params, "Fails once", lambda _: Moody(parts.database, new_table()))
+    types.register([moody])
     registry = Registry(types, Catalogue(parts.database))
     runner, jobs, models = Runner(registry, 10), Jobs(), model_worker(parts.settings)
     services = ServerServices(parts.settings, parts.database, parts.urls, registry, runner, jobs, models)
@@ -57,8 +72,8 @@ def services(tmp_path):
     parts.database.close()
 
 
-def stream(services, interval="1h", save="test.save"):
-    create = {"type": "createEntity", "params": {"kind": "dataset", "type": "sparse.mutable"}}
+def stream(services, interval="1h", save="test.save", chunk="sparse.mutable"):
+    create = {"type": "createEntity", "params": {"kind": "dataset", "type": chunk}}
     params = {
         "metadataDataset": {"id": "meta"},
         "createStorageDataset": create,
@@ -129,6 +144,16 @@ def test_it_saves_by_itself(services):
     dataset.record_rows([(("r",), [(("x",), 1, 0.0)])])
     deadline = time.monotonic() + 20
     while not names(services, "meta") and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert window(services) == ["r"]
+
+
+def test_it_goes_on_saving_after_a_failure(services):
+    dataset = stream(services, "0.05s", chunk="test.moody")
+    dataset.record_rows([(("r",), [(("x",), 1, 0.0)])])
+    deadline = time.monotonic() + 20
+    while not names(services, "meta"):
+        assert time.monotonic() < deadline, "nothing was saved any more"
         time.sleep(0.02)
     assert window(services) == ["r"]
 

@@ -38,8 +38,8 @@ def descendants(pid=None):
     return found
 
 
-def descriptors():
-    return len(list(Path("/proc/self/fd").iterdir()))
+def descriptors(pid="self"):
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
 
 
 def with_executor(work):
@@ -61,7 +61,7 @@ def test_a_start_that_is_given_up_leaves_no_worker():
         before = len(descendants()), descriptors()
         for _ in range(5):
             start = asyncio.ensure_future(executor.start(Nobody(), Limits(), environment))
-            while not server._orders:
+            while not server._orders:  # noqa: ASYNC110 - the very moment in which it is under way
                 await asyncio.sleep(0)
             start.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -79,12 +79,11 @@ def test_workers_that_cannot_be_forked_leave_no_open_files(tmp_path):
         environment = Environment((str(tmp_path),), ("no_forks",))
         await executor.warm(environment)
         (server,) = executor._servers.values()
-        theirs = Path(f"/proc/{server._process.pid}/fd")
-        before = descriptors(), len(list(theirs.iterdir()))
+        before = descriptors(), descriptors(server._process.pid)
         for _ in range(5):
             with pytest.raises(WorkerFailure, match="no more processes"):
                 await executor.start(Nobody(), Limits(), environment)
-        await until(lambda: (descriptors(), len(list(theirs.iterdir()))) == before)
+        await until(lambda: (descriptors(), descriptors(server._process.pid)) == before)
 
     with_executor(work)
 

@@ -1,0 +1,69 @@
+"""The registry of entities, where it cannot do what it was asked to: nothing may stay behind."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from server.declarations import EntityType, Params
+from server.entities.catalogue import Catalogue
+from server.entities.registry import Registry
+from server.entities.types import TypeRegistry
+from server.errors import MldbError
+from tests.datasets.parts import Parts
+from tests.inprocess import in_process
+
+
+class Thing:
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def drop(self) -> None:
+        self.calls.append("drop")
+
+    def close(self) -> None:
+        self.calls.append("close")
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> Iterator[Parts]:
+    parts = Parts(tmp_path)
+    yield parts
+    parts.database.close()
+
+
+def test_what_cannot_be_saved_is_not_kept(parts: Parts) -> None:
+    made: list[Thing] = []
+
+    def create(_: object) -> Thing:
+        made.append(Thing())
+        return made[-1]
+
+    types = TypeRegistry()
+    types.register([EntityType("function", "thing", Params, "A thing", create)])
+    registry = Registry(types, Catalogue(parts.database))
+    registry.attach(parts)  # type: ignore[arg-type]
+    registry.create("function", {"id": "a", "type": "thing"})
+    with parts.database.transaction() as cursor:
+        cursor.execute("DROP TABLE mldb_catalogue")
+    with pytest.raises(MldbError, match="internal server error"):
+        registry.create("function", {"id": "a", "type": "thing"})
+    assert [thing.calls for thing in made] == [[], ["drop", "close"]]
+    assert registry.ready("function", "a").entity is made[0]
+
+
+def test_a_function_that_was_deleted_is_freed(tmp_path: Path) -> None:
+    config = {"type": "stemmer", "params": {"language": "english"}}
+    with in_process(tmp_path / "data") as server:
+        for name in ("gone", "kept"):
+            server.must("PUT", f"/v1/functions/{name}", config)
+            server.must("GET", f"/v1/functions/{name}/application", {"input": {"words": {"potatoes": 1}}})
+        entity = weakref.ref(server._services.function("gone"))
+        server.must("DELETE", "/v1/functions/gone")
+        server.must("GET", "/v1/functions/kept/application", {"input": {"words": {"potatoes": 1}}})
+        gc.collect()
+        assert entity() is None
