@@ -242,9 +242,6 @@ class Services(Protocol):
     def function(self, id: str) -> Function | None:
         """A ready function, or None."""
 
-    def dataset_from(self, spec: Any) -> Dataset:
-        """A dataset by id text, by ``{"id": …}``, or created from ``{"type": …}``."""
-
     def output_dataset(self, spec: Any, default_type: str) -> tuple[str, Dataset]:
         """Create (overwrite) the dataset that an ``outputDataset`` parameter asks for: id and dataset."""
 

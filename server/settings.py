@@ -129,7 +129,3 @@ def from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
         except ValueError as error:
             raise ValueError(f"{row.variable}: {error}") from None
     return values
-
-
-def setting_names() -> list[str]:
-    return [field.name for field in fields(Settings)]

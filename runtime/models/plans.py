@@ -39,7 +39,6 @@ class Plan:
         pruned = prune(definition, self.inputs, outputs)
         self._pictures = {name for name in inputs if decodes(pruned, name)}
         self._front: Runner | None = None
-        self._cut = ""
         self._body, self._joined = self._split(pruned, options) or self._whole(pruned, options)
         self._checked = False
         self.outputs = {name: self._row_spec(name) for name in outputs}
@@ -57,7 +56,6 @@ class Plan:
         if not all(body.spec(name).leading_free for name in self._outputs):
             return None
         self._front = Runner(prune(pruned, self.inputs, [cut]), [cut], options)
-        self._cut = cut
         return body, True
 
     def _whole(self, pruned: Any, options: Options) -> tuple[Runner, bool]:

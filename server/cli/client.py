@@ -90,8 +90,8 @@ class Server:
             for line in answer:
                 yield line.decode("utf-8", "replace").rstrip("\n")
 
-    def json(self, verb: str, path: str, body: Any = None, params: Mapping[str, str] | None = None) -> Any:
-        return json.loads(self.text(verb, path, body, params))
+    def json(self, verb: str, path: str, body: Any = None) -> Any:
+        return json.loads(self.text(verb, path, body))
 
 
 def _error_text(error: HTTPError) -> str:

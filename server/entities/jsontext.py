@@ -73,16 +73,15 @@ def float_text(number: float) -> str:
     return f"{whole}.{fraction.rstrip('0') or '0'}"
 
 
-def parse(body: bytes | str, *, depth: int | None = None) -> Any:
+def parse(body: bytes | str) -> Any:
     """Read a JSON body; ``MldbError`` with the parser's text, or when it is nested too deep."""
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise MldbError(f"JSON Parsing error: [{error}]") from None
-    limit = MAX_DEPTH if depth is None else depth
     raw = body.encode() if isinstance(body, str) else body
-    if raw.count(b"[") + raw.count(b"{") > limit and _deeper_than(value, limit):
-        raise MldbError(f"JSON Parsing error: [nested deeper than {limit} levels]")
+    if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and _deeper_than(value, MAX_DEPTH):
+        raise MldbError(f"JSON Parsing error: [nested deeper than {MAX_DEPTH} levels]")
     return value
 
 

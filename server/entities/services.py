@@ -131,16 +131,6 @@ class ServerServices:
     def function(self, id: str) -> Function | None:
         return ready_function(self._registry, id)
 
-    def dataset_from(self, spec: Any) -> Dataset:
-        if isinstance(spec, str):
-            return self.dataset(spec)
-        config = parse_config(spec)
-        if not config.get("type"):
-            if not config.get("id"):
-                raise MldbError("a dataset needs an id or a type")
-            return self.dataset(config["id"])
-        return self.dataset(self._registry.create("dataset", config).id)
-
     def output_dataset(self, spec: Any, default_type: str) -> tuple[str, Dataset]:
         config = {"id": spec} if isinstance(spec, str) else dict(parse_config(spec))
         config["type"] = config.get("type") or default_type

@@ -159,11 +159,11 @@ def _number(atom: Atom) -> float:
     return float(atom) if isinstance(atom, int | float) else np.nan
 
 
-def multilabels_of(rows: RowBatch, name: str = "label") -> list[list[str]]:
+def multilabels_of(rows: RowBatch) -> list[list[str]]:
     """The names of the columns under ``label`` that are not null, row by row; ``MldbError`` for a plain label."""
-    if rows.type.column((name,)) is not None:
+    if rows.type.column(("label",)) is not None:
         raise MldbError("Multilabel classification labels requires a row")
-    return names_present(rows.under((name,)))
+    return names_present(rows.under(("label",)))
 
 
 def names_present(rows: RowBatch) -> list[list[str]]:

@@ -99,10 +99,10 @@ class TreeEnsemble:
     type = "trees"
 
     @staticmethod
-    def single(nodes: Nodes, kind: str = "tree") -> TreeEnsemble:
+    def single(nodes: Nodes) -> TreeEnsemble:
         """One tree whose root is node 0."""
         labels = nodes.values.shape[1]
-        return TreeEnsemble(nodes, np.zeros(1, np.int32), np.ones(1, np.float32), np.zeros(labels, np.float32), kind)
+        return TreeEnsemble(nodes, np.zeros(1, np.int32), np.ones(1, np.float32), np.zeros(labels, np.float32), "tree")
 
     @staticmethod
     def combine(members: Sequence[TreeEnsemble], weights: Sequence[float]) -> TreeEnsemble:

@@ -101,9 +101,9 @@ def whole_columns(select: Select, name: str) -> None:
             raise MldbError(f"{name} only accepts wildcard and column names at {_shown(clause)}")
 
 
-def features_and_label(select: Select, name: str, *, label_row: bool = False) -> None:
-    """A row ``features`` and a scalar ``label`` (a row when ``label_row``), as far as the tree tells."""
-    if not (_has_row(select, "features") and (label_row or _has_scalar(select, "label"))):
+def features_and_label(select: Select, name: str) -> None:
+    """A row ``features`` and a scalar ``label``, as far as the tree tells."""
+    if not (_has_row(select, "features") and _has_scalar(select, "label")):
         raise MldbError(f"{name} expects a row named 'features' and a scalar named 'label'")
 
 

@@ -36,10 +36,6 @@ def fixed(sql: str) -> Ts:
     return lambda: sql
 
 
-def not_a_date() -> str:
-    return NOT_A_DATE_SQL
-
-
 def unknown() -> bool:
     return True
 
@@ -124,10 +120,6 @@ class Row:
     @property
     def open(self) -> bool:
         return bool(self.rests)
-
-    def rest_sql(self) -> str:
-        """All open cells as one list."""
-        return concat_lists([rest.cells() for rest in self.rests])
 
 
 Value = Atom | Several | Embedding | Open | Row
@@ -289,12 +281,3 @@ def enumerate_elements(embedding: Embedding) -> Iterator[tuple[Path, Atom]]:
             paths = [(*path, str(index)) for path in paths for index in range(size)]
     for position, path in enumerate(paths):
         yield path, Atom(f"{embedding.sql}[{position + 1}]", embedding.kind, embedding.ts, embedding.constant)
-
-
-def with_ts(value: Value, ts: Ts) -> Value:
-    """The value with another timestamp (of a row: its effective one cannot be changed, so it stays)."""
-    if isinstance(value, Atom | Embedding):
-        return replace(value, ts=ts)
-    if isinstance(value, Several):
-        return replace(latest(value), ts=ts)
-    return value

@@ -23,7 +23,6 @@ from server.sql.bound import (
     is_constant,
     latest,
     latest_ts,
-    timestamp_of,
     typed,
 )
 from server.sql.duck import literal_text, macro
@@ -34,12 +33,6 @@ NUMERIC = (Kind.BOOLEAN, Kind.INTEGER, Kind.UNSIGNED, Kind.NUMBER)
 _RANK = {
     Kind.BOOLEAN: 1, Kind.INTEGER: 1, Kind.UNSIGNED: 1, Kind.NUMBER: 1, Kind.STRING: 2, Kind.TIMESTAMP: 3,
     Kind.INTERVAL: 4, Kind.BLOB: 5, Kind.PATH: 6,
-}  # fmt: skip
-
-# What upstream calls an atom's storage class in its messages.
-STORAGE_CLASS = {
-    Kind.STRING: "ASCII_STRING", Kind.TIMESTAMP: "TIMESTAMP", Kind.INTERVAL: "TIMEINTERVAL", Kind.BLOB: "BLOB",
-    Kind.PATH: "PATH",
 }  # fmt: skip
 
 
@@ -59,10 +52,6 @@ def atom(value: Value) -> Atom:
         case Row(columns, rests) if not columns and len(rests) == 1 and not rests[0].prefix:
             return atom(Open(rests[0].sql, rests[0].constant))
     raise MldbError("Expected an atomic value here, but this is a row or an embedding; name one of its columns")
-
-
-def kind_name(value: Value) -> str:
-    return value.kind.value if isinstance(value, Atom) else type(value).__name__.lower()
 
 
 def to_any(value: Value) -> str:
@@ -363,11 +352,6 @@ def group_term(value: Value) -> str:
         case Embedding(sql):
             return sql
     return typed(atom(value))
-
-
-def value_timestamp_sql(value: Value) -> str:
-    """A value's timestamp for output, -Inf where it has none."""
-    return f"coalesce({timestamp_of(value)}, '-inf'::DOUBLE)"
 
 
 def unify(values: list[Atom]) -> Kind:

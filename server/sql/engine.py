@@ -30,9 +30,9 @@ from server.sql.parser import parse_clauses, parse_statement, query_from_object
 from server.sql.plan import Plan, Result, compile_query, engine_errors, output_columns, read_rows, to_rows
 from server.sql.positions import located
 from server.sql.prepared import Prepared
-from server.sql.relations import BatchRelation, Relation
+from server.sql.relations import BatchRelation
 from server.sql.runtime import duck_type
-from server.sql.scope import Catalog, Context, DefinedFunction, ScopeFunction, TableScope
+from server.sql.scope import Catalog, Context, DefinedFunction, TableScope
 from server.sql.tree import Clause, Select
 from server.sql.views import Layout
 from server.storage.database import Database
@@ -44,6 +44,7 @@ from server.values.kinds import CELL_TYPE, Kind
 from server.values.paths import Path
 
 CACHED_PLANS = 512
+KNOWN_COLUMNS = 100_000  # of which it is remembered whether they hold NaN
 SMALL_BATCH = 256  # rows: beyond, planning costs less than rows that pass through Python
 
 QueryText = str | Mapping[str, Any] | Select
@@ -81,26 +82,25 @@ class Engine:
         parameters: Mapping[str, Any] | None = None,
         timestamps: bool = False,
         layouts: Mapping[str, Layout] | None = None,
-        functions: Callable[[Relation], Mapping[str, ScopeFunction]] | None = None,
     ) -> Result:
         """A query ready to run.
 
         ``parameters`` are the values of ``$name`` (JSON). ``layouts`` are tables by name that stand before the
-        catalogue's datasets; ``functions`` gives further row functions of the FROM, from its relation.
+        catalogue's datasets.
         """
         version = self.catalog.version
-        cached = self._cached(query, timestamps, version) if not (parameters or layouts or functions) else None
+        cached = self._cached(query, timestamps, version) if not (parameters or layouts) else None
         if cached is not None:
             return Result(self.database, cached, again=True)
         row, inputs = self._parameters(parameters)
         context = self.context(parameters=row, layouts=layouts)
         try:
-            bound = bind_select(self.parse(query), context, functions)
+            bound = bind_select(self.parse(query), context)
             plan = compile_query(bound, timestamps=timestamps, text=query if isinstance(query, str) else "")
         except MldbError as error:
             raise located(error, query) if isinstance(query, str) else error from None
         plan.functions = tuple(context.functions)
-        if isinstance(query, str) and not (parameters or layouts or functions) and "volatile" not in context.marks:
+        if isinstance(query, str) and not (parameters or layouts) and "volatile" not in context.marks:
             self._remember((query, timestamps), version, plan)
         return Result(self.database, plan, inputs)
 
@@ -155,6 +155,8 @@ class Engine:
         """Whether a stored column holds NaN; remembered, for wide tables never change."""
         key = (table, column)
         if key not in self._nan:
+            if len(self._nan) >= KNOWN_COLUMNS:
+                self._nan.clear()
             sql = f"SELECT coalesce(bool_or(isnan({identifier(column)})), FALSE) FROM {identifier(table)}"
             self._nan[key] = bool(self._execute(sql)[0][0])
         return self._nan[key]

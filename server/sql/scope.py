@@ -42,9 +42,6 @@ class Catalog(Protocol):
         """Whether a function with constant arguments gives a constant."""
 
 
-ScopeFunction = Callable[[], Value]
-
-
 class DefinedFunction:
     """A DuckDB function that applies a bound one. It is removed once nobody keeps this."""
 
@@ -225,12 +222,9 @@ class RowScope(Scope):
 class TableScope(Scope):
     """The columns of a relation, with or without its alias."""
 
-    def __init__(
-        self, context: Context, relation: Relation, functions: Mapping[str, ScopeFunction] | None = None
-    ) -> None:
+    def __init__(self, context: Context, relation: Relation) -> None:
         super().__init__(context)
         self.relation = relation
-        self.functions = functions or {}
 
     def column(self, path: Path) -> Value:
         found = self._lookup(path)
@@ -262,8 +256,6 @@ class TableScope(Scope):
     def call(self, call: Call) -> Value | None:
         from server.sql.binder.rowfunctions import row_function
 
-        if call.qualifier is None and call.name in self.functions:
-            return self.functions[call.name]()
         return row_function(self.relation, call)
 
 
@@ -325,4 +317,4 @@ class OverlayScope(Scope):
         return self.behind.once(sql)
 
 
-__all__ = ["Catalog", "Context", "NoScope", "OverlayScope", "RowScope", "Scope", "ScopeFunction", "TableScope", "cut"]
+__all__ = ["Catalog", "Context", "NoScope", "OverlayScope", "RowScope", "Scope", "TableScope", "cut"]

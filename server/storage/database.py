@@ -50,25 +50,17 @@ def new_table() -> str:
 class Database:
     """A DuckDB file (or memory) with the types and functions that compiled queries use.
 
-    ``memory_limit`` and ``threads`` are DuckDB's settings; what does not fit in memory is spilled into
-    ``temp_directory`` (beside the file unless given).
+    ``memory_limit`` and ``threads`` are DuckDB's settings; what does not fit in memory is spilled beside the file.
     """
 
     def __init__(
-        self,
-        file: Path | None = None,
-        *,
-        memory_limit: str | None = None,
-        threads: int | None = None,
-        temp_directory: Path | None = None,
+        self, file: Path | None = None, *, memory_limit: str | None = None, threads: int | None = None
     ) -> None:
         config: dict[str, Any] = dict(_LOCKED)
         if memory_limit:
             config["memory_limit"] = memory_limit
         if threads:
             config["threads"] = str(threads)
-        if temp_directory:
-            config["temp_directory"] = str(temp_directory)
         self.file = file
         self.commits = 0  # grows with every transaction: who caches what tables look like compares it
         self._counting = threading.Lock()

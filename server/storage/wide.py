@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 import duckdb
-import pyarrow as pa
 
 from server.storage.database import NUMBER_HASH, PATH_HASH, quote, read_meta, write_meta
 from server.storage.layouts import HASH, ROW, TIMESTAMP, Wide, WideColumn
@@ -191,8 +190,3 @@ def _column_of(stored: dict[str, Any]) -> WideColumn:
         stored.get("sparse", False),
         stored.get("single", False),
     )
-
-
-def arrow_of(columns: Sequence[pa.Array], names: Sequence[str]) -> pa.Table:
-    """Columns as a table that DuckDB can scan."""
-    return pa.Table.from_arrays(list(columns), names=list(names))

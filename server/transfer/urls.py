@@ -84,12 +84,15 @@ class Urls:
             scheme: RemoteScheme(scheme, credentials, private=settings.fetch_private) for scheme in ("s3", "sftp")
         }
 
-    def open_read(self, url: str, *, patient: bool = False) -> BinaryIO:
-        """A stream of the (decompressed) content. ``patient``: no limit on slow servers but the total time."""
-        return self.open_source(url, patient=patient).stream
+    def open_read(self, url: str) -> BinaryIO:
+        """A stream of the (decompressed) content."""
+        return self.open_source(url).stream
 
     def open_source(self, url: str, *, patient: bool = False) -> Source:
-        """As ``open_read``, with the time of the last change; ``size`` is None where it is not known."""
+        """As ``open_read``, with the time of the last change; ``size`` is None where it is not known.
+
+        ``patient``: no limit on slow servers but the total time.
+        """
         source = self._open_raw(url, patient)
         codec = codecs.codec_of(_name_of(url))
         if codec is None:

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from server.values.atoms import Atom, Interval, PathValue, Timestamp, collapse
 from server.values.cityhash import hash_path
@@ -25,21 +24,6 @@ _32 = np.uint64(32)
 _LOW = np.uint64(0xFFFFFFFF)
 
 
-def hash_words(words: npt.NDArray[np.generic]) -> Hashes:
-    """Hashes of 8-byte atoms (int64, uint64 or float64, as they lie in memory)."""
-    raw = np.ascontiguousarray(words).view(np.uint8).reshape(len(words), 8)
-    return _hash_equal_lengths(raw, ATOM_KEY)
-
-
-def hash_texts(texts: pa.Array, key: Key = ATOM_KEY) -> Hashes:
-    """Hashes of strings or blobs; 0 for NULL."""
-    blobs = [b"" if value is None else value for value in texts.cast(pa.binary()).to_pylist()]
-    hashes = hash_blobs(blobs, key)
-    if texts.null_count:
-        hashes[texts.is_null().to_numpy(zero_copy_only=False)] = 0
-    return hashes
-
-
 def hash_blobs(blobs: Sequence[bytes], key: Key = ATOM_KEY) -> Hashes:
     """Hashes of byte strings, those of one length together."""
     hashes = np.empty(len(blobs), np.uint64)
@@ -49,17 +33,6 @@ def hash_blobs(blobs: Sequence[bytes], key: Key = ATOM_KEY) -> Hashes:
         joined = b"".join(blobs[index] for index in chosen.tolist())
         hashes[chosen] = _hash_equal_lengths(np.frombuffer(joined, np.uint8).reshape(len(chosen), int(length)), key)
     return hashes
-
-
-def hash_atom(atom: Atom) -> int | None:
-    """``hash(x)`` of one atom; None for null."""
-    match atom:
-        case None:
-            return None
-        case PathValue(path):
-            return hash_path(path)
-        case _:
-            return int(hash_blobs([_atom_bytes(atom)])[0])
 
 
 def hash_atoms(atoms: Sequence[Atom]) -> list[int | None]:

@@ -72,11 +72,6 @@ def test_features_and_label_refuses(select):
     assert caught.value.message == "classifier.train expects a row named 'features' and a scalar named 'label'"
 
 
-def test_multilabel_takes_a_row_as_label():
-    tree = parse_statement("SELECT {a} AS features, {b*} AS label FROM t")
-    validators.features_and_label(tree, "classifier.train", label_row=True)
-
-
 def test_score_and_label():
     validators.score_and_label(parse_statement("SELECT f({*})[score] AS score, y AS label FROM t"), "classifier.test")
     with pytest.raises(MldbError, match="expects a scalar named 'score' and a scalar named 'label'"):

@@ -87,9 +87,6 @@ class GroupRelation(Relation):
         self._over[name] = over
         return self.ref(name)
 
-    def stage_inside(self, sql: str) -> str:
-        return self.inner.stage(sql)
-
     def row(self) -> Row:
         raise MldbError("Wildcard cannot be used with GROUP BY")
 

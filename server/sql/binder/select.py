@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-
 from server.errors import MldbError
 from server.sql import coerce
 from server.sql.binder.base import bind, bind_table, bind_truth, binds, reads, within
@@ -15,19 +13,17 @@ from server.sql.binder.when import WhenScope
 from server.sql.bound import Atom, Row, Value
 from server.sql.duck import literal_text
 from server.sql.relations import NoTable, Relation
-from server.sql.scope import Context, NoScope, OverlayScope, Scope, ScopeFunction, TableScope
+from server.sql.scope import Context, NoScope, OverlayScope, Scope, TableScope
 from server.sql.tree import Call, Constant, Expression, InList, InQuery, Select, SubSelect
 from server.values.kinds import CELL_TYPE, Kind
 
 
-def bind_select(
-    select: Select, context: Context, functions: Callable[[Relation], Mapping[str, ScopeFunction]] | None = None
-) -> Query:
-    """The bound form of a statement. ``functions`` are further row functions of its FROM (``lineNumber()``)."""
+def bind_select(select: Select, context: Context) -> Query:
+    """The bound form of a statement."""
     if select.source is None:
         return _without_from(select, context)
     relation = bind_table(select.source, context)
-    scope: Scope = TableScope(context, relation, functions(relation) if functions is not None else None)
+    scope: Scope = TableScope(context, relation)
     where = [bind_truth(select.where, scope)] if select.where is not None else []
     filtered = WhenScope(scope, select.when) if select.when is not None else scope
     if select.group_by or has_aggregate(select.clauses, scope):

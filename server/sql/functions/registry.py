@@ -10,7 +10,7 @@ from typing import Any
 
 from server.errors import MldbError
 from server.sql import coerce
-from server.sql.bound import Atom, Embedding, Open, Row, Value, as_constant, is_constant, latest_ts
+from server.sql.bound import Atom, Embedding, Open, Value, as_constant, is_constant, latest_ts
 from server.sql.duck import literal_text, macro, reads
 from server.sql.functions.notes import PROPAGATED, Example, Null
 from server.sql.runtime import ANYS, CELLS, CODE_MEMBER, DETAILS_MARK, NUMBERS, TEXTS, Routine, Shape
@@ -208,10 +208,6 @@ def cells_or_null(value: Value) -> str:
     if isinstance(value, Atom) and value.kind is Kind.NULL:
         return f"NULL::{CELL_TYPE}[]"
     return coerce.to_cells(value)
-
-
-def is_row(value: Value) -> bool:
-    return isinstance(value, Row | Open | Embedding)
 
 
 def fixed_row(value: Value, scope: Scope) -> list[Cell] | None:
