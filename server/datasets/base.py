@@ -10,26 +10,22 @@ from server.errors import MldbError
 
 
 def checked_rows(rows: Iterable[Recorded]) -> list[Recorded]:
-    """Recorded rows whose names are not empty paths."""
-    listed = list(rows)
-    for row, cells in listed:
-        if not row:
-            raise MldbError("empty row names are not allowed")
-        for column, _, _ in cells:
-            if not column:
-                raise MldbError("empty column names are not allowed")
-    return listed
+    """Recorded rows whose names, and those of their columns, are not empty paths."""
+    return _checked(rows, "row", "column")
 
 
 def checked_columns(columns: Iterable[Recorded]) -> list[Recorded]:
     """As ``checked_rows`` for columns of rows."""
-    listed = list(columns)
-    for column, cells in listed:
-        if not column:
-            raise MldbError("empty column names are not allowed")
-        for row, _, _ in cells:
-            if not row:
-                raise MldbError("empty row names are not allowed")
+    return _checked(columns, "column", "row")
+
+
+def _checked(recorded: Iterable[Recorded], kind: str, other: str) -> list[Recorded]:
+    listed = list(recorded)
+    for name, cells in listed:
+        if not name:
+            raise MldbError(f"empty {kind} names are not allowed")
+        if not all(path for path, _, _ in cells):
+            raise MldbError(f"empty {other} names are not allowed")
     return listed
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import Any
 
+from server import tasks
 from server.declarations import BoundFunction, Function
 from server.entities.progress import TaskProgress
 from server.entities.registry import Ready, Registry
@@ -175,8 +176,6 @@ class _Queue:
 
     def _compute(self, batch: _Batch) -> list[Any]:
         """Runs in a worker thread; an item is what ``render`` gave, or an exception."""
-        from server.sql import tasks
-
         with tasks.acting_for(batch.task):
             return self._apply(batch.calls)
 

@@ -24,6 +24,7 @@ from server.declarations import Creation, EntityType, Params, Services
 from server.entities import plugin_files, route_notes, scripts
 from server.entities.plugin_folders import PluginFolders
 from server.entities.plugin_sources import Opened, Sources
+from server.entities.services import in_process_request
 from server.entities.stopped_plugins import StoppedPlugins
 from server.errors import MldbError, NotFound
 from server.logs import request_id
@@ -123,14 +124,7 @@ class PluginHost:
     async def perform(self, call: Call) -> Reply:
         """What plugin code asks of the server; enters the same resource table as HTTP does."""
         assert self._dispatch is not None
-        content_type = call.headers.pop("content-type", "")
-        call.headers.pop("content-length", None)
-        path, params = call.path, call.params
-        if "?" in path:
-            path, params = _split_query(path, params)
-        request = Request(
-            call.verb.upper(), path, params, call.body, call.headers, content_type, len(call.body), in_process=True
-        )
+        request = in_process_request(call.verb, call.path, call.params, call.body, call.headers.items())
         request_id.set(call.headers.get("x-request-id", ""))
         with tracing.span(f"{request.verb} {request.path}", call.headers) as span:
             response = await self._dispatch(request)
@@ -206,13 +200,6 @@ class _Registered:
     def needs_creation(self, id: str) -> bool:
         entry = self._registry.find("plugin", id)
         return entry is None or (entry.ready is None and not entry.under_construction)
-
-
-def _split_query(path: str, params: list[tuple[str, str]]) -> tuple[str, list[tuple[str, str]]]:
-    from urllib.parse import parse_qsl
-
-    path, _, query = path.partition("?")
-    return path, [*parse_qsl(query, keep_blank_values=True), *params]
 
 
 async def collected(response: Response) -> bytes:

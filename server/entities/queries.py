@@ -6,10 +6,11 @@ import itertools
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from server import tasks
 from server.declarations import NamedBatch, QueryResult
 from server.entities.progress import TaskProgress
 from server.errors import Conflict, MldbError, NotFound
@@ -33,7 +34,6 @@ class RunningQuery(TaskProgress):
         self.rows = 0
         self._started = time.time()
         self._began = time.monotonic()
-        self._gauge: Callable[[], float] | None = None
 
     def stop(self, why: MldbError) -> None:
         """End the query; returns at once. The first reason counts."""
@@ -64,10 +64,6 @@ class RunningQuery(TaskProgress):
                 code=413,
             )
 
-    def gauge(self, percent: Callable[[], float] | None) -> None:
-        """Who knows how far the query is: from 0 to 100, negative when nothing is known."""
-        self._gauge = percent
-
     def shown(self) -> dict[str, Any]:
         """The entry of the query, as JSON. ``progress`` is null where the engine cannot tell."""
         gauge = self._gauge
@@ -91,8 +87,6 @@ def batch_size(batch: NamedBatch) -> int:
 
 def counted(result: QueryResult) -> Iterator[NamedBatch]:
     """The batches of a result, counted by the query that this thread runs, if it runs one."""
-    from server.sql import tasks
-
     running = tasks.current()
     for batch in result.batches():
         if isinstance(running, RunningQuery):

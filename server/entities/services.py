@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from server.entities import jsontext, sources
 from server.entities.registry import generated_id, parse_config
 from server.entities.runs import current_progress
 from server.errors import Cancelled, Conflict, MldbError, NotFound
-from server.messages import Client, Request
+from server.messages import Request
 from server.sql.positions import did_you_mean
 
 if TYPE_CHECKING:
@@ -102,11 +102,6 @@ class ServerServices:
     def attach(self, loop: asyncio.AbstractEventLoop, resources: Resources) -> None:
         """Called once the event loop runs: from then on ``perform`` works."""
         self._loop, self._resources = loop, resources
-
-    def when_gone(self, client: Client | None, callback: Callable[[], None]) -> None:
-        """Call back when the caller has hung up."""
-        if client is not None:
-            client.on_gone(callback)
 
     @cached_property
     def engine(self) -> Engine:
@@ -238,7 +233,7 @@ def in_process_request(
     path: str,
     params: Sequence[tuple[str, str]] = (),
     payload: Any = None,
-    headers: Sequence[tuple[str, str]] = (),
+    headers: Iterable[tuple[str, str]] = (),
 ) -> Request:
     """A request of plugin or script code: texts and bytes are sent as they are, all else as JSON (§14).
 

@@ -122,21 +122,9 @@ def _record(host: Host, method: str, read: Callable[[Any], Iterator[Recorded]], 
     record = getattr(found.entity, method, None)
     if record is None:
         raise MldbError(f"Dataset type '{found.type.name}' doesn't allow recording")
-    kind = "row" if method == "record_rows" else "column"
-    recorded = list(read(call.json()))
-    for name, cells in recorded:
-        _refuse_empty(kind, name, [path for path, _, _ in cells])
-    record(recorded)
+    record(list(read(call.json())))
     host.registry.touch()
     return empty()
-
-
-def _refuse_empty(kind: str, name: Path, others: list[Path]) -> None:
-    other = "column" if kind == "row" else "row"
-    if not name:
-        raise MldbError(f"empty {kind} names are not allowed")
-    if not all(others):
-        raise MldbError(f"empty {other} names are not allowed")
 
 
 def _one(name: str, cells: str, value: Any) -> Iterator[Recorded]:

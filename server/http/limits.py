@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from threading import Timer
 from typing import Any
 
+from server import tasks
 from server.entities.dispatch import Call
 from server.entities.queries import RunningQuery
 from server.errors import Cancelled, MldbError
@@ -27,8 +28,6 @@ def limited(host: Host, call: Call, query: str | Mapping[str, Any] | None = None
 
     Raises why it was stopped.
     """
-    from server.sql import tasks
-
     with _listed(host, call, query) as running:
         seconds = host.settings.query_timeout
         timer = Timer(seconds, running.stop, [_late(seconds)]) if seconds else None
@@ -50,7 +49,8 @@ def _listed(host: Host, call: Call, query: str | Mapping[str, Any] | None) -> It
     text = f"{call.request.verb} {call.request.path}" if query is None else query
     limit = host.settings.result_size << 20
     with host.queries.running(text, call.request.headers.get(ID_HEADER, ""), limit) as running:
-        host.services.when_gone(call.request.client, lambda: running.stop(_GONE))
+        if call.request.client is not None:
+            call.request.client.on_gone(lambda: running.stop(_GONE))
         yield running
 
 

@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
+from server import tasks
 from server.declarations import QueryResult
 from server.entities.dispatch import Call, FreeForm, Param, Reply, Typed
 from server.errors import MldbError
@@ -98,8 +99,6 @@ def _export(host: Host, call: Call) -> Response:
 
 
 def _csv(result: QueryResult) -> bytes:
-    from server.sql import tasks
-
     table = _table(result)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -132,10 +131,6 @@ def _parquet(result: QueryResult) -> bytes:
     parquet.write_table(_table(result), sink, row_group_size=_ROWS_OF_FILE)
     content: bytes = sink.getvalue().to_pybytes()
     return content
-
-
-def _arrow(result: QueryResult) -> bytes:
-    return arrow_stream(result)
 
 
 def _table(result: QueryResult) -> pa.Table:
@@ -172,5 +167,5 @@ _FORMS: Final[dict[str, tuple[str, Callable[[QueryResult], bytes]]]] = {
     "csv": ("text/csv", _csv),
     "json": ("application/json", _json),
     "parquet": ("application/vnd.apache.parquet", _parquet),
-    "arrow": (ARROW, _arrow),
+    "arrow": (ARROW, arrow_stream),
 }

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import duckdb
 import numpy as np
@@ -17,8 +16,8 @@ import pyarrow as pa
 
 from server.storage.database import arrow_view
 from server.storage.order import listing_order
-from server.storage.pending import Chunk, Pending
-from server.storage.stores import STORES, concatenate
+from server.storage.pending import Chunk, Pending, joined
+from server.storage.stores import STORES
 from server.values.cityhash import hash_path_texts
 
 _BLOCK_BITS = 14  # measured: a column in 1.8 ms, a row in 10 ms of 20 M cells; 4 k rows: 3.2 and 7 ms
@@ -78,7 +77,7 @@ class CellWriter:
             self._cursor.execute(f"UPDATE {self._prefix}_rows SET ord = hash")
         old_rows, old_columns = self._counts.rows, self._counts.columns
         rows, columns = self._row_ids(pending), self._column_ids(pending)
-        stored = {store: _joined(pending.chunks(store), rows, columns) for store in STORES if pending.chunks(store)}
+        stored = {store: _cells(pending.chunks(store), rows, columns) for store in STORES if pending.chunks(store)}
         if stored:
             keys = np.concatenate([cells.keys for cells in stored.values()])
             self._note_columns(pending, columns, old_columns, keys, self._known(keys, old_rows, old_columns))
@@ -250,11 +249,6 @@ def quantize(times: Floats, quantum: float) -> Floats:
     return quantized
 
 
-def _joined(chunks: Sequence[Chunk], rows: Integers, columns: Integers) -> _Cells:
-    join = partial(np.concatenate, axis=0)
-    return _Cells(
-        rows[join([chunk.rows for chunk in chunks])],
-        columns[join([chunk.columns for chunk in chunks])],
-        join([chunk.times for chunk in chunks]),
-        concatenate([chunk.values for chunk in chunks]),
-    )
+def _cells(chunks: Sequence[Chunk], rows: Integers, columns: Integers) -> _Cells:
+    chunk = joined(chunks)
+    return _Cells(rows[chunk.rows], columns[chunk.columns], chunk.times, chunk.values)

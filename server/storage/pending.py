@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,14 +11,12 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from server.declarations import NamedBatch, Recorded
-from server.storage.stores import STORE_TYPES, STORES, Part, Seen, one_array, split
+from server.storage.stores import STORE_TYPES, STORES, Part, Seen, concatenate, one_array, split
 from server.values.atoms import Atom, collapse
 from server.values.batches import Column
 from server.values.cells import any_array
-from server.values.kinds import Kind
+from server.values.kinds import EXACT, Kind
 from server.values.paths import Path, format_path
-
-_EXACT = 2**53
 
 
 @dataclass(slots=True)
@@ -29,6 +27,19 @@ class Chunk:
     columns: npt.NDArray[np.int32]
     times: npt.NDArray[np.float64]
     values: pa.Array
+
+
+def joined(chunks: Sequence[Chunk]) -> Chunk:
+    """Chunks of one store as one, whose values DuckDB takes."""
+    values = concatenate([chunk.values for chunk in chunks])
+    if len(chunks) == 1:
+        return replace(chunks[0], values=values)
+    return Chunk(
+        np.concatenate([chunk.rows for chunk in chunks]),
+        np.concatenate([chunk.columns for chunk in chunks]),
+        np.concatenate([chunk.times for chunk in chunks]),
+        values,
+    )
 
 
 @dataclass(slots=True)
@@ -272,7 +283,7 @@ def _place(value: Atom) -> tuple[str, int, Atom]:
     if isinstance(value, str):
         return "str", 4, value
     if isinstance(value, int):
-        if -_EXACT <= value <= _EXACT:
+        if -EXACT <= value <= EXACT:
             return "int", 1, int(value)
         if -(2**63) <= value < 2**63:
             return "int", 1 | 512, value
@@ -293,7 +304,7 @@ def _by_column(part: Part, columns: npt.NDArray[np.int32]) -> Iterator[Part]:
     """Doubles of many columns: those of columns without fractions are stored as integers."""
     numbers = part.values.to_numpy(zero_copy_only=False)
     where = np.arange(len(columns)) if part.where is None else part.where
-    fractions = ~((np.abs(numbers) <= _EXACT) & (np.floor(numbers) == numbers))
+    fractions = ~((np.abs(numbers) <= EXACT) & (np.floor(numbers) == numbers))
     fractional = np.bincount(columns[where], weights=fractions)[columns[where]] > 0
     if not fractional.all():
         whole = pa.array(numbers[~fractional].astype(np.int64))

@@ -13,11 +13,10 @@ import pyarrow as pa
 from server.values import compute as pc
 from server.values.arrow_types import ANY_ARROW
 from server.values.cells import type_codes
-from server.values.kinds import TAGS, Kind
+from server.values.kinds import EXACT, KIND_OF_TAG, TAGS, Kind
 
 STORES = ("int", "num", "str", "any")
 STORE_TYPES = {"int": pa.int64(), "num": pa.float64(), "str": pa.string(), "any": ANY_ARROW}
-_EXACT = 2**53
 
 
 class Seen(IntFlag):
@@ -102,7 +101,7 @@ def _split_integers(values: pa.Array, kind: Kind, where: npt.NDArray[np.int64] |
         return
     integers = values.cast(pa.int64())
     limits = pc.min_max(integers).as_py()
-    wide = limits["min"] < -_EXACT or limits["max"] > _EXACT
+    wide = limits["min"] < -EXACT or limits["max"] > EXACT
     yield Part("int", Seen.INTEGER | Seen.WIDE if wide else Seen.INTEGER, integers, where)
 
 
@@ -117,7 +116,7 @@ def _split_unsigned(values: pa.Array, where: npt.NDArray[np.int64] | None) -> It
 def _split_numbers(values: pa.Array, _kind: Kind, where: npt.NDArray[np.int64] | None) -> Iterator[Part]:
     """Doubles that are all small whole numbers are stored as integers: they compare, print and hash alike."""
     numbers = values.to_numpy(zero_copy_only=False)
-    if np.all((np.abs(numbers) <= _EXACT) & (np.floor(numbers) == numbers)):
+    if np.all((np.abs(numbers) <= EXACT) & (np.floor(numbers) == numbers)):
         yield Part("int", Seen.INTEGER, pa.array(numbers.astype(np.int64)), where)
     else:
         yield Part("num", Seen.NUMBER, values, where)
@@ -147,16 +146,6 @@ _SPLITTERS = {
     Kind.NUMBER: _split_numbers,
     Kind.STRING: _split_strings,
 }
-_KIND_OF_TAG = {
-    "n": Kind.NUMBER,
-    "i": Kind.INTEGER,
-    "u": Kind.UNSIGNED,
-    "s": Kind.STRING,
-    "t": Kind.TIMESTAMP,
-    "v": Kind.INTERVAL,
-    "b": Kind.BLOB,
-    "p": Kind.PATH,
-}
 
 
 def _split_any(values: pa.Array) -> Iterator[Part]:
@@ -168,7 +157,7 @@ def _split_any(values: pa.Array) -> Iterator[Part]:
         places = np.flatnonzero(codes == code)
         if len(places):
             member = values.field(code).take(pa.array(places))
-            for part in split(member, _KIND_OF_TAG[tag]):
+            for part in split(member, KIND_OF_TAG[tag]):
                 yield Part(part.store, part.seen, part.values, places if part.where is None else places[part.where])
 
 

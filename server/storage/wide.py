@@ -10,19 +10,7 @@ import duckdb
 
 from server.storage.database import NUMBER_HASH, PATH_HASH, quote, read_meta, write_meta
 from server.storage.layouts import HASH, ROW, TIMESTAMP, Wide, WideColumn
-from server.values.kinds import TAGS, Kind
-
-# Tags of ANY to the one kind that a column holding nothing else can be stored as.
-_KIND_OF_TAGS = {
-    "n": Kind.NUMBER,
-    "i": Kind.INTEGER,
-    "u": Kind.UNSIGNED,
-    "s": Kind.STRING,
-    "t": Kind.TIMESTAMP,
-    "v": Kind.INTERVAL,
-    "b": Kind.BLOB,
-    "p": Kind.PATH,
-}
+from server.values.kinds import EXACT, KIND_OF_TAG, TAGS, Kind
 
 
 def column_name(index: int) -> str:
@@ -113,7 +101,7 @@ def _kinds_seen(cursor: duckdb.DuckDBPyConnection, stage: str, columns: Sequence
 
 def _is_small_integer(name: str) -> str:
     number = f"{quote(name)}.n"
-    return f"(isfinite({number}) AND abs({number}) <= 9007199254740992 AND floor({number}) = {number})"
+    return f"(isfinite({number}) AND abs({number}) <= {EXACT} AND floor({number}) = {number})"
 
 
 def _kind_of(tags: list[str] | None, integral: bool | None) -> Kind:
@@ -122,7 +110,7 @@ def _kind_of(tags: list[str] | None, integral: bool | None) -> Kind:
         return Kind.NULL
     if "n" in present and integral and present in ("n", "ni"):
         return Kind.INTEGER
-    return _KIND_OF_TAGS.get(present, Kind.ANY)
+    return KIND_OF_TAG.get(present, Kind.ANY)
 
 
 def _narrowed(column: WideColumn, kind: Kind) -> str:
@@ -132,7 +120,7 @@ def _narrowed(column: WideColumn, kind: Kind) -> str:
         return name
     if kind is Kind.INTEGER:
         return f"coalesce({name}.i, CAST({name}.n AS BIGINT))"
-    tag = next(tag for tag, single in _KIND_OF_TAGS.items() if single is kind)
+    tag = next(tag for tag, single in KIND_OF_TAG.items() if single is kind)
     return f"{name}.{tag}"
 
 

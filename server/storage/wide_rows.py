@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from server.storage.pending import Chunk, Pending
+from server.storage.pending import Chunk, Pending, joined
 from server.storage.stores import STORES, Seen, concatenate, kind_of
 from server.values.arrow_types import ANY_ARROW
 from server.values.cells import type_codes
-from server.values.kinds import TAGS, Kind
+from server.values.kinds import EXACT, TAGS, Kind
 
-_EXACT = 2**53
 _TAG_OF_KIND = {
     Kind.UNSIGNED: "u",
     Kind.TIMESTAMP: "t",
@@ -32,9 +29,7 @@ class WideRows:
     def __init__(self, pending: Pending) -> None:
         self._pending = pending
         self._count = pending.row_count
-        self._stores = {
-            store: _Sorted(concatenated(pending.chunks(store))) for store in STORES if pending.chunks(store)
-        }
+        self._stores = {store: _Sorted(joined(pending.chunks(store))) for store in STORES if pending.chunks(store)}
 
     def timestamps(self) -> npt.NDArray[np.float64]:
         """The newest timestamp of each row, -Inf for a row without cells."""
@@ -114,18 +109,6 @@ class _Sorted:
         return self.chunk.rows[order].astype(np.int64), _take(self.chunk.values, order)
 
 
-def concatenated(chunks: Sequence[Chunk]) -> Chunk:
-    """Chunks of one store as one."""
-    if len(chunks) == 1:
-        return chunks[0]
-    return Chunk(
-        np.concatenate([chunk.rows for chunk in chunks]),
-        np.concatenate([chunk.columns for chunk in chunks]),
-        np.concatenate([chunk.times for chunk in chunks]),
-        concatenate([chunk.values for chunk in chunks]),
-    )
-
-
 def _take(values: pa.Array, places: Integers) -> pa.Array:
     indices = pa.array(places)
     if not pa.types.is_union(values.type):
@@ -157,7 +140,7 @@ def _tagged_parts(store: str, rows: Integers, values: pa.Array) -> list[tuple[st
         return [("n", rows, values)]
     if store == "int":
         numbers = values.to_numpy(zero_copy_only=False)
-        small = np.abs(numbers) <= _EXACT
+        small = np.abs(numbers) <= EXACT
         small &= numbers != -(2**63)
         return [
             ("n", rows[small], pa.array(numbers[small].astype(np.float64))),

@@ -17,9 +17,8 @@ import pyarrow as pa
 from server.values import compute as pc
 from server.values.atoms import Atom
 from server.values.cells import any_array
-from server.values.kinds import Kind
+from server.values.kinds import EXACT, Kind
 
-EXACT = 2**53  # integers up to here are doubles too
 _BLANK = r"[ \t\n\v\f\r]*"
 _INTEGER = re.compile(rf"{_BLANK}[+-]?[0-9]+")
 _NUMBER_PATTERN = (

@@ -13,11 +13,10 @@ import pyarrow as pa
 from server.storage.database import arrow_view, quote
 from server.storage.layouts import HASH, ROW, TIMESTAMP, Wide, WideColumn
 from server.storage.wide import column_name
-from server.transfer.celltypes import EXACT
 from server.transfer.csvblocks import Block
 from server.values import compute as pc
 from server.values.cityhash import hash_numbers
-from server.values.kinds import ANY_TYPE, Kind
+from server.values.kinds import ANY_TYPE, EXACT, Kind
 from server.values.paths import Path
 
 _WAITING = "VARCHAR"  # type of a column that has held nothing but nulls

@@ -17,10 +17,9 @@ import numpy.typing as npt
 from server.values import compute as pc
 from server.values.arrow import pa
 from server.values.atoms import NEVER, Atom, Interval, PathValue, Timestamp, collapse
-from server.values.kinds import TAGS, Kind
+from server.values.kinds import EXACT, TAGS, Kind
 from server.values.paths import Path, format_path, parse_path
 
-_EXACT = 2**53
 _DECODE: dict[str, Any] = {
     "n": collapse,
     "i": int,
@@ -101,7 +100,7 @@ def tag_and_value(atom: Atom) -> tuple[str, Any]:
             return _integer_tag(int(atom))
         case float():
             exact = collapse(atom)
-            return ("n", atom) if isinstance(exact, float) or abs(exact) <= _EXACT else _integer_tag(exact)
+            return ("n", atom) if isinstance(exact, float) or abs(exact) <= EXACT else _integer_tag(exact)
         case str():
             return "s", atom
         case Timestamp(seconds):
@@ -116,7 +115,7 @@ def tag_and_value(atom: Atom) -> tuple[str, Any]:
 
 
 def _integer_tag(number: int) -> tuple[str, Any]:
-    if -_EXACT <= number <= _EXACT:
+    if -EXACT <= number <= EXACT:
         return "n", float(number)
     if -(2**63) <= number < 2**63:
         return "i", number

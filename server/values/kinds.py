@@ -57,3 +57,14 @@ _NUMERIC = {Kind.BOOLEAN, Kind.INTEGER, Kind.UNSIGNED, Kind.NUMBER}
 
 # Tags of ANY, in the order of the union's members.
 TAGS = "niustvbp"
+KIND_OF_TAG = {
+    "n": Kind.NUMBER,
+    "i": Kind.INTEGER,
+    "u": Kind.UNSIGNED,
+    "s": Kind.STRING,
+    "t": Kind.TIMESTAMP,
+    "v": Kind.INTERVAL,
+    "b": Kind.BLOB,
+    "p": Kind.PATH,
+}
+EXACT = 2**53  # integers up to here, of either sign, are doubles too

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from server.values.atoms import LEAST_PLAIN, Atom, atom_to_json
-
-_EXACT = 2.0**53  # whole numbers below are integers as they are
+from server.values.kinds import EXACT
 
 
 def numbers_to_json(
@@ -23,10 +22,10 @@ def numbers_to_json(
     if numbers is None:
         numbers = np.asarray(values, np.float64)
     size = np.abs(numbers)
-    whole = (np.trunc(numbers) == numbers) & (size < _EXACT)
+    whole = (np.trunc(numbers) == numbers) & (size < EXACT)
     for index, number in zip(np.flatnonzero(whole).tolist(), numbers[whole].astype(np.int64).tolist(), strict=True):
         values[index] = number
-    for index in np.flatnonzero(~whole & ~((size >= LEAST_PLAIN) & (size < _EXACT))).tolist():
+    for index in np.flatnonzero(~whole & ~((size >= LEAST_PLAIN) & (size < EXACT))).tolist():
         if values[index] is not None:
             values[index] = encode(values[index])
     return values
