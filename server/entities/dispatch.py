@@ -327,8 +327,18 @@ class Resources:
             return await route.handler(call)
         if route.inline:
             return route.handler(call)
+        return await self.in_thread(route.handler, call)
+
+    async def in_thread(self, work: Callable[..., Any], *arguments: Any) -> Any:
+        """What work gives that may wait; its errors come out here."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self.threads, copy_context().run, route.handler, call)
+        return await loop.run_in_executor(self.threads, copy_context().run, work, *arguments)
+
+    async def own(self, route: Callable[..., Any], *arguments: Any) -> Any:
+        """What an entity's or a type's own route answers, be it a coroutine function or not."""
+        if inspect.iscoroutinefunction(route):
+            return await route(*arguments)
+        return await self.in_thread(route, *arguments)
 
     def _find(self, request: Request) -> tuple[Route, Mapping[str, str]]:
         match = self._match(request.verb, request.path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from typing import Any
 
 from server.declarations import EntityKind
@@ -38,7 +37,6 @@ def _register_kind(host: Host, kind: EntityKind, plural: str) -> None:
         "GET", path, bind(_list, host, kind), summary=f"List the {plural}",
         replies=NAMES,
         result=f"{plural} in the collection",
-        inline=True,
     )  # fmt: skip
     add("POST", path, bind(_post, host, kind), summary=f"Create a {kind}", replies=MADE, result="status object")
     # An empty id, as upstream takes it: the body or the server names the entity.
@@ -128,5 +126,4 @@ async def hand_on(host: Host, kind: EntityKind, hook: str, call: Call) -> Any:
     handler = getattr(host.registry.reachable(kind, call.segments[kind]).entity, hook, None)
     if handler is None:
         raise NotFound(f"unknown resource {request.verb} {request.path}")
-    answer = handler(request)
-    return await answer if inspect.iscoroutine(answer) else answer
+    return await host.resources.own(handler, request)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any, Final
 
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
@@ -21,10 +21,7 @@ MANIFEST: Final = "manifest.json"
 
 def routes(bundle: Path) -> list[BaseRoute]:
     """Routes for the page application. ``bundle`` is the folder that ``make console`` fills."""
-
-    async def page(_: Request) -> Response:
-        return await run_in_threadpool(_page, bundle)
-
+    page = partial(_page, bundle)
     assets = Mount("/static/console", _Bundle(directory=bundle, check_dir=False))
     return [Route("/", page), Route("/console", page), Route("/console/{path:path}", page), assets]
 
@@ -38,7 +35,7 @@ class _Bundle(StaticFiles):
         return answer
 
 
-def _page(bundle: Path) -> Response:
+def _page(bundle: Path, _: Request) -> Response:
     try:
         manifest = json.loads((bundle / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError):

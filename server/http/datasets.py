@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -84,7 +83,7 @@ async def _own_routes(host: Host, call: Call) -> Any:
     entity = host.registry.reachable("dataset", call.segments["dataset"]).entity
     if hasattr(entity, "route"):
         return await hand_on(host, "dataset", "route", call)
-    return await asyncio.to_thread(_save, host, call)
+    return await host.resources.in_thread(_save, host, call)
 
 
 def _save(host: Host, call: Call) -> Response:

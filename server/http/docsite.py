@@ -9,7 +9,6 @@ from html import escape
 from pathlib import Path
 from typing import Any, Final
 
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
@@ -28,7 +27,7 @@ _REPOSITORY_PAGES: Final = {"../README.md": "index.md", "../CONTRIBUTING.md": "i
 
 
 def routes(host: Host) -> list[BaseRoute]:
-    """Routes for the page application."""
+    """Routes for the page application, which runs them in threads: they wait for the disk."""
     return [
         Route("/doc", lambda _: RedirectResponse("/doc/")),
         Route("/doc/builtin/{plural}/{name}.md.html", partial(_type_page, host)),
@@ -38,8 +37,8 @@ def routes(host: Host) -> list[BaseRoute]:
     ]
 
 
-async def _page(request: Request) -> Response:
-    found = await run_in_threadpool(page, request.path_params["path"] or "index.html")
+def _page(request: Request) -> Response:
+    found = page(request.path_params["path"] or "index.html")
     if found is None:
         return HTMLResponse(_served(render(_MISSING, "Not found")), 404)
     return HTMLResponse(_served(found), headers={"Cache-Control": "no-cache"})
@@ -98,12 +97,12 @@ def site() -> Iterator[tuple[str, bytes]]:
     yield "markdown.css", (DOCS.parent / "static" / "markdown.css").read_bytes()
 
 
-async def _type_page(host: Host, request: Request) -> Response:
+def _type_page(host: Host, request: Request) -> Response:
     kind = KINDS.get(request.path_params["plural"])
     declared = host.types.find(kind, request.path_params["name"]) if kind is not None else None
     if declared is None:
         return HTMLResponse(_served(render(_MISSING, "Not found")), 404)
-    return HTMLResponse(_served(render(await run_in_threadpool(type_markdown, declared), declared.name)))
+    return HTMLResponse(_served(render(type_markdown(declared), declared.name)))
 
 
 def type_markdown(declared: EntityType) -> str:

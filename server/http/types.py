@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from typing import Any
 
 from server.declarations import EntityKind, EntityType
@@ -34,7 +33,6 @@ def register(host: Host) -> None:
         bind(_state, host),
         summary="State of a type",
         replies=answers(members({"state": TEXT})),
-        inline=True,
     )
     add(
         "GET",
@@ -61,6 +59,7 @@ def _kind(name: str) -> EntityKind | None:
 
 
 def _find(host: Host, call: Call) -> EntityType:
+    """It may have to load the type's module, which takes its time."""
     kind = _kind(call["class"])
     found = host.types.find(kind, call["type"]) if kind is not None else None
     if found is None:
@@ -102,11 +101,10 @@ def _doc(host: Host, call: Call) -> Response:
 
 
 async def _route(host: Host, call: Call) -> Any:
-    declared = _find(host, call)
+    declared = await host.resources.in_thread(_find, host, call)
     if declared.route is None:
         raise NotFound(f"type {declared.name} has no custom route handler registered")
-    answer = declared.route(host.services, call.request)
-    return await answer if inspect.isawaitable(answer) else answer
+    return await host.resources.own(declared.route, host.services, call.request)
 
 
 def _type_info(host: Host, call: Call) -> Typed:
