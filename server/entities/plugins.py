@@ -7,6 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -158,8 +159,7 @@ class PluginHost:
     async def close(self) -> None:
         """Stop watching and end all workers."""
         await asyncio.to_thread(self.watcher.stop)
-        for plugin in list(self._plugins.values()):
-            await plugin.supervisor.stop(_CLOSING_SECONDS)
+        await asyncio.gather(*(plugin.supervisor.stop(_CLOSING_SECONDS) for plugin in self._plugins.values()))
         await self.executor.close()
 
     def types(self) -> list[EntityType]:
@@ -170,14 +170,11 @@ class PluginHost:
                 name="python",
                 params=PythonPluginParams,
                 summary="Web applications and routes written in Python",
-                create=self._create,
+                create=partial(create, self),
                 doc="`main.py` runs once in a process of its own, `routes.py` for every request below `/routes`.",
                 route=self._type_route,
             )
         ]
-
-    def _create(self, creation: Creation) -> PythonPlugin:
-        return create(self, creation)
 
     async def _type_route(self, services: Services, request: Request) -> Response:
         if request.verb == "POST" and request.remaining == "/run":

@@ -155,7 +155,7 @@ class Runs:
 
     def latest(self) -> Run:
         """The finished run that was started last."""
-        finished = [run for run in self._runs.values() if run.state == "finished"]
+        finished = [run for run in self.all() if run.state == "finished"]
         if not finished:
             raise NotFound("not found")
         return max(finished, key=lambda run: run.started)

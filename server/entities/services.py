@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import logging
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
@@ -98,13 +98,21 @@ class ServerServices:
         self._jobs = jobs
         self._loop: asyncio.AbstractEventLoop | None = None
         self._resources: Resources | None = None
+        self._engine: Engine | None = None
+        self._making = threading.Lock()
 
     def attach(self, loop: asyncio.AbstractEventLoop, resources: Resources) -> None:
         """Called once the event loop runs: from then on ``perform`` works."""
         self._loop, self._resources = loop, resources
 
-    @cached_property
+    @property
     def engine(self) -> Engine:
+        with self._making:  # of the first queries, which come at once, one makes it
+            if self._engine is None:
+                self._engine = self._new_engine()
+            return self._engine
+
+    def _new_engine(self) -> Engine:
         from server.learning.tensorflow_op import operations
         from server.sql.engine import Engine
         from server.sql.functions import jseval

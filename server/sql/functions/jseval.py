@@ -36,6 +36,7 @@ UNDEFINED = Undefined()
 Result = Atom | list[Cell] | Undefined
 
 log = logging.getLogger("mldb.jseval")
+_starting = threading.Lock()  # an isolate belongs to its loop: there must not be two
 
 # Values cross the border as JSON, in which what JSON lacks is tagged: [tag, value]. Rows are tagged as well, so that
 # nothing in the data can be taken for a tag.
@@ -151,9 +152,14 @@ class JsFunction:
             )
 
 
-@cache
 def _loop() -> asyncio.AbstractEventLoop:
     """The event loop that waits for the isolates; each has a thread of its own for its script."""
+    with _starting:
+        return _started_loop()
+
+
+@cache
+def _started_loop() -> asyncio.AbstractEventLoop:
     loop = asyncio.new_event_loop()
     threading.Thread(target=loop.run_forever, name="jseval", daemon=True).start()
     return loop

@@ -2,7 +2,11 @@ from __future__ import annotations
 
 import logging
 import math
+import sys
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 
 import pytest
 
@@ -111,3 +115,24 @@ def test_arity() -> None:
     check_arity(2)
     with pytest.raises(MldbError, match="jseval expected at least 2 arguments, got 1"):
         check_arity(1)
+
+
+def test_threads_that_begin_at_once_share_one_loop(monkeypatch):
+    monkeypatch.setattr(jseval, "_started_loop", cache(jseval._started_loop.__wrapped__))
+    barrier = threading.Barrier(16)
+
+    def begin(_):
+        barrier.wait()
+        return jseval._loop()
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(16) as threads:
+            (loop,) = set(threads.map(begin, range(16)))
+    finally:
+        sys.setswitchinterval(interval)
+    loop.call_soon_threadsafe(loop.stop)
+    while loop.is_running():
+        time.sleep(0.001)
+    loop.close()
