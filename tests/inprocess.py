@@ -37,9 +37,9 @@ class InProcess:
 
 
 @contextmanager
-def in_process(folder: Path) -> Iterator[InProcess]:
-    """Start the parts of a server over an empty data root, and stop them."""
-    settings = Settings(data_dir=folder)
+def in_process(folder: Path, **changed: Any) -> Iterator[InProcess]:
+    """Start the parts of a server over an empty data root, and stop them. ``changed``: settings."""
+    settings = Settings(data_dir=folder, **changed)
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="server")
     thread.start()

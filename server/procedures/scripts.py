@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path as FilePath
@@ -38,6 +39,7 @@ from server.values.cells import Cell, atoms_of, cells_array, cells_of
 from server.values.paths import format_path
 
 _RUNNER: Final = "/v1/types/plugins/python/routes/run"
+_CHUNK: Final = 1 << 20  # bytes
 
 
 class ScriptConfig(Params):
@@ -205,10 +207,11 @@ class External:
         with tempfile.TemporaryDirectory(prefix="mldb-external-") as folder:
             script = FilePath(folder, "main.py")
             script.write_text(source, encoding="utf-8")
-            return RunResult(_external(script, params.stdInData, progress))
+            return RunResult(_external(script, params.stdInData, self._services.settings.read_size, progress))
 
 
-def _external(script: FilePath, given: str, progress: Progress) -> dict[str, Any]:
+def _external(script: FilePath, given: str, most: int, progress: Progress) -> dict[str, Any]:
+    """``most``: MiB that it may write to its standard output, and to that of errors."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     process = subprocess.Popen(  # noqa: S603 - our own interpreter on a script that the caller wants run
         [sys.executable, "-u", str(script)],
@@ -219,7 +222,10 @@ def _external(script: FilePath, given: str, progress: Progress) -> dict[str, Any
         env={name: value for name, value in os.environ.items() if not name.startswith("MLDB_")},
     )
     progress.on_cancel(lambda: _kill(process.pid))
-    stdout, stderr = process.communicate(given.encode("utf-8", "replace"))
+    with process, ThreadPoolExecutor(3, "external") as threads:
+        streams = [threads.submit(_read, stream, most, process.pid) for stream in (process.stdout, process.stderr)]
+        threads.submit(_feed, process.stdin, given.encode("utf-8", "replace"))
+        stdout, stderr = (stream.result() for stream in streams)
     progress.check()
     status: dict[str, Any] = {"stderr": stderr.decode("utf-8", "replace").removesuffix("\n")}
     text = stdout.decode("utf-8", "replace").removesuffix("\n")
@@ -232,6 +238,23 @@ def _external(script: FilePath, given: str, progress: Progress) -> dict[str, Any
     status["stdout"] = text
     status["runResult"] = _run_result(process.returncode, before)
     return status
+
+
+def _feed(stream: Any, content: bytes) -> None:
+    with suppress(BrokenPipeError), stream:  # it need not read all of it
+        stream.write(content)
+
+
+def _read(stream: Any, most: int, group: int) -> bytes:
+    content = bytearray()
+    while chunk := stream.read1(_CHUNK):
+        content += chunk
+        if len(content) > most << 20:
+            _kill(group)
+            raise MldbError(
+                f"the script wrote more than {most} MiB, the most that the setting read-size allows; files may be larger"
+            )
+    return bytes(content)
 
 
 def _run_result(code: int, before: resource.struct_rusage) -> dict[str, Any]:

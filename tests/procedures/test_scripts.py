@@ -2,6 +2,8 @@
 
 import json
 
+from tests.inprocess import in_process
+
 RUNS = "/v1/procedures/{}/runs/{}"
 
 
@@ -68,3 +70,19 @@ def test_external_procedure(client):
     status = run["status"]
     assert (status["stdout"], status["stderr"], status["return"]) == ("one\ntwo", "oops", {"a": 1})
     assert (status["runResult"]["state"], status["runResult"]["returnCode"]) == ("RETURNED", 3)
+
+
+def test_external_procedure_that_writes_without_end(tmp_path):
+    source = "while True: print('x' * 1000)"
+    with in_process(tmp_path / "data", read_size=1) as server:
+        config = {"type": "experimental.external.procedure", "params": {"scriptConfig": {"source": source}}}
+        status, found = server.ask("PUT", "/v1/procedures/e", config)
+    assert status == 400
+    assert "more than 1 MiB, the most that the setting read-size allows" in found["details"]["runError"]["error"]
+
+
+def test_external_procedure_that_does_not_read(tmp_path):
+    with in_process(tmp_path / "data") as server:
+        params = {"scriptConfig": {"source": "print(7)"}, "stdInData": "x" * 2_000_000}
+        made = server.must("PUT", "/v1/procedures/e", {"type": "experimental.external.procedure", "params": params})
+    assert made["status"]["firstRun"]["status"]["return"] == 7
