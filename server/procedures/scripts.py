@@ -252,7 +252,7 @@ def _read(stream: Any, most: int, group: int) -> bytes:
         if len(content) > most << 20:
             _kill(group)
             raise MldbError(
-                f"the script wrote more than {most} MiB, the most that the setting read-size allows; files may be larger"
+                f"the script wrote more than {most} MiB, the most that the setting read-size allows: use a file"
             )
     return bytes(content)
 
