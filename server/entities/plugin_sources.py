@@ -103,8 +103,8 @@ def file_name(id: str) -> str:
     return name
 
 
-class Sources:
-    """Opens addresses for one server."""
+class Opener:
+    """Opens the code of plugins and scripts for one server."""
 
     def __init__(self, services: Services) -> None:
         self._services = services

@@ -24,7 +24,7 @@ from server import tracing
 from server.declarations import Creation, EntityType, Params, Services
 from server.entities import plugin_files, route_notes, scripts
 from server.entities.plugin_folders import PluginFolders
-from server.entities.plugin_sources import Opened, Sources
+from server.entities.plugin_sources import Opened, Opener
 from server.entities.services import in_process_request
 from server.entities.stopped_plugins import StoppedPlugins
 from server.errors import MldbError, NotFound
@@ -209,9 +209,9 @@ async def collected(response: Response) -> bytes:
 def create(host: PluginHost, creation: Creation) -> PythonPlugin:
     """Open the code, run main.py, and serve it; ``MldbError`` as MLDB words it. Called from a worker thread."""
     params: PythonPluginParams = creation.params
-    sources = Sources(creation.services)
+    opener = Opener(creation.services)
     source = params.source.model_dump() if params.source is not None else None
-    opened = sources.plugin(creation.id, params.address, source)
+    opened = opener.plugin(creation.id, params.address, source)
     args = None if params.args is None else to_bytes(encode_payload(params.args))
     held = host.stays_stopped(creation.id)
     before = _written(opened)

@@ -15,7 +15,7 @@ from runtime.jsontext import encode_payload, to_bytes
 from runtime.supervisor import run_script
 from server.declarations import Params, Services
 from server.entities import jsontext
-from server.entities.plugin_sources import Opened, Sources
+from server.entities.plugin_sources import Opened, Opener
 from server.errors import MldbError
 from server.messages import Request, Response
 
@@ -38,7 +38,7 @@ async def run(host: PluginHost, services: Services, request: Request) -> Respons
     """Run the script that the body describes in a worker of its own; its output object."""
     params = _read(request)
     opened = await asyncio.to_thread(
-        Sources(services).script, params.address, params.source, as_file=params.writeSourceToFile
+        Opener(services).script, params.address, params.source, as_file=params.writeSourceToFile
     )
     try:
         answer = await _run(host, opened, params, request)
