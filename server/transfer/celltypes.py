@@ -127,9 +127,9 @@ def _cast(texts: pa.Array) -> tuple[Kind, pa.Array] | None:
 
 
 def plain_doubles(doubles: pa.Array | pa.ChunkedArray) -> bool:
-    """Whether doubles stand for their texts: integers beyond 2^53, NaN and infinity need a look at the text."""
+    """Whether doubles stand for their texts: integers from 2^53, NaN and infinity need a look at the text."""
     values = np.asarray(pc.fill_null(doubles, 0.5))
-    return bool((np.abs(values) <= EXACT).all())  # false for NaN as well
+    return bool((np.abs(values) < EXACT).all())  # 2^53 may be 2^53 + 1 rounded; false for NaN as well
 
 
 def _integer_zeros(texts: pa.Array, doubles: pa.Array) -> bool:

@@ -6,7 +6,7 @@ import io
 import math
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from server.errors import MldbError
@@ -99,6 +99,7 @@ def read(content, block_bytes, options, csv):
 
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(lines=LINES, end=st.sampled_from(["\n", "\r\n"]), size=st.sampled_from([1, 7, 40, 1 << 20]), bad=st.booleans())
+@example(lines=["-0.0, 5", "9007199254740993, 5"], end="\n", size=1, bad=False)
 def test_same_rows(monkeypatch, lines, end, size, bad):
     content = ("c1,c2,c3" + end + end.join(lines)).encode()
     options = ReadOptions(ignore_bad=bad)
