@@ -84,10 +84,18 @@ class Embedding:
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """A value whose form only the data tell: cells with paths relative to the value, '' for an atom."""
+    """A value whose form only the data tell: cells with paths relative to the value, '' for an atom.
+
+    One that was asked for by ``named`` is null where it has no cells, else it is an empty row then.
+    """
 
     sql: str
     constant: bool = False
+    named: bool = False
+
+    @property
+    def cells(self) -> str:
+        return f"m_or_null({self.sql})" if self.named else self.sql
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +155,8 @@ class RowBuilder:
                 for below, leaf in value.columns.items():
                     self._leaf((*path, *below), leaf)
                 self.rests.extend(replace(rest, prefix=(*path, *rest.prefix), disjoint=False) for rest in value.rests)
-            case Open(sql, constant):
-                self.rests.append(Rest(path, sql, constant=constant))
+            case Open(constant=constant):
+                self.rests.append(Rest(path, value.cells, constant=constant))
             case _:
                 self._leaf(path, value)
 

@@ -200,8 +200,8 @@ def truth(value: Value) -> str:
 def to_cells(value: Value) -> str:
     """Any value as a list of cells with paths relative to it; absent cells are left out."""
     match value:
-        case Open(sql):
-            return sql
+        case Open():
+            return value.cells
         case Row():
             lists = [_leaf_cells(format_path(path) if path else "", leaf) for path, leaf in value.columns.items()]
             return concat_lists([*_merge_singles(lists), *(rest.cells() for rest in value.rests)])

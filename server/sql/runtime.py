@@ -74,6 +74,7 @@ m_prefixed(l, x) := list_transform(l, lambda c: struct_pack(
 m_under(l, x) := list_transform(
     list_filter(l, lambda c: c.p = x OR starts_with(c.p, x || '.')),
     lambda c: struct_pack(p := substr(c.p, length(x) + 2), v := c.v, t := c.t))
+m_input(l, x) := CASE WHEN len(list_filter(l, lambda c: c.p = '')) > 0 THEN l ELSE m_under(l, x) END
 m_atom(l) := m_latest(list_filter(l, lambda c: c.p = '')).v
 m_newest(l) := list_max(list_transform(l, lambda c: c.t))
 m_vector_cells(l, x, w) := list_transform(l, lambda e, i: struct_pack(
@@ -82,6 +83,8 @@ m_named_cells(l, n, x, w) := list_transform(l, lambda e, i: struct_pack(
     p := CASE WHEN x = '' THEN '' ELSE x || '.' END || n[i], v := e, t := w))
 m_sort_cells(l) := list_sort(list_transform(list_filter(l, lambda c: c.p <> '' OR c.v IS NOT NULL),
     lambda c: struct_pack(p := c.p, v := m_sort_key(c.v))))
+m_or_null(l) := CASE WHEN coalesce(len(l), 0) = 0
+    THEN [struct_pack(p := '', v := NULL::any_value_t, t := '-inf'::DOUBLE)] ELSE l END
 m_one_atom(l) := CASE WHEN len(list_filter(l, lambda c: c.p = '')) < 2 THEN l ELSE list_concat(
     list_transform([m_latest(list_filter(l, lambda c: c.p = ''))], lambda c: struct_pack(p := '', v := c.v, t := -c.t)),
     list_filter(l, lambda c: c.p <> '')) END

@@ -19,6 +19,7 @@ from server.sql.binder.query import Query, SelectRelation
 from server.sql.binder.rows import bind_clauses
 from server.sql.binder.select import bind_select
 from server.sql.bound import Atom, Embedding, Open, Rest, Row, RowBuilder, Several, Value, any_sql, fixed, is_constant
+from server.sql.duck import literal_text
 from server.sql.parser import parse_clauses, parse_statement, query_from_object
 from server.sql.relations import lookup, require_row
 from server.sql.render import render
@@ -27,7 +28,7 @@ from server.sql.tree import Clause, ColumnRef, Extract, Item, Node, Parameter, S
 from server.values.batches import Column, RowType
 from server.values.info import function_info
 from server.values.kinds import CELL_TYPE, Kind
-from server.values.paths import Path
+from server.values.paths import Path, format_path
 
 
 class ExpressionParams(Params):
@@ -91,8 +92,11 @@ class SqlExpression:
 
     def inline(self, argument: Value, scope: Scope) -> Value:
         """Bound into a query: the expression over the argument's columns."""
-        if self.params.autoInput and not isinstance(argument, Row | Open):
+        if self.params.autoInput and not isinstance(argument, Row):
             builder = RowBuilder()
+            if isinstance(argument, Open):  # only the data tell whether it is the value or a row that has it
+                name = literal_text(format_path(self.variables[0]))
+                argument = Open(f"m_input({scope.stage(argument.cells)}, {name})", argument.constant)
             builder.add(self.variables[0], argument)
             argument = builder.build()
         row = require_row(argument, f"User function {self.id} expected a single row {{ }} argument")
@@ -257,7 +261,7 @@ def as_row(value: Value) -> Row:
     if isinstance(value, Row):
         return value
     if isinstance(value, Open):
-        return Row({}, (Rest((), value.sql),))
+        return Row({}, (Rest((), value.cells),))
     return Row({(): value}, constant=is_constant(value))
 
 

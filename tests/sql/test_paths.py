@@ -191,7 +191,7 @@ def known_columns(change: Callable[[Select], Select | None]) -> Callable[[Select
             chooses = isinstance(node, ColumnExpr) and (node.order_by or node.limit is not None or node.offset)
             if chooses or (isinstance(node, ColumnExpr) and node.structured):
                 return None
-        return None if calls(select) & {"likelihood_ratio", "pow"} else change(select)
+        return None if "likelihood_ratio" in calls(select) else change(select)
 
     return checked
 
@@ -221,14 +221,9 @@ class Lifted:
 
 # What stays different over rows whose columns show only at run time: a column may be an atom, a row or nothing.
 OPEN_DIFFERS = {
-    "the kind of an aggregate is that of the first value, and there is none": (
-        "SELECT count(missing) AS n, sum(missing)", "SELECT latest(missing) AS l,", "SELECT count(y) AS n FROM d WHERE",
-        "SELECT x, count(*) AS n, sum(y) AS s, avg(y) AS a FROM d GROUP", "SELECT count(*) AS n, sum(x) AS s, avg(x)",
-        "SELECT temporal_count(missing) AS a, temporal_sum",
-    ),
-    "an absent value has no column": (
-        "SELECT try(s - 1, -1) AS a FROM d", "SELECT try(of_x(", "SELECT twice(21) AS", "SELECT try(CASE WHEN x = 1",
-        "SELECT try(CASE WHEN sqrt('a') > 1 THEN x",
+    "a null in a row has its own timestamp": ("SELECT temporal_count(missing) AS a, temporal_sum",),
+    "DuckDB takes no sub-query in a lambda, nor a constant that fails": (
+        "SELECT try(of_x(", "SELECT try(CASE WHEN x = 1",
     ),
     "a null of a table is a cell there": (
         "SELECT COLUMN EXPR (WHERE rowCount() > 2) FROM", "SELECT COLUMN EXPR (WHERE rowCount() IN (KEYS OF",

@@ -21,10 +21,12 @@ from server.sql.bound import (
     Ts,
     Value,
     enumerate_elements,
+    fixed,
     never,
     typed,
 )
-from server.sql.duck import reads
+from server.sql.duck import literal, reads
+from server.sql.functions.openaggregates import AGGREGATES as OVER_CELLS
 from server.sql.functions.notes import Example, Note
 from server.sql.render import render
 from server.sql.scope import Scope
@@ -222,8 +224,17 @@ def _spread(name: str, value: Value, group: GroupRelation, scope: Scope) -> Valu
             return builder.build()
         case Row():
             return _row(name, value, group, scope)
-        case Open(sql):
-            return Open(_cells(name, sql, group))
+        case Open():
+            return _open(name, value, group)
+
+
+def _open(name: str, value: Open, group: GroupRelation) -> Open:
+    """Without rows there is nothing that tells whether the values are atoms; then they are taken for such."""
+    found, rows = _cells(name, value.cells, group), group.aggregate("count(*)")
+    nothing = OVER_CELLS[name.removeprefix("vertical_")]((), [])
+    sql, kind = literal(nothing.value)
+    none = coerce.to_cells(Atom(sql, kind, fixed(f"'{nothing.timestamp}'::DOUBLE")))
+    return Open(f"CASE WHEN {rows} = 0 THEN {none} ELSE {found} END")
 
 
 def _row(name: str, row: Row, group: GroupRelation, scope: Scope) -> Row:

@@ -46,7 +46,7 @@ def arithmetic(op: str, left: Value, right: Value) -> Value:
 def _latest(value: Value) -> Value:
     """Of a cell with several values the latest, also where it shows only at run time that the value is one cell."""
     if isinstance(value, Open):
-        return Open(f"m_one_atom({value.sql})")
+        return Open(f"m_one_atom({value.cells})")
     return coerce.atom(value) if isinstance(value, Several) else value
 
 
@@ -195,8 +195,8 @@ def map_atoms(value: Value, change: Callable[[Atom], Atom], *, every: bool = Fal
             body = change(Atom("e", value.kind, never))
             sql = f"list_transform({value.sql}, lambda e: {body.sql})"
             return Embedding(sql, body.kind, value.shape, value.ts, value.names, value.constant)
-        case Open(sql):
-            return Open(_map_cells(sql, change))
+        case Open():
+            return Open(_map_cells(value.cells, change))
         case Row():
             builder = RowBuilder()
             for path, leaf in value.columns.items():
@@ -249,5 +249,5 @@ def set_timestamp(value: Value, when: Value) -> Value:
             return Embedding(value.sql, value.kind, value.shape, ts, value.names, value.constant)
         case Open():  # an atom is dated, the atoms of a row are not
             cell = f"CASE WHEN c.p = '' THEN struct_pack(p := c.p, v := c.v, t := {sql}) ELSE c END"
-            return Open(f"list_transform({value.sql}, lambda c: {cell})")
+            return Open(f"list_transform({value.cells}, lambda c: {cell})")
     return value

@@ -176,6 +176,8 @@ class GroupScope(Scope):
         below = self._below_key(path)
         if below is not None:
             return below
+        if self._without_rows():
+            return Atom("NULL", Kind.NULL)  # each group is refused by itself, and there is none
         keys = (format_path(key.path) for key in self.keys if isinstance(key, ColumnRef))
         name = format_path(path)
         near = did_you_mean(name, keys)
@@ -183,6 +185,14 @@ class GroupScope(Scope):
             f"variable '{name}' must appear in the GROUP BY clause or be used in an aggregate function"
             + (near and f".{near}")
         )
+
+    def _without_rows(self) -> bool:
+        where = " AND ".join(self.relation.where) or "TRUE"
+        source = self.relation.inner.render(where, ordered=False)
+        if self.context.execute(f"SELECT 1 FROM {source} WHERE {where} LIMIT 1"):
+            return False
+        self.context.marks.add("volatile")
+        return True
 
     def _below_key(self, path: Path) -> Value | None:
         for size in range(len(path) - 1, 0, -1):
@@ -205,7 +215,7 @@ class GroupScope(Scope):
         if call.name in AGGREGATES and call.qualifier is None:
             if any(map(_calls_aggregate, call.args)):
                 raise MldbError(f"Nested aggregators '{render(call)}' are not allowed")
-            if call.name in ("count", "vertical_count"):
+            if call.name == "count":  # by that exact name
                 self.relation.counts = True
             return aggregate(call, self.inner, self.relation)
         return row_function(self.relation, call)

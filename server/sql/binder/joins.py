@@ -180,17 +180,34 @@ class JoinRelation(FromRelation):
             if self._one_sided:
                 value = f"CASE WHEN {place} = 2 THEN {value} END"  # those that fail come by their names
             terms.append(f"m_sort_key({self.offer(value)}) ASC NULLS FIRST")
-        # Beside an equality, further conditions are tried for one right row after the other.
-        outermost = self.right if self._further and self._equality is not None else self.left
-        for side in (outermost, self.left if outermost is self.right else self.right):
+        if self._further:
+            # Further conditions are tried for one row of a side after the other, in the side's own order.
+            by_left = self.kind == "left" and self._equality is None
+            sides = (self.left, self.right) if by_left else (self.right, self.left)
+            return [*terms, *(f"{self.offer(side.ref(_LISTED))} ASC NULLS LAST" for side in sides)]
+        for side in (self.left, self.right):
             terms.extend(f"{self.offer(sql)} ASC NULLS {nulls}" for sql, nulls in _name_order(side))
         return terms
 
     def source(self, above: str, ordered: bool) -> str:
         del ordered
         above = f"{above} {self._on}"
-        left, right = self.left.render(above, ordered=False), self.right.render(above, ordered=False)
+        left, right = (_listed(side, above) for side in (self.left, self.right))
         return f"{left} {_SQL[self.kind]} {right} ON {self._on}"
+
+
+_LISTED = "_listed"
+
+
+def _listed(side: Relation, above: str) -> str:
+    """The FROM item of a side; with the numbers of its rows in their own order, where ``above`` reads them."""
+    number = side.ref(_LISTED)
+    if number not in above:
+        return side.render(above, ordered=False)
+    order = side.order()
+    text = side.render(f"{above.replace(number, '')} {' '.join(order)}", ordered=not order)
+    over = f"ORDER BY {', '.join(order)}" if order else ""
+    return f"(SELECT r{side.number}.*, row_number() OVER ({over}) AS {_LISTED} FROM {text}) AS r{side.number}"
 
 
 class _Side(Relation):

@@ -80,8 +80,8 @@ class Exporter(Relation):
             case Embedding(sql=sql):
                 ts = value.ts
                 return replace(value, sql=self.offer(sql), ts=lambda: self.offer(ts()), constant=False)
-            case Open(sql):
-                return Open(self.offer(sql))
+            case Open():
+                return Open(self.offer(value.cells))
             case Row():
                 return self.export_row(value, missing=missing)
 

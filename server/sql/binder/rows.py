@@ -24,7 +24,7 @@ from server.sql.positions import did_you_mean
 from server.sql.relations import Relation, require_row
 from server.sql.scope import NoScope, Scope, TableScope
 from server.sql.tree import Clause, ColumnExpr, ColumnRef, Exclusion, Extract, Flatten, Item, RowLiteral, Wildcard
-from server.values.kinds import CELL_TYPE, Kind
+from server.values.kinds import Kind
 from server.values.paths import Path, format_path
 
 
@@ -59,14 +59,9 @@ def _row_literal(node: RowLiteral, scope: Scope) -> Value:
 
 def _item(clause: Item, scope: Scope) -> Value:
     value = bind(clause.expression, scope)
-    if isinstance(clause.expression, ColumnRef | Extract) and isinstance(value, Open):
-        # Only the data tell whether an open row has the column; without it, it reads as null.
-        cells = scope.stage(value.sql) if "(" in value.sql else value.sql
-        return Open(f"CASE WHEN coalesce(len({cells}), 0) = 0 THEN [{_NULL_CELL}] ELSE {cells} END")
+    if isinstance(value, Open) and (value.named or isinstance(clause.expression, Extract)):
+        return replace(value, sql=scope.stage(value.sql) if "(" in value.sql else value.sql, named=True)
     return present(value)
-
-
-_NULL_CELL = f"CAST({{'p': '', 'v': NULL, 't': {NEVER_SQL}}} AS {CELL_TYPE})"
 
 
 def present(value: Value) -> Value:

@@ -53,7 +53,10 @@ def bind_table_call(node: TableCall, context: Context) -> Relation:
             if node.options is not None:
                 raise MldbError("merge takes tables and no options", code=500)
             inputs = [bind_table(table, context) for table in node.tables]
-            return inputs[0] if len(inputs) == 1 else MergeRelation(context.number(), inputs, node.alias)
+            if len(inputs) > 1:
+                return MergeRelation(context.number(), inputs, node.alias)
+            inputs[0].alias = node.alias or inputs[0].alias
+            return inputs[0]
         case "union":
             if not node.tables or node.options is not None:
                 raise MldbError("union takes one table or more, and no options")

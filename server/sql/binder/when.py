@@ -113,8 +113,8 @@ class WhenScope(Scope):
             case Embedding(sql=sql, ts=ts):
                 kept = f"CASE WHEN {self._passes(ts())} THEN {sql} END"
                 return Embedding(kept, value.kind, value.shape, self._moment(ts), value.names)
-            case Open(sql):
-                return Open(f"list_filter({sql}, lambda c: {self._passes(_CELL)})")
+            case Open():
+                return Open(f"list_filter({value.cells}, lambda c: {self._passes(_CELL)})")
             case Row():
                 return self._filter_row(value)
 

@@ -92,9 +92,17 @@ def arithmetic(op: str, left: Atom, right: Atom) -> Atom:
 
 
 def arithmetic_cells(op: str, left: list[Cell], right: list[Cell]) -> list[Cell]:
-    """Two rows combined column by column; what one side lacks is null."""
+    """Two rows combined column by column, what one side lacks being null; an atom goes with every column."""
+    if _is_atom(left) and not _is_atom(right):
+        return [_combined(op, cell.path, left[0], cell) for cell in right]
+    if _is_atom(right) and not _is_atom(left):
+        return [_combined(op, cell.path, cell, right[0]) for cell in left]
     sides = [{cell.path: cell for cell in cells} for cells in (left, right)]
     return [_combined(op, path, *(side.get(path) for side in sides)) for path in dict.fromkeys([*sides[0], *sides[1]])]
+
+
+def _is_atom(cells: list[Cell]) -> bool:
+    return len(cells) == 1 and not cells[0].path
 
 
 def _combined(op: str, path: Path, left: Cell | None, right: Cell | None) -> Cell:

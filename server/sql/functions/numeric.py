@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from server.errors import MldbError
 from server.sql import coerce
@@ -10,6 +11,7 @@ from server.sql.binder.arithmetic import map_atoms
 from server.sql.bound import (
     Atom,
     Embedding,
+    Open,
     RowBuilder,
     Several,
     Value,
@@ -17,6 +19,7 @@ from server.sql.bound import (
     is_constant,
     latest_ts,
 )
+from server.sql.duck import literal_text
 from server.sql.functions import numbers
 from server.sql.functions.notes import NO_ARGUMENTS
 from server.sql.functions.openaggregates import sort_key
@@ -75,6 +78,7 @@ _BINARY = {
     "quantize": ("m_quantize({x}, {y})", "The multiple of y nearest to x.", ("quantize(2.17, 0.1)", "2.2")),
 }
 _NAN = "'nan'::DOUBLE"
+_NAME_THEM = "rows whose columns are not known before the query runs cannot be combined; name their columns"
 
 
 def _elementwise(template: str, kind: Kind) -> Bind:
@@ -107,6 +111,8 @@ def _binary(template: str) -> Bind:
 
 def spread(left: Value, right: Value, change: Callable[[Atom, Atom], Atom], scope: Scope) -> Value:
     """An operation on two atoms, on rows and embeddings element by element; an atom goes with every element."""
+    if isinstance(left, Open) and isinstance(right, Open):
+        left, right = _only_atom(left), _only_atom(right)
     if isinstance(right, Atom | Several):
         second = coerce.atom(right)
         return map_atoms(left, lambda atom: change(atom, second))
@@ -122,6 +128,11 @@ def spread(left: Value, right: Value, change: Callable[[Atom, Atom], Atom], scop
     return builder.build()
 
 
+def _only_atom(value: Open) -> Atom:
+    """One of two values that both show only at run time: atoms can be combined then, rows cannot."""
+    return coerce.atom(replace(value, sql=f"m_only_atom({value.sql}, {literal_text(_NAME_THEM)})"))
+
+
 def _spread_vectors(left: Embedding, right: Embedding, change: Callable[[Atom, Atom], Atom], scope: Scope) -> Embedding:
     if None not in (left.shape, right.shape) and left.shape != right.shape:
         raise MldbError("the embeddings have different shapes")
@@ -135,7 +146,7 @@ def _spread_vectors(left: Embedding, right: Embedding, change: Callable[[Atom, A
 def _columns(value: Value) -> dict[Path, Atom]:
     row = require_row(value, "a number, a row or an embedding is needed here")
     if row.rests:
-        raise MldbError("rows whose columns are not known before the query runs cannot be combined; name their columns")
+        raise MldbError(_NAME_THEM)
     found: dict[Path, Atom] = {}
     for path, leaf in row.columns.items():
         if isinstance(leaf, Embedding):
@@ -255,6 +266,7 @@ ROUTINES = [
 ]
 
 MACROS = """
+m_only_atom(l, x) := CASE WHEN len(list_filter(l, lambda c: c.p <> '')) > 0 THEN u_fail_cells(x) ELSE l END
 m_quantize(x, q) := CASE WHEN q = 0 THEN 'nan'::DOUBLE ELSE round(x / q) * q END
 m_mod(x, y) := CASE WHEN y = 0 THEN u_fail_integer('Executing builtin function mod: Integer Modulus by a zero dividend')
     WHEN y = -1 THEN 0 ELSE x % y END

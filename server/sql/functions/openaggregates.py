@@ -52,12 +52,12 @@ def _folding(fold: Callable[[list[Atom]], Atom]) -> Callable[[Path, list[Cell]],
     return build
 
 
-def _choosing(choose: Callable[[list[Cell]], Cell]) -> Callable[[Path, list[Cell]], Cell]:
-    """An aggregate that is one of the cells."""
+def _choosing(choose: Callable[[list[Cell]], Cell], none: float = NEVER) -> Callable[[Path, list[Cell]], Cell]:
+    """An aggregate that is one of the cells; ``none`` is the timestamp of the null where there are none."""
 
     def build(path: Path, cells: list[Cell]) -> Cell:
         used = [cell for cell in cells if cell.value is not None]
-        return choose(used) if used else Cell(path, None)
+        return choose(used) if used else Cell(path, None, none)
 
     return build
 
@@ -75,6 +75,6 @@ AGGREGATES: dict[str, Callable[[Path, list[Cell]], Cell]] = {
     "stddev": _folding(_spread(statistics.stdev)),
     "min": _choosing(lambda cells: min(cells, key=lambda c: (sort_key(c.value), c.timestamp))),
     "max": _choosing(lambda cells: max(cells, key=lambda c: (sort_key(c.value), -c.timestamp))),
-    "earliest": _choosing(lambda cells: min(cells, key=lambda c: (c.timestamp, sort_key(c.value)))),
+    "earliest": _choosing(lambda cells: min(cells, key=lambda c: (c.timestamp, sort_key(c.value))), math.inf),
     "latest": _choosing(lambda cells: min(cells, key=lambda c: (-c.timestamp, sort_key(c.value)))),
 }

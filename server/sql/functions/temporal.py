@@ -102,8 +102,8 @@ def _temporal(node: Call, args: list[Value], scope: Scope) -> Value:
         case Several():
             found = _OVER[name](value, name)
             return Atom(found.sql, found.kind, lambda: f"coalesce({found.ts}, '-inf'::DOUBLE)")
-        case Open(sql):
-            return Open(scope.stage(f"u_temporal('{name}', {sql})"))
+        case Open():
+            return Open(scope.stage(f"u_temporal('{name}', {value.cells})"))
         case Row():
             return _row(value, name, scope)
     raise MldbError("expected an atom or a row, got an embedding")
