@@ -126,8 +126,10 @@ def to_path(value: Value) -> str:
     match value:
         case Embedding(shape=shape) if shape is None or len(shape) == 1:
             return f"u_join_path({as_any_list(value)})"
-        case Row(columns=columns, rests=rests) if columns and rests:
-            return f"u_join_path(list_transform(u_natural_cells({to_cells(value)}), lambda c: c.v))"
+        case Open():
+            return f"m_cells_path({value.sql})"
+        case Row(rests=rests) if rests:
+            return f"m_cells_path({to_cells(value)})"
         case Row(columns=columns) if columns:
             parts = [to_any(leaf) for _, leaf in sorted_leaves(value)]
             return f"u_join_path([{', '.join(parts)}])"

@@ -265,7 +265,7 @@ def atom_to_table_json(atom: Atom) -> Any:
 
 def _float_to_json(number: float) -> Any:
     if math.isfinite(number):
-        return collapse(number)
+        return int(number) if 2.0**63 <= number < 2.0**64 else collapse(number)
     if math.isnan(number):
         return {"num": "NaN" if math.copysign(1, number) > 0 else "-NaN"}
     return {"num": "Inf" if number > 0 else "-Inf"}

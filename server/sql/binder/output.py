@@ -7,12 +7,13 @@ from dataclasses import replace
 from server.errors import MldbError
 from server.sql import coerce
 from server.sql.binder.base import bind, within
-from server.sql.bound import Atom, is_constant
+from server.sql.bound import Atom, Open, is_constant
 from server.sql.relations import Relation
 from server.sql.scope import Scope
 from server.sql.tree import Expression, OrderKey, Select
 from server.values.kinds import Kind
 
+ALL_EQUAL = "NULL::BIGINT"  # what no row has is no constant: the rows are sorted, if only by what breaks ties
 NULL_NAME = "Can't create a row with a null name."
 
 
@@ -26,7 +27,7 @@ def named(expression: Expression | None, relation: Relation, scope: Scope) -> At
             raise MldbError(NULL_NAME)
         if isinstance(value, Atom) and value.kind is Kind.INTEGER and value.sql == relation.row_path().sql:
             return value
-        if isinstance(value, Atom) and "(" in value.sql:
+        if isinstance(value, Atom | Open) and "(" in value.sql:
             value = replace(value, sql=scope.stage(value.sql))  # its conversion to a path spells it many times
         return Atom(f"m_need_name({coerce.to_path(value)})", Kind.PATH)
 
@@ -38,7 +39,7 @@ def order_terms(keys: tuple[OrderKey, ...], scope: Scope) -> list[str]:
         value = bind(key.expression, scope)
         if not is_constant(value):
             with within(key):
-                terms.extend(coerce.sort_terms(value, key.descending))
+                terms.extend(coerce.sort_terms(value, key.descending) or [ALL_EQUAL])
     return terms
 
 

@@ -75,8 +75,18 @@ def _extract_column(node: Call, args: list[Value], scope: Scope) -> Value:
         return Atom("NULL", Kind.NULL, latest_ts(args), is_constant(row))
     if known:
         found = lookup(row, text.path if isinstance(text, PathValue) else (str(text),))
-        return Atom("NULL", Kind.NULL, constant=is_constant(row)) if found is None else found
-    return Open(scope.stage(f"m_under({coerce.to_cells(row)}, {coerce.to_path(name)})"))
+        return Atom("NULL", Kind.NULL, constant=is_constant(row)) if found is None else _latest(found, scope)
+    return _latest(Open(f"m_under({coerce.to_cells(row)}, {coerce.to_path(name)})"), scope)
+
+
+def _latest(value: Value, scope: Scope) -> Value:
+    """Of a cell with several values the latest; a column that its row lacks is null."""
+    match value:
+        case Several() | Atom():
+            return coerce.atom(value)
+        case Open(sql, constant):
+            return Open(scope.stage(f"m_latest_cells({sql})"), constant, named=True)
+    return value
 
 
 # ── what is known while a query is bound ─────────────────────────────────────────────────────────────────────
