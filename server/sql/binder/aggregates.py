@@ -26,8 +26,8 @@ from server.sql.bound import (
     typed,
 )
 from server.sql.duck import literal, reads
-from server.sql.functions.openaggregates import AGGREGATES as OVER_CELLS
 from server.sql.functions.notes import Example, Note
+from server.sql.functions.openaggregates import AGGREGATES as OVER_CELLS
 from server.sql.render import render
 from server.sql.scope import Scope
 from server.sql.tree import Call
