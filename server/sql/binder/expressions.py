@@ -64,7 +64,7 @@ def _constant(node: Constant, scope: Scope) -> Value:
 def _column(node: ColumnRef, scope: Scope) -> Value:
     value = scope.column(node.path)
     if isinstance(value, Row) and value.rests and not value.columns and not any(rest.prefix for rest in value.rests):
-        value = Open(value.rest_sql(), value.constant)
+        value = Open(coerce.to_cells(value), value.constant)
     # Only the data tell whether an open row has the column; without it, it reads as null.
     return replace(value, named=True) if isinstance(value, Open) else value
 
