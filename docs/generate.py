@@ -24,7 +24,7 @@ from pydantic_core import PydanticUndefined  # noqa: E402
 
 from server.builtin_types import BUILTIN_TYPES  # noqa: E402
 from server.declarations import EntityType  # noqa: E402
-from server.http.docsite import site  # noqa: E402
+from server.http.docpages import site  # noqa: E402
 from server.settings import rows  # noqa: E402
 from server.sql.functions.notes import Noted  # noqa: E402
 from server.sql.reference import reference  # noqa: E402

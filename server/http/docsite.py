@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from functools import partial
 from html import escape
-from pathlib import Path
 from typing import Any, Final
 
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from server.declarations import EntityType
-from server.entities.markdown import render
 from server.entities.types import KINDS
+from server.http import docpages
 from server.http.host import Host
 from server.http.site import HEAD, navigation
-
-DOCS: Final = Path(__file__).resolve().parents[2] / "docs"
-HOME: Final = "index.md"
-_SUFFIXES: Final = (".md", ".ipynb")
-_REPOSITORY_PAGES: Final = {"../README.md": "index.md", "../CONTRIBUTING.md": "index.md", "../CHANGELOG.md": "index.md"}
 
 
 def routes(host: Host) -> list[BaseRoute]:
@@ -31,78 +23,47 @@ def routes(host: Host) -> list[BaseRoute]:
     return [
         Route("/doc", lambda _: RedirectResponse("/doc/")),
         Route("/doc/builtin/{plural}/{name}.md.html", partial(_type_page, host)),
-        Mount("/doc/images", StaticFiles(directory=DOCS / "images", check_dir=False)),
+        Mount("/doc/images", StaticFiles(directory=docpages.DOCS / "images", check_dir=False)),
+        Route("/doc/search.json", _search_index),
         Route("/doc/{path:path}", _page),
         Route("/reference", lambda _: HTMLResponse(_viewer())),
     ]
 
 
 def _page(request: Request) -> Response:
-    found = page(request.path_params["path"] or "index.html")
-    if found is None:
-        return HTMLResponse(_served(render(_MISSING, "Not found")), 404)
-    return HTMLResponse(_served(found), headers={"Cache-Control": "no-cache"})
+    name = (request.path_params["path"] or "index.html").removesuffix(".html")
+    if name.endswith(".ipynb") and not request.url.path.endswith(".html"):
+        return _notebook(name)
+    if not name.endswith((".md", ".ipynb")):
+        name += ".md"
+    text = docpages.text_of(name)
+    if text is None:
+        return HTMLResponse(_served(_MISSING), 404)
+    return HTMLResponse(_served(text, name), headers={"Cache-Control": "no-cache"})
 
 
-def _served(page: bytes) -> bytes:
+def _notebook(name: str) -> Response:
+    file = docpages.source(name)
+    if file is None:
+        return HTMLResponse(_served(_MISSING), 404)
+    return FileResponse(file, media_type="application/x-ipynb+json", filename=file.name)
+
+
+def _search_index(_: Request) -> Response:
+    return Response(docpages.search_index(), media_type="application/json")
+
+
+def _served(text: str, name: str = "") -> bytes:
     """A page of the documentation with the navigation of the console."""
-    page = page.replace(b"<title>", f"{HEAD}\n<title>".encode(), 1)
-    return page.replace(b"<body>", f"<body>{navigation('/doc/')}".encode(), 1)
-
-
-def page(path: str) -> bytes | None:
-    """The HTML of a page by the name of its file, with ``.html`` behind it or in place of ``.md``; None without one."""
-    name = path.removesuffix(".html")
-    file = (DOCS / (name if name.endswith(_SUFFIXES) else f"{name}.md")).resolve()
-    if not file.is_relative_to(DOCS) or not file.is_file():
-        return None
-    return page_html(file)
-
-
-def page_html(file: Path) -> bytes:
-    text = file.read_text(encoding="utf-8")
-    if file.suffix == ".ipynb":
-        text = notebook_markdown(json.loads(text))
-    for outside, inside in _REPOSITORY_PAGES.items():
-        text = text.replace(f"]({outside}", f"]({inside}")
-    return render(text, file.stem)
-
-
-def notebook_markdown(notebook: dict[str, Any]) -> str:
-    """The cells of a notebook and the text of their outputs."""
-    parts = []
-    for cell in notebook["cells"]:
-        source = "".join(cell["source"])
-        parts.append(source if cell["cell_type"] == "markdown" else f"```python\n{source}\n```")
-        parts += [f"```\n{text.rstrip()}\n```" for text in map(_output, cell.get("outputs", ())) if text]
-    return "\n\n".join(parts)
-
-
-def _output(output: dict[str, Any]) -> str:
-    return "".join(output.get("text") or output.get("data", {}).get("text/plain") or ())
-
-
-def site() -> Iterator[tuple[str, bytes]]:
-    """Every page as a file of a static site: its path and its content."""
-    for file in sorted(file for file in DOCS.rglob("*") if file.suffix in _SUFFIXES):
-        content = page_html(file)
-        depth = len(file.relative_to(DOCS).parts) - 1
-        style = f'"{"../" * depth}markdown.css"'.encode()
-        name = str(file.relative_to(DOCS)) + ".html"
-        yield name, content.replace(b'"/static/markdown.css"', style).replace(b'.ipynb"', b'.ipynb.html"')
-        if name == f"{HOME}.html":
-            yield "index.html", content.replace(b'"/static/markdown.css"', style)
-    for picture in sorted(DOCS.rglob("images/*.png")):
-        yield str(picture.relative_to(DOCS)), picture.read_bytes()
-    yield "markdown.css", (DOCS.parent / "static" / "markdown.css").read_bytes()
+    return docpages.page(text, name, root="/doc/", static="/static/", head=HEAD, above=navigation("/doc/"))
 
 
 def _type_page(host: Host, request: Request) -> Response:
     kind = KINDS.get(request.path_params["plural"])
     declared = host.types.find(kind, request.path_params["name"]) if kind is not None else None
     if declared is None:
-        return HTMLResponse(_served(render(_MISSING, "Not found")), 404)
-    return HTMLResponse(_served(render(type_markdown(declared), declared.name)))
+        return HTMLResponse(_served(_MISSING), 404)
+    return HTMLResponse(_served(type_markdown(declared)))
 
 
 def type_markdown(declared: EntityType) -> str:

@@ -1,5 +1,7 @@
 """The API reference in a browser: found by a word, opened and tried with the keyboard, on a phone too."""
 
+import re
+
 import pytest
 from playwright.sync_api import expect
 
@@ -27,3 +29,41 @@ def test_a_route_is_found_and_tried(browser, server, width):
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert problems == []
     page.close()
+
+
+@pytest.mark.parametrize("width", [390, 1400])
+def test_the_documentation_is_searched_by_keyboard(browser, server, width):
+    page = browser.new_page(viewport={"width": width, "height": 800})
+    problems = []
+    page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.goto(f"{server}/doc/tutorial.md.html")
+    expect(page.get_by_role("link", name="Tutorial")).to_be_visible(visible=width > 1000)
+    page.keyboard.press("/")
+    page.keyboard.insert_text("zebras")
+    expect(page.locator("#found")).to_have_text("No page has zebras.", timeout=20_000)
+    page.keyboard.press("Control+a")
+    page.keyboard.insert_text("flag variable default --port")
+    found = page.locator("#found a")
+    expect(found.first).to_contain_text("Settings")
+    expect(found.first.locator("mark").first).to_be_visible()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile(r"/doc/.+\.md\.html#settings$"))
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert problems == []
+    page.close()
+
+
+def test_code_of_the_documentation_is_copied(browser, server):
+    context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
+    page = context.new_page()
+    page.goto(f"{server}/doc/tutorial.md.html")
+    block = page.locator("main .block").first
+    block.hover()
+    block.get_by_role("button", name="Copy").click()
+    expect(block.get_by_role("button", name="Copied")).to_be_visible()
+    assert page.evaluate("navigator.clipboard.readText()").startswith(
+        "mkdir -p mldb_data/plugins/flowers/static\ncat >"
+    )
+    context.close()

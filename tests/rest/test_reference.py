@@ -7,6 +7,7 @@ import re
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from server.http import docpages
 from tests.rest.test_cli import wait_until
 
 
@@ -103,6 +104,52 @@ def test_documentation_is_served(client):
     assert len(seen) > 12
     for path in ("/doc/nothing.html", "/doc/../server/app.py", "/doc/%2e%2e/README.md", "/doc/generate.py"):
         assert client.get(path).status_code == 404, path
+
+
+def test_every_link_of_the_documentation_has_its_place(client):
+    pages = {name: client.get(f"/doc/{name}.html") for name in docpages.TITLES}
+    ids = {name: set(re.findall(r' id="([^"]+)"', page.text)) for name, page in pages.items()}
+    for name, page in pages.items():
+        assert page.status_code == 200, name
+        for link in re.findall(r'<a [^>]*href="([^"]+)"', page.text):
+            target = page.url.join(link)
+            if target.host != page.url.host or not target.path.startswith("/doc/") or target.path.endswith(".ipynb"):
+                continue
+            found = target.path.removeprefix("/doc/").removesuffix(".html") or "index.md"
+            assert found in pages, (name, link)
+            assert not target.fragment or target.fragment in ids[found], (name, link)
+
+
+def test_every_page_is_in_the_contents():
+    files = [file for suffix in ("md", "ipynb") for file in docpages.DOCS.rglob(f"*.{suffix}")]
+    assert {str(file.relative_to(docpages.DOCS)) for file in files} <= docpages.TITLES.keys()
+
+
+def test_the_documentation_can_be_searched(client):
+    found = client.get("/doc/search.json").json()
+    assert ["Changelog", "Changelog", "CHANGELOG.md.html"] in [each[:3] for each in found]
+    (row,) = [text for page, title, _, text in found if (page, title) == ("Builtin functions", "Numbers")]
+    assert "`" not in row
+    assert any(line.startswith("atan2(") for line in row.splitlines())
+    pages = {address.partition("#")[0] for _, _, address, _ in found}
+    texts = {path: client.get(f"/doc/{path}").text for path in pages}
+    for _, _, address, _ in found:
+        path, _, anchor = address.partition("#")
+        assert not anchor or f'id="{anchor}"' in texts[path]
+
+
+def test_code_in_the_documentation_has_colours(client):
+    page = client.get("/doc/tutorial.md.html").text
+    assert '<span class="kn">from</span>' in page, "Python in a file that the shell writes"
+    assert "flowers are ready" in page
+    json_block = client.get("/doc/README.md.html").text
+    assert '<span class="nt">"sum"</span>' in json_block
+
+
+def test_notebooks_can_be_had(client):
+    answer = client.get("/doc/notebooks/text.ipynb")
+    assert answer.json()["nbformat"] == 4
+    assert 'href="text.ipynb"' in client.get("/doc/notebooks/text.ipynb.html").text
 
 
 def test_documentation_of_types(client):
