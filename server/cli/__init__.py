@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from server import __version__
 from server.cli import backup, completion, doctor, entities, events, plugins, queries, query, run, serve
 from server.cli.client import ServerError, Unreachable
-from server.cli.output import complain
+from server.cli.output import complain_of
 
+_WRONG_USE = 2
 _UNREACHABLE = 3
 _INTERRUPTED = 130
 
@@ -24,6 +25,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     completion.autocomplete(parser)
     options = parser.parse_args(arguments)
+    if "run" not in options:
+        parser.print_help(sys.stderr)
+        return _WRONG_USE
     try:
         code: int = options.run(options)
         sys.stdout.flush()
@@ -33,14 +37,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _INTERRUPTED
     except (OSError, ValueError, ServerError) as error:
-        complain(str(error))
+        complain_of(error, as_json=getattr(options, "json", False))
         return _UNREACHABLE if isinstance(error, Unreachable) else 1
     return code
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="mldb", description="A plugin-hosting server for machine-learning web apps")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(metavar="COMMAND")
     for module in (serve, query, queries, run, entities, plugins, events, backup, doctor, completion):
         module.add(commands)
     version = commands.add_parser("version", help="print the version")

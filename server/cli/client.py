@@ -18,7 +18,16 @@ _CHUNK = 1 << 20
 
 
 class ServerError(Exception):
-    """Raised when the server answers with an error: its text."""
+    """Raised when the server answers with an error: its text; ``body`` is what it answered, as far as it was JSON."""
+
+    def __init__(self, text: str, body: Mapping[str, Any] | None = None) -> None:
+        super().__init__(text)
+        self.body: Mapping[str, Any] = body or {"error": text}
+
+    @property
+    def details(self) -> Mapping[str, Any]:
+        found = self.body.get("details")
+        return found if isinstance(found, dict) else {}
 
 
 class Unreachable(ServerError):
@@ -63,7 +72,7 @@ class Server:
             with urlopen(request, timeout=self._timeout) as answer:  # noqa: S310
                 yield answer
         except HTTPError as error:
-            raise ServerError(_error_text(error)) from None
+            raise _server_error(error) from None
         except (URLError, TimeoutError, ConnectionError) as error:
             reason = getattr(error, "reason", error)
             raise Unreachable(f"{self._url} does not answer: {reason}. Is it running? (mldb serve, --server)") from None
@@ -94,10 +103,10 @@ class Server:
         return json.loads(self.text(verb, path, body))
 
 
-def _error_text(error: HTTPError) -> str:
+def _server_error(error: HTTPError) -> ServerError:
     text = error.read().decode("utf-8", "replace")
     try:
         body = json.loads(text)
     except ValueError:
-        return f"{error.code}: {text}"
-    return str(body.get("error", text)) if isinstance(body, dict) else text
+        return ServerError(f"{error.code}: {text}")
+    return ServerError(str(body.get("error", text)), body) if isinstance(body, dict) else ServerError(text)

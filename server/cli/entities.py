@@ -89,7 +89,15 @@ def _list(options: argparse.Namespace) -> int:
     server = Server(options)
     ids = server.json("GET", f"/v1/{options.kind}s")
     states = [server.json("GET", f"/v1/{options.kind}s/{quote(id, safe='')}") for id in ids]
-    show_rows(states, ("id", "state", "type"), options)
+    if options.kind != "dataset":
+        show_rows(states, ("id", "state", "type"), options)
+        return 0
+    sizes = ("rowCount", "columnCount")
+    show_rows(
+        states if options.json else [each | (each.get("status") or {}) for each in states],
+        ("id", "state", "type", *sizes),
+        options,
+    )
     return 0
 
 

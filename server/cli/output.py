@@ -8,6 +8,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from server.cli.client import ServerError
+
 _WIDEST = 60  # characters of a cell that are shown
 _STYLES = {
     "ok": "green",
@@ -51,7 +53,9 @@ def _table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(*columns, box=None, header_style="bold")
+    table = Table(box=None, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")  # names can be copied whole
     for row in rows:
         cells = [_text(row.get(column)) for column in columns]
         table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in cells))
@@ -80,8 +84,22 @@ def say(text: str, options: argparse.Namespace, **members: Any) -> None:
         print(text)  # noqa: T201
 
 
+def complain_of(error: Exception, *, as_json: bool = False) -> None:
+    """An error on standard error: with its place in the query where it has one, or as the server's JSON."""
+    body = error.body if isinstance(error, ServerError) else {"error": str(error)}
+    details = error.details if isinstance(error, ServerError) else {}
+    if as_json:
+        print(json.dumps(body, ensure_ascii=False), file=sys.stderr)  # noqa: T201
+    elif "caret" in details:
+        place = f"{details['line']}:{details['column']}"
+        text = str(error).rpartition(f":{place}: ")[2]  # the query itself is before it
+        complain(f"{place}: {text}\n{details['caret']}")
+    else:
+        complain(str(error))
+
+
 def complain(text: str) -> None:
-    """An error on standard error, red on a terminal."""
+    """A text on standard error, red on a terminal."""
     shown = f"\x1b[31mmldb: {text}\x1b[0m" if sys.stderr.isatty() else f"mldb: {text}"
     print(shown, file=sys.stderr)  # noqa: T201
 

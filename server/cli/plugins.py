@@ -57,7 +57,10 @@ def _failure(status: dict[str, Any]) -> str:
     if failure is None:
         return ""
     if "error" in failure:
-        return str(failure["error"])
+        raised = (failure.get("details") or {}).get("exception")
+        if not raised:
+            return str(failure["error"])
+        return f"{raised['scriptUri']}:{raised['lineNumber']}: {raised['type']}: {raised['message']}"
     place = f"{failure['file']}:{failure['line']}: " if failure.get("file") else ""
     return f"newest version failed at {failure['time']}: {place}{failure['message']}"
 

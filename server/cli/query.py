@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,15 @@ from urllib.parse import quote
 
 from server.cli.client import Server, ServerError, add_server_flags
 from server.cli.completion import complete_names
-from server.cli.output import add_json_flag, as_text, complain
+from server.cli.output import add_json_flag, as_text, complain, complain_of
 from server.cli.queries import saved_names, saved_text
 
-_FORMATS = ("text", "table", "full", "aos", "soa", "sparse", "atom")
+_FORMATS = ("text", "csv", "table", "full", "aos", "soa", "sparse", "atom")
 _KEYWORDS = (
     "SELECT FROM WHERE GROUP BY HAVING ORDER LIMIT OFFSET WHEN NAMED JOIN LEFT OUTER ON AS AND OR NOT NULL IS IN"
 )
+_WORD = re.compile(r"\w+")
+_MOST_COLUMNS = 1000  # of a dataset, to be completed
 _HELP = """\
 A query ends with ; and Enter.
   \\d           the datasets          \\d NAME    the columns of one
@@ -32,7 +35,7 @@ def add(commands: Any) -> None:
     parser.add_argument("sql", nargs="?", help="the query; - reads it from standard input")
     saved = parser.add_argument("--saved", metavar="NAME", help="run the query that is saved under this name")
     saved.completer = complete_names(saved_names)
-    parser.add_argument("--format", choices=_FORMATS, default="text", help="text for people, else the API's JSON")
+    parser.add_argument("--format", choices=_FORMATS, default="text", help="text for people, csv, else the API's JSON")
     add_json_flag(parser)
     add_server_flags(parser)
     parser.set_defaults(run=_query)
@@ -55,6 +58,8 @@ def _query(options: argparse.Namespace) -> int:
 
 def answer(server: Server, sql: str, format: str) -> str:
     """The result of a query as text, in the format asked for."""
+    if format == "csv":
+        return server.text("GET", "/v1/query/export", params={"q": sql, "format": "csv"}).rstrip("\n")
     rows = server.json("GET", "/v1/query", {"q": sql, "format": "table" if format == "text" else format})
     return as_text(rows) if format == "text" else json.dumps(rows, ensure_ascii=False)
 
@@ -65,6 +70,7 @@ class Session:
     def __init__(self, options: argparse.Namespace) -> None:
         self._server = Server(options)
         self._format: str = options.format
+        self._known_columns: dict[str, list[str]] = {}
 
     def loop(self) -> int:
         from prompt_toolkit import PromptSession
@@ -103,7 +109,7 @@ class Session:
         except KeyboardInterrupt:
             complain("stopped")
         except ServerError as error:
-            complain(str(error))
+            complain_of(error)
 
     def _command(self, name: str = "?", argument: str = "", *_: str) -> None:
         if name == "d":
@@ -119,14 +125,29 @@ class Session:
             print(f"formats: {', '.join(_FORMATS)}\n{_HELP}", end="")  # noqa: T201
 
     def _completer(self) -> Any:
-        from prompt_toolkit.completion import WordCompleter
+        """Words of the dialect, names of datasets and functions, and the columns of the datasets that are named."""
+        from prompt_toolkit.application import get_app
+        from prompt_toolkit.completion import DynamicCompleter, WordCompleter
 
-        words = [
-            *_KEYWORDS.split(),
-            *self._server.json("GET", "/v1/datasets"),
-            *self._server.json("GET", "/v1/functions"),
-        ]
-        return WordCompleter(words, ignore_case=True)
+        datasets = self._server.json("GET", "/v1/datasets")
+        builtins = [each["name"] for each in self._server.json("GET", "/v1/dialect")["functions"]]
+        words = [*_KEYWORDS.split(), *datasets, *self._server.json("GET", "/v1/functions"), *builtins]
+
+        def completer() -> WordCompleter:
+            named = set(_WORD.findall(get_app().current_buffer.text)).intersection(datasets)
+            columns = [column for dataset in sorted(named) for column in self._columns(dataset)]
+            return WordCompleter([*columns, *words], ignore_case=True)
+
+        return DynamicCompleter(completer)
+
+    def _columns(self, dataset: str) -> list[str]:
+        if dataset not in self._known_columns:
+            try:
+                path = f"/v1/datasets/{quote(dataset, safe='')}/columns"
+                self._known_columns[dataset] = self._server.json("GET", path, params={"limit": str(_MOST_COLUMNS)})
+            except ServerError:  # it may be gone; the query will tell
+                self._known_columns[dataset] = []
+        return self._known_columns[dataset]
 
 
 def complete(text: str) -> bool:

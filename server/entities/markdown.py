@@ -67,7 +67,8 @@ def body(text: str, relink: Callable[[str], str | None] | None = None) -> str:
         for token in tokens:
             token.children = _relinked(token.children, relink) if token.children else token.children
     shown = str(_parser().renderer.render(tokens, _parser().options, {}))
-    return shown.replace("<pre>", '<pre tabindex="0">')  # what scrolls must be reached by keyboard
+    # What scrolls must be reached by keyboard.
+    return shown.replace("<pre>", '<pre tabindex="0">').replace("<table>", '<table tabindex="0">')
 
 
 def _relinked(tokens: list[Token], relink: Callable[[str], str | None]) -> list[Token]:

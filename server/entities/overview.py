@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from server.entities import jsontext
 from server.entities.registry import Entry, Ready, Registry, entity_status
-from server.entities.runs import Run
+from server.entities.runs import Run, Runner
 from server.entities.types import PLURALS
 
 Key = tuple[str, str]  # kind and id
@@ -16,12 +16,12 @@ Overview = dict[Key, bytes]
 _RUNS_SHOWN: Final = 20  # the latest ones of each procedure
 
 
-def overview(registry: Registry, before: Overview) -> Overview:
+def overview(registry: Registry, runner: Runner, before: Overview) -> Overview:
     """One JSON object per entity; a text that has not changed is the very object of ``before``."""
     found: Overview = {}
     for kind in PLURALS:
         for entry in registry.entries(kind):
-            text = jsontext.free_form(summary(entry))
+            text = jsontext.free_form(summary(entry, runner))
             old = before.get((kind, entry.id))
             found[kind, entry.id] = old if old is not None and old == text else text
     return found
@@ -33,7 +33,7 @@ def changes(before: Overview, now: Overview) -> tuple[list[bytes], list[Key]]:
     return changed, [key for key in before if key not in now]
 
 
-def summary(entry: Entry) -> dict[str, Any]:
+def summary(entry: Entry, runner: Runner) -> dict[str, Any]:
     """An entity in short: ``state`` is that of its construction, ``serving`` says whether it can be used."""
     building, ready = entry.building, entry.ready
     config = building.config if building is not None else ready.config if ready is not None else {}
@@ -50,19 +50,18 @@ def summary(entry: Entry) -> dict[str, Any]:
         if building.error is not None:
             shown["error"] = building.error.body()
     if ready is not None:
-        shown.update(_of_kind(ready))
+        shown.update(_of_kind(ready, runner))
     return shown
 
 
-def _of_kind(ready: Ready) -> dict[str, Any]:
+def _of_kind(ready: Ready, runner: Runner) -> dict[str, Any]:
     if ready.type.kind == "plugin":
         report = getattr(ready.entity, "report", None)
         return {"plugin": report()} if report is not None else {}
     if ready.type.kind == "dataset":
         return {"status": entity_status(ready.entity) or {}}
     if ready.type.kind == "procedure":
-        runs = ready.runs.all() if ready.runs is not None else ()
-        return {"runs": [_run(run) for run in _latest(runs)]}
+        return {"runs": [_run(run) for run in _latest(runner.of(ready).all())]}
     return {}
 
 

@@ -204,9 +204,10 @@ class Runner:
         self._lock = threading.Lock()
 
     def runs_of(self, procedure: str) -> Runs:
-        return self._of(self._registry.reachable("procedure", procedure))
+        return self.of(self._registry.reachable("procedure", procedure))
 
-    def _of(self, ready: Ready) -> Runs:
+    def of(self, ready: Ready) -> Runs:
+        """The runs of a procedure; those from before a restart are read when somebody first asks."""
         with self._lock:
             if ready.runs is None:
                 ready.runs = Runs(self._registry.catalogue.runs(ready.config["id"]), self._kept)
@@ -267,7 +268,7 @@ class Runner:
         if run_id and own_id and run_id != own_id:
             raise MldbError(f"Ambiguous names between route and config: '{run_id}' and '{own_id}'")
         run = Run(run_id or own_id or generated_run_id(), params)
-        self._of(ready).add(run)
+        self.of(ready).add(run)
         if background:
             threading.Thread(target=self._execute_quietly, args=(ready, run), daemon=True).start()
         else:
@@ -339,7 +340,7 @@ class Runner:
 
     def _kept_error(self, ready: Ready, run: Run, result: RunResult, error: MldbError | None) -> MldbError | None:
         """Save the run before anybody hears that it has ended; the run's error, or why it could not be saved."""
-        runs = self._of(ready)
+        runs = self.of(ready)
         try:
             if run in runs and not self._closing:
                 self._registry.keep_run(ready, run.id, run.saved(result, error), self._kept)

@@ -46,7 +46,7 @@ class Looks:
         async with self._looking:
             now = asyncio.get_running_loop().time()
             if now - self._taken >= _LOOK_SECONDS / 2:
-                self._seen = await asyncio.to_thread(overview, self.host.registry, self._seen)
+                self._seen = await asyncio.to_thread(overview, self.host.registry, self.host.runner, self._seen)
                 self._taken = now
             return self._seen
 

@@ -81,7 +81,8 @@ def register(host: Host) -> None:
         left.unlink()  # the server was killed while it was on its way
     uploads = Uploads(folder)
     add = host.resources.add
-    add("GET", "/v1/uploads", lambda _: Typed(uploads.names()), summary="List the uploaded files", replies=NAMES)
+    most = host.settings.upload_size * 2**20
+    add("GET", "/v1/uploads", partial(_list, uploads, most), summary="List the uploaded files", replies=NAMES)
     add(
         "PUT",
         _ONE,
@@ -89,13 +90,18 @@ def register(host: Host) -> None:
         summary="Upload a data file",
         replies=answers(members({"url": TEXT}), 201),
         result="{url}: what procedures read it by",
-        spool=Spool(folder, host.settings.upload_size * 2**20, "upload-size"),
+        spool=Spool(folder, most, "upload-size"),
     )
     add(
         "GET", f"{_ONE}/preview", partial(_preview, uploads), Param("dataset", "", help="Name of the dataset to make"),
         summary="The first rows of an uploaded file, and the procedures that import it", replies=answers(_PREVIEW),
     )  # fmt: skip
     add("DELETE", _ONE, partial(_delete, uploads), summary="Remove an uploaded file", replies=GONE)
+
+
+def _list(uploads: Uploads, most: int, _: Call) -> Typed:
+    """With the largest size, in bytes, in the header that the drafts of resumable uploads have for it."""
+    return Typed(uploads.names(), headers=[("Upload-Limit", f"max-size={most}")])
 
 
 def _put(uploads: Uploads, call: Call) -> Typed:

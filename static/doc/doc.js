@@ -107,6 +107,9 @@
 
   document.addEventListener("DOMContentLoaded", () => {
     contents.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest" });
+    for (const each of document.querySelectorAll("main :is(pre, table)")) {
+      if (each.scrollWidth <= each.clientWidth) each.removeAttribute("tabindex"); // no stop on the way of the keyboard
+    }
     for (const block of document.querySelectorAll("main pre")) {
       const frame = document.createElement("div");
       frame.className = "block";

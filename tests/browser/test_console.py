@@ -203,6 +203,65 @@ def test_a_saved_query_is_there_for_others_by_its_link(browser, server):
     closed(other)
 
 
+def test_queries_of_earlier_consoles_take_the_place_of_no_shared_one(browser, server):
+    with server.client() as client:
+        client.put("/v1/saved-queries/mine", json={"query": "SELECT 'theirs' AS x"})
+        client.put("/v1/saved-queries/same", json={"query": "SELECT 'same' AS x"})
+    earlier = {"mine": "SELECT 'mine' AS x", "same": "SELECT 'same' AS x", "other": "SELECT 'other' AS x"}
+    page = opened(browser, server, "/console/query?q=SELECT+1")
+    page.evaluate("queries => localStorage.setItem('mldb.queries', JSON.stringify(queries))", earlier)
+    page.get_by_text("Saved", exact=True).click()
+    expect(page.get_by_role("button", name="mine (2)", exact=True)).to_be_visible()
+    with server.client() as client:
+        shared = {each["name"]: each["query"] for each in client.get("/v1/saved-queries").json()}
+        assert {name: shared[name] for name in ("mine", "mine (2)", "same", "other")} == {
+            "mine": "SELECT 'theirs' AS x",
+            "mine (2)": "SELECT 'mine' AS x",
+            "same": "SELECT 'same' AS x",
+            "other": "SELECT 'other' AS x",
+        }
+        assert "same (2)" not in shared
+        for name in ("mine", "mine (2)", "same", "other"):
+            client.delete(f"/v1/saved-queries/{name}")
+    assert page.evaluate("localStorage.getItem('mldb.queries')") is None
+    closed(page)
+
+
+def test_what_was_typed_is_not_lost_to_a_saved_query(browser, server):
+    with server.client() as client:
+        client.put("/v1/saved-queries/kept", json={"query": "SELECT 'saved' AS x"})
+    waiting = []
+    page = opened(browser, server, "/console/query?q=+")
+    page.route("**/v1/saved-queries/kept", lambda route: waiting.append(route))
+    page.goto(f"{server.url}/console/query?saved=kept")
+    until(lambda: page.wait_for_timeout(20) or waiting, "the saved query is asked for")
+    page.get_by_label("SQL").click()
+    page.keyboard.insert_text("SELECT 'typed' AS x")
+    for route in waiting:
+        route.continue_()
+    expect(page.get_by_role("status").filter(has_text="You have typed meanwhile")).to_be_visible()
+    expect(page.get_by_label("SQL")).to_have_text("SELECT 'typed' AS x")
+    page.get_by_text("Saved", exact=True).click()
+    page.get_by_role("button", name="kept", exact=True).click()
+    expect(page.get_by_label("SQL")).to_have_text("SELECT 'saved' AS x")
+    page.get_by_label("History").select_option("SELECT 'typed' AS x")
+    expect(page.get_by_label("SQL")).to_have_text("SELECT 'typed' AS x")
+    with server.client() as client:
+        client.delete("/v1/saved-queries/kept")
+    closed(page)
+
+
+def test_the_rows_of_a_dataset_are_one_click_away(browser, server):
+    page = opened(browser, server, "/console/datasets/demo")
+    page.get_by_role("main").get_by_role("link", name="Query").click()
+    expect(page.get_by_role("status").filter(has_text="rows")).to_be_visible()
+    page.reload()
+    expect(page.get_by_role("region", name="Where to begin")).to_be_visible()  # a link by itself runs nothing
+    page.get_by_role("button", name="demo", exact=True).click()
+    expect(page.get_by_role("status").filter(has_text="rows")).to_be_visible()
+    closed(page)
+
+
 def test_a_query_from_the_history_is_kept_while_the_editor_is_on_its_way(browser, server):
     page = opened(browser, server, "/console/query?q=SELECT+1+AS+first")
     page.evaluate("localStorage.setItem('mldb.history', JSON.stringify(['SELECT 2 AS earlier']))")
@@ -286,14 +345,28 @@ def test_a_file_is_previewed_and_imported(browser, server):
 
 
 def test_a_file_beyond_the_limit_is_refused_with_its_name(browser, start_server):
-    """Far beyond it, too: the answer comes before the browser has sent the whole file."""
+    """Before any of it is sent."""
     limited = start_server("--upload-size", "1")
     page = opened(browser, limited, "/console/datasets")
     content = b"x,y\n" + b"1,2\n" * (2 * 2**20)
+    expect(page.get_by_text("of up to 1.0 MiB")).to_be_visible()
+    sent = []
+    page.on("request", lambda request: sent.append(request.method))
     page.get_by_label("Data file").set_input_files({"name": "large.csv", "mimeType": "text/csv", "buffer": content})
-    expect(page.get_by_text("upload-size").first).to_be_visible(timeout=20_000)
+    expect(page.get_by_text("large.csv has 8.0 MiB; the setting upload-size allows 1.0 MiB").first).to_be_visible()
     expect(page.get_by_role("button", name="Choose a file")).to_be_visible()
-    page.troubles = [each for each in page.troubles if "413" not in each]
+    assert "PUT" not in sent
+    closed(page)
+
+
+def test_an_upload_is_cancelled(browser, server):
+    page = opened(browser, server, "/console/datasets")
+    waiting = []
+    page.route("**/v1/uploads/slow.csv", lambda route: waiting.append(route))
+    page.get_by_label("Data file").set_input_files({"name": "slow.csv", "mimeType": "text/csv", "buffer": b"x\n1\n"})
+    until(lambda: page.wait_for_timeout(20) or waiting, "the upload begins")
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.get_by_role("button", name="Choose a file")).to_be_visible()
     closed(page)
 
 
@@ -336,7 +409,7 @@ def test_a_run_is_seen_and_cancelled(browser, server):
         config = {"type": "mock", "params": {"durationMs": 60_000, "refreshRateMs": 100}}
         client.put("/v1/procedures/long", json=config, headers={"async": "true"})
     page = opened(browser, server, "/console/procedures")
-    long = page.get_by_role("listitem").filter(has=page.get_by_role("heading", name="long"))
+    long = page.get_by_role("row").filter(has=page.get_by_role("link", name="long", exact=True))
     expect(long.get_by_text("executing")).to_be_visible()
     long.get_by_role("button", name="Cancel").click()
     expect(long.get_by_text("cancelled", exact=True)).to_be_visible()
@@ -445,7 +518,7 @@ def test_a_run_before_the_latest_ones_can_be_looked_at(browser, server):
     page.get_by_text("Earlier runs").click()
     page.get_by_role("link", name="run 01").click()
     expect(page.get_by_text("finished")).to_be_visible()
-    expect(page.get_by_text("Begun")).to_be_visible()
+    expect(page.get_by_text("Started")).to_be_visible()
     page.get_by_role("navigation", name="Where this is").get_by_role("link", name="often").click()
     page.wait_for_url("**/console/procedures/often")
     closed(page)

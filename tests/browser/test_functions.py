@@ -58,7 +58,7 @@ def test_a_function_is_made_from_its_form_and_tried(browser, server):
     page.get_by_label("Input as JSON").fill('{"x": 14}')
     page.get_by_role("button", name="Apply").click()
     expect(page.get_by_role("region", name="Result")).to_contain_text("42")
-    page.get_by_role("link", name="As an address").click()
+    page.get_by_role("link", name="As a URL").click()
     expect(page.locator("body")).to_contain_text('"y":42')
     closed(page)
 

@@ -67,7 +67,7 @@ def test_a_boolean_classifier_has_curves_and_a_threshold(browser, server):
     assert fact(page, "Recall") < 1
     page.get_by_role("button", name="Best MCC").click()
     assert fact(page, "Precision") == pytest.approx(status["bestMcc"]["pr"]["precision"], abs=1e-3)
-    importance = page.get_by_role("region", name="What versicolor_scorer goes by")
+    importance = page.get_by_role("region", name="Feature importance of versicolor_scorer")
     expect(importance.get_by_role("row").first).to_contain_text("petal")
     closed(page)
 
@@ -80,7 +80,7 @@ def test_a_classifier_of_several_labels_has_its_confusions(browser, server):
     row = matrix.get_by_role("row").filter(has=page.get_by_role("rowheader", name="setosa"))
     expect(row.get_by_role("cell").first).to_have_text(str(int(counts["setosa", "setosa"])))
     right = sum(count for (actual, predicted), count in counts.items() if actual == predicted)
-    assert fact(page, "Rows that are right") == pytest.approx(right / sum(counts.values()), abs=1e-3)
+    assert fact(page, "Accuracy") == pytest.approx(right / sum(counts.values()), abs=1e-3)
     label = page.get_by_role("region", name="Labels").get_by_role("row").filter(has_text="virginica")
     expect(label).to_contain_text(f"{status['labelStatistics']['virginica']['precision']:.3f}")
     closed(page)
@@ -113,7 +113,9 @@ def test_a_classifier_of_sets_of_labels_tells_how_soon_they_are_found(browser, s
     assert fact(page, "Right label in the first 2") == 1
     row = page.get_by_role("region", name="Labels").get_by_role("row").filter(has_text="wide")
     expect(row).to_contain_text(f"{status['labelStatistics']['wide']['recallOverTopN'][0]:.3f}")
-    expect(page.get_by_role("region", name="What sets goes by").get_by_role("row").first).to_contain_text("petal")
+    expect(page.get_by_role("region", name="Feature importance of sets").get_by_role("row").first).to_contain_text(
+        "petal"
+    )
     closed(page)
 
 
@@ -134,14 +136,14 @@ def test_an_experiment_shows_its_folds(browser, server):
     expect(spread).to_contain_text(f"{status['aggregatedTest']['auc']['mean']:.3f}"[:5])
     page.get_by_role("tab", name="Fold 3").click()
     third = status["folds"][2]
-    expect(page.get_by_role("region", name=f"What {third['functionName']} goes by")).to_be_visible()
+    expect(page.get_by_role("region", name=f"Feature importance of {third['functionName']}")).to_be_visible()
     assert fact(page, "Area under the ROC curve") == pytest.approx(third["resultsTest"]["auc"], abs=1e-3)
     closed(page)
 
 
 def test_clusters_are_a_map_with_pictures_and_centres(browser, server):
     page, _ = page_of(browser, server, "group flowers")
-    chart = page.get_by_role("img", name="Rows and their clusters: petal_width by petal_length, coloured by cluster")
+    chart = page.get_by_role("img", name="Clusters: petal_width by petal_length, coloured by cluster")
     expect(chart.locator("image")).to_have_count(150)
     expect(chart.locator("[class*=swatch] > *, [class*=swatch]").filter(has_text=re.compile("^[012]$"))).to_have_count(
         3
@@ -149,9 +151,9 @@ def test_clusters_are_a_map_with_pictures_and_centres(browser, server):
     keep(page, "report-clusters")
     page.get_by_role("combobox", name="Pictures", exact=True).select_option("")
     expect(chart.locator("image")).to_have_count(0)
-    page.get_by_role("combobox", name="Up", exact=True).select_option("sepal_width")
+    page.get_by_role("combobox", name="Y axis", exact=True).select_option("sepal_width")
     page.get_by_role("combobox", name="Colour", exact=True).select_option("kind")
-    chart = page.get_by_role("img", name="Rows and their clusters: sepal_width by petal_length, coloured by kind")
+    chart = page.get_by_role("img", name="Clusters: sepal_width by petal_length, coloured by kind")
     expect(chart.get_by_text("virginica")).to_be_visible()
     closed(page)
 
@@ -161,12 +163,12 @@ def test_coordinates_are_a_map_whose_rows_are_looked_at(browser, server, procedu
     page, _ = page_of(browser, server, procedure)
     chart = page.get_by_role("img", name=re.compile(f"{re.escape(axis)}, coloured by kind"))
     expect(chart.locator("image")).to_have_count(150)
-    page.get_by_label("Row, or click on it").fill("flower 5")
+    page.get_by_label("Row: type its name, or click on a point").fill("flower 5")
     expect(page.locator(".output-name").filter(has_text="sepal_width")).to_be_visible()
     box = chart.locator("image").first.bounding_box()  # of another flower
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    expect(page.get_by_label("Row, or click on it")).not_to_have_value("flower 5")
+    expect(page.get_by_label("Row: type its name, or click on a point")).not_to_have_value("flower 5")
     closed(page)
 
 
@@ -190,9 +192,9 @@ def pictured(server):
 @pytest.mark.parametrize("dataset", ["addresses", "contents"])
 def test_pictures_come_from_addresses_and_bytes_too(browser, server, pictured, dataset):
     page, _ = page_of(browser, server, "map flowers")
-    chart = page.get_by_role("img", name=re.compile("^Neighbours"))
+    chart = page.get_by_role("img", name=re.compile("^t-SNE map"))
     expect(chart.locator("image")).to_have_count(150)
-    page.get_by_role("combobox", name="Rows of", exact=True).select_option(dataset)
+    page.get_by_role("combobox", name="Described by", exact=True).select_option(dataset)
     expect(chart.locator("image")).to_have_count(12, timeout=20_000)
     assert chart.locator("image").first.get_attribute("href").startswith("data:image/png;base64,")
     closed(page)
@@ -205,7 +207,7 @@ def test_a_column_of_many_texts_has_colours_for_the_frequent_ones(browser, serve
         client.post("/v1/datasets/owners/multirows", json=rows)
         client.post("/v1/datasets/owners/commit")
     page, _ = page_of(browser, server, "map flowers")
-    page.get_by_role("combobox", name="Rows of", exact=True).select_option("owners")
+    page.get_by_role("combobox", name="Described by", exact=True).select_option("owners")
     page.get_by_role("combobox", name="Colour", exact=True).select_option("owner")
     swatches = page.get_by_role("img", name=re.compile("coloured by owner")).locator("span[class$=-swatch]")
     expect(swatches).to_have_count(10)
@@ -230,7 +232,7 @@ def test_a_report_is_of_the_parameters_of_its_run(browser, server):
 
 def test_a_classifier_tells_what_it_goes_by_on_its_page(browser, server):
     page = opened(browser, server, "/console/functions/kinds_scorer")
-    shares = page.get_by_role("region", name="What kinds_scorer goes by").get_by_role("row")
+    shares = page.get_by_role("region", name="Feature importance of kinds_scorer").get_by_role("row")
     expect(shares.first).to_contain_text("petal")
     closed(page)
 

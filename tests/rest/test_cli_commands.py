@@ -33,7 +33,7 @@ def cli(server):
 
 def test_entities(cli):
     assert cli("dataset", "create", "d", '{"type": "tabular"}') == "dataset d was created\n"
-    assert cli("dataset", "list") == "d\tok\ttabular\n"
+    assert cli("dataset", "list").startswith("d\tok\ttabular\t0\t")
     assert json.loads(cli("dataset", "list", "--json"))[0]["id"] == "d"
     assert json.loads(cli("dataset", "show", "d"))["type"] == "tabular"
     config = '{"type": "sql.expression", "params": {"expression": "x + 1 AS y"}}'
@@ -44,6 +44,19 @@ def test_entities(cli):
     assert "neither JSON nor a file" in cli("function", "create", "f", "{nonsense", code=1)
 
 
+def test_errors_of_queries_are_shown_at_their_place(cli):
+    wrong = "SELECT x\nFROM nowhere WHERE"
+    told = cli("query", wrong, code=1)
+    assert told == "mldb: 2:19: Expected identifier or constant\nFROM nowhere WHERE\n                  ^\n"
+    body = json.loads(cli("query", wrong, "--json", code=1))
+    assert (body["httpCode"], body["details"]["line"]) == (400, 2)
+    assert json.loads(cli("query", "SELECT 1", "--saved", "x", "--json", code=1))["error"].startswith("either")
+
+
+def test_without_a_command_the_commands_are_told(cli):
+    assert "run an SQL query" in cli(code=2)
+
+
 def test_import_and_query(cli, server, tmp_path):
     file = server.data_dir / "größen.csv"
     file.write_text("name;size\nÄ;1\nB;2.5\n")
@@ -51,6 +64,9 @@ def test_import_and_query(cli, server, tmp_path):
     assert cli("dataset", "columns", "sizes") == "name\nsize\n"
     assert json.loads(cli("query", "SELECT name FROM sizes WHERE size < 2", "--json"))[0]["name"] == "Ä"
     assert "Ä" in cli("dataset", "rows", "sizes", "--limit", "1")
+    assert cli("query", "SELECT name, size FROM sizes ORDER BY size", "--format", "csv").splitlines() == [
+        "_rowName,name,size", "2,Ä,1.0", "3,B,2.5",
+    ]  # fmt: skip
     (server.data_dir / "lines.jsonl").write_text('{"a": 1}\n{"a": 2}\n')
     imported = json.loads(cli("import", str(server.data_dir / "lines.jsonl"), "lines", "--json"))
     assert imported["status"]["rowCount"] == 2

@@ -109,3 +109,14 @@ def test_plugin_code_is_refused(client):
     source = {"source": "mldb.script.set_return(mldb.perform('GET', '/v1/events'))"}
     answer = client.post("/v1/types/plugins/python/routes/run", json=source)
     assert answer.json()["result"]["statusCode"] == 400
+
+
+def test_runs_from_before_a_restart_are_told(start_server):
+    server = start_server()
+    with server.client() as client:
+        client.put("/v1/procedures/done", json={"type": "null", "params": {}})
+    server.stop()
+    with start_server(data_dir=server.data_dir).client() as client, listening(client) as stream:
+        _, first = next(stream)
+        (run,) = changed("procedure", "done")(first)["runs"]
+        assert run["state"] == "finished"

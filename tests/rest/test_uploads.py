@@ -28,6 +28,10 @@ def upload(client, name, content, dataset):
     return answer.json()
 
 
+def test_the_limit_is_told_before_anything_is_sent(client):
+    assert client.get("/v1/uploads").headers["upload-limit"] == f"max-size={Settings().upload_size * 2**20}"
+
+
 def run(client, steps):
     for step in steps:
         answer = client.post("/v1/procedures", json=step)

@@ -41,9 +41,15 @@ export function link(pattern: string, params: Record<string, string>): string {
   return pattern.replace(/:(\w+)/g, (_, name: string) => encodeURIComponent(params[name] ?? ""));
 }
 
-export function navigate(to: string, { replace = false } = {}): void {
-  if (replace) history.replaceState(null, "", to);
-  else history.pushState(null, "", to);
+interface Way {
+  replace?: boolean;
+  /** What the next page is told beside its address: nothing that a link from elsewhere could say. */
+  state?: unknown;
+}
+
+export function navigate(to: string, { replace = false, state = null }: Way = {}): void {
+  if (replace) history.replaceState(state, "", to);
+  else history.pushState(state, "", to);
   location.value = here();
 }
 

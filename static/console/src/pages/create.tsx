@@ -7,6 +7,7 @@ import { link, location, navigate, setQuery } from "../router";
 import { attempt, complain, say } from "../toasts";
 import { focusField, JsonPane, missing, Parameters } from "../ui/form/form";
 import { type EntityTypeInfo, isObject, type Json, type Placed, place } from "../ui/form/schema";
+import { Crumbs } from "../ui/page";
 import { begin, runLink } from "../ui/runs";
 
 type Made = "function" | "procedure";
@@ -38,6 +39,7 @@ function Create({ kind }: { kind: Made }) {
   const info = types.value.find(([name]) => name === config.value.type)?.[1];
   return (
     <>
+      <Crumbs kind={kind} />
       <header class="page-head">
         <h1>{from ? `Change ${from}` : `New ${kind}`}</h1>
       </header>

@@ -3,12 +3,13 @@ import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { json, path, sqlName, table } from "../api";
 import { entity } from "../live";
-import { location, setQuery } from "../router";
+import { location, navigate, setQuery } from "../router";
 import { attempt, complain } from "../toasts";
-import { Delete, State } from "../ui/entities";
+import { Delete, Unusual } from "../ui/entities";
 import { count, plural } from "../ui/format";
 import { Crumbs, Missing } from "../ui/page";
 import { Grid, type Table } from "./query/grid";
+import { FIRST_ROWS, RUN } from "./query/stored";
 import "./datasets/datasets.css";
 import "./query/query.css";
 
@@ -26,10 +27,8 @@ export default function Dataset({ params: { id = "" } }: { params: Record<string
       <Crumbs kind="dataset" />
       <header class="page-head">
         <h1>{id}</h1>
-        <State entity={found} />
-        <a class="button" href={`/console/query?${new URLSearchParams({ q: `SELECT * FROM ${sqlName(id)}` })}`}>
-          Query
-        </a>
+        <Unusual entity={found} />
+        <QueryLink id={id} />
         <Delete entity={found} after="/console/datasets" />
       </header>
       <div class="stack">
@@ -56,6 +55,21 @@ export default function Dataset({ params: { id = "" } }: { params: Record<string
         {found.serving && (view === "rows" ? <Rows id={id} /> : <Columns id={id} version={status?.rowCount ?? 0} />)}
       </div>
     </>
+  );
+}
+
+/** Opens the editor with the rows already there; in a new tab the query is only written. */
+function QueryLink({ id }: { id: string }) {
+  const href = `/console/query?${new URLSearchParams({ q: `SELECT * FROM ${sqlName(id)} LIMIT ${FIRST_ROWS}` })}`;
+  const open = (event: MouseEvent) => {
+    if (event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
+    event.preventDefault();
+    navigate(href, { state: RUN });
+  };
+  return (
+    <a class="button primary" href={href} onClick={open}>
+      Query
+    </a>
   );
 }
 
@@ -174,7 +188,7 @@ function Columns({ id, version }: { id: string; version: number }) {
           <thead>
             <tr>
               <th>Column</th>
-              <th>Kind</th>
+              <th>Type</th>
               <th>Filled</th>
               <th>Distinct</th>
               <th>Distribution</th>
@@ -206,13 +220,15 @@ function ColumnRow({
         <code>{kinds.join(", ") || "none"}</code>
       </td>
       <td>
-        {Math.round(filled * 100)} %
+        {Math.round(filled * 100)} %<span class="on-phone soft"> filled</span>
         <svg class="fill-bar" viewBox="0 0 100 6" preserveAspectRatio="none" aria-hidden="true">
           <rect class="all" width="100" height="6" rx="3" />
           <rect width={filled * 100} height="6" rx="3" />
         </svg>
       </td>
-      <td class="number">{count(distinct)}</td>
+      <td class="number" data-head="distinct">
+        {count(distinct)}
+      </td>
       <td>
         <Sparkline heights={heights} label={`Distribution of ${name}`} />
       </td>

@@ -2,7 +2,7 @@
 import { useSignal } from "@preact/signals";
 import { entities, loaded } from "../live";
 import { link } from "../router";
-import { EntityTable } from "../ui/entities";
+import { EntityTable, matching, Search } from "../ui/entities";
 import { count } from "../ui/format";
 import { ImportFile } from "./datasets/import";
 import "./datasets/datasets.css";
@@ -10,30 +10,20 @@ import "./datasets/datasets.css";
 export default function Datasets() {
   const search = useSignal("");
   const all = entities.dataset.value;
-  const found = all.filter(({ id }) => id.toLowerCase().includes(search.value.toLowerCase()));
   return (
     <>
       <header class="page-head">
         <h1>Datasets</h1>
-        {all.length > 5 && (
-          <input
-            type="search"
-            aria-label="Search the datasets"
-            placeholder="Search"
-            value={search.value}
-            onInput={(event) => {
-              search.value = event.currentTarget.value;
-            }}
-          />
-        )}
+        <Search of="datasets" among={all} search={search} />
       </header>
       <div class="stack">
         <ImportFile />
-        {loaded.value && !all.length ? (
+        {loaded.value && !all.length && (
           <p class="empty">No dataset yet. Drop a file above, or let a procedure make one.</p>
-        ) : (
+        )}
+        {all.length > 0 && (
           <EntityTable
-            entities={found}
+            entities={matching(all, search.value)}
             href={({ id }) => link("/console/datasets/:id", { id })}
             heads={["Rows", "Columns"]}
             cells={({ status }) =>

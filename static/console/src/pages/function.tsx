@@ -4,9 +4,9 @@ import { useEffect } from "preact/hooks";
 import { entity } from "../live";
 import { location, setQuery } from "../router";
 import { attempt } from "../toasts";
-import { Configured, Delete, State, Steps } from "../ui/entities";
+import { Configured, Delete, Steps, Unusual } from "../ui/entities";
 import { Crumbs, Missing } from "../ui/page";
-import { type FunctionInfo, functionInfo, leaves, pictureInput } from "./function/info";
+import { type FunctionInfo, functionInfo, leaves, mayTakePicture, pictureInput } from "./function/info";
 import { TryPicture } from "./function/picture";
 import { TryRow } from "./function/row";
 import { TryValues } from "./function/values";
@@ -22,7 +22,7 @@ export default function FunctionPage({ params: { id = "" } }: { params: Record<s
       <header class="page-head">
         <h1>{id}</h1>
         <code class="soft">{found.type}</code>
-        <State entity={found} />
+        <Unusual entity={found} />
         <a class="button" href={`/console/new/function?${new URLSearchParams({ from: id, type: found.type })}`}>
           Change
         </a>
@@ -53,14 +53,15 @@ function Serving({ id }: { id: string }) {
   const [input] = info.value.input;
   const picture = pictureInput(input);
   const asked = location.value.searchParams.get("try");
-  const way = WAYS.find((each) => each === asked) ?? (picture ? "picture" : "values");
+  const ways = WAYS.filter((each) => each !== "picture" || mayTakePicture(input));
+  const way = ways.find((each) => each === asked) ?? (picture ? "picture" : "values");
   return (
     <>
       <Shape info={info.value} />
       <section class="card stack" aria-labelledby="try-title">
         <h2 id="try-title">Try it</h2>
         <div class="row tabs" role="tablist" aria-label="What to try it on">
-          {WAYS.map((each) => (
+          {ways.map((each) => (
             <button
               key={each}
               type="button"
@@ -86,8 +87,8 @@ const SHOWN = 40;
 function Shape({ info: { input, output } }: { info: FunctionInfo }) {
   return (
     <section class="card shape" aria-label="Inputs and outputs">
-      <Side title="Takes" rows={leaves(input[0])} open={input[0]?.hasUnknownColumns === true} />
-      <Side title="Gives" rows={leaves(output)} open={output.hasUnknownColumns === true} />
+      <Side title="Input" rows={leaves(input[0])} open={input[0]?.hasUnknownColumns === true} />
+      <Side title="Output" rows={leaves(output)} open={output.hasUnknownColumns === true} />
     </section>
   );
 }

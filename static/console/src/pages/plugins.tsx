@@ -54,7 +54,7 @@ function PluginCard({ entity }: { entity: Entity }) {
   const page = plugin?.page ? `${path("plugins", id)}/routes/${plugin.page}` : "";
   return (
     <>
-      <div class="row">
+      <div class="row plugin-head">
         <h2 class="grow name">{page ? <a href={page}>{id}</a> : id}</h2>
         <span class={`badge ${plugin ? BADGES[plugin.state] : state === "error" ? "error" : "busy"}`}>
           {plugin?.state ?? state}
@@ -139,7 +139,7 @@ function Actions({ entity: { id, plugin, serving }, page }: { entity: Entity; pa
   return (
     <div class="row actions">
       {page && (
-        <a class="button" href={page}>
+        <a class="button primary" href={page}>
           Open
         </a>
       )}

@@ -4,7 +4,7 @@ import { ApiError, json, path } from "../api";
 import { type Entity, entity, type Run } from "../live";
 import { navigate } from "../router";
 import { attempt, complain } from "../toasts";
-import { Configured, Delete, State, Steps } from "../ui/entities";
+import { Configured, Delete, Steps, Unusual } from "../ui/entities";
 import { JsonPane } from "../ui/form/form";
 import type { Json } from "../ui/form/schema";
 import { ago, seconds } from "../ui/format";
@@ -23,7 +23,7 @@ export default function ProcedurePage({ params: { id = "" } }: { params: Record<
       <header class="page-head">
         <h1>{id}</h1>
         <code class="soft">{found.type}</code>
-        <State entity={found} />
+        <Unusual entity={found} />
         {found.serving && <Start entity={found} />}
         <a class="button" href={`/console/new/procedure?${new URLSearchParams({ from: id, type: found.type })}`}>
           Change
@@ -46,13 +46,13 @@ function Runs({ entity: { id, runs = [] } }: { entity: Entity }) {
   return (
     // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by keyboard
     <section class="card scroll-x" tabIndex={0} aria-label={`Runs of ${id}`}>
-      <table class="list">
+      <table class="list entities runs">
         <thead>
           <tr>
-            <th>Begun</th>
+            <th>Started</th>
             <th>State</th>
-            <th>Steps</th>
-            <th class="number">Time</th>
+            <th>What it does or why it failed</th>
+            <th class="number">Duration</th>
             <th>
               <span class="visually-hidden">Action</span>
             </th>
@@ -109,13 +109,15 @@ function RunRow({ procedure, run }: { procedure: string; run: Run }) {
       </td>
       <td class="run-steps">
         {run.error ? (
-          <span class="small">{run.error.error}</span>
+          <span class="small cut">{run.error.error}</span>
         ) : (
           isActive(run) && <Steps steps={run.progress?.steps ?? []} />
         )}
       </td>
-      <td class="number">{run.finished === undefined ? "" : seconds(run.finished - run.started)}</td>
-      <td>{isActive(run) && <Cancel procedure={procedure} run={run} />}</td>
+      <td class="number">{run.finished === undefined ? null : seconds(run.finished - run.started)}</td>
+      <td>
+        <div class="row">{isActive(run) && <Cancel procedure={procedure} run={run} />}</div>
+      </td>
     </tr>
   );
 }

@@ -2,7 +2,8 @@
 import { useComputed, useSignal } from "@preact/signals";
 import type { ComponentType } from "preact";
 import { useEffect, useRef } from "preact/hooks";
-import { ApiError, type ErrorBody, json } from "../api";
+import { ApiError, type ErrorBody, json, sqlName } from "../api";
+import { entities, loaded } from "../live";
 import { location, setQuery } from "../router";
 import { attempt, complain, say } from "../toasts";
 import { Block } from "../ui/copy";
@@ -12,7 +13,7 @@ import type { Editor } from "./query/editor";
 import { Grid, type Table } from "./query/grid";
 import { Pictures } from "./query/pictures";
 import { Remembered } from "./query/remembered";
-import { past, remember, savedText } from "./query/stored";
+import { FIRST_ROWS, past, RUN, remember, saved, savedText } from "./query/stored";
 import { type Timed, timed } from "./query/times";
 import "./query/query.css";
 
@@ -46,11 +47,18 @@ export default function Query() {
   const times = useSignal(false);
 
   const choose = (query: string) => {
+    keepDraft(text.value);
     text.value = query; // an editor that is still on its way begins with it
     editor.current?.setText(query);
   };
   useEffect(() => {
-    if (linked) attempt(async () => choose(await savedText(linked)));
+    if (!linked) return;
+    const before = text.value;
+    attempt(async () => {
+      const query = await savedText(linked);
+      if (text.value === before) choose(query);
+      else say(`You have typed meanwhile; ${linked} is under Saved`);
+    });
   }, [linked]);
 
   const run = async () => {
@@ -83,6 +91,13 @@ export default function Query() {
     }
   };
 
+  useEffect(() => {
+    const asked = JSON.stringify(history.state) === JSON.stringify(RUN);
+    history.replaceState(null, ""); // not again when one comes back
+    if (asked) run();
+  }, []);
+
+  const nothing = !shown.value && !error.value && !running.value;
   return (
     <>
       <header class="page-head">
@@ -123,7 +138,7 @@ export default function Query() {
           >
             Share
           </button>
-          <span class="soft small">Ctrl+Enter runs it</span>
+          <span class="soft small keys-only">Ctrl+Enter runs it, Ctrl+Space completes</span>
         </div>
         {running.value && <Progress running={running.value} />}
         {error.value && (
@@ -131,9 +146,58 @@ export default function Query() {
             {error.value.message.replace(`${text.value.trim()}:`, "line ")}
           </p>
         )}
+        {nothing && (
+          <Start
+            onChoose={(query) => {
+              choose(query);
+              run();
+            }}
+          />
+        )}
         {shown.value && <Result key={shown.value.query + shown.value.seconds} shown={shown.value} />}
       </div>
     </>
+  );
+}
+
+/** A text that was never run is found in the history after another one takes its place. */
+function keepDraft(text: string): void {
+  if (text.trim() && text !== FIRST && !saved.value.some(({ query }) => query === text)) remember(text);
+}
+
+const STARTS = 8;
+
+/** Before the first result: the datasets, one click from their rows, and where the dialect is told. */
+function Start({ onChoose }: { onChoose: (query: string) => void }) {
+  const datasets = entities.dataset.value.slice(0, STARTS);
+  return (
+    <section class="card stack start" aria-label="Where to begin">
+      {datasets.length > 0 && (
+        <div class="row">
+          <span class="soft">Look at</span>
+          {datasets.map(({ id }) => (
+            <button
+              key={id}
+              type="button"
+              class="small"
+              onClick={() => onChoose(`SELECT * FROM ${sqlName(id)} LIMIT ${FIRST_ROWS}`)}
+            >
+              {id}
+            </button>
+          ))}
+          {entities.dataset.value.length > STARTS && <a href="/console/datasets">all datasets</a>}
+        </div>
+      )}
+      {loaded.value && !datasets.length && (
+        <p class="soft">
+          There is no dataset yet: <a href="/console/datasets">import a file</a>.
+        </p>
+      )}
+      <p class="soft">
+        New to the dialect? <a href="/doc/sql-guide.md.html">The SQL guide</a> and{" "}
+        <a href="/doc/reference/functions.md.html">every function</a> with an example.
+      </p>
+    </section>
   );
 }
 
@@ -278,6 +342,7 @@ function Result({ shown }: { shown: Shown }) {
 function Export({ query }: { query: string }) {
   return (
     <span class="row">
+      <span class="soft small">Save as</span>
       {FILES.map((format) => (
         <a
           key={format}

@@ -90,8 +90,8 @@ function Times({ run }: { run: Run }) {
   if (Number.isNaN(run.started)) return null;
   const took = Math.max(0, (run.finished ?? now.value) - run.started);
   return (
-    <p class="soft">
-      Begun {new Date(run.started * 1000).toLocaleString()}, {run.finished === undefined ? "working for" : "took"}{" "}
+    <p class="soft run-times">
+      Started {new Date(run.started * 1000).toLocaleString()}, {run.finished === undefined ? "working for" : "took"}{" "}
       {seconds(took)}
     </p>
   );

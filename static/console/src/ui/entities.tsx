@@ -1,5 +1,5 @@
 // Parts that the lists of entities share.
-import { useSignal } from "@preact/signals";
+import { type Signal, useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useEffect } from "preact/hooks";
 import { call, json, path } from "../api";
@@ -13,6 +13,35 @@ const BADGES = { ok: "good", initializing: "busy", executing: "busy", cancelled:
 
 export function State({ entity: { state } }: { entity: Entity }) {
   return <span class={`badge ${BADGES[state]}`}>{state}</span>;
+}
+
+/** The state in the head of a page, where it is worth a word. */
+export function Unusual({ entity }: { entity: Entity }) {
+  return entity.state === "ok" ? null : <State entity={entity} />;
+}
+
+const MANY = 5;
+
+/** A field that narrows a list down, once it is long. */
+export function Search({ of, among, search }: { of: string; among: unknown[]; search: Signal<string> }) {
+  if (among.length <= MANY) return null;
+  return (
+    <input
+      type="search"
+      aria-label={`Search the ${of}`}
+      placeholder={`Search the ${of}`}
+      value={search.value}
+      onInput={(event) => {
+        search.value = event.currentTarget.value;
+      }}
+    />
+  );
+}
+
+/** The entities whose name or type has the text. */
+export function matching(all: Entity[], text: string): Entity[] {
+  const wanted = text.trim().toLowerCase();
+  return all.filter(({ id, type }) => `${id} ${type}`.toLowerCase().includes(wanted));
 }
 
 /** Steps that are under way or have a part done, as MLDB's procedures tell them. */
@@ -80,9 +109,15 @@ interface EntityTableProps {
   /** Heads of further columns, and their cells. */
   heads?: string[];
   cells?: (entity: Entity) => ComponentChildren[];
+  /** In place of the state: its head, and the cell. */
+  state?: [string, (entity: Entity) => ComponentChildren];
+  /** Buttons before that for deleting. */
+  actions?: (entity: Entity) => ComponentChildren;
 }
 
-export function EntityTable({ entities, href, heads = [], cells = () => [] }: EntityTableProps) {
+export function EntityTable({ entities, href, heads = [], cells = () => [], state, actions }: EntityTableProps) {
+  const [stateHead, stateOf] = state ?? ["State", (entity: Entity) => <State entity={entity} />];
+  if (!entities.length) return <p class="empty">Nothing has this in its name or type.</p>;
   return (
     <div class="card scroll-x">
       <table class="list entities">
@@ -90,7 +125,7 @@ export function EntityTable({ entities, href, heads = [], cells = () => [] }: En
           <tr>
             <th>Name</th>
             <th>Type</th>
-            <th>State</th>
+            <th>{stateHead}</th>
             {heads.map((head) => (
               <th key={head} class="number">
                 {head}
@@ -105,22 +140,23 @@ export function EntityTable({ entities, href, heads = [], cells = () => [] }: En
           {entities.map((entity) => (
             <tr key={entity.id}>
               <td>
-                {href ? <a href={href(entity)}>{entity.id}</a> : entity.id}
-                {entity.error && <div class="small soft">{entity.error.error}</div>}
+                <div>{href ? <a href={href(entity)}>{entity.id}</a> : entity.id}</div>
+                {entity.error && <div class="small soft cut">{entity.error.error}</div>}
               </td>
               <td>
                 <code>{entity.type}</code>
               </td>
-              <td>
-                <State entity={entity} />
-              </td>
+              <td class={`state ${entity.state}`}>{stateOf(entity)}</td>
               {cells(entity).map((cell, index) => (
                 <td key={heads[index]} class="number" data-head={heads[index]?.toLowerCase()}>
                   {cell}
                 </td>
               ))}
               <td>
-                <Delete entity={entity} />
+                <div class="row">
+                  {actions?.(entity)}
+                  <Delete entity={entity} />
+                </div>
               </td>
             </tr>
           ))}

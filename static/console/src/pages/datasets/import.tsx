@@ -1,9 +1,10 @@
 // From a file to a dataset: upload with progress, a preview, then the procedures that the server proposes, one by one.
 import { type Signal, useSignal } from "@preact/signals";
-import { call, json, path, upload } from "../../api";
+import { useEffect } from "preact/hooks";
+import { ApiError, call, json, path, upload } from "../../api";
 import { type Entity, entity } from "../../live";
 import { link, navigate } from "../../router";
-import { complain, say } from "../../toasts";
+import { attempt, complain, say } from "../../toasts";
 import { DropFile } from "../../ui/drop";
 import { Steps } from "../../ui/entities";
 import { bytes, count } from "../../ui/format";
@@ -23,7 +24,7 @@ interface Preview {
 
 type State =
   | { at: "nothing" }
-  | { at: "uploading"; name: string; sent: number; size: number }
+  | { at: "uploading"; name: string; sent: number; size: number; stop: AbortController }
   | { at: "preview"; name: string; dataset: string; preview: Preview }
   | { at: "importing"; name: string; dataset: string; procedure: string };
 
@@ -32,22 +33,36 @@ const LARGEST_ARRAY = 64 << 20;
 
 export function ImportFile() {
   const state = useSignal<State>({ at: "nothing" });
+  const limit = useSignal(Number.POSITIVE_INFINITY);
   const current = state.value;
+  useEffect(() => {
+    attempt(async () => {
+      limit.value = await largest();
+    });
+  }, [limit]);
+  const most = Number.isFinite(limit.value) ? `, of up to ${bytes(limit.value)}` : "";
   return (
     <section class="card stack" aria-labelledby="import-title">
       <h2 id="import-title">Import a file</h2>
       {current.at === "nothing" && (
         <DropFile
           label="Data file"
-          text="Drop a CSV, JSON or Parquet file, or a zip of pictures"
+          text={`Drop a CSV, JSON or Parquet file, or a zip of pictures${most}`}
           accept={ENDINGS}
-          onFile={(file) => begin(file, state)}
+          onFile={(file) => begin(file, limit.value, state)}
         />
       )}
       {current.at === "uploading" && (
-        <div role="status">
-          {current.name}: {bytes(current.sent)} of {bytes(current.size)}
-          <progress aria-label="Upload" value={current.sent} max={current.size} />
+        <div class="stack" role="status">
+          <div>
+            {current.name}: {bytes(current.sent)} of {bytes(current.size)}
+            <progress aria-label="Upload" value={current.sent} max={current.size} />
+          </div>
+          <div>
+            <button type="button" onClick={() => current.stop.abort()}>
+              Cancel
+            </button>
+          </div>
         </div>
       )}
       {current.at === "preview" && <ShowPreview current={current} state={state} />}
@@ -58,14 +73,28 @@ export function ImportFile() {
   );
 }
 
-async function begin(file: File, state: Signal<State>): Promise<void> {
+/** The size of the largest file that the server takes, in bytes. */
+async function largest(): Promise<number> {
+  const answer = await call("GET", path("uploads"));
+  const [, size] = /max-size=(\d+)/.exec(answer.headers.get("upload-limit") ?? "") ?? [];
+  return size === undefined ? Number.POSITIVE_INFINITY : Number(size);
+}
+
+async function begin(file: File, limit: number, state: Signal<State>): Promise<void> {
+  if (file.size > limit) {
+    const error = `${file.name} has ${bytes(file.size)}; the setting upload-size allows ${bytes(limit)}`;
+    complain(new ApiError(413, { error, httpCode: 413 }, "before it was sent"));
+    return;
+  }
+  const stop = new AbortController();
   const dataset = file.name.replace(/\.[^.]*$/, "").replace(/[^\p{L}\p{N}_-]+/gu, "_") || "data";
-  state.value = { at: "uploading", name: file.name, sent: 0, size: file.size };
+  state.value = { at: "uploading", name: file.name, sent: 0, size: file.size, stop };
   try {
     const content = await asLines(file);
-    await upload("PUT", path("uploads", file.name), content, (sent) => {
-      state.value = { at: "uploading", name: file.name, sent, size: content.size };
-    });
+    const progress = (sent: number) => {
+      state.value = { at: "uploading", name: file.name, sent, size: content.size, stop };
+    };
+    await upload("PUT", path("uploads", file.name), content, progress, stop.signal);
     const preview = await propose(file.name, dataset);
     state.value = { at: "preview", name: file.name, dataset, preview };
   } catch (error) {

@@ -76,6 +76,12 @@ export function argumentOf(info: ValueInfo | undefined): string {
   return `{${[`{${inner.join(", ") || "*"}} AS ${sqlName(only.columnName)}`, ...others].join(", ")}}`;
 }
 
+/** Whether a picture may be among the inputs: a classifier of numbers takes none. */
+export function mayTakePicture(info: ValueInfo | undefined): boolean {
+  const kinds = leaves(info).map(([, kind]) => kind);
+  return !kinds.length || kinds.some((kind) => !/^(float|integer|boolean|timestamp|\d.* numbers)$/.test(kind));
+}
+
 /** The input that an address or the bytes of a picture go into, if there is one. */
 export function pictureInput(info: ValueInfo | undefined): { name: string; blob: boolean } | undefined {
   const columns = columnsOf(info);

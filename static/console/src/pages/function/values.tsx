@@ -38,6 +38,7 @@ export function TryValues({ id, input }: { id: string; input: ValueInfo | undefi
           />
         )}
         <aside>
+          <h3>As JSON</h3>
           <JsonPane label="Input as JSON" value={values.value} onChange={change} />
         </aside>
       </div>
@@ -45,7 +46,7 @@ export function TryValues({ id, input }: { id: string; input: ValueInfo | undefi
         <button type="submit" class="primary" disabled={trial.value.busy}>
           Apply
         </button>
-        <a href={addressOf(id, values.value)}>As an address</a>
+        <a href={addressOf(id, values.value)}>As a URL</a>
       </div>
       <TrialResult trial={trial.value} />
     </form>

@@ -19,6 +19,10 @@ function read<T>(key: string, otherwise: T): T {
   }
 }
 
+/** What a page says to the editor that it leads to: run the query at once. */
+export const RUN = { run: true };
+export const FIRST_ROWS = 1000;
+
 export const past = signal<string[]>(read(HISTORY, []));
 export const saved = signal<Saved[]>([]);
 
@@ -28,11 +32,25 @@ export function remember(query: string): void {
 }
 
 export async function loadSaved(): Promise<void> {
-  for (const [name, query] of Object.entries(read<Record<string, string>>(EARLIER, {}))) {
-    await json("PUT", path("saved-queries", name), { json: { query } });
+  saved.value = await json<Saved[]>("GET", path("saved-queries"));
+  const earlier = Object.entries(read<Record<string, string>>(EARLIER, {}));
+  if (!earlier.length) return;
+  const known = new Map(saved.value.map(({ name, query }) => [name, query]));
+  for (const [name, query] of earlier) {
+    const free = freeName(name, query, known);
+    if (!known.has(free)) await json("PUT", path("saved-queries", free), { json: { query } });
+    known.set(free, query);
   }
   localStorage.removeItem(EARLIER);
   saved.value = await json<Saved[]>("GET", path("saved-queries"));
+}
+
+/** A name under which the query may be kept: one that is free, or has this very query. */
+function freeName(name: string, query: string, known: ReadonlyMap<string, string>): string {
+  for (let number = 1; ; number += 1) {
+    const tried = number === 1 ? name : `${name} (${number})`;
+    if (!known.has(tried) || known.get(tried) === query) return tried;
+  }
 }
 
 export async function save(name: string, query: string): Promise<void> {

@@ -44,7 +44,7 @@ export function BooleanReport({ statistics, dataset }: { statistics: BooleanStat
       <dl class="facts card">
         <Fact name="Area under the ROC curve" value={statistics.auc} />
         <Fact name="Best F1 score" value={statistics.bestF1Score.pr.f1Score} />
-        <Fact name="at the threshold" value={statistics.bestF1Score.threshold} />
+        <Fact name="at threshold" value={statistics.bestF1Score.threshold} />
         <Fact name="Best Matthews correlation" value={statistics.bestMcc.mcc} />
       </dl>
       {!dataset && <p class="soft">With an outputDataset the report has curves and a threshold to choose.</p>}

@@ -29,7 +29,7 @@ export function Confusion({ cells }: { cells: Cell[] }) {
     <section class="scroll-x" tabIndex={0} aria-label="Confusion matrix">
       <table class="confusion">
         <caption class="small soft">
-          Rows: what it is. Columns: what was said.
+          Rows: actual. Columns: predicted.
           {all.length > labels.length && ` The ${MOST_LABELS} most frequent of ${all.length} labels.`}
         </caption>
         <thead>

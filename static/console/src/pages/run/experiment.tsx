@@ -79,9 +79,9 @@ function Spreads({ of }: { of: unknown }) {
           <tr>
             <th>Measure</th>
             <th class="number">Mean</th>
-            <th class="number">Deviation</th>
-            <th class="number">Least</th>
-            <th class="number">Most</th>
+            <th class="number">Standard deviation</th>
+            <th class="number">Minimum</th>
+            <th class="number">Maximum</th>
           </tr>
         </thead>
         <tbody>
@@ -89,7 +89,7 @@ function Spreads({ of }: { of: unknown }) {
             <tr key={name}>
               <td>{name}</td>
               <td class="number">{number(mean)}</td>
-              <td class="number">± {number(std)}</td>
+              <td class="number">{number(std)}</td>
               <td class="number">{number(min)}</td>
               <td class="number">{number(max)}</td>
             </tr>

@@ -26,7 +26,7 @@ export function Importance({ functionName }: { functionName: string }) {
   return (
     <section class="card stack" aria-labelledby="importance-title">
       <h2 id="importance-title">
-        What <a href={link("/console/functions/:id", { id: functionName })}>{functionName}</a> goes by
+        Feature importance of <a href={link("/console/functions/:id", { id: functionName })}>{functionName}</a>
       </h2>
       <Bars values={found.value.features} />
       <p class="small soft">{found.value.measure}</p>

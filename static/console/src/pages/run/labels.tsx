@@ -32,7 +32,7 @@ export function LabelsReport({ statistics }: { statistics: LabelledStatistics })
   return (
     <>
       <dl class="facts card">
-        {total > 0 && <Fact name="Rows that are right" value={right / total} />}
+        {total > 0 && <Fact name="Accuracy" value={right / total} />}
         {weighted
           .filter(([name]) => name !== "accuracy" || !total)
           .map(([name, title]) => (

@@ -130,9 +130,9 @@ function Shown({ title, found, middle, clusters, described }: ShownProps) {
         </span>
       </div>
       <div class="map-choices">
-        {found.axes.length > 2 && <Choice label="Across" signal={x} options={found.axes} />}
-        {found.axes.length > 2 && <Choice label="Up" signal={y} options={found.axes} />}
-        <Choice label="Rows of" signal={dataset} options={["", ...entities.dataset.value.map(({ id }) => id)]} />
+        {found.axes.length > 2 && <Choice label="X axis" signal={x} options={found.axes} />}
+        {found.axes.length > 2 && <Choice label="Y axis" signal={y} options={found.axes} />}
+        <Choice label="Described by" signal={dataset} options={["", ...entities.dataset.value.map(({ id }) => id)]} />
         <Choice label="Colour" signal={colour} options={["", ...new Set([...choices, colour.value])].filter(unique)} />
         {!!about.value?.pictures.length && (
           <Choice label="Pictures" signal={picture} options={["", ...about.value.pictures]} />
@@ -266,7 +266,7 @@ function ChosenRow({ names, chosen, dataset }: ChosenRowProps) {
   return (
     <div class="stack">
       <label class="field">
-        Row, or click on it
+        Row: type its name, or click on a point
         <input
           list="map-rows"
           autocomplete="off"

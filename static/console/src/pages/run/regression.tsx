@@ -38,7 +38,7 @@ export function RegressionReport({ statistics, dataset }: { statistics: Regressi
       <dl class="facts card">
         <Fact name="R²" value={r2} />
         <Fact name="Mean squared error" value={mse} />
-        <Fact name="Its root" value={Math.sqrt(mse)} />
+        <Fact name="Root mean squared error" value={Math.sqrt(mse)} />
         {Object.entries(quantileErrors).map(([share, error]) => (
           <div key={share}>
             <dt>{Math.round(Number(share) * 100)} % of the rows are off by at most</dt>
@@ -58,7 +58,7 @@ function Charts({ points }: { points: Point[] }) {
   return (
     <div class="charts">
       <figure class="card">
-        <figcaption>Predicted by actual {points.length === MOST && `(the first ${count(MOST)} rows)`}</figcaption>
+        <figcaption>Predicted against actual {points.length === MOST && `(the first ${count(MOST)} rows)`}</figcaption>
         <Chart
           label="Scatter plot of predictions by actual values"
           of={[points]}
@@ -92,7 +92,7 @@ function Charts({ points }: { points: Point[] }) {
         />
       </figure>
       <figure class="card">
-        <figcaption>Predicted less actual</figcaption>
+        <figcaption>Residuals: predicted − actual</figcaption>
         <Chart
           label="Histogram of the errors"
           of={[points]}

@@ -44,8 +44,8 @@ const REPORTS: Record<string, (props: ReportProps) => ComponentChildren> = {
   "randomforest.binary.train": trained,
   "kmeans.train": clustered,
   "gaussianclustering.train": clustered,
-  "svd.train": ({ params }) => placed(params, "Two of the coordinates of each row"),
-  "tsne.train": ({ params }) => placed(params, "Neighbours are together"),
+  "svd.train": ({ params }) => placed(params, "Rows by their singular vectors"),
+  "tsne.train": ({ params }) => placed(params, "t-SNE map of the rows"),
 };
 
 function trained({ params }: ReportProps) {
@@ -59,7 +59,7 @@ function clustered({ params }: ReportProps) {
   if (!query || !groups) return <p class="soft">With an outputDataset the report is a map of the clusters.</p>;
   return (
     <RowMap
-      title="Rows and their clusters"
+      title="Clusters"
       positions={`SELECT * FROM (${query})`}
       groups={groups}
       centres={made(params.centroidsDataset)}
