@@ -143,8 +143,8 @@ class Session:
     def _columns(self, dataset: str) -> list[str]:
         if dataset not in self._known_columns:
             try:
-                path = f"/v1/datasets/{quote(dataset, safe='')}/columns"
-                self._known_columns[dataset] = self._server.json("GET", path, params={"limit": str(_MOST_COLUMNS)})
+                path = f"/v1/datasets/{quote(dataset, safe='')}/columns?limit={_MOST_COLUMNS}"
+                self._known_columns[dataset] = self._server.json("GET", path)
             except ServerError:  # it may be gone; the query will tell
                 self._known_columns[dataset] = []
         return self._known_columns[dataset]
