@@ -187,6 +187,24 @@ class Procedure(Protocol):
     def run(self, params: Any, progress: Progress) -> RunResult: ...
 
 
+class CheckedProcedure(Procedure, Protocol):
+    """A procedure that finds mistakes before it works."""
+
+    def check(self, params: Any) -> object:
+        """``MldbError`` for what can be told to be wrong before any row is read."""
+
+
+def checked(procedure: Callable[[Services], CheckedProcedure]) -> Callable[[Creation], CheckedProcedure]:
+    """A type's factory that also checks the parameters: who creates a procedure hears of mistakes at once."""
+
+    def create(creation: Creation) -> CheckedProcedure:
+        made = procedure(creation.services)
+        made.check(creation.params)
+        return made
+
+    return create
+
+
 @dataclass(frozen=True)
 class NamedBatch:
     """A batch of query rows: path text of each row (Arrow strings) and the rows."""

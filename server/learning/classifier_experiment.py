@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from server.declarations import Creation, EntityType, InputQuery, Progress, RunResult, Services, SqlText
+from server.declarations import EntityType, InputQuery, Progress, RunResult, Services, SqlText, checked
 from server.errors import MldbError
 from server.learning.classifier_test import NAME as TEST
 from server.learning.classifier_test import TestingParams, evaluate
@@ -285,19 +285,13 @@ def aggregate(values: Sequence[Any]) -> Any:
     return {"min": min(values), "max": max(values), "mean": statistics.fmean(values), "std": deviation}
 
 
-def _create(creation: Creation) -> ClassifierExperiment:
-    procedure = ClassifierExperiment(creation.services)
-    procedure.check(creation.params)
-    return procedure
-
-
 TYPES = [
     EntityType(
         "procedure",
         NAME,
         ExperimentParams,
         "Trains and tests classifiers on folds of the data",
-        _create,
+        checked(ClassifierExperiment),
         "Cross-validates a classifier: for each fold a model, a scoring function and its test results, and aggregates "
         "of them over all folds.",
     )

@@ -10,7 +10,6 @@ import numpy as np
 from pydantic import Field
 
 from server.declarations import (
-    Creation,
     EntityType,
     InputQuery,
     OutputDataset,
@@ -19,6 +18,7 @@ from server.declarations import (
     Recorded,
     RunResult,
     Services,
+    checked,
 )
 from server.errors import MldbError
 from server.learning.metrics import (
@@ -105,19 +105,13 @@ def _assess(found: ScoredRows, params: TestingParams) -> tuple[dict[str, Any], I
     return statistics, labelled_rows(found, None)
 
 
-def _create(creation: Creation) -> ClassifierTest:
-    procedure = ClassifierTest(creation.services)
-    procedure.check(creation.params)
-    return procedure
-
-
 TYPES = [
     EntityType(
         "procedure",
         NAME,
         TestingParams,
         "Measures how good a classifier is",
-        _create,
+        checked(ClassifierTest),
         "Compares the scores of a query with its labels: area under the curve, best thresholds, precision, recall, "
         "confusion matrix, errors. The statistics are the status of the run.",
     )

@@ -11,7 +11,6 @@ from typing import Any
 from pydantic import Field
 
 from server.declarations import (
-    Creation,
     EntityType,
     InputQuery,
     ProcedureParams,
@@ -19,6 +18,7 @@ from server.declarations import (
     QueryResult,
     RunResult,
     Services,
+    checked,
 )
 from server.errors import MldbError
 from server.learning.config import resolve
@@ -153,19 +153,13 @@ def _nothing_at_all(services: Services, select: Select) -> bool:
     return not any(batch.rows.length for batch in services.query(one).batches())
 
 
-def _create(creation: Creation) -> ClassifierTrain:
-    procedure = ClassifierTrain(creation.services)
-    procedure.check(creation.params)
-    return procedure
-
-
 TYPES = [
     EntityType(
         "procedure",
         NAME,
         TrainParams,
         "Trains a classifier",
-        _create,
+        checked(ClassifierTrain),
         "Trains a model that predicts a label from features: trees, ensembles, linear models, naive Bayes, neural "
         "networks. The model is saved and, when `functionName` is given, is a live function at once.",
     )

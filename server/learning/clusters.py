@@ -26,6 +26,7 @@ from server.declarations import (
     Recorded,
     RunResult,
     Services,
+    checked,
 )
 from server.errors import MldbError
 from server.learning.archive import Archive, ModelFile, pack, unpack
@@ -35,11 +36,10 @@ from server.learning.columns import one_array
 from server.learning.coordinates import read_coordinates, require_all
 from server.learning.jobs_entry import Report, throttled
 from server.learning.matrix import Floats
-from server.learning.model_params import check_model_url, create_function, save_model
+from server.learning.model_params import checked_training, create_function, save_model
 from server.learning.origin import open_model, training_rows
 from server.learning.points import read_points
 from server.learning.row_files import read_rows, write_rows
-from server.procedures.validators import input_query, refuse, require_from
 from server.sql.tree import Select
 from server.values.atoms import NEVER
 from server.values.batches import Column, RowBatch, RowType
@@ -85,13 +85,7 @@ class ClusterTrain:
             raise MldbError(
                 f"Can't create {self.method} function '{params.functionName}'. Have you provided a valid modelFileUrl?"
             )
-        check_model_url(self.services, self.name, params.modelFileUrl, params.functionName)
-        if params.trainingData is None:
-            return None
-        select = input_query(self.services, params.trainingData)
-        require_from(select, self.name)
-        refuse(select, self.name, "groupBy", "having")
-        return select
+        return checked_training(self.services, self.name, params, "groupBy", "having")
 
     def run(self, params: ClusterParams, progress: Progress) -> RunResult:
         select = self.check(params)
@@ -223,26 +217,26 @@ class _BoundClusters:
         return RowBatch(self.output, batch.length, [pa.array(self.function.clusters(points), pa.int64())])
 
 
-def _create_train(method: Method, creation: Creation) -> ClusterTrain:
-    procedure = ClusterTrain(creation.services, method)
-    procedure.check(creation.params)
-    return procedure
-
-
 def _create_function(method: Method, creation: Creation) -> ClusterFunction:
     file = open_model(creation.services, creation.params.modelFileUrl, method)
     return ClusterFunction(file.body["columns"], method, file.body["metric"], file)
 
 
 TYPES = [
-    EntityType("procedure", "kmeans.train", KmeansParams, "Clusters rows by k-means", partial(_create_train, "kmeans")),
+    EntityType(
+        "procedure",
+        "kmeans.train",
+        KmeansParams,
+        "Clusters rows by k-means",
+        checked(lambda services: ClusterTrain(services, "kmeans")),
+    ),
     EntityType("function", "kmeans", FunctionParams, "Tells the cluster of a row", partial(_create_function, "kmeans")),
     EntityType(
         "procedure",
         "gaussianclustering.train",
         ClusterParams,
         "Clusters rows by a mixture of Gaussians",
-        partial(_create_train, "gaussianclustering"),
+        checked(lambda services: ClusterTrain(services, "gaussianclustering")),
     ),
     EntityType(
         "function",

@@ -22,6 +22,7 @@ from server.declarations import (
     Progress,
     RunResult,
     Services,
+    checked,
 )
 from server.errors import MldbError, NotFound
 from server.learning.archive import Archive, ModelFile, pack
@@ -333,19 +334,13 @@ def _create_function(creation: Creation) -> DistFunction:
     return DistFunction(creation.services, file, params.statistics)
 
 
-def _create_procedure(creation: Creation) -> DistTrain:
-    procedure = DistTrain(creation.services)
-    procedure.check(creation.params)
-    return procedure
-
-
 TYPES = [
     EntityType(
         "procedure",
         NAME,
         TrainParams,
         "Gathers statistics of numeric outcomes by value of each column",
-        _create_procedure,
+        checked(DistTrain),
         "The dataset gets, for each row, `<outcome>.<column>.<statistic>` of the rows before it.",
     ),
     EntityType(

@@ -10,6 +10,8 @@ import orjson
 from server.declarations import Services
 from server.errors import MldbError
 from server.learning.config import builtin_configurations
+from server.procedures.validators import ClauseName, input_query, refuse, require_from
+from server.sql.tree import Select
 from server.transfer.urls import split_scheme
 
 
@@ -27,6 +29,20 @@ def check_model_url(services: Services, type_name: str, url: str | None, functio
     except MldbError as error:
         raise MldbError(f"The 'modelFileUrl' parameter '{url}' is not valid. {error.message}") from None
     services.urls.check_writable(url, "modelFileUrl")
+
+
+def checked_training(services: Services, type_name: str, params: Any, *refused: ClauseName) -> Select | None:
+    """What can be told of a training before any row is read; the tree of its query, None when there is none yet.
+
+    ``refused``: clauses that the query may not have.
+    """
+    check_model_url(services, type_name, params.modelFileUrl, params.functionName)
+    if params.trainingData is None:
+        return None
+    select = input_query(services, params.trainingData)
+    require_from(select, type_name)
+    refuse(select, type_name, *refused)
+    return select
 
 
 def save_model(services: Services, url: str | None, data: bytes, what: str) -> None:

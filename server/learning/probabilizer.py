@@ -21,17 +21,18 @@ from server.declarations import (
     Progress,
     RunResult,
     Services,
+    checked,
 )
 from server.errors import MldbError
 from server.learning.archive import REMEDY, Archive, ModelFile, pack
 from server.learning.columns import values_of
 from server.learning.configurations import Link
-from server.learning.model_params import check_model_url, create_function, save_model
+from server.learning.model_params import checked_training, create_function, save_model
 from server.learning.origin import open_model, training_rows
 from server.learning.probability import Calibration, calibrate
 from server.learning.scored_rows import read_scored
 from server.learning.training_set import is_true
-from server.procedures.validators import input_query, refuse, require_from, score_and_label
+from server.procedures.validators import score_and_label
 from server.sql.tree import Select
 from server.values.atoms import NEVER
 from server.values.batches import Column, RowBatch, RowType
@@ -63,13 +64,9 @@ class ProbabilizerTrain:
     services: Services
 
     def check(self, params: TrainParams) -> Select | None:
-        check_model_url(self.services, NAME, params.modelFileUrl, params.functionName)
-        if params.trainingData is None:
-            return None
-        select = input_query(self.services, params.trainingData)
-        require_from(select, NAME)
-        refuse(select, NAME, "groupBy", "having")
-        score_and_label(select, NAME)
+        select = checked_training(self.services, NAME, params, "groupBy", "having")
+        if select is not None:
+            score_and_label(select, NAME)
         return select
 
     def run(self, params: TrainParams, progress: Progress) -> RunResult:
@@ -166,13 +163,9 @@ def _plain(data: bytes) -> ModelFile:
     return ModelFile(body if isinstance(body, dict) else {}, Archive(), {}, hashlib.sha256(data).hexdigest())
 
 
-def _create_procedure(creation: Creation) -> ProbabilizerTrain:
-    procedure = ProbabilizerTrain(creation.services)
-    procedure.check(creation.params)
-    return procedure
-
-
 TYPES = [
-    EntityType("procedure", NAME, TrainParams, "Trains a model that makes scores probabilities", _create_procedure),
+    EntityType(
+        "procedure", NAME, TrainParams, "Trains a model that makes scores probabilities", checked(ProbabilizerTrain)
+    ),
     EntityType("function", "probabilizer", FunctionParams, "Makes scores probabilities", _create_function),
 ]

@@ -9,7 +9,15 @@ from typing import Any
 
 from pydantic import Field
 
-from server.declarations import Creation, EntityType, InputQuery, ProcedureParams, Progress, RunResult, Services
+from server.declarations import (
+    EntityType,
+    InputQuery,
+    ProcedureParams,
+    Progress,
+    RunResult,
+    Services,
+    checked,
+)
 from server.errors import MldbError
 from server.learning import jobs_entry
 from server.learning.classifier_train import LearnerParams, train_to_file, training_query
@@ -87,19 +95,13 @@ def train(arguments: Mapping[str, Any], report: jobs_entry.Report) -> dict[str, 
     return jobs_entry.train(arguments, report)
 
 
-def _create(creation: Creation) -> ForestTrain:
-    procedure = ForestTrain(creation.services)
-    procedure.check(creation.params)
-    return procedure
-
-
 TYPES = [
     EntityType(
         "procedure",
         NAME,
         ForestParams,
         "Trains a random forest",
-        _create,
+        checked(ForestTrain),
         "Trains many decision trees on random draws of rows and features to tell two labels apart. The score is the "
         "mean of their probabilities; the model is a classifier like those of `classifier.train`.",
     )

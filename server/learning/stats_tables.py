@@ -27,6 +27,7 @@ from server.declarations import (
     RunResult,
     Services,
     SqlText,
+    checked,
 )
 from server.errors import MldbError
 from server.learning.archive import Archive, pack
@@ -319,18 +320,6 @@ def _shares_of(shares: dict[str, float], outcome: str, row: Row) -> Row:
     return [Cell((*cell.path, outcome), shares[name], cell.timestamp) for name, cell in named if name in shares]
 
 
-def _create_stats_train(creation: Creation) -> StatsTrain:
-    procedure = StatsTrain(creation.services)
-    procedure.check(creation.params)
-    return procedure
-
-
-def _create_word_train(creation: Creation) -> WordTrain:
-    procedure = WordTrain(creation.services)
-    procedure.check(creation.params)
-    return procedure
-
-
 def _create_derived(creation: Creation) -> DerivedColumns:
     return DerivedColumns(creation.services)
 
@@ -341,7 +330,7 @@ TYPES = [
         "statsTable.train",
         TrainParams,
         "Counts how often each value of a column comes with each outcome",
-        _create_stats_train,
+        checked(StatsTrain),
         "The dataset gets, for each row, the counts of the rows before it: `trial.<column>` and `<outcome>.<column>`.",
     ),
     EntityType(
@@ -349,7 +338,7 @@ TYPES = [
         "statsTable.bagOfWords.train",
         WordTrainParams,
         "Counts how often each word comes with each outcome",
-        _create_word_train,
+        checked(WordTrain),
     ),
     EntityType(
         "procedure",

@@ -23,6 +23,7 @@ from server.declarations import (
     Progress,
     RunResult,
     Services,
+    checked,
 )
 from server.errors import MldbError
 from server.learning.archive import Archive, ModelFile, pack, unpack
@@ -32,12 +33,11 @@ from server.learning.feature_reader import FeatureReader
 from server.learning.feature_space import FeatureSpace
 from server.learning.jobs_entry import Report, throttled
 from server.learning.mixed import mixed_columns
-from server.learning.model_params import check_model_url, create_function, save_model
+from server.learning.model_params import checked_training, create_function, save_model
 from server.learning.origin import open_model, training_rows
 from server.learning.row_files import read_rows, write_rows
 from server.learning.svd import SvdModel, decompose
 from server.learning.table import build, take_values
-from server.procedures.validators import input_query, refuse, require_from
 from server.sql.tree import Select
 from server.values.batches import Column, RowBatch, RowType
 from server.values.kinds import Kind
@@ -66,15 +66,9 @@ class SvdTrain:
     services: Services
 
     def check(self, params: SvdParams) -> Select | None:
-        check_model_url(self.services, NAME, params.modelFileUrl, params.functionName)
         if not params.outputColumn:
             raise MldbError("SVD training procedure requires a non-empty output column name")
-        if params.trainingData is None:
-            return None
-        select = input_query(self.services, params.trainingData)
-        require_from(select, NAME)
-        refuse(select, NAME, "groupBy", "having")
-        return select
+        return checked_training(self.services, NAME, params, "groupBy", "having")
 
     def run(self, params: SvdParams, progress: Progress) -> RunResult:
         select = self.check(params)
@@ -222,12 +216,6 @@ def _by_feature(space: FeatureSpace, rows: RowBatch) -> Iterator[tuple[int, Valu
                     yield space.index[name], take_values(piece.values, np.flatnonzero(piece.columns == at))
 
 
-def _create_train(creation: Creation) -> SvdTrain:
-    procedure = SvdTrain(creation.services)
-    procedure.check(creation.params)
-    return procedure
-
-
 def _create_embed(creation: Creation) -> EmbedRow:
     params: EmbedParams = creation.params
     file = open_model(creation.services, params.modelFileUrl, KIND)
@@ -236,6 +224,6 @@ def _create_embed(creation: Creation) -> EmbedRow:
 
 
 TYPES = [
-    EntityType("procedure", NAME, SvdParams, "Finds coordinates of rows and columns", _create_train),
+    EntityType("procedure", NAME, SvdParams, "Finds coordinates of rows and columns", checked(SvdTrain)),
     EntityType("function", "svd.embedRow", EmbedParams, "Gives a row's coordinates", _create_embed),
 ]

@@ -22,17 +22,17 @@ from server.declarations import (
     Progress,
     RunResult,
     Services,
+    checked,
 )
 from server.errors import MldbError
 from server.learning.archive import ModelFile
 from server.learning.coordinates import read_coordinates, require_all
 from server.learning.jobs_entry import Report
-from server.learning.model_params import check_model_url, create_function, save_model
+from server.learning.model_params import checked_training, create_function, save_model
 from server.learning.origin import open_model, training_rows
 from server.learning.points import read_points
 from server.learning.row_files import read_rows, write_rows
 from server.learning.svm import KIND, Kernel, Settings, SvmModel, SvmType, train_svm
-from server.procedures.validators import input_query, require_from
 from server.sql.tree import Select
 from server.values.batches import Column, RowBatch, RowType
 from server.values.kinds import Kind
@@ -81,12 +81,7 @@ class SvmTrain:
     services: Services
 
     def check(self, params: TrainParams) -> Select | None:
-        check_model_url(self.services, NAME, params.modelFileUrl, params.functionName)
-        if params.trainingData is None:
-            return None
-        select = input_query(self.services, params.trainingData)
-        require_from(select, NAME)
-        return select
+        return checked_training(self.services, NAME, params)
 
     def run(self, params: TrainParams, progress: Progress) -> RunResult:
         select = self.check(params)
@@ -175,19 +170,13 @@ def _create_function(creation: Creation) -> SvmFunction:
     return SvmFunction(SvmModel.of(file), file)
 
 
-def _create_procedure(creation: Creation) -> SvmTrain:
-    procedure = SvmTrain(creation.services)
-    procedure.check(creation.params)
-    return procedure
-
-
 TYPES = [
     EntityType(
         "procedure",
         NAME,
         TrainParams,
         "Trains a support vector machine",
-        _create_procedure,
+        checked(SvmTrain),
         "Labels are numbers. Columns are used as they are: bring them to similar scales first.",
     ),
     EntityType(

@@ -22,13 +22,13 @@ from server.declarations import (
     Recorded,
     RunResult,
     Services,
+    checked,
 )
 from server.errors import MldbError
 from server.learning.archive import Archive, pack
 from server.learning.cell_functions import RowFunction
-from server.learning.model_params import check_model_url, create_function, save_model
+from server.learning.model_params import checked_training, create_function, save_model
 from server.learning.origin import open_model, training_rows
-from server.procedures.validators import input_query, require_from
 from server.sql.tree import Select
 from server.transfer.melt import record_all
 from server.transfer.results import named_rows
@@ -105,12 +105,7 @@ class TfidfTrain:
     services: Services
 
     def check(self, params: TrainParams) -> Select | None:
-        check_model_url(self.services, NAME, params.modelFileUrl, params.functionName)
-        if params.trainingData is None:
-            return None
-        select = input_query(self.services, params.trainingData)
-        require_from(select, NAME)
-        return select
+        return checked_training(self.services, NAME, params)
 
     def run(self, params: TrainParams, progress: Progress) -> RunResult:
         select = self.check(params)
@@ -147,14 +142,8 @@ def _create_function(creation: Creation) -> RowFunction:
     return RowFunction("input", "output", lambda row: weigh(frequencies, params.tfType, params.idfType, row), told=told)
 
 
-def _create_procedure(creation: Creation) -> TfidfTrain:
-    procedure = TfidfTrain(creation.services)
-    procedure.check(creation.params)
-    return procedure
-
-
 TYPES = [
-    EntityType("procedure", NAME, TrainParams, "Counts in how many documents each term is", _create_procedure),
+    EntityType("procedure", NAME, TrainParams, "Counts in how many documents each term is", checked(TfidfTrain)),
     EntityType(
         "function",
         "tfidf",

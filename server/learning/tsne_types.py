@@ -21,17 +21,17 @@ from server.declarations import (
     Progress,
     RunResult,
     Services,
+    checked,
 )
 from server.errors import MldbError
 from server.learning.archive import Archive, ModelFile, pack, unpack
 from server.learning.array_results import ColumnsResult
 from server.learning.jobs_entry import Report, throttled
-from server.learning.model_params import check_model_url, create_function, save_model
+from server.learning.model_params import checked_training, create_function, save_model
 from server.learning.origin import open_model, training_rows
 from server.learning.points import read_points
 from server.learning.row_files import read_rows, write_rows
 from server.learning.tsne import SHORTEST_RUN, tsne
-from server.procedures.validators import input_query, refuse, require_from
 from server.sql.tree import Select
 from server.values.batches import Column, RowBatch, RowType
 from server.values.kinds import Kind
@@ -67,13 +67,7 @@ class TsneTrain:
     services: Services
 
     def check(self, params: TsneParams) -> Select | None:
-        check_model_url(self.services, NAME, params.modelFileUrl, params.functionName)
-        if params.trainingData is None:
-            return None
-        select = input_query(self.services, params.trainingData)
-        require_from(select, NAME)
-        refuse(select, NAME, "groupBy", "having")
-        return select
+        return checked_training(self.services, NAME, params, "groupBy", "having")
 
     def run(self, params: TsneParams, progress: Progress) -> RunResult:
         select = self.check(params)
@@ -180,12 +174,6 @@ class TsneEmbedRow:
         raise MldbError("t-SNE Embed apply function is not yet implemented", code=500)
 
 
-def _create_train(creation: Creation) -> TsneTrain:
-    procedure = TsneTrain(creation.services)
-    procedure.check(creation.params)
-    return procedure
-
-
 def _create_embed(creation: Creation) -> TsneEmbedRow:
     file = open_model(creation.services, creation.params.modelFileUrl, KIND)
     return TsneEmbedRow(file.body["columns"], file.archive.get("positions").shape[1], file)
@@ -197,7 +185,7 @@ TYPES = [
         NAME,
         TsneParams,
         "Places rows in a plane, neighbours together",
-        _create_train,
+        checked(TsneTrain),
         "Finds a position of two or three numbers for each row such that rows near each other stay so: a map of many "
         "dimensions for the eye. Equal rows give equal maps.",
     ),
