@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 import logging
 import logging.handlers
+import queue
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +26,9 @@ RING_LINES: Final = 8192
 
 # A line longer than this is cut: one runaway value must not fill the ring's memory.
 LONGEST_LINE: Final = 16 * 1024
+
+_WAITING_LINES: Final = RING_LINES  # for the disk; beyond, lines are in memory only
+_CLOSING_SECONDS: Final = 5.0
 
 LEVELS: Final = ("debug", "info", "warning", "error")
 SERVER: Final = "server"
@@ -81,18 +86,11 @@ class Filter:
         return self.search.lower() in entry.message.lower()
 
 
-class LogStore(logging.Handler):
-    """Keeps the last lines in memory, writes all to rotated files, tells listeners. Thread-safe."""
+class _Files:
+    """Rotated files, written by a thread of their own: who logs, the event loop too, does not wait for a disk."""
 
-    def __init__(self, settings: Settings) -> None:
-        super().__init__(logging.DEBUG)
-        folder = settings.data_dir / "logs"
-        folder.mkdir(parents=True, exist_ok=True)
-        self._entries: deque[Entry] = deque(maxlen=RING_LINES)
-        self._listeners: list[Listener] = []
-        self._count = 0
-        self._changing = threading.Lock()
-        self._files = logging.handlers.RotatingFileHandler(
+    def __init__(self, folder: Path, settings: Settings) -> None:
+        self._handler = logging.handlers.RotatingFileHandler(
             folder / "mldb.log",
             maxBytes=settings.log_size * 2**20,
             backupCount=settings.log_files,
@@ -100,16 +98,45 @@ class LogStore(logging.Handler):
             errors="backslashreplace",
             delay=True,
         )
+        self._lines: queue.Queue[str | None] = queue.Queue(_WAITING_LINES)
+        self._thread = threading.Thread(target=self._write, name="log files", daemon=True)
+        self._thread.start()
+
+    def add(self, line: str) -> None:
+        with suppress(queue.Full):  # the disk takes nothing: it must not hold up those who log
+            self._lines.put_nowait(line)
+
+    def _write(self) -> None:
+        for line in iter(self._lines.get, None):
+            self._handler.emit(logging.LogRecord("mldb", logging.INFO, "", 0, line, None, None))
+
+    def close(self) -> None:
+        """Once all is written, or the disk has had its time."""
+        with suppress(queue.Full):
+            self._lines.put(None, timeout=_CLOSING_SECONDS)
+            self._thread.join(_CLOSING_SECONDS)
+        if not self._thread.is_alive():
+            self._handler.close()
+
+
+class LogStore(logging.Handler):
+    """Keeps the last lines in memory, writes all to rotated files, tells listeners. Thread-safe."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(logging.DEBUG)
+        self.folder = settings.data_dir / "logs"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._entries: deque[Entry] = deque(maxlen=RING_LINES)
+        self._listeners: list[Listener] = []
+        self._count = 0
+        self._changing = threading.Lock()
+        self._files = _Files(self.folder, settings)
 
         # What goes wrong also shows where the server was started; plugins' own output does not.
         self._console = logging.StreamHandler()
         self._console.setLevel(logging.WARNING)
         self._console.addFilter(lambda record: getattr(record, "source", SERVER) == SERVER)
         self._console.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-
-    @property
-    def folder(self) -> Path:
-        return Path(self._files.baseFilename).parent
 
     def install(self) -> None:
         """Take the records of all loggers below ``mldb`` from now on."""
@@ -148,14 +175,10 @@ class LogStore(logging.Handler):
             entry = Entry(self._count, seconds, source, level, message, of)
             self._entries.append(entry)
             listeners = list(self._listeners)
-            self._write(entry)
+            self._files.add(entry.text())
         for listener in listeners:
             listener(entry)
         return entry
-
-    def _write(self, entry: Entry) -> None:
-        record = logging.LogRecord(entry.source, logging.INFO, "", 0, entry.text(), None, None)
-        self._files.emit(record)
 
     def last(self, count: int, wanted: Filter | None = None) -> list[Entry]:
         """The last lines that pass a filter, oldest first."""

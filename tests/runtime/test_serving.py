@@ -1,6 +1,7 @@
 """Plugins through a real server: folders, reload under load, static files, addresses, logs."""
 
 import json
+import os
 import re
 import subprocess
 import threading
@@ -479,3 +480,23 @@ def test_log_files_are_rotated(tmp_path):
     files = sorted(file.name for file in store.folder.iterdir())
     assert files == ["mldb.log", "mldb.log.1", "mldb.log.2"]
     assert len(store.last(5)) == 5
+
+
+def test_a_disk_that_takes_nothing_holds_up_nobody_who_logs(tmp_path):
+    from server.logs import LogStore
+    from server.settings import Settings
+
+    store = LogStore(Settings(data_dir=Path(tmp_path)))
+    file = store.folder / "mldb.log"
+    os.mkfifo(file)  # opening it waits until somebody reads
+    adding = threading.Thread(target=lambda: [store.add("p", f"line {number}") for number in range(10_000)])
+    adding.start()
+    adding.join(20)
+    held_up = adding.is_alive()
+    reader = threading.Thread(target=file.read_bytes)  # until the store closes it
+    reader.start()
+    adding.join()
+    store.close()
+    reader.join()
+    assert not held_up
+    assert store.last(1)[0].message == "line 9999"
