@@ -96,9 +96,10 @@ class RemoteScheme:
 
 
 def _s3_options(stored: Mapping[str, Any]) -> dict[str, Any]:
+    options: dict[str, Any] = {"use_listings_cache": False}  # it would never learn of what others write
     if not stored.get("id"):
-        return {"anon": not stored}
-    options: dict[str, Any] = {"key": stored["id"], "secret": stored.get("secret")}
+        return options | {"anon": not stored}
+    options |= {"key": stored["id"], "secret": stored.get("secret")}
     location = stored.get("location")
     if location:
         options["endpoint_url"] = f"{stored.get('protocol') or 'https'}://{location}"

@@ -111,6 +111,22 @@ def test_models_and_datasets(client, bucket):
     assert client.query("SELECT sum(x) AS s FROM loaded")[1][1] == 190
 
 
+def test_what_others_write_is_seen(client, bucket):
+    """A bucket is looked at anew each time: what is listed, and what is in an object that was replaced."""
+    bucket.put_object(Bucket=BUCKET, Key="shared/a.csv", Body=b"x\n1\n")
+    listing = {"path": f"s3://{BUCKET}/shared", "outputDataset": "shared"}
+    reading = {"dataFileUrl": f"s3://{BUCKET}/shared/a.csv", "outputDataset": "read"}
+    assert status(client, "list.files", **listing) == {"rowCount": 1}
+    status(client, "import.text", **reading)
+    bucket.put_object(Bucket=BUCKET, Key="shared/a.csv", Body=b"x\n2\n30\n")
+    bucket.put_object(Bucket=BUCKET, Key="shared/b.csv", Body=b"x\n3\n")
+    assert status(client, "list.files", **listing) == {"rowCount": 2}
+    status(client, "import.text", **reading)
+    assert client.query("SELECT x FROM read")[1:] == [["2", 2], ["3", 30]]
+    bucket.delete_object(Bucket=BUCKET, Key="shared/b.csv")
+    assert status(client, "list.files", **listing) == {"rowCount": 1}
+
+
 def test_archives_and_listings(client, bucket):
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
