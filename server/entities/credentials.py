@@ -6,6 +6,7 @@ import hashlib
 import threading
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from server.entities import jsontext
 from server.entities.documents import read_document, write_document
@@ -55,7 +56,7 @@ class Credentials:
         fitting = [
             store
             for store in self._stored.values()
-            if store.get("resourceType") == resource_type and url.startswith(str(store.get("resource", "")))
+            if store.get("resourceType") == resource_type and _covers(str(store.get("resource", "")), url)
         ]
         best = max(fitting, key=lambda store: len(str(store.get("resource", ""))), default=None)
         credential: dict[str, Any] | None = None if best is None else best["credential"]
@@ -64,3 +65,15 @@ class Credentials:
     def _write(self, stored: dict[str, dict[str, Any]]) -> None:
         write_document(self._file, stored)
         self._stored = stored
+
+
+def _covers(resource: str, url: str) -> bool:
+    """Does a URL begin with a resource, the name of its host whole?
+
+    Else a password for sftp://host would go to host.example.org too. Buckets are no hosts: their names may be begun.
+    """
+    begun = urlsplit(resource)
+    if not url.startswith(resource) or not begun.netloc or begun.path or begun.scheme == "s3":
+        return url.startswith(resource)
+    host, wanted = (text.rpartition("@")[2] for text in (urlsplit(url).netloc, begun.netloc))
+    return host == wanted or host.startswith(f"{wanted}:")
