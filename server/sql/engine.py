@@ -177,8 +177,6 @@ class Engine:
         """Define a DuckDB function that applies a bound function to the structs of ``binder.application.pack``."""
         type_, timed = shape
         defined = DefinedFunction(f"f_{next(self._numbers)}")
-        # It may be collected in any thread, in the middle of a query: only the name is noted there.
-        weakref.finalize(defined, self._unused.append, defined.name).atexit = False
 
         def define(connection: duckdb.DuckDBPyConnection) -> None:
             _define(connection, defined.name, bound, type_, timed)
@@ -186,6 +184,8 @@ class Engine:
                 connection.remove_function(self._unused.popleft())
 
         self.database.define(define)
+        # It may be collected in any thread, in the middle of a query: only the name is noted there.
+        weakref.finalize(defined, self._unused.append, defined.name).atexit = False
         return defined
 
     def expression(self, text: str | tuple[Clause, ...], given: RowType) -> BoundExpression:
