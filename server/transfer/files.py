@@ -6,6 +6,7 @@ import os
 import stat as stat_modes
 import tempfile
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import unquote
@@ -201,7 +202,8 @@ class FileSink:
             raise
 
     def discard(self) -> None:
-        self._file.close()
+        with suppress(OSError):  # a full disk refuses what is left in the buffer too
+            self._file.close()
         self._part.unlink(missing_ok=True)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import resource
 import tarfile
 import zipfile
 from pathlib import Path
@@ -162,6 +163,23 @@ def test_writing_is_all_or_nothing(urls, root):
     del abandoned
     assert [path.name for path in root.iterdir()] == ["a"]
     assert (root / "a").read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("end", ["close", "discard"])
+def test_nothing_stays_of_what_the_disk_does_not_take(urls, root, end):
+    file = urls.open_write(f"file://{root}/large")
+    file.write(b"x" * 100_000)  # still in the buffer
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    try:
+        if end == "close":
+            with pytest.raises(OSError, match="File too large"):
+                file.close()
+        else:
+            file.discard()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not [entry.name for entry in root.iterdir() if "large" in entry.name]
 
 
 def test_what_is_no_file(urls, root):
