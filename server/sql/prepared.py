@@ -15,6 +15,8 @@ from server.sql.tasks import TASK_SQL, found_by_number
 from server.storage.database import Database
 from server.storage.readers import interrupted_by
 
+KEPT = 16  # of one statement, when many threads have run it at once
+
 # The number of the task, as builtin functions ask for it, is a parameter: setting a variable costs as much as a run.
 _ASKED = f"({TASK_SQL}"
 _GIVEN = "($1::BIGINT"
@@ -49,6 +51,9 @@ class _Statement:
         finally:
             self._source.table = self._empty  # whose memory need not wait for the next run
 
+    def close(self) -> None:
+        self._cursor.close()
+
     def _run(self, task: Progress | None) -> list[tuple[Any, ...]]:
         if not self._asks:
             return list(self._cursor.execute("EXECUTE statement").fetchall())
@@ -77,5 +82,8 @@ class Prepared:
         except IndexError:
             statement = _Statement(self._database, self._sql, self._name, table)
         rows = statement.run(table, task)
-        self._idle.append(statement)
+        if len(self._idle) < KEPT:
+            self._idle.append(statement)
+        else:
+            statement.close()
         return rows

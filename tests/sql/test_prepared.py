@@ -14,7 +14,7 @@ import pytest
 
 from server.entities.progress import TaskProgress
 from server.sql.engine import Engine
-from server.sql.prepared import Prepared
+from server.sql.prepared import KEPT, Prepared
 from server.sql.tasks import TASK_SQL
 from server.storage.database import Database
 from tests.sql.catalogs import EmptyCatalog
@@ -50,6 +50,20 @@ def test_threads_do_not_see_each_others_tables(database: Database) -> None:
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(run, range(300)))
     assert len(prepared._idle) <= 8
+
+
+def test_few_statements_are_kept_after_many_ran_at_once(database: Database) -> None:
+    prepared = Prepared(database, "SELECT count(*) FROM given_6, range(2000000)", "given_6")
+    barrier = threading.Barrier(40)
+
+    def run(_: int) -> bool:
+        barrier.wait()
+        return prepared.run(table(1)) == [(2_000_000,)]
+
+    with ThreadPoolExecutor(40) as pool:
+        assert all(pool.map(run, range(40)))
+    assert len(prepared._idle) <= KEPT
+    assert prepared.run(table()) == [(0,)]
 
 
 def test_a_statement_that_failed_is_not_used_again(database: Database) -> None:
