@@ -53,12 +53,12 @@ def test_threads_do_not_see_each_others_tables(database: Database) -> None:
 
 
 def test_few_statements_are_kept_after_many_ran_at_once(database: Database) -> None:
-    prepared = Prepared(database, "SELECT count(*) FROM given_6, range(2000000)", "given_6")
+    prepared = Prepared(database, "SELECT count(md5(range::VARCHAR)) FROM given_6, range(200000)", "given_6")
     barrier = threading.Barrier(40)
 
     def run(_: int) -> bool:
         barrier.wait()
-        return prepared.run(table(1)) == [(2_000_000,)]
+        return prepared.run(table(1)) == [(200_000,)]
 
     with ThreadPoolExecutor(40) as pool:
         assert all(pool.map(run, range(40)))
