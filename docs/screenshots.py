@@ -26,6 +26,7 @@ from tests.conftest import RunningServer  # noqa: E402
 IMAGES = ROOT / "docs" / "images"
 QUERY = "SELECT petal_length, petal_width, kind FROM flowers ORDER BY petal_length"
 FLAGS = ["--no-sandbox", "--disable-background-networking"]
+PATIENCE_MS = 180_000  # the network of the image classifier is built meanwhile
 
 
 def main() -> None:
@@ -54,6 +55,7 @@ def look(url: str, browser: str | None) -> None:
         opened = playwright.chromium.launch(executable_path=browser, args=FLAGS)
         for scheme, width in (("light", 1280), ("dark", 1280), ("light", 360)):
             context = opened.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
+            context.set_default_timeout(PATIENCE_MS)
             context.add_init_script("localStorage.setItem('mldb.tour', 'seen')")
             page = context.new_page()
             for name, prepare in SCENES.items():
@@ -78,11 +80,12 @@ def look_at_digits(server: RunningServer, browser: str | None) -> None:
     with sync_playwright() as playwright:
         opened = playwright.chromium.launch(executable_path=browser, args=FLAGS)
         page = opened.new_page(viewport={"width": 1280, "height": 1180})
+        page.set_default_timeout(PATIENCE_MS)
         address = f"{server.url}/v1/plugins/image_classifier/routes/static/"
         while not page.request.get(address).ok:
             page.wait_for_timeout(100)
         page.goto(address)
-        page.locator("#samples button").nth(3).click(timeout=60_000)
+        page.locator("#samples button").nth(3).click()
         page.wait_for_selector("#result li")
         page.locator("#file").set_input_files(files)
         page.get_by_text("10 of 10 pictures classified").wait_for()

@@ -130,8 +130,8 @@ function content(document_, path, verb, operation) {
 }
 
 function route(document_, path, verb, operation) {
-  const title = [element("span", verb.toUpperCase(), { class: "verb" }), element("code", path)];
-  if (operation.summary) title.push(` ${operation.summary}`);
+  const title = [element("span", verb.toUpperCase(), { class: `verb ${verb}` }), element("code", path)];
+  if (operation.summary) title.push(element("span", operation.summary, { class: "about" }));
   if (operation["x-mldb-source"]) title.push(element("span", operation["x-mldb-source"], { class: "mark" }));
   const details = element("details", element("summary", title));
   details.addEventListener("toggle", () => {

@@ -94,6 +94,22 @@ def test_a_dropped_folder_is_a_plugin_that_stops_starts_and_goes(browser, server
     closed(page)
 
 
+def test_a_plugin_that_could_not_be_loaded_is_tried_again(browser, server):
+    wanted = server.data_dir / "wanted.txt"
+    config = {"type": "python", "params": {"source": {"main": f"open({str(wanted)!r}).close()"}}}
+    with server.client() as client:
+        assert client.put("/v1/plugins/needy", json=config).status_code == 400
+    page = opened(browser, server)
+    card = page.get_by_role("listitem").filter(has=page.get_by_role("heading", name="needy"))
+    expect(card.get_by_text("FileNotFoundError")).to_be_visible()
+    wanted.write_text("")
+    card.get_by_role("button", name="Try again").click()
+    expect(card.get_by_text("serving")).to_be_visible(timeout=20_000)
+    with server.client() as client:
+        client.delete("/v1/plugins/needy")
+    closed(page)
+
+
 def test_what_is_no_plugin_is_told_with_the_servers_words(browser, server):
     page = opened(browser, server)
     page.evaluate(DROP_FOLDER, {"readme.md": "no plugin"})
@@ -155,6 +171,16 @@ def test_a_result_as_table_plot_file_and_plan(browser, server):
     assert findings(page) == []
     page.get_by_role("tab", name="Compiled").click()
     expect(page.locator("pre").first).to_contain_text("SELECT")
+    page.get_by_role("tab", name="Table").click()
+    grid = page.get_by_role("table", name="Rows of the result")
+    first = grid.get_by_role("row").nth(1).get_by_role("cell").first
+    expect(first).to_have_text("row 0")
+    grid.get_by_role("button", name="x").click()
+    grid.get_by_role("button", name="x").click()
+    expect(grid.get_by_role("columnheader", name="x")).to_have_attribute("aria-sort", "descending")
+    expect(first).to_have_text("row 299")
+    grid.get_by_role("button", name="x").click()
+    expect(first).to_have_text("row 0")
     with page.expect_download() as download:
         page.get_by_role("link", name="csv").click()
     rows = list(csv.DictReader(io.StringIO(download.value.path().read_text())))

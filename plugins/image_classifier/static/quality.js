@@ -48,7 +48,7 @@ function matrix({ labels, confusion }) {
     return make("tr", {}, heading(actual, "row"), ...cells);
   });
   const head = make("thead", {}, make("tr", {}, make("td", { className: "corner" }), ...labels.map((label) => heading(label, "col"))));
-  const caption = make("caption", { textContent: "Rows: what it is. Columns: what was said." });
+  const caption = make("caption", { textContent: "Rows: actual. Columns: predicted." });
   return [caption, head, make("tbody", {}, ...rows)];
 }
 

@@ -124,7 +124,7 @@ function LastFailure({ failure: { message, time, file, line } }: { failure: Fail
   );
 }
 
-function Actions({ entity: { id, plugin, serving }, page }: { entity: Entity; page: string }) {
+function Actions({ entity: { id, plugin, serving, state }, page }: { entity: Entity; page: string }) {
   const busy = useSignal(false);
   const asking = useSignal(false);
   const perform = async (done: string, work: () => Promise<unknown>) => {
@@ -150,6 +150,11 @@ function Actions({ entity: { id, plugin, serving }, page }: { entity: Entity; pa
           onClick={() => perform(`${id} was loaded`, () => call("POST", `${path("plugins", id)}/reload`))}
         >
           {stopped ? "Start" : "Reload"}
+        </button>
+      )}
+      {!serving && state === "error" && (
+        <button type="button" disabled={busy.value} onClick={() => perform(`${id} was loaded`, () => again(id))}>
+          Try again
         </button>
       )}
       {serving && !stopped && (
@@ -187,6 +192,12 @@ function Actions({ entity: { id, plugin, serving }, page }: { entity: Entity; pa
       )}
     </div>
   );
+}
+
+/** Create a plugin that could not be created once more, as it was asked for. */
+async function again(id: string): Promise<void> {
+  const { config } = await json<{ config: unknown }>("GET", path("plugins", id));
+  await call("PUT", path("plugins", id), { json: config });
 }
 
 async function remove(id: string): Promise<void> {

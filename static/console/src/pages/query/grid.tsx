@@ -1,6 +1,6 @@
 // A grid that shows any number of rows and columns: only the cells that can be seen exist.
 import { useSignal } from "@preact/signals";
-import { useEffect, useRef } from "preact/hooks";
+import { useEffect, useMemo, useRef } from "preact/hooks";
 import { imageSource } from "./images";
 
 const ROW = 28;
@@ -21,7 +21,33 @@ export function Grid(props: GridProps) {
   return props.table.rows.length ? <Cells {...props} /> : <p class="empty">No rows.</p>;
 }
 
-function Cells({ table: { columns, rows }, label }: GridProps) {
+interface Order {
+  column: number;
+  descending: boolean;
+}
+
+/** Rows in the order of a column; what is null comes last either way. */
+function ordered(rows: unknown[][], order: Order | undefined): unknown[][] {
+  if (!order) return rows;
+  const { column, descending } = order;
+  const sign = descending ? -1 : 1;
+  return [...rows].sort((one, other) => {
+    const [a, b] = [one[column] ?? null, other[column] ?? null];
+    if (a === null || b === null) return Number(a === null) - Number(b === null);
+    if (typeof a === "number" && typeof b === "number") return sign * (a - b);
+    return sign * cellText(a).localeCompare(cellText(b), "en", { numeric: true });
+  });
+}
+
+/** First upwards, then downwards, then as the query gave them. */
+function turned(order: Order | undefined, column: number): Order | undefined {
+  if (order?.column !== column) return { column, descending: false };
+  return order.descending ? undefined : { column, descending: true };
+}
+
+function Cells({ table: { columns, rows: given }, label }: GridProps) {
+  const order = useSignal<Order | undefined>(undefined);
+  const rows = useMemo(() => ordered(given, order.value), [given, order.value]);
   const box = useRef<HTMLDivElement>(null);
   const view = useSignal({ top: 0, left: 0, width: 0, height: 0 });
   useEffect(() => {
@@ -44,8 +70,7 @@ function Cells({ table: { columns, rows }, label }: GridProps) {
       element.removeEventListener("scroll", look);
     };
   }, [view]);
-  const widths = columns.map((column, index) => widthOf(column, index, rows));
-  const lefts = widths.reduce<number[]>((sums, width) => [...sums.slice(0), (sums.at(-1) ?? 0) + width], [0]);
+  const [widths, lefts] = useMemo(() => placed(columns, given), [columns, given]);
   const { top, left, width, height } = view.value;
   const full = rows.length * ROW;
   const shown = Math.min(full, MOST_PIXELS);
@@ -75,15 +100,14 @@ function Cells({ table: { columns, rows }, label }: GridProps) {
       <div class="grid-space" role="rowgroup" style={{ height: px(shown + ROW), width: px(lefts.at(-1)) }}>
         <div class="grid-row grid-head" role="row" aria-rowindex={1}>
           {visible.map((column, index) => (
-            <span
+            <Head
               key={from + index}
-              role="columnheader"
-              aria-colindex={from + index + 1}
+              name={column}
+              index={from + index}
+              numeric={typeof given[0]?.[from + index] === "number"}
+              order={order}
               style={{ left: px(lefts[from + index]), width: px(widths[from + index]) }}
-              title={column}
-            >
-              {column}
-            </span>
+            />
           ))}
         </div>
         {rows.slice(first, last).map((row, at) => (
@@ -106,6 +130,46 @@ function Cells({ table: { columns, rows }, label }: GridProps) {
         ))}
       </div>
     </div>
+  );
+}
+
+/** The width of each column, and where each begins, with the end of the last one. */
+function placed(columns: string[], rows: unknown[][]): [number[], number[]] {
+  const widths = columns.map((column, index) => widthOf(column, index, rows));
+  const lefts = [0];
+  for (const [index, width] of widths.entries()) lefts.push((lefts[index] ?? 0) + width);
+  return [widths, lefts];
+}
+
+interface HeadProps {
+  name: string;
+  index: number;
+  numeric: boolean;
+  order: { value: Order | undefined };
+  style: { left: string; width: string };
+}
+
+function Head({ name, index, numeric, order, style }: HeadProps) {
+  const mine = order.value?.column === index ? order.value : undefined;
+  return (
+    <span
+      role="columnheader"
+      class={numeric ? "number" : ""}
+      aria-colindex={index + 1}
+      aria-sort={mine ? (mine.descending ? "descending" : "ascending") : undefined}
+      style={style}
+    >
+      <button
+        type="button"
+        title={`Sort by ${name}`}
+        onClick={() => {
+          order.value = turned(order.value, index);
+        }}
+      >
+        {name}
+        {mine && <span aria-hidden="true">{mine.descending ? " ↓" : " ↑"}</span>}
+      </button>
+    </span>
   );
 }
 
