@@ -184,6 +184,8 @@ def truth(value: Value) -> str:
             return "TRUE" if columns else f"coalesce(len({concat_lists([r.sql for r in rests])}) > 0, FALSE)"
         case Embedding(sql):
             return f"(len({sql}) > 0)"
+        case Open():
+            return f"m_cells_truth({value.cells})"
     one = atom(value)
     match one.kind:
         case Kind.BOOLEAN:
