@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from server.storage.layouts import Wide, WideColumn
 
 
+LEADING_SHARE = 8  # of a table: more rows than an eighth are found sooner by sorting all than by looking twice
 MANY_ROWS = 100_000  # in smaller tables the first rows are found sooner by sorting than by looking twice
 _ORDERED = frozenset({Kind.BOOLEAN, Kind.INTEGER, Kind.UNSIGNED, Kind.NUMBER, Kind.STRING, Kind.TIMESTAMP})
 _CALL = re.compile(r"(\w+) ?\(")
@@ -321,7 +322,7 @@ class WideRelation(Relation):
         key = _PLAIN_KEY.fullmatch(order[0])
         if key is None or order[1:] != [self.row_hash()] or self.staged or not all(map(_is_quick, where)):
             return None
-        if self.layout.rows < MANY_ROWS or self.layout.rows <= count:
+        if self.layout.rows < MANY_ROWS or self.layout.rows <= count * LEADING_SHARE:
             return None
         table, (column, way) = identifier(self.layout.table), key.groups()
         stored = next(one for one in self.layout.columns if identifier(one.name) == column)

@@ -48,6 +48,7 @@ def test_the_same_rows_as_by_sorting_all(server, given_rows, key, way, limit, of
     every = answer(server, query)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(relations, "MANY_ROWS", 0)
+        patch.setattr(relations, "LEADING_SHARE", 1)
         plan = server.must("GET", f"/v1/query/plan?q={quote(f'{query} -- twice')}")
         assert ("UNION ALL" in plan["sql"]) == (limit + offset < len(cells))
         assert answer(server, f"{query} -- twice") == every
@@ -61,6 +62,16 @@ def test_a_small_table_is_sorted(server):
         "UNION"
         not in server.must("GET", "/v1/query/plan?q=SELECT%20*%20FROM%20small%20ORDER%20BY%20i%20LIMIT%201")["sql"]
     )
+
+
+@pytest.mark.parametrize(("limit", "twice"), [(1, True), (2, False)])
+def test_more_rows_than_an_eighth_are_found_by_sorting_all(server, monkeypatch, limit, twice):
+    monkeypatch.setattr(relations, "MANY_ROWS", 0)
+    server.must("PUT", "/v1/datasets/nine", {"type": "tabular"})
+    server.must("POST", "/v1/datasets/nine/multirows", [[f"r{i}", [["i", i, 0]]] for i in range(9)])
+    server.must("POST", "/v1/datasets/nine/commit")
+    query = quote(f"SELECT * FROM nine ORDER BY i LIMIT {limit}")
+    assert ("UNION ALL" in server.must("GET", f"/v1/query/plan?q={query}")["sql"]) == twice
 
 
 def test_more_rows_than_there_are(server, monkeypatch):
