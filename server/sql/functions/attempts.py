@@ -41,8 +41,11 @@ def _try(node: Call, args: list[Value], scope: Scope) -> Value:
     del args
     if len(node.args) not in (1, 2):
         raise MldbError("Binding builtin function try: requires one or two arguments")
+    first = node.args[0]
+    if isinstance(first, Call) and first.name == "try" and len(first.args) == 1:
+        return bind(first, scope)  # what gives its own error as a text does not fail
     inside = _Inside(scope)
-    value = bind(node.args[0], inside)
+    value = bind(first, inside)
     fallback = bind(node.args[1], inside) if len(node.args) == 2 else None
     constant = is_constant(value) and (fallback is None or is_constant(fallback))
     if fallback is not None and _computes(node.args[1]):
@@ -122,9 +125,9 @@ def _tried(value: Value, fallback: Value | None, scope: Scope, *, apart: bool) -
     tried = f"CAST({cells_or_null(value)} AS {CELL_TYPE}[])"
     if apart or _QUERY in tried:
         return _apart(tried, value, fallback, scope)
-    guard = scope.stage(f"TRY(struct_pack(v := {tried}))")
+    guard = scope.stage(_guarded(tried))
     otherwise = cells_or_null(Atom(_failure(tried), Kind.STRING) if fallback is None else fallback)
-    return Open(scope.stage(f"CASE WHEN {guard} IS NULL THEN {otherwise} ELSE {guard}.v END"))
+    return Open(scope.stage(_else(guard, f"CAST({otherwise} AS {CELL_TYPE}[])")))
 
 
 def _apart(tried: str, value: Value, fallback: Value | None, scope: Scope) -> Value:
@@ -132,7 +135,7 @@ def _apart(tried: str, value: Value, fallback: Value | None, scope: Scope) -> Va
     given = _given(tried)
     guard = scope.stage(f"u_attempt({given})")
     otherwise = cells_or_null(Atom(f"u_failure({given})", Kind.STRING) if fallback is None else fallback)
-    cells = f"CASE WHEN {guard} IS NULL THEN {otherwise} ELSE {guard} END"
+    cells = _alone(f"coalesce({guard}, CAST({otherwise} AS {CELL_TYPE}[]))")
     if not isinstance(value, Atom | Several) or not isinstance(fallback, Atom | Several | None):
         return Open(scope.stage(cells))
     found = scope.stage(cells)
@@ -142,17 +145,40 @@ def _apart(tried: str, value: Value, fallback: Value | None, scope: Scope) -> Va
 def _atoms(value: Atom, fallback: Atom | None, scope: Scope) -> Atom:
     if value.kind is Kind.NULL:
         return value
-    guard = scope.stage(f"TRY(struct_pack(v := {value.sql}))")
+    guard = scope.stage(_guarded(value.sql))
     other = Atom(_failure(value.sql), Kind.STRING) if fallback is None else fallback
-    whole = Atom(f"{guard}.v", value.kind)
-    kind = coerce.unify([whole, other])
-    sql = f"CASE WHEN {guard} IS NULL THEN {coerce.as_kind(other, kind)} ELSE {coerce.as_kind(whole, kind)} END"
+    kind = coerce.unify([value, other])
+    if kind is value.kind:
+        sql = _else(guard, coerce.as_kind(other, kind))
+    else:
+        whole = Atom(f"{guard}.v", value.kind)
+        sql = f"CASE WHEN {guard} IS NULL THEN {coerce.as_kind(other, kind)} ELSE {coerce.as_kind(whole, kind)} END"
 
     def ts() -> str:
         times = other.ts(), value.ts()
         return times[0] if times[0] == times[1] else f"CASE WHEN {guard} IS NULL THEN {times[0]} ELSE {times[1]} END"
 
     return Atom(sql, kind, ts)
+
+
+def _guarded(sql: str) -> str:
+    """TRY of SQL: a struct, NULL where it fails."""
+    return _alone(f"TRY(struct_pack(v := {sql}))")
+
+
+def _else(guard: str, other: str) -> str:
+    """The value that a guard holds, or another one. Inside of another try the guard is all of its SQL: spelled once."""
+    return _alone(f"coalesce({guard}, struct_pack(v := {other})).v")
+
+
+def _alone(sql: str) -> str:
+    """SQL in a CASE that always takes it.
+
+    DuckDB computes what is spelled twice once and before, outside of TRY and for all rows, but not what is in a CASE.
+    """
+    for number, columns in reads(sql).items():
+        return f"CASE WHEN (r{number}.{min(columns)} IS NULL) IS NOT NULL THEN {sql} END"
+    return sql
 
 
 def _failure(sql: str) -> str:
