@@ -22,7 +22,7 @@ from server.sql.bound import (
 from server.sql.duck import literal_text
 from server.sql.positions import did_you_mean
 from server.sql.relations import Relation, require_row
-from server.sql.scope import NoScope, Scope, TableScope
+from server.sql.scope import NoScope, OverlayScope, Scope, TableScope
 from server.sql.tree import Clause, ColumnExpr, ColumnRef, Exclusion, Extract, Flatten, Item, RowLiteral, Wildcard
 from server.values.kinds import Kind
 from server.values.paths import Path, format_path
@@ -99,16 +99,23 @@ def wildcard(node: Wildcard, scope: Scope, *, inside: bool) -> Row:
     if isinstance(scope, NoScope):
         text = "Cannot use wildcards with no FROM clause." if inside else "Wildcard usage requires a FROM statement"
         raise MldbError(text)
-    prefix = node.prefix
+    prefix, tables = node.prefix, _behind(scope)
     table = scope.qualified(prefix) if prefix else None
     if table is not None:
         row, prefix = table, prefix[1:]
         node = Wildcard(prefix, node.excluding, node.target)
     else:
         row = scope.everything()
-        if node.dotted and isinstance(scope, TableScope):
-            _check_known(prefix[0], row, scope)
-    return _chosen(row, node, scope.relation if isinstance(scope, TableScope) else None)
+        if node.dotted and isinstance(tables, TableScope):
+            _check_known(prefix[0], row, tables)
+    return _chosen(row, node, tables.relation if isinstance(tables, TableScope) else None)
+
+
+def _behind(scope: Scope) -> Scope:
+    """The scope that names what wildcards mean: try() and branches of CASE lay nothing over it."""
+    while isinstance(scope, OverlayScope) and not scope.row.columns and not scope.row.rests:
+        scope = scope.behind
+    return scope
 
 
 def _check_known(name: str, row: Row, scope: TableScope) -> None:
