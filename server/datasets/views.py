@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from server.datasets.base import ReadOnly
@@ -41,16 +41,30 @@ class ViewDataset(ReadOnly):
     def layout(self) -> View:
         return View(self._table)
 
-    def status(self) -> dict[str, Any]:
-        """What is known of the rows, and ``datasets``: the statuses of the inputs by id, null for one that is gone."""
-        statuses = {id: self._status_of(id) for id in self._stored.get("inputs", ())}
-        known = [status for status in statuses.values() if status is not None]
-        counts = self._counts(known) if len(known) == len(statuses) else {}
-        return {**counts, "datasets": statuses}
+    @property
+    def inputs(self) -> list[str]:
+        """Ids of the datasets that it is made of, as far as they are not named in a table expression."""
+        return list(self._stored.get("inputs", ()))
 
-    def _status_of(self, id: str) -> dict[str, Any] | None:
+    def status(self) -> dict[str, Any]:
+        """What is known of the rows, and ``datasets``: how large the inputs are by id, null for one that is gone."""
+        known: dict[str, dict[str, Any] | None] = {}
+        counts = self.counts(known)
+        return {**counts, "datasets": {id: known[id] for id in self.inputs}}
+
+    def counts(self, known: dict[str, dict[str, Any] | None]) -> dict[str, Any]:
+        """How large it is. ``known`` keeps what was found of the datasets below, each of which is asked once."""
+        for id in self.inputs:
+            if id not in known:
+                known[id] = None  # a circle ends here
+                known[id] = self._counts_of(id, known)
+        found = [counts for id in self.inputs if (counts := known[id]) is not None]
+        return self._counts(found) if len(found) == len(self.inputs) else {}
+
+    def _counts_of(self, id: str, known: dict[str, dict[str, Any] | None]) -> dict[str, Any] | None:
         try:
-            return self._services.dataset(id).status()
+            dataset = self._services.dataset(id)
+            return dataset.counts(known) if isinstance(dataset, ViewDataset) else dataset.status()
         except MldbError:
             return None
 
@@ -62,7 +76,23 @@ def inputs(creation: Creation, specs: list[Any]) -> list[str]:
     """Ids of the datasets that specs name: existing ones by ``id``, others are created from ``type``."""
     if creation.stored:
         return list(creation.stored["inputs"])
-    return [_input(creation.services, spec) for spec in specs]
+    ids = [_input(creation.services, spec) for spec in specs]
+    if creation.id in _below(creation.services, ids):
+        raise MldbError(f"Dataset '{creation.id}' cannot be made of itself")
+    return ids
+
+
+def _below(services: Services, ids: Iterable[str]) -> set[str]:
+    """These datasets and those that they are made of, however deep."""
+    found: set[str] = set()
+    waiting = list(ids)
+    while waiting:
+        id = waiting.pop()
+        if id not in found:
+            found.add(id)
+            dataset = services.dataset(id)
+            waiting += dataset.inputs if isinstance(dataset, ViewDataset) else ()
+    return found
 
 
 def _input(services: Services, spec: Any) -> str:

@@ -67,6 +67,7 @@ class Context:
     fetcher: Function | None = None  # what the builtin fetcher(url) calls
     operations: Callable[[str, Any], Function] | None = None  # TensorFlow's, by name and attributes: tf_<name>
     lasting: bool = False  # only what no later commit can change: kinds of sparse columns are unknown
+    views: itertools.count[int] = field(default_factory=itertools.count)  # that have been read, at all depths
 
     def number(self) -> int:
         return next(self.numbers)
@@ -98,6 +99,7 @@ class Context:
             self.fetcher,
             self.operations,
             self.lasting,
+            self.views,
         )
 
 

@@ -167,3 +167,42 @@ def test_views_and_embeddings_tell_how_large_they_are(client):
     client.post("/v1/datasets/vectors/multirows", json=[["a", [["x", 1, 0], ["y", 2, 0]]]]).raise_for_status()
     client.post("/v1/datasets/vectors/commit").raise_for_status()
     assert client.get("/v1/datasets/vectors").json()["status"] == {"columnCount": 2, "rowCount": 1}
+
+
+def merged(client, id, *inputs):
+    return put(client, id, "merged", datasets=[{"id": input_} for input_ in inputs])
+
+
+def test_views_of_views_are_asked_once_each(client):
+    """Each of thirty levels has two views of both views below: 2^30 ways lead to the bottom."""
+    put(client, "left0", "sparse.mutable")
+    put(client, "right0", "sparse.mutable")
+    for level in range(1, 31):
+        for side in ("left", "right"):
+            code, body = merged(client, f"{side}{level}", f"left{level - 1}", f"right{level - 1}")
+            assert code == 201, body
+    assert body["status"] == {"datasets": {"left29": {}, "right29": {}}}
+    put(client, "over", "union", datasets=[{"id": "left1"}, {"id": "left0"}])
+    empty = {"columnCount": 0, "rowCount": 0, "valueCount": 0}
+    assert client.get("/v1/datasets/over").json()["status"] == {"datasets": {"left0": empty, "left1": {}}}
+    answer = client.get_json("/v1/query", {"q": "SELECT * FROM left30"})
+    assert answer.status_code == 400
+    assert "a query may read 1000 views, and views of views 50 deep" in answer.json()["error"]
+    assert client.query("SELECT * FROM left3") == [["_rowName"]]
+
+
+def test_no_view_is_made_of_itself(client):
+    put(client, "ground", "sparse.mutable")
+    assert merged(client, "first", "ground")[0] == 201
+    assert merged(client, "second", "first")[0] == 201
+    for id, *inputs in (("ground", "ground"), ("ground", "second"), ("second", "ground", "second")):
+        code, body = merged(client, id, *inputs)
+        assert (code, body["error"]) == (400, f"Dataset '{id}' cannot be made of itself")
+    # Names in a table expression are looked up by each query.
+    assert put(client, "ground", "joined", left="second AS a", right="second AS b")[0] == 201
+    answer = client.get_json("/v1/query", {"q": "SELECT * FROM second"})
+    assert (answer.status_code, answer.json()["error"]) == (
+        400,
+        "Dataset 'second' is made of itself: second of first of ground of second",
+    )
+    assert client.get("/v1/datasets/second").status_code == 200

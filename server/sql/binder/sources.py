@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
+
+from server.errors import MldbError
 from server.sql.binder.base import bind_table, elsewhere, reads
 from server.sql.binder.query import Query
 from server.sql.relations import NoTable, Relation, WideRelation
 from server.sql.scope import Context, NoScope
 from server.sql.sparse import CellsRelation
-from server.sql.tree import DatasetRef
+from server.sql.tree import DatasetRef, Table
 from server.sql.views import View
 from server.storage.layouts import Cells, Wide
+
+MAX_VIEWS = 1000  # that a query reads, each as often as it is read
+MAX_VIEWS_DEEP = 50
+
+_views: ContextVar[tuple[str, ...]] = ContextVar("views", default=())  # that are being bound, the outermost first
 
 
 @reads(DatasetRef)
@@ -27,11 +35,28 @@ def bind_dataset(name: str, alias: str, context: Context) -> Relation:
         case Cells():
             return CellsRelation(context.number(), layout, alias, lasting=context.lasting)
         case View(table=table):
-            with elsewhere():
-                inner = bind_table(table, context)
+            inner = _bind_view(name, table, context)
             inner.alias = alias
             return inner
     raise TypeError(f"dataset '{name}' has an unknown layout {layout!r}")
+
+
+def _bind_view(name: str, table: Table, context: Context) -> Relation:
+    """``MldbError`` for a view that is made of itself, and for views of views that are read too often."""
+    above = _views.get()
+    if name in above:
+        raise MldbError(f"Dataset '{name}' is made of itself: {' of '.join([*above[above.index(name) :], name])}")
+    if len(above) == MAX_VIEWS_DEEP or next(context.views) == MAX_VIEWS:
+        raise MldbError(
+            f"Dataset '{name}': a query may read {MAX_VIEWS} views, and views of views {MAX_VIEWS_DEEP} deep; record "
+            "one of them as a dataset with the procedure transform"
+        )
+    token = _views.set((*above, name))
+    try:
+        with elsewhere():
+            return bind_table(table, context)
+    finally:
+        _views.reset(token)
 
 
 def whole(relation: Relation) -> Query:
