@@ -11,6 +11,7 @@ from inception import FOLDER
 from mldb import ResponseException, mldb
 
 TOLD = {"title": str, "network": str, "weights": str, "labels": list, "pictures": int, "accuracy": float}
+MOST = 1_000_000_000  # pictures
 SHARED = FOLDER / "shared"
 MOST_SHARED = 200
 
@@ -30,11 +31,15 @@ def load(content: bytes) -> dict[str, Any]:
         told = json.loads(content)
         about = {name: kind(told[name]) for name, kind in TOLD.items()}
         about["confusion"] = [[str(actual), str(said), float(count)] for actual, said, count in told["confusion"]]
+        if not all(0 <= number <= MOST for number in (*(row[2] for row in about["confusion"]), about["pictures"])):
+            raise ValueError("its numbers of pictures cannot be")
+        if not 0 <= about["accuracy"] <= 1:
+            raise ValueError("its accuracy is no share")
         file.write_bytes(base64.b64decode(told["model"]))
         mldb.put(f"/v1/functions/{id}_scorer", {"type": "classifier", "params": {"modelFileUrl": f"file://{file}"}})
         if about["network"]:
             make_function(id)
-    except (LookupError, TypeError, ValueError, ResponseException) as error:
+    except (LookupError, TypeError, ValueError, ArithmeticError, RecursionError, ResponseException) as error:
         forget(id)
         raise Refused(f"this is no classifier that was downloaded here ({error})") from None
     return keep(id, **about)

@@ -36,14 +36,14 @@ def answer(given):
         case "GET", "/shared":
             return files.shared(given.get("name", ""))
         case "POST", "/train":
-            wanted = json.loads(request.body)
-            return teaching.train(str(wanted["title"]), wanted["classes"], wanted.get("heap", []))
+            wanted = body()
+            return teaching.train(wanted.get("title"), wanted.get("classes"), wanted.get("heap", []))
         case "GET", "/train":
             return teaching.job(given.get("id", ""))
         case "GET", "/questions":
             return teaching.questions(known(id)["id"])
         case "POST", "/answers":
-            return teaching.answer(classifiers.described(known(id)), json.loads(request.body))
+            return teaching.answer(classifiers.described(known(id)), body())
         case "GET", "/picture":
             return request.send_file(teaching.picture(known(id)["id"], given.get("row", "")), "image/jpeg")
         case "POST", "/map":
@@ -58,6 +58,17 @@ def answer(given):
     raise Refused(f"no such route: {request.verb} {request.remaining}", 404)
 
 
+def body():
+    """The JSON object that was sent."""
+    try:
+        sent = json.loads(request.body)
+    except (ValueError, RecursionError) as error:
+        raise Refused(f"the body is no JSON: {error}") from None
+    if not isinstance(sent, dict):
+        raise Refused("the body is a JSON object")
+    return sent
+
+
 def predicted(id, picture):
     if not picture:
         raise Refused("send a picture in the body, or give its url")
@@ -67,9 +78,16 @@ def predicted(id, picture):
     elif known(id)["network"]:
         weights, labels = known(id)["weights"], classifiers.scores(id, image=base64.b64encode(picture).decode())
     else:
-        weights, labels = "none", classifiers.scores(f"{id}_scorer", features=pixels.levels(picture))
+        weights, labels = "none", classifiers.scores(f"{id}_scorer", features=levels(picture))
     milliseconds = round((time.perf_counter() - began) * 1000, 1)
     return {"model": id, "labels": labels, "weights": weights, "milliseconds": milliseconds}
+
+
+def levels(picture):
+    try:
+        return pixels.levels(picture)
+    except ValueError as error:
+        raise Refused(str(error)) from None
 
 
 def known(id):
@@ -93,8 +111,6 @@ def reply():
         return answer(dict(request.rest_params)), 200
     except Refused as refused:
         error, code = str(refused), refused.code
-    except ValueError as wrong:  # no JSON, no picture
-        error, code = str(wrong), 400
     except ResponseException as failed:
         error, code = failed.response.json()["error"], failed.response.status_code
     return {"error": error, "weights": inception.status["weights"]}, code

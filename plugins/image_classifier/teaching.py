@@ -5,6 +5,7 @@ MLDB's procedures do the work, in the background, and know how far they are.
 
 import base64
 import secrets
+import threading
 import time
 from collections import Counter
 from typing import Any
@@ -23,9 +24,15 @@ STEPS = ("features", "training", "test")
 # A linear model on the network's features: the usual way of transfer learning, and quick.
 ALGORITHM = {"type": "glz", "regularization": "l2", "regularization_factor": 0.001, "normalize": True}
 
+starting = threading.Lock()  # held from the look whether something is under way to the start of it
+
 
 def train(title: str, classes: dict[str, list[str]], heap: list[str]) -> dict[str, Any]:
     """Train on ``{label: [base64 pictures]}``; the heap has no labels yet."""
+    if not (isinstance(title, str) and isinstance(classes, dict) and all(map(are_texts, [*classes.values(), heap]))):
+        raise Refused(
+            "send a title and classes, {label: [base64 pictures]}, and maybe a heap, a list of such pictures"
+        )
     labels = [label for label, pictures in classes.items() for _ in pictures]
     sizes = Counter(labels)
     if len(sizes) < 2 or min(sizes.values()) < FEWEST_IN_CLASS:
@@ -48,6 +55,10 @@ def train(title: str, classes: dict[str, list[str]], heap: list[str]) -> dict[st
     except Exception:
         forget(id)
         raise
+
+
+def are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)
 
 
 def record(dataset: str, column: str, values: dict[str, str]) -> None:
@@ -122,13 +133,14 @@ def unlabelled(id: str) -> str:
 def answer(about: dict[str, Any], answers: dict[str, str]) -> dict[str, Any]:
     """Take the user's labels of such pictures, and train anew with them."""
     id, labels = about["id"], about["labels"]
-    open_ = {row for row, _ in mldb.query(f"SELECT 1 FROM {unlabelled(id)}")[1:]}
-    if not answers or not set(answers) <= open_ or not set(answers.values()) <= set(labels):
-        raise Refused("an answer is one of the classifier's labels for a picture that has none")
-    if job(id)["state"] == "working":
-        raise Refused("it is still at work", 409)
-    record(f"{id}_labels", "label", answers)
-    return start(id)
+    with starting:
+        open_ = {row for row, _ in mldb.query(f"SELECT 1 FROM {unlabelled(id)}")[1:]}
+        if not answers or not set(answers) <= open_ or not all(label in labels for label in answers.values()):
+            raise Refused("an answer is one of the classifier's labels for a picture that has none")
+        if job(id)["state"] == "working":
+            raise Refused("it is still at work", 409)
+        record(f"{id}_labels", "label", answers)
+        return start(id)
 
 
 def picture(id: str, row: str) -> bytes:
@@ -142,11 +154,12 @@ def picture(id: str, row: str) -> bytes:
 def place(id: str) -> dict[str, Any]:
     """Make the map, once."""
     map = f"{id}_map"
-    if runs(map) and (placed := job(map))["state"] != "failed":
-        return placed
-    points = f"SELECT * FROM {id}_features LIMIT {MOST_ON_MAP}"
-    make_procedure(map, "tsne.train", {"trainingData": points, "rowOutputDataset": map})
-    return start(map)
+    with starting:
+        if runs(map) and (placed := job(map))["state"] != "failed":
+            return placed
+        points = f"SELECT * FROM {id}_features LIMIT {MOST_ON_MAP}"
+        make_procedure(map, "tsne.train", {"trainingData": points, "rowOutputDataset": map})
+        return start(map)
 
 
 def positions(id: str) -> list[dict[str, Any]]:

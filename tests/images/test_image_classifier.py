@@ -5,6 +5,7 @@ import io
 import json
 import shutil
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -213,6 +214,11 @@ def test_what_is_no_model_is_refused_and_leaves_nothing(plugin, taught, data):
         "another model": json.dumps({**told, "model": text(b"nonsense" * 100)}).encode(),
         "a list": b"[]",
         "wrong types": json.dumps({**told, "confusion": [1]}).encode(),
+        "no text": json.dumps({**told, "labels": 7}).encode(),
+        "endless": json.dumps({**told, "pictures": float("inf")}).encode(),
+        "no number": json.dumps({**told, "accuracy": float("nan")}).encode(),
+        "too much": json.dumps({**told, "confusion": [["a", "b", 1e300]]}).encode(),
+        "too deep": b"[" * 100_000,
     }
     for name, content in bad.items():
         error = plugin.post("load", content, 400)["error"]
@@ -255,6 +261,35 @@ def test_refusals(plugin, taught):
     assert plugin.post("predict", b"", 400)["error"] == "send a picture in the body, or give its url"
     assert "could not be fetched" in plugin.get("predict", 400, url="http://127.0.0.1:9/x.jpg")["error"]
     assert plugin.get("train", 404, id="x")["error"] == "there is no such training: has it failed before?"
+
+
+def test_bodies_that_are_something_else(plugin, taught):
+    for body in (b"", b"\xff", b"{", b"[" * 100_000):
+        for route in ("train", "answers"):
+            assert plugin.post(route, body, 400, model=taught)["error"].startswith("the body is no JSON: ")
+    for body in ([], 7, None):
+        assert plugin.post("answers", json.dumps(body), 400, model=taught)["error"] == "the body is a JSON object"
+    for body in ({}, {"title": 7, "classes": {}}, {"title": "t", "classes": []}, {"title": "t", "classes": {"a": 1}},
+                 {"title": "t", "classes": {"a": [1]}}, {"title": "t", "classes": {}, "heap": 3}):  # fmt: skip
+        error = plugin.post("train", json.dumps(body), 400)["error"]
+        assert error == "send a title and classes, {label: [base64 pictures]}, and maybe a heap, a list of such pictures"
+    for label in ([], {}, 7, None):
+        error = plugin.post("answers", json.dumps({"10": label}), 400, model=taught)["error"]
+        assert error == "an answer is one of the classifier's labels for a picture that has none"
+
+
+def test_of_answers_at_the_same_time_only_one_is_taken(plugin):
+    asked = plugin.teach("at once", [coloured(70 + n, 2 * (n % 2)) for n in range(8)])
+    answers = [json.dumps({str(row): "red"}) for row in range(10, 18)]
+
+    def send(content):
+        return plugin.client.post(f"{ROUTES}/answers", content=content, params={"model": asked}, timeout=60)
+
+    with ThreadPoolExecutor(len(answers)) as pool:
+        codes = sorted(answer.status_code for answer in pool.map(send, answers))
+    assert codes == [200] + [409] * 7
+    plugin.wait({"id": asked})
+    assert plugin.get("questions", model=asked)["left"] == 7
 
 
 def test_procedures_of_others_are_neither_shown_nor_forgotten(plugin):
