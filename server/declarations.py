@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from server.values.atoms import Atom
 from server.values.batches import RowBatch, RowType
@@ -50,9 +50,16 @@ class TypeName:
     name: str
 
 
+def _dataset_spec(spec: Any) -> Any:
+    if spec is None or isinstance(spec, str | Mapping):
+        return spec
+    raise ValueError("must be the id of a dataset, or an object with its id, type and params")
+
+
 InputQuery = Annotated[Any, TypeName("InputQuery")]  # SQL text, or MLDB's object form of a query
-OutputDataset = Annotated[Any, TypeName("OutputDataset")]  # an id, or {"id", "type", "params"} of a dataset to create
-DatasetSpec = Annotated[Any, TypeName("Dataset")]  # an id, or a dataset to create
+# An id, or {"id", "type", "params"} of a dataset to create.
+OutputDataset = Annotated[Any, AfterValidator(_dataset_spec), TypeName("OutputDataset")]
+DatasetSpec = Annotated[Any, AfterValidator(_dataset_spec), TypeName("Dataset")]  # an id, or a dataset to create
 SqlText = Annotated[str, TypeName("SqlExpression")]  # an expression, a condition or a SELECT list
 
 

@@ -30,9 +30,7 @@ starting = threading.Lock()  # held from the look whether something is under way
 def train(title: str, classes: dict[str, list[str]], heap: list[str]) -> dict[str, Any]:
     """Train on ``{label: [base64 pictures]}``; the heap has no labels yet."""
     if not (isinstance(title, str) and isinstance(classes, dict) and all(map(are_texts, [*classes.values(), heap]))):
-        raise Refused(
-            "send a title and classes, {label: [base64 pictures]}, and maybe a heap, a list of such pictures"
-        )
+        raise Refused("send a title and classes, {label: [base64 pictures]}, and maybe a heap, a list of such pictures")
     labels = [label for label, pictures in classes.items() for _ in pictures]
     sizes = Counter(labels)
     if len(sizes) < 2 or min(sizes.values()) < FEWEST_IN_CLASS:

@@ -73,7 +73,7 @@ class ContinuousDataset:
         self._chunk: str | None = None
         self._span = (math.inf, -math.inf)
         self._closed = threading.Event()
-        self._interval = _seconds(params.commitInterval)
+        self._interval = min(_seconds(params.commitInterval), threading.TIMEOUT_MAX)
         threading.Thread(target=self._commit_regularly, name="continuous", daemon=True).start()
 
     def layout(self) -> Layout:

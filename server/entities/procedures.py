@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Literal
+from typing import Any, get_args
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from server.declarations import Creation, EntityType, ProcedureParams, Progress, RunResult, Services
+from server.declarations import Creation, EntityKind, EntityType, ProcedureParams, Progress, RunResult, Services
 from server.entities.progress import TaskProgress
 from server.errors import MldbError
 
@@ -70,11 +70,18 @@ class Serial:
 
 
 class CreateEntityParams(ProcedureParams):
-    kind: Literal["dataset", "function", "procedure", "plugin"] = Field(description="What to create")
+    kind: EntityKind = Field(description="What to create")
     id: str = Field("", description="Name of the entity; made up when absent")
     type: str = Field("", description="Its type")
     params: dict[str, Any] = Field(default={}, description="Its parameters")
     persistent: bool | None = Field(None, description="Whether it survives a restart")
+
+    @field_validator("kind", mode="before")
+    @classmethod
+    def _known(cls, kind: Any) -> Any:
+        if kind not in get_args(EntityKind):
+            raise ValueError(f"Attempt to create unknown entity kind '{kind}'")
+        return kind
 
 
 class CreateEntity:

@@ -40,7 +40,10 @@ def read_row(value: Any) -> list[Field]:
         raise MldbError("the input of a function must be an object: {name: value, …}")
     fields: list[Field] = []
     for name, member in value.items():
+        before = len(fields)
         _read_value((name,), member, fields)
+        if len(fields) == before:
+            fields.append(Field((name,), Kind.NULL, None))  # a row without columns was given all the same
     return fields
 
 
@@ -176,7 +179,8 @@ def _column_values(column: Column, array: pa.Array) -> list[Any]:
         return list(atoms_of(array, column.kind))
     if isinstance(array, pa.ChunkedArray):
         array = array.combine_chunks()
-    element = _ELEMENTS.get(str(array.type.value_type), str(array.type.value_type).upper())
+    name = str(array.type.value_type)
+    element = "ATOM" if pa.types.is_union(array.type.value_type) else _ELEMENTS.get(name, name.upper())
     return [None if flat is None else _embedding(column.shape, element, flat) for flat in array.to_pylist()]
 
 

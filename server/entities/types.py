@@ -77,7 +77,7 @@ class TypeRegistry:
 
 
 def validate(declared: EntityType, params: Any) -> Params:
-    """The parameter model's instance; ``MldbError`` naming the first wrong member and the nearest known name.
+    """The parameter model's instance; ``MldbError`` naming a wrong member and, if it is unknown, the nearest name.
 
     ``details`` of the error: ``field``, the dotted path of that member, and ``type``.
     """
@@ -87,7 +87,9 @@ def validate(declared: EntityType, params: Any) -> Params:
     try:
         return declared.params.model_validate(given)
     except ValidationError as error:
-        problem = error.errors(include_url=False)[0]
+        problems = error.errors(include_url=False)
+        # A name that is written wrong is missing under its right one too.
+        problem = next((each for each in problems if each["type"] == "extra_forbidden"), problems[0])
         details = {"type": declared.name, "field": _where(problem)}
         raise MldbError(_error_text(declared, problem), details=details) from None
 
@@ -106,6 +108,8 @@ def _error_text(declared: EntityType, problem: Mapping[str, Any]) -> str:
             return f"unknown field parsing {title}: '{where}'{hint}"
         case "missing":
             return f"error parsing {title}: the field '{where}' is required"
+        case "value_error":
+            return f"error parsing {title}: field '{where}': {problem['ctx']['error']}"
         case _:
             return f"error parsing {title}: field '{where}': {problem['msg']}"
 

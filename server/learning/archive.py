@@ -127,7 +127,7 @@ def unpack(kind: str, data: bytes) -> ModelFile:
         if digest != head.get("digest"):
             raise MldbError(f"The model file is damaged: its content is not what its digest says. {REMEDY}")
         archive = Archive({_array_name(name): _array(content) for name, content in arrays.items()})
-    except (zipfile.BadZipFile, KeyError, ValueError, EOFError, OSError, NotImplementedError, zlib.error) as error:
+    except (zipfile.BadZipFile, KeyError, ValueError, EOFError, OSError, RuntimeError, zlib.error) as error:
         raise MldbError(f"Not a model file of this server, or a damaged one: {error}. {REMEDY}") from None
     return ModelFile(body, archive, origin, digest)
 

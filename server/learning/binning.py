@@ -69,8 +69,9 @@ def _bin_numbers(rows: NDArray[np.int64], values: Floats) -> Binned:
 
 def halfway(lower: Floats, upper: Floats) -> Floats:
     """Thresholds t between neighbouring values, with lower < t <= upper in single precision."""
-    middle = ((lower.astype(np.float64) + upper) / 2).astype(np.float32)
-    return np.where(middle <= lower, upper, middle)
+    with np.errstate(invalid="ignore"):  # nothing is halfway between the infinities
+        middle = ((lower.astype(np.float64) + upper) / 2).astype(np.float32)
+    return np.where(middle > lower, middle, upper)
 
 
 def _bin_categories(rows: NDArray[np.int64], values: Floats) -> Binned:

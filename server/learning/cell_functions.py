@@ -12,7 +12,7 @@ from server.declarations import BoundFunction
 from server.errors import MldbError
 from server.learning.training_set import labels_of
 from server.transfer.results import rows_of
-from server.values.atoms import Atom
+from server.values.atoms import Atom, atom_text
 from server.values.batches import Cell, Column, Row, RowBatch, RowType
 from server.values.cells import cells_array
 from server.values.kinds import Kind
@@ -60,13 +60,28 @@ class _BoundRows:
         return RowBatch(self.output, batch.length, (), (), cells_array([self._row(row) for row in self._given(batch)]))
 
     def _given(self, batch: RowBatch) -> list[Row]:
-        """The cells of the input row; an atom in its place (a null row) is no cell of it."""
-        rows = rows_of(batch.under((self.function.given,)))
-        return [[cell for cell in row if cell.path] for row in rows]
+        return rows_below(batch, self.function.given)
 
     def _row(self, row: Row) -> Row:
         result = self.function.result
         return [Cell((result, *cell.path), cell.value, cell.timestamp) for cell in self.function.apply(row)]
+
+
+def rows_below(batch: RowBatch, name: str) -> list[Row]:
+    """The cells of an input row. Null is an empty row; ``MldbError`` for any other atom in its place."""
+    rows = rows_of(batch.under((name,)))
+    if any(not cell.path and cell.value is not None for row in rows for cell in row):
+        raise MldbError(f"The input '{name}' must be a row, not a single value")
+    return [[cell for cell in row if cell.path] for row in rows]
+
+
+def require_atom(given: RowType, name: str, what: str) -> None:
+    """``MldbError`` unless rows of this type have, or may have, a single value under a name."""
+    column = given.column((name,))
+    if column is None and not given.open:
+        raise MldbError(f"The function needs a {what} '{name}' as input")
+    if column is not None and column.shape is not None:
+        raise MldbError(f"The input '{name}' must be a single {what}, not an embedding")
 
 
 @dataclass(frozen=True)
@@ -86,8 +101,7 @@ class TextFunction:
         return RowType((Column((self.result,), Kind.STRING),))
 
     def bind(self, given: RowType) -> BoundFunction:
-        if given.column((self.given,)) is None and not given.open:
-            raise MldbError(f"The function needs a text '{self.given}' as input")
+        require_atom(given, self.given, "text")
         return _BoundTexts(self)
 
 
@@ -104,4 +118,4 @@ class _BoundTexts:
         return RowBatch(self.output, batch.length, [pa.array(texts, pa.string())])
 
     def _text(self, atom: Atom) -> str | None:
-        return None if atom is None else self.function.apply(str(atom))
+        return None if atom is None else self.function.apply(atom_text(atom))

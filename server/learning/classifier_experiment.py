@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from server.declarations import EntityType, InputQuery, Progress, RunResult, Services, SqlText, checked
 from server.errors import MldbError
 from server.learning.classifier_test import NAME as TEST
-from server.learning.classifier_test import TestingParams, evaluate
+from server.learning.classifier_test import TestingParams, Top, evaluate
 from server.learning.classifier_train import NAME as TRAIN
 from server.learning.classifier_train import LearnerParams, TrainParams, learner_configuration, train_to_file
 from server.learning.model_params import check_model_url, create_function
@@ -62,7 +62,7 @@ class ExperimentParams(LearnerParams):
     evalTrain: bool = Field(default=False, description="Test on the training rows as well")
     outputAccuracyDataset: bool = Field(default=True, description="Record the scored rows of each fold")
     uniqueScoresOnly: bool = Field(default=False, description="Record one row per distinct score")
-    recallOverN: list[int] = Field(default=[], description="Numbers of top scores to look for the right label in")
+    recallOverN: list[Top] = Field(default=[], description="Numbers of top scores to look for the right label in")
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from pydantic import Field
 from server.declarations import BoundFunction, Creation, EntityType, Params
 from server.errors import MldbError, NotFound
 from server.learning import importance
+from server.learning.cell_functions import require_atom
 from server.learning.classifier import Classifier
 from server.learning.classifier_files import load_classifier
 from server.learning.fasttext import FastTextModel
@@ -124,8 +125,7 @@ class ExplainFunction:
         return RowType((Column(("bias",), Kind.NUMBER),), open=True)
 
     def bind(self, given: RowType) -> BoundFunction:
-        if given.column(("label",)) is None and not given.open:
-            raise MldbError("The function needs a value 'label' as input")
+        require_atom(given, "label", "value")
         return _BoundExplain(self, FeatureReader.bind(self.classifier.space, given), self.output)
 
     def status(self) -> dict[str, Any]:

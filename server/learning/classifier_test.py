@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field
@@ -30,12 +30,14 @@ from server.learning.metrics import (
     regression_statistics,
 )
 from server.learning.scored_rows import ScoredRows, boolean_rows, labelled_rows, read_scored, regression_rows
-from server.learning.training_set import Mode, is_true, label_atom
+from server.learning.training_set import Mode, check_weights, is_true, label_atom
 from server.procedures.validators import input_query, plain_columns, require_from
 from server.sql.tree import Select
 from server.transfer.melt import record_all
+from server.transfer.outputs import recording_dataset
 
 NAME = "classifier.test"
+Top = Annotated[int, Field(ge=1)]
 
 
 class TestingParams(ProcedureParams):
@@ -45,7 +47,7 @@ class TestingParams(ProcedureParams):
     )
     outputDataset: OutputDataset = Field(default=None, description="Dataset to record the scored rows in")
     uniqueScoresOnly: bool = Field(default=False, description="Boolean mode: record one row per distinct score")
-    recallOverN: list[int] = Field(default=[], description="Numbers of top scores to look for the right label in")
+    recallOverN: list[Top] = Field(default=[], description="Numbers of top scores to look for the right label in")
 
 
 @dataclass(frozen=True)
@@ -79,10 +81,11 @@ def evaluate(services: Services, params: TestingParams, select: Select, progress
     found = read_scored(services.query(select).batches(progress), params.mode)
     if not found.rows:
         raise MldbError("Cannot run classifier.test procedure on empty test set")
+    check_weights(found.weights)
     progress.step("evaluating")
     statistics, rows = _assess(found, params)
     if params.outputDataset is not None:
-        _, dataset = services.output_dataset(params.outputDataset, "tabular")
+        dataset = recording_dataset(services, params.outputDataset, "tabular")
         progress.step("recording", "counter")
         record_all(dataset, iter(rows), progress)
     return statistics
@@ -94,6 +97,8 @@ def _assess(found: ScoredRows, params: TestingParams) -> tuple[dict[str, Any], I
         thresholds = Thresholds.scan(found.scores[:, 0], truth, found.weights)
         return boolean_statistics(thresholds), boolean_rows(found, thresholds, truth, params.uniqueScoresOnly)
     if params.mode == "regression":
+        if not np.isfinite(found.scores).any():
+            raise MldbError("No row has a score that is a finite number: there is nothing to compare labels with")
         labels = np.array([float(x) if isinstance(x, int | float) else np.nan for x in found.labels])
         if not np.isfinite(labels).all():
             raise MldbError("Regression labels must not be infinite or NaN, or anything but numbers")

@@ -28,7 +28,7 @@ from server.learning.origin import training_rows
 from server.learning.row_files import open_columns, write_rows
 from server.learning.text_columns import columns_with_texts
 from server.learning.training_set import ALL_FILTERED, EMPTY_DATASET, Mode, Strategy
-from server.procedures.validators import input_query, part_expression, plain_columns, refuse, require_from
+from server.procedures.validators import has_part, input_query, part_expression, plain_columns, refuse, require_from
 from server.sql.tree import Constant, Item, Select
 from server.values.paths import Path as ColumnPath
 
@@ -48,7 +48,9 @@ class LearnerParams(ProcedureParams):
     )
     configuration: dict[str, Any] | None = Field(default=None, description="Configuration of learners")
     configurationFile: str | None = Field(default=None, description="URL of the configuration; else the built-in one")
-    equalizationFactor: float = Field(default=0.5, description="How far labels are balanced: 0 not, 1 to equal weight")
+    equalizationFactor: float = Field(
+        default=0.5, ge=0, le=1, description="How far labels are balanced: 0 not, 1 to equal weight"
+    )
 
 
 class TrainParams(LearnerParams):
@@ -69,7 +71,8 @@ class ClassifierTrain:
         """What can be told before any row is read; the query's tree."""
         select = None if params.trainingData is None else training_query(self.services, params.trainingData)
         check_model_url(self.services, NAME, params.modelFileUrl, params.functionName)
-        learner_configuration(self.services, params)
+        if select is not None:
+            learner_configuration(self.services, params)
         return select
 
     def run(self, params: TrainParams, progress: Progress) -> RunResult:
@@ -111,7 +114,7 @@ def train_to_file(
     ``told``: the procedure's name and parameters, where these are not the learner's own.
     """
     result, origin = training_rows(services, *(told or (NAME, params)), select)
-    check_parts(select, result, params.mode)
+    check_parts(services, select, result, params.mode)
     configuration = learner_configuration(services, params)
     with tempfile.TemporaryDirectory(prefix="mldb-train-") as folder:
         rows, model = Path(folder) / "rows.arrow", Path(folder) / "model"
@@ -130,10 +133,12 @@ def train_to_file(
         save_model(services, url, model.read_bytes(), "classifier")
 
 
-def check_parts(select: Select, result: QueryResult, mode: Mode) -> None:
+def check_parts(services: Services, select: Select, result: QueryResult, mode: Mode) -> None:
     """``features`` and ``label`` must be there and apart."""
     for part in (_FEATURES, "label"):
         if not result.type.under((part,)).columns and not result.type.open:
+            if has_part(select, part) and _nothing_at_all(services, select):
+                raise MldbError(EMPTY_DATASET)  # without rows there are no columns either
             raise MldbError("trainingData must return a 'features' row and a 'label'")
     _keep_apart(select, known_features(result.type.under((_FEATURES,))), mode)
 

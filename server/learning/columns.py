@@ -24,7 +24,8 @@ from server.values.paths import format_path
 
 _NUMBER_TAGS = "niut"
 _TEXT_TAGS = "sp"
-_KIND_NAMES = {"v": "a time interval", "b": "a blob"}
+_KIND_NAMES = {Kind.INTERVAL: "a time interval", Kind.BLOB: "a blob"}
+_OTHER_TAGS = {"v": Kind.INTERVAL, "b": Kind.BLOB}
 
 
 @dataclass(frozen=True)
@@ -167,7 +168,7 @@ def values_of(array: pa.Array | pa.ChunkedArray, kind: Kind, name: str) -> Value
         return Values(np.full(len(array), np.nan), codes.astype(np.int32), encoded.dictionary.to_pylist())
     if kind.numeric or kind is Kind.TIMESTAMP:
         return Values(_numbers(array), None, [])
-    raise MldbError(f"Column '{name}' holds {_KIND_NAMES.get(kind.value[0], kind.value)}, which cannot be a feature")
+    raise MldbError(f"Column '{name}' holds {_KIND_NAMES.get(kind, kind.value)}, which cannot be a feature")
 
 
 def _numbers(array: pa.Array) -> NDArray[np.float64]:
@@ -189,7 +190,7 @@ def _union_values(array: pa.Array, name: str) -> Values:
             codes = np.full(len(array), -1, np.int32) if codes is None else codes
             codes[rows] = _code_texts(member, texts)
         elif member.null_count < len(member):
-            raise MldbError(f"Column '{name}' holds {_KIND_NAMES[TAGS[code]]}, which cannot be a feature")
+            raise MldbError(f"Column '{name}' holds {_KIND_NAMES[_OTHER_TAGS[TAGS[code]]]}, which cannot be a feature")
     return Values(numbers, codes, list(texts))
 
 

@@ -52,9 +52,10 @@ def _descend(root: Mapping[str, Any], path: str) -> Any:
 
 def _build(root: Mapping[str, Any], path: str, found: Any) -> Learner:
     if not isinstance(found, Mapping) or "type" not in found:
+        names = ", ".join(_names(root))
+        remedy = "; algorithm says which is meant" if names and not path else ""
         raise MldbError(
-            f'Object with name "{path}" has no type in configuration file. '
-            f"Names there are: {', '.join(sorted(key for key in root if not key.startswith('_'))) or 'none'}"
+            f'Object with name "{path}" has no type in configuration file. Names there are: {names or "none"}{remedy}'
         )
     kind = _type_of(str(found["type"]))
     members = {key: value for key, value in found.items() if not key.startswith("_")}
@@ -66,6 +67,11 @@ def _build(root: Mapping[str, Any], path: str, found: Any) -> Learner:
     if isinstance(learner, Bagging | Boosting | OneVsAll):
         learner.weak_learner = _weak_learner(root, path, members.get("weak_learner"))
     return learner
+
+
+def _names(root: Mapping[str, Any]) -> list[str]:
+    """Members that may be learners."""
+    return sorted(key for key, value in root.items() if isinstance(value, Mapping) and not key.startswith("_"))
 
 
 def _type_of(name: str) -> type[Learner]:
@@ -96,4 +102,5 @@ def _join(path: str, key: str) -> str:
 def _invalid(error: ValidationError, path: str) -> str:
     first = error.errors()[0]
     key = _join(path, ".".join(map(str, first["loc"])))
-    return f"Invalid value for '{key}' in the classifier configuration: {first['msg']} (got {first['input']!r})"
+    why = first["ctx"]["error"] if first["type"] == "value_error" else first["msg"]
+    return f"Invalid value for '{key}' in the classifier configuration: {why} (got {first['input']!r})"

@@ -10,6 +10,7 @@ UpdateAlgorithm = Literal["prob", "normal", "gentle"]
 Link = Literal["logit", "probit", "comp_log_log", "linear", "log"]
 Regularization = Literal["none", "l1", "l2"]
 CostFunction = Literal["exponential", "logistic"]
+Activation = Literal["logsig", "tanh", "tanhs", "identity", "softmax", "nonstandard"]
 
 
 def _lower(value: Any) -> Any:
@@ -20,6 +21,12 @@ def _refuse_share(value: float) -> float:
     if value:
         raise ValueError("no features can be passed over: only 0 is supported")
     return value
+
+
+def _refuse_zero(rate: float) -> float:
+    if not rate:
+        raise ValueError("without steps nothing is learnt: it cannot be 0")
+    return rate
 
 
 def _refuse_function(value: Any) -> Any:
@@ -119,16 +126,20 @@ class Glz(Learner):
 
 class Perceptron(Learner):
     arch: str = Field(default="%i", description="sizes of the hidden layers, as in 50 or 10_5; %i inputs, %o outputs")
-    activation: str = Field(default="tanh", description="logsig, tanh, tanhs, identity, softmax or nonstandard")
-    output_activation: str = Field(default="tanh", description="as activation, of the last layer")
+    activation: Activation = Field(default="tanh", description="of the hidden layers")
+    output_activation: Activation = Field(
+        default="tanh", description="accepted for compatibility: scores are probabilities, in regression the number"
+    )
     min_iter: int = Field(default=10, ge=0, description="rounds to run at least")
     max_iter: int = Field(default=100, ge=1, description="rounds to run at most")
-    learning_rate: float = Field(default=0.01, description="step; negative: not scaled by the number of inputs")
+    learning_rate: Annotated[float, AfterValidator(_refuse_zero)] = Field(
+        default=0.01, description="size of the first steps, whatever its sign"
+    )
     batch_size: float = Field(default=1024, gt=0, description="rows of a step; below 1 a share of all")
     decorrelate: bool = Field(default=True, description="whiten the inputs")
     normalize: bool = Field(default=True, description="scale the inputs")
-    target_value: float = Field(default=0.8, description="output wanted for the right label")
-    validate_split: float = Field(default=0.30, ge=0, lt=1, description="share of the rows that choose the best round")
+    target_value: float = Field(default=0.8, description="accepted for compatibility; has no effect")
+    validate_split: float = Field(default=0.30, ge=0, lt=1, description="accepted for compatibility; has no effect")
 
 
 class NaiveBayes(Learner):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -25,10 +26,12 @@ def read_coordinates(columns: Sequence[str], rows: RowBatch) -> Floats:
 
 
 def require_all(points: Floats, columns: Sequence[str], what: str) -> Floats:
-    """``MldbError`` naming the first column that some point lacks."""
-    lacking = np.flatnonzero(np.isnan(points).any(axis=0))
+    """``MldbError`` naming the first column that some point lacks, or has an infinite number for."""
+    lacking = np.flatnonzero(~np.isfinite(points).all(axis=0))
     if len(lacking):
-        raise MldbError(f"{what} lacks a number for the column '{columns[int(lacking[0])]}'")
+        at = int(lacking[0])
+        missing = "number" if np.isnan(points[:, at]).any() else "finite number in single precision"
+        raise MldbError(f"{what} lacks a {missing} for the column '{columns[at]}'")
     return points
 
 
@@ -49,6 +52,9 @@ def _numbered(columns: Sequence[str]) -> bool:
 
 
 def _as_columns(rows: RowBatch, at: int, names: Sequence[str]) -> RowBatch:
+    size = math.prod(rows.type.columns[at].shape or ())
+    if size >= 0 and size != len(names):
+        raise MldbError(f"an embedding has {size} elements where {len(names)} were expected: {', '.join(names)}")
     block = block_of(rows.values[at], len(names))
     columns = tuple(Column(parse_path(name), Kind.NUMBER) for name in names)
     values = [pa.array(block[:, number].astype(np.float64)) for number in range(len(columns))]

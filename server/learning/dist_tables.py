@@ -192,23 +192,14 @@ class DistTrain:
         table = DistTable([name for name, _ in params.outcomes], params.mode)
         result, origin = outcome_query(self.services, NAME, params, select)
         rows = outcome_rows(result, params.outcomes, progress)
-        output = params.outputDataset
-        if isinstance(output, str) or (isinstance(output, dict) and not output.get("type")):
-            output = _tabular(output)
-        record_rows(self.services, output, "tabular", _running(table, params.statistics, rows), progress)
+        counted = _running(table, params.statistics, rows)
+        record_rows(self.services, params.outputDataset, "tabular", counted, progress)
         save_model(self.services, params.distTableFileUrl, table.to_bytes(origin), "dist table")
         if params.functionName:
             of = {"distTableFileUrl": params.distTableFileUrl, "statistics": params.statistics}
             config = {"id": params.functionName, "type": "experimental.distTable.getStats", "params": of}
             self.services.create("function", config)
         return RunResult()
-
-
-def _tabular(output: str | dict[str, Any]) -> dict[str, Any]:
-    """A table that takes columns as they come: rows of a bag of words have each their own."""
-    config: dict[str, Any] = {"id": output} if isinstance(output, str) else dict(output)
-    given: dict[str, Any] = config.get("params") or {}
-    return {**config, "type": "tabular", "params": {"unknownColumns": "add", **given}}
 
 
 def _running(table: DistTable, statistics: list[str], rows: Iterator[OutcomeRow]) -> Iterator[tuple[str, Row]]:

@@ -14,24 +14,26 @@ from pydantic import Field
 from server.declarations import BoundFunction, Creation, DatasetSpec, EntityType, NamedBatch, Params, Services
 from server.errors import MldbError
 from server.learning.columns import AtomPiece, BlockPiece, pieces_of
-from server.learning.coordinates import read_coordinates
+from server.learning.coordinates import read_coordinates, require_all
 from server.learning.matrix import Floats
 from server.learning.neighbors import NeighborIndex, as_floats
 from server.learning.training_set import labels_of
+from server.sql.positions import did_you_mean
 from server.sql.tree import DatasetRef, Select, Wildcard
-from server.values.atoms import NEVER, Atom
+from server.values.atoms import NEVER, atom_text
 from server.values.batches import Column, RowBatch, RowType
 from server.values.cells import Cell, cells_array
 from server.values.kinds import Kind
 from server.values.paths import Path, natural_key, parse_path
 
 _COORDS = ("coords",)
+_INPUTS = ("coords", "numNeighbors", "maxDistance")
 
 
 class NeighborsParams(Params):
     dataset: DatasetSpec = Field(description="Dataset of type embedding to search")
     defaultNumNeighbors: int = Field(default=10, ge=0, description="Neighbours to find where a call does not say")
-    defaultMaxDistance: float = Field(default=math.inf, description="Largest distance where a call does not say")
+    defaultMaxDistance: float = Field(default=math.inf, ge=0, description="Largest distance where a call does not say")
     columnName: str = Field(default="", description="Column that holds the vectors; all columns when empty")
 
 
@@ -56,6 +58,11 @@ class NeighborsFunction:
         return RowType((), open=True)
 
     def bind(self, given: RowType) -> BoundFunction:
+        for column in given.columns:
+            if column.path and column.path[0] not in _INPUTS:
+                name = column.path[0]
+                near = did_you_mean(name, _INPUTS)
+                raise MldbError(f"Unknown field '{name}' extracting type NeighborsFunction{near and '.' + near}")
         if not given.under(_COORDS).columns and not given.open:
             raise MldbError("The function needs 'coords' as input: the name of a row, or a row of coordinates")
         return _BoundNeighbors(self, given)
@@ -136,8 +143,8 @@ class _BoundNeighbors:
         index = self.function.index()
         points = self._points(index, batch)
         params = self.function.params
-        counts = _numbers(labels_of(batch, "numNeighbors"), params.defaultNumNeighbors)
-        furthest = _numbers(labels_of(batch, "maxDistance"), params.defaultMaxDistance)
+        counts = _numbers(batch, "numNeighbors", params.defaultNumNeighbors)
+        furthest = _numbers(batch, "maxDistance", params.defaultMaxDistance)
         found = index.nearest(points, np.minimum(counts, len(index.names)).astype(np.int64))
         rows = [
             _cells(index, neighbours[distance <= limit], distance[distance <= limit])
@@ -152,19 +159,23 @@ class _BoundNeighbors:
         for at, name in enumerate(named):
             if name is None:
                 continue
-            text = str(name)
+            text = atom_text(name)
             row = index.row_of.get(text)
             if row is None:
                 raise MldbError(f"There is no row '{text}' in the embedding dataset")
             given[at] = index.vectors[row]
-        if np.isnan(given).any():
-            lacking = index.columns[int(np.flatnonzero(np.isnan(given).any(axis=0))[0])]
-            raise MldbError(f"The coordinates lack a number for the column '{lacking}' of the embedding dataset")
-        return given
+        return require_all(given, index.columns, "The point of 'coords'")
 
 
-def _numbers(given: list[Atom], default: float) -> Any:
-    return np.array([float(x) if isinstance(x, int | float) else default for x in given], np.float64)
+def _numbers(batch: RowBatch, name: str, default: float) -> Any:
+    """An input of each row; ``MldbError`` for what is neither null nor a number from 0 on."""
+    found = np.full(batch.length, default, np.float64)
+    for at, given in enumerate(labels_of(batch, name)):
+        if isinstance(given, int | float) and given >= 0:
+            found[at] = given
+        elif given is not None:
+            raise MldbError(f"'{name}' must be a number, 0 or more, not '{atom_text(given)}'")
+    return found
 
 
 def _cells(index: NeighborIndex, rows: Any, distances: Any) -> list[Cell]:

@@ -27,6 +27,7 @@ _TABLE = 512
 _MAX_SIGMOID = 8
 _MODULUS = 2**31 - 1
 _MULTIPLIER = 48271
+_MOST_OF_A_WORD = 1_000_000  # times in one row: training goes over each of them
 
 
 @model_type
@@ -124,6 +125,10 @@ def train_fasttext(config: FastText, examples: Examples, rng: np.random.Generato
     texts = np.array([at for at, feature in enumerate(space.features) if feature.categories is not None], np.int64)
     model = FastTextModel(inputs, np.zeros((examples.label_count, config.dims), np.float32), texts)
     rows = list(_word_counts(examples.matrix, texts))
+    if max((float(counts.max(initial=0)) for _, counts in rows), default=0) > _MOST_OF_A_WORD:
+        raise MldbError(
+            f"FastText classifiers count words, at most {_MOST_OF_A_WORD} of one in a row: the features are no counts"
+        )
     present = _present_counts(examples.matrix)
     negatives = _Negatives(np.bincount(examples.labels, minlength=examples.label_count), rng)
     wanted = config.epoch * _tokens(examples)

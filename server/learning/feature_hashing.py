@@ -12,7 +12,7 @@ from pydantic import Field
 
 from server.declarations import Creation, EntityType, Params
 from server.learning.cell_functions import RowFunction
-from server.values.atoms import NEVER
+from server.values.atoms import NEVER, atom_text
 from server.values.batches import Cell, Row
 from server.values.cityhash import Hashes, hash_texts
 from server.values.paths import format_path
@@ -41,7 +41,7 @@ def texts_of(row: Row, mode: Mode) -> list[str]:
     present = [cell for cell in row if cell.value is not None]
     if mode == "columns":
         return [format_path(cell.path) for cell in present]
-    return [f"{format_path(cell.path)}::{cell.value!s}" for cell in present]
+    return [f"{format_path(cell.path)}::{atom_text(cell.value)}" for cell in present]
 
 
 def hash_row(bits: int, mode: Mode, row: Row) -> Row:

@@ -18,7 +18,7 @@ from server.learning.table import Encoder, encode_cells
 from server.values.atoms import NEVER
 from server.values.batches import Column, RowBatch, RowType
 from server.values.kinds import Kind
-from server.values.paths import format_path
+from server.values.paths import Path, format_path
 
 FEATURES = ("features",)
 Times = NDArray[np.float64]
@@ -32,14 +32,14 @@ class FeatureReader:
     type: RowType
 
     @staticmethod
-    def bind(space: FeatureSpace, given: RowType) -> FeatureReader:
-        """``MldbError`` when the input has no ``features`` row."""
-        below = given.under(FEATURES)
+    def bind(space: FeatureSpace, given: RowType, row: Path = FEATURES) -> FeatureReader:
+        """``MldbError`` when the input has no such row."""
+        below, name = given.under(row), format_path(row)
         if not below.columns and not given.open:
-            raise MldbError("The function needs a row 'features' as input")
+            raise MldbError(f"The function needs a row '{name}' as input")
         for column in below.columns:
             if column.path == () and column.shape is None and column.kind not in (Kind.NULL, Kind.ANY):
-                raise MldbError("The input 'features' must be a row, not a single value")
+                raise MldbError(f"The input '{name}' must be a row, not a single value")
         return FeatureReader(space, below)
 
     @cached_property

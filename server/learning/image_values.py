@@ -12,8 +12,9 @@ from pydantic import Field
 
 from server.declarations import BoundFunction, Creation, EntityType, Params, Services, SqlText
 from server.errors import MldbError
+from server.learning.cell_functions import require_atom
 from server.learning.training_set import labels_of
-from server.values.atoms import Atom
+from server.values.atoms import Atom, atom_text, number_text
 from server.values.batches import Column, RowBatch, RowType
 from server.values.kinds import Kind
 
@@ -69,8 +70,7 @@ class ArrayFunction:
 
     def bind(self, given: RowType) -> BoundFunction:
         for name in self.coordinates:
-            if given.column((name,)) is None and not given.open:
-                raise MldbError(f"The function needs a number '{name}' as input")
+            require_atom(given, name, "number")
         return _BoundArray(self)
 
 
@@ -94,8 +94,8 @@ class _BoundArray:
 
 def _place(names: Sequence[str], point: Sequence[Atom]) -> tuple[int, ...]:
     for name, value in zip(names, point, strict=True):
-        if not isinstance(value, int | float) or value != int(value):
-            raise MldbError(f"'{name}' must be a whole number, not {value!r}")
+        if not isinstance(value, int | float) or not float(value).is_integer():
+            raise MldbError(f"'{name}' must be a whole number, not {'null' if value is None else atom_text(value)}")
     return tuple(int(value) for value in point)  # type: ignore[arg-type]
 
 
@@ -114,9 +114,13 @@ def read_cube(volume: Numbers, reach: int, place: tuple[int, ...]) -> Numbers:
 
 def _check_inside(array: Numbers, place: tuple[int, ...], reach: int) -> None:
     if any(not reach <= at < size - reach for at, size in zip(place, array.shape, strict=False)):
-        sizes = " × ".join(str(size) for size in array.shape)
         around = f" with {reach} on each side" if reach else ""
-        raise MldbError(f"{place}{around} is not within the array of {sizes}")
+        shown = ", ".join(number_text(float(at)) for at in place)
+        raise MldbError(f"({shown}){around} is not within the array of {_sizes(array)}")
+
+
+def _sizes(array: Numbers) -> str:
+    return " × ".join(str(size) for size in array.shape)
 
 
 def _create_pixels(creation: Creation) -> ArrayFunction:
@@ -127,6 +131,8 @@ def _create_pixels(creation: Creation) -> ArrayFunction:
 def _create_voxels(creation: Creation) -> ArrayFunction:
     volume = array_of(creation.services, creation.params.expression, 3)
     reach: int = creation.params.range
+    if 2 * reach >= min(volume.shape[:3]):
+        raise MldbError(f"A cube that reaches {reach} on each side does not fit into the array of {_sizes(volume)}")
     shape = (2 * reach + 1,) * 3 + volume.shape[3:]
     return ArrayFunction(("x", "y", "z"), lambda place: read_cube(volume, reach, place), shape)
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from server.errors import MldbError
 from server.learning.attribution import Gradient, mean_gradient, settled, softmax_gradient
-from server.learning.configurations import Perceptron
+from server.learning.configurations import Activation, Perceptron
 from server.learning.design import Columns, columns_for, expand
 from server.learning.examples import Examples, Explanation, Tick
 from server.learning.glm import Doubles
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from server.learning.archive import Archive
     from server.learning.feature_space import FeatureSpace
 
-_ACTIVATIONS: dict[str, tuple[str, Callable[[Doubles], Doubles]]] = {
+_ACTIVATIONS: dict[Activation, tuple[str, Callable[[Doubles], Doubles]]] = {
     "logsig": ("logistic", lambda x: 1 / (1 + np.exp(-x))),
     "tanh": ("tanh", np.tanh),
     "tanhs": ("tanh", np.tanh),
@@ -52,7 +52,7 @@ class PerceptronModel:
 
     columns: Columns
     layers: list[tuple[Doubles, Doubles]]
-    activation: str
+    activation: Activation
     output: str  # softmax, logistic (two labels from one output) or identity
     type = "perceptron"
 
@@ -161,17 +161,20 @@ def train_perceptron(
     tick: Tick,
 ) -> PerceptronModel:
     """Train a network; scores are probabilities, in regression the number."""
-    if config.activation not in _ACTIVATIONS:
-        raise MldbError(f"Unknown activation '{config.activation}'; there are {', '.join(_ACTIVATIONS)}")
     columns = columns_for(examples.space)
     design = np.concatenate([expand(chunk, columns) for _, chunk in dense_chunks(examples.matrix)])
+    if not design.shape[1]:
+        raise MldbError("A perceptron needs at least one feature that has a value in some row")
     scaling = _input_layer(config, design)
     network = _network(config, examples, design.shape[1])
     weights = examples.row_weights * np.float32(len(examples))
     with warnings.catch_warnings():
         # Ending at max_iter is what was asked for.
         warnings.simplefilter("ignore")
-        network.fit(design @ scaling[0] + scaling[1], examples.labels, sample_weight=weights)
+        try:
+            network.fit(design @ scaling[0] + scaling[1], examples.labels, sample_weight=weights)
+        except ValueError as error:  # of numbers that grew without bounds
+            raise MldbError(f"The perceptron could not be trained; lower its learning_rate: {error}") from None
     tick(1.0)
     layers = [scaling, *zip(network.coefs_, network.intercepts_, strict=True)]
     return PerceptronModel(

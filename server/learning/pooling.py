@@ -13,10 +13,10 @@ from pydantic import Field
 
 from server.declarations import BoundFunction, Creation, DatasetSpec, EntityType, Params
 from server.errors import MldbError
+from server.learning.cell_functions import rows_below
 from server.learning.embedding_neighbors import dataset_name, read_vectors
 from server.learning.matrix import Floats
 from server.sql.tree import DatasetRef, Select, Wildcard
-from server.transfer.results import rows_of
 from server.values.atoms import NEVER
 from server.values.batches import Column, Row, RowBatch, RowType
 from server.values.kinds import Kind
@@ -60,7 +60,7 @@ class Pooling:
 
     def pool(self, row: Row) -> NDArray[np.float64]:
         """The aggregates one after the other; zeros when no word is known. Counts do not matter."""
-        names = (format_path(cell.path) for cell in row if cell.path and cell.value is not None)
+        names = (format_path(cell.path) for cell in row if cell.value is not None)
         known = [self.rows[name] for name in names if name in self.rows]
         if not known:
             return np.zeros(self.size)
@@ -74,7 +74,7 @@ class _BoundPooling:
     output: RowType
 
     def apply(self, batch: RowBatch) -> RowBatch:
-        pooled = [self.function.pool(row) for row in rows_of(batch.under(_WORDS))]
+        pooled = [self.function.pool(row) for row in rows_below(batch, _WORDS[0])]
         flat = np.concatenate(pooled) if pooled else np.zeros(0)
         values = pa.FixedSizeListArray.from_arrays(pa.array(flat), self.function.size)
         return RowBatch(self.output, batch.length, [values], [NEVER])

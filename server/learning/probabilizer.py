@@ -25,16 +25,17 @@ from server.declarations import (
 )
 from server.errors import MldbError
 from server.learning.archive import REMEDY, Archive, ModelFile, pack
+from server.learning.cell_functions import require_atom
 from server.learning.columns import values_of
 from server.learning.configurations import Link
 from server.learning.model_params import checked_training, create_function, save_model
 from server.learning.origin import open_model, training_rows
 from server.learning.probability import Calibration, calibrate
 from server.learning.scored_rows import read_scored
-from server.learning.training_set import is_true
+from server.learning.training_set import check_weights, is_true
 from server.procedures.validators import score_and_label
 from server.sql.tree import Select
-from server.values.atoms import NEVER
+from server.values.atoms import NEVER, atom_text
 from server.values.batches import Column, RowBatch, RowType
 from server.values.cells import cells_of
 from server.values.kinds import Kind
@@ -78,6 +79,7 @@ class ProbabilizerTrain:
         found = read_scored(result.batches(progress), "boolean")
         if not found.rows:
             raise MldbError("Cannot train a probabilizer without any row that has a score and a label")
+        check_weights(found.weights)
         scores = found.scores[:, 0]
         if not np.isfinite(scores).all():
             raise MldbError("Scores to train a probabilizer on must be finite numbers")
@@ -116,8 +118,7 @@ class ProbabilizerFunction:
         return RowType((Column(("prob",), Kind.NUMBER),))
 
     def bind(self, given: RowType) -> BoundFunction:
-        if given.column(_SCORE) is None and not given.open:
-            raise MldbError("The function needs a number 'score' as input")
+        require_atom(given, _SCORE[0], "number")
         return _BoundProbabilizer(self.calibration, self.output)
 
     def details(self) -> dict[str, Any]:
@@ -140,13 +141,22 @@ def _scores(batch: RowBatch) -> tuple[Any, Any]:
     """The scores of a batch and their timestamps; NaN where a row has none."""
     for number, column in enumerate(batch.type.columns):
         if column.path == _SCORE and column.shape is None:
-            return values_of(batch.values[number], column.kind, "score").numbers, batch.timestamp(number)
+            found = values_of(batch.values[number], column.kind, "score")
+            if found.codes is not None and (found.codes >= 0).any():
+                raise _no_number(found.texts[found.codes[found.codes >= 0][0]])
+            return found.numbers, batch.timestamp(number)
     scores, times = np.full(batch.length, np.nan), np.full(batch.length, NEVER)
     for at, row in enumerate([] if batch.rest is None else cells_of(batch.rest)):
         for cell in row:
-            if cell.path == _SCORE and isinstance(cell.value, int | float):
+            if cell.path == _SCORE and cell.value is not None:
+                if not isinstance(cell.value, int | float):
+                    raise _no_number(atom_text(cell.value))
                 scores[at], times[at] = cell.value, cell.timestamp
     return scores, pa.array(times)
+
+
+def _no_number(text: str) -> MldbError:
+    return MldbError(f"The input 'score' must be a number, not '{text}'")
 
 
 def _create_function(creation: Creation) -> ProbabilizerFunction:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import orjson
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from server.declarations import NamedBatch, Recorded
@@ -46,7 +47,7 @@ def read_scored(batches: Iterable[NamedBatch], mode: Mode) -> ScoredRows:
         keep = np.array([bool(label) if mode == "multilabel" else label is not None for label in labels], np.bool_)
         kept = np.flatnonzero(keep)
         found.rows += (
-            batch.names.take(kept.tolist()).to_pylist() if len(kept) < len(labels) else batch.names.to_pylist()
+            batch.names.take(pa.array(kept)).to_pylist() if len(kept) < len(labels) else batch.names.to_pylist()
         )
         found.labels += [labels[at] for at in kept.tolist()]
         weights.append(weights_of(batch.rows)[kept])

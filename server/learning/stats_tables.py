@@ -15,7 +15,6 @@ from pydantic import Field
 
 from server.declarations import (
     Creation,
-    Dataset,
     EntityType,
     InputQuery,
     OutputDataset,
@@ -39,6 +38,7 @@ from server.learning.training_set import is_true
 from server.procedures.validators import input_query, require_from
 from server.sql.tree import Select
 from server.transfer.melt import record_all
+from server.transfer.outputs import recording_dataset
 from server.values.atoms import NEVER, Atom, atom_to_json
 from server.values.batches import Cell, Row
 from server.values.paths import format_path, parse_path
@@ -208,9 +208,7 @@ def record_rows(
     services: Services, spec: Any, default_type: str, rows: Iterator[tuple[str, Row]], progress: Progress
 ) -> None:
     """Go through all rows, and record them where a dataset is wanted."""
-    dataset: Dataset | None = None
-    if spec is not None:
-        _, dataset = services.output_dataset(spec, default_type)
+    dataset = None if spec is None else recording_dataset(services, spec, default_type)
     recorded = ((parse_path(name), [(cell.path, cell.value, cell.timestamp) for cell in row]) for name, row in rows)
     if dataset is None:
         deque(recorded, 0)

@@ -166,10 +166,7 @@ class EmbedRow:
         return self.file.details(model)
 
     def bind(self, given: RowType) -> BoundFunction:
-        below = given.under(_ROW)
-        if not below.columns and not given.open:
-            raise MldbError("The function needs a row 'row' as input")
-        return _BoundEmbedRow(self, FeatureReader(self.model.columns.space, below), self.output)
+        return _BoundEmbedRow(self, FeatureReader.bind(self.model.columns.space, given, _ROW), self.output)
 
 
 @dataclass(frozen=True)
@@ -183,6 +180,9 @@ class _BoundEmbedRow:
         if not self.function.accept_unknown:
             self._refuse_other_kinds(rows)
         matrix, times = self.reader.read_rows(rows)
+        if np.isinf(matrix).any():
+            name = self.reader.space.features[int(np.argwhere(np.isinf(matrix))[0, 1])].name
+            raise MldbError(f"Column '{name}' has no finite number in single precision")
         vectors = self.function.model.embed(matrix, self.function.accept_unknown).astype(np.float64)
         if not self.output.columns:
             return RowBatch(self.output, batch.length, [])

@@ -62,6 +62,7 @@ class Configuration(BaseModel):
     nu: float = Field(default=0.5, gt=0, le=1, description="Share of support vectors of the nu types and one class")
     p: float = Field(default=0.1, ge=0, description="Half width of the tube of a regression")
     shrinking: bool = Field(default=True, description="Whether training may leave settled rows aside")
+    probability: bool = Field(default=False, description="Accepted for compatibility; has no effect")
 
 
 class TrainParams(ProcedureParams):
@@ -95,7 +96,7 @@ class SvmTrain:
                 raise MldbError(f"{NAME} needs at least one row")
             arguments = {
                 "rows": str(rows), "model": str(model), "type": params.svmType,
-                "settings": params.configuration.model_dump(),
+                "settings": params.configuration.model_dump(exclude={"probability"}),
                 "keepOrder": select.limit is not None or select.offset > 0, "origin": origin,
             }  # fmt: skip
             self.services.job("server.learning.svm_types:train", arguments, progress)

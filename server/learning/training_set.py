@@ -98,13 +98,13 @@ def _assemble(
     keep = np.flatnonzero(labelled) if order is None else order[labelled[order]]
     if not len(keep):
         raise MldbError(ALL_FILTERED)
-    _check_weights(weights[keep])
+    check_weights(weights[keep])
     targets, labels = _targets(mode, rows.labels, codes[keep])
     whole = order is None and len(keep) == len(codes)
     return TrainingSet(mode, space, matrix if whole else take_rows(matrix, keep), targets, labels, weights[keep])
 
 
-def _check_weights(weights: NDArray[np.float64]) -> None:
+def check_weights(weights: NDArray[np.float64]) -> None:
     if not np.isfinite(weights).all():
         raise MldbError("classifier example weights must be finite")
     if (weights < 0).any():

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+import numpy as np
 from pydantic import Field
 
 from server.declarations import (
@@ -53,7 +54,7 @@ class TsneParams(ProcedureParams):
     numOutputDimensions: int = Field(default=2, ge=1, description="Numbers in a position")
     tolerance: float = Field(default=1e-5, description="Accepted for compatibility; perplexities are met to 1e-5")
     perplexity: float = Field(default=30, gt=0, description="About how many neighbours count; fewer for few rows")
-    learningRate: float = Field(default=500, gt=0, description="Size of the steps")
+    learningRate: float = Field(default=500, gt=0, le=1e6, description="Size of the steps")
     minIterations: int = Field(default=200, ge=1, description="Rounds without a gain after which it ends")
     maxIterations: int = Field(default=1000, ge=1, description=f"Rounds at most ({SHORTEST_RUN} are always run)")
     modelFileUrl: str | None = Field(default=None, description="Where to save the model (.tsn)")
@@ -131,6 +132,8 @@ def train(arguments: Mapping[str, Any], report: Report) -> dict[str, Any]:
         max_rounds=arguments["maxRounds"],
         tick=throttled("placing points", report),
     )
+    if not np.isfinite(positions).all():
+        raise MldbError(f"{NAME}: the points did not settle; lower the learningRate")
     archive = Archive()
     archive.put("positions", positions)
     body = {"columns": points.columns, "names": points.names.to_pylist()}

@@ -12,7 +12,9 @@ from pydantic import Field
 
 from server.declarations import BoundFunction, Creation, EntityType, Params
 from server.errors import MldbError
+from server.learning.cell_functions import require_atom
 from server.learning.training_set import labels_of
+from server.values.atoms import atom_text
 from server.values.batches import Column, RowBatch, RowType
 from server.values.kinds import Kind
 
@@ -68,8 +70,7 @@ class AgentFunction:
         return _OUTPUT
 
     def bind(self, given: RowType) -> BoundFunction:
-        if given.column(_AGENT) is None and not given.open:
-            raise MldbError("The function needs a text 'ua' as input")
+        require_atom(given, _AGENT[0], "text")
         return _BoundAgents(self.parser)
 
 
@@ -80,7 +81,7 @@ class _BoundAgents:
 
     def apply(self, batch: RowBatch) -> RowBatch:
         found: list[Sequence[str | int | None]] = [
-            (None,) * len(_OUTPUT.columns) if agent is None else parse_agent(self.parser, str(agent))
+            (None,) * len(_OUTPUT.columns) if agent is None else parse_agent(self.parser, atom_text(agent))
             for agent in labels_of(batch, _AGENT[0])
         ]
         types = [pa.string()] * len(_TEXTS) + [pa.int64()]

@@ -33,8 +33,9 @@ from server.declarations import (
     Services,
 )
 from server.errors import MldbError
+from server.transfer.results import element_paths
 from server.values.atoms import atom_from_json, atom_to_json, timestamp_from_json, timestamp_text
-from server.values.batches import ANY_ROW, Column, RowBatch, RowType
+from server.values.batches import ANY_ROW, RowBatch, RowType
 from server.values.cells import Cell, atoms_of, cells_array, cells_of
 from server.values.paths import format_path
 
@@ -51,9 +52,13 @@ class ScriptConfig(Params):
     writeSourceToFile: bool = Field(False, description="Run the source from a temporary file")
 
 
-def _run_script(services: Services, language: str, config: dict[str, Any]) -> PerformResult:
+def check_language(language: str) -> None:
     if language != "python":
         raise MldbError(f"scripts in '{language}' cannot be run; the language is 'python'")
+
+
+def _run_script(services: Services, language: str, config: dict[str, Any]) -> PerformResult:
+    check_language(language)
     return services.perform("POST", _RUNNER, payload=config)
 
 
@@ -141,22 +146,21 @@ class BoundScript:
 
 
 def argument_rows(batch: RowBatch) -> list[list[Cell]]:
-    """The rows of a batch as cells, known columns and rest together."""
+    """The rows of a batch as cells, known columns and rest together; embeddings are spelled out."""
     rows: list[list[Cell]] = [[] for _ in range(batch.length)]
     for index, column in enumerate(batch.type.columns):
         times = _times(batch.timestamp(index), batch.length)
-        for row, value, time in zip(rows, _values(batch, index, column), times, strict=True):
-            row.append(Cell(column.path, value, time))
+        if column.shape is None:
+            for row, value, time in zip(rows, atoms_of(batch.values[index], column.kind), times, strict=True):
+                row.append(Cell(column.path, value, time))
+            continue
+        for row, values, time in zip(rows, batch.values[index].to_pylist(), times, strict=True):
+            paths = element_paths(column, len(values or ()))
+            row += [Cell(path, value, time) for path, value in zip(paths, values or (), strict=False)]
     if batch.rest is not None:
         for row, cells in zip(rows, cells_of(batch.rest), strict=True):
             row.extend(cells)
     return rows
-
-
-def _values(batch: RowBatch, index: int, column: Column) -> list[Any]:
-    if column.shape is not None:
-        raise MldbError(f"the argument '{format_path(column.path)}' is an embedding: scripts take atoms")
-    return atoms_of(batch.values[index], column.kind)
 
 
 def _times(timestamps: Any, length: int) -> list[float]:
@@ -270,10 +274,12 @@ def _kill(group: int) -> None:
 
 
 def _create_run(creation: Creation) -> ScriptRun:
+    check_language(creation.params.language)
     return ScriptRun(creation.services)
 
 
 def _create_apply(creation: Creation) -> ScriptApply:
+    check_language(creation.params.language)
     return ScriptApply(creation.services, creation.params)
 
 

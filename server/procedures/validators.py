@@ -51,6 +51,8 @@ def input_query(services: Services, query: Any) -> Select:
 
     def created(config: Mapping[str, Any]) -> Table:
         if not config.get("type"):
+            if not config.get("id"):
+                raise MldbError("the dataset in 'from' needs an id, or the type and params to create it with")
             return DatasetRef(str(config["id"]))
         return DatasetRef(str(services.create("dataset", config)["id"]))
 

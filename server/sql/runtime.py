@@ -19,7 +19,16 @@ from server.declarations import Progress
 from server.errors import MldbError
 from server.sql import tasks
 from server.values.arrow_types import ARROW_TYPES, CELLS_ARROW
-from server.values.atoms import Atom, Interval, PathValue, Timestamp, number_text, parse_timestamp, timestamp_text
+from server.values.atoms import (
+    Atom,
+    Interval,
+    PathValue,
+    Timestamp,
+    atom_text,
+    number_text,
+    parse_timestamp,
+    timestamp_text,
+)
 from server.values.cells import any_array, atoms_of, cells_array, cells_of
 from server.values.kinds import ANY_TYPE, CELL_TYPE, Kind
 from server.values.paths import format_path, natural_key, quote_element
@@ -335,15 +344,6 @@ def _integer(value: Atom) -> int:
     if isinstance(value, int) and value < 2**63:
         return value
     raise _no_number(value, "integer")
-
-
-def atom_text(value: Atom) -> str:
-    """The text form of an atom (§1.4)."""
-    if isinstance(value, int | float):
-        return number_text(value)
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
-    return str(value)
 
 
 def _text_or_null(value: Atom) -> str | None:

@@ -23,7 +23,7 @@ from server.errors import MldbError
 from server.procedures.validators import input_query
 from server.sql.tree import ColumnRef, Item, OrderKey, RowLiteral, Select
 from server.transfer.results import element_paths, named_rows
-from server.values.atoms import Atom, number_text
+from server.values.atoms import Atom, atom_text
 from server.values.batches import RowType
 from server.values.cells import Row
 from server.values.paths import Path, format_path, natural_key
@@ -171,21 +171,6 @@ class CsvWriter:
         if self._needs_quotes(cell) is None:
             return cell
         return self._quote + cell.replace(self._quote, self._quote * 2) + self._quote
-
-
-def atom_text(atom: Atom) -> str:
-    """The text of a cell; null is empty."""
-    match atom:
-        case None:
-            return ""
-        case str():
-            return atom
-        case int() | float():
-            return number_text(atom)
-        case bytes():
-            return atom.decode("utf-8", "replace")
-        case _:
-            return str(atom)
 
 
 def create(creation: Creation) -> ExportCsv:

@@ -14,7 +14,7 @@ from server.declarations import Creation, EntityType, Params
 from server.errors import MldbError
 from server.transfer.urls import Urls, has_scheme
 from server.values.arrow_types import ARROW_TYPES
-from server.values.atoms import Atom
+from server.values.atoms import Atom, atom_text
 from server.values.batches import Column, RowBatch, RowType
 from server.values.cells import atoms_of, cells_of
 from server.values.kinds import Kind
@@ -79,6 +79,8 @@ class Fetcher:
         for column in given.columns:
             if column.path != ("url",):
                 raise MldbError(f"Unknown field '{column.path[0]}' extracting type FetcherArgs")
+            if column.shape is not None:
+                raise MldbError("The input 'url' must be a single text, not an embedding")
         index = next((i for i, column in enumerate(given.columns) if column.path == ("url",)), None)
         if index is None and not given.open:
             raise MldbError("the function 'fetcher' needs the input 'url'")
@@ -114,7 +116,7 @@ class BoundFetcher:
 
 
 def _text(atom: Atom) -> str:
-    return "" if atom is None else str(atom)
+    return atom_text(atom)
 
 
 def create(creation: Creation) -> Fetcher:

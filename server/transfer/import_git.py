@@ -23,6 +23,7 @@ from server.declarations import (
 from server.errors import MldbError
 from server.transfer.extras import extra
 from server.transfer.melt import record_all
+from server.transfer.outputs import recording_dataset
 from server.values.atoms import Atom
 
 _OPERATIONS = {"A": "added", "D": "deleted", "M": "modified", "R": "renamed", "C": "copied", "T": "typechange"}
@@ -155,7 +156,7 @@ class ImportGit:
         git, repository = opened(self._services, params.repository)
         try:
             rows = History(git, repository, params).rows()
-            _, dataset = self._services.output_dataset(params.outputDataset, "sparse.mutable")
+            dataset = recording_dataset(self._services, params.outputDataset, "sparse.mutable")
             return RunResult({"rowCount": record_all(dataset, rows, progress)})
         finally:
             repository.free()

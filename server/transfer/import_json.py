@@ -25,6 +25,7 @@ from server.transfer.inputs import STAGED, TimedResult, import_select, is_defaul
 from server.transfer.jsonrows import cells_of_object
 from server.transfer.lines import LineSource
 from server.transfer.melt import record_all
+from server.transfer.outputs import recording_dataset
 
 _SHOWN = 10_000  # characters of a bad line that its error repeats
 _BLANKS = b" \t\r\f\v"
@@ -102,7 +103,7 @@ class ImportJson:
         with source.stream as stream:
             lines = JsonLines(LineSource(stream), params, source.last_modified)
             if is_default(params.select, params.where, params.named):
-                _, dataset = self._services.output_dataset(growing(params.outputDataset), "tabular")
+                dataset = recording_dataset(self._services, params.outputDataset, "tabular")
                 count = record_all(dataset, lines.rows(), progress)
             else:
                 count = self._record_query(lines, params, source.last_modified, progress)
@@ -129,7 +130,7 @@ class ImportJson:
         )
         require_atom_name(self._services, tree, staged.layout())
         result = Counted(self._services.query(tree, layouts={STAGED: staged.layout()}, timestamps=True))
-        _, dataset = self._services.output_dataset(growing(params.outputDataset), "tabular")
+        dataset = recording_dataset(self._services, params.outputDataset, "tabular")
         dataset.write(result, progress)
         return result.count
 
@@ -144,14 +145,6 @@ class Counted(TimedResult):
         for batch in super().batches(progress):
             self.count += batch.rows.length
             yield batch
-
-
-def growing(spec: Any) -> Any:
-    """An output dataset that takes new columns as they come, unless its parameters say what to do with them."""
-    config: dict[str, Any] = {"id": spec} if isinstance(spec, str) else dict(spec or {})
-    if config.get("type", "tabular") == "tabular":
-        config["params"] = {"unknownColumns": "add", **(config.get("params") or {})}
-    return config
 
 
 def create(creation: Creation) -> ImportJson:

@@ -15,8 +15,8 @@ from pydantic import AliasChoices, Field
 from server.declarations import Creation, EntityType, ProcedureParams, Progress, Recorded, RunResult, Services
 from server.errors import MldbError
 from server.transfer.extras import extra
-from server.transfer.import_json import growing
 from server.transfer.melt import record_all
+from server.transfer.outputs import recording_dataset
 from server.transfer.pythonvalues import atom_of_python
 
 _FREE = 64 << 20  # bytes that any workbook may unpack to, whatever the ratio
@@ -87,7 +87,7 @@ class ImportXlsx:
             raise MldbError("experimental.import.xlsx needs the type of its output dataset")
         progress.step("iterating", "counter")
         with workbook(self._services, params.dataFileUrl) as (book, modified):
-            _, dataset = self._services.output_dataset(growing(params.output), "sparse.mutable")
+            dataset = recording_dataset(self._services, params.output, "sparse.mutable")
             count = record_all(dataset, rows_of(book, modified), progress)
         return RunResult({"rowCount": count})
 

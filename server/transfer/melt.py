@@ -20,6 +20,7 @@ from server.declarations import (
 )
 from server.errors import MldbError
 from server.procedures.validators import has_part, input_query
+from server.transfer.outputs import recording_dataset
 from server.transfer.results import named_rows
 from server.values.cells import Row
 from server.values.paths import Path, format_path, parse_path
@@ -49,7 +50,7 @@ class Melt:
             raise MldbError("melt procedure expect a rows named 'to_melt' and 'to_fix'")
         progress.step("melting", "counter")
         result = self._services.query(tree, timestamps=True)
-        _, dataset = self._services.output_dataset(params.outputDataset, "tabular")
+        dataset = recording_dataset(self._services, params.outputDataset, "tabular")
         key, value = parse_path(params.keyColumnName), parse_path(params.valueColumnName)
         melted = (row for name, cells in named_rows(result, progress) for row in melt_row(name, cells, key, value))
         record_all(dataset, melted, progress)

@@ -21,6 +21,7 @@ from server.declarations import (
 from server.errors import MldbError
 from server.procedures.validators import input_query
 from server.transfer.melt import record_all
+from server.transfer.outputs import recording_dataset
 from server.transfer.results import named_rows
 from server.values.cells import Row
 from server.values.paths import Path, format_path, natural_key, parse_path
@@ -64,7 +65,7 @@ class Split:
         return RunResult({"incompleteLabels": incomplete(labels, placed, len(params.splits))})
 
     def _record(self, spec: Any, rows: Mapping[str, Row], progress: Progress) -> None:
-        _, dataset = self._services.output_dataset(spec, "sparse.mutable")
+        dataset = recording_dataset(self._services, spec, "sparse.mutable")
         recorded = (
             (parse_path(name), [(cell.path, cell.value, cell.timestamp) for cell in row]) for name, row in rows.items()
         )

@@ -24,6 +24,7 @@ from server.declarations import (
 from server.procedures.validators import input_query, require_from, whole_columns
 from server.sql.tree import Select
 from server.transfer.melt import record_all
+from server.transfer.outputs import recording_dataset
 from server.transfer.results import named_rows
 from server.values.atoms import NEVER, Atom, collapse, number_text
 from server.values.paths import Path
@@ -53,7 +54,7 @@ class SummaryStatistics:
         progress.step("reading")
         counts, rows = self._count(tree, progress)
         progress.step("summarising", "counter")
-        _, dataset = self._services.output_dataset(params.outputDataset, "sparse.mutable")
+        dataset = recording_dataset(self._services, params.outputDataset, "sparse.mutable")
         summaries = (row_of(path, counter, rows - counter.total()) for path, counter in counts.items())
         record_all(dataset, summaries, progress)
         return RunResult()

@@ -73,6 +73,19 @@ def collapse(number: float) -> int | float:
     return number
 
 
+def atom_text(atom: Atom) -> str:
+    """The text form of an atom (sql-dialect.md §1.4); null is empty."""
+    match atom:
+        case None:
+            return ""
+        case int() | float():
+            return number_text(atom)
+        case bytes():
+            return atom.decode("utf-8", "replace")
+        case _:
+            return str(atom)
+
+
 LEAST_PLAIN = 1e-5  # fractions from here on have the same shortest text in ``number_text`` and in orjson
 
 

@@ -272,7 +272,9 @@ def test_bodies_that_are_something_else(plugin, taught):
     for body in ({}, {"title": 7, "classes": {}}, {"title": "t", "classes": []}, {"title": "t", "classes": {"a": 1}},
                  {"title": "t", "classes": {"a": [1]}}, {"title": "t", "classes": {}, "heap": 3}):  # fmt: skip
         error = plugin.post("train", json.dumps(body), 400)["error"]
-        assert error == "send a title and classes, {label: [base64 pictures]}, and maybe a heap, a list of such pictures"
+        assert (
+            error == "send a title and classes, {label: [base64 pictures]}, and maybe a heap, a list of such pictures"
+        )
     for label in ([], {}, 7, None):
         error = plugin.post("answers", json.dumps({"10": label}), 400, model=taught)["error"]
         assert error == "an answer is one of the classifier's labels for a picture that has none"

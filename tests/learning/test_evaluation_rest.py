@@ -77,6 +77,36 @@ def test_nothing_to_test(toy, condition):
     assert "Cannot run classifier.test procedure on empty test set" in str(answer.json())
 
 
+def failed(answer):
+    assert answer.status_code == 400, answer.text
+    return answer.json()["details"]["runError"]["error"]
+
+
+def test_weights_and_scores_that_tell_nothing(client):
+    rows = {"a": {"s": 1, "l": 1, "w": 1}, "b": {"s": 2, "l": 3, "w": -1}, "c": {"s": 3, "l": 0}}
+    make_rows(client, "few", rows)
+    query = "SELECT s AS score, l AS label, w AS weight FROM few"
+    assert failed(test(client, testingData=query)) == "classifier example weights must be finite"
+    query += " WHERE w IS NOT NULL"
+    assert failed(test(client, testingData=query)) == "classifier example weight cannot be negative"
+    query = "SELECT misspelt AS score, l AS label FROM few"
+    assert "No row has a score that is a finite number" in failed(test(client, testingData=query, mode="regression"))
+    query = "SELECT s AS score, null AS label FROM few"
+    assert "on empty test set" in failed(test(client, testingData=query))
+
+
+def test_rows_of_several_labels_are_recorded(client):
+    rows = {"a": {"l.x": 1, "x": 0.5}, "b": {"l.x": 1, "l.y": 1, "x": 0.1, "y": 0.4}}
+    make_rows(client, "labels", rows)
+    query = "SELECT {x, y} AS score, {l.x AS x, l.y AS y} AS label FROM labels"
+    found = status(test(client, testingData=query, outputDataset="out", mode="multilabel", recallOverN=[1]))
+    assert found["weightedStatistics"]["recallOverTopN"] == [2 / 3]
+    assert client.query("SELECT label."0", label."1", score.x, score.y FROM out ORDER BY rowName()")[1:] == [
+        ["a", "x", None, 0.5, None],
+        ["b", "x", "y", 0.1, 0.4],
+    ]
+
+
 def test_testing_data_is_required(client):
     assert "requires 'testingData' to be set" in str(test(client).json())
 

@@ -229,6 +229,26 @@ def test_what_fasttext_refuses(labels, count, text):
         trained(examples([[1], [2]], labels, count), {"type": "fasttext"})
 
 
+def test_fasttext_counts_words_and_ends():
+    with pytest.raises(MldbError, match="at most 1000000 of one in a row: the features are no counts"):
+        trained(examples([[1e12], [1]], [0, 1], 2), {"type": "fasttext"})
+
+
+def test_a_perceptron_that_cannot_be_trained_says_why():
+    with pytest.raises(MldbError, match="at least one feature that has a value"):
+        trained(examples(np.zeros((6, 0)), [0, 1] * 3, 2), {"type": "perceptron"})
+    matrix, label = rings(30)
+    with pytest.raises(MldbError, match="lower its learning_rate"):
+        trained(examples(matrix, label, 2), {"type": "perceptron", "learning_rate": 1e308})
+
+
+@pytest.mark.parametrize("algorithm", ["dt", "bs", "naive_bayes"])
+def test_both_infinities_are_told_apart(algorithm):
+    data = examples([[-np.inf], [np.inf]] * 5, [0, 1] * 5, 2)
+    scores = trained(data, builtin_configurations(), algorithm).scores(data.matrix)
+    assert (scores.argmax(axis=1) == data.labels).all()
+
+
 def test_fasttext_cannot_be_bagged():
     with pytest.raises(MldbError, match="cannot be bagged"):
         trained(examples([[1], [2]], [0, 1], 2), {"type": "bagging", "weak_learner": {"type": "fasttext"}})

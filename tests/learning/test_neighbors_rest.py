@@ -47,7 +47,18 @@ def test_number_and_distance(corners):
 
 @pytest.mark.parametrize(
     ("coords", "text"),
-    [("'nobody'", "There is no row 'nobody'"), ("{x: 1}", "lack a number for the column 'y'")],
+    [
+        ("'nobody'", "There is no row 'nobody'"),
+        ("{x: 1}", "lacks a number for the column 'y'"),
+        ("{x: 1, y: 1e300}", "lacks a finite number in single precision for the column 'y'"),
+        ("[1]", "an embedding has 1 elements where 2 were expected: x, y"),
+        ("'ex1', numNeighbors: 'three'", "'numNeighbors' must be a number, 0 or more, not 'three'"),
+        ("'ex1', maxDistance: 0 - 1", "'maxDistance' must be a number, 0 or more, not '-1'"),
+        (
+            "'ex1', num_neighbours: 1",
+            "Unknown field 'num_neighbours' extracting type NeighborsFunction. Did you mean 'numNeighbors'?",
+        ),
+    ],
 )
 def test_refusals(corners, coords, text):
     answer = corners.get_json("/v1/query", {"q": f"SELECT nn({{coords: {coords}}}) AS *"})

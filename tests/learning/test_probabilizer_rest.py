@@ -68,6 +68,14 @@ def test_a_score_over_rest_and_a_missing_one(scored, data_dir):
     assert scored.query("SELECT prob({score: nothing})[prob] AS p FROM scored LIMIT 1")[1][1] is None
 
 
+def test_a_score_that_is_no_number(scored, data_dir):
+    train(scored, data_dir)
+    for score, text in (("x", "must be a number, not 'x'"), ([1, 2], "must be a single number, not an embedding")):
+        answer = scored.get_json("/v1/functions/prob/application", {"input": {"score": score}})
+        assert answer.status_code == 400
+        assert text in answer.json()["error"]
+
+
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
@@ -78,6 +86,8 @@ def test_a_score_over_rest_and_a_missing_one(scored, data_dir):
         ({"trainingData": "SELECT s AS score, l AS label FROM scored WHERE false"}, "without any row"),
         ({"modelFileUrl": None}, "requires a valid modelFileUrl"),
         ({"link": "cauchit"}, "link"),
+        ({"trainingData": "SELECT s AS score, l AS label, 0 - 1 AS weight FROM scored"}, "cannot be negative"),
+        ({"trainingData": "SELECT s AS score, null AS label FROM scored"}, "without any row"),
     ],
 )
 def test_refusals(scored, data_dir, changes, text):

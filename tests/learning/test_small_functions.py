@@ -46,7 +46,11 @@ def test_pixels(client):
     assert "(2, 0) is not within the array of 2 × 3" in failure(client, "pixel", x=2, y=0)
     assert "(0, -1) is not within" in failure(client, "pixel", x=0, y=-1)
     assert "'x' must be a whole number, not 0.5" in failure(client, "pixel", x=0.5, y=0)
-    assert "'y' must be a whole number, not None" in failure(client, "pixel", x=0, y=None)
+    assert "'y' must be a whole number, not null" in failure(client, "pixel", x=0, y=None)
+    for value, shown in (({"num": "Inf"}, "inf"), ({"num": "NaN"}, "nan"), ({"ts": 0}, "1970-01-01T00:00:00Z")):
+        assert f"'x' must be a whole number, not {shown}" in failure(client, "pixel", x=value, y=0)
+    assert "The input 'x' must be a single number, not an embedding" in failure(client, "pixel", x=[1], y=0)
+    assert "(1e300, 0) is not within" in failure(client, "pixel", x=1e300, y=0)
     function(client, "colour", "image.readpixels", expression="[[[1, 2], [3, 4]]]")
     assert apply(client, "colour", x=0, y=1) == {"value": [3, 4]}
 
@@ -59,6 +63,29 @@ def test_voxels(client):
     assert "with 1 on each side is not within the array of 4 × 4 × 4" in failure(client, "voxels", x=3, y=1, z=1)
     function(client, "one", "image.proximatevoxels", expression=str(cube), range=0)
     assert apply(client, "one", x=3, y=2, z=1) == {"value": [[[321]]]}
+    text = refusal(client, "image.proximatevoxels", expression=str(cube), range=10**9)
+    assert text == "A cube that reaches 1000000000 on each side does not fit into the array of 4 × 4 × 4"
+
+
+def test_a_row_is_no_single_value_and_an_empty_one_is_a_row(client):
+    for type_ in ("stemmer", "filter_stopwords"):
+        function(client, "words", type_)
+        assert failure(client, "words", words="cats") == "The input 'words' must be a row, not a single value"
+        answer = client.get_json("/v1/query", {"q": "SELECT words({words: 'cats'}) AS *"})
+        assert "must be a row" in answer.json()["error"]
+        for nothing in ({}, [], None, {"a": {}}):
+            assert apply(client, "words", words=nothing) == {}
+    function(client, "parse", "html.parse")
+    assert failure(client, "parse", text=[1, 2]) == "The input 'text' must be a single text, not an embedding"
+    assert "text Aé" in apply(client, "parse", text={"blob": ["Aé"]})["output"]
+
+
+def test_hashes_do_not_tell_how_a_number_was_written(client):
+    function(client, "hasher", "feature_hasher", mode="columnsAndValues")
+    rows = client.query("SELECT hasher({columns: {a: 1}}) AS h, hasher({columns: {a: 2 / 2.0}}) AS g", "aos")[0]
+    assert [rows[name] for name in rows if name.startswith("h.")] == [
+        rows[name] for name in rows if name.startswith("g.")
+    ]
 
 
 @pytest.mark.parametrize("expression", ["[1, 2]", "1", "{a: 1}", "NULL"])

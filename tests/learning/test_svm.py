@@ -57,7 +57,7 @@ def test_training_and_application_over_rest(client, server):
     client.post("/v1/datasets/corners/commit")
     params = {
         "trainingData": {"from": {"id": "corners"}},
-        "configuration": {"kernel": 1},
+        "configuration": {"kernel": 1, "probability": 0},
         "modelFileUrl": f"file://{server.data_dir.resolve()}/corners.svm",
         "functionName": "corner",
     }
@@ -68,6 +68,9 @@ def test_training_and_application_over_rest(client, server):
         assert client.get_json("/v1/functions/corner/application", given).json() == {"output": {"output": label}}
     refused = client.get_json("/v1/functions/corner/application", {"input": {"embedding": {"x": 1}}})
     assert (refused.status_code, "'y'" in refused.json()["error"]) == (400, True)
+    for vector in ([1], [1, 2, 3], [[1, 2], [3, 4]]):
+        refused = client.get_json("/v1/functions/corner/application", {"input": {"embedding": vector}})
+        assert "elements where 2 were expected: x, y" in refused.json()["error"]
     for query in ("SELECT x, null AS y, label FROM corners", "SELECT null AS y FROM corners"):
         empty = client.put("/v1/procedures/svm", json={"type": "svm.train", "params": params | {"trainingData": query}})
         assert (empty.status_code, "column 'y' has no value" in empty.text) == (400, True), empty.text

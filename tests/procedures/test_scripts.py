@@ -46,6 +46,22 @@ def test_script_apply_over_rest_and_in_sql(client):
     assert rows == [["_rowName", "return.x", "return.y"], ["r", 2, 6]]
 
 
+def test_script_apply_spells_embeddings_out(client):
+    source = (
+        "import json\nmldb.script.set_return([['names', ' '.join(str(cell[0]) for cell in mldb.script.args[0]), 0]])"
+    )
+    config = {"type": "script.apply", "params": {"language": "python", "scriptConfig": {"source": source}}}
+    assert client.put("/v1/functions/names", json=config).status_code == 201
+    answer = client.get_json("/v1/functions/names/application", {"input": {"args": {"a": 1, "v": [[1, 2], [3, 4]]}}})
+    assert answer.json()["output"]["return"][0][1][0] == "a v.0.0 v.0.1 v.1.0 v.1.1"
+    config["params"]["language"] = "perl"
+    answer = client.put("/v1/functions/names", json=config)
+    assert (answer.status_code, answer.json()["error"]) == (
+        400,
+        "scripts in 'perl' cannot be run; the language is 'python'",
+    )
+
+
 def test_script_apply_failures(client):
     put(client, "/v1/functions/g", "script.apply", scriptConfig={"source": "1/0"})
     answer = client.get_json("/v1/functions/g/application", {"input": {"args": {}}})

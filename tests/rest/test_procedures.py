@@ -185,6 +185,10 @@ def test_create_entity(client):
     answer = client.put("/v1/procedures/maker", json={"type": "createEntity", "params": params})
     assert answer.json()["status"]["firstRun"]["status"]["kind"] == "procedure"
     assert client.get("/v1/procedures/made").json()["state"] == "ok"
+    for kind in ("sensor", ["dataset"], None):
+        answer = client.put("/v1/procedures/maker", json={"type": "createEntity", "params": params | {"kind": kind}})
+        assert answer.status_code == 400
+        assert f"Attempt to create unknown entity kind '{kind}'" in answer.json()["error"]
 
 
 def test_latest_run_of_a_missing_procedure(client):

@@ -97,6 +97,17 @@ def test_melt(bench):
     assert bench.services.dataset("out").status()["rowCount"] == 4
 
 
+def test_melt_of_rows_that_have_different_columns(bench):
+    bench.dataset("in", [("a", [("f", 1), ("m1", 2)]), ("b", [("g", 5), ("m1", 3), ("m2", 4)])])
+    query = "SELECT {* EXCLUDING (m1, m2)} AS to_fix, {m*} AS to_melt FROM in"
+    bench.run("melt", inputData=query, outputDataset="out")
+    assert bench.rows("SELECT f, g, key, value FROM out") == {
+        "a.m1": {"f": 1, "g": None, "key": "m1", "value": 2},
+        "b.m1": {"f": None, "g": 5, "key": "m1", "value": 3},
+        "b.m2": {"f": None, "g": 5, "key": "m2", "value": 4},
+    }
+
+
 def test_melt_needs_both_rows(bench):
     bench.dataset("in", [("0", [("x", 1)])])
     text = "melt procedure expect a rows named 'to_melt' and 'to_fix'"

@@ -9,11 +9,11 @@ from server.sql.bound import NEVER_SQL, Atom, Embedding, Several, Value, is_cons
 from server.sql.functions import dates
 from server.sql.functions.notes import NO_ARGUMENTS
 from server.sql.functions.registry import Builtin, executing, routine
-from server.sql.runtime import Routine, atom_text, storage_class
+from server.sql.runtime import Routine, storage_class
 from server.sql.scope import Scope
 from server.sql.tree import Call
 from server.values.atoms import Atom as PlainAtom
-from server.values.atoms import Timestamp
+from server.values.atoms import Timestamp, atom_text
 from server.values.kinds import Kind
 
 
