@@ -101,7 +101,7 @@ def test_rows_of_several_labels_are_recorded(client):
     query = "SELECT {x, y} AS score, {l.x AS x, l.y AS y} AS label FROM labels"
     found = status(test(client, testingData=query, outputDataset="out", mode="multilabel", recallOverN=[1]))
     assert found["weightedStatistics"]["recallOverTopN"] == [2 / 3]
-    assert client.query("SELECT label."0", label."1", score.x, score.y FROM out ORDER BY rowName()")[1:] == [
+    assert client.query('SELECT label."0", label."1", score.x, score.y FROM out ORDER BY rowName()')[1:] == [
         ["a", "x", None, 0.5, None],
         ["b", "x", "y", 0.1, 0.4],
     ]
