@@ -10,6 +10,7 @@ import asyncio
 import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from functools import cached_property
 from typing import Any
 
 from server import tasks
@@ -39,14 +40,28 @@ class Applier:
         self._bound: dict[RowType, BoundFunction] = {}
         self._queues: dict[RowType, _Queue] = {}
 
+    @cached_property
+    def _names(self) -> frozenset[str]:
+        """What the function's input names."""
+        return frozenset(column.path[0] for column in self._function.input.columns if column.path)
+
+    def given(self, row: Sequence[Field]) -> Sequence[Field]:
+        """A row as the function gets it: of empty rows within it those that the function asks for.
+
+        Refuses names that a function with a fixed input does not know.
+        """
+        self.check_names(row)
+        if any(field.empty for field in row):
+            return [field for field in row if not field.empty or field.path[0] in self._names]
+        return row
+
     def check_names(self, row: Sequence[Field]) -> None:
         """Refuse names that a function with a fixed input does not know."""
         known = self._function.input
         if known.open:
             return
-        names = {column.path[0] for column in known.columns if column.path}
         for field in row:
-            if field.path and field.path[0] not in names:
+            if field.path and field.path[0] not in self._names:
                 raise MldbError(f"Unknown field '{field.path[0]}' extracting type {type(self._function).__name__}")
 
     def bound(self, shape: RowType) -> BoundFunction:
@@ -65,8 +80,8 @@ class Applier:
     def apply_many(self, rows: Sequence[Sequence[Field]]) -> list[OutputRow]:
         """Apply to rows of any shapes; results in the order of the rows."""
         by_shape: dict[RowType, list[int]] = {}
+        rows = [self.given(row) for row in rows]
         for index, row in enumerate(rows):
-            self.check_names(row)
             by_shape.setdefault(row_type(row), []).append(index)
         results: list[OutputRow] = [[] for _ in rows]
         for shape, indexes in by_shape.items():
@@ -79,7 +94,7 @@ class Applier:
 
         ``watch`` gets the future of the answer. Once nobody waits for any answer of a batch, it is stopped.
         """
-        self.check_names(row)
+        row = self.given(row)
         shape = row_type(row)
         queue = self._queues.get(shape)
         if queue is None:

@@ -26,12 +26,16 @@ _TAGGED = frozenset({"ts", "num", "interval", "blob", "path"})
 
 @dataclass(slots=True)
 class Field:
-    """A leaf of a row read from JSON. ``shape`` is None for an atom; else ``value`` is the flat list of numbers."""
+    """A leaf of a row read from JSON. ``shape`` is None for an atom; else ``value`` is the flat list of numbers.
+
+    ``empty``: a null that stands for a row without columns.
+    """
 
     path: Path
     kind: Kind
     value: Any
     shape: tuple[int, ...] | None = None
+    empty: bool = False
 
 
 def read_row(value: Any) -> list[Field]:
@@ -43,7 +47,7 @@ def read_row(value: Any) -> list[Field]:
         before = len(fields)
         _read_value((name,), member, fields)
         if len(fields) == before:
-            fields.append(Field((name,), Kind.NULL, None))  # a row without columns was given all the same
+            fields.append(Field((name,), Kind.NULL, None, empty=True))
     return fields
 
 
