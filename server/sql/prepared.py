@@ -13,7 +13,7 @@ import pyarrow as pa
 from server.declarations import Progress
 from server.sql.tasks import TASK_SQL, found_by_number
 from server.storage.database import Database
-from server.storage.readers import interrupted_by
+from server.storage.readers import Use, interrupted_by
 
 KEPT = 16  # of one statement, when many threads have run it at once
 
@@ -45,10 +45,12 @@ class _Statement:
 
     def run(self, table: pa.Table, task: Progress | None) -> list[tuple[Any, ...]]:
         self._source.table = table
+        use = Use(self._cursor)
         try:
-            with interrupted_by(task, self._cursor.interrupt):
+            with interrupted_by(task, use.interrupt):
                 return self._run(task)
         finally:
+            use.end()
             self._source.table = self._empty  # whose memory need not wait for the next run
 
     def close(self) -> None:

@@ -46,7 +46,7 @@ def interrupted_by(progress: Progress | None, interrupt: Callable[[], object]) -
             progress.off_cancel(begin)
 
 
-class _Use:
+class Use:
     """A cursor for as long as one task has it: what is asked of it later must not reach the next task."""
 
     def __init__(self, cursor: duckdb.DuckDBPyConnection) -> None:
@@ -103,7 +103,7 @@ def stopped_with(task: Progress | None, cursor: duckdb.DuckDBPyConnection) -> It
     if task is None:
         yield
         return
-    use = _Use(cursor)
+    use = Use(cursor)
     try:
         with interrupted_by(task, use.interrupt):
             yield
@@ -129,7 +129,7 @@ class Readers:
         except IndexError:
             reader = Reader(self._open())
             reader.cursor.execute(_READY)
-        use = _Use(reader.cursor)
+        use = Use(reader.cursor)
         try:
             with interrupted_by(progress, use.interrupt):
                 if progress is not None:
