@@ -57,8 +57,12 @@ class Folders:
         missing = FolderError(f"Cannot serve static folder for path that does not exist: {shown}")
         if self.plugin_dir is None or "\0" in folder:
             raise missing
-        root, path = Path(self.plugin_dir).resolve(), shown.resolve()
-        if not path.is_dir():
+        try:
+            root, path = Path(self.plugin_dir).resolve(), shown.resolve()
+            is_there = path.is_dir()
+        except (OSError, RuntimeError):  # links in a circle, a name that is too long, no permission
+            raise missing from None
+        if not is_there:
             raise missing
         if not path.is_relative_to(root):
             raise FolderError(f"Cannot serve static folder outside of the plugin: {shown}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from runtime.folders import open_inside
+from runtime.folders import DOC, STATIC, FolderError, Folders, open_inside
+from tests.runtime.harness import get, host, plugin
 
 ROUNDS = 3000
 
@@ -81,3 +84,30 @@ def test_a_folder_that_is_swapped_for_a_link(tmp_path: Path):
         seen = {read(static, "sub/a") for _ in range(ROUNDS)}
     assert b"secret" not in seen
     assert b"page" in seen
+
+
+@pytest.mark.parametrize("folder", ["nothing", "loop", "x" * 5000, "a\0b"])
+@pytest.mark.parametrize("kind", [STATIC, DOC])
+def test_what_is_no_folder_is_refused(tmp_path: Path, folder: str, kind: str):
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(FolderError, match="does not exist"):
+        Folders(str(tmp_path)).register(kind, "/s", folder)
+
+
+def test_a_plugin_is_told_of_a_folder_that_cannot_be_looked_up(tmp_path: Path):
+    (tmp_path / "loop").symlink_to("loop")
+    main = """
+try:
+    mldb.plugin.serve_static_folder("/s", "loop")
+except RuntimeError as error:
+    told = str(error)
+"""
+
+    async def run() -> bytes:
+        async with (
+            host() as there,
+            plugin(there, tmp_path, main, "request.set_return(told)", start_seconds=5) as supervisor,
+        ):
+            return (await supervisor.request(get())).body
+
+    assert "does not exist" in json.loads(asyncio.run(run()))
