@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from server import __version__
-from server.cli import backup, completion, doctor, entities, events, plugins, queries, query, run, serve
+from server.cli import backup, completion, doctor, entities, events, imports, plugins, queries, query, run, serve
 from server.cli.client import ServerError, Unreachable
 from server.cli.output import complain_of
 
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="mldb", description="A plugin-hosting server for machine-learning web apps")
     commands = parser.add_subparsers(metavar="COMMAND")
-    for module in (serve, query, queries, run, entities, plugins, events, backup, doctor, completion):
+    for module in (serve, query, queries, run, imports, entities, plugins, events, backup, doctor, completion):
         module.add(commands)
     version = commands.add_parser("version", help="print the version")
     version.set_defaults(run=_version)

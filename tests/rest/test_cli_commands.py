@@ -76,6 +76,22 @@ def test_import_and_query(cli, server, tmp_path):
     assert "No such file" in cli("import", "nowhere.csv", "x", code=1)
 
 
+def test_what_the_console_imports_is_imported_here_too(cli, server, tmp_path):
+    (tmp_path / "list.json").write_text('[{"a": 1, "b": {"c": 2}}, {"a": 3}]')
+    assert cli("import", str(tmp_path / "list.json"), "array") == "array: 2 rows\n"
+    assert cli("query", "SELECT b.c FROM array WHERE a = 1", "--format", "atom") == "2\n"
+    (tmp_path / "semicolons.csv").write_text("a;b\n1;x, y\n2;z\n")
+    assert cli("import", str(tmp_path / "semicolons.csv"), "semicolons") == "semicolons: 2 rows\n"
+    assert cli("dataset", "columns", "semicolons") == "a\nb\n"
+    cli("dataset", "export", "array", str(tmp_path / "array.parquet"))
+    assert cli("import", str(tmp_path / "array.parquet"), "columnar") == "columnar: 2 rows\n"
+    with zipfile.ZipFile(tmp_path / "pictures.zip", "w") as packed:
+        packed.writestr("one.png", b"\x89PNG one")
+        packed.writestr("readme.txt", "no picture")
+    assert cli("import", str(tmp_path / "pictures.zip"), "pictures") == "pictures: 1 row\n"
+    assert not list((server.data_dir / "uploads").iterdir())
+
+
 def test_runs(cli):
     cli("procedure", "create", "wait", '{"type": "mock", "params": {"durationMs": 50, "runOnCreation": false}}')
     assert "finished" in cli("run", "wait")

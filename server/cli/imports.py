@@ -1,0 +1,147 @@
+"""``mldb import``: files and addresses into datasets, with their progress."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import secrets
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote, urlencode, urlsplit
+
+from server.cli.client import Server, ServerError, add_server_flags
+from server.cli.output import add_json_flag, say
+from server.cli.run import tracked
+
+_NOT_READABLE = "outside the folders that may be accessed"
+_TYPES: Final = {
+    ".json": "import.json",
+    ".jsonl": "import.json",
+    ".ndjson": "import.json",
+    ".parquet": "import.parquet",
+}
+_PICTURES: Final = (".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp")
+_HEAD: Final = 8192  # characters that tell the delimiter
+
+
+def add(commands: Any) -> None:
+    load = commands.add_parser("import", help="import a file or a URL into a dataset, with its progress")
+    load.add_argument("source", help="a file or a URL: CSV, or by its name JSON or Parquet; a zip of pictures")
+    load.add_argument("dataset", help="the dataset to make")
+    load.add_argument("--type", help="the procedure type to use, such as import.text")
+    load.add_argument(
+        "--param", action="append", default=[], type=_pair, metavar="NAME=VALUE", help="a parameter of that type"
+    )
+    add_server_flags(load)
+    add_json_flag(load)
+    load.set_defaults(run=_import)
+
+
+def _pair(text: str) -> tuple[str, Any]:
+    """``name=value``, where the value is JSON, or a text that is none."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"{text!r} is not name=value")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
+def _import(options: argparse.Namespace) -> int:
+    server = Server(options)
+    if "://" in options.source:
+        tracked(options, _step(options, options.source))
+    else:
+        _import_file(options, server, Path(options.source).resolve(strict=True))
+    status = server.json("GET", f"/v1/datasets/{quote(options.dataset, safe='')}")
+    count = (status.get("status") or {}).get("rowCount")
+    say(f"{options.dataset}: {count} row{'' if count == 1 else 's'}", options, **status)
+    return 0
+
+
+def _import_file(options: argparse.Namespace, server: Server, file: Path) -> None:
+    """From where it lies if the server can read it there, else, and where it is not as it should be, by an upload."""
+    if options.type is None and _holds_pictures(file):
+        with _uploaded(server, file) as (path, _):
+            preview = server.json("GET", f"{path}/preview?{urlencode({'dataset': options.dataset})}")
+            for step in preview["steps"]:
+                tracked(options, step)
+        return
+    if options.type is None and _is_array(file):
+        with _lines_of(file) as lines, _uploaded(server, lines) as (_, url):
+            tracked(options, _step(options, url, "import.json"))
+        return
+    try:
+        tracked(options, _step(options, file.as_uri()))
+    except ServerError as error:
+        if _NOT_READABLE not in str(error):
+            raise
+        with _uploaded(server, file) as (_, url):
+            tracked(options, _step(options, url))
+
+
+def _step(options: argparse.Namespace, url: str, type_: str = "") -> dict[str, Any]:
+    """The configuration of the procedure that imports what is at the URL."""
+    name = options.type or type_ or _type_of(options.source)
+    params = dict(options.param)
+    if name == "import.text" and "://" not in options.source:
+        params = _delimiter(Path(options.source)) | params
+    output = {"id": options.dataset, "type": "tabular"}
+    return {"type": name, "params": {"dataFileUrl": url, "outputDataset": output, **params}}
+
+
+def _type_of(source: str) -> str:
+    suffixes = Path(urlsplit(source).path).suffixes
+    return next((_TYPES[suffix] for suffix in suffixes if suffix in _TYPES), "import.text")
+
+
+def _delimiter(file: Path) -> dict[str, str]:
+    """The parameter that names what separates the cells, where that is no comma and can be told."""
+    try:
+        with file.open(encoding="utf-8") as lines:
+            found = csv.Sniffer().sniff(lines.read(_HEAD), ",;\t|").delimiter
+    except (csv.Error, UnicodeDecodeError):  # one column, or packed: as the server takes it
+        return {}
+    return {} if found == "," else {"delimiter": found}
+
+
+def _holds_pictures(file: Path) -> bool:
+    if not zipfile.is_zipfile(file):
+        return False
+    with zipfile.ZipFile(file) as packed:
+        return any(name.lower().endswith(_PICTURES) for name in packed.namelist())
+
+
+def _is_array(file: Path) -> bool:
+    """Whether a file of JSON is one array, in place of an object a line."""
+    if _type_of(file.name) != "import.json":
+        return False
+    with file.open("rb") as stream:
+        return stream.read(64).removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"[")
+
+
+@contextmanager
+def _lines_of(file: Path) -> Iterator[Path]:
+    """The members of the array, one a line, in a file that goes again."""
+    members = json.loads(file.read_text(encoding="utf-8-sig"))
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", suffix=".jsonl") as lines:
+        lines.writelines(f"{json.dumps(member)}\n" for member in members)
+        lines.flush()
+        yield Path(lines.name)
+
+
+@contextmanager
+def _uploaded(server: Server, file: Path) -> Iterator[tuple[str, str]]:
+    """The path of an upload, which is removed in the end, and the URL that procedures read it by."""
+    path = f"/v1/uploads/{quote(f'{secrets.token_hex(4)}-{file.name}', safe='')}"
+    url = server.upload(path, file)["url"]
+    try:
+        yield path, url
+    finally:
+        server.text("DELETE", path)
