@@ -1,7 +1,7 @@
 // A whole configuration: fields by their types, and the same as JSON; each follows the other.
 import { useSignal } from "@preact/signals";
 import { Fields } from "./fields";
-import { essential, type FieldInfo, isObject, type Json, type Placed, under } from "./schema";
+import { essential, type FieldInfo, isObject, type Json, needed, type Placed, under } from "./schema";
 import "./form.css";
 
 interface ParametersProps {
@@ -14,7 +14,7 @@ interface ParametersProps {
 /** The fields that usually matter, and the others behind a fold that opens where one is set or wrong. */
 export function Parameters({ fields, values, problem, onChange }: ParametersProps) {
   const all = fields.length <= 6;
-  const first = all ? fields : fields.filter(essential);
+  const first = needed(all ? fields : fields.filter(essential));
   const others = all ? [] : fields.filter((field) => !essential(field));
   const wanted = others.some(({ name }) => name in values || under(problem, name));
   const shared = { values, problem, onChange };

@@ -88,3 +88,9 @@ export function place(error: ApiError, fields: FieldInfo[], params: Json): Place
 export function under(placed: Placed | undefined, path: string): Placed | undefined {
   return placed && (placed.field === path || placed.field.startsWith(`${path}.`)) ? placed : undefined;
 }
+
+/** What must be given and what data to take before the rest; within these in the order of the declaration. */
+export function needed(fields: FieldInfo[]): FieldInfo[] {
+  const rank = (field: FieldInfo) => (required(field) ? 0 : bare(field.type).typeName === "InputQuery" ? 1 : 2);
+  return [...fields].sort((one, other) => rank(one) - rank(other));
+}
