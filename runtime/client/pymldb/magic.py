@@ -21,7 +21,7 @@ Line magics:
   %mldb doc <kind>/<type>          the documentation of a type, as in datasets/tabular
   %mldb query <sql>                the result of a query as a DataFrame
   %mldb loadcsv <dataset> <url>    a dataset from a CSV file, which the server reads from the URL
-  %mldb py <uri> [<json args>]     run a Python script on the server
+  %mldb py <uri> [<json args>]     run a Python script on the server (js: a JavaScript one)
   %mldb pyplugin <name> <uri>      load a Python plugin, in place of one of that name
   %mldb GET <route> [<json>]       a request; the members of the object become query parameters
   %mldb DELETE <route>
@@ -32,10 +32,11 @@ Cell magics, which take from the cell what stands last above:
 
   %%mldb query                     SQL
   %%mldb loadcsv <dataset>         CSV
-  %%mldb py [<json args>]          Python code
+  %%mldb py [<json args>]          Python code (js: JavaScript)
   %%mldb GET|PUT|POST <route>      JSON
 """
 
+_PLUGIN_TYPES = {"py": "python", "js": "javascript"}
 _ROWS_AT_ONCE = 10_000
 
 connection = Connection()
@@ -73,19 +74,20 @@ def _query(rest: str, cell: str | None) -> Any:
     return to_pandas(answer.json()) if answer.ok else answer
 
 
-def _script(rest: str, cell: str | None) -> Any:
-    if cell is not None:
-        payload, args = {"source": cell}, rest
-    else:
-        address, _, args = rest.partition(" ")
-        payload = {"address": address}
-    if args.strip():
-        payload["args"] = json.loads(args)
-    return _script_output(connection.request("POST", "/v1/types/plugins/python/routes/run", json=payload))
+def _script(language: str) -> Callable[[str, str | None], Any]:
+    def run(rest: str, cell: str | None) -> Any:
+        if cell is not None:
+            payload, args = {"source": cell}, rest
+        else:
+            address, _, args = rest.partition(" ")
+            payload = {"address": address}
+        if args.strip():
+            payload["args"] = json.loads(args)
+        return _script_output(
+            connection.request("POST", f"/v1/types/plugins/{_PLUGIN_TYPES[language]}/routes/run", json=payload)
+        )
 
-
-def _javascript(_: str, __: str | None) -> None:
-    print("The server runs scripts in Python only (%mldb py); jseval runs JavaScript inside a query.")  # noqa: T201
+    return run
 
 
 def _script_output(answer: Any) -> Any:
@@ -170,8 +172,8 @@ _COMMANDS: dict[str, Callable[[str, str | None], Any]] = {
     "doc": _doc,
     "query": _query,
     "loadcsv": _loadcsv,
-    "py": _script,
-    "js": _javascript,
+    "py": _script("py"),
+    "js": _script("js"),
     "pyplugin": _plugin,
     **{verb: _request(verb) for verb in ("GET", "PUT", "POST", "DELETE")},
 }
