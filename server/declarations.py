@@ -276,6 +276,9 @@ class Services(Protocol):
 
     def delete(self, kind: EntityKind, id: str) -> None: ...
 
+    def check_id(self, kind: EntityKind, id: str) -> None:
+        """``MldbError`` when nothing of this kind may be called so."""
+
     def run_procedure(self, config: Mapping[str, Any]) -> Any:
         """Create a procedure and run it; the run's status. It stays only when the config gives it an id.
 

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from server.datasets.base import ReadOnly
 from server.datasets.files import opened, save_to, saved, saves_url
-from server.datasets.sparse import SparseDataset, load
+from server.datasets.sparse import Quantum, SparseDataset, load
 from server.declarations import Creation, EntityType, Params, Progress, QueryResult, Recorded, Services
 from server.errors import MldbError
 from server.messages import Request, Response
@@ -31,7 +31,7 @@ class FileParams(Params):
 
 class MutableParams(Params):
     dataFileUrl: str | None = Field(None, description="Where the commit writes the file; without it nothing is written")
-    timeQuantumSeconds: float = Field(1.0, gt=0, description="Resolution of timestamps, as of sparse.mutable")
+    timeQuantumSeconds: Quantum = Field(1.0, description="Resolution of timestamps, as of sparse.mutable")
 
 
 class LoadedDataset(ReadOnly):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field
 
 from server.datasets.base import checked_columns, checked_rows
 from server.declarations import Creation, EntityType, Params, Progress, QueryResult, Recorded
@@ -19,21 +19,23 @@ from server.storage.pending import Pending
 PIECE = 4_000_000
 
 
+def _whole_above_one(seconds: float) -> float:
+    if seconds > 1 and not seconds.is_integer():
+        raise ValueError("above 1 it must be a whole number of seconds")
+    return seconds
+
+
+Quantum = Annotated[float, Field(gt=0), AfterValidator(_whole_above_one)]
+
+
 class SparseParams(Params):
-    timeQuantumSeconds: float = Field(
-        1.0, gt=0, description="Resolution of timestamps: up to 1 fractions are rounded, above whole multiples floored"
+    timeQuantumSeconds: Quantum = Field(
+        1.0, description="Resolution of timestamps: up to 1 fractions are rounded, above whole multiples floored"
     )
     consistencyLevel: Literal["consistentAfterCommit", "consistentAfterWrite"] = Field(
         "consistentAfterCommit", description="When recorded data must be readable; they always are at once"
     )
     favor: Literal["favorReads", "favorWrites"] = Field("favorReads", description="What to be quick at")
-
-    @field_validator("timeQuantumSeconds")
-    @classmethod
-    def _whole_above_one(cls, seconds: float) -> float:
-        if seconds > 1 and not seconds.is_integer():
-            raise ValueError("above 1 it must be a whole number of seconds")
-        return seconds
 
 
 class SparseDataset:

@@ -47,7 +47,9 @@ class Mock:
 
 
 class SerialParams(ProcedureParams):
-    steps: list[dict[str, Any]] = Field(default=[], description="Procedure configs, run one after the other")
+    steps: list[dict[str, Any]] = Field(
+        default=[], description="Procedure configs, each maybe with a `name`, run one after the other"
+    )
 
 
 class Serial:
@@ -59,13 +61,13 @@ class Serial:
         return {"steps": self._steps}
 
     def run(self, params: SerialParams, progress: Progress) -> RunResult:
-        names = [f"step {number + 1}" for number in range(len(params.steps))]
+        names = [str(step.get("name") or f"step {number}") for number, step in enumerate(params.steps, 1)]
         if isinstance(progress, TaskProgress):
             progress.announce(*names)
         results = []
         for name, step in zip(names, params.steps, strict=True):
             progress.step(name)
-            results.append(self._services.run_procedure(step))
+            results.append(self._services.run_procedure({key: step[key] for key in step if key != "name"}))
         return RunResult({"steps": results})
 
 

@@ -171,6 +171,12 @@ class Registry:
         """``check(kind, id)`` runs before an entity is built and raises to refuse the id."""
         self._checks.append(check)
 
+    def check(self, kind: EntityKind, id: str) -> None:
+        """``MldbError`` when an entity of this kind may not have this id."""
+        check_id(id)
+        for check in self._checks:
+            check(kind, id)
+
     @property
     def version(self) -> int:
         """What is looked up under one version stays valid as long as the version does."""
@@ -291,8 +297,7 @@ class Registry:
             noun = f"{entry.kind} with id {entry.id}"
             raise MldbError(f"Attempt to refer to nonexistant {noun}", details={"id": entry.id})
         declared = self.types.get(entry.kind, config["type"])
-        for check in self._checks:
-            check(entry.kind, entry.id)
+        self.check(entry.kind, entry.id)
         params = validate(declared, config.get("params"))
         stored = record.stored if record is not None else None
         creation = Creation(entry.id, config, params, self.services, building.progress, stored)

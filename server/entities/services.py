@@ -160,6 +160,9 @@ class ServerServices:
         else:
             self._registry.delete(kind, id)
 
+    def check_id(self, kind: EntityKind, id: str) -> None:
+        self._registry.check(kind, id)
+
     def run_procedure(self, config: Mapping[str, Any]) -> Any:
         if not config.get("type") and config.get("id"):
             run = self._runner.start(str(config["id"]), {"params": config.get("params") or {}})

@@ -129,10 +129,22 @@ class ExplainFunction:
         return _BoundExplain(self, FeatureReader.bind(self.classifier.space, given), self.output)
 
     def status(self) -> dict[str, Any]:
-        return {"summary": self.classifier.summary(), "mode": self.classifier.mode}
+        """``addsUpTo``: what ``bias`` and the numbers of ``explanation`` are together."""
+        return {
+            "summary": self.classifier.summary(),
+            "mode": self.classifier.mode,
+            "addsUpTo": "score" if self.of_score else _EXPLAINED.get(type(self.classifier.model), "score"),
+        }
 
     def details(self) -> dict[str, Any]:
         return _details(self.classifier)
+
+
+# What MLDB explains of models whose scores are made from something simpler.
+_EXPLAINED: dict[type, str] = {
+    OneVsAllModel: "the score before it is a probability; set ofScore for the score",
+    FastTextModel: "how near the words are to the label; set ofScore for the score",
+}
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ from server.values.paths import Path as ColumnPath
 
 NAME = "classifier.train"
 _FEATURES = "features"
+_ONE_LABEL = "the rows have one label only: there is nothing to tell apart (in mode boolean any text but '' is true)"
 
 
 class LearnerParams(ProcedureParams):
@@ -129,7 +130,9 @@ def train_to_file(
             "equalization": params.equalizationFactor, "configuration": configuration, "algorithm": params.algorithm,
             "origin": origin,
         }  # fmt: skip
-        services.job(job, arguments, progress)
+        found = services.job(job, arguments, progress)
+        if found["labels"] == 1:
+            services.log(told[0] if told else NAME, _ONE_LABEL, "warning")
         save_model(services, url, model.read_bytes(), "classifier")
 
 

@@ -12,14 +12,15 @@ import numpy as np
 from pydantic import Field
 
 from server.declarations import BoundFunction, Creation, DatasetSpec, EntityType, NamedBatch, Params, Services
-from server.errors import MldbError
+from server.errors import MldbError, NotFound
 from server.learning.columns import AtomPiece, BlockPiece, pieces_of
 from server.learning.coordinates import read_coordinates, require_all
 from server.learning.matrix import Floats
 from server.learning.neighbors import NeighborIndex, as_floats
 from server.learning.training_set import labels_of
+from server.procedures.validators import input_query
 from server.sql.positions import did_you_mean
-from server.sql.tree import DatasetRef, Select, Wildcard
+from server.sql.tree import DatasetRef, Select, Table, Wildcard
 from server.values.atoms import NEVER, atom_text
 from server.values.batches import Column, RowBatch, RowType
 from server.values.cells import Cell, cells_array
@@ -87,15 +88,26 @@ class NeighborsFunction:
         return NeighborIndex(names, columns, vectors, _metric_of(self._services, self._name))
 
 
-def dataset_name(services: Services, spec: Any) -> str:
-    """The dataset's name; a configuration is created."""
+def table_of(services: Services, spec: Any) -> Table:
+    """The table that a parameter means: a dataset by its id or its config, or a table expression."""
     if isinstance(spec, str):
-        return spec
-    if isinstance(spec, dict) and spec.get("type"):
-        return str(services.create("dataset", spec)["id"])
-    if isinstance(spec, dict) and spec.get("id"):
-        return str(spec["id"])
-    raise MldbError("the parameter needs a dataset of type embedding: its id, or an object with id or type")
+        try:
+            services.dataset(spec)
+            return DatasetRef(spec)
+        except NotFound:
+            pass  # or the id is quoted, or it is an expression
+    source = input_query(services, {"from": spec}).source
+    if source is None:
+        raise MldbError("the parameter needs a dataset: its id, or an object with its id, type and params")
+    return source
+
+
+def dataset_name(services: Services, spec: Any) -> str:
+    """The name of the one dataset that a parameter means."""
+    table = table_of(services, spec)
+    if not isinstance(table, DatasetRef):
+        raise MldbError("A dataset of type embedding needs to be provided for embedding.neighbors, not an expression")
+    return table.name
 
 
 def _metric_of(services: Services, name: str) -> Any:

@@ -6,10 +6,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from server.learning.classifier import train_classifier
 from server.learning.config import resolve
 from server.learning.row_files import read_rows
-from server.learning.training_set import read_training_set
+from server.learning.training_set import TrainingSet, read_training_set
 
 Report = Callable[[str, str, float], None]
 _SMALLEST_STEP = 0.01  # progress is told in steps no finer than this
@@ -20,7 +22,8 @@ def train(arguments: Mapping[str, Any], report: Report) -> dict[str, Any]:
 
     ``arguments``: ``rows`` and ``model`` (paths of the files), ``texts`` (features that are texts in rows not
     trained on), ``mode``, ``strategy``, ``equalization``,
-    ``configuration``, ``algorithm``, ``origin``. The result tells how large the training was.
+    ``configuration``, ``algorithm``, ``origin``. The result tells how large the training was, and how many labels
+    there were to tell apart.
     """
     learner = resolve(arguments["configuration"], arguments["algorithm"])
     report("reading", "percentile", 0.0)
@@ -34,7 +37,15 @@ def train(arguments: Mapping[str, Any], report: Report) -> dict[str, Any]:
         origin=arguments["origin"],
     )
     Path(arguments["model"]).write_bytes(classifier.to_bytes())
-    return {"rows": len(table.weights), "features": len(table.space), "labels": len(table.labels)}
+    return {"rows": len(table.weights), "features": len(table.space), "labels": labels_present(table)}
+
+
+def labels_present(table: TrainingSet) -> int | None:
+    """How many labels some row has that weighs something; None in regression."""
+    if table.mode == "regression":
+        return None
+    counted = table.targets[table.weights > 0]
+    return int(counted.any(axis=0).sum()) if counted.ndim > 1 else len(np.unique(counted))
 
 
 def throttled(step: str, report: Report) -> Callable[[float], None]:

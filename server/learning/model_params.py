@@ -16,7 +16,9 @@ from server.transfer.urls import split_scheme
 
 
 def check_model_url(services: Services, type_name: str, url: str | None, function: str | None) -> None:
-    """``MldbError`` when the model could not be saved, or a function is wanted without a place for its model."""
+    """``MldbError`` when the model could not be saved, or the function not be made of it."""
+    if function:
+        services.check_id("function", function)
     if not url:
         if function:
             raise MldbError(

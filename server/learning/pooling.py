@@ -14,9 +14,9 @@ from pydantic import Field
 from server.declarations import BoundFunction, Creation, DatasetSpec, EntityType, Params
 from server.errors import MldbError
 from server.learning.cell_functions import rows_below
-from server.learning.embedding_neighbors import dataset_name, read_vectors
+from server.learning.embedding_neighbors import read_vectors, table_of
 from server.learning.matrix import Floats
-from server.sql.tree import DatasetRef, Select, Wildcard
+from server.sql.tree import Select, Wildcard
 from server.values.atoms import NEVER
 from server.values.batches import Column, Row, RowBatch, RowType
 from server.values.kinds import Kind
@@ -85,11 +85,11 @@ def _create(creation: Creation) -> Pooling:
     for name in params.aggregators:
         if name not in _AGGREGATORS:
             raise MldbError(f"Unknown aggregator: {name}")
-    dataset = dataset_name(creation.services, params.embeddingDataset)
-    result = creation.services.query(Select((Wildcard(),), source=DatasetRef(dataset)))
+    table = table_of(creation.services, params.embeddingDataset)
+    result = creation.services.query(Select((Wildcard(),), source=table))
     names, columns, vectors = read_vectors(result.batches(creation.progress), ())
     if not columns or not params.aggregators:
-        raise MldbError(f"pooling needs at least one aggregator and one numeric column in the dataset '{dataset}'")
+        raise MldbError("pooling needs at least one aggregator, and one numeric column in its embeddingDataset")
     return Pooling({name: row for row, name in enumerate(names)}, vectors, params.aggregators)
 
 

@@ -159,6 +159,8 @@ class WordTrainParams(TrainParams):
 
 def check_training(services: Services, name: str, params: Any, url: str | None, url_name: str) -> Select | None:
     """The query of a training, None when there is none yet; ``MldbError`` for what could not be saved or run."""
+    if params.functionName:
+        services.check_id("function", params.functionName)
     if url:
         services.urls.check_writable(url, url_name)
     elif params.functionName:

@@ -29,6 +29,15 @@ def test_status_and_refusals(client):
         ("union", {"datasets": []}, "Attempt to unify no datasets together"),
         ("merged", {"datasets": [{"id": "absent"}]}, "dataset entry 'absent' doesn't exist"),
         ("sampled", {}, "You need to define the dataset key"),
+        *(
+            (
+                type_,
+                {"timeQuantumSeconds": 1.5},
+                f"error parsing {type_} configuration: "
+                "field 'timeQuantumSeconds': above 1 it must be a whole number of seconds",
+            )
+            for type_ in ("sparse.mutable", "beh.mutable")
+        ),
         (
             "sampled",
             {"dataset": {"id": "s"}, "rows": 1, "fraction": 0.5},

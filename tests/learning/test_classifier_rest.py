@@ -119,6 +119,20 @@ def test_refusals(blobs, data_dir, change, text):
     assert text in body["error"] + str(body.get("details"))
 
 
+def test_a_name_that_no_function_can_have_is_refused_before_training(blobs, data_dir):
+    answer = train(blobs, data_dir, BLOBS, algorithm="dt", functionName="upper")
+    assert answer.status_code == 400
+    assert answer.json()["error"].endswith("MLDB already has a built-in function named upper")
+    assert "details" not in answer.json()  # it is the creation that fails, no run
+
+
+def test_one_label_only_is_noted_in_the_log(blobs, data_dir):
+    """In mode boolean, which is the default, all texts are true."""
+    query = "SELECT {x, y} AS features, 'no' AS label FROM blobs"
+    assert train(blobs, data_dir, query, algorithm="dt").status_code == 201
+    assert "one label only" in blobs.get("/logs/mldb").text
+
+
 def test_empty_datasets_are_told_from_filtered_ones(client, data_dir):
     make_rows(client, "blobs", {})
     answer = train(client, data_dir, BLOBS, algorithm="dt")

@@ -175,6 +175,21 @@ def datasets(client):
     return client
 
 
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("tree", "score"),
+        ("fasttext", "how near the words are to the label; set ofScore for the score"),
+        ("multilabel", "the score before it is a probability; set ofScore for the score"),
+    ],
+)
+def test_a_function_says_what_its_explanations_add_up_to(datasets, server, name, expected):
+    url = f"file://{server.data_dir.resolve()}/{name}.cls"
+    datasets.put(f"/v1/procedures/train_{name}", json=TRAININGS[name].config(name, url)).raise_for_status()
+    config = {"type": "classifier.explain", "params": {"modelFileUrl": url}}
+    assert datasets.put("/v1/functions/why", json=config).json()["status"]["addsUpTo"] == expected
+
+
 @pytest.mark.parametrize("name", CLASSIFIERS)
 def test_functions_explain_their_scores(datasets, server, name):
     """Over REST and in SQL, row by row and summed up over a dataset."""
@@ -182,6 +197,7 @@ def test_functions_explain_their_scores(datasets, server, name):
     datasets.put(f"/v1/procedures/train_{name}", json=TRAININGS[name].config(name, url)).raise_for_status()
     config = {"type": "classifier.explain", "params": {"modelFileUrl": url, "ofScore": True}}
     datasets.put("/v1/functions/why", json=config).raise_for_status()
+    assert datasets.get("/v1/functions/why").json()["status"]["addsUpTo"] == "score"
     label, score = LABELS.get(name, ("1", "score"))
     features = "{tokens.*}" if name == "fasttext" else "{x, y}"
     query = (

@@ -37,6 +37,18 @@ def test_by_coordinates_in_any_order(corners):
         assert table[1][1:] == pytest.approx(expected, abs=1e-6)
 
 
+def test_a_quoted_id_is_the_dataset_of_that_name(corners):
+    for type_, parameter in (("embedding.neighbors", "dataset"), ("pooling", "embeddingDataset")):
+        config = {"type": type_, "params": {parameter: '"corners"'}}
+        assert corners.put("/v1/functions/quoted", json=config).status_code == 201
+    config["params"][parameter] = "(SELECT x AS a FROM corners WHERE y = 1)"
+    assert corners.put("/v1/functions/quoted", json=config).status_code == 201
+    assert corners.query("SELECT quoted({words: {ex2: 1, ex3: 1, ex4: 1}}) AS *")[1][1:] == [0.5]
+    config = {"type": "embedding.neighbors", "params": {"dataset": "(SELECT * FROM corners)"}}
+    answer = corners.put("/v1/functions/quoted", json=config)
+    assert (answer.status_code, "dataset of type embedding needs to be provided" in answer.text) == (400, True)
+
+
 def test_number_and_distance(corners):
     table = corners.query("SELECT nn({coords: 'ex1', numNeighbors: 2})[distances] AS *")
     assert table[0][1] == "ex1"

@@ -117,7 +117,7 @@ def test_a_failing_first_run_leaves_the_procedure(client):
 
 
 def test_serial(client):
-    steps = [{"type": "null"}, {"id": "kept", "type": "mock", "params": {"durationMs": 10}}]
+    steps = [{"type": "null"}, {"id": "kept", "name": "waiting", "type": "mock", "params": {"durationMs": 10}}]
     answer = client.put("/v1/procedures/serial", json={"type": "serial", "params": {"steps": steps}})
     assert answer.status_code == 201
     status = answer.json()["status"]
