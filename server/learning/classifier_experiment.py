@@ -19,7 +19,7 @@ from server.learning.classifier_train import NAME as TRAIN
 from server.learning.classifier_train import LearnerParams, TrainParams, learner_configuration, train_to_file
 from server.learning.model_params import check_model_url, create_function
 from server.procedures.validators import has_part, input_query, plain_columns, refuse, require_from
-from server.sql.parser import parse_statement
+from server.sql.parser import parse_expression, parse_order
 from server.sql.render import render
 from server.sql.tree import Call, ColumnRef, Expression, Extract, Item, RowLiteral, Select, SubSelect
 
@@ -101,7 +101,8 @@ class ClassifierExperiment:
         testing = training if params.testingDataOverride is None else self._query(params.testingDataOverride)
         if not params.modelFileUrlPattern:
             raise MldbError("The 'modelFileUrlPattern' parameter '' is not valid.")
-        for number in range(len(folds_of(params))):
+        for number, fold in _numbered(params):
+            fold.training_rows(training), fold.testing_rows(testing)
             check_model_url(self.services, NAME, model_url(params, number), None)
         learner_configuration(self.services, params)
         return training, testing
@@ -227,12 +228,13 @@ def model_url(params: ExperimentParams, number: int) -> str:
 
 def _limited(select: Select, where: str, order_by: str, limit: int, offset: int) -> Select:
     """A query limited to a fold's rows. Without a limit or offset the order does not matter and is left out."""
-    parsed = parse_statement(f"SELECT 1 FROM rows WHERE {where} ORDER BY {order_by}")
+    condition = None if where.strip().lower() in ("", "true") else parse_expression(where)
+    order = parse_order(order_by) if order_by.strip() else ()
     all_rows = limit < 0 and not offset
     return replace(
         select,
-        where=None if where.strip().lower() == "true" else parsed.where,
-        order_by=() if all_rows else parsed.order_by,
+        where=condition,
+        order_by=() if all_rows else order,
         limit=None if limit < 0 else limit,
         offset=offset,
     )

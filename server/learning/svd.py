@@ -54,7 +54,8 @@ class VirtualColumns:
         found: list[str] = []
         for feature, number in zip(self.space.features, self.numbers.tolist(), strict=True):
             if feature.categories is not None:
-                ends = (f"stringEquals.{quote_element(text)}" if text else "stringEmpty" for text in feature.categories)
+                texts = (text.replace("\0", "\N{REPLACEMENT CHARACTER}") for text in feature.categories)
+                ends = (f"stringEquals.{quote_element(text)}" if text else "stringEmpty" for text in texts)
                 found += [f"{feature.name}.{end}" for end in ends]
             elif number != number:
                 found.append(f"{feature.name}.numericValue")

@@ -26,7 +26,7 @@ from server.sql.tree import Select
 from server.transfer.melt import record_all
 from server.transfer.outputs import recording_dataset
 from server.transfer.results import named_rows
-from server.values.atoms import NEVER, Atom, collapse, number_text
+from server.values.atoms import NEVER, Atom, atom_text, collapse
 from server.values.paths import Path
 
 NAME = "summary.statistics"
@@ -115,7 +115,8 @@ def most_frequent(counts: Counter[Atom]) -> list[tuple[Atom, int]]:
 
 
 def text_of(value: Atom) -> str:
-    return number_text(value) if isinstance(value, int | float) else str(value)
+    """As part of a column's name, which cannot hold a NUL character."""
+    return atom_text(value).replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def create(creation: Creation) -> SummaryStatistics:

@@ -140,6 +140,21 @@ def test_folds(toy, data_dir):
     assert {"exp_trainer", "exp_scorer"} <= set(toy.get("/v1/procedures").json())
 
 
+@pytest.mark.parametrize(
+    ("fold", "text"),
+    [
+        ({"trainingWhere": "feat1 >"}, "feat1 >"),
+        ({"trainingWhere": "true GROUP BY feat1"}, "GROUP"),
+        ({"testingOrderBy": "feat1, , feat2"}, "feat1, , feat2"),
+    ],
+)
+def test_folds_are_read_when_the_experiment_is_made(toy, data_dir, fold, text):
+    answer = experiment(toy, data_dir, datasetFolds=[fold], runOnCreation=False)
+    assert answer.status_code == 400
+    assert answer.json()["error"].startswith(next(iter(fold.values())))
+    assert text in answer.json()["error"]
+
+
 def test_limits_and_offsets_cover_all_rows(toy, data_dir):
     halves = [{"trainingLimit": 300, "testingOffset": 300}, {"testingLimit": 300, "trainingOffset": 300}]
     found = status(experiment(toy, data_dir, experimentName="halves", datasetFolds=halves, algorithm="dt"))

@@ -202,6 +202,14 @@ def test_summary(bench):
     assert (found["none"]["value.num_null"], found["none"]["value.num_unique"]) == (6, 0)
 
 
+def test_summary_of_values_that_no_column_can_be_named_by(bench):
+    bench.dataset("in", [("a", [("x", "é\0"), ("b", b"xy")])])
+    bench.run("summary.statistics", inputData="SELECT * FROM in", outputDataset="out")
+    rows = bench.rows("SELECT * FROM out")
+    assert rows["x"]["value.most_frequent_items.é�"] == 1
+    assert rows["b"]["value.most_frequent_items.xy"] == 1
+
+
 def test_deviation_of_one_value(bench):
     from server.transfer.summary_statistics import numeric_figures
 
