@@ -265,7 +265,8 @@ def compare(op: str, left: Value, right: Value) -> Atom:
 
 
 def _compare_sql(op: str, left: Value, right: Value) -> str:
-    if isinstance(left, Row | Embedding) or isinstance(right, Row | Embedding):
+    if _may_be_row(left) or _may_be_row(right):
+        left, right = (atom(side) if isinstance(side, Atom | Several) else side for side in (left, right))
         return _compare_complex(op, left, right)
     a, b = atom(left), atom(right)
     if Kind.NULL in (a.kind, b.kind):
@@ -284,6 +285,11 @@ def _compare_sql(op: str, left: Value, right: Value) -> str:
             fixed = _holds(op, _RANK[a.kind] - _RANK[b.kind])
         return f"CASE WHEN {a.sql} IS NULL OR {b.sql} IS NULL THEN NULL ELSE {str(fixed).upper()} END"
     return f"({a.sql} {op} {b.sql})"
+
+
+def _may_be_row(value: Value) -> bool:
+    """Whether a value is compared as a row may be; columns that show at run time are taken for atoms."""
+    return isinstance(value, Row | Embedding) or (isinstance(value, Open) and not value.named)
 
 
 # NaN is the smallest number for MLDB and the greatest for DuckDB.

@@ -157,6 +157,8 @@ def _in_list(node: InList, scope: Scope) -> Value:
     same = [item for item in items if item.kind is value.kind and item.constant]
     if len(same) == len(items) > 1:
         hit = f"{value.sql} IN ({', '.join(item.sql for item in same)})"
+        if not all(isinstance(item, Constant) for item in node.items):
+            hit = f"coalesce({hit}, FALSE)"  # what is computed may be null
     else:
         hit = " OR ".join(f"coalesce({test}, FALSE)" for test in tests) or "FALSE"
     sql = f"CASE WHEN {value.sql} IS NULL THEN NULL ELSE {'NOT ' if node.negated else ''}({hit}) END"
