@@ -100,8 +100,8 @@ m_one_atom(l) := CASE WHEN len(list_filter(l, lambda c: c.p = '')) < 2 THEN l EL
     list_transform([m_latest(list_filter(l, lambda c: c.p = ''))], lambda c: struct_pack(p := '', v := c.v, t := -c.t)),
     list_filter(l, lambda c: c.p <> '')) END
 m_null_cells(l) := l IS NULL OR (len(l) > 0 AND len(list_filter(l, lambda c: c.p <> '' OR c.v IS NOT NULL)) = 0)
-m_compare_cells(a, b) := CASE WHEN m_null_cells(a) OR m_null_cells(b) THEN NULL WHEN m_sort_cells(a) = m_sort_cells(b) THEN 0
-    WHEN m_sort_cells(a) < m_sort_cells(b) THEN -1 ELSE 1 END
+m_compare_cells(a, b) := CASE WHEN m_null_cells(a) OR m_null_cells(b) THEN NULL
+    WHEN m_sort_cells(a) = m_sort_cells(b) THEN 0 WHEN m_sort_cells(a) < m_sort_cells(b) THEN -1 ELSE 1 END
 m_sorted_cells(l) := list_sort(l)
 m_timeless_cells(l) := list_sort(list_transform(l, lambda c: struct_pack(p := c.p, v := c.v)))
 m_fmod(a, b) := a - b * trunc(a / b)
