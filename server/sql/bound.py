@@ -271,7 +271,7 @@ def timestamp_of(value: Value) -> str:
         case Several():
             return latest(value).ts()
         case Open(sql):
-            return f"m_newest({sql})"
+            return f"coalesce(m_newest({sql}), {NEVER_SQL})"
         case Row():
             parts: list[Value] = [*value.columns.values(), *(Open(rest.sql) for rest in value.rests)]
             return latest_ts(parts)()
