@@ -294,10 +294,12 @@ class Services(Protocol):
         parameters: Mapping[str, Any] | None = None,
         timestamps: bool = False,
         layouts: Mapping[str, Layout] | None = None,
+        whole: bool = False,
     ) -> QueryResult:
         """Bind a query: SQL text, MLDB's object form, or a tree. ``timestamps``: batches carry them.
 
-        ``layouts``: tables by name that stand before the datasets of the same name.
+        ``layouts``: tables by name that stand before the datasets of the same name. ``whole``: an embedding whose
+        elements all leave as columns leaves as one column, under what their names have in common.
         """
 
     def sources(self) -> AbstractContextManager[Sources]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 SEED = 1
-OUR_SEED = 2  # that of classifier.train; columns stand in another order there, so that trees draw other features
+OUR_SEED = 2  # that of classifier.train
 
 
 def scikit_learn(folder: Path, trees: int, **limits: Any) -> tuple[float, float]:
@@ -28,7 +28,7 @@ def scikit_learn(folder: Path, trees: int, **limits: Any) -> tuple[float, float]
 
 
 def lightgbm(folder: Path, trees: int) -> tuple[float, float]:
-    """The parameters that ``classifier.train`` gives to LightGBM for the same configuration."""
+    """The parameters that ``classifier.train`` gives to LightGBM for its configuration: the same trees come out."""
     import lightgbm as library
     import numpy as np
     from sklearn.metrics import roc_auc_score
@@ -110,13 +110,13 @@ PEERS: dict[str, Callable[[Path, int], tuple[float, float]]] = {
 
 
 def _matrices(folder: Path) -> list[tuple[Any, Any]]:
-    """Texts as the numbers of their categories."""
+    """Texts as the numbers of their categories; columns by name, as ``classifier.train`` has them."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     tables = [pq.read_table(folder / f"{name}.parquet") for name in ("train", "test")]
-    features = [name for name in tables[0].column_names if name != "label"]
+    features = _features(tables[0].schema)
     matrices = [np.empty((table.num_rows, len(features)), np.float32) for table in tables]
     for number, name in enumerate(features):
         columns = [table[name].combine_chunks() for table in tables]
@@ -133,7 +133,11 @@ def _text_columns(folder: Path) -> list[int]:
     import pyarrow.parquet as pq
 
     schema = pq.read_schema(folder / "train.parquet")
-    return [number for number, field in enumerate(schema) if pa.types.is_string(field.type)]
+    return [number for number, name in enumerate(_features(schema)) if pa.types.is_string(schema.field(name).type)]
+
+
+def _features(schema: Any) -> list[str]:
+    return sorted(name for name in schema.names if name != "label")
 
 
 def _seconds(call: Callable[[], Any]) -> float:

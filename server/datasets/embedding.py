@@ -23,7 +23,7 @@ from server.storage.pending import Pending
 from server.storage.vectors import VectorRows, vectors_of_batch, vectors_of_recorded
 from server.storage.wide import copy_wide, read_wide, repeated_names
 from server.values.kinds import Kind
-from server.values.paths import Path
+from server.values.paths import Path, common_prefix
 
 
 class EmbeddingParams(Params):
@@ -142,18 +142,10 @@ def vector_column(paths: tuple[Path, ...]) -> WideColumn | None:
     """How the vector's elements are named: below their common prefix, by number where that is how they are called."""
     if not paths:
         return None
-    prefix = _common_prefix(paths)
+    prefix = common_prefix(paths)
     names = tuple(path[len(prefix) :] for path in paths)
     plain = names == tuple((str(index),) for index in range(len(paths)))
     return WideColumn(prefix, "c0", Kind.NUMBER, (len(paths),), None if plain else names, single=True)
-
-
-def _common_prefix(paths: tuple[Path, ...]) -> Path:
-    shortest = min(map(len, paths)) - 1
-    size = 0
-    while size < shortest and len({path[size] for path in paths}) == 1:
-        size += 1
-    return paths[0][:size]
 
 
 def _create(creation: Creation) -> EmbeddingDataset:

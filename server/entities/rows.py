@@ -16,7 +16,7 @@ import numpy as np
 from server.errors import MldbError
 from server.values.arrow import pa
 from server.values.atoms import Atom, Interval, PathValue, Timestamp, atom_from_json
-from server.values.batches import Cell, Column, RowBatch, RowType
+from server.values.batches import Cell, Column, RowBatch, RowType, iterate_paths
 from server.values.cells import any_array, atoms_of, cells_of
 from server.values.kinds import Kind
 from server.values.paths import Path, format_path
@@ -163,6 +163,9 @@ def leaves(batch: RowBatch) -> list[list[tuple[Path, Leaf]]]:
     rows: list[list[tuple[Path, Leaf]]] = [[] for _ in range(batch.length)]
     for index, column in enumerate(batch.type.columns):
         times = _times(batch.timestamp(index), batch.length)
+        if column.names is not None:
+            _add_named(rows, column, batch.values[index], times)
+            continue
         values = _column_values(column, batch.values[index])
         for row, value, time in zip(rows, values, times, strict=True):
             row.append((column.path, (value, time)))
@@ -170,6 +173,13 @@ def leaves(batch: RowBatch) -> list[list[tuple[Path, Leaf]]]:
         for row, cells in zip(rows, cells_of(batch.rest), strict=True):
             row.extend((cell.path, (cell.value, cell.timestamp)) for cell in cells)
     return rows
+
+
+def _add_named(rows: list[list[tuple[Path, Leaf]]], column: Column, values: pa.Array, times: list[float]) -> None:
+    """The elements of an embedding that have names, as atoms."""
+    paths = list(iterate_paths(column))
+    for row, numbers, time in zip(rows, values.to_pylist(), times, strict=True):
+        row.extend((path, (number, time)) for path, number in zip(paths, numbers or (), strict=False))
 
 
 def _times(times: pa.Array | float, length: int) -> list[float]:

@@ -186,10 +186,11 @@ class ServerServices:
         parameters: Mapping[str, Any] | None = None,
         timestamps: bool = False,
         layouts: Mapping[str, Layout] | None = None,
+        whole: bool = False,
     ) -> QueryResult:
         with tracing.span("sql bind"):
             result: QueryResult = self.engine.query(
-                query, parameters=parameters, timestamps=timestamps, layouts=layouts
+                query, parameters=parameters, timestamps=timestamps, layouts=layouts, whole=whole
             )
         return result
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from server.values.batches import Column, RowBatch, RowType
 from server.values.kinds import Kind
 from server.values.paths import Path
 
-_ROWS = 8192
+_CELLS = 1 << 20  # of a batch
 
 
 @dataclass(frozen=True)
@@ -33,40 +33,59 @@ class VectorResult:
 
     def batches(self, progress: Progress | None = None) -> Iterator[NamedBatch]:
         width = self.vectors.shape[1]
-        for begin in range(0, len(self.names), _ROWS):
-            if progress is not None:
-                progress.check()
-            part = np.ascontiguousarray(self.vectors[begin : begin + _ROWS], np.float64)
-            flat = pa.FixedSizeListArray.from_arrays(pa.array(part.reshape(-1)), width)
-            names = _texts(self.names[begin : begin + _ROWS])
-            yield NamedBatch(names, RowBatch(self.type, len(part), [flat], [NEVER]))
+        for part in _parts(len(self.names), width, progress):
+            vectors = np.ascontiguousarray(self.vectors[part], np.float64)
+            flat = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), width)
+            names = _texts(self.names[part])
+            yield NamedBatch(names, RowBatch(self.type, len(vectors), [flat], [NEVER]))
 
 
 @dataclass(frozen=True)
 class ColumnsResult:
-    """Rows of plain number columns: ``matrix`` has a row for each of ``names``, a column for each of ``columns``.
+    """Rows of plain columns: ``columns`` has an array as long as ``names`` for each path.
 
-    A matrix of integers gives integers.
+    Integers give integers, other numbers numbers, and texts texts; what is null in an Arrow array, the row lacks.
     """
 
     names: Sequence[str] | pa.Array
-    columns: Sequence[str]
-    matrix: NDArray[Any]
+    columns: Mapping[Path, NDArray[Any] | pa.Array]
 
     @property
     def type(self) -> RowType:
-        kind = Kind.INTEGER if self.matrix.dtype.kind == "i" else Kind.NUMBER
-        return RowType(tuple(Column((name,), kind) for name in self.columns))
+        return RowType(tuple(_described(path, array) for path, array in self.columns.items()))
 
     def batches(self, progress: Progress | None = None) -> Iterator[NamedBatch]:
-        for begin in range(0, len(self.names), _ROWS):
-            if progress is not None:
-                progress.check()
-            part = self.matrix[begin : begin + _ROWS]
-            part = part.astype(np.int64 if part.dtype.kind == "i" else np.float64)
-            values = [pa.array(np.ascontiguousarray(column)) for column in part.T]
-            names = _texts(self.names[begin : begin + _ROWS])
-            yield NamedBatch(names, RowBatch(self.type, len(part), values, [NEVER] * len(values)))
+        type_ = self.type
+        for part in _parts(len(self.names), len(self.columns), progress):
+            values = [_converted(array[part]) for array in self.columns.values()]
+            names = _texts(self.names[part])
+            yield NamedBatch(names, RowBatch(type_, len(names), values, [NEVER] * len(values)))
+
+
+def _parts(rows: int, width: int, progress: Progress | None) -> Iterator[slice]:
+    """Rows of a batch at a time."""
+    size = max(_CELLS // max(width, 1), 1)
+    for begin in range(0, rows, size):
+        if progress is not None:
+            progress.check()
+        yield slice(begin, begin + size)
+
+
+def _described(path: Path, array: NDArray[Any] | pa.Array) -> Column:
+    if isinstance(array, np.ndarray):
+        return Column(path, Kind.INTEGER if array.dtype.kind == "i" else Kind.NUMBER)
+    if pa.types.is_union(array.type):
+        return Column(path, Kind.ANY)
+    return Column(path, _KINDS[array.type], sparse=array.null_count > 0)
+
+
+_KINDS = {pa.int64(): Kind.INTEGER, pa.float64(): Kind.NUMBER, pa.string(): Kind.STRING}
+
+
+def _converted(values: NDArray[Any] | pa.Array) -> pa.Array:
+    if not isinstance(values, np.ndarray):
+        return values
+    return pa.array(np.ascontiguousarray(values, np.int64 if values.dtype.kind == "i" else np.float64))
 
 
 def _texts(names: Sequence[str] | pa.Array) -> pa.Array:

@@ -46,6 +46,8 @@ class Classifier:
 
     def scores(self, matrix: Matrix) -> Floats:
         """Scores [row, label]; in boolean mode and regression one column."""
+        if self.single and isinstance(self.model, TreeEnsemble):
+            return self.model.last_scores(matrix)
         scores = self.model.scores(matrix)
         return scores[:, -1:] if self.single else scores
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -21,6 +21,7 @@ from server.declarations import (
     checked,
 )
 from server.errors import MldbError
+from server.learning.array_results import ColumnsResult
 from server.learning.metrics import (
     Thresholds,
     best_labels,
@@ -29,8 +30,15 @@ from server.learning.metrics import (
     multilabel_statistics,
     regression_statistics,
 )
-from server.learning.scored_rows import ScoredRows, boolean_rows, labelled_rows, read_scored, regression_rows
-from server.learning.training_set import Mode, check_weights, is_true, label_atom
+from server.learning.scored_rows import (
+    ScoredRows,
+    boolean_rows,
+    categorical_rows,
+    multilabel_rows,
+    read_scored,
+    regression_rows,
+)
+from server.learning.training_set import Mode, check_weights, label_atom
 from server.procedures.validators import input_query, plain_columns, require_from
 from server.sql.tree import Select
 from server.transfer.melt import record_all
@@ -79,7 +87,7 @@ def evaluate(services: Services, params: TestingParams, select: Select, progress
     """The statistics of a testing query; the scored rows go into the output dataset when there is to be one."""
     progress.step("scoring")
     found = read_scored(services.query(select).batches(progress), params.mode)
-    if not found.rows:
+    if not len(found):
         raise MldbError("Cannot run classifier.test procedure on empty test set")
     check_weights(found.weights)
     progress.step("evaluating")
@@ -87,27 +95,31 @@ def evaluate(services: Services, params: TestingParams, select: Select, progress
     if params.outputDataset is not None:
         dataset = recording_dataset(services, params.outputDataset, "tabular")
         progress.step("recording", "counter")
-        record_all(dataset, iter(rows), progress)
+        if isinstance(rows, ColumnsResult):
+            dataset.write(rows, progress)
+        else:
+            record_all(dataset, rows, progress)
     return statistics
 
 
-def _assess(found: ScoredRows, params: TestingParams) -> tuple[dict[str, Any], Iterable[Recorded]]:
+def _assess(found: ScoredRows, params: TestingParams) -> tuple[dict[str, Any], ColumnsResult | Iterator[Recorded]]:
     if params.mode == "boolean":
-        truth = np.array([is_true(label) for label in found.labels], np.bool_)
+        truth = found.truth
         thresholds = Thresholds.scan(found.scores[:, 0], truth, found.weights)
         return boolean_statistics(thresholds), boolean_rows(found, thresholds, truth, params.uniqueScoresOnly)
     if params.mode == "regression":
         if not np.isfinite(found.scores).any():
             raise MldbError("No row has a score that is a finite number: there is nothing to compare labels with")
-        labels = np.array([float(x) if isinstance(x, int | float) else np.nan for x in found.labels])
-        if not np.isfinite(labels).all():
+        numbers = found.numbers
+        if not np.isfinite(numbers).all():
             raise MldbError("Regression labels must not be infinite or NaN, or anything but numbers")
-        return regression_statistics(found.scores[:, 0], labels, found.weights), regression_rows(found)
+        return regression_statistics(found.scores[:, 0], numbers, found.weights), regression_rows(found)
+    labels = found.label_list()
     if params.mode == "categorical":
-        statistics = categorical_statistics(found.labelled, found.labels, found.weights, label_atom, params.recallOverN)
-        return statistics, labelled_rows(found, best_labels(found.scores))
-    statistics = multilabel_statistics(found.labelled, found.labels, found.weights, label_atom, params.recallOverN)
-    return statistics, labelled_rows(found, None)
+        statistics = categorical_statistics(found.labelled, labels, found.weights, label_atom, params.recallOverN)
+        return statistics, categorical_rows(found, best_labels(found.scores))
+    statistics = multilabel_statistics(found.labelled, labels, found.weights, label_atom, params.recallOverN)
+    return statistics, multilabel_rows(found)
 
 
 TYPES = [

@@ -19,7 +19,8 @@ from server.learning.feature_space import Feature, FeatureSpace
 from server.learning.glz import GlzModel
 from server.learning.matrix import Floats
 from server.learning.training_set import Mode
-from server.learning.trees import EQUAL, LESS, PRESENT, Nodes, TreeEnsemble, leafless
+from server.learning.tree_nodes import EQUAL, LESS, PRESENT, Nodes, leafless
+from server.learning.trees import TreeEnsemble
 
 _MAX_DEPTH = 200  # nested committees and trees; deeper files are not MLDB's
 _BOOLEAN, _CATEGORICAL, _STRING = 2, 3, 7

@@ -31,10 +31,11 @@ from server.declarations import (
 from server.errors import MldbError
 from server.learning.archive import Archive, ModelFile, pack, unpack
 from server.learning.array_results import ColumnsResult
-from server.learning.clustering import Metric, gaussian_mixture, kmeans, most_likely, nearest_centroids
+from server.learning.clustering import Metric, gaussian_mixture, most_likely
 from server.learning.columns import one_array
 from server.learning.coordinates import read_coordinates, require_all
 from server.learning.jobs_entry import Report, throttled
+from server.learning.kmeans import kmeans, nearest_centroids
 from server.learning.matrix import Floats
 from server.learning.model_params import checked_training, create_function, save_model
 from server.learning.origin import open_model, training_rows
@@ -96,7 +97,7 @@ class ClusterTrain:
         with tempfile.TemporaryDirectory(prefix="mldb-cluster-") as folder:
             rows, model, assigned = (Path(folder) / name for name in ("rows.arrow", "model", "assigned.npy"))
             progress.step("iterating")
-            result, origin = training_rows(self.services, self.name, params, select)
+            result, origin = training_rows(self.services, self.name, params, select, whole=True)
             if not write_rows(rows, result, progress):
                 title = "Kmeans" if self.method == "kmeans" else "Gaussian clustering"
                 raise MldbError(_NO_POINTS.format(title))
@@ -121,7 +122,7 @@ class ClusterTrain:
         if params.outputDataset is not None:
             _, dataset = self.services.output_dataset(params.outputDataset, "embedding")
             names = pa.concat_arrays([one_array(batch.names) for batch in read_rows(rows)])
-            dataset.write(ColumnsResult(names, ["cluster"], assigned[:, None]), progress)
+            dataset.write(ColumnsResult(names, {("cluster",): assigned}), progress)
         if params.centroidsDataset is not None:
             _, dataset = self.services.output_dataset(params.centroidsDataset, "embedding")
             dataset.record_rows(_center_rows(file.body["columns"], file.archive))
@@ -150,17 +151,17 @@ def train(arguments: Mapping[str, Any], report: Report) -> dict[str, Any]:
     )  # fmt: skip
     tick = throttled("clustering", report)
     if method == "kmeans":
-        found = kmeans(points.matrix, arguments["clusters"], arguments["metric"], arguments["rounds"], tick)
+        found = kmeans(
+            points.matrix, points.draw, arguments["clusters"], arguments["metric"], arguments["rounds"], tick
+        )
     else:
-        found = gaussian_mixture(points.matrix, arguments["clusters"], arguments["rounds"], tick)
+        found = gaussian_mixture(points.matrix, points.draw, arguments["clusters"], arguments["rounds"], tick)
     archive = Archive()
     archive.put("centroids", found.centroids)
     if found.covariances is not None:
         archive.put("covariances", found.covariances)
     body = {"columns": points.columns, "metric": arguments["metric"]}
-    assigned = np.empty_like(found.assigned)
-    assigned[points.order] = found.assigned
-    np.save(arguments["assigned"], assigned)
+    np.save(arguments["assigned"], found.assigned)
     Path(arguments["model"]).write_bytes(pack(method, body, archive, arguments["origin"]))
     return {"rows": len(points)}
 

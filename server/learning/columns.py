@@ -19,6 +19,7 @@ from server.learning.matrix import Floats
 from server.values import compute as pc
 from server.values.atoms import collapse, number_text
 from server.values.batches import Column, RowBatch, iterate_paths
+from server.values.cells import type_codes
 from server.values.kinds import TAGS, Kind
 from server.values.paths import format_path
 
@@ -177,7 +178,7 @@ def _numbers(array: pa.Array) -> NDArray[np.float64]:
 
 
 def _union_values(array: pa.Array, name: str) -> Values:
-    tags = array.type_codes.to_numpy(zero_copy_only=False)
+    tags = type_codes(array)
     numbers = np.full(len(array), np.nan)
     codes: NDArray[np.int32] | None = None
     texts: dict[str, int] = {}

@@ -18,7 +18,8 @@ from server.learning.binning import Binned, Block, bin_features, blocks_of
 from server.learning.configurations import DecisionTree, Stump, UpdateAlgorithm
 from server.learning.examples import Examples, Tick, normalized
 from server.learning.matrix import Floats
-from server.learning.trees import EQUAL, LESS, MISSING, PRESENT, TRUE, Nodes, TreeEnsemble, concatenate, leafless
+from server.learning.tree_nodes import EQUAL, LESS, PRESENT, Nodes, concatenate, leafless
+from server.learning.trees import MISSING, TRUE, TreeEnsemble
 
 _CELLS_AT_ONCE = 1 << 21  # nodes x buckets x labels that are looked at together
 _NOISE = 1e-12  # what is left of a difference of equal sums of weights

@@ -78,7 +78,7 @@ class NeighborsFunction:
 
     def _read(self) -> NeighborIndex:
         prefix = parse_path(self.params.columnName) if self.params.columnName else ()
-        result = self._services.query(Select((Wildcard(),), source=DatasetRef(self._name)))
+        result = self._services.query(Select((Wildcard(),), source=DatasetRef(self._name)), whole=not prefix)
         names, columns, vectors = read_vectors(result.batches(), prefix)
         if prefix and not columns and result.type.columns:
             raise MldbError(
@@ -126,15 +126,20 @@ def read_vectors(batches: Iterable[NamedBatch], prefix: Path) -> tuple[list[str]
     parts: list[Floats] = []
     for batch in batches:
         names += batch.names.to_pylist()
-        found = dict(_numeric_columns(batch.rows.under(prefix) if prefix else batch.rows))
+        pieces = list(pieces_of(batch.rows.under(prefix) if prefix else batch.rows))
+        if len(pieces) == 1 and isinstance(pieces[0], BlockPiece):
+            columns = list(pieces[0].names)
+            parts.append(as_floats(pieces[0].numbers))
+            continue
+        found = dict(_numeric_columns(pieces))
         columns = columns or list(found)
         blocks = [found[name] for name in columns]
         parts.append(as_floats(np.stack(blocks, axis=1)) if blocks else np.zeros((batch.rows.length, 0), np.float32))
     return names, columns, np.concatenate(parts) if parts else np.zeros((0, 0), np.float32)
 
 
-def _numeric_columns(rows: RowBatch) -> Iterator[tuple[str, Any]]:
-    for piece in pieces_of(rows):
+def _numeric_columns(pieces: Iterable[Any]) -> Iterator[tuple[str, Any]]:
+    for piece in pieces:
         if isinstance(piece, AtomPiece):
             yield piece.name, piece.values.numbers
         elif isinstance(piece, BlockPiece):

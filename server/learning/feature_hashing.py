@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -10,14 +10,18 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
 
-from server.declarations import Creation, EntityType, Params
-from server.learning.cell_functions import RowFunction
-from server.values.atoms import NEVER, atom_text
-from server.values.batches import Cell, Row
-from server.values.cityhash import Hashes, hash_texts
+from server.declarations import BoundFunction, Creation, EntityType, Params
+from server.errors import MldbError
+from server.learning.cell_arrays import cells_below
+from server.learning.cell_functions import rows_below
+from server.values.atoms import atom_text
+from server.values.batches import Column, RowBatch, RowType
+from server.values.cityhash import hash_texts
+from server.values.kinds import Kind
 from server.values.paths import format_path
 
 Mode = Literal["columns", "columnsAndValues"]
+_COLUMNS = ("columns",)
 _WORD = 64  # bits of a hash
 
 
@@ -26,31 +30,57 @@ class HasherParams(Params):
     mode: Mode = Field(default="columns", description="Whether only the names of columns count, or their values too")
 
 
-def hashed(hashes: Hashes, bits: int) -> NDArray[np.float64]:
-    """The vector of a set of hashes: each slice of ``bits`` bits of one is a place that gets +1 and −1 by turns."""
-    vector = np.zeros(1 << bits)
-    distinct = np.unique(hashes)
-    for number in range(_WORD // bits):
-        places = (distinct >> np.uint64(number * bits)) & np.uint64((1 << bits) - 1)
-        np.add.at(vector, places.astype(np.int64), -1.0 if number % 2 else 1.0)
-    return vector
+@dataclass(frozen=True)
+class FeatureHasher:
+    """Makes rows vectors: of each hash of a row, slices of ``bits`` bits are places that get +1 and -1 by turns."""
+
+    bits: int
+    mode: Mode
+
+    input = RowType((Column(_COLUMNS, Kind.ANY),), open=True)
+
+    @property
+    def output(self) -> RowType:
+        names = tuple((f"hashColumn{number}",) for number in range(1 << self.bits))
+        return RowType((Column(("hash",), Kind.NUMBER, (1 << self.bits,), names=names),))
+
+    def bind(self, given: RowType) -> BoundFunction:
+        if not given.under(_COLUMNS).columns and not given.open:
+            raise MldbError("The function needs a row 'columns' as input")
+        return self
+
+    def apply(self, batch: RowBatch) -> RowBatch:
+        rows, texts = self._hashed(batch)
+        codes = texts.dictionary_encode()
+        hashes = hash_texts(codes.dictionary)
+        # Each hash counts once in a row.
+        different = np.unique(rows * len(hashes) + codes.indices.to_numpy(zero_copy_only=False))
+        row, hash_ = different // max(len(hashes), 1), hashes[different % max(len(hashes), 1)]
+        vectors = np.zeros(batch.length << self.bits)
+        for number in range(_WORD // self.bits):
+            places = (hash_ >> np.uint64(number * self.bits)) & np.uint64((1 << self.bits) - 1)
+            at = (row << self.bits) + places.astype(np.int64)
+            np.add.at(vectors, at, -1.0 if number % 2 else 1.0)
+        array = pa.FixedSizeListArray.from_arrays(pa.array(vectors), 1 << self.bits)
+        return RowBatch(self.output, batch.length, [array])
+
+    def _hashed(self, batch: RowBatch) -> tuple[NDArray[np.int64], pa.Array]:
+        """Row and text of what is hashed: names of columns that are not null, with their values where they count."""
+        if self.mode == "columns":
+            cells = cells_below(batch, "columns")
+            return cells.rows, cells.words
+        found = [
+            (at, f"{format_path(cell.path)}::{atom_text(cell.value)}")
+            for at, row in enumerate(rows_below(batch, "columns"))
+            for cell in row
+            if cell.value is not None
+        ]
+        rows = np.array([at for at, _ in found], np.int64)
+        return rows, pa.array([text for _, text in found], pa.string())
 
 
-def texts_of(row: Row, mode: Mode) -> list[str]:
-    """What is hashed of a row: the names of columns that are not null, with their values where they count."""
-    present = [cell for cell in row if cell.value is not None]
-    if mode == "columns":
-        return [format_path(cell.path) for cell in present]
-    return [f"{format_path(cell.path)}::{atom_text(cell.value)}" for cell in present]
-
-
-def hash_row(bits: int, mode: Mode, row: Row) -> Row:
-    vector = hashed(hash_texts(pa.array(texts_of(row, mode), pa.string())), bits)
-    return [Cell((f"hashColumn{number}",), value, NEVER) for number, value in enumerate(vector.tolist())]
-
-
-def _create(creation: Creation) -> RowFunction:
-    return RowFunction("columns", "hash", partial(hash_row, creation.params.numBits, creation.params.mode))
+def _create(creation: Creation) -> FeatureHasher:
+    return FeatureHasher(creation.params.numBits, creation.params.mode)
 
 
 TYPES = [

@@ -18,7 +18,8 @@ from server.learning.examples import Examples, Tick
 from server.learning.lightgbm_library import lightgbm
 from server.learning.matrix import Floats, Sparse
 from server.learning.processors import processors
-from server.learning.trees import AMONG, LESS, Nodes, TreeEnsemble, concatenate, leafless
+from server.learning.tree_nodes import AMONG, LESS, Nodes, concatenate, leafless
+from server.learning.trees import TreeEnsemble
 
 # Values x trees above which our own trees, which are exact in MLDB's way, would take minutes.
 _LARGE = 10_000_000
@@ -207,8 +208,9 @@ def _nodes_of(block: str) -> Nodes:
     """One tree: inner nodes first, in LightGBM's order, then the leaves, which it numbers -1, -2, …"""
     arrays = dict(line.partition("=")[::2] for line in block.splitlines() if "=" in line)
 
-    def read(name: str, type_: Any) -> NDArray[Any]:
-        return np.array(arrays.get(name, "").split(), np.float64).astype(type_)
+    def read(name: str, type_: type[np.float64 | np.int64]) -> NDArray[Any]:
+        # What is whole is read ten times faster as such.
+        return np.fromstring(arrays[name], type_, sep=" ") if arrays.get(name) else np.zeros(0, type_)
 
     leaves = int(arrays["num_leaves"])
     inner = leaves - 1
@@ -217,10 +219,10 @@ def _nodes_of(block: str) -> Nodes:
     if not inner:
         return nodes
     nodes.values[:inner, 0] = read("internal_value", np.float64)
-    nodes.examples[:] = np.concatenate([read("internal_count", np.float32), read("leaf_count", np.float32)])
-    nodes.feature[:inner] = read("split_feature", np.int32)
-    nodes.z[:inner] = read("split_gain", np.float32)
-    ways = np.stack([read("left_child", np.int32), read("right_child", np.int32)], axis=1)
+    nodes.examples[:] = np.concatenate([read("internal_count", np.int64), read("leaf_count", np.int64)])
+    nodes.feature[:inner] = read("split_feature", np.int64)
+    nodes.z[:inner] = read("split_gain", np.float64)
+    ways = np.stack([read("left_child", np.int64), read("right_child", np.int64)], axis=1)
     ways = np.where(ways < 0, inner + ~ways, ways)
     threshold, kind = read("threshold", np.float64), read("decision_type", np.int64)
     among = (kind & _CATEGORICAL) > 0
@@ -231,12 +233,12 @@ def _nodes_of(block: str) -> Nodes:
     nodes.children[:inner] = np.column_stack([ways, np.where(left, ways[:, 0], ways[:, 1])])
     if not among.any():
         return nodes
-    bounds = read("cat_boundaries", np.int32)
+    bounds = read("cat_boundaries", np.int64)
     number = threshold[among].astype(np.int64)
     at = np.flatnonzero(among)
     nodes.first_word[at] = bounds[number]
     nodes.word_count[at] = bounds[number + 1] - bounds[number]
-    return replace(nodes, words=read("cat_threshold", np.uint32))
+    return replace(nodes, words=read("cat_threshold", np.int64).astype(np.uint32))
 
 
 def _strict(threshold: NDArray[np.float64]) -> Floats:

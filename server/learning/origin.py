@@ -38,13 +38,14 @@ def training_rows(
     *,
     read: Select | None = None,
     timestamps: bool = False,
+    whole: bool = False,
 ) -> tuple[QueryResult, Origin]:
     """A training query ready to run, and the origin of the model that its rows will make.
 
-    ``read`` is what is run where that is more than the query (further columns).
+    ``read`` is what is run where that is more than the query (further columns); ``whole``: see ``Services.query``.
     """
     with services.sources() as sources:
-        result = services.query(read or query, timestamps=timestamps)
+        result = services.query(read or query, timestamps=timestamps, whole=whole)
     return result, {
         "procedure": procedure,
         "params": params.model_dump(mode="json", by_alias=True),

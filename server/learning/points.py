@@ -14,27 +14,44 @@ from server.errors import MldbError
 from server.learning.columns import Piece, one_array, pieces_of
 from server.learning.matrix import Floats, Sparse
 from server.learning.table import build
-from server.values.cityhash import hash_path_texts
+from server.values.cityhash import Hashes, hash_path_texts
+
+_SEED = 1
 
 
 @dataclass(frozen=True)
 class Points:
-    """Named points; ``columns`` name the coordinates, in natural order.
+    """Named points as they were read; ``columns`` name the coordinates, in natural order.
 
-    ``order`` is the place of each among the rows as they were read.
+    Their order is that of ``hashes``, those of the rows' names, or that in which they were read (None) where the query
+    tells it: what a method draws at random must not depend on how rows happen to come.
     """
 
     names: pa.Array
     columns: list[str]
     matrix: Floats
-    order: NDArray[np.int64]
+    hashes: Hashes | None
 
     def __len__(self) -> int:
         return len(self.names)
 
+    def draw(self, count: int) -> NDArray[np.int64]:
+        """So many of the points, at random; all of them in their order."""
+        if self.hashes is not None:  # hashes are as good as drawn
+            first = np.argpartition(self.hashes, count)[:count] if count < len(self) else np.arange(len(self))
+            return np.asarray(first[np.lexsort((first, self.hashes[first]))])
+        if count < len(self):
+            return np.random.default_rng(_SEED).permutation(len(self))[:count]
+        return np.arange(len(self))
+
+    def arranged(self) -> Points:
+        """The points in their order."""
+        order = self.draw(len(self))
+        return Points(self.names.take(pa.array(order)), self.columns, self.matrix[order], None)
+
 
 def read_points(batches: Iterable[NamedBatch], what: str, *, dimensions: int = -1, keep_order: bool = False) -> Points:
-    """All rows, by row hash unless the query's order is to be kept; ``MldbError`` for cells that are no numbers."""
+    """All rows; ``MldbError`` for cells that are no numbers."""
     chunks: list[pa.Array] = []
     parts: list[tuple[int, list[Piece]]] = []
     for batch in batches:
@@ -54,10 +71,9 @@ def read_points(batches: Iterable[NamedBatch], what: str, *, dimensions: int = -
         columns, dense = columns[:dimensions], dense[:, :dimensions]
     if not columns:
         raise MldbError(f"{what}: the rows have no columns, numbers are needed")
-    if not np.isfinite(dense).all():
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = dense.sum()
+    if not np.isfinite(total) and not np.isfinite(dense).all():  # the sum is a quick look
         row, column = np.argwhere(~np.isfinite(dense))[0].tolist()
         raise MldbError(f"{what}: row '{names[row]}' has no finite number in column '{columns[column]}'")
-    if keep_order:
-        return Points(names, columns, dense, np.arange(len(names)))
-    order = np.argsort(hash_path_texts(names), kind="stable")
-    return Points(names.take(pa.array(order)), columns, dense[order], order)
+    return Points(names, columns, dense, None if keep_order else hash_path_texts(names))

@@ -32,7 +32,7 @@ from server.learning.model_params import checked_training, create_function, save
 from server.learning.origin import open_model, training_rows
 from server.learning.probability import Calibration, calibrate
 from server.learning.scored_rows import read_scored
-from server.learning.training_set import check_weights, is_true
+from server.learning.training_set import check_weights
 from server.procedures.validators import score_and_label
 from server.sql.tree import Select
 from server.values.atoms import NEVER, atom_text
@@ -77,13 +77,13 @@ class ProbabilizerTrain:
         progress.step("iterating")
         result, origin = training_rows(self.services, NAME, params, select)
         found = read_scored(result.batches(progress), "boolean")
-        if not found.rows:
+        if not len(found):
             raise MldbError("Cannot train a probabilizer without any row that has a score and a label")
         check_weights(found.weights)
         scores = found.scores[:, 0]
         if not np.isfinite(scores).all():
             raise MldbError("Scores to train a probabilizer on must be finite numbers")
-        labels = np.array([is_true(label) for label in found.labels], np.bool_)
+        labels = found.truth
         with np.errstate(over="ignore", invalid="ignore"):
             fitted = calibrate(scores, labels, found.weights, params.link)
         if not (np.isfinite(fitted.slope) and np.isfinite(fitted.intercept)):

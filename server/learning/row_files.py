@@ -68,14 +68,19 @@ def open_columns(file: Path) -> set[ColumnPath]:
 
 
 def _type_json(type_: RowType) -> bytes:
-    columns = [[list(column.path), column.kind.value, column.shape] for column in type_.columns]
+    columns = [[column.path, column.kind.value, column.shape, column.names] for column in type_.columns]
     return orjson.dumps({"columns": columns, "open": type_.open})
 
 
 def _type_from(data: bytes) -> RowType:
     state = orjson.loads(data)
     columns = tuple(
-        Column(tuple(path), Kind(kind), None if shape is None else tuple(shape))
-        for path, kind, shape in state["columns"]
+        Column(
+            tuple(path),
+            Kind(kind),
+            None if shape is None else tuple(shape),
+            names=None if names is None else tuple(map(tuple, names)),
+        )
+        for path, kind, shape, names in state["columns"]
     )
     return RowType(columns, state["open"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,52 +12,78 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from server.declarations import NamedBatch, Recorded
-from server.learning.columns import AtomPiece, BlockPiece, CellsPiece, pieces_of
+from server.learning.array_results import ColumnsResult
+from server.learning.columns import AtomPiece, BlockPiece, CellsPiece, one_array, pieces_of, values_of
 from server.learning.metrics import Doubles, LabelledScores, Thresholds
-from server.learning.training_set import Mode, label_atom, label_text, labels_of, multilabels_of, weights_of
+from server.learning.training_set import Mode, coded_labels, is_true, label_atom, label_text, labels_of, weights_of
 from server.values.atoms import NEVER, Atom
 from server.values.batches import RowBatch
+from server.values.cells import any_array
 from server.values.paths import Path, parse_path
 
 _SCORE = ("score",)
 
 
-@dataclass
+@dataclass(frozen=True)
 class ScoredRows:
-    """Rows of a testing query. ``scores`` is one column, or one per label (their JSON texts in ``names``)."""
+    """Rows of a testing query, by name.
 
-    rows: list[str] = field(default_factory=list)
-    labels: list[Any] = field(default_factory=list)
-    scores: Doubles = field(default_factory=lambda: np.zeros((0, 1)))
-    names: tuple[str, ...] = ()
-    weights: Doubles = field(default_factory=lambda: np.zeros(0))
+    ``labels`` are those that occur (JSON texts in categorical mode, lists of them in multilabel mode); ``codes`` tells
+    which one each row has. ``scores`` is one column, or one per label (their JSON texts in ``names``).
+    """
+
+    rows: pa.Array
+    labels: list[Any]
+    codes: NDArray[np.int64]
+    scores: Doubles
+    names: tuple[str, ...]
+    weights: Doubles
+
+    def __len__(self) -> int:
+        return len(self.rows)
 
     @property
     def labelled(self) -> LabelledScores:
         return LabelledScores(self.names, self.scores)
 
+    @property
+    def truth(self) -> NDArray[np.bool_]:
+        return np.array([is_true(label) for label in self.labels], np.bool_)[self.codes]
+
+    @property
+    def numbers(self) -> Doubles:
+        """The labels, NaN for those that are no numbers."""
+        found = [float(label) if isinstance(label, int | float) else np.nan for label in self.labels]
+        return np.array(found, np.float64)[self.codes]
+
+    def label_list(self) -> list[Any]:
+        """The label of each row."""
+        return [self.labels[code] for code in self.codes.tolist()]
+
 
 def read_scored(batches: Iterable[NamedBatch], mode: Mode) -> ScoredRows:
     """All rows that have a label."""
-    found = ScoredRows()
+    rows: list[pa.Array] = []
+    labels: list[Any] = []
+    codes: list[NDArray[np.int64]] = []
     parts: list[tuple[int, dict[str, Doubles]]] = []
     weights: list[Doubles] = []
     for batch in batches:
-        labels = multilabels_of(batch.rows) if mode == "multilabel" else labels_of(batch.rows)
-        keep = np.array([bool(label) if mode == "multilabel" else label is not None for label in labels], np.bool_)
-        kept = np.flatnonzero(keep)
-        found.rows += (
-            batch.names.take(pa.array(kept)).to_pylist() if len(kept) < len(labels) else batch.names.to_pylist()
-        )
-        found.labels += [labels[at] for at in kept.tolist()]
+        known, own = coded_labels(batch.rows, mode)
+        kept = np.flatnonzero(own >= 0)
+        names = one_array(batch.names)
+        rows.append(names if len(kept) == len(names) else names.take(pa.array(kept)))
+        codes.append(own[kept] + len(labels))
+        labels += [_texts(label) for label in known] if mode in ("categorical", "multilabel") else known
         weights.append(weights_of(batch.rows)[kept])
         scores = _label_scores(batch.rows) if mode in ("categorical", "multilabel") else _one_score(batch.rows)
         parts.append((len(kept), {name: column[kept] for name, column in scores.items()}))
-    if mode in ("categorical", "multilabel"):
-        found.labels = [_texts(label) for label in found.labels]
-    found.names, found.scores = _join(parts)
-    found.weights = np.concatenate(weights) if weights else np.zeros(0)
-    return found
+    names, joined = _join(parts)
+    return ScoredRows(
+        pa.concat_arrays(rows) if rows else pa.array([], pa.string()), labels,
+        np.concatenate(codes) if codes else np.zeros(0, np.int64), joined, names,
+        np.concatenate(weights) if weights else np.zeros(0),
+    )  # fmt: skip
 
 
 def _texts(label: Any) -> Any:
@@ -66,6 +92,11 @@ def _texts(label: Any) -> Any:
 
 def _one_score(rows: RowBatch) -> dict[str, Doubles]:
     """The number ``score`` of each row, or the one number below it (the whole result of a function)."""
+    for number, column in enumerate(rows.type.columns):
+        if column.path == _SCORE and column.shape is None and column.kind.numeric:
+            numbers = values_of(rows.values[number], column.kind, "score").numbers
+            if not np.isnan(numbers).all():
+                return {"": numbers}
     given = labels_of(rows, "score")
     if all(score is None for score in given):
         below = _columns_below(rows)
@@ -122,49 +153,61 @@ def _join(parts: Sequence[tuple[int, dict[str, Doubles]]]) -> tuple[tuple[str, .
 # ── output ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def boolean_rows(
-    found: ScoredRows, thresholds: Thresholds, labels: NDArray[np.bool_], unique: bool
-) -> Iterator[Recorded]:
-    """A row for each tested row, by falling score; ``unique``: one for each distinct score."""
-    columns = {name: values.tolist() for name, values in thresholds.columns().items()}
-    group = thresholds.group.tolist()
-    for place, row in enumerate(thresholds.order.tolist()):
-        if unique and place + 1 < len(group) and group[place + 1] == group[place]:
-            continue
-        cells: list[tuple[str, Atom]] = [
-            ("index", group[place] + 1),
-            ("label", int(labels[row])),
-            ("score", float(found.scores[row, 0])),
-            ("weight", float(found.weights[row])),
-        ]
-        cells += [(name, values[group[place]]) for name, values in columns.items()]
-        yield _recorded(found.rows[row], ((name,) for name, _ in cells), (value for _, value in cells))
+def boolean_rows(found: ScoredRows, thresholds: Thresholds, labels: NDArray[np.bool_], unique: bool) -> ColumnsResult:
+    """A row for each tested row, by falling score; ``unique``: one for each distinct score, the last."""
+    group, order = thresholds.group, thresholds.order
+    if unique:
+        last = np.flatnonzero(np.append(group[1:] != group[:-1], True))
+        group, order = group[last], order[last]
+    columns: dict[Path, Any] = {
+        ("index",): group + 1,
+        ("label",): labels[order].astype(np.int64),
+        ("score",): found.scores[order, 0],
+        ("weight",): found.weights[order],
+    }
+    columns |= {(name,): values[group] for name, values in thresholds.columns().items()}
+    return ColumnsResult(found.rows.take(pa.array(order)), columns)
 
 
-def regression_rows(found: ScoredRows) -> Iterator[Recorded]:
-    for at, row in enumerate(found.rows):
-        values = (float(found.scores[at, 0]), found.labels[at], float(found.weights[at]))
-        yield _recorded(row, (("score",), ("label",), ("weight",)), values)
+def regression_rows(found: ScoredRows) -> ColumnsResult:
+    label = _column_of(found.labels, found.codes)
+    return ColumnsResult(found.rows, {_SCORE: found.scores[:, 0], ("label",): label, ("weight",): found.weights})
 
 
-def labelled_rows(found: ScoredRows, best: NDArray[np.int64] | None) -> Iterator[Recorded]:
-    """Scores of each label, the right label (or labels), and in categorical mode the predicted one."""
+def categorical_rows(found: ScoredRows, best: NDArray[np.int64]) -> ColumnsResult:
+    """Scores of each label, the predicted label and the right one."""
+    columns: dict[Path, Any] = {
+        ("score", _element(name)): pa.array(found.scores[:, at], from_pandas=True)
+        for at, name in enumerate(found.names)
+    }
+    columns[("maxLabel",)] = _column_of([label_atom(name) for name in found.names], best)
+    columns[("label",)] = _column_of([label_atom(text) for text in found.labels], found.codes)
+    columns[("weight",)] = found.weights
+    return ColumnsResult(found.rows, columns)
+
+
+def multilabel_rows(found: ScoredRows) -> Iterator[Recorded]:
+    """Scores of each label, and the right labels."""
     scores = [(("score", _element(name)), found.scores[:, at].tolist()) for at, name in enumerate(found.names)]
-    for at, row in enumerate(found.rows):
+    labels = found.label_list()
+    for at, row in enumerate(found.rows.to_pylist()):
         cells: list[tuple[Path, Atom]] = [(path, column[at]) for path, column in scores if not np.isnan(column[at])]
-        if best is not None:
-            cells += [(("maxLabel",), label_atom(found.names[best[at]])), (("label",), label_atom(found.labels[at]))]
-        else:
-            cells += [(("label", str(n)), label_atom(label)) for n, label in enumerate(found.labels[at])]
+        cells += [(("label", str(number)), label_atom(label)) for number, label in enumerate(labels[at])]
         cells.append((("weight",), float(found.weights[at])))
-        yield _recorded(row, (path for path, _ in cells), (value for _, value in cells))
+        yield parse_path(row), [(path, value, NEVER) for path, value in cells]
+
+
+def _column_of(atoms: Sequence[Atom], codes: NDArray[np.int64]) -> NDArray[Any] | pa.Array:
+    """A column that has one of some atoms in each row."""
+    if all(isinstance(atom, str) for atom in atoms):
+        return pa.array(atoms, pa.string()).take(pa.array(codes))
+    whole = all(isinstance(atom, int) and abs(atom) < 1 << 63 for atom in atoms)
+    if whole or all(isinstance(atom, float) for atom in atoms):
+        return np.array(atoms, np.int64 if whole else np.float64)[codes]
+    return any_array([atoms[code] for code in codes.tolist()])
 
 
 def _element(name: str) -> str:
     """The column name of a label's score: the label itself, texts without their quotes."""
     label = label_atom(name)
     return label if isinstance(label, str) else name
-
-
-def _recorded(row: str, paths: Iterable[Path], values: Iterable[Atom]) -> Recorded:
-    return parse_path(row), [(path, value, NEVER) for path, value in zip(paths, values, strict=True)]

@@ -24,6 +24,7 @@ from server.values.paths import quote_element
 
 Doubles = NDArray[np.float64]
 _MAX_DENSE = 2000  # virtual columns up to which the correlations are decomposed as a whole
+_SINGLE = 1e-10  # share of the largest eigenvalue below which single precision might not tell others from its rounding
 _FLAT = 1e-12  # share of the largest eigenvalue below which nothing is left
 _SEED = 1
 _SPARE = 20  # further directions, which make those that are wanted exact sooner
@@ -198,22 +199,39 @@ def _eigenvectors(design: Any, wanted: int) -> tuple[Doubles, Doubles]:
 def _by_subspace(design: Any, wanted: int) -> tuple[Doubles, Doubles]:
     """Eigenvalues and vectors of the correlations by subspace iteration from a random start (Halko, SIAM Review 2011).
 
-    Only the shorter side is kept orthogonal between rounds: of a million columns nothing is factorized.
+    Only the shorter side is kept orthogonal between rounds: of a million columns nothing is factorized. The rounds are
+    in single precision, which is twice as fast, unless the eigenvalues wanted turn out to be of too different sizes.
     """
-    from threadpoolctl import threadpool_limits
-
     wide = design.shape[1] > design.shape[0]
     short = design if wide else design.T.tocsr()
-    long = short.T.tocsr()
     size = min(wanted + max(_SPARE, wanted // 4), short.shape[0])
-    basis = np.random.default_rng(_SEED).normal(size=(short.shape[0], size))
-    # Factorizing so few columns on several threads is waiting for each other, on a busy machine for seconds.
-    with threadpool_limits(1):
-        for _ in range(_ROUNDS):
-            basis, _triangle = np.linalg.qr(short @ (long @ basis))
-    projected = long @ basis
-    values, mixing = np.linalg.eigh(projected.T @ projected)
+    for precision in (np.float32, np.float64):
+        basis = _subspace(short, size, precision)
+        projected = short.T @ basis
+        values, mixing = np.linalg.eigh(projected.T @ projected)
+        if values[-wanted] > _SINGLE * values[-1]:
+            break
     if not wide:
         return values, basis @ mixing
     kept = values > _FLAT * max(float(values[-1]), 0.0)
     return values[kept], projected @ (mixing[:, kept] / np.sqrt(values[kept]))
+
+
+def _subspace(short: Any, size: int, precision: type[np.floating[Any]]) -> Doubles:
+    """An orthogonal basis of the directions in which a matrix is largest, by rounds in a precision."""
+    from scipy import linalg
+    from threadpoolctl import threadpool_limits
+
+    def orthogonal(vectors: NDArray[Any]) -> NDArray[Any]:
+        # scipy's is five times faster than NumPy's, which copies.
+        return np.asarray(linalg.qr(vectors, mode="economic", check_finite=False)[0])
+
+    largest = float(np.abs(short.data).max(initial=0)) or 1.0
+    short = (short / largest).astype(precision)
+    long = short.T.tocsr()
+    basis = np.random.default_rng(_SEED).normal(size=(short.shape[0], size)).astype(precision)
+    # Factorizing so few columns on several threads is waiting for each other, on a busy machine for seconds.
+    with threadpool_limits(1):
+        for _ in range(_ROUNDS):
+            basis = orthogonal(short @ (long @ basis))
+        return orthogonal(basis.astype(np.float64))

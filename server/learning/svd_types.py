@@ -77,7 +77,7 @@ class SvdTrain:
         with tempfile.TemporaryDirectory(prefix="mldb-svd-") as folder:
             files = {name: str(Path(folder) / name) for name in ("rows", "model", "coordinates")}
             progress.step("classifying columns")
-            result, origin = training_rows(self.services, NAME, params, select)
+            result, origin = training_rows(self.services, NAME, params, select, whole=True)
             if not write_rows(Path(files["rows"]), result, progress):
                 raise MldbError("SVD training requires at least 1 row: the query gave none")
             arguments = {**files, "wanted": params.numSingularValues, "origin": origin}

@@ -91,7 +91,7 @@ class SvmTrain:
         with tempfile.TemporaryDirectory(prefix="mldb-svm-") as folder:
             rows, model = Path(folder) / "rows.arrow", Path(folder) / "model"
             progress.step("iterating")
-            result, origin = training_rows(self.services, NAME, params, select)
+            result, origin = training_rows(self.services, NAME, params, select, whole=True)
             if not write_rows(rows, result, progress):
                 raise MldbError(f"{NAME} needs at least one row")
             arguments = {
@@ -108,7 +108,7 @@ class SvmTrain:
 
 def train(arguments: Mapping[str, Any], report: Report) -> dict[str, Any]:
     """The job: points and labels from a file of rows, the model into another."""
-    points = read_points(read_rows(Path(arguments["rows"])), NAME, keep_order=arguments["keepOrder"])
+    points = read_points(read_rows(Path(arguments["rows"])), NAME, keep_order=arguments["keepOrder"]).arranged()
     if _LABEL not in points.columns:
         raise MldbError(f"{NAME} needs a numeric column called 'label'")
     at = points.columns.index(_LABEL)

@@ -73,8 +73,7 @@ def _gather(parts: Sequence[_Part], texts: Collection[str]) -> dict[str, _Gather
     for part in parts:
         for piece in part.pieces:
             if isinstance(piece, BlockPiece):
-                present = (~np.isnan(piece.numbers)).sum(axis=0)
-                for name, number in zip(piece.names, present.tolist(), strict=True):
+                for name, number in zip(piece.names, _present(piece.numbers), strict=True):
                     gathered.setdefault(name, _Gathered()).present += number
             elif isinstance(piece, AtomPiece):
                 _gather_values(gathered.setdefault(piece.name, _Gathered()), piece.values)
@@ -85,6 +84,16 @@ def _gather(parts: Sequence[_Part], texts: Collection[str]) -> dict[str, _Gather
         for piece in part.pieces:
             _gather_numbers_among_texts(gathered, piece, mixed)
     return gathered
+
+
+def _present(numbers: NDArray[Any]) -> list[int]:
+    """How many numbers of each column are there."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = numbers.sum()
+    if not np.isnan(total):  # what is not a number would make the sum none: a quick look, for most have all
+        return [len(numbers)] * numbers.shape[1]
+    present: list[int] = (~np.isnan(numbers)).sum(axis=0).tolist()
+    return present
 
 
 def _gather_numbers_among_texts(gathered: dict[str, _Gathered], piece: Piece, mixed: set[str]) -> None:
@@ -177,6 +186,11 @@ def _duplicated(name: str, row: str) -> MldbError:
 
 
 def _fill_dense(space: FeatureSpace, parts: Sequence[_Part], count: int, row_name: Callable[[int], str]) -> Floats:
+    names = [feature.name for feature in space.features]
+    blocks = [block for part in parts if (block := _only_block(part, names)) is not None]
+    if len(blocks) == len(parts) > 0:
+        with np.errstate(over="ignore"):
+            return np.concatenate(blocks, dtype=np.float32)
     out = np.full((count, len(space)), np.nan, np.float32)
     encoder = Encoder(space)
     for part in parts:
@@ -191,6 +205,12 @@ def _fill_dense(space: FeatureSpace, parts: Sequence[_Part], count: int, row_nam
                 rows, features, values = encode_cells(piece, space, encoder)
                 _put(out, part.first, rows, features, values, space, row_name)
     return out
+
+
+def _only_block(part: _Part, names: list[str]) -> NDArray[Any] | None:
+    """The numbers of a batch that is one embedding of all features, in their order."""
+    only = part.pieces[0] if len(part.pieces) == 1 else None
+    return only.numbers if isinstance(only, BlockPiece) and list(only.names) == names else None
 
 
 def _put_block(out: Floats, space: FeatureSpace, first: int, piece: BlockPiece) -> None:

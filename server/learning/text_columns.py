@@ -14,6 +14,7 @@ from server.declarations import Progress, QueryResult, Services
 from server.learning.feature_reader import FEATURES
 from server.sql.tree import Select
 from server.values.batches import RowBatch, RowType
+from server.values.cells import type_codes
 from server.values.kinds import TAGS, Kind
 from server.values.paths import format_path
 
@@ -61,7 +62,7 @@ def _are_texts(values: Any) -> NDArray[np.bool_]:
     """Which atoms of a union are texts."""
     if not pa.types.is_union(values.type):
         return np.zeros(len(values), np.bool_)
-    codes = values.type_codes.to_numpy(zero_copy_only=False)
+    codes = type_codes(values)
     texts = np.zeros(len(values), np.bool_)
     for code in _TEXT_CODES:
         texts |= (codes == code) & values.field(code).is_valid().to_numpy(zero_copy_only=False)

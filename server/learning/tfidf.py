@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from server.declarations import (
+    BoundFunction,
     Creation,
     EntityType,
     InputQuery,
@@ -25,19 +26,22 @@ from server.declarations import (
     checked,
 )
 from server.errors import MldbError
-from server.learning.archive import Archive, pack
-from server.learning.cell_functions import RowFunction
+from server.learning.archive import Archive, ModelFile, pack
+from server.learning.cell_arrays import cell_arrays, cells_below
+from server.learning.feature_reader import number_cells
 from server.learning.model_params import checked_training, create_function, save_model
 from server.learning.origin import open_model, training_rows
 from server.sql.tree import Select
 from server.transfer.melt import record_all
-from server.transfer.results import named_rows
+from server.values import compute as pc
 from server.values.atoms import NEVER
-from server.values.batches import Cell, Row
-from server.values.paths import format_path, parse_path
+from server.values.batches import Column, RowBatch, RowType
+from server.values.kinds import Kind
+from server.values.paths import parse_path
 
 NAME = "tfidf.train"
 _KIND = "tfidf"
+_INPUT = ("input",)
 
 Floats = NDArray[np.float64]
 TermFrequency = Literal["raw", "log", "augmented"]
@@ -55,38 +59,78 @@ class DocumentFrequencies:
         return pack(_KIND, {"documents": self.documents, "terms": self.terms}, Archive(), origin)
 
 
-def count_documents(rows: Iterable[Row]) -> DocumentFrequencies:
+def count_documents(batches: Iterable[RowBatch]) -> DocumentFrequencies:
     """A row is a document; its columns that are not null are its terms."""
     terms: Counter[str] = Counter()
     documents = 0
-    for row in rows:
-        documents += 1
-        terms.update({format_path(cell.path) for cell in row if cell.value is not None})
+    for batch in batches:
+        documents += batch.length
+        cells = cell_arrays(batch)
+        different = np.unique(cells.rows * len(cells.names) + cells.codes) % max(len(cells.names), 1)
+        counts = np.bincount(different, minlength=len(cells.names)).tolist()
+        terms.update({name: count for name, count in zip(cells.names, counts, strict=True) if count})
     return DocumentFrequencies(documents, dict(terms))
 
 
-_TERM_WEIGHTS: dict[TermFrequency, Callable[[Floats], Floats]] = {
-    "raw": lambda f: f,
-    "log": np.log1p,
-    "augmented": lambda f: 0.5 + 0.5 * f / f.max(initial=0),
+# Of a term's count and the largest count of its document; of all documents, those that have a term, and the most of
+# these among the terms of its document.
+_TERM_WEIGHTS: dict[TermFrequency, Callable[[Floats, Floats], Floats]] = {
+    "raw": lambda f, _: f,
+    "log": lambda f, _: np.log1p(f),
+    "augmented": lambda f, most: 0.5 + 0.5 * f / most,
 }
-_DOCUMENT_WEIGHTS: dict[InverseFrequency, Callable[[float, Floats], Floats]] = {
-    "unary": lambda total, n: np.ones_like(n),
-    "inverse": lambda total, n: np.log(total / (1 + n)),
-    "inverseSmooth": lambda total, n: np.log1p(total / (1 + n)),
-    "inverseMax": lambda total, n: np.log1p(n.max(initial=0) / (1 + n)),
-    "probabilisticInverse": lambda total, n: np.log((total - n) / (1 + n)),
+_DOCUMENT_WEIGHTS: dict[InverseFrequency, Callable[[float, Floats, Floats], Floats]] = {
+    "unary": lambda total, n, most: np.ones_like(n),
+    "inverse": lambda total, n, most: np.log(total / (1 + n)),
+    "inverseSmooth": lambda total, n, most: np.log1p(total / (1 + n)),
+    "inverseMax": lambda total, n, most: np.log1p(most / (1 + n)),
+    "probabilisticInverse": lambda total, n, most: np.log((total - n) / (1 + n)),
 }
 
 
-def weigh(frequencies: DocumentFrequencies, tf: TermFrequency, idf: InverseFrequency, row: Row) -> Row:
-    """The scores of a document's terms, given their counts; cells that hold no number are left out."""
-    counted = [cell for cell in row if isinstance(cell.value, int | float)]
-    counts = np.array([cell.value for cell in counted], np.float64)
-    having = np.array([frequencies.terms.get(format_path(cell.path), 0) for cell in counted], np.float64)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        scores = _TERM_WEIGHTS[tf](counts) * _DOCUMENT_WEIGHTS[idf](frequencies.documents, having)
-    return [Cell(cell.path, score, cell.timestamp) for cell, score in zip(counted, scores.tolist(), strict=True)]
+@dataclass(frozen=True)
+class TfidfFunction:
+    """Scores the terms of documents, given their counts; cells that hold no number are left out."""
+
+    frequencies: DocumentFrequencies
+    tf: TermFrequency
+    idf: InverseFrequency
+    file: ModelFile
+
+    input = RowType((Column(_INPUT, Kind.ANY),), open=True)
+    output = RowType((), open=True)
+
+    @property
+    def digest(self) -> str:
+        return self.file.digest
+
+    def details(self) -> dict[str, Any]:
+        model = {"type": _KIND, "documents": self.frequencies.documents, "terms": len(self.frequencies.terms)}
+        return self.file.details(model)
+
+    def bind(self, given: RowType) -> BoundFunction:
+        if not given.under(_INPUT).columns and not given.open:
+            raise MldbError("The function needs a row 'input' as input")
+        return self
+
+    def apply(self, batch: RowBatch) -> RowBatch:
+        cells = cells_below(batch, "input")
+        cells = cells.take(cells.numeric)
+        known = np.array([self.frequencies.terms.get(name, 0) for name in cells.names], np.float64)[cells.codes]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            terms = _TERM_WEIGHTS[self.tf](cells.numbers, _largest(cells.rows, cells.numbers, batch.length))
+            most = _largest(cells.rows, known, batch.length)
+            scores = terms * _DOCUMENT_WEIGHTS[self.idf](self.frequencies.documents, known, most)
+        words = pc.binary_join_element_wise("output", cells.words, ".")
+        rest = number_cells(batch.length, cells.rows, words, scores, cells.times)
+        return RowBatch(self.output, batch.length, (), (), rest)
+
+
+def _largest(rows: NDArray[np.int64], numbers: Floats, length: int) -> Floats:
+    """For each cell the largest number of its row, at least 0."""
+    found = np.zeros(length)
+    np.maximum.at(found, rows, numbers)
+    return found[rows]
 
 
 class TrainParams(ProcedureParams):
@@ -113,7 +157,7 @@ class TfidfTrain:
             raise MldbError(f"{NAME} requires 'trainingData' to be set")
         progress.step("iterating")
         result, origin = training_rows(self.services, NAME, params, select)
-        found = count_documents(row for _, row in named_rows(result, progress))
+        found = count_documents(batch.rows for batch in result.batches(progress))
         if params.outputDataset is not None:
             _, dataset = self.services.output_dataset(params.outputDataset, "sparse.mutable")
             progress.step("recording", "counter")
@@ -134,12 +178,11 @@ class FunctionParams(Params):
     idfType: InverseFrequency = Field(default="inverseSmooth", description="How the rarity of a term weighs")
 
 
-def _create_function(creation: Creation) -> RowFunction:
+def _create_function(creation: Creation) -> TfidfFunction:
     params: FunctionParams = creation.params
     file = open_model(creation.services, params.modelFileUrl, _KIND)
     frequencies = DocumentFrequencies(file.body["documents"], file.body["terms"])
-    told = file.details({"type": _KIND, "documents": frequencies.documents, "terms": len(frequencies.terms)})
-    return RowFunction("input", "output", lambda row: weigh(frequencies, params.tfType, params.idfType, row), told=told)
+    return TfidfFunction(frequencies, params.tfType, params.idfType, file)
 
 
 TYPES = [

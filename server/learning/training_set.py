@@ -77,7 +77,7 @@ def read_training_set(batches: Iterable[NamedBatch], mode: Mode, texts: Collecti
     for batch in batches:
         rows.names += batch.names.chunks if isinstance(batch.names, pa.ChunkedArray) else [batch.names]
         rows.parts.append((batch.rows.length, list(pieces_of(batch.rows.under(("features",))))))
-        rows.add_labels(*(_multilabels(batch.rows) if mode == "multilabel" else _labels(batch.rows)))
+        rows.add_labels(*coded_labels(batch.rows, mode))
         rows.weights.append(weights_of(batch.rows))
     names = pa.chunked_array(rows.names, pa.string())
     space, matrix = build(rows.parts, lambda at: str(names[at]), texts)
@@ -121,8 +121,12 @@ def labels_of(rows: RowBatch, name: str = "label") -> list[Atom]:
     return [next((cell.value for cell in row if cell.path == (name,)), None) for row in cells_of(rows.rest)]
 
 
+def coded_labels(rows: RowBatch, mode: Mode) -> tuple[Sequence[Any], NDArray[np.int64]]:
+    """The labels that occur (lists of them in multilabel mode), and which of these each row has; -1: none."""
+    return _multilabels(rows) if mode == "multilabel" else _labels(rows)
+
+
 def _labels(rows: RowBatch) -> tuple[list[Atom], NDArray[np.int64]]:
-    """The different labels, and which of them each row has."""
     for number, column in enumerate(rows.type.columns):
         if column.path == ("label",) and column.shape is None and (column.kind.numeric or column.kind is Kind.STRING):
             encoded = one_array(rows.values[number]).dictionary_encode()

@@ -6,7 +6,7 @@ Decision trees, boosted and bagged trees, trees grown by LightGBM and those of M
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -17,73 +17,17 @@ from server.errors import MldbError
 from server.learning.examples import Explanation
 from server.learning.matrix import Floats, Matrix, pick_columns
 from server.learning.model_types import model_type
+from server.learning.tree_nodes import AMONG, EQUAL, LESS, PRESENT, Nodes, concatenate
+from server.learning.tree_walker import TreeWalker, Walks
 
 if TYPE_CHECKING:
     from server.learning.archive import Archive
     from server.learning.feature_space import FeatureSpace
 
-LESS, EQUAL, PRESENT, AMONG = range(4)
 TRUE, FALSE, MISSING = range(3)
 _BRANCHES = ("true", "false", "missing")
 _OPERATIONS = ("LESS", "EQUAL", "PRESENT", "IN")
 _PATHS_AT_ONCE = 1 << 18  # rows x trees walked together, so that the intermediate arrays stay in cache
-
-
-def _no_words() -> NDArray[np.uint32]:
-    return np.zeros(0, np.uint32)
-
-
-@dataclass(frozen=True)
-class Nodes:
-    """Nodes of one or more trees, the arrays having an entry each.
-
-    A node tests a feature: ``x < threshold`` (LESS), ``x == threshold`` (EQUAL, the index of a category), whether
-    it is there (PRESENT), or whether the category's bit is set in ``words[first_word:]`` (AMONG, ``word_count``
-    words). ``children`` has the nodes to go to when true, when false and when the feature is missing; a leaf has
-    feature -1 and goes to itself. ``values`` has a column per label, at inner nodes too.
-    """
-
-    feature: NDArray[np.int32]
-    operation: NDArray[np.int8]
-    threshold: Floats
-    children: NDArray[np.int32]
-    values: Floats
-    examples: Floats
-    z: Floats
-    first_word: NDArray[np.int32]
-    word_count: NDArray[np.int32]
-    words: NDArray[np.uint32] = field(default_factory=_no_words)
-
-    def __len__(self) -> int:
-        return len(self.feature)
-
-
-def leafless(count: int, labels: int) -> Nodes:
-    """``count`` nodes, all leaves that score 0, to be filled in."""
-    own = np.arange(count, dtype=np.int32)
-    return Nodes(
-        feature=np.full(count, -1, np.int32),
-        operation=np.zeros(count, np.int8),
-        threshold=np.zeros(count, np.float32),
-        children=np.stack([own, own, own], axis=1),
-        values=np.zeros((count, labels), np.float32),
-        examples=np.zeros(count, np.float32),
-        z=np.zeros(count, np.float32),
-        first_word=np.zeros(count, np.int32),
-        word_count=np.zeros(count, np.int32),
-    )
-
-
-def concatenate(parts: Sequence[Nodes]) -> tuple[Nodes, list[int]]:
-    """Nodes of several trees in one, and where each part begins."""
-    sizes = np.cumsum([0] + [len(part) for part in parts])
-    word_sizes = np.cumsum([0] + [len(part.words) for part in parts])
-    moved = [
-        replace(part, children=part.children + np.int32(size), first_word=part.first_word + np.int32(words))
-        for part, size, words in zip(parts, sizes, word_sizes, strict=False)
-    ]
-    joined = {item.name: np.concatenate([getattr(part, item.name) for part in moved]) for item in fields(Nodes)}
-    return Nodes(**joined), sizes[:-1].tolist()
 
 
 @model_type
@@ -168,6 +112,16 @@ class TreeEnsemble:
             test = np.where(among, known & ((self.nodes.words[at] >> (code & 31)) & 1 > 0), test)
         return test
 
+    @cached_property
+    def _walks(self) -> Walks:
+        return Walks(self.nodes, self._walker)
+
+    def _walker(self) -> TreeWalker:
+        """One that knows what leaves are worth for the last label."""
+        last = self.nodes.values[:, -1].astype(np.float64)
+        worth = [last * weight for weight in self.weights.astype(np.float64)]
+        return TreeWalker(self.nodes, self.roots, self._column, len(self.used), worth)
+
     def leaves(self, picked: Floats) -> NDArray[np.int32]:
         """The leaf that each row (of the used features) reaches in each tree."""
         rows = np.arange(len(picked))[:, None]
@@ -177,19 +131,36 @@ class TreeEnsemble:
         return current
 
     def scores(self, matrix: Matrix) -> Floats:
+        return self._scores(matrix, range(self.nodes.values.shape[1]))
+
+    def last_scores(self, matrix: Matrix) -> Floats:
+        """The scores of the last label, as one column."""
+        return self._scores(matrix, [self.nodes.values.shape[1] - 1])
+
+    def _scores(self, matrix: Matrix, labels: Sequence[int]) -> Floats:
         if len(self.used) and self.used[-1] >= matrix.shape[1]:
             raise MldbError("The model's trees test features that the model does not have")
         picked = pick_columns(matrix, self.used)
-        count, labels = len(picked), self.nodes.values.shape[1]
-        out = np.empty((count, labels), np.float32)
-        rows = max(1, _PATHS_AT_ONCE // max(len(self.roots), 1))
-        values = self.nodes.values
-        for begin in range(0, count, rows):
-            leaves = self.leaves(picked[begin : begin + rows])
-            for label in range(labels):
-                column = values[:, label][leaves].astype(np.float64)
-                out[begin : begin + rows, label] = column @ self.weights.astype(np.float64) + self.bias[label]
+        out = np.empty((len(picked), len(labels)), np.float32)
+        size = max(1, _PATHS_AT_ONCE // max(len(self.roots), 1))
+        for begin in range(0, len(picked), size):
+            rows = picked[begin : begin + size]
+            walker = self._walks.walker(len(rows) * len(self.roots))
+            if walker is not None and not walker.takes(rows):
+                walker = None
+            if walker is not None and list(labels) == [self.nodes.values.shape[1] - 1]:
+                out[begin : begin + size, 0] = walker.sums(rows) + self.bias[-1]
+                continue
+            leaves = self.leaves(rows) if walker is None else walker.leaves(rows)
+            for at, label in enumerate(labels):
+                out[begin : begin + size, at] = self._sums(leaves, label) + self.bias[label]
         return out
+
+    def _sums(self, leaves: NDArray[np.int32], label: int) -> NDArray[np.float64]:
+        """What leaves [row, tree] are worth for a label, added up from the first tree to the last."""
+        worth = self.nodes.values[:, label].astype(np.float64)[np.ascontiguousarray(leaves.T)]
+        worth *= self.weights.astype(np.float64)[:, None]
+        return np.asarray(np.cumsum(worth, axis=0)[-1])  # a sum may take another order
 
     def explain(self, matrix: Floats, label: int) -> Explanation:
         """Each step down a tree credits the difference it makes to the feature that was tested (§6.6)."""

@@ -77,7 +77,7 @@ class TsneTrain:
         with tempfile.TemporaryDirectory(prefix="mldb-tsne-") as folder:
             rows, model = Path(folder) / "rows.arrow", Path(folder) / "model"
             progress.step("iterating")
-            result, origin = training_rows(self.services, NAME, params, select)
+            result, origin = training_rows(self.services, NAME, params, select, whole=True)
             if not write_rows(rows, result, progress):
                 raise MldbError(_NO_POINTS)
             keep_order = select.limit is not None or select.offset > 0
@@ -109,7 +109,8 @@ def _options(params: TsneParams) -> dict[str, Any]:
 def _positions(data: bytes) -> ColumnsResult:
     file = unpack(KIND, data)
     positions = file.archive.get("positions")
-    return ColumnsResult(file.body["names"], axis_names(positions.shape[1]), positions)
+    axes = zip(axis_names(positions.shape[1]), positions.T, strict=True)
+    return ColumnsResult(file.body["names"], {(name,): axis for name, axis in axes})
 
 
 def axis_names(dimensions: int) -> list[str]:
@@ -122,7 +123,7 @@ def train(arguments: Mapping[str, Any], report: Report) -> dict[str, Any]:
     points = read_points(
         read_rows(Path(arguments["rows"])), NAME, dimensions=arguments["inputDimensions"],
         keep_order=arguments["keepOrder"],
-    )  # fmt: skip
+    ).arranged()  # fmt: skip
     positions = tsne(
         points.matrix,
         arguments["outputDimensions"],

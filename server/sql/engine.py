@@ -82,25 +82,29 @@ class Engine:
         parameters: Mapping[str, Any] | None = None,
         timestamps: bool = False,
         layouts: Mapping[str, Layout] | None = None,
+        whole: bool = False,
     ) -> Result:
         """A query ready to run.
 
         ``parameters`` are the values of ``$name`` (JSON). ``layouts`` are tables by name that stand before the
-        catalogue's datasets.
+        catalogue's datasets. ``whole``: an embedding whose elements all leave as columns leaves as it lies, as one
+        column, whatever they are called.
         """
         version = self.catalog.version
-        cached = self._cached(query, timestamps, version) if not (parameters or layouts) else None
+        plain = not (parameters or layouts or whole)
+        cached = self._cached(query, timestamps, version) if plain else None
         if cached is not None:
             return Result(self.database, cached, again=True)
         row, inputs = self._parameters(parameters)
         context = self.context(parameters=row, layouts=layouts)
         try:
             bound = bind_select(self.parse(query), context)
-            plan = compile_query(bound, timestamps=timestamps, text=query if isinstance(query, str) else "")
+            text = query if isinstance(query, str) else ""
+            plan = compile_query(bound, timestamps=timestamps, text=text, whole=whole)
         except MldbError as error:
             raise located(error, query) if isinstance(query, str) else error from None
         plan.functions = tuple(context.functions)
-        if isinstance(query, str) and not (parameters or layouts) and "volatile" not in context.marks:
+        if isinstance(query, str) and plain and "volatile" not in context.marks:
             self._remember((query, timestamps), version, plan)
         return Result(self.database, plan, inputs)
 

@@ -17,7 +17,7 @@ from server.errors import Cancelled, MldbError, Vanished, is_of_dropped_table
 from server.sql import coerce, tasks
 from server.sql.binder.query import Query
 from server.sql.blame import blame, of_several, span_of
-from server.sql.bound import NEVER_SQL, Atom, Embedding, Leaf, Row, Several, any_sql
+from server.sql.bound import NEVER_SQL, Atom, Embedding, Leaf, Row, Several, any_sql, with_whole_embeddings
 from server.sql.parser import parse_statement
 from server.sql.positions import located
 from server.sql.runtime import CODE_MEMBER, DETAILS_MARK
@@ -70,10 +70,11 @@ class Plan:
         )
 
 
-def compile_query(query: Query, *, timestamps: bool, text: str = "") -> Plan:
-    """The final step: which columns leave, and the SQL that makes them."""
+def compile_query(query: Query, *, timestamps: bool, text: str = "", whole: bool = False) -> Plan:
+    """The final step: which columns leave, and the SQL that makes them. ``whole``: see ``Engine.query``."""
     items: dict[str, str] = {"name": query.path_text()}
-    columns, fields = output_columns(query.row, timestamps=timestamps)
+    row = with_whole_embeddings(query.row) if whole else query.row
+    columns, fields = output_columns(row, timestamps=timestamps)
     items.update(fields)
     rows = 1 if query.relation.single else query.limit
     return Plan(query.render(items, ordered=True), columns, timestamps, rows, query, text)

@@ -36,56 +36,60 @@ def vectors_of_recorded(pending: Pending) -> VectorRows:
     """Recorded rows as vectors; ``MldbError`` where a cell is missing or no finite number."""
     names = pending.row_names().combine_chunks() if pending.row_count else pa.array([], pa.string())
     rows = WideRows(pending)
-    parts = [((parse_path(name),), _column(rows, number, name)) for name, number in pending.columns.items()]
+    parts = [_part(parse_path(name), *rows.column(number)) for name, number in pending.columns.items()]
     return _joined(names, rows.timestamps(), parts)
 
 
 def vectors_of_batch(batch: NamedBatch) -> VectorRows:
-    """A query batch as vectors: arrays of numbers as they are, everything else column by column."""
-    arrays = [column for column in batch.rows.type.columns if is_array(column)]
-    loose, values = loosen(batch, arrays)
-    pending = Pending()
-    pending.add_batch(loose)
-    rest = vectors_of_recorded(pending)
-    parts: list[tuple[tuple[Path, ...], npt.NDArray[np.float64]]] = [(rest.paths, rest.vectors.astype(np.float64))]
-    times = rest.times
-    for column, array in zip(arrays, values, strict=True):
-        parts.append((tuple(iterate_paths(column)), _matrix(column, array)))
-        stamp = batch.rows.timestamp(batch.rows.type.columns.index(column))
+    """A query batch as vectors: arrays and columns of numbers as they are, everything else cell by cell."""
+    type_ = batch.rows.type
+    plain = [column for column in type_.columns if is_array(column) or (not column.shape and column.kind in _NUMBERS)]
+    loose, values = loosen(batch, plain)
+    names, times, parts = one_array(batch.names).cast(pa.string()), np.full(batch.rows.length, -np.inf), []
+    if type_.open or len(plain) < len(type_.columns):
+        pending = Pending()
+        pending.add_batch(loose)
+        rest = vectors_of_recorded(pending)
+        times, parts = rest.times, [(rest.paths, rest.vectors)]
+    for column, array in zip(plain, values, strict=True):
+        parts.append(_matrix(column, array) if column.shape else _part(column.path, column.kind, array))
+        stamp = batch.rows.timestamp(type_.columns.index(column))
         times = np.fmax(times, stamp if isinstance(stamp, float) else one_array(stamp).to_numpy(zero_copy_only=False))
-    return _joined(rest.names, times, parts)
+    return _joined(names, times, parts)
 
 
-def _column(rows: WideRows, number: int, name: str) -> npt.NDArray[np.float64]:
-    kind, values = rows.column(number)
-    if kind not in (Kind.INTEGER, Kind.NUMBER, Kind.UNSIGNED):
-        raise MldbError(f"Values of an embedding are numbers: column '{name}' holds something else")
+_NUMBERS = (Kind.INTEGER, Kind.NUMBER, Kind.UNSIGNED)
+_Part = tuple[tuple[Path, ...], Matrix]
+
+
+def _part(path: Path, kind: Kind, values: pa.Array) -> _Part:
+    if kind not in _NUMBERS:
+        raise MldbError(f"Values of an embedding are numbers: column '{format_path(path)}' holds something else")
     if values.null_count:
+        name = format_path(path)
         raise MldbError(f"All rows of an embedding must have exactly the same columns: '{name}' is missing or null")
-    return np.asarray(values.to_numpy(zero_copy_only=False), np.float64).reshape(-1, 1)
+    return (path,), _single(values).reshape(-1, 1)
 
 
-def _matrix(column: Column, array: pa.Array) -> npt.NDArray[np.float64]:
+def _matrix(column: Column, array: pa.Array) -> _Part:
     if array.null_count:
         raise MldbError(f"Values of an embedding are numbers: '{format_path(column.path)}' is null")
-    flat = np.asarray(one_array(array.flatten()).to_numpy(zero_copy_only=False), np.float64)
-    return flat.reshape(len(array), -1)
+    return tuple(iterate_paths(column)), _single(one_array(array.flatten())).reshape(len(array), -1)
 
 
-def _joined(
-    names: pa.Array,
-    times: npt.NDArray[np.float64],
-    parts: Sequence[tuple[tuple[Path, ...], npt.NDArray[np.float64]]],
-) -> VectorRows:
+def _single(values: pa.Array) -> Matrix:
+    with np.errstate(over="ignore"):
+        return np.asarray(values.to_numpy(zero_copy_only=False), np.float32)
+
+
+def _joined(names: pa.Array, times: npt.NDArray[np.float64], parts: Sequence[_Part]) -> VectorRows:
     paths = [path for part, _ in parts for path in part]
     if not paths:
         return VectorRows(names, times, (), np.empty((len(names), 0), np.float32))
-    matrix = np.concatenate([values for _, values in parts], axis=1)
-    with np.errstate(over="ignore"):
-        single = matrix.astype(np.float32)
-    if not np.isfinite(single).all():
+    matrix = parts[0][1] if len(parts) == 1 else np.concatenate([values for _, values in parts], axis=1)
+    if not np.isfinite(matrix).all():
         raise MldbError("Values of an embedding are finite numbers of single precision")
     order = sorted(range(len(paths)), key=lambda index: natural_key(paths[index]))
     if order != list(range(len(paths))):
-        single = single[:, order]
-    return VectorRows(names, times, tuple(paths[index] for index in order), single)
+        matrix = matrix[:, order]
+    return VectorRows(names, times, tuple(paths[index] for index in order), matrix)

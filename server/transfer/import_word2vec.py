@@ -36,6 +36,7 @@ from server.values.paths import format_path
 
 _WORD = RowType((Column(("word",), Kind.STRING),))
 _BATCH_BYTES = 16 << 20
+_READ_BYTES = 1 << 20
 _LONGEST_WORD = 4096  # bytes
 _MOST_DIMENSIONS = 1 << 16
 
@@ -80,6 +81,8 @@ class VectorFile:
         if self.words < 0 or not 0 < self.dimensions <= _MOST_DIMENSIONS:
             raise MldbError(f"A word2vec file cannot have {self.words} words of {self.dimensions} dimensions")
         self._width = 4 * self.dimensions
+        self._buffer = b""
+        self._at = 0  # what comes before was read
 
     def batches(self, offset: int, limit: int) -> Iterator[Words]:
         """The words from number ``offset`` on, ``limit`` of them (-1 for all), a few megabytes at a time."""
@@ -98,18 +101,26 @@ class VectorFile:
                 words, numbers = [], []
 
     def _word(self, place: int) -> str:
-        letters = bytearray()
-        while (letter := self._stream.read(1)) != b" ":
-            if not letter or len(letters) >= _LONGEST_WORD:
+        while (end := self._buffer.find(b" ", self._at, self._at + _LONGEST_WORD + 1)) < 0:
+            if len(self._buffer) - self._at > _LONGEST_WORD or not self._read_more():
                 raise self._broken(place)
-            letters += letter
-        return letters.lstrip(b"\n").decode("utf-8", "replace")
+        word = self._buffer[self._at : end]
+        self._at = end + 1
+        return word.lstrip(b"\n").decode("utf-8", "replace")
 
     def _vector(self, place: int) -> bytes:
-        data = self._stream.read(self._width)
-        if len(data) < self._width:
-            raise self._broken(place)
-        return data
+        while len(self._buffer) - self._at < self._width:
+            if not self._read_more():
+                raise self._broken(place)
+        self._at += self._width
+        return self._buffer[self._at - self._width : self._at]
+
+    def _read_more(self) -> bool:
+        """Whether there was more."""
+        more = self._stream.read(_READ_BYTES)
+        self._buffer = self._buffer[self._at :] + more
+        self._at = 0
+        return bool(more)
 
     def _broken(self, place: int) -> MldbError:
         return MldbError(f"The word2vec file is cut off or damaged at word {place} of {self.words}")
@@ -128,7 +139,7 @@ class VectorRows:
 
     def batches(self, progress: Progress | None = None) -> Iterator[NamedBatch]:
         for block in self._file.batches(self._params.offset, self._params.limit):
-            flat = pa.array(block.vectors.astype(np.float64).reshape(-1))
+            flat = pa.array(block.vectors.reshape(-1).astype(np.float64))
             vectors = pa.FixedSizeListArray.from_arrays(flat, self._file.dimensions)
             self.count += len(block.words)
             if progress is not None:

@@ -13,7 +13,7 @@ from server.declarations import NamedBatch, Progress, QueryResult
 from server.values import compute as pc
 from server.values.atoms import Atom
 from server.values.batches import Column, RowBatch, RowType
-from server.values.cells import Cell, Row, atoms_of, cells_of
+from server.values.cells import Cell, Row, atoms_of, cells_of, type_codes
 from server.values.kinds import TAGS
 from server.values.paths import Path
 
@@ -85,7 +85,7 @@ def is_null(array: pa.Array) -> npt.NDArray[np.bool_]:
     if not pa.types.is_union(array.type):
         return np.asarray(array.is_null())
     nulls = np.zeros(len(array), dtype=bool)
-    codes = np.asarray(array.type_codes)
+    codes = type_codes(array)
     for code in range(len(TAGS)):
         nulls |= (codes == code) & np.asarray(array.field(code).is_null())
     return nulls

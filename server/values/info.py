@@ -59,6 +59,8 @@ def _column_info(name: str, type_: RowType) -> dict[str, Any]:
 
 
 def _leaf_info(column: Column) -> dict[str, Any]:
+    if column.names is not None:
+        return row_info(RowType(tuple(Column(name, column.kind) for name in column.names)))
     if column.shape is not None:
         scalar = _SCALARS.get(column.kind, ("any", ""))[0]
         return {

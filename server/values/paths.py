@@ -7,6 +7,7 @@ empty or holds a dot, a quote or a control character. The text is canonical: it 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from server.errors import MldbError
 
@@ -121,6 +122,15 @@ _STARTS, _ENDS = list(map(_start, range(20))), list(map(_end, range(20)))
 def _word_and_number(word: str, digits: str) -> bytes:
     length = len(digits)
     return b"%b%b%b%b" % (_encoded(word), _STARTS[length], digits.encode(), _ENDS[length])
+
+
+def common_prefix(paths: Sequence[Path]) -> Path:
+    """The elements that all paths begin with; at least one element of each is left."""
+    first, shortest = paths[0], min(map(len, paths)) - 1
+    size = 0
+    while size < shortest and len({path[size] for path in paths}) == 1:
+        size += 1
+    return first[:size]
 
 
 def natural_key(path: Path) -> bytes:

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from server.learning import clustering
-from server.learning.clustering import gaussian_mixture, kmeans, metric_distances, nearest_centroids, start_points
+from server.learning import kmeans as kmeans_module
+from server.learning.clustering import metric_distances
+from server.learning.kmeans import nearest_centroids
 from tests.learning.test_classifier_rest import make_rows
 
 
@@ -19,6 +21,14 @@ def ignore(_: float) -> None:
 @pytest.fixture(scope="module")
 def data_dir(server):
     return server.data_dir.resolve()
+
+
+def kmeans(points, *options):
+    return kmeans_module.kmeans(points, np.arange, *options)
+
+
+def gaussian_mixture(points, *options):
+    return clustering.gaussian_mixture(points, np.arange, *options)
 
 
 def blobs(seed=0):
@@ -42,7 +52,9 @@ def test_kmeans_is_lloyds_algorithm(metric):
     points = rng.normal(size=(3000, 6)).astype(np.float32)
     points[::500] = 0
     found = kmeans(points, 9, metric, 15, ignore)
-    starts = start_points(points, 9, 1, lambda some, center: metric_distances(some, center, metric))
+    starts = clustering.start_points(
+        points, np.arange(3000), 9, 1, lambda some, center: metric_distances(some, center, metric)
+    )
     centers = points[starts].astype(np.float64)
     averaged = points.astype(np.float64)
     if metric == "cosine":
@@ -57,15 +69,28 @@ def test_kmeans_is_lloyds_algorithm(metric):
     assert np.allclose(found.centroids, centers, atol=1e-4)
 
 
-def test_large_clusterings_are_scikit_learns(monkeypatch):
-    monkeypatch.setattr(clustering, "_LARGE", 10)
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_many_points_begin_with_the_centres_of_a_part(metric, monkeypatch):
+    monkeypatch.setattr(kmeans_module, "_LEAST_PART", 100)
+    monkeypatch.setattr(kmeans_module, "_LEAST_OF_CLUSTER", 5)
+    rng = np.random.default_rng(3)
+    points = (rng.normal(size=(3000, 6)) + rng.integers(0, 3, (3000, 1))).astype(np.float32)
     told = []
-    points = blobs()
-    found = kmeans(points, 3, "euclidean", 100, told.append)
-    assert sorted(np.bincount(found.assigned)) == [40, 40, 40]
-    assert (nearest_centroids(points, found.centroids, "euclidean") == found.assigned).all()
-    assert told == [0.2]
-    assert len(kmeans(points[:2], 5, "euclidean", 10, ignore).centroids) == 5
+    found = kmeans(points, 9, metric, 200, told.append)
+    assert told == sorted(told)
+    assert (nearest_centroids(points, found.centroids, metric) == found.assigned).all()
+    again = kmeans(points, 9, metric, 200, ignore)
+    assert (again.centroids == found.centroids).all()
+    monkeypatch.setattr(kmeans_module, "_LEAST_PART", 1 << 20)
+    whole = kmeans(points, 9, metric, 200, ignore)
+    assert inertia(points, found, metric) < 1.03 * inertia(points, whole, metric)
+    assert not (whole.centroids == found.centroids).all()
+
+
+def inertia(points, found, metric):
+    if metric == "cosine":
+        points = points / np.linalg.norm(points, axis=1, keepdims=True)
+    return float(((points - found.centroids[found.assigned]) ** 2).sum())
 
 
 def test_mixture_tells_blobs_apart():

@@ -7,7 +7,8 @@ import pytest
 
 from server.learning.committee import Committee, Constant
 from server.learning.importance import importance_of
-from server.learning.trees import TreeEnsemble, leafless
+from server.learning.tree_nodes import leafless
+from server.learning.trees import TreeEnsemble
 from tests.learning.test_classifier_rest import blobs, data_dir, train
 
 __all__ = ["blobs", "data_dir"]

@@ -17,7 +17,8 @@ from server.learning.matrix import Sparse
 from server.learning.naive_bayes import train_naive_bayes
 from server.learning.probability import calibrate
 from server.learning.training_set import balanced
-from server.learning.trees import TreeEnsemble, leafless
+from server.learning.tree_nodes import leafless
+from server.learning.trees import TreeEnsemble
 from tests.learning.tables import auc, examples, rings, space
 
 

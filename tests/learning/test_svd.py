@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import sparse
 
+from server.learning import svd
 from server.learning.examples import Examples
 from server.learning.svd import decompose
 from tests.learning.tables import examples
@@ -44,6 +46,19 @@ def test_a_repeated_column_adds_nothing():
 def test_a_single_number_has_no_structure():
     data = numbers(np.arange(10.0)[:, None])
     assert decompose(data.space, data.matrix, 10, ignore).size == 0
+
+
+@pytest.mark.parametrize("spread", [1.0, 1e-5])
+def test_many_columns_by_subspace_even_of_very_different_sizes(spread, monkeypatch):
+    """Rounds in single precision find what is wanted, or are done again in double precision."""
+    monkeypatch.setattr(svd, "_MAX_DENSE", 10)
+    rng = np.random.default_rng(2)
+    left, right = np.linalg.qr(rng.normal(size=(300, 8)))[0], np.linalg.qr(rng.normal(size=(200, 8)))[0]
+    sizes = np.array([1000, *1000 * spread * np.linspace(1, 0.5, 7)])
+    for design in (sparse.csr_matrix(left * sizes @ right.T), sparse.csr_matrix(right * sizes @ left.T)):
+        values, vectors = svd._eigenvectors(design, 6)
+        assert np.sqrt(values) == pytest.approx(sizes[:6], rel=2e-7)
+        assert np.allclose(vectors.T @ vectors, np.eye(6), atol=1e-6)
 
 
 @pytest.fixture(scope="module")

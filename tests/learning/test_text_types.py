@@ -4,14 +4,32 @@ from __future__ import annotations
 
 import math
 
+import pyarrow as pa
 import pytest
 
+from server.learning.tfidf import count_documents
 from server.learning.tokensplit import splitter
+from server.values.batches import Cell, Column, RowBatch, RowType
+from server.values.cells import any_array, cells_array
+from server.values.kinds import Kind
 
 
 @pytest.fixture(scope="module")
 def data_dir(server):
     return server.data_dir.resolve()
+
+
+def test_documents_are_counted_once_for_each_term_that_they_have():
+    """Known columns, the elements of embeddings and the open rest, in several batches."""
+    first = RowBatch(
+        RowType((Column(("a",), Kind.ANY), Column(("e",), Kind.NUMBER, (2,))), open=True), 3,
+        [any_array(["x", None, 0]), pa.array([[1.0, 2.0], None, [None, 4.0]], pa.list_(pa.float64()))],
+        rest=cells_array([[Cell(("a",), 1), Cell(("b", "c"), "y")], [Cell(("b", "c"), None)], []]),
+    )  # fmt: skip
+    second = RowBatch(RowType((), open=True), 1, [], rest=cells_array([[Cell(("b", "c"), 1), Cell(("b", "c"), 2)]]))
+    found = count_documents([first, second])
+    assert found.documents == 4
+    assert found.terms == {"a": 2, "e.0": 1, "e.1": 2, "b.c": 2}
 
 
 def function(client, name, type, **params):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import os
 import subprocess
 import zipfile
@@ -11,6 +12,9 @@ from datetime import datetime, time
 import numpy as np
 import openpyxl
 import pytest
+
+from server.errors import MldbError
+from server.transfer import import_word2vec
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +71,23 @@ def test_word_vectors(client, folder, newline):
     client.put("/v1/functions/pool", json={"type": "pooling", "params": {"embeddingDataset": "w2v"}})
     mean = client.query('SELECT pool({words: {king: 1, "naïve": 1}})[embedding] AS *')
     assert mean[1][1:] == [0.5, 0.5, 0.25]
+
+
+@pytest.mark.parametrize("size", [1, 7, 64])
+def test_words_across_the_ends_of_what_is_read_at_once(size, monkeypatch):
+    monkeypatch.setattr(import_word2vec, "_READ_BYTES", size)
+    words = {f"word{number}": (number, number / 2, -number) for number in range(50)}
+    file = import_word2vec.VectorFile(io.BytesIO(vectors(words, b"\n")))
+    found = list(file.batches(3, 40))
+    assert [word for block in found for word in block.words] == list(words)[3:43]
+    assert np.concatenate([block.vectors for block in found]).tolist() == [list(words[w]) for w in list(words)[3:43]]
+
+
+def test_a_word_without_end(monkeypatch):
+    monkeypatch.setattr(import_word2vec, "_READ_BYTES", 100)
+    file = import_word2vec.VectorFile(io.BytesIO(b"1 3\n" + b"a" * 5000 + b" " + bytes(12)))
+    with pytest.raises(MldbError, match="damaged at word 0 of 1"):
+        list(file.batches(0, -1))
 
 
 def test_some_words_under_other_names(client, folder):

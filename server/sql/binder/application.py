@@ -64,7 +64,7 @@ def unpack(bound: BoundFunction, result: str, argument: Row, timed: bool, consta
         ts = fixed(f"{result}.t{index}") if timed else newest
         if column.shape is not None:
             shape = None if -1 in column.shape else column.shape
-            builder.add(column.path, Embedding(sql, column.kind, shape, ts, constant=constant))
+            builder.add(column.path, Embedding(sql, column.kind, shape, ts, column.names, constant))
         else:
             builder.add(column.path, Atom(sql, column.kind, ts, constant))
     if bound.output.open:
