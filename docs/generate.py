@@ -72,7 +72,7 @@ def types_page() -> str:
     known = declared()
     parts = [
         "# Types",
-        "Made from the declarations by `make docs`; `GET /v1/types/<kind>/<type>/info` tells the same. "
+        "Made from the declarations by `make docs`; `GET /v1/types/<kind>s/<type>/info` tells the same. "
         "A parameter without a default is required.",
     ]
     for kind, title in KINDS.items():

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shutil
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import duckdb
 
@@ -97,6 +99,7 @@ class Server:
         self.logs = LogStore(settings)
         self.logs.install()
         self.database = open_database(settings)
+        empty_scratch(settings.scratch)
         self.jobs = Jobs(settings.job_memory)
         self.models = model_worker(settings)
         registry_types = TypeRegistry()
@@ -156,6 +159,12 @@ class Server:
         self.host.resources.threads.shutdown(wait=False, cancel_futures=True)
         self.database.close()
         self.logs.close()
+
+
+def empty_scratch(folder: Path) -> None:
+    """Remove what a killed server left. Called once the database is ours: another server may work in the folder."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(exist_ok=True)
 
 
 def open_database(settings: Settings) -> Database:

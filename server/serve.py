@@ -86,7 +86,7 @@ class Application:
             await self._server.gateway(scope, receive, send)
         elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)
-        elif scope["type"] == "http" and scope["method"] == "GET" and scope["path"] in _EARLY:
+        elif self._is_early(scope):
             await self._answer_early(scope, send)
         else:
             await self._loaded.wait()
@@ -125,19 +125,27 @@ class Application:
         if self._server is not None and self._script is not None:
             self._running_script = asyncio.create_task(self.run_script(self._script))
 
-    async def _answer_early(self, scope: Scope, send: Send) -> None:
+    def _is_early(self, scope: Scope) -> bool:
+        """Whether it can be answered already. What the gate refuses waits for the parts that say how."""
+        if scope["type"] != "http" or scope["method"] != "GET" or scope["path"] not in _EARLY:
+            return False
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        refused = self._gate.check("GET", scope["path"], "", headers) is not None
-        body = b"" if refused else _EARLY[scope["path"]]
+        query = scope["query_string"].decode("latin-1")
+        return self._gate.check("GET", scope["path"], query, headers, scope["server"][1]) is None
+
+    async def _answer_early(self, scope: Scope, send: Send) -> None:
+        body = _EARLY[scope["path"]]
         fields = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-        await send({"type": "http.response.start", "status": 403 if refused else 200, "headers": fields})
+        await send({"type": "http.response.start", "status": 200, "headers": fields})
         await send({"type": "http.response.body", "body": body})
 
 
 def _build(settings: Settings, gate: Gate, stop: Callable[[], None], stopping: Callable[[], bool]) -> Server:
     from server.app import Server
 
-    return Server(settings, gate, stop, stopping)
+    server = Server(settings, gate, stop, stopping)
+    server.jobs.keep_socket_in(settings.scratch)
+    return server
 
 
 def serve(settings: Settings, script: Script | None = None) -> int:

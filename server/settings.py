@@ -71,6 +71,11 @@ class Settings:
     def database_file(self) -> Path:
         return self.data_dir / "mldb.duckdb"
 
+    @property
+    def scratch(self) -> Path:
+        """For temporary files, which may be as large as the data are. Emptied at the start."""
+        return self.data_dir.resolve() / ".scratch"
+
 
 @dataclass(frozen=True, slots=True)
 class Row:

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Final
 
+from server.extras import missing
+
 _tracer: Any = None
 _NONE: Final = nullcontext()
 
@@ -22,7 +24,7 @@ def configure(endpoint: str) -> None:
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ImportError:
-        raise ValueError("the setting otlp-endpoint needs the extra: pip install 'mldb[telemetry]'") from None
+        raise ValueError(missing("the setting otlp-endpoint", "telemetry").message) from None
     provider = TracerProvider(resource=Resource.create({"service.name": "mldb"}))
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(f"{endpoint.rstrip('/')}/v1/traces")))
     use(provider)

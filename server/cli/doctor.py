@@ -17,6 +17,8 @@ from typing import Any, Literal
 
 from server.cli.flags import add_settings, settings_from
 from server.cli.output import add_json_flag, show_rows
+from server.extras import remedy
+from server.http.security import is_loopback
 from server.settings import Settings
 
 _NEEDED_MB = 1024
@@ -132,7 +134,7 @@ def _processes() -> Finding:
 
 
 def _exposure(settings: Settings) -> Finding:
-    if settings.host in ("127.0.0.1", "localhost", "::1"):
+    if is_loopback(settings.host):
         return Finding("exposure", "ok", "loopback only")
     if not settings.token:
         return Finding("exposure", "warning", f"{settings.host}, a token is made up at each start", "set MLDB_TOKEN")
@@ -146,7 +148,7 @@ def _tool(name: str, use: str) -> Finding:
 
 def _library(name: str, extra: str, use: str) -> Finding:
     if importlib.util.find_spec(name) is None:
-        return Finding(name, "warning", "missing", f"pip install 'mldb[{extra}]' for {use}")
+        return Finding(name, "warning", "missing", f"{remedy(extra)}, for {use}")
     return Finding(name, "ok", "installed")
 
 
@@ -157,10 +159,9 @@ def _weights(settings: Settings) -> Finding:
         if named.startswith(("http://", "https://")) or Path(named.removeprefix("file://")).is_file():
             return Finding("weights", "ok", named)
         return Finding("weights", "error", f"{named} is no file", "set INCEPTION_WEIGHTS to a file or an address")
-    models = settings.data_dir / "models"
-    present = sorted(file.name for file in models.glob("*.*")) if models.is_dir() else []
+    folder = settings.data_dir / "models" / "image_classifier"
+    present = sorted(folder.glob("*.h5"))
     if present:
-        return Finding("weights", "ok", ", ".join(present[:5]))
-    return Finding(
-        "weights", "warning", f"none below {models}", "they are fetched at first use; offline, put them there"
-    )
+        return Finding("weights", "ok", ", ".join(str(file) for file in present))
+    remedy = "they are fetched at first use; offline, put Inception-v3's there, or set INCEPTION_WEIGHTS to their file"
+    return Finding("weights", "warning", f"no .h5 file in {folder}", remedy)

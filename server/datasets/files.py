@@ -25,7 +25,7 @@ from server.storage.pending import Pending
 
 def save_to(services: Services, layout: Cells | Wide, url: str, type_name: str) -> None:
     """Write a dataset's cells to a URL; nothing is seen there before all is written."""
-    with tempfile.TemporaryDirectory(prefix="mldb-") as folder:
+    with tempfile.TemporaryDirectory(prefix="dataset-", dir=services.settings.scratch) as folder:
         file = Path(folder) / "dataset.parquet"
         with services.urls.open_write(url) as target:
             with services.database.cursor() as cursor:
@@ -58,7 +58,7 @@ def save_dataset(services: Services, id: str, url: str) -> None:
 @contextmanager
 def opened(services: Services, url: str) -> Iterator[DatasetFile]:
     """The dataset file behind a URL; one that is not a plain local file is copied first."""
-    with tempfile.TemporaryDirectory(prefix="mldb-") as folder:
+    with tempfile.TemporaryDirectory(prefix="dataset-", dir=services.settings.scratch) as folder:
         file = services.urls.local_path(url)
         if file is None:
             file = Path(folder) / "dataset.parquet"

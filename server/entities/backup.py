@@ -20,7 +20,7 @@ from server.storage.database import Database
 
 MANIFEST: Final = "backup.json"
 # What is made anew, what belongs to the machine, and secrets: they would leave through a route that pages can call.
-_LEFT_OUT: Final = frozenset({"logs"})
+_LEFT_OUT: Final = frozenset({"logs", ".scratch"})
 _LEFT_OUT_BEGINNINGS: Final = (".backup-", "credentials.json")  # also what is being written to take their place
 
 

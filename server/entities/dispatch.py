@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
@@ -133,11 +134,13 @@ def error_answer(error: MldbError) -> FreeForm:
 
 @dataclass(slots=True)
 class Call:
-    """One request on its way into a handler: decoded path segments by name, parsed parameters by name."""
+    """One request on its way into a handler: decoded path segments by name, parsed parameters by name. ``begun`` is
+    when, for limits of time."""
 
     request: Request
     segments: Mapping[str, str]
     arguments: dict[str, Any]
+    begun: float = field(default_factory=time.monotonic)
 
     def __getitem__(self, name: str) -> Any:
         found = self.segments.get(name)
@@ -154,11 +157,12 @@ Handler = Callable[[Call], Any]
 @dataclass(frozen=True, slots=True)
 class Spool:
     """Where bodies of a route over HTTP go that are too large for memory: a file below ``folder``, ``limit`` bytes at
-    most, by the setting of that name."""
+    most, by the setting of that name. ``check`` refuses the segments of a path before the body is read."""
 
     folder: Path
     limit: int
     setting: str
+    check: Callable[[Mapping[str, str]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,12 +289,12 @@ class Resources:
     # ── the way in ──
 
     def spool(self, verb: str, path: str) -> Spool | None:
-        """Where the body of this request is to go; None: into memory."""
-        try:
-            route = self._match(verb, path).route
-        except MldbError:
-            return None  # a path that is no UTF-8: dispatch says so
-        return None if route is None else route.spool
+        """Where the body of this request is to go; None: into memory. ``MldbError`` when it need not come at all."""
+        match = self._match(verb, path)
+        if match.route is None or match.route.spool is None:
+            return None
+        match.route.spool.check(match.segments)
+        return match.route.spool
 
     async def dispatch(self, request: Request) -> Response:
         """Answer a request. Never raises but for cancellation: errors become error bodies."""

@@ -8,6 +8,8 @@ from typing import Any
 
 import orjson
 
+from server import durable
+
 
 def read_document(file: Path, otherwise: Any) -> Any:
     """The value in the file, ``otherwise`` without one; ``OSError`` names a file that is no JSON."""
@@ -26,9 +28,7 @@ def write_document(file: Path, value: Any) -> None:
     try:
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(orjson.dumps(value))
-            stream.flush()
-            os.fsync(stream.fileno())
-        fresh.replace(file)
+        durable.replace(fresh, file)
     except BaseException:
         fresh.unlink(missing_ok=True)
         raise

@@ -45,6 +45,15 @@ class Jobs:
         self._running: set[int] = set()
         self._lock = threading.Lock()
 
+    @staticmethod
+    def keep_socket_in(folder: Path) -> None:
+        """Have the fork server's socket there instead of in the system's temporary folder, where a server that is
+        killed leaves it. For processes that serve one data root."""
+        # A socket's path has 107 characters at most: by its descriptor a folder is named in a few.
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        settings = multiprocessing.current_process()._config  # type: ignore[attr-defined]
+        settings["tempdir"] = f"/proc/self/fd/{descriptor}"
+
     def run(self, target: str, arguments: Mapping[str, Any], progress: Progress) -> Any:
         """The function's result; ``MldbError`` when it raised one, failed or died; ``Cancelled`` after a cancel."""
         ours, theirs = self._context.Pipe()

@@ -15,6 +15,7 @@ import secrets
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
@@ -24,7 +25,7 @@ from server import tracing
 from server.entities import jsontext
 from server.entities.dispatch import DRAFT, Resources, Spool, encode, error_answer
 from server.entities.metrics import Metrics
-from server.errors import from_defect
+from server.errors import MldbError, from_defect
 from server.http.security import LOGIN_PATH, Gate, Headers, Login, Refusal
 from server.logs import request_id
 from server.messages import Request, Response
@@ -160,9 +161,9 @@ class Gateway:
         if self._is_page(path) and (verb in ("GET", "HEAD") or path == LOGIN_PATH):
             await self._pages(scope, receive, _marked(send, mark))
             return
-        spool = self._resources.spool(verb, path) if _has_body(headers) else None
         file = None
         try:
+            spool = self._resources.spool(verb, path) if _has_body(headers) else None
             if spool is None:
                 body = await self._body(headers, receive)
             else:
@@ -170,7 +171,7 @@ class Gateway:
             request = _request(verb, path, query, self._gate.without_credentials(headers), body)
         except Departed:
             return
-        except (TooLarge, TimeoutError, ValueError, OSError) as error:
+        except (TooLarge, TimeoutError, ValueError, OSError, MldbError) as error:
             if file is not None:
                 await asyncio.to_thread(file.unlink, missing_ok=True)
             await _send(send, _bad_request(verb, path, error), mark, cors)
@@ -212,7 +213,7 @@ class Gateway:
 
     async def _spooled(self, spool: Spool, headers: Headers, receive: Receive) -> Path:
         """The body as a file of its own, which is the caller's to remove. Nothing stays of one that is refused."""
-        file, sink = await asyncio.to_thread(_draft, spool.folder)
+        file, sink = await self._opened(spool.folder)
         waiting: list[bytes] = []
         size = 0
         try:
@@ -230,6 +231,15 @@ class Gateway:
             file.unlink(missing_ok=True)
             raise
         return file
+
+    async def _opened(self, folder: Path) -> tuple[Path, IO[bytes]]:
+        """A draft. None stays when who asked for it is cancelled meanwhile."""
+        opening = self._resources.threads.submit(_draft, folder)
+        try:
+            return await asyncio.wrap_future(opening)
+        except asyncio.CancelledError:
+            opening.add_done_callback(_throw_away)
+            raise
 
     async def _chunks(self, headers: Headers, receive: Receive, limit: int, setting: str) -> AsyncIterator[bytes]:
         length = headers.get("content-length")
@@ -258,6 +268,13 @@ def _draft(folder: Path) -> tuple[Path, IO[bytes]]:
     folder.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=DRAFT, dir=folder)
     return Path(name), os.fdopen(handle, "wb")
+
+
+def _throw_away(opening: Future[tuple[Path, IO[bytes]]]) -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        file, sink = opening.result()
+        sink.close()
+        file.unlink(missing_ok=True)
 
 
 class RequestIds:
@@ -297,6 +314,8 @@ def _bad_request(verb: str, path: str, error: Exception) -> Response:
         status, text = 413, f"the request body is larger than the setting {error} allows"
     elif isinstance(error, TimeoutError):
         status, text = 408, "the request body did not arrive in time"
+    elif isinstance(error, MldbError):
+        return encode(error_answer(error), Request(verb, path))
     elif isinstance(error, OSError):
         log.error("%s %s failed", verb, path, exc_info=error)
         return encode(error_answer(from_defect(error)), Request(verb, path))

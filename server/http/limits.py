@@ -6,6 +6,7 @@ Queries are asked for in several ways: by a text, by the routes of a dataset, by
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from threading import Timer
@@ -30,7 +31,7 @@ def limited(host: Host, call: Call, query: str | Mapping[str, Any] | None = None
     """
     with _listed(host, call, query) as running:
         seconds = host.settings.query_timeout
-        timer = Timer(seconds, running.stop, [_late(seconds)]) if seconds else None
+        timer = Timer(_left(seconds, call), running.stop, [_late(seconds)]) if seconds else None
         if timer is not None:
             timer.daemon = True
             timer.start()
@@ -52,6 +53,11 @@ def _listed(host: Host, call: Call, query: str | Mapping[str, Any] | None) -> It
         if call.request.client is not None:
             call.request.client.on_gone(lambda: running.stop(_GONE))
         yield running
+
+
+def _left(seconds: float, call: Call) -> float:
+    """Of the time that a call may take, which may have been begun again (``dispatch``)."""
+    return max(0.0, seconds - (time.monotonic() - call.begun))
 
 
 def _late(seconds: float) -> MldbError:
@@ -88,7 +94,7 @@ class Awaited:
             self._timers.append(self._loop.call_later(_QUICK, self._list, future))
         seconds = self._host.settings.query_timeout
         if seconds:
-            self._timers.append(self._loop.call_later(seconds, _fail, future, _late(seconds)))
+            self._timers.append(self._loop.call_later(_left(seconds, self._call), _fail, future, _late(seconds)))
 
     def _list(self, future: asyncio.Future[Any]) -> None:
         self._stack = ExitStack()

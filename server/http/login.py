@@ -36,7 +36,7 @@ async def _sign_in(gate: Gate, request: Request) -> Response:
             return PlainTextResponse("the form is too large\n", 413)
     fields = dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=8))
     target = fields.get("next", "/")
-    login = gate.sign_in(fields.get("token", "").strip(), target)
+    login = gate.sign_in(fields.get("token", "").strip(), target, dict(request.headers))
     if login is None:
         return _page(target, "That is not the token.", 403)
     return RedirectResponse(login.location, 303, {"Set-Cookie": login.cookie})

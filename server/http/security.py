@@ -155,7 +155,7 @@ class Gate:
         offered = next((value for name, value in pairs if name == "token"), None)
         if verb == "GET" and offered is not None:
             rest = urlencode([pair for pair in pairs if pair[0] != "token"])
-            login = self.sign_in(offered, path + (f"?{rest}" if rest else ""))
+            login = self.sign_in(offered, path + (f"?{rest}" if rest else ""), headers)
             if login is not None:
                 return login
         if wants_page:
@@ -193,13 +193,20 @@ class Gate:
         scheme, _, value = headers.get("authorization", "").partition(" ")
         return scheme.lower() == "bearer" and _same(value.strip(), self.token)
 
-    def sign_in(self, token: str, target: str) -> Login | None:
+    def sign_in(self, token: str, target: str, headers: Headers) -> Login | None:
         """The way to a path of this server, with the session's cookie; None when the token is wrong."""
         if not self.token or not _same(token, self.token):
             return None
         # Only ever to our own path: "//host" and, as browsers read it, "/\\host" would leave.
         location = "/" + quote(target.lstrip("/\\"), safe="/?&=%:@!$'()*+,;~", errors="replace")
-        return Login(location, f"{COOKIE}={self._session}; Path=/; HttpOnly; SameSite=Strict")
+        secure = "; Secure" if _is_secure(headers) else ""
+        return Login(location, f"{COOKIE}={self._session}; Path=/; HttpOnly; SameSite=Strict{secure}")
+
+
+def _is_secure(headers: Headers) -> bool:
+    """Whether the browser came by TLS, which ends at a proxy. Who says so falsely harms his own session only."""
+    forwarded = headers.get("x-forwarded-proto", "").partition(",")[0].strip().lower()
+    return forwarded == "https" or headers.get("origin", "").startswith("https://")
 
 
 def _wants_page(verb: str, headers: Headers) -> bool:

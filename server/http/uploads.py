@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
+from server import durable
 from server.entities.dispatch import DRAFT, Call, FreeForm, Param, Spool, Typed, empty
 from server.errors import MldbError, NotFound
 from server.http.answers import ANY, GONE, IDS, INTEGER, NAMES, OBJECT, TEXT, answers, array, members, note
@@ -46,7 +48,9 @@ class Uploads:
 
     def take(self, name: str, draft: Path) -> Path:
         """Keep a file that lies whole in the folder already; one of that name is replaced."""
-        return draft.replace(self._folder / checked_name(name))
+        file = self._folder / checked_name(name)
+        durable.replace(draft, file)
+        return file
 
     def write(self, name: str, content: bytes) -> Path:
         """Keep content of plugin code, whole or not at all; one of that name is replaced."""
@@ -56,7 +60,7 @@ class Uploads:
         try:
             with os.fdopen(handle, "wb") as sink:
                 sink.write(content)
-            Path(draft).replace(file)
+            durable.replace(Path(draft), file)
         except BaseException:
             Path(draft).unlink(missing_ok=True)
             raise
@@ -90,7 +94,7 @@ def register(host: Host) -> None:
         summary="Upload a data file",
         replies=answers(members({"url": TEXT}), 201),
         result="{url}: what procedures read it by",
-        spool=Spool(folder, most, "upload-size"),
+        spool=Spool(folder, most, "upload-size", _check),
     )
     add(
         "GET", f"{_ONE}/preview", partial(_preview, uploads), Param("dataset", "", help="Name of the dataset to make"),
@@ -110,6 +114,10 @@ def _put(uploads: Uploads, call: Call) -> Typed:
         raise MldbError("the file is empty")
     file = uploads.take(call["file"], request.file) if request.file else uploads.write(call["file"], request.body)
     return Typed({"url": address(file)}, 201)
+
+
+def _check(segments: Mapping[str, str]) -> None:
+    checked_name(segments["file"])
 
 
 def _preview(uploads: Uploads, call: Call) -> Any:

@@ -117,7 +117,7 @@ def train_to_file(
     result, origin = training_rows(services, *(told or (NAME, params)), select)
     check_parts(services, select, result, params.mode)
     configuration = learner_configuration(services, params)
-    with tempfile.TemporaryDirectory(prefix="mldb-train-") as folder:
+    with tempfile.TemporaryDirectory(prefix="train-", dir=services.settings.scratch) as folder:
         rows, model = Path(folder) / "rows.arrow", Path(folder) / "model"
         progress.step("iterating")
         if not write_rows(rows, result, progress):

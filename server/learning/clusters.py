@@ -94,7 +94,7 @@ class ClusterTrain:
             raise MldbError(f"{self.name} requires 'trainingData' to be set")
         if self.method == "gaussianclustering" and params.numClusters < 2:
             raise MldbError("Gaussian clustering needs at least 2 clusters")
-        with tempfile.TemporaryDirectory(prefix="mldb-cluster-") as folder:
+        with tempfile.TemporaryDirectory(prefix="cluster-", dir=self.services.settings.scratch) as folder:
             rows, model, assigned = (Path(folder) / name for name in ("rows.arrow", "model", "assigned.npy"))
             progress.step("iterating")
             result, origin = training_rows(self.services, self.name, params, select, whole=True)

@@ -74,7 +74,7 @@ class SvdTrain:
         select = self.check(params)
         if select is None:
             raise MldbError("svd.train requires 'trainingData' to be set")
-        with tempfile.TemporaryDirectory(prefix="mldb-svd-") as folder:
+        with tempfile.TemporaryDirectory(prefix="svd-", dir=self.services.settings.scratch) as folder:
             files = {name: str(Path(folder) / name) for name in ("rows", "model", "coordinates")}
             progress.step("classifying columns")
             result, origin = training_rows(self.services, NAME, params, select, whole=True)

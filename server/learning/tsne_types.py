@@ -74,7 +74,7 @@ class TsneTrain:
         select = self.check(params)
         if select is None:
             raise MldbError(f"{NAME} requires 'trainingData' to be set")
-        with tempfile.TemporaryDirectory(prefix="mldb-tsne-") as folder:
+        with tempfile.TemporaryDirectory(prefix="tsne-", dir=self.services.settings.scratch) as folder:
             rows, model = Path(folder) / "rows.arrow", Path(folder) / "model"
             progress.step("iterating")
             result, origin = training_rows(self.services, NAME, params, select, whole=True)

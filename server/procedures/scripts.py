@@ -208,7 +208,7 @@ class External:
         progress.step("running")
         config = params.scriptConfig
         source = config.source or _fetched(self._services, config.address)
-        with tempfile.TemporaryDirectory(prefix="mldb-external-") as folder:
+        with tempfile.TemporaryDirectory(prefix="external-", dir=self._services.settings.scratch) as folder:
             script = FilePath(folder, "main.py")
             script.write_text(source, encoding="utf-8")
             return RunResult(_external(script, params.stdInData, self._services.settings.read_size, progress))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO, cast
 
-from server.errors import MldbError
+from server.extras import missing
 
 _EXTENSIONS = {
     ".gz": "gzip", ".gzip": "gzip", ".bz2": "bz2", ".bzip2": "bz2", ".xz": "xz", ".lzma": "lzma",
@@ -153,7 +153,7 @@ def _snappy() -> Any:
     try:
         import snappy
     except ImportError:
-        raise MldbError("reading and writing .snappy needs the extra 'snappy' (pip install 'mldb[snappy]')") from None
+        raise missing("reading and writing .snappy", "snappy") from None
     return snappy
 
 

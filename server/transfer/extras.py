@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from server.errors import MldbError
+from server.extras import missing
 
 
 def extra(module: str, name: str, what: str) -> Any:
@@ -13,4 +13,4 @@ def extra(module: str, name: str, what: str) -> Any:
     try:
         return import_module(module)
     except ImportError:
-        raise MldbError(f"{what} needs the extra '{name}': pip install 'mldb[{name}]'") from None
+        raise missing(what, name) from None

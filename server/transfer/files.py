@@ -12,6 +12,7 @@ from typing import BinaryIO
 from urllib.parse import unquote
 
 import server
+from server import durable
 from server.errors import MldbError, NotFound
 from server.settings import Settings
 from server.transfer.streams import Sink, Source
@@ -193,10 +194,9 @@ class FileSink:
         try:
             self._file.flush()
             os.fchmod(self._file.fileno(), 0o644)
-            os.fsync(self._file.fileno())
             self._file.close()
             self._access.writable(self._target)
-            self._part.replace(self._target)
+            durable.replace(self._part, self._target)
         except BaseException:
             self.discard()
             raise

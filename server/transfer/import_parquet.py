@@ -48,7 +48,7 @@ def parquet_file(services: Services, url: str) -> Iterator[tuple[ParquetFile, fl
     from pyarrow.parquet import ParquetFile
 
     source = services.urls.open_source(url, patient=True)
-    with tempfile.TemporaryFile(prefix="mldb-") as copy:
+    with tempfile.TemporaryFile(dir=services.settings.scratch) as copy:
         with source.stream as stream:
             shutil.copyfileobj(stream, copy, 1 << 20)
         try:

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from server.errors import MldbError, NotFound
+from server.extras import missing
 from server.transfer.addresses import checked_addresses
 from server.transfer.streams import Source, buffered
 from server.values.atoms import NEVER
@@ -110,7 +111,7 @@ def _require(scheme: str) -> None:
     from importlib.util import find_spec
 
     if find_spec("fsspec") is None or find_spec(_MODULES[scheme]) is None:
-        raise MldbError(f"{scheme}:// URLs need the extra '{scheme}' (pip install 'mldb[{scheme}]')")
+        raise missing(f"an {scheme}: URL", scheme)
 
 
 class RemoteReader(io.RawIOBase):

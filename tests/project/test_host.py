@@ -189,3 +189,23 @@ def test_detector_detects(watched: Watched):
         watched.loop.call_soon_threadsafe(block)
         settled(lambda: {"seen": len(watched.watch.found)}, lambda now: now["seen"] > number)  # noqa: B023
         assert block.__name__ in watched.watch.found[number].stack
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "early"),
+    [
+        ("/healthz", {"host": "localhost"}, True),
+        ("/ping", {"host": "localhost"}, False),
+        ("/ping", {"host": "localhost", "authorization": "Bearer t"}, True),
+        ("/healthz", {"host": "evil.example"}, False),
+        ("/v1/datasets", {"host": "localhost", "authorization": "Bearer t"}, False),
+    ],
+)
+def test_what_the_gate_refuses_is_not_answered_before_the_parts_are_there(path, headers, early):
+    settings = Settings(token="t")
+    application = Application(settings, Gate(settings), lambda: None, "")
+    scope = {
+        "type": "http", "method": "GET", "path": path, "query_string": b"", "server": ("127.0.0.1", 8080),
+        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+    }  # fmt: skip
+    assert application._is_early(scope) is early

@@ -14,6 +14,8 @@ from tests.project.sources import ROOT, Module, deferred_imports, imports, modul
 # Lower ranks know nothing of higher ones. Packages of one rank may know each other as long as no cycle arises.
 LAYERS: Mapping[str, int] = {
     "server.errors": 0,
+    "server.durable": 0,
+    "server.extras": 1,
     "server.values": 1,
     "server.settings": 1,
     "server.declarations": 2,

@@ -250,6 +250,15 @@ def test_doctor(tmp_path, server):
     assert found["data root"]["state"] == "ok"
     assert {"python", "disk", "memory", "git", "weights"} <= found.keys()
     assert mldb("doctor", "--port", "0", "--data-dir", str(tmp_path)).returncode == 0
+    (tmp_path / "models" / "image_classifier").mkdir(parents=True)
+    (tmp_path / "models" / "other.json").touch()
+    args = ("doctor", "--json", "--port", "0", "--host", "127.0.0.2", "--data-dir", str(tmp_path))
+    local = {finding["check"]: finding for finding in json.loads(mldb(*args).stdout)}
+    assert local["exposure"]["state"] == "ok"
+    assert (local["weights"]["state"], "INCEPTION_WEIGHTS" in local["weights"]["remedy"]) == ("warning", True)
+    (tmp_path / "models" / "image_classifier" / "inception_v3.h5").touch()
+    local = {finding["check"]: finding for finding in json.loads(mldb(*args).stdout)}
+    assert local["weights"]["state"] == "ok"
     exposed = json.loads(mldb("doctor", "--json", "--port", "0", "--host", "0.0.0.0").stdout)
     assert next(each for each in exposed if each["check"] == "exposure")["remedy"] == "set MLDB_TOKEN"
 

@@ -137,7 +137,7 @@ def test_a_port_that_is_taken_is_told(start_server, with_token):
 def test_a_name_of_its_own_behind_a_proxy():
     settings = Settings(token="t", allowed_host=["mldb.example"], plugin_origin="https://apps.example")
     gate = Gate(settings)
-    signed_in = gate.sign_in("t", "/")
+    signed_in = gate.sign_in("t", "/", {})
     assert signed_in is not None
     session = {"cookie": signed_in.cookie.partition(";")[0], "accept": "text/html"}
     entrance = gate.check("GET", "/v1/plugins/a/routes/x", "k=v", {"host": "mldb.example", **session})

@@ -11,6 +11,13 @@ import httpx
 import psutil
 import pytest
 
+from server.app import Server
+from server.entities.dispatch import Call as DispatchCall
+from server.errors import MldbError
+from server.http import limits
+from server.http.security import Gate
+from server.messages import Request
+from server.settings import Settings
 from tests.conftest import Client
 
 # Ways of keeping a query busy: DuckDB itself, a script of V8, Python below a user function, slow rows of Python's.
@@ -324,3 +331,23 @@ def test_hostile_patterns_of_imports_end(impatient):
     assert reply.status_code == 400
     assert "regex-time allows" in reply.text
     assert slowest < SOON
+
+
+def spin(running):
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        running.check()
+        time.sleep(0.01)
+
+
+def test_a_query_that_is_begun_again_has_no_more_time(tmp_path):
+    """As after a dataset went away under it: the limit counts from the arrival of the request."""
+    server = Server(Settings(data_dir=tmp_path, query_timeout=60), Gate(Settings()), lambda: None)
+    call = DispatchCall(Request("GET", "/v1/query"), {}, {}, begun=time.monotonic() - 60)
+    try:
+        with pytest.raises(MldbError, match="query-timeout") as caught, limits.limited(server.host, call) as running:
+            spin(running)
+        assert caught.value.code == 408
+    finally:
+        server.database.close()
+        server.logs.close()

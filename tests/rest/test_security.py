@@ -264,10 +264,31 @@ def test_a_browser_signs_in(start_server):
 
 
 @pytest.mark.parametrize(
+    ("headers", "secure"),
+    [
+        ({}, False),
+        ({"origin": "http://localhost:8080"}, False),
+        ({"origin": "https://mldb.example"}, True),
+        ({"x-forwarded-proto": "https"}, True),
+        ({"x-forwarded-proto": "http"}, False),
+    ],
+)
+def test_the_session_behind_tls_keeps_to_tls(headers, secure):
+    gate = Gate(Settings(token="t", allowed_host=["mldb.example"]))
+    login = gate.sign_in("t", "/", headers)
+    assert login is not None
+    assert login.cookie.endswith("; Secure") is secure
+    if "origin" not in headers:
+        login = gate.check("GET", "/", "token=t", {"host": "mldb.example", **headers})
+        assert isinstance(login, Login)
+        assert login.cookie.endswith("; Secure") is secure
+
+
+@pytest.mark.parametrize(
     "target", ["//evil.example", "/\\evil.example", "\\\\evil.example", "https://evil.example", "/a\r\nb: c"]
 )
 def test_sign_in_goes_to_own_paths_only(target):
-    login = Gate(Settings(token="t")).sign_in("t", target)
+    login = Gate(Settings(token="t")).sign_in("t", target, {})
     assert login is not None
     assert login.location.startswith("/")
     assert login.location[1:2] not in ("/", "\\")

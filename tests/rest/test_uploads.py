@@ -6,6 +6,7 @@ import asyncio
 import datetime
 import io
 import socket
+import threading
 import time
 import zipfile
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 from PIL import Image
 from pyarrow import parquet
 
-from server.entities.dispatch import Spool
+from server.entities.dispatch import Resources, Spool
 from server.http import gateway
 from server.settings import Settings
 
@@ -207,9 +208,45 @@ def test_an_upload_that_the_disk_has_no_room_for_leaves_nothing(tmp_path, monkey
     async def receive():
         return {"type": "http.request", "body": next(messages), "more_body": True}
 
-    app = gateway.Gateway(Settings(), None, None, None, frozenset(), None)
+    app = gateway.Gateway(Settings(), Resources(), None, None, frozenset(), None)
     with pytest.raises(OSError, match="No space left"):
-        asyncio.run(app._spooled(Spool(tmp_path, 2**22, "upload-size"), {"transfer-encoding": "chunked"}, receive))
+        asyncio.run(
+            app._spooled(
+                Spool(tmp_path, 2**22, "upload-size", lambda _: None), {"transfer-encoding": "chunked"}, receive
+            )
+        )
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_name_that_will_not_do_is_refused_before_the_file_comes(start_server):
+    server = start_server()
+    url = httpx.URL(server.url)
+    with socket.create_connection((url.host, url.port), timeout=10) as link:
+        link.sendall(b"PUT /v1/uploads/.hidden HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5000000\r\n\r\n")
+        assert link.recv(4096).startswith(b"HTTP/1.1 400")
+
+
+def test_an_upload_that_is_cancelled_as_it_begins_leaves_nothing(tmp_path, monkeypatch):
+    begun, go_on = threading.Event(), threading.Event()
+    make = gateway._draft
+
+    def slow(folder):
+        begun.set()
+        assert go_on.wait(10)
+        return make(folder)
+
+    async def cancel():
+        app = gateway.Gateway(Settings(), Resources(), None, None, frozenset(), None)
+        upload = asyncio.create_task(app._spooled(Spool(tmp_path, 2**22, "upload-size", lambda _: None), {}, None))
+        assert await asyncio.to_thread(begun.wait, 10)
+        upload.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await upload
+        go_on.set()
+        app._resources.threads.shutdown()
+
+    monkeypatch.setattr(gateway, "_draft", slow)
+    asyncio.run(cancel())
     assert not any(tmp_path.iterdir())
 
 

@@ -1,6 +1,7 @@
 """The Python client of the server, with the interface that pymldb 0.8.1 had: ``from pymldb import Connection``.
 
-It needs the extra ``client`` (``pip install mldb[client]``) for data frames and for widgets in notebooks;
+It needs the extra ``client`` (``uv sync --inexact --extra client``, or ``pip install '.[client]'``) for data frames
+and for widgets in notebooks;
 ``%load_ext pymldb`` brings the magics.
 """
 

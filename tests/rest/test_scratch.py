@@ -1,0 +1,67 @@
+"""Temporary files: below the data root, and gone with the server that made them or at the start of the next."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Client
+
+
+def train(client: Client) -> None:
+    client.put("/v1/datasets/points", json={"type": "tabular"})
+    client.post("/v1/datasets/points/multirows", json=[[f"r{n}", [["x", n, 0], ["y", -n, 0]]] for n in range(20)])
+    client.post("/v1/datasets/points/commit")
+    params = {"trainingData": "SELECT x, y FROM points", "numClusters": 2, "outputDataset": "clusters"}
+    client.must("PUT", "/v1/procedures/cluster", {"type": "kmeans.train", "params": params})
+
+
+def system() -> set[Path]:
+    folder = Path(tempfile.gettempdir())
+    return {path for pattern in ("pymp-*", "mldb-*") for path in folder.glob(pattern)}
+
+
+def test_nothing_stays_in_the_systems_folder(start_server, tmp_path):
+    before = system()
+    # Deeper than the path of a socket may be.
+    data = tmp_path / ("deep" * 20) / "data"
+    data.mkdir(parents=True)
+    for end in ("stop", "kill", "stop"):
+        server = start_server(data_dir=data)
+        assert not any((data / ".scratch").iterdir())
+        with server.client() as client:
+            train(client)
+            assert client.get("/v1/datasets").json() == ["clusters", "points"]
+        assert system() <= before
+        getattr(server, end)()
+        (data / ".scratch" / "left").mkdir()
+    assert system() <= before
+
+
+def test_a_second_server_leaves_the_first_ones_files_alone(start_server):
+    server = start_server()
+    (server.data_dir / ".scratch" / "used").touch()
+    with pytest.raises(AssertionError, match="in use by another process"):
+        start_server(data_dir=server.data_dir)
+    assert (server.data_dir / ".scratch" / "used").exists()
+
+
+def test_temporary_files_are_neither_data_nor_backed_up(start_server, tmp_path):
+    from server.entities.backup import restore_backup
+
+    server = start_server()
+    (server.data_dir / ".scratch" / "used").write_text("x")
+    with server.client() as client:
+        params = {"dataFileUrl": "file:///mldb_data/.scratch/used", "outputDataset": "o"}
+        answer = client.put("/v1/procedures/p", json={"type": "import.text", "params": params})
+        assert answer.status_code == 403
+        begun = time.monotonic()
+        content = client.get("/v1/backup").content
+        assert time.monotonic() - begun < 20
+    (tmp_path / "backup").write_bytes(content)
+    with (tmp_path / "backup").open("rb") as file:
+        restore_backup(file, tmp_path / "restored")
+    assert not (tmp_path / "restored" / ".scratch").exists()
