@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
-from pathlib import Path
 
 import pytest
 
-from tests.conftest import Client
+from tests.conftest import Client, RunningServer
 
 
 def train(client: Client) -> None:
@@ -19,26 +17,23 @@ def train(client: Client) -> None:
     client.must("PUT", "/v1/procedures/cluster", {"type": "kmeans.train", "params": params})
 
 
-def system() -> set[Path]:
-    folder = Path(tempfile.gettempdir())
-    return {path for pattern in ("pymp-*", "mldb-*") for path in folder.glob(pattern)}
-
-
-def test_nothing_stays_in_the_systems_folder(start_server, tmp_path):
-    before = system()
+def test_nothing_stays_in_the_systems_folder(tmp_path):
+    system = tmp_path / "tmp"
+    system.mkdir()
     # Deeper than the path of a socket may be.
     data = tmp_path / ("deep" * 20) / "data"
-    data.mkdir(parents=True)
     for end in ("stop", "kill", "stop"):
-        server = start_server(data_dir=data)
-        assert not any((data / ".scratch").iterdir())
-        with server.client() as client:
-            train(client)
-            assert client.get("/v1/datasets").json() == ["clusters", "points"]
-        assert system() <= before
-        getattr(server, end)()
+        server = RunningServer(data, environment={"TMPDIR": str(system)})
+        try:
+            assert not any((data / ".scratch").iterdir())
+            with server.client() as client:
+                train(client)
+                assert client.get("/v1/datasets").json() == ["clusters", "points"]
+            assert not any(system.iterdir())
+        finally:
+            getattr(server, end)()
         (data / ".scratch" / "left").mkdir()
-    assert system() <= before
+    assert not any(system.iterdir())
 
 
 def test_a_second_server_leaves_the_first_ones_files_alone(start_server):
