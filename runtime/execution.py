@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dis
+import importlib
 import io
 import os
 import sys
 import time
 import tokenize
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from types import CodeType, ModuleType
 from typing import Any
@@ -23,6 +24,7 @@ Identity = tuple[int, int, int] | None  # of a file: its number, when it was cha
 
 _REST = 10_000_000  # ns without a change after which a file counts as written
 _PAUSE = 0.005  # seconds
+FAILED = (protocol.RAISED, protocol.EXHAUSTED)
 _MOST_WAITED = 0.25  # seconds; a file may be empty, or change without end
 
 
@@ -48,10 +50,13 @@ class Outcome:
     logs: list[list[Any]] = field(default_factory=list)
     exception: dict[str, Any] | None = None
     file: files.File | None = None
+    begun: float = 0.0  # when the code ran, seconds of the epoch
+    ended: float = 0.0
 
     def frame(self, request: int) -> list[Any]:
         file = None if self.file is None else [self.file.content_type, self.file.name]
-        return [protocol.ANSWER, request, self.kind, self.code, self.body, self.logs, self.exception, file]
+        answer = [self.kind, self.code, self.body, self.logs, self.exception, file, self.begun, self.ended]
+        return [protocol.ANSWER, request, *answer]
 
 
 class Source:
@@ -182,9 +187,30 @@ def run_declared(route: Route, named: dict[str, str], request: shim.Request, sin
     return _captured(lambda: _attempt(lambda: _call(route, named, request), request, sink), request, sink)
 
 
+def imported(names: Sequence[str], sink: capture.Sink) -> Outcome | None:
+    """Import modules, with their prints captured; the outcome of the first that fails.
+
+    Those that are gone are left out: who used them has been edited too.
+    """
+
+    def work() -> Outcome:
+        for name in names:
+            try:
+                importlib.import_module(name)
+            except ModuleNotFoundError as error:
+                if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+                    raise
+        return Outcome(protocol.UNSET)
+
+    request = shim.Request()
+    outcome = _captured(lambda: _attempt(work, request, sink), request, sink)
+    return outcome if outcome.kind in FAILED else None
+
+
 def _captured(work: Callable[[], Outcome], request: shim.Request, sink: capture.Sink) -> Outcome:
     recorder = capture.Recorder(sink)
     recorder_token = capture.current.set(recorder)
+    begun = time.time()
     request_token = shim.current.set(request)
     try:
         outcome = work()
@@ -193,6 +219,7 @@ def _captured(work: Callable[[], Outcome], request: shim.Request, sink: capture.
         capture.current.reset(recorder_token)
         recorder.close()
     outcome.logs = recorder.entries
+    outcome.begun, outcome.ended = begun, time.time()
     return outcome
 
 

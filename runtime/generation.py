@@ -47,7 +47,7 @@ class RequestFailed(Exception):
 class Answer:
     """What a run of plugin code left: the outcome (see ``protocol``), code and JSON of a return, the output.
 
-    With ``file`` the body is its content.
+    With ``file`` the body is its content. ``begun`` and ``ended``: when the code ran, seconds of the epoch.
     """
 
     kind: int
@@ -56,6 +56,8 @@ class Answer:
     logs: list[list[Any]]
     exception: dict[str, Any] | None
     file: File | None = None
+    begun: float = 0.0
+    ended: float = 0.0
 
     def output(self) -> Output:
         return Output(self.body, self.logs, self.exception)
@@ -114,6 +116,7 @@ class Generation:
     ended: str | None = None
     last_pong: float = 0.0
     third_party: list[str] = field(default_factory=list)
+    own_modules: list[str] = field(default_factory=list)  # imported from the plugin's folder
     routes: list[DeclaredRoute] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -283,7 +286,7 @@ class Generation:
         pending = self._pending.pop(frame[1], None)
         if pending is None or pending.answer.done():
             return
-        pending.answer.set_result(Answer(frame[2], frame[3], frame[4], frame[5], frame[6], file))
+        pending.answer.set_result(Answer(frame[2], frame[3], frame[4], frame[5], frame[6], file, frame[8], frame[9]))
 
     @staticmethod
     def _fail(pending: _Pending, error: RequestFailed) -> None:
@@ -292,7 +295,7 @@ class Generation:
 
     def _ponged(self, frame: list[Any]) -> None:
         self.last_pong = time.monotonic()
-        self.third_party = [name for name in frame[2] if isinstance(name, str)]
+        self.third_party, self.own_modules = ([name for name in names if isinstance(name, str)] for names in frame[2:])
         pong = self._pings.pop(frame[1], None)
         if pong is not None and not pong.done():
             pong.set_result(self.last_pong)

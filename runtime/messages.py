@@ -51,7 +51,8 @@ class Launch:
 
     ``folder`` goes to ``sys.path[0]``, ``plugin_dir`` is what ``get_plugin_dir()`` says; ``args`` is JSON text
     (None when absent); ``address`` is the host's own HTTP address; ``data_root`` is the folder that
-    ``file:///mldb_data/`` names; ``packages`` are search paths of the plugin's own packages.
+    ``file:///mldb_data/`` names; ``packages`` are search paths of the plugin's own packages; ``modules`` are what
+    the generation before had imported of the folder: this one cannot do without either.
     """
 
     kind: Literal["plugin", "script"]
@@ -64,6 +65,7 @@ class Launch:
     address: str = ""
     data_root: str = ""
     packages: tuple[str, ...] = ()
+    modules: tuple[str, ...] = ()
 
     def plain(self) -> dict[str, Any]:
         return {
@@ -76,6 +78,7 @@ class Launch:
             "args": self.args,
             "address": self.address,
             "data_root": self.data_root,
+            "modules": list(self.modules),
         }
 
 

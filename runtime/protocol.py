@@ -14,18 +14,18 @@ from typing import Any, Final
 
 import msgpack
 
-PROTOCOL_VERSION: Final = 3
+PROTOCOL_VERSION: Final = 4
 
 # Uploads of pictures reach routes.py as one body; anything larger belongs into a file or a dataset.
 FRAME_LIMIT: Final = 256 * 2**20
 
 # from the worker
 HELLO: Final = 0  # version, pid
-ANSWER: Final = 1  # request, outcome, code, body, logs, exception, file (None, or content type and name)
+ANSWER: Final = 1  # request, outcome, code, body, logs, exception, file (None, or content type and name), begun, ended
 CALL: Final = 2  # call, request (0: none), verb, path, params, body, headers
 LOG: Final = 3  # stream, seconds, text, request (0: none)
 OFFER: Final = 4  # call, kind (static or doc), route, folder
-PONG: Final = 5  # ping, names of imported third-party modules
+PONG: Final = 5  # ping, names of imported third-party modules, of modules of the plugin's own folder
 DECLARE: Final = 6  # verb, path, summary, arguments (name, place, JSON type, required) of a route that main.py declares
 # from the host
 START: Final = 10  # request, launch
@@ -45,11 +45,11 @@ SENT: Final = 5  # send_file was called
 _TEXT_OR_NONE = (str, NoneType)
 TO_HOST: Final[dict[int, tuple[Any, ...]]] = {
     HELLO: (int, int),
-    ANSWER: (int, int, int, bytes, list, (dict, NoneType), (list, NoneType)),
+    ANSWER: (int, int, int, bytes, list, (dict, NoneType), (list, NoneType), float, float),
     CALL: (int, int, str, str, list, bytes, list),
     LOG: (str, float, _TEXT_OR_NONE, int),
     OFFER: (int, str, str, str),
-    PONG: (int, list),
+    PONG: (int, list, list),
     DECLARE: (str, str, str, list),
 }
 

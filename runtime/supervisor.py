@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from runtime import protocol
@@ -22,6 +22,7 @@ logger = logging.getLogger("mldb.runtime")
 
 _TICK_SECONDS: Final = 0.1
 _PING_SECONDS: Final = 5.0
+_ASK_SECONDS: Final = 0.3  # before a reload, which is to be quick, for what a busy worker may have told before
 
 # Other requests on a worker with a hung one may end within this time.
 _HUNG_GRACE_SECONDS: Final = 1.0
@@ -274,7 +275,7 @@ class Supervisor:
 
     async def _begin(self) -> None:
         """Start a generation and swap it in, unless the plugin has gone meanwhile."""
-        launch = await asyncio.to_thread(self._make_launch)
+        launch = replace(await asyncio.to_thread(self._make_launch), modules=await self._modules_in_use())
         if launch.packages != self._environment.paths:
             self._environment = Environment(launch.packages)
         warm = self._executor.is_warm(self._environment)
@@ -294,6 +295,15 @@ class Supervisor:
         if previous is not None:
             self._spawn(self._drain(previous, self._limits.request_seconds))
         self._spawn(self._prepare_template(generation))
+
+    async def _modules_in_use(self) -> tuple[str, ...]:
+        """Of the plugin's folder, by the generation that serves: what routes.py has imported counts too."""
+        serving = self.generation
+        if serving is None:
+            return ()
+        with suppress(TimeoutError):
+            await serving.ping(_ASK_SECONDS)
+        return tuple(serving.own_modules)
 
     async def _drain(self, generation: Generation, seconds: float) -> None:
         """End a generation when its requests have ended, or their time is over."""

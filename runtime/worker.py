@@ -40,6 +40,7 @@ class Worker:
         self._main: execution.MainModule
         self._routes: execution.Source | None = None
         self._declared = Routes(self._announce)
+        self._folder: str | None = None
 
     def run(self) -> NoReturn:
         self._connection.send([protocol.HELLO, protocol.PROTOCOL_VERSION, os.getpid()])
@@ -63,8 +64,11 @@ class Worker:
         sys.stdout = capture.CapturedStream("stdout", fallback)
         sys.stderr = capture.CapturedStream("stderr", fallback)
         sys.argv = [""]
-        if launch["folder"] is not None:
-            sys.path.insert(0, launch["folder"])
+        self._folder = launch["folder"]
+        if self._folder is not None:
+            sys.path.insert(0, self._folder)
+        # What was saved twice within a second, with as many characters, would be taken for what was compiled first.
+        sys.dont_write_bytecode = True
         raw = self._raw(launch)
         module.install(raw)
         self._main = execution.MainModule(module.injected(raw))
@@ -72,7 +76,10 @@ class Worker:
         if launch["routes"] is not None:
             self._routes = execution.Source(launch["routes"])
         current_request.set(request)
-        self._answer(request, self._run_main(launch["main"]))
+        outcome = self._run_main(launch["main"])
+        if outcome.kind not in execution.FAILED:
+            outcome = execution.imported(launch["modules"], self._sink) or outcome
+        self._answer(request, outcome)
 
     def _raw(self, launch: dict[str, Any]) -> shim.Mldb:
         args = json.loads(launch["args"]) if launch["args"] is not None else None
@@ -128,12 +135,18 @@ class Worker:
         self._started.set()
 
     def _pong(self, frame: list[Any]) -> None:
-        self._connection.send([protocol.PONG, frame[1], self._third_party()])
+        third_party, own = self._imported()
+        self._connection.send([protocol.PONG, frame[1], third_party, own])
 
-    def _third_party(self) -> list[str]:
-        """Modules imported since the start that come from installed packages, in the order of their import."""
-        names = [name for name in list(sys.modules) if name not in self._baseline]
-        return [name for name in names if _is_installed(sys.modules.get(name))]
+    def _imported(self) -> tuple[list[str], list[str]]:
+        """Modules imported since the start, in the order of their import: from installed packages, from the folder."""
+        files = [(name, _file_of(module)) for name, module in list(sys.modules.items()) if name not in self._baseline]
+        third_party = [name for name, file in files if "site-packages" in file or "dist-packages" in file]
+        if self._folder is None:
+            return third_party, []
+        below = self._folder.rstrip("/") + "/"
+        own = [name for name, file in files if file.startswith(below) and name not in third_party]
+        return third_party, own
 
     def _serve(self, frame: list[Any]) -> None:
         _, number, verb, path, remaining, params, body, headers, content_type, content_length = frame
@@ -172,9 +185,9 @@ class Worker:
             self._connection.send(execution.failed(error).frame(number))
 
 
-def _is_installed(imported: Any) -> bool:
-    file = getattr(imported, "__file__", None)
-    return isinstance(file, str) and ("site-packages" in file or "dist-packages" in file)
+def _file_of(module: Any) -> str:
+    file = getattr(module, "__file__", None)
+    return file if isinstance(file, str) else ""
 
 
 def _inherit_context() -> None:

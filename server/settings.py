@@ -31,6 +31,9 @@ class Settings:
     archive_size: int = setting(65536, "Largest size that an archive or compressed file may unpack to, in MiB")
     archive_ratio: int = setting(1000, "Largest ratio of unpacked to packed size, beyond the first 64 MiB")
     memory_files: int = setting(1024, "Size that all mem:// files may have together, in MiB")
+    sftp_known_hosts: str = setting(
+        "", "File of host keys that sftp: servers must have; empty: known_hosts below data-dir"
+    )
     token: str = setting("", "Token that requests must carry; made up when listening beyond loopback")
     plugin_port: int = setting(0, "Port of plugin pages once there is a token; 0 takes the one after port")
     plugin_origin: str = setting("", "Web origin of plugin pages, such as https://apps.example, instead of that port")
@@ -70,6 +73,10 @@ class Settings:
     @property
     def database_file(self) -> Path:
         return self.data_dir / "mldb.duckdb"
+
+    @property
+    def known_hosts(self) -> Path:
+        return Path(self.sftp_known_hosts).expanduser() if self.sftp_known_hosts else self.data_dir / "known_hosts"
 
     @property
     def scratch(self) -> Path:

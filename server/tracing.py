@@ -63,6 +63,13 @@ def detached(name: str) -> Iterator[None]:
             begun.end()
 
 
+def past(name: str, begun: float, ended: float, **attributes: Any) -> None:
+    """A span of something that is over, below the one under way; when, in seconds of the epoch."""
+    if _tracer is not None:
+        made = _tracer.start_span(name, start_time=round(begun * 1e9), attributes=attributes)
+        made.end(round(ended * 1e9))
+
+
 def outgoing() -> dict[str, str]:
     """The headers that tell a worker which span it works for."""
     headers: dict[str, str] = {}

@@ -115,7 +115,7 @@ def _installer() -> list[str]:
     """uv where it can be had, else pip."""
     uv = shutil.which("uv") or shutil.which("uv", path=str(Path(sys.executable).parent))
     if uv is not None:
-        return [uv, "pip", "install", "--quiet", "--python", sys.executable]
+        return [uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", sys.executable]
     try:
         metadata.version("pip")
     except metadata.PackageNotFoundError:

@@ -33,6 +33,7 @@ class Plugins(Protocol):
 
     def create(self, config: dict[str, Any]) -> None: ...
     def delete(self, id: str) -> None: ...
+    def is_known(self, id: str) -> bool: ...
     def needs_creation(self, id: str) -> bool:
         """Whether there is no such plugin, or its creation failed."""
 
@@ -102,7 +103,10 @@ class PluginFolders:
                     if name in self._dropped:
                         self._dropped.discard(name)
                         self._plugins.delete(name)
-                elif self._is_plugin(folder) and self._plugins.needs_creation(name):
+                elif reason := self._unfit(folder):
+                    if not self._plugins.is_known(name):
+                        _log.info("%s is no plugin: %s", folder, reason, extra={"source": name})
+                elif self._plugins.needs_creation(name):
                     self._dropped.add(name)
                     self._plugins.create(self._dropped_config(folder))
                     _log.info("plugin made of the folder %s", folder, extra={"source": name})
@@ -110,8 +114,18 @@ class PluginFolders:
                 _log.error("the folder %s is no plugin yet: %s", folder, _reason(error), extra={"source": name})
 
     @staticmethod
-    def _is_plugin(folder: Path) -> bool:
-        return not folder.is_symlink() and is_trusted(folder / "main.py")
+    def _unfit(folder: Path) -> str:
+        """Why a folder does not become a plugin; "" when it does."""
+        main = folder / "main.py"
+        if folder.is_symlink():
+            return "it is a link; what lies elsewhere becomes a plugin by PUT /v1/plugins/<id> with its address"
+        if not folder.is_dir():
+            return "it is no folder"
+        if not main.exists():
+            return "it has no main.py"
+        if not is_trusted(main):
+            return f"its main.py belongs to the user {main.stat().st_uid}, the server is {os.getuid()}: chown it"
+        return ""
 
     def _dropped_config(self, folder: Path) -> dict[str, Any]:
         """A manifest in the folder may carry ``args``; the id is the folder's name."""

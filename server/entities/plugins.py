@@ -194,6 +194,9 @@ class _Registered:
     def delete(self, id: str) -> None:
         self._registry.delete("plugin", id)
 
+    def is_known(self, id: str) -> bool:
+        return self._registry.find("plugin", id) is not None
+
     def needs_creation(self, id: str) -> bool:
         entry = self._registry.find("plugin", id)
         return entry is None or (entry.ready is None and not entry.under_construction)
@@ -220,6 +223,8 @@ def create(host: PluginHost, creation: Creation) -> PythonPlugin:
     except BaseException:
         opened.discard()
         raise
+    if plugin.supervisor.last_answer is not None:
+        traced("main.py", plugin.supervisor.last_answer, creation.id)
     if opened.watched and opened.folder is not None:
         plugin.watch(opened.folder)
         if _written(opened) != before:  # while it ran, and before anybody watched
@@ -249,6 +254,11 @@ async def _start(host: PluginHost, creation: Creation, opened: Opened, args: byt
 
 def _cancel_from_thread(loop: asyncio.AbstractEventLoop, task: asyncio.Future[Any]) -> None:
     loop.call_soon_threadsafe(task.cancel)
+
+
+def traced(code: str, answer: Answer, of: str) -> None:
+    """A span of what plugin code has run, by its worker's own watch."""
+    tracing.past(code, answer.begun, answer.ended, plugin=of, raised=answer.kind == protocol.RAISED)
 
 
 def start_error(error: BaseException) -> BaseException:
@@ -382,6 +392,7 @@ class PythonPlugin:
             with tracing.span("plugin worker", plugin=self.id):
                 message.headers.update(tracing.outgoing())
                 answer = await self.supervisor.request(message, request.client.on_gone if request.client else None)
+                traced("routes.py", answer, self.id)
         except RequestFailed as error:
             raise MldbError(str(error), code=error.code) from None
         response = _response(answer, request)

@@ -13,6 +13,7 @@ from runtime.executor import WorkerFailure
 from runtime.generation import Answer, RequestFailed
 from runtime.jsontext import encode_payload, to_bytes
 from runtime.supervisor import run_script
+from server import tracing
 from server.declarations import Params, Services
 from server.entities import jsontext
 from server.entities.plugin_sources import Opened, Opener
@@ -76,7 +77,9 @@ async def _run(host: PluginHost, opened: Opened, params: ScriptParams, request: 
     )
     if request.client is not None:
         request.client.on_gone(canceller(task))
-    return await task
+    answer = await task
+    tracing.past("script", answer.begun, answer.ended, raised=answer.kind == protocol.RAISED)
+    return answer
 
 
 def _status(answer: Answer) -> int:

@@ -26,6 +26,10 @@ def routes(host: Host) -> list[BaseRoute]:
         Mount("/doc/images", StaticFiles(directory=docpages.DOCS / "images", check_dir=False)),
         Route("/doc/search.json", _search_index),
         Route("/doc/{path:path}", _page),
+        # Where MLDB's API browser was.
+        Route("/autodoc", lambda _: RedirectResponse("/reference", 302)),
+        Route("/autodoc/autodoc", lambda _: RedirectResponse("/v1/help?autodoc", 302)),
+        Route("/autodoc/{path:path}", lambda _: RedirectResponse("/reference", 302)),
         Route("/reference", lambda _: HTMLResponse(_viewer())),
     ]
 

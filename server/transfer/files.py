@@ -28,7 +28,7 @@ CODE_SUFFIXES = frozenset((
 ))  # fmt: skip
 CODE_NAMES = frozenset(("mldb_plugin.json", "package.json", "manifest.json", "requirements.txt", "constraints.txt"))
 # Beginnings of names at the top of the data root.
-_PRIVATE_NAMES = ("mldb.duckdb", "credentials.json", "saved_queries.json", "stopped_plugins.json", ".")
+_PRIVATE_NAMES = ("mldb.duckdb", "credentials.json", "known_hosts", "saved_queries.json", "stopped_plugins.json", ".")
 
 
 class FileAccess:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import posixpath
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,16 +20,21 @@ from server.values.atoms import NEVER
 Credentials = Callable[[str, str], Mapping[str, Any] | None]
 _RESOURCE_TYPES = {"s3": "aws:s3", "sftp": "sftp"}
 _CONNECT_SECONDS = 20
+_SSH_PORT = 22
 _MODULES = {"s3": "s3fs", "sftp": "paramiko"}
 
 
 class RemoteScheme:
-    """``credentials(resourceType, url)`` gives the ``credential`` object whose resource fits best, or None."""
+    """``credentials(resourceType, url)`` gives the ``credential`` object whose resource fits best, or None.
 
-    def __init__(self, scheme: str, credentials: Credentials, *, private: bool) -> None:
+    ``known_hosts``: the file of host keys that SFTP servers must have, in OpenSSH's format.
+    """
+
+    def __init__(self, scheme: str, credentials: Credentials, *, private: bool, known_hosts: Path) -> None:
         self._scheme = scheme
         self._credentials = credentials
         self._private = private
+        self._known_hosts = known_hosts
 
     def open_read(self, url: str) -> Source:
         system, path = self._system(url)
@@ -36,6 +43,7 @@ class RemoteScheme:
             stream = buffered(RemoteReader(system, system.open(path, "rb"), url))
             return Source(stream, info.get("size"), modified_of(info))
         except Exception as error:
+            release(system)
             raise remote_error(error, url) from None
 
     def open_write(self, url: str) -> RemoteSink:
@@ -43,13 +51,14 @@ class RemoteScheme:
         try:
             return RemoteSink(system, path, url)
         except Exception as error:
+            release(system)
             raise remote_error(error, url) from None
 
     def info(self, url: str) -> dict[str, Any] | None:
         """What fsspec says about an object, None when it does not exist."""
-        system, path = self._system(url)
         try:
-            return dict(system.info(path))
+            with self._using(url) as (system, path):
+                return dict(system.info(path))
         except FileNotFoundError:
             return None
         except Exception as error:
@@ -57,20 +66,28 @@ class RemoteScheme:
 
     def entries(self, url: str) -> Iterable[tuple[str, dict[str, Any]]]:
         """URL and description of each entry below a folder."""
-        system, path = self._system(url)
         try:
-            found = system.ls(path, detail=True)
+            with self._using(url) as (system, path):
+                found = system.ls(path, detail=True)
         except Exception as error:
             raise remote_error(error, url) from None
         base = f"sftp://{urlsplit(url).netloc}" if self._scheme == "sftp" else "s3://"
         return [(base + item["name"], item) for item in found]
 
     def delete(self, url: str) -> None:
-        system, path = self._system(url)
         try:
-            system.rm_file(path)
+            with self._using(url) as (system, path):
+                system.rm_file(path)
         except Exception as error:
             raise remote_error(error, url) from None
+
+    @contextmanager
+    def _using(self, url: str) -> Iterator[tuple[Any, str]]:
+        system, path = self._system(url)
+        try:
+            yield system, path
+        finally:
+            release(system)
 
     def _system(self, url: str) -> tuple[Any, str]:
         _require(self._scheme)
@@ -79,21 +96,54 @@ class RemoteScheme:
         stored = self._credentials(_RESOURCE_TYPES[self._scheme], url) or {}
         parts = urlsplit(url)
         if self._scheme == "sftp":
-            host, port = parts.hostname or "", parts.port or 22
+            host, port = parts.hostname or "", parts.port or _SSH_PORT
             address = checked_addresses(host, port, private=self._private)[0]
             path = parts.path
+            policy = _only_known(self._known_hosts, host, port)
             # A connection of its own, which ends with its last use: one that is kept may have been closed by the other
             # side. Files are written beside their place, as only there they can be sure to be moved to it.
             options = {
                 "username": stored.get("id") or parts.username, "password": stored.get("secret"),
                 "temppath": posixpath.dirname(path), "skip_instance_cache": True, "timeout": _CONNECT_SECONDS,
                 "look_for_keys": False, "allow_agent": False,  # those of the account that the server runs as
+                "host_key_policy": policy,
             }  # fmt: skip
             try:
                 return fsspec.filesystem("sftp", host=address, port=port, **options), path
             except Exception as error:
+                release(policy)
                 raise remote_error(error, url) from None
         return fsspec.filesystem("s3", **_s3_options(stored)), url.removeprefix("s3://")
+
+
+def _only_known(file: Path, host: str, port: int) -> Any:
+    """The policy of a connection. It goes to an address that was checked; the key is that of the name in the URL."""
+    import paramiko
+
+    name = host if port == _SSH_PORT else f"[{host}]:{port}"
+
+    class OnlyKnown(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]
+        client: Any = None  # a connection that is refused ends only when it is told to
+
+        def missing_host_key(self, client: Any, _address: str, key: Any) -> None:
+            self.client = client
+            known = paramiko.HostKeys(str(file) if file.is_file() else None)
+            if known.check(name, key):
+                return
+            found = "is not the one that is known" if known.lookup(name) else "is not known"
+            raise MldbError(
+                f"the {key.get_name()} key of {name} ({key.fingerprint}) {found}: when it is the right one, put what "
+                f"'ssh-keyscan -p {port} {host}' tells into the file that the setting sftp-known-hosts names"
+            )
+
+    return OnlyKnown()
+
+
+def release(holder: Any) -> None:
+    """End the connection to an SFTP server that a file system holds; those of S3 are shared."""
+    client = getattr(holder, "client", None)
+    if client is not None:
+        client.close()
 
 
 def _s3_options(stored: Mapping[str, Any]) -> dict[str, Any]:
@@ -115,7 +165,7 @@ def _require(scheme: str) -> None:
 
 
 class RemoteReader(io.RawIOBase):
-    """A file of fsspec whose errors while reading become ours. It keeps its file system, whose connection it needs."""
+    """A file of fsspec whose errors while reading become ours. The connection ends with it."""
 
     def __init__(self, system: Any, file: Any, url: str) -> None:
         self._system = system
@@ -146,6 +196,7 @@ class RemoteReader(io.RawIOBase):
     def close(self) -> None:
         if not self.closed:
             self._file.close()
+            release(self._system)
         super().close()
 
 
@@ -170,9 +221,14 @@ class RemoteSink:
             self._file.commit()
         except Exception as error:
             raise remote_error(error, self._url) from None
+        finally:
+            release(self._system)
 
     def discard(self) -> None:
-        self._file.discard()
+        try:
+            self._file.discard()
+        finally:
+            release(self._system)
 
 
 def modified_of(info: Mapping[str, Any]) -> float:

@@ -81,7 +81,8 @@ class Urls:
         self._memory = MemoryScheme(settings.memory_files * MIB)
         self._web = WebScheme(private=settings.fetch_private, limits=self._strict, resolver=resolver)
         self._remote = {
-            scheme: RemoteScheme(scheme, credentials, private=settings.fetch_private) for scheme in ("s3", "sftp")
+            scheme: RemoteScheme(scheme, credentials, private=settings.fetch_private, known_hosts=settings.known_hosts)
+            for scheme in ("s3", "sftp")
         }
 
     def open_read(self, url: str) -> BinaryIO:

@@ -109,10 +109,24 @@ def test_traces_go_through_host_sql_and_workers(start_server, collector):
         def mine():
             return {span.name: span for span in spans if span.trace_id.hex() == trace}
 
-        wait_until(lambda: {"plugin worker", "sql bind", "duckdb"} <= mine().keys())
+        script = {"source": "import time\ntime.sleep(0.05)"}
+        client.post("/v1/types/plugins/python/routes/run", json=script, headers=header)
+        source = {"main": "1"}
+        client.put("/v1/plugins/q", json={"type": "python", "params": {"source": source}}, headers=header)
+
+        wait_until(lambda: {"plugin worker", "routes.py", "script", "main.py", "sql bind", "duckdb"} <= mine().keys())
         request = mine()["GET /v1/plugins/{plugin}/routes/{*}"]
         assert request.parent_span_id.hex() == parent
         assert mine()["plugin worker"].parent_span_id == request.span_id
+        code = mine()["routes.py"]
+        assert code.parent_span_id == mine()["plugin worker"].span_id
+        assert {each.key: each.value.string_value for each in code.attributes}["plugin"] == "p"
+        (query,) = (
+            each for each in spans if each.parent_span_id == code.parent_span_id and each.name == "GET /v1/query"
+        )
+        assert code.start_time_unix_nano < query.start_time_unix_nano < query.end_time_unix_nano
+        assert query.end_time_unix_nano < code.end_time_unix_nano
+        assert mine()["script"].end_time_unix_nano - mine()["script"].start_time_unix_nano > 50_000_000
         queries = [span for span in spans if span.trace_id.hex() == trace and span.name == "GET /v1/query"]
         assert sorted(span.parent_span_id.hex() for span in queries) == sorted(
             [parent, mine()["plugin worker"].span_id.hex()]  # the client's own, and the one that the plugin asked

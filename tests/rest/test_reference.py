@@ -193,3 +193,17 @@ def test_an_error_of_a_parameter_names_it_in_its_details(client, type_, params, 
     answer = client.put("/v1/procedures/wrong", json={"type": type_, "params": params})
     assert answer.status_code == 400
     assert answer.json()["details"] == {"field": field, "type": type_}
+
+
+@pytest.mark.parametrize(
+    ("path", "target"),
+    [
+        ("/autodoc", "/reference"),
+        ("/autodoc/", "/reference"),
+        ("/autodoc/index.html", "/reference"),
+        ("/autodoc/autodoc", "/v1/help?autodoc"),
+    ],
+)
+def test_the_old_address_of_the_reference(client, path, target):
+    answer = client.get(path)
+    assert (answer.status_code, answer.headers["location"]) == (302, target)

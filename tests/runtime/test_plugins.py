@@ -118,6 +118,55 @@ def test_modules_of_the_folder_are_imported(tmp_path):
     assert json.loads(answer.body) == str(tmp_path)
 
 
+HELPING = "import helper\nrequest.set_return(helper.V)"
+
+
+def test_a_module_that_routes_import_and_that_is_broken_keeps_the_last_good_version(tmp_path):
+    helper = tmp_path / "helper.py"
+    helper.write_text("V = 1")
+
+    async def work(supervisor, _there):
+        async def served():
+            return (await supervisor.request(get())).body
+
+        seen = [await served()]
+        for text in ("V =", "V = nothing", "import nowhere\nV = 1", "V = 2"):
+            helper.write_text(text)
+            seen += [await supervisor.reload(), await served(), supervisor.failure]
+        helper.unlink()  # and with it what uses it
+        (tmp_path / "routes.py").write_text("request.set_return(3)")
+        return [*seen, await supervisor.reload(), await served()]
+
+    first, *rest = with_plugin(tmp_path, "", HELPING, work)
+    assert first == b"1"
+    for number, error in enumerate(("SyntaxError: ", "NameError: ", "ModuleNotFoundError: ")):
+        reloaded, body, failure = rest[3 * number : 3 * number + 3]
+        assert (reloaded, body) == (False, b"1")
+        assert failure.message.startswith(error)
+        assert (failure.file, failure.line) == (str(helper), 1)
+    assert rest[9:] == [True, b"2", None, True, b"3"]
+
+
+def test_what_is_saved_twice_within_a_second_is_not_mistaken(tmp_path, monkeypatch):
+    """Compiled modules are known by the second and the size of their sources."""
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+    helper = tmp_path / "helper.py"
+
+    def save(text):
+        helper.write_text(text)
+        os.utime(helper, (1_000_000_000, 1_000_000_000))
+
+    save("V = 1")
+
+    async def work(supervisor, _there):
+        before = (await supervisor.request(get())).body
+        save("V = 2")
+        await supervisor.reload()
+        return before, (await supervisor.request(get())).body
+
+    assert with_plugin(tmp_path, "import helper", HELPING, work) == (b"1", b"2")
+
+
 def test_prints_are_in_the_output_but_logs_are_not(tmp_path):
     (answer,) = answers(tmp_path, "", "mldb.log('l')\nprint('p')\nrequest.set_return(1)", get())
     assert answer.output().ordered().startswith(b'{"result":1,"logs":[{"ts":"')

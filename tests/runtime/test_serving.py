@@ -141,6 +141,25 @@ def test_folder_drop_failure_mend_and_removal(server, client):
     assert client.get("/v1/plugins/dropped/routes/").status_code == 404
 
 
+def test_why_something_that_was_dropped_is_no_plugin_is_told(server, client, tmp_path):
+    plugins = server.data_dir / "plugins"
+    plugins.mkdir(exist_ok=True)
+    (tmp_path / "main.py").write_text("")
+    (plugins / "linked").symlink_to(tmp_path)
+    (plugins / "headless").mkdir()
+    (plugins / "headless" / "routes.py").write_text("")
+    (plugins / "packed.zip").write_bytes(b"")
+    reasons = {"linked": "it is a link", "headless": "it has no main.py", "packed.zip": "it is no folder"}
+    if os.getuid() == 0:
+        (plugins / "foreign").mkdir()
+        (plugins / "foreign" / "main.py").write_text("")
+        os.chown(plugins / "foreign" / "main.py", 4321, 4321)
+        reasons["foreign"] = "belongs to the user 4321, the server is 0: chown it"
+    for name, reason in reasons.items():
+        until(lambda name=name, reason=reason: reason in client.get("/logs/mldb", params={"source": name}).text)
+    assert not reasons.keys() & set(client.get("/v1/plugins").json())
+
+
 def test_autoload_and_restart(start_server, tmp_path):
     auto = tmp_path / "data" / "plugins" / "autoload" / "deep" / "auto"
     auto.mkdir(parents=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 import zipfile
 from typing import ClassVar
 
@@ -18,9 +19,15 @@ class _Passwords(asyncssh.SSHServer):
     """One user, one password. ``connections``: those that were made."""
 
     connections: ClassVar[list[asyncssh.SSHServerConnection]] = []
+    open: ClassVar[set[asyncssh.SSHServerConnection]] = set()
 
     def connection_made(self, connection):
         self.connections.append(connection)
+        self.open.add(connection)
+        self._connection = connection
+
+    def connection_lost(self, exc):
+        self.open.discard(self._connection)
 
     def begin_auth(self, username):
         return True
@@ -45,14 +52,18 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def host(folder):
+def key():
+    return asyncssh.generate_private_key("ssh-ed25519")
+
+
+@pytest.fixture(scope="module")
+def host(folder, key):
     """Host and port of an SSH server whose files are the machine's."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
 
     async def listen():
-        key = asyncssh.generate_private_key("ssh-ed25519")
         return await asyncssh.create_server(
             _Passwords, "127.0.0.1", 0, server_host_keys=[key], sftp_factory=asyncssh.SFTPServer
         )
@@ -73,7 +84,16 @@ def host(folder):
 
 
 @pytest.fixture(scope="module")
-def base(host, folder, client):
+def known(host, key, server):
+    """The server's file of known hosts, with the key in it."""
+    name, _, port = host.partition(":")
+    file = server.data_dir / "known_hosts"
+    file.write_text(f"[{name}]:{port} {key.export_public_key().decode().strip()}\n")
+    return file
+
+
+@pytest.fixture(scope="module")
+def base(host, folder, client, known):
     """URL of the folder, its credentials stored."""
     url = f"sftp://{host}{folder}"
     credential = {"protocol": "sftp", "location": host, "id": "ann", "secret": "secret"}
@@ -131,3 +151,39 @@ def test_a_wrong_password_is_refused(client, base, host, folder):
     assert "wrong" not in message
     client.delete("/v1/credentials/nearer")
     status(client, "import.text", dataFileUrl=f"{base}/read.csv", outputDataset="allowed")
+
+
+def test_only_known_hosts_get_the_password(client, base, known, host, folder):
+    (folder / "known.csv").write_text("x\n1\n")
+    text = known.read_text()
+    other = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode().strip()
+    try:
+        for content, found in (
+            ("", "is not known"),
+            (f"[127.0.0.1]:{host.partition(':')[2]} {other}\n", "that is known"),
+        ):
+            known.write_text(content)
+            message = error(client, "import.text", dataFileUrl=f"{base}/known.csv", outputDataset="known")
+            assert found in message
+            assert "ssh-keyscan -p" in message
+            assert "sftp-known-hosts" in message
+            assert str(known) not in message
+    finally:
+        known.write_text(text)
+    status(client, "import.text", dataFileUrl=f"{base}/known.csv", outputDataset="known")
+    params = {"exportData": "SELECT 1 AS x", "dataFileUrl": "file:///mldb_data/known_hosts"}
+    answer = client.put("/v1/procedures/own", json={"type": "export.csv", "params": params})
+    assert answer.status_code == 403
+    assert "cannot be accessed" in answer.text
+
+
+def test_connections_end_with_their_use(client, base, folder):
+    """Without waiting for the collector."""
+    status(client, "export.csv", exportData="SELECT 1 AS x", dataFileUrl=f"{base}/short.csv")
+    status(client, "import.text", dataFileUrl=f"{base}/short.csv", outputDataset="short")
+    status(client, "list.files", path=str(base), outputDataset="files")
+    error(client, "import.text", dataFileUrl=f"{base}/none.csv", outputDataset="none")
+    deadline = time.monotonic() + 5
+    while _Passwords.open:
+        assert time.monotonic() < deadline, _Passwords.open
+        time.sleep(0.05)
