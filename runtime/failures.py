@@ -10,7 +10,8 @@ from typing import Any
 
 _HOST_FOLDER = str(Path(__file__).resolve().parent)
 _LONGEST_TEXT = 2**20  # characters: an exception may hold a whole file
-_FRAMES = 200
+_FRAMES = 200  # of the plugin's
+_DEEPEST = 5000  # that are looked at: the host's own may be the last thousand
 _CONTEXT = ["Running python script", "Executing Python script"]
 
 
@@ -21,11 +22,11 @@ def register_source(uri: str, text: str) -> None:
 
 def report(error: BaseException) -> str:
     """The traceback as Python prints it, causes included; frames of the host are left out."""
-    whole = traceback.TracebackException.from_exception(error, limit=-_FRAMES, compact=True)
+    whole = traceback.TracebackException.from_exception(error, limit=-_DEEPEST, compact=True)
     waiting, seen = [whole], {id(whole)}
     while waiting:
         one = waiting.pop()
-        one.stack[:] = [frame for frame in one.stack if not _is_of_host(frame)]
+        one.stack[:] = [frame for frame in one.stack if not _is_of_host(frame)][-_FRAMES:]
         below = [one.__cause__, one.__context__, *(getattr(one, "exceptions", None) or ())]
         fresh = [each for each in below if each is not None and id(each) not in seen]
         seen.update(map(id, fresh))
@@ -81,8 +82,8 @@ def _syntax_error(error: SyntaxError) -> dict[str, Any]:
 
 
 def _frames(trace: TracebackType | None) -> list[dict[str, Any]]:
-    frames = traceback.extract_tb(trace, limit=-_FRAMES)
-    return [_frame(frame) for frame in frames if not _is_of_host(frame)]
+    frames = traceback.extract_tb(trace, limit=-_DEEPEST)
+    return [_frame(frame) for frame in frames if not _is_of_host(frame)][-_FRAMES:]
 
 
 def _is_of_host(frame: traceback.FrameSummary) -> bool:

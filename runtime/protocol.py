@@ -53,6 +53,8 @@ TO_HOST: Final[dict[int, tuple[Any, ...]]] = {
     DECLARE: (str, str, str, list),
 }
 
+_SMALL: Final = 64 * 1024  # bytes: copying a frame of so many takes less than looking at it where it lies
+
 Frame = Sequence[Any]
 _LENGTH = struct.Struct(">I")
 
@@ -75,7 +77,10 @@ def encode(frame: Frame) -> bytes:
     """The bytes of a frame; ``ValueError`` when it is over the limit."""
     packed: bytes = _packers.packer.pack(frame)
     if len(packed) > FRAME_LIMIT:
-        raise ValueError(f"message of {len(packed)} bytes is over the limit of {FRAME_LIMIT}")
+        raise ValueError(
+            f"{len(packed)} bytes are more than the {FRAME_LIMIT} that pass between the server and a plugin at once: "
+            "put large data into a file or a dataset"
+        )
     return _LENGTH.pack(len(packed)) + packed
 
 
@@ -135,6 +140,11 @@ class FrameReader:
                 if end - start < size:
                     break
                 at = start + size
-                yield decode(bytes(pending[start:at]))
+                if size <= _SMALL:
+                    yield decode(bytes(pending[start:at]))
+                    continue
+                with memoryview(pending) as whole, whole[start:at] as packed:
+                    frame = decode(packed)
+                yield frame
         finally:
             del pending[:at]

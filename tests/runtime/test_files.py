@@ -92,7 +92,7 @@ def test_a_large_file_and_a_code(client):
         ("b'x', 'text/html\\r\\nX-Evil: 1'", "is not a media type"),
         ("b'x', 'text/html\\n'", "is not a media type"),
         ("b'x', 'text/plain', 'n', '200'", "the return code is an integer"),
-        ("bytes(300 * 2**20)", "is over the limit of"),
+        ("bytes(300 * 2**20)", "are more than the"),
     ],
 )
 def test_what_is_refused(client, arguments, message):

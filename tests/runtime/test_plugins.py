@@ -267,6 +267,13 @@ def test_what_main_raises_is_in_the_log(tmp_path):
     assert line.text.endswith("ZeroDivisionError: division by zero")
 
 
+def test_a_recursion_in_the_host_is_told_by_the_line_that_led_there(tmp_path):
+    routes = "nested = []\nfor _ in range(100_000):\n    nested = [nested]\nrequest.set_return(nested)"
+    (answer,) = answers(tmp_path, "", routes, get())
+    assert answer.exception["type"] == "RecursionError"
+    assert answer.exception["lineNumber"] == 4
+
+
 def test_an_exception_as_large_as_a_file_is_cut(tmp_path):
     (answer,) = answers(tmp_path, "", "raise ValueError('x' * 300_000_000)", get())
     assert answer.exception["message"].endswith("… (300000000 characters)")
