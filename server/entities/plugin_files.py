@@ -1,10 +1,14 @@
-"""Static and documentation files of plugins (plugin-runtime.md §6): read from the disk per request."""
+"""Static and documentation files of plugins (plugin-runtime.md §6): looked at on the disk for every request.
+
+A browser asks each time, and gets what has changed (RFC 9110: ETag, If-None-Match), or the part that it wants (Range).
+"""
 
 from __future__ import annotations
 
 import asyncio
 import mimetypes
 import os
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -40,6 +44,9 @@ _TEXT_TYPES: Final = ("text/", "application/javascript", "image/svg+xml")
 _BASE_URL: Final = b"{{HTTP_BASE_URL}}"
 _WHOLE_FILE: Final = 4 * 2**20  # larger files are streamed
 _CHUNK: Final = 256 * 1024
+_RANGE: Final = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
+
+Headers = list[tuple[str, str]]
 
 
 def content_type(name: str) -> str:
@@ -69,20 +76,20 @@ def _serve(folder: Path, name: str, request: Request) -> Response:
         if target.is_dir() and target.resolve().is_relative_to(folder):
             if name and not name.endswith("/"):
                 return Response(301, b"", "", [("Location", request.path + "/"), *HEADERS])
-            return _index(folder, name)
-        return _file(folder, name)
+            return _index(folder, name, request)
+        return _file(folder, name, request)
     except (OSError, ValueError):
         return _text(404, f"File 'file://{target}' doesn't exist")
 
 
-def _index(folder: Path, name: str) -> Response:
+def _index(folder: Path, name: str, request: Request) -> Response:
     for index in ("index.html", "index.md"):
         if (folder / name / index).is_file():
-            return _file(folder, name + index)
+            return _file(folder, name + index, request)
     return _text(403, "Directory listing not allowed")
 
 
-def _file(folder: Path, name: str) -> Response:
+def _file(folder: Path, name: str, request: Request) -> Response:
     page = _markdown_source(folder, name)
     if page is not None:
         with open_inside(folder, page) as stream:
@@ -92,13 +99,58 @@ def _file(folder: Path, name: str) -> Response:
             return Response(200, render(text, Path(page).stem), "text/html; charset=utf-8", list(HEADERS))
     stream = open_inside(folder, name)
     kind = content_type(name)
-    if os.fstat(stream.fileno()).st_size > _WHOLE_FILE:
-        return Response(200, _chunks(stream), kind, list(HEADERS))
+    status = os.fstat(stream.fileno())
+    tag = f'"{status.st_mtime_ns:x}-{status.st_size:x}"'
+    headers = [*HEADERS, ("ETag", tag), ("Accept-Ranges", "bytes")]
+    if _is_known(tag, request.headers.get("if-none-match", "")):
+        stream.close()
+        return Response(304, b"", "", headers)
+    if status.st_size > _WHOLE_FILE:
+        return _stream(stream, status.st_size, kind, headers, request)
     with stream:
         content = stream.read()
     if kind.startswith(_TEXT_TYPES):
         content = content.replace(_BASE_URL, b"")
-    return Response(200, content, kind, list(HEADERS))
+    part = wanted_part(request, tag, len(content))
+    if part is None:
+        return Response(200, content, kind, headers)
+    return _partial(content[part.start : part.stop], part, len(content), kind, headers)
+
+
+def _stream(stream: BinaryIO, size: int, kind: str, headers: Headers, request: Request) -> Response:
+    part = wanted_part(request, dict(headers)["ETag"], size)
+    if part is None:
+        return Response(200, _chunks(stream, size), kind, [*headers, ("Content-Length", str(size))])
+    stream.seek(part.start)
+    length = [("Content-Length", str(len(part)))] if part else []
+    return _partial(_chunks(stream, len(part)), part, size, kind, [*headers, *length])
+
+
+def _partial(content: bytes | AsyncIterator[bytes], part: range, size: int, kind: str, headers: Headers) -> Response:
+    if not part:
+        return Response(416, b"", "", [*headers, ("Content-Range", f"bytes */{size}")])
+    return Response(206, content, kind, [*headers, ("Content-Range", f"bytes {part.start}-{part.stop - 1}/{size}")])
+
+
+def _is_known(tag: str, known: str) -> bool:
+    return known.strip() == "*" or tag in (each.strip().removeprefix("W/") for each in known.split(","))
+
+
+def wanted_part(request: Request, tag: str, size: int) -> range | None:
+    """The bytes that a request wants of a file of that size: none when it has no such bytes, None for all of it.
+
+    Several ranges at once are not made: the whole is an answer too.
+    """
+    found = _RANGE.fullmatch(request.headers.get("range", ""))
+    if found is None or request.headers.get("if-range", tag) != tag:
+        return None
+    first, last = found.groups()
+    if not first:
+        return None if not last else range(max(0, size - int(last)), size)
+    end = size if not last else min(int(last) + 1, size)
+    if last and int(last) < int(first):
+        return None
+    return range(int(first), max(int(first), end)) if int(first) < size else range(0)
 
 
 def _markdown_source(folder: Path, name: str) -> str | None:
@@ -110,9 +162,11 @@ def _markdown_source(folder: Path, name: str) -> str | None:
     return None
 
 
-async def _chunks(stream: BinaryIO) -> AsyncIterator[bytes]:
+async def _chunks(stream: BinaryIO, size: int) -> AsyncIterator[bytes]:
+    """So many bytes, as has been said: what is appended meanwhile waits for the next request."""
     with stream:
-        while chunk := await asyncio.to_thread(stream.read, _CHUNK):
+        while size and (chunk := await asyncio.to_thread(stream.read, min(_CHUNK, size))):
+            size -= len(chunk)
             yield chunk
 
 

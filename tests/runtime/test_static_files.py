@@ -1,0 +1,79 @@
+"""Static files of plugins as browsers ask for them: again, in part, while they grow."""
+
+from __future__ import annotations
+
+import pytest
+
+SMALL = b"0123456789"
+LARGE = bytes(range(256)) * (20 * 2**12)  # 20 MiB: streamed
+
+
+@pytest.fixture(scope="module")
+def folder(server, client):
+    plugin = server.data_dir / "source"
+    folder = plugin / "static"
+    folder.mkdir(parents=True)
+    (folder / "small.bin").write_bytes(SMALL)
+    (folder / "large.mp4").write_bytes(LARGE)
+    (folder / "empty.txt").touch()
+    (folder / "page.html").write_text("<a href='{{HTTP_BASE_URL}}/v1'>")
+    (plugin / "main.py").write_text("mldb.plugin.serve_static_folder('static', 'static')")
+    client.must("PUT", "/v1/plugins/pages", {"type": "python", "params": {"address": f"file://{plugin}"}})
+    return folder
+
+
+def get(client, name, **headers):
+    return client.get(f"/v1/plugins/pages/routes/static/{name}", headers=headers)
+
+
+@pytest.mark.parametrize(("name", "content"), [("small.bin", SMALL), ("large.mp4", LARGE)])
+def test_a_file_that_is_known_is_not_sent_again(client, folder, name, content):
+    first = get(client, name)
+    assert (first.status_code, first.content, first.headers["content-length"]) == (200, content, str(len(content)))
+    tag = first.headers["etag"]
+    for known in (tag, f'"x", {tag}', f"W/{tag}", "*"):
+        again = get(client, name, **{"if-none-match": known})
+        assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tag)
+    assert get(client, name, **{"if-none-match": '"x"'}).content == content
+    (folder / name).write_bytes(content + b"!")
+    changed = get(client, name, **{"if-none-match": tag})
+    assert (changed.status_code, changed.content) == (200, content + b"!")
+    (folder / name).write_bytes(content)
+
+
+@pytest.mark.parametrize(("name", "content"), [("small.bin", SMALL), ("large.mp4", LARGE)])
+@pytest.mark.parametrize(
+    ("asked", "part"),
+    [
+        ("bytes=0-0", slice(0, 1)), ("bytes=3-5", slice(3, 6)), ("bytes=7-", slice(7, None)),
+        ("bytes=-4", slice(-4, None)), ("bytes=2-99999999999", slice(2, None)), ("bytes=-99999999999", slice(None)),
+    ],
+)  # fmt: skip
+def test_a_part(client, folder, name, content, asked, part):
+    answer = get(client, name, range=asked)
+    start, stop, _ = part.indices(len(content))
+    assert answer.status_code == 206
+    assert answer.headers["content-range"] == f"bytes {start}-{stop - 1}/{len(content)}"
+    assert answer.headers["content-length"] == str(stop - start)
+    assert answer.content == content[part]
+
+
+@pytest.mark.parametrize("name", ["small.bin", "large.mp4"])
+def test_parts_that_are_not_there_or_no_longer(client, folder, name):
+    size = (folder / name).stat().st_size
+    for asked in (f"bytes={size}-", f"bytes={size}-{size + 5}", "bytes=-0"):
+        beyond = get(client, name, range=asked)
+        assert (beyond.status_code, beyond.headers["content-range"]) == (416, f"bytes */{size}")
+    for asked in ("bytes=5-2", "bytes=a-b", "bytes=0-0,2-3", "lines=1-2", "bytes=-", "bytes=" + "9" * 100 + "-"):
+        assert get(client, name, range=asked).status_code == 200
+    other = get(client, name, range="bytes=0-0", **{"if-range": '"old"'})
+    assert (other.status_code, len(other.content)) == (200, size)
+
+
+def test_odd_files(client, folder):
+    assert (get(client, "empty.txt").status_code, get(client, "empty.txt").content) == (200, b"")
+    assert get(client, "empty.txt", range="bytes=0-").status_code == 416
+    page = get(client, "page.html")
+    assert page.text == "<a href='/v1'>"
+    assert get(client, "page.html", range="bytes=0-2").text == page.text[:3]
+    assert get(client, "page.html", range="bytes=0-2").headers["content-range"] == f"bytes 0-2/{len(page.text)}"
