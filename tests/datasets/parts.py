@@ -8,5 +8,6 @@ from server.transfer.urls import Urls
 class Parts:
     def __init__(self, data_dir, file=None):
         self.settings = Settings(data_dir=data_dir)
+        self.settings.scratch.mkdir(exist_ok=True)
         self.database = Database(file)
         self.urls = Urls(self.settings)
