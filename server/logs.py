@@ -10,6 +10,7 @@ import json
 import logging
 import logging.handlers
 import queue
+import sys
 import threading
 import time
 from collections import deque
@@ -29,6 +30,7 @@ LONGEST_LINE: Final = 16 * 1024
 
 _WAITING_LINES: Final = RING_LINES  # for the disk; beyond, lines are in memory only
 _CLOSING_SECONDS: Final = 5.0
+_WORD_SECONDS: Final = 60.0  # between two words about a file that cannot be written
 
 LEVELS: Final = ("debug", "info", "warning", "error")
 SERVER: Final = "server"
@@ -86,11 +88,25 @@ class Filter:
         return self.search.lower() in entry.message.lower()
 
 
+class _Handler(logging.handlers.RotatingFileHandler):
+    """Says of a disk that takes nothing now and then, where the server was started, and not for every line."""
+
+    _next_word = 0.0
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+        elif time.monotonic() >= self._next_word:
+            self._next_word = time.monotonic() + _WORD_SECONDS
+            sys.stderr.write(f"mldb: lines of the log are not written to {self.baseFilename}: {error.strerror}\n")
+
+
 class _Files:
     """Rotated files, written by a thread of their own: who logs, the event loop too, does not wait for a disk."""
 
     def __init__(self, folder: Path, settings: Settings) -> None:
-        self._handler = logging.handlers.RotatingFileHandler(
+        self._handler = _Handler(
             folder / "mldb.log",
             maxBytes=settings.log_size * 2**20,
             backupCount=settings.log_files,

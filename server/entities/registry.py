@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("mldb.server")
 
 MEMBERS = ("id", "type", "params", "persistent", "deterministic")
+_LONGEST_SHOWN = 200  # characters of a body that is no configuration
 MAX_ID = 1000  # bytes: ids become URLs and log lines
 _DEFAULTS = {"id": "", "type": "", "params": None, "persistent": False, "deterministic": True}
 
@@ -126,7 +127,10 @@ def config_json(config: Mapping[str, Any]) -> dict[str, Any]:
 def parse_config(value: Any) -> dict[str, Any]:
     """Check an entity config: an object with known members of the right kinds."""
     if not isinstance(value, dict):
-        raise MldbError(f"an entity configuration must be an object, not {jsontext.free_form(value).decode()}")
+        hint = ". Did you accidentally JSON encode your object into a string?" if isinstance(value, str) else ""
+        shown = jsontext.free_form(value).decode()
+        shown = shown if len(shown) <= _LONGEST_SHOWN else f"{shown[:_LONGEST_SHOWN]}…"
+        raise MldbError(f"an entity configuration must be an object, not {shown}{hint}")
     for name in value:
         if name not in MEMBERS:
             nearest = nearest_name(name, MEMBERS)

@@ -17,6 +17,7 @@ from server import tracing
 from server.declarations import Params, Services
 from server.entities import jsontext
 from server.entities.plugin_sources import Opened, Opener
+from server.entities.types import nearest_name
 from server.errors import MldbError
 from server.messages import Request, Response
 
@@ -60,7 +61,11 @@ def _read(request: Request) -> ScriptParams:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the body"
-        raise MldbError(f"script configuration: {where}: {first['msg']}") from None
+        if first["type"] == "extra_forbidden":
+            nearest = nearest_name(where, ScriptParams.model_fields)
+            hint = f"; did you mean '{nearest}'?" if nearest else ""
+            raise MldbError(f"unknown field parsing script configuration: '{where}'{hint}") from None
+        raise MldbError(f"error parsing script configuration: field '{where}': {first['msg']}") from None
 
 
 async def _run(host: PluginHost, opened: Opened, params: ScriptParams, request: Request) -> Answer:

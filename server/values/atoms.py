@@ -8,6 +8,7 @@ Booleans do not exist as atoms: they are stored as 1 and 0.
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from dataclasses import dataclass
@@ -318,7 +319,8 @@ def atom_from_json(value: Any) -> Atom:
             return _blob_from_json(runs)
         case {"path": list(elements), **rest} if not rest:
             return PathValue(tuple(map(str, elements)))
-    raise MldbError(f"Unknown JSON CellValue '{value}'")
+    shown = json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
+    raise MldbError(f"Unknown JSON CellValue '{shown}'")
 
 
 def _number_from_json(text: Any) -> float:

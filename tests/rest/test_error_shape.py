@@ -67,3 +67,22 @@ def test_plain_text_errors(client):
     client.put("/v1/datasets/plain", json={"type": "sparse.mutable"})
     answer = client.get("/v1/datasets/plain/rows?limit=-5")
     assert (answer.status_code, answer.headers["content-type"]) == (400, "text/plain")
+
+
+@pytest.mark.parametrize(
+    ("verb", "path", "body", "error"),
+    [
+        ("PUT", "/v1/datasets/text", "{}", "not \"{}\". Did you accidentally JSON encode your object into a string?"),
+        ("PUT", "/v1/datasets/text", [1] * 10_000, "must be an object, not [1,1,"),
+        ("POST", "/v1/datasets/cells/rows", {"rowName": "r", "columns": [["x", {"a": 1, "b": None}, 0]]},
+         "Unknown JSON CellValue '{\"a\":1,\"b\":null}'"),
+        ("POST", "/v1/types/plugins/python/routes/run", {"sorce": "1"},
+         "unknown field parsing script configuration: 'sorce'; did you mean 'source'?"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_body_is_told(client, verb, path, body, error):
+    client.put("/v1/datasets/cells", json={"type": "sparse.mutable"})
+    answer = client.request(verb, path, json=body)
+    assert answer.status_code == 400
+    assert error in answer.json()["error"]
+    assert len(answer.text) < 1000

@@ -519,3 +519,25 @@ def test_a_disk_that_takes_nothing_holds_up_nobody_who_logs(tmp_path):
     reader.join()
     assert not held_up
     assert store.last(1)[0].message == "line 9999"
+
+
+def test_a_full_disk_is_told_once_of_the_log(tmp_path, capsys):
+    from server.logs import LogStore
+    from server.settings import Settings
+
+    store = LogStore(Settings(data_dir=tmp_path))
+    handler = store._files._handler
+    handler.baseFilename = "/dev/full"
+    try:
+        for _ in range(50):
+            store.add("p", "kept in memory")
+        assert len(store.last(100)) == 50
+        until(store._files._lines.empty)
+        time.sleep(0.1)
+        said = capsys.readouterr().err
+        assert said == "mldb: lines of the log are not written to /dev/full: No space left on device\n"
+    finally:
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, handler.stream.fileno())  # for what waits in the buffer
+        os.close(nothing)
+        store.close()
