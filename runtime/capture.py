@@ -99,7 +99,7 @@ current: ContextVar[Recorder] = ContextVar("recorder")
 
 
 class CapturedStream(io.TextIOBase):
-    """Stands for ``sys.stdout`` or ``sys.stderr``: has no file, so closing descriptors does not touch it."""
+    """Stands for ``sys.stdout`` or ``sys.stderr``: writes to no file, so closing descriptors does not touch it."""
 
     def __init__(self, name: str, fallback: Recorder) -> None:
         self._name = name
@@ -112,6 +112,10 @@ class CapturedStream(io.TextIOBase):
 
     def writable(self) -> bool:
         return True
+
+    def fileno(self) -> int:
+        """For child processes and native code, whose output the host reads line by line."""
+        return 1 if self._name == "stdout" else 2
 
     def write(self, text: str, /) -> int:
         if not isinstance(text, str):

@@ -69,6 +69,8 @@ class Worker:
             sys.path.insert(0, self._folder)
         # What was saved twice within a second, with as many characters, would be taken for what was compiled first.
         sys.dont_write_bytecode = True
+        for name in [each for each in sys.modules if each.partition(".")[0] == "runtime"]:
+            del sys.modules[name]  # nothing here imports them again, and a plugin may have modules of these names
         raw = self._raw(launch)
         module.install(raw)
         self._main = execution.MainModule(module.injected(raw))

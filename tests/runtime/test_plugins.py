@@ -167,6 +167,28 @@ def test_what_is_saved_twice_within_a_second_is_not_mistaken(tmp_path, monkeypat
     assert with_plugin(tmp_path, "import helper", HELPING, work) == (b"1", b"2")
 
 
+def test_the_names_of_the_hosts_modules_are_free(tmp_path):
+    (tmp_path / "runtime.py").write_text("V = 1")
+    (answer,) = answers(tmp_path, "import runtime", "import runtime\nrequest.set_return(runtime.V)", get())
+    assert answer.body == b"1"
+
+
+def test_children_write_where_the_plugin_prints(tmp_path):
+    routes = """
+import faulthandler, subprocess, sys
+subprocess.run(["echo", "from a child"], stdout=sys.stdout, stderr=sys.stderr, check=True)
+faulthandler.enable()
+request.set_return(1)
+"""
+
+    async def work(supervisor, there):
+        answer = await supervisor.request(get())
+        await until(lambda: "from a child" in there.logged())
+        return answer.body
+
+    assert with_plugin(tmp_path, "", routes, work) == b"1"
+
+
 def test_prints_are_in_the_output_but_logs_are_not(tmp_path):
     (answer,) = answers(tmp_path, "", "mldb.log('l')\nprint('p')\nrequest.set_return(1)", get())
     assert answer.output().ordered().startswith(b'{"result":1,"logs":[{"ts":"')
