@@ -24,8 +24,8 @@ _TICK_SECONDS: Final = 0.1
 _PING_SECONDS: Final = 5.0
 _ASK_SECONDS: Final = 0.3  # before a reload, which is to be quick, for what a busy worker may have told before
 
-# Other requests on a worker with a hung one may end within this time.
-_HUNG_GRACE_SECONDS: Final = 1.0
+# Other requests on a worker without memory may end within this time.
+_EXHAUSTED_GRACE_SECONDS: Final = 1.0
 
 # A request that finds no worker waits this long for the next one.
 _RESTART_WAIT_SECONDS: Final = 2.0
@@ -206,7 +206,7 @@ class Supervisor:
         generation = self.generation or await self._wait_for_generation()
         answer = await generation.request(request, on_slow)
         if answer.kind == protocol.EXHAUSTED:
-            self._replace(generation, "ran out of its memory limit")
+            self._replace(generation, "ran out of its memory limit", _EXHAUSTED_GRACE_SECONDS)
             raise RequestFailed(503, "the plugin's worker ran out of its memory limit and is replaced")
         self.last_answer = answer
         return answer
@@ -338,11 +338,11 @@ class Supervisor:
             if generation is None:
                 continue
             if generation.overdue():
-                self._replace(generation, "did not answer in time")
+                self._replace(generation, "did not answer in time", self._limits.request_seconds)
             elif generation.overgrown():
                 generation.stop(503, "grew past its memory limit")
             elif time.monotonic() - generation.last_pong > _PING_SECONDS + self._limits.request_seconds:
-                self._replace(generation, "did not answer for too long")
+                self._replace(generation, "did not answer for too long", self._limits.request_seconds)
             elif ticks % round(_PING_SECONDS / _TICK_SECONDS) == 0:
                 self._spawn(self._ping(generation))
 
@@ -354,12 +354,12 @@ class Supervisor:
         if generation is self.generation:
             self._lose(generation, reason)
 
-    def _replace(self, generation: Generation, reason: str) -> None:
-        """Give up a generation that still runs."""
+    def _replace(self, generation: Generation, reason: str, grace: float) -> None:
+        """Give up a generation that still runs. Its other requests may end within their time and this grace."""
         if generation is not self.generation:
             return
         self._lose(generation, reason)
-        self._spawn(self._drain(generation, _HUNG_GRACE_SECONDS))
+        self._spawn(self._drain(generation, grace))
 
     def _lose(self, generation: Generation, reason: str) -> None:
         self.generation = None

@@ -483,6 +483,23 @@ def test_requests_in_flight_are_told_when_the_worker_dies(tmp_path):
     assert with_plugin(tmp_path, "", ROUTES, work) == ([502] * 3, b'"fine"')
 
 
+def test_a_hung_request_does_not_take_the_others_with_it(tmp_path):
+    routes = "import time\ntime.sleep(float(request.remaining[1:]))\nrequest.set_return('done')"
+
+    async def work(supervisor, _there):
+        hung = asyncio.ensure_future(supervisor.request(get("/60")))
+        await asyncio.sleep(1.9)
+        worker = supervisor.generation.worker.pid
+        other = await supervisor.request(get("/2.5"))  # beyond what the hung one is waited for
+        with pytest.raises(RequestFailed) as caught:
+            await hung
+        assert supervisor.generation.worker.pid != worker
+        await until(lambda: not Path(f"/proc/{worker}").exists())
+        return other.body, caught.value.code
+
+    assert with_plugin(tmp_path, "", routes, work, request_seconds=2.8) == (b'"done"', 504)
+
+
 def test_a_crash_loop_backs_off_and_shows(tmp_path):
     main = f"import os\nif os.path.exists('{tmp_path}/armed'): os.abort()"
 
