@@ -64,9 +64,10 @@ class Entry:
         return json.dumps({**members, "message": self.message}, ensure_ascii=False)
 
     def text(self) -> str:
-        """As ``curl`` and the files show it."""
+        """As ``curl`` and the files show it: each line of the message says when and whose it is."""
+        start = f"{self.time} {self.level.upper():7} {self.source}: "
         request = f" [{self.request}]" if self.request else ""
-        return f"{self.time} {self.level.upper():7} {self.source}: {self.message}{request}"
+        return start + self.message.replace("\n", f"\n{start}") + request
 
 
 Listener = Callable[[Entry], None]

@@ -52,7 +52,7 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _failure(status: dict[str, Any]) -> str:
-    """When the newest version of a plugin failed, where and why; "" when it did not."""
+    """When the newest version of a plugin failed or its worker ended, where and why; "" when neither happened."""
     failure = (status.get("status") or {}).get("lastFailure") or (status.get("progress") or {}).get("exception")
     if failure is None:
         return ""
@@ -61,6 +61,8 @@ def _failure(status: dict[str, Any]) -> str:
         if not raised:
             return str(failure["error"])
         return f"{raised['scriptUri']}:{raised['lineNumber']}: {raised['type']}: {raised['message']}"
+    if failure["message"].startswith("the worker "):
+        return f"{failure['message']} at {failure['time']}; restarts: {status['status']['restarts']}"
     place = f"{failure['file']}:{failure['line']}: " if failure.get("file") else ""
     return f"newest version failed at {failure['time']}: {place}{failure['message']}"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -141,6 +142,14 @@ def test_a_plugin_that_fails_is_seen(server, client):
     assert all(" torn: " in each for each in log if each[:1].isdigit())  # the others go on: the lines of a traceback
     missing = mldb("plugin", "logs", "nobody", "--server", server.url)
     assert (missing.returncode, missing.stdout, "doesn't exist" in missing.stderr) == (1, "", True)
+
+
+def test_a_worker_that_died_is_seen(server, client):
+    routes = "import os; os.kill(os.getpid(), 9)"
+    client.put("/v1/plugins/dies", json={"type": "python", "params": {"source": {"routes": routes}}})
+    assert client.get("/v1/plugins/dies/routes/x").status_code == 502
+    shown = re.compile(r"dies\tok\tpython\tthe worker was killed by SIGKILL at \S+; restarts: 1\n")
+    wait_until(lambda: bool(shown.search(mldb("plugin", "list", "--server", server.url).stdout)))
 
 
 def wait_until(true: Callable[[], bool]) -> None:
