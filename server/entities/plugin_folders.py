@@ -13,6 +13,7 @@ import os
 import threading
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol
 from urllib.parse import quote
@@ -24,6 +25,7 @@ from server.settings import Settings
 MANIFEST: Final = "mldb_plugin.json"
 AUTOLOAD: Final = "autoload"
 _LONGEST_MANIFEST: Final = 2**20
+_PATIENCE_SECONDS: Final = 2.0  # with a main.py, at the start, before the next one runs too
 
 _log = logging.getLogger("mldb.plugins")
 
@@ -51,18 +53,25 @@ class PluginFolders:
         self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
     def load(self) -> None:
-        """Load what is there and begin to watch. Blocks until all ``main.py`` have run."""
+        """Load what is there and begin to watch. Blocks until all ``main.py`` have run.
+
+        In their order, as one may use what another has made; but one that takes long does not hold up the others.
+        """
         self._root.mkdir(parents=True, exist_ok=True)
         try:
             self._watch = self._watcher.add(self._root, self._matters, self._changed)
         except OSError as error:
             _log.warning("folders that are dropped into %s will not be noticed: %s", self._root, error)
-        for folder in self._scanned:
-            for manifest in manifests(folder):
-                self._autoload(manifest)
-        for folder in sorted(self._root.iterdir()):
-            if self._is_candidate(folder.name):
-                self._reconcile(folder.name)
+        scanned = [partial(self._autoload, manifest) for folder in self._scanned for manifest in manifests(folder)]
+        names = [folder.name for folder in sorted(self._root.iterdir()) if self._is_candidate(folder.name)]
+        begun = []
+        for work in (*scanned, *(partial(self._reconcile, name) for name in names)):
+            thread = threading.Thread(target=work, name="plugin folder", daemon=True)
+            thread.start()
+            thread.join(_PATIENCE_SECONDS)
+            begun.append(thread)
+        for thread in begun:
+            thread.join()
 
     # ── manifests ──
 

@@ -181,6 +181,19 @@ def test_autoload_and_restart(start_server, tmp_path):
         until(lambda: client.get("/v1/plugins").json() == ["auto", "kept"])
 
 
+def test_a_slow_plugin_does_not_hold_up_the_others_at_the_start(start_server, tmp_path):
+    mains = {"a": "import time; time.sleep(60)", "b": "mldb.create_dataset({'type': 'tabular', 'id': 'made'})",
+             "c": "assert mldb.perform('GET', '/v1/datasets/made')['statusCode'] == 200"}  # fmt: skip
+    for name, main in mains.items():
+        folder = tmp_path / "data" / "plugins" / name
+        folder.mkdir(parents=True)
+        (folder / "main.py").write_text(main)
+        (folder / "routes.py").write_text("request.set_return(1)")
+    with start_server().client() as client:
+        until(lambda: client.get("/v1/plugins/c/routes/x").text == "1\n")
+        assert client.get("/v1/plugins/a").json()["state"] in ("initializing", "executing")
+
+
 def test_killed_host_leaves_no_worker(start_server):
     server = start_server()
     with server.client() as client:
