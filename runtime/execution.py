@@ -25,7 +25,7 @@ Identity = tuple[int, int, int] | None  # of a file: its number, when it was cha
 _REST = 10_000_000  # ns without a change after which a file counts as written
 _PAUSE = 0.005  # seconds
 FAILED = (protocol.RAISED, protocol.EXHAUSTED)
-_MOST_WAITED = 0.25  # seconds; a file may be empty, or change without end
+_MOST_WAITED = 1.0  # seconds; a file may be empty, or change without end, and a busy machine is slow
 
 
 @dataclass(frozen=True, slots=True)
