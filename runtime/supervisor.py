@@ -22,7 +22,7 @@ logger = logging.getLogger("mldb.runtime")
 
 _TICK_SECONDS: Final = 0.1
 _PING_SECONDS: Final = 5.0
-_ASK_SECONDS: Final = 0.3  # before a reload, which is to be quick, for what a busy worker may have told before
+_ASK_SECONDS: Final = 0.1  # before a reload, which is to be quick, for what a busy worker may have told before
 
 # Other requests on a worker without memory may end within this time.
 _EXHAUSTED_GRACE_SECONDS: Final = 1.0
@@ -275,7 +275,8 @@ class Supervisor:
 
     async def _begin(self) -> None:
         """Start a generation and swap it in, unless the plugin has gone meanwhile."""
-        launch = replace(await asyncio.to_thread(self._make_launch), modules=await self._modules_in_use())
+        launch, modules = await asyncio.gather(asyncio.to_thread(self._make_launch), self._modules_in_use())
+        launch = replace(launch, modules=modules)
         if launch.packages != self._environment.paths:
             self._environment = Environment(launch.packages)
         warm = self._executor.is_warm(self._environment)
