@@ -10,6 +10,7 @@ from functools import cache
 from html import escape
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 _MACRO = re.compile(r"!\[[^\]\n]*\]\(%%(\w+)\s*([^)\n]*)\)")
 _LOCAL_PAGE = re.compile(r"(?![a-z][a-z0-9+.-]*:|//)([^?#]*\.md)([?#].*)?", re.IGNORECASE)
+_KINDS = ("dataset", "function", "plugin", "procedure")
 _FIRST_TITLE = re.compile(r"^#\s+(.+)$", re.MULTILINE)
 _NOT_OF_ANCHORS = re.compile(r"[^\w\- ]")
 # A file that a shell command writes is shown as what it is.
@@ -130,8 +132,14 @@ def _plain(inline: Token) -> str:
 
 
 def _macro(match: re.Match[str]) -> str:
-    """``![](%%doclink name kind)`` names something of the reference: shown as code."""
-    return f"`{match.group(2).split(' ')[0] or match.group(1)}`"
+    """``![](%%doclink name kind)`` and ``![](%%config kind name)`` lead to a type's page; others are shown as code."""
+    words = match.group(2).split()
+    name, kind = words if len(words) == 2 else (words[0] if words else match.group(1), "")
+    if match.group(1) == "config":
+        name, kind = kind, name
+    if kind in _KINDS:
+        return f"[`{name}`](/doc/builtin/{kind}s/{quote(name)}.md.html)"
+    return f"`{name}`"
 
 
 @cache

@@ -77,3 +77,19 @@ def test_odd_files(client, folder):
     assert page.text == "<a href='/v1'>"
     assert get(client, "page.html", range="bytes=0-2").text == page.text[:3]
     assert get(client, "page.html", range="bytes=0-2").headers["content-range"] == f"bytes 0-2/{len(page.text)}"
+
+
+@pytest.mark.parametrize(
+    ("macro", "shown"),
+    [
+        ("doclink sql.query function", '<a href="/doc/builtin/functions/sql.query.md.html"><code>sql.query</code></a>'),
+        ("config procedure import.text", '<a href="/doc/builtin/procedures/import.text.md.html"><code>import.text'),
+        ("nblink _tutorials/One", "<p><code>_tutorials/One</code></p>"),
+        ('doclink a"b function', '<a href="/doc/builtin/functions/a%22b.md.html"><code>a&quot;b</code></a>'),
+        ("unknown", "<p><code>unknown</code></p>"),
+    ],
+)
+def test_macros_of_mldbs_documentation(client, folder, macro, shown):
+    (folder / "macro.md").write_text(f"![](%%{macro})")
+    assert shown in get(client, "macro.md").text
+    assert client.get("/doc/builtin/functions/sql.query.md.html").status_code == 200
