@@ -32,6 +32,7 @@ class Recorder:
         self._sink = sink
         self._partial: dict[str, list[str]] = {}
         self._characters = 0
+        self._full = False
         self._lock = threading.Lock()
 
     def write(self, stream: str, text: str) -> None:
@@ -65,12 +66,11 @@ class Recorder:
     def _keep(self, stream: str, content: Content) -> tuple[str, float, str | None]:
         seconds = time.time()
         shown = content if content is None or isinstance(content, str) else _shown(content)
-        self._characters += len(shown or "")
-        if self._characters > CAPTURE_CHARACTERS or len(self.entries) > CAPTURE_ENTRIES:
-            return stream, seconds, shown
-        if self._characters == CAPTURE_CHARACTERS or len(self.entries) == CAPTURE_ENTRIES:
-            content = "(further output is in the server log only)"
-        self.entries.append([seconds, stream, content])
+        if not self._full:
+            self._characters += len(shown or "")
+            self._full = self._characters > CAPTURE_CHARACTERS or len(self.entries) == CAPTURE_ENTRIES
+            kept = "(further output is in the server log only)" if self._full else content
+            self.entries.append([seconds, stream, kept])
         return stream, seconds, shown
 
 

@@ -16,6 +16,7 @@ from runtime.jsontext import to_bytes
 from runtime.messages import Reply
 
 _READ_SIZE: Final = 256 * 1024
+_LONGEST_LINE: Final = 64 * 1024  # characters of a line for the server log, which shows fewer
 
 # The request whose code is running; 0 in main.py, scripts and threads of their own.
 current_request: ContextVar[int] = ContextVar("request", default=0)
@@ -52,6 +53,8 @@ class Connection:
 
     def log(self, stream: str, seconds: float, text: str | None) -> None:
         """A line for the server log; that of a forked child takes the way of native libraries' output."""
+        if text is not None and len(text) > _LONGEST_LINE:
+            text = f"{text[:_LONGEST_LINE]}… ({len(text)} characters)"
         if not self.is_forked():
             self.send([protocol.LOG, stream, seconds, text, current_request.get()])
         else:

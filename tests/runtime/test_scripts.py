@@ -271,3 +271,25 @@ def test_env_holds_no_secret(monkeypatch):
     monkeypatch.setenv("MLDB_TOKEN", "secret")
     monkeypatch.setenv("TMP", "/tmp")
     assert result("import os\nrequest.set_return([os.environ.get('MLDB_TOKEN'), os.environ['TMP']])") == [None, "/tmp"]
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["for n in range(11_000): print(n)", "print('first'); print('x' * 5_000_000); print('last')"],
+)
+def test_output_without_end_is_cut_and_says_so(source):
+    answer, there = run(source)
+    entries = logs(answer)
+    assert entries[0] in (("stdout", "0"), ("stdout", "first"))
+    assert entries[-1] == ("stdout", "(further output is in the server log only)")
+    assert [text for _, text in entries].count(entries[-1][1]) == 1
+    assert sum(len(text) for _, text in entries) < 5_000_000
+    assert max(map(len, there.logged())) < 70_000
+
+
+def test_long_lines_are_cut_before_they_leave_the_worker():
+    _, there = run("mldb.log('x' * 10_000_000)\nprint('é' * 100_000)")
+    assert [len(line) for line in there.logged()] == [
+        64 * 1024 + len("… (10000000 characters)"),
+        64 * 1024 + len("… (100000 characters)"),
+    ]
