@@ -27,6 +27,9 @@ _ASK_SECONDS: Final = 0.1  # before a reload, which is to be quick, for what a b
 # Other requests on a worker without memory may end within this time.
 _EXHAUSTED_GRACE_SECONDS: Final = 1.0
 
+# An edit ends a start that takes longer: who saved an endless loop mends it, and need not wait for its deadline.
+IMPATIENT_SECONDS: Final = 2.0
+
 # A request that finds no worker waits this long for the next one.
 _RESTART_WAIT_SECONDS: Final = 2.0
 
@@ -147,6 +150,9 @@ class Supervisor:
         self._changing = asyncio.Lock()
         self._retiring: set[Generation] = set()
         self._restarting: asyncio.Task[None] | None = None
+        self._beginning: asyncio.Future[None] | None = None
+        self._begun = 0.0
+        self._given_up = ""
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self, *, held: bool = False) -> None:
@@ -160,8 +166,11 @@ class Supervisor:
     async def reload(self, *, if_held: bool = True) -> bool:
         """Swap in a generation of what lies on the disk now. When it fails, the running one keeps serving.
 
-        With ``if_held`` false what the operator has stopped stays so.
+        With ``if_held`` false what the operator has stopped stays so. A start that takes long is given up: what lies on
+        the disk now may be what mends it.
         """
+        if time.monotonic() - self._begun > IMPATIENT_SECONDS:
+            self._give_up("main.py had not ended when it was edited again")
         async with self._changing:
             if self._stopped or (self.held and not if_held):
                 return False
@@ -170,7 +179,7 @@ class Supervisor:
                 self._restarting = None
             self.held = False
             try:
-                await self._begin()
+                await self._begin_unless_newer()
             except START_FAILURES as error:
                 self._note(failure_of(error), "the new version failed to start")
                 if self.generation is None:
@@ -180,6 +189,7 @@ class Supervisor:
 
     async def hold(self) -> None:
         """End the worker and start none until ``reload``; requests in flight may end first."""
+        self._give_up("the plugin was stopped before main.py had ended")
         async with self._changing:
             self.held = True
             if self._restarting is not None:
@@ -297,6 +307,25 @@ class Supervisor:
             self._spawn(self._drain(previous, self._limits.request_seconds))
         self._spawn(self._prepare_template(generation))
 
+    async def _begin_unless_newer(self) -> None:
+        """``LaunchFailed`` when it was given up meanwhile."""
+        self._begun, self._given_up = time.monotonic(), ""
+        self._beginning = asyncio.ensure_future(self._begin())
+        try:
+            await self._beginning
+        except asyncio.CancelledError:
+            if not self._given_up:
+                raise
+            raise LaunchFailed(self._given_up) from None
+        finally:
+            self._beginning = None
+
+    def _give_up(self, reason: str) -> None:
+        """End a start that is under way."""
+        if self._beginning is not None:
+            self._given_up = reason
+            self._beginning.cancel()
+
     async def _modules_in_use(self) -> tuple[str, ...]:
         """Of the plugin's folder, by the generation that serves: what routes.py has imported counts too."""
         serving = self.generation
@@ -391,7 +420,7 @@ class Supervisor:
             await asyncio.sleep(pause)
             async with self._changing:
                 try:
-                    await self._begin()
+                    await self._begin_unless_newer()
                     self._restarts += 1
                 except START_FAILURES as error:
                     self._note(failure_of(error), "restart failed")

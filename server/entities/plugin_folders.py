@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Iterator
 from functools import partial
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 from urllib.parse import quote
 
+from runtime.supervisor import IMPATIENT_SECONDS
 from runtime.watcher import FolderWatch, Watcher, is_code
 from server.errors import MldbError
 from server.settings import Settings
@@ -51,6 +53,7 @@ class PluginFolders:
         self._watch: FolderWatch | None = None
         self._dropped: set[str] = set()
         self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+        self._creating: dict[str, float] = {}  # since when
 
     def load(self) -> None:
         """Load what is there and begin to watch. Blocks until all ``main.py`` have run.
@@ -106,6 +109,9 @@ class PluginFolders:
     def _reconcile(self, name: str) -> None:
         """Create the plugin of a folder that has none in service, delete that of a folder that is gone."""
         folder = self._root / name
+        since = self._creating.get(name)
+        if since is not None and time.monotonic() - since > IMPATIENT_SECONDS:
+            self._plugins.delete(name)  # ends its main.py, which hangs, as it seems: what lies there now may mend it
         with self._locks[name]:
             try:
                 if not folder.exists():
@@ -116,11 +122,18 @@ class PluginFolders:
                     if not self._plugins.is_known(name):
                         _log.info("%s is no plugin: %s", folder, reason, extra={"source": name})
                 elif self._plugins.needs_creation(name):
-                    self._dropped.add(name)
-                    self._plugins.create(self._dropped_config(folder))
-                    _log.info("plugin made of the folder %s", folder, extra={"source": name})
+                    self._create(folder)
             except (MldbError, OSError, ValueError) as error:
                 _log.error("the folder %s is no plugin yet: %s", folder, _reason(error), extra={"source": name})
+
+    def _create(self, folder: Path) -> None:
+        self._dropped.add(folder.name)
+        self._creating[folder.name] = time.monotonic()
+        try:
+            self._plugins.create(self._dropped_config(folder))
+        finally:
+            del self._creating[folder.name]
+        _log.info("plugin made of the folder %s", folder, extra={"source": folder.name})
 
     @staticmethod
     def _unfit(folder: Path) -> str:

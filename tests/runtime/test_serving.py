@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from runtime.supervisor import IMPATIENT_SECONDS
+
 
 def until(condition, seconds=10.0):
     end = time.monotonic() + seconds
@@ -139,6 +141,44 @@ def test_folder_drop_failure_mend_and_removal(server, client):
     subprocess.run(["rm", "-r", str(folder)], check=True)
     until(lambda: "dropped" not in client.get("/v1/plugins").json())
     assert client.get("/v1/plugins/dropped/routes/").status_code == 404
+
+
+def test_an_endless_main_is_mended_by_an_edit(server, client):
+    """At its first start, as an edit, and as the start after a crash."""
+    folder = server.data_dir / "plugins" / "endless"
+    folder.mkdir(parents=True)
+    (folder / "routes.py").write_text(
+        "import os\nif request.remaining == '/die': os._exit(1)\nrequest.set_return(version)"
+    )
+
+    def serves(version):
+        until(lambda: client.get("/v1/plugins/endless/routes/").text == f"{version}\n")
+
+    def hang():
+        (folder / "main.py").write_text("while True: pass")
+        time.sleep(IMPATIENT_SECONDS + 1)
+
+    hang()
+    assert client.get("/v1/plugins/endless").json()["state"] == "initializing"
+    (folder / "main.py").write_text("version = 1")
+    serves(1)
+    hang()
+    (folder / "main.py").write_text("version = 2")
+    serves(2)
+    (folder / "main.py").write_text(
+        "import os\nif os.path.exists(mldb.plugin.get_plugin_dir() + '/hang'):\n    while True: pass\nversion = 3"
+    )
+    serves(3)
+    (folder / "hang").touch()
+    assert client.get("/v1/plugins/endless/routes/die").status_code == 502
+    time.sleep(IMPATIENT_SECONDS + 1)
+    (folder / "hang").unlink()
+    (folder / "main.py").write_text("version = 4")
+    serves(4)
+    hang()
+    begun = time.monotonic()
+    assert client.post("/v1/plugins/endless/stop").status_code == 200
+    assert time.monotonic() - begun < 5
 
 
 def test_why_something_that_was_dropped_is_no_plugin_is_told(server, client, tmp_path):
