@@ -25,7 +25,8 @@ Identity = tuple[int, int, int] | None  # of a file: its number, when it was cha
 _REST = 10_000_000  # ns without a change after which a file counts as written
 _PAUSE = 0.005  # seconds
 FAILED = (protocol.RAISED, protocol.EXHAUSTED)
-_MOST_WAITED = 1.0  # seconds; a file may be empty, or change without end, and a busy machine is slow
+_FIRST_WAITED = 0.25  # seconds; a file may be empty, or change without end
+_MOST_WAITED = 1.0  # for one that has been read before and is edited, perhaps on a busy machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,8 @@ class Source:
 
     def _at_rest(self, identity: Identity) -> tuple[Identity, str]:
         """Most editors empty a file before they write it: one that changes this very moment is waited for."""
-        end = time.monotonic() + _MOST_WAITED
+        longest = _FIRST_WAITED if self._compiled is None else _MOST_WAITED
+        end = time.monotonic() + longest
         while True:
             try:
                 text = self._read()
@@ -111,7 +113,7 @@ class Source:
             except FileNotFoundError:
                 identity = self._found()
                 continue
-            if (identity == before and _is_at_rest(identity)) or time.monotonic() >= end:
+            if (identity == before and _is_at_rest(identity, longest)) or time.monotonic() >= end:
                 return before, text
             time.sleep(_PAUSE)
 
@@ -127,11 +129,12 @@ class Source:
             raise SyntaxError(str(error), (self.uri, 1, None, None)) from None
 
 
-def _is_at_rest(identity: Identity) -> bool:
+def _is_at_rest(identity: Identity, longest: float) -> bool:
+    """An empty file is, when it has been so for the longest time that is waited."""
     if identity is None:
         return True
     _, modified, size = identity
-    return size > 0 and time.time_ns() - modified >= _REST
+    return time.time_ns() - modified >= (_REST if size else longest * 1e9)
 
 
 def compile_source(text: str, uri: str) -> Compiled:
