@@ -71,6 +71,10 @@ class Source:
         self._missing = True  # when it was looked for last
         self._compiled: Compiled | None = None
 
+    def text(self) -> str:
+        """What is there now; ``OSError`` when nothing is."""
+        return self._at_rest(self._found())[1]
+
     def compiled(self) -> Compiled:
         """Current code; ``SyntaxError`` or ``OSError`` when there is none."""
         identity = self._found()
@@ -182,12 +186,12 @@ def run(
     source: Source, namespace: dict[str, Any] | None, main: MainModule, request: shim.Request, sink: capture.Sink
 ) -> Outcome:
     """Execute code with its prints captured. ``namespace`` None: in ``__main__`` itself (main.py, scripts)."""
-    return _captured(lambda: _execute(source, namespace, main, request, sink), request, sink)
+    return captured(lambda: _execute(source, namespace, main, request, sink), request, sink)
 
 
 def run_declared(route: Route, named: dict[str, str], request: shim.Request, sink: capture.Sink) -> Outcome:
     """Have the function of a declared route answer, with its prints captured."""
-    return _captured(lambda: _attempt(lambda: _call(route, named, request), request, sink), request, sink)
+    return captured(lambda: attempt(lambda: _call(route, named, request), request, sink), request, sink)
 
 
 def imported(names: Sequence[str], sink: capture.Sink) -> Outcome | None:
@@ -206,11 +210,12 @@ def imported(names: Sequence[str], sink: capture.Sink) -> Outcome | None:
         return Outcome(protocol.UNSET)
 
     request = shim.Request()
-    outcome = _captured(lambda: _attempt(work, request, sink), request, sink)
+    outcome = captured(lambda: attempt(work, request, sink), request, sink)
     return outcome if outcome.kind in FAILED else None
 
 
-def _captured(work: Callable[[], Outcome], request: shim.Request, sink: capture.Sink) -> Outcome:
+def captured(work: Callable[[], Outcome], request: shim.Request, sink: capture.Sink) -> Outcome:
+    """Run with the prints of this context, and what it leaves, going to the outcome."""
     recorder = capture.Recorder(sink)
     recorder_token = capture.current.set(recorder)
     begun = time.time()
@@ -248,7 +253,7 @@ def _execute(
                 raise
         return _returned(request, now=compiled.reads_request or compiled.imports_mldb or main.imports_mldb)
 
-    return _attempt(work, request, sink)
+    return attempt(work, request, sink)
 
 
 def _call(route: Route, named: dict[str, str], request: shim.Request) -> Outcome:
@@ -265,7 +270,8 @@ def _call(route: Route, named: dict[str, str], request: shim.Request) -> Outcome
     return _returned(request, now=True)
 
 
-def _attempt(work: Callable[[], Outcome], request: shim.Request, sink: capture.Sink) -> Outcome:
+def attempt(work: Callable[[], Outcome], request: shim.Request, sink: capture.Sink) -> Outcome:
+    """Run; what is raised becomes the outcome, and is logged."""
     try:
         return work()
     except MemoryError as error:

@@ -118,6 +118,7 @@ class Generation:
     third_party: list[str] = field(default_factory=list)
     own_modules: list[str] = field(default_factory=list)  # imported from the plugin's folder
     routes: list[DeclaredRoute] = field(default_factory=list)
+    told: bytes = b"null"  # JSON: what the plugin tells of itself
 
     def __post_init__(self) -> None:
         self.folders = Folders(self.launch.plugin_dir)
@@ -239,6 +240,8 @@ class Generation:
             self.hooks.log(LogLine(frame[1], frame[2], frame[3], self._request_id(frame[4])))
         elif kind == protocol.DECLARE:
             self._declared(*frame[1:])
+        elif kind == protocol.STATUS:
+            self.told = frame[1]
         elif kind == protocol.OFFER:
             self._spawn(self._offered(*frame[1:]))
         elif kind == protocol.PONG:

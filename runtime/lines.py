@@ -28,6 +28,14 @@ def read_lines(uri: str, max_lines: int = -1, data_root: str = "") -> list[str]:
         raise RuntimeError(f"{uri} cannot be read: {error}") from error
 
 
+def open_bytes(uri: str, data_root: str = "") -> IO[bytes]:
+    """What a file or page holds, decompressed by the name's ending; ``RuntimeError`` when it cannot be read."""
+    try:
+        return _decompressed(_open(uri, data_root), urlsplit(uri).path)
+    except OSError as error:
+        raise RuntimeError(f"{uri} cannot be read: {error}") from error
+
+
 def _open(uri: str, data_root: str) -> IO[bytes]:
     scheme = urlsplit(uri).scheme
     if scheme in ("http", "https"):

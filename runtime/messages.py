@@ -52,7 +52,8 @@ class Launch:
     ``folder`` goes to ``sys.path[0]``, ``plugin_dir`` is what ``get_plugin_dir()`` says; ``args`` is JSON text
     (None when absent); ``address`` is the host's own HTTP address; ``data_root`` is the folder that
     ``file:///mldb_data/`` names; ``packages`` are search paths of the plugin's own packages; ``modules`` are what
-    the generation before had imported of the folder: this one cannot do without either.
+    the generation before had imported of the folder: this one cannot do without either. ``language`` is python
+    or javascript.
     """
 
     kind: Literal["plugin", "script"]
@@ -66,6 +67,7 @@ class Launch:
     data_root: str = ""
     packages: tuple[str, ...] = ()
     modules: tuple[str, ...] = ()
+    language: str = "python"
 
     def plain(self) -> dict[str, Any]:
         return {
@@ -79,6 +81,7 @@ class Launch:
             "address": self.address,
             "data_root": self.data_root,
             "modules": list(self.modules),
+            "language": self.language,
         }
 
 

@@ -27,6 +27,7 @@ LOG: Final = 3  # stream, seconds, text, request (0: none)
 OFFER: Final = 4  # call, kind (static or doc), route, folder
 PONG: Final = 5  # ping, names of imported third-party modules, of modules of the plugin's own folder
 DECLARE: Final = 6  # verb, path, summary, arguments (name, place, JSON type, required) of a route that main.py declares
+STATUS: Final = 7  # JSON of what the plugin tells of itself (JavaScript)
 # from the host
 START: Final = 10  # request, launch
 REQUEST: Final = 11  # request, verb, path, remaining, params, body, headers, content type, content length
@@ -51,6 +52,7 @@ TO_HOST: Final[dict[int, tuple[Any, ...]]] = {
     OFFER: (int, str, str, str),
     PONG: (int, list, list),
     DECLARE: (str, str, str, list),
+    STATUS: (bytes,),
 }
 
 _SMALL: Final = 64 * 1024  # bytes: copying a frame of so many takes less than looking at it where it lies

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import IO, Any, Final, TypeVar
 from urllib.parse import quote
 
 from runtime import files, lines, recording
@@ -239,13 +239,19 @@ class Mldb:
         header: Any = (),
     ) -> dict[str, Any]:
         """An in-process request; errors are answers like others."""
-        body = to_bytes(encode_payload(payload)) + b"\n"
+        return self.send(verb, resource, params, to_bytes(encode_payload(payload)) + b"\n", header)
+
+    def send(self, verb: str, resource: str, params: Any, body: bytes, header: Any) -> dict[str, Any]:
+        """``perform`` with a body that is sent as it is."""
         headers = {name.lower(): value for name, value in _pairs(header, "header")}
         reply = self._connection.call(str(verb), str(resource), _pairs(params, "parameter"), body, headers)
         return _perform_result(reply)
 
     def read_lines(self, uri: str, max_lines: int = -1) -> list[str]:
         return lines.read_lines(uri, max_lines, self._data_root)
+
+    def open_bytes(self, uri: str) -> IO[bytes]:
+        return lines.open_bytes(uri, self._data_root)
 
     def ls(self, uri: str) -> dict[str, Any]:
         return lines.ls(uri, self._data_root)

@@ -37,6 +37,7 @@ _LONGEST_SECONDS: Final = 0.5  # a folder that never rests is looked at all the 
 _NEEDS_NO_RELOAD: Final = frozenset({"routes.py", "status.py"})
 _RELOADS: Final = frozenset({".py", ".so", ".toml"})
 _RELOAD_NAMES: Final = frozenset({"requirements.txt"})
+_MAIN_SCRIPT: Final = ("main.js",)  # other JavaScript is for browsers
 
 Changed = Callable[[frozenset[Path]], None]
 
@@ -47,7 +48,8 @@ def is_code(path: Path, folder: Path) -> bool:
     if relative.name in _NEEDS_NO_RELOAD and len(relative.parts) == 1:
         return False
     hidden = any(part.startswith(".") or part == "__pycache__" for part in relative.parts)
-    return not hidden and (relative.suffix in _RELOADS or relative.name in _RELOAD_NAMES)
+    reloads = relative.suffix in _RELOADS or relative.name in _RELOAD_NAMES or relative.parts == _MAIN_SCRIPT
+    return not hidden and reloads
 
 
 def identity_of(folder: Path) -> tuple[int, int] | None:

@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from runtime import capture, execution, module, protocol, shim
+from runtime import capture, execution, javascript, module, protocol, shim
 from runtime.connection import Connection, current_request
 from runtime.pool import STALL_SECONDS, ThreadPool
 from runtime.routing import Route, Routes
@@ -41,6 +41,7 @@ class Worker:
         self._routes: execution.Source | None = None
         self._declared = Routes(self._announce)
         self._folder: str | None = None
+        self._script: javascript.Interpreter | None = None
 
     def run(self) -> NoReturn:
         self._connection.send([protocol.HELLO, protocol.PROTOCOL_VERSION, os.getpid()])
@@ -77,6 +78,9 @@ class Worker:
         self._main.install(launch["main"]["uri"] if launch["main"] else "/main.py")
         if launch["routes"] is not None:
             self._routes = execution.Source(launch["routes"])
+        if launch["language"] == "javascript":
+            uri = launch["main"]["uri"] if launch["main"] else ""
+            self._script = javascript.Interpreter(raw, uri, _args(launch), self._sink)
         current_request.set(request)
         outcome = self._run_main(launch["main"])
         if outcome.kind not in execution.FAILED:
@@ -84,7 +88,7 @@ class Worker:
         self._answer(request, outcome)
 
     def _raw(self, launch: dict[str, Any]) -> shim.Mldb:
-        args = json.loads(launch["args"]) if launch["args"] is not None else None
+        args = _args(launch)
         host = {"address": launch["address"], "data_root": launch["data_root"]}
         if launch["kind"] == "plugin":
             plugin = shim.Plugin(self._connection, [] if args is None else args, launch["plugin_dir"], self._declared)
@@ -106,6 +110,8 @@ class Worker:
         if spec is None:
             return execution.Outcome(protocol.UNSET)
         source = execution.Source(spec)
+        if self._script is not None:
+            return self._told(self._script, self._script.main(source, shim.Request()))
         return execution.run(source, None, self._main, shim.Request(), self._sink)
 
     def _read(self) -> None:
@@ -171,10 +177,19 @@ class Worker:
         declared = self._declared.find(request.verb, request.remaining)
         if declared is not None:
             return execution.run_declared(*declared, request, self._sink)
+        if self._script is not None:
+            return self._told(self._script, self._script.answer(request))
         if self._routes is None:
             return execution.Outcome(protocol.UNROUTED)
         namespace = self._main.namespace(self._routes.uri, request)
         return execution.run(self._routes, namespace, self._main, request, self._sink)
+
+    def _told(self, script: javascript.Interpreter, outcome: execution.Outcome) -> execution.Outcome:
+        """The outcome; what the plugin tells of itself goes before it."""
+        status = script.status()
+        if status is not None:
+            self._connection.send([protocol.STATUS, status])
+        return outcome
 
     def _answer(self, number: int, outcome: execution.Outcome) -> None:
         if self._connection.is_forked():
@@ -190,6 +205,10 @@ class Worker:
 def _file_of(module: Any) -> str:
     file = getattr(module, "__file__", None)
     return file if isinstance(file, str) else ""
+
+
+def _args(launch: dict[str, Any]) -> Any:
+    return json.loads(launch["args"]) if launch["args"] is not None else None
 
 
 def _inherit_context() -> None:

@@ -108,4 +108,7 @@ BUILTIN_TYPES: Mapping[EntityKind, Mapping[str, str]] = {
         "tokensplit": "server.learning.tokensplit",
         "tsne.embedRow": "server.learning.tsne_types",
     },
+    "plugin": {
+        "experimental.external": "server.entities.external_plugins",
+    },
 }

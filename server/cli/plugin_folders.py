@@ -15,6 +15,7 @@ from urllib.parse import quote
 from server.cli.client import Server, add_server_flags
 from server.cli.completion import complete_ids
 from server.cli.output import add_json_flag, say, show
+from server.entities.plugin_sources import has_main
 from server.settings import Settings
 
 _LARGEST = 2**30  # bytes that an archive may unpack to
@@ -118,12 +119,12 @@ def _unpack(archive: Path, target: Path) -> None:
 
 
 def _content(target: Path) -> Path:
-    """The folder with main.py: archives often hold one folder with everything."""
+    """The folder with main.py or main.js: archives often hold one folder with everything."""
     members = list(target.iterdir())
-    if not (target / "main.py").is_file() and len(members) == 1 and members[0].is_dir():
+    if not has_main(target) and len(members) == 1 and members[0].is_dir():
         target = members[0]
-    if not (target / "main.py").is_file():
-        raise ValueError("this is no plugin: it has no main.py")
+    if not has_main(target):
+        raise ValueError("this is no plugin: it has no main.py or main.js")
     return target
 
 

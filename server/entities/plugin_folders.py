@@ -1,7 +1,7 @@
 """Plugins that come from folders (plugin-runtime.md §3.1): dropped into the data root, or found by their manifest.
 
-A real folder with a ``main.py`` in ``<data root>/plugins`` is a plugin of that name for as long as it is there; links
-there belong to plugins made over REST. ``mldb_plugin.json`` files are loaded at the start, from
+A real folder with a ``main.py`` or ``main.js`` in ``<data root>/plugins`` is a plugin of that name for as long as it
+is there; links there belong to plugins made over REST. ``mldb_plugin.json`` files are loaded at the start, from
 ``<data root>/plugins/autoload`` and the folders that the settings name.
 """
 
@@ -21,6 +21,7 @@ from urllib.parse import quote
 
 from runtime.supervisor import IMPATIENT_SECONDS
 from runtime.watcher import FolderWatch, Watcher, is_code
+from server.entities.plugin_sources import MAIN
 from server.errors import MldbError
 from server.settings import Settings
 
@@ -138,21 +139,22 @@ class PluginFolders:
     @staticmethod
     def _unfit(folder: Path) -> str:
         """Why a folder does not become a plugin; "" when it does."""
-        main = folder / "main.py"
         if folder.is_symlink():
             return "it is a link; what lies elsewhere becomes a plugin by PUT /v1/plugins/<id> with its address"
         if not folder.is_dir():
             return "it is no folder"
-        if not main.exists():
-            return "it has no main.py"
-        if not is_trusted(main):
-            return f"its main.py belongs to the user {main.stat().st_uid}, the server is {os.getuid()}: chown it"
+        mains = [main for main in MAIN.values() if (folder / main).exists()]
+        if not mains:
+            return f"it has no {' or '.join(MAIN.values())}"
+        if _language(folder) is None:
+            owner = (folder / mains[0]).stat().st_uid
+            return f"its {mains[0]} belongs to the user {owner}, the server is {os.getuid()}: chown it"
         return ""
 
     def _dropped_config(self, folder: Path) -> dict[str, Any]:
         """A manifest in the folder may carry ``args``; the id is the folder's name."""
         manifest = folder / MANIFEST
-        config = manifest_config(manifest) if manifest.is_file() else python_config({}, folder)
+        config = manifest_config(manifest) if manifest.is_file() else located({"type": _language(folder)}, folder)
         return {**config, "id": folder.name, "persistent": False}
 
 
@@ -170,19 +172,24 @@ def manifest_config(manifest: Path) -> dict[str, Any]:
         raise ValueError("the manifest is too long")
     content = json.loads(manifest.read_text(encoding="utf-8"))
     config = content.get("config") if isinstance(content, dict) else None
-    if not isinstance(config, dict) or config.get("type") != "python":
-        raise ValueError("the manifest has no 'config' of type 'python'")
-    return python_config(config, manifest.parent)
+    if not isinstance(config, dict) or config.get("type") not in MAIN:
+        raise ValueError(f"the manifest has no 'config' of type {' or '.join(map(repr, MAIN))}")
+    return located(config, manifest.parent)
 
 
-def python_config(config: dict[str, Any], folder: Path) -> dict[str, Any]:
+def located(config: dict[str, Any], folder: Path) -> dict[str, Any]:
     """The configuration with this folder as its address."""
     params = {**(config.get("params") or {}), "address": "file://" + quote(str(folder))}
-    return {**config, "type": "python", "params": params}
+    return {**config, "params": params}
+
+
+def _language(folder: Path) -> str | None:
+    """That of the first main file which can be trusted."""
+    return next((language for language, main in MAIN.items() if is_trusted(folder / main)), None)
 
 
 def is_trusted(main: Path) -> bool:
-    """Whether a main.py is there and belongs to the operator: this process's user, or root."""
+    """Whether a main file is there and belongs to the operator: this process's user, or root."""
     try:
         status = main.stat()
     except OSError:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote
 
 from runtime.messages import Code, Launch
@@ -21,8 +21,14 @@ from server.entities.packages import provide
 from server.errors import MldbError
 
 CHECKOUTS: Final = ".checkouts"
+MAIN: Final = {"python": "main.py", "javascript": "main.js"}  # what runs first, by language
 _MAX_MAIN: Final = 16 * 2**20  # bytes of a downloaded main.py
 _LONGEST_NAME: Final = 200  # bytes of an id that is used as the name of a file
+
+
+def has_main(folder: Path) -> bool:
+    """Whether the files in a folder make it a plugin."""
+    return any((folder / main).is_file() for main in MAIN.values())
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,7 @@ class Opened:
     shown: Path | None = None
     watched: bool = False
     environments: Path | None = None
+    language: str = "python"
     discard: Callable[[], None] = lambda: None
 
     def launch(self, id: str, args: bytes | None, address: str, data_root: str) -> Launch:
@@ -57,6 +64,7 @@ class Opened:
             address=address,
             data_root=data_root,
             packages=self._packages(),
+            language=self.language,
         )
 
     def script(self, args: bytes | None, address: str, data_root: str) -> Launch:
@@ -71,6 +79,7 @@ class Opened:
             address=address,
             data_root=data_root,
             packages=self._packages(),
+            language=self.language,
         )
 
     def _packages(self) -> tuple[str, ...]:
@@ -79,19 +88,22 @@ class Opened:
         return provide(self.folder, self.environments)
 
     def _main(self) -> Code | None:
+        name = MAIN[self.language]
         if self.main is not None:
-            return Code(self._uri("main.py"), path=str(self.main))
+            return Code(self._uri(name), path=str(self.main))
         text = self.source.get("main", "")
-        return Code(self._uri("main.py"), source=text) if text else None
+        return Code(self._uri(name), source=text) if text else None
 
     def _routes(self) -> Code | None:
+        if self.language != "python":
+            return None
         if self.folder is None:
             text = self.source.get("routes", "")
             return Code(self._uri("routes.py"), source=text) if text else None
         return Code(self._uri("routes.py"), path=str(self.folder / "routes.py")) if self.watched else None
 
     def _uri(self, name: str) -> str:
-        return self.uri if self.uri.endswith(".py") else f"{self.uri.rstrip('/')}/{name}"
+        return self.uri if self.uri.endswith(Path(name).suffix) else f"{self.uri.rstrip('/')}/{name}"
 
 
 def file_name(id: str) -> str:
@@ -106,8 +118,10 @@ def file_name(id: str) -> str:
 class Opener:
     """Opens the code of plugins and scripts for one server."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, language: str = "python") -> None:
         self._services = services
+        self._language = language
+        self._main = MAIN[language]
         self.root = services.settings.data_dir.resolve() / "plugins"
         self.environments = services.settings.data_dir.resolve() / "environments"
 
@@ -117,7 +131,7 @@ class Opener:
         if address and given:
             raise MldbError("Cannot specify both address and source for plugin")
         if given:
-            return Opened("", source=given)
+            return self._opened("", source=given)
         try:
             return self._linked(id, self._open(address))
         except (MldbError, OSError) as error:
@@ -130,11 +144,14 @@ class Opener:
         if source and as_file:
             return self._temporary(source)
         if source:
-            return Opened("", source={"main": source})
+            return self._opened("", source={"main": source})
         try:
             return self._open(address)
         except (MldbError, OSError) as error:
             raise _opening(error) from error
+
+    def _opened(self, *given: Any, **named: Any) -> Opened:
+        return replace(Opened(*given, **named), language=self._language)
 
     def _open(self, address: str) -> Opened:
         scheme, colon, rest = address.partition("://")
@@ -154,34 +171,34 @@ class Opener:
         version = {"address": rest}
         if path.is_dir():
             folder = access.readable(path)
-            main = folder / "main.py"
+            main = folder / self._main
             if not main.is_file():
                 raise _MissingMain(f"opening file '{main}': No such file or directory")
             access.protect(folder)
-            return Opened(address, folder, main, version=version, watched=True, environments=self.environments)
+            return self._opened(address, folder, main, version=version, watched=True, environments=self.environments)
         if not path.is_file():
             raise MldbError(f"opening file '{rest}': No such file or directory")
-        return Opened(address, access.readable(path).parent, access.readable(path), version=version)
+        return self._opened(address, access.readable(path).parent, access.readable(path), version=version)
 
     def _download(self, address: str) -> Opened:
         content = self._services.urls.read(address, limit=_MAX_MAIN).content
         folder = self._new_checkout()
-        (folder / "main.py").write_bytes(content)
+        (folder / self._main).write_bytes(content)
         version = {"address": address.partition(":")[2]}
-        return Opened(address, folder, folder / "main.py", version=version, discard=_remover(folder))
+        return self._opened(address, folder, folder / self._main, version=version, discard=_remover(folder))
 
     def _checkout(self, address: str) -> Opened:
         folder = self._new_checkout()
         try:
             version = git.clone(address, folder, private=self._services.settings.fetch_private)
-            if not (folder / "main.py").is_file():
-                raise _MissingMain("opening file 'main.py': No such file or directory")
+            if not (folder / self._main).is_file():
+                raise _MissingMain(f"opening file '{self._main}': No such file or directory")
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
         shown = address.partition("#")[0]
-        return Opened(
-            shown, folder, folder / "main.py", version=version, watched=True, environments=self.environments,
+        return self._opened(
+            shown, folder, folder / self._main, version=version, watched=True, environments=self.environments,
             discard=_remover(folder),
         )  # fmt: skip
 
@@ -192,9 +209,9 @@ class Opener:
 
     def _temporary(self, source: str) -> Opened:
         folder = self._new_checkout()
-        main = folder / "main.py"
+        main = folder / self._main
         main.write_text(source, encoding="utf-8")
-        return Opened("", folder, main, discard=_remover(folder))
+        return self._opened("", folder, main, discard=_remover(folder))
 
     def _linked(self, id: str, opened: Opened) -> Opened:
         """Put the link to the folder (or, for a single file, a folder with a link to it) in the plugin's place."""
@@ -210,8 +227,8 @@ class Opener:
         else:
             place.unlink(missing_ok=True)
             place.symlink_to(target)
-        return Opened(
-            opened.uri, target, target / "main.py", version=opened.version, shown=place, watched=opened.watched,
+        return self._opened(
+            opened.uri, target, target / self._main, version=opened.version, shown=place, watched=opened.watched,
             environments=opened.environments,
             discard=_remover(target) if target.parent.name == CHECKOUTS else opened.discard,
         )  # fmt: skip
@@ -222,12 +239,12 @@ class Opener:
         if opened.folder.parent == self.root / CHECKOUTS:
             return opened.folder
         folder = self._new_checkout()
-        (folder / "main.py").symlink_to(opened.main)
+        (folder / self._main).symlink_to(opened.main)
         return folder
 
 
 class _MissingMain(MldbError):
-    """A folder without main.py: the file system's message stands alone (plugin-runtime.md §3)."""
+    """A folder without its main file: the file system's message stands alone (plugin-runtime.md §3)."""
 
 
 def _opening(error: MldbError | OSError) -> MldbError:

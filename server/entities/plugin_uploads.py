@@ -15,7 +15,7 @@ import zipfile
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from server.entities.plugin_sources import CHECKOUTS, file_name
+from server.entities.plugin_sources import CHECKOUTS, file_name, has_main
 from server.errors import Conflict, MldbError, NotFound
 
 _MOST_FILES: Final = 10_000
@@ -127,8 +127,8 @@ def _write(archive: zipfile.ZipFile, info: zipfile.ZipInfo, draft: Path, left: i
 
 
 def _plugin_folder(draft: Path) -> Path:
-    """The folder that holds main.py: the archive's top, or the only folder there."""
-    if (draft / "main.py").is_file():
+    """The folder that holds main.py or main.js: the archive's top, or the only folder there."""
+    if has_main(draft):
         inner = draft / ".plugin"
         inner.mkdir()
         for each in list(draft.iterdir()):
@@ -136,6 +136,6 @@ def _plugin_folder(draft: Path) -> Path:
                 each.rename(inner / each.name)
         return inner
     folders = [each for each in draft.iterdir() if each.is_dir()]
-    if len(folders) == 1 and (folders[0] / "main.py").is_file():
+    if len(folders) == 1 and has_main(folders[0]):
         return folders[0]
-    raise MldbError("the archive has no main.py at its top: that is the file that makes a folder a plugin")
+    raise MldbError("the archive has no main.py (or main.js) at its top: that is the file that makes a folder a plugin")

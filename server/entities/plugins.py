@@ -1,8 +1,9 @@
-"""Python plugins: the entity type, the entity, and what all plugins of a server share (plugin-runtime.md §3–§8)."""
+"""Plugins: the entity types, the entity, and what all plugins of a server share (plugin-runtime.md §3–§8)."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import CancelledError
@@ -52,12 +53,12 @@ class PluginSource(Params):
     status: str = Field("", description="Accepted, never run")
 
 
-class PythonPluginParams(Params):
-    """Parameters of a Python plugin."""
+class PluginParams(Params):
+    """Parameters of a plugin."""
 
     address: str = Field("", description="Folder, file, page or repository that holds the code")
     source: PluginSource | None = Field(None, description="The code itself, instead of an address")
-    args: Any = Field(None, description="Any JSON; the plugin reads it as mldb.plugin.args")
+    args: Any = Field(None, description="Any JSON; the plugin reads it as mldb.plugin.args, in JavaScript plugin.args")
 
 
 @dataclass
@@ -68,7 +69,7 @@ class PluginHost:
     executor: Executor = field(default_factory=LocalExecutor)
     _dispatch: Dispatch | None = None
     _loop: asyncio.AbstractEventLoop | None = None
-    _plugins: dict[int, PythonPlugin] = field(default_factory=dict)
+    _plugins: dict[int, Plugin] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.watcher = Watcher()
@@ -143,10 +144,10 @@ class PluginHost:
 
         return write
 
-    def register(self, plugin: PythonPlugin) -> None:
+    def register(self, plugin: Plugin) -> None:
         self._plugins[id(plugin)] = plugin
 
-    def forget(self, plugin: PythonPlugin) -> None:
+    def forget(self, plugin: Plugin) -> None:
         self._plugins.pop(id(plugin), None)
 
     async def health(self) -> dict[str, Any]:
@@ -164,22 +165,28 @@ class PluginHost:
 
     def types(self) -> list[EntityType]:
         """The entity types of this host."""
-        return [
-            EntityType(
-                kind="plugin",
-                name="python",
-                params=PythonPluginParams,
-                summary="Web applications and routes written in Python",
-                create=partial(create, self),
-                doc="`main.py` runs once in a process of its own, `routes.py` for every request below `/routes`.",
-                route=self._type_route,
-            )
-        ]
+        python = "`main.py` runs once in a process of its own, `routes.py` for every request below `/routes`."
+        javascript = (
+            "`main.js` runs once in a process of its own; a function that it gives to `plugin.setRequestHandler` "
+            "answers every request below `/routes`."
+        )
+        return [self._type("python", "Python", python), self._type("javascript", "JavaScript", javascript)]
 
-    async def _type_route(self, services: Services, request: Request) -> Response:
-        if request.verb == "POST" and request.remaining == "/run":
-            return await scripts.run(self, services, request)
-        raise NotFound(f"unknown resource {request.verb} {request.path}")
+    def _type(self, language: str, title: str, doc: str) -> EntityType:
+        async def route(services: Services, request: Request) -> Response:
+            if request.verb == "POST" and request.remaining == "/run":
+                return await scripts.run(self, services, request, language)
+            raise NotFound(f"unknown resource {request.verb} {request.path}")
+
+        return EntityType(
+            kind="plugin",
+            name=language,
+            params=PluginParams,
+            summary=f"Web applications and routes written in {title}",
+            create=partial(create, self, language=language),
+            doc=doc,
+            route=route,
+        )
 
 
 class _Registered:
@@ -209,10 +216,10 @@ async def collected(response: Response) -> bytes:
     return b"".join([chunk async for chunk in response.body])
 
 
-def create(host: PluginHost, creation: Creation) -> PythonPlugin:
+def create(host: PluginHost, creation: Creation, language: str) -> Plugin:
     """Open the code, run main.py, and serve it; ``MldbError`` as MLDB words it. Called from a worker thread."""
-    params: PythonPluginParams = creation.params
-    opener = Opener(creation.services)
+    params: PluginParams = creation.params
+    opener = Opener(creation.services, language)
     source = params.source.model_dump() if params.source is not None else None
     opened = opener.plugin(creation.id, params.address, source)
     args = None if params.args is None else to_bytes(encode_payload(params.args))
@@ -240,14 +247,14 @@ def _written(opened: Opened) -> int:
         return 0
 
 
-async def _start(host: PluginHost, creation: Creation, opened: Opened, args: bytes | None, held: bool) -> PythonPlugin:
-    plugin = PythonPlugin(host, creation.id, opened, args)
+async def _start(host: PluginHost, creation: Creation, opened: Opened, args: bytes | None, held: bool) -> Plugin:
+    plugin = Plugin(host, creation.id, opened, args)
     task = asyncio.ensure_future(plugin.supervisor.start(held=held))
     creation.progress.on_cancel(lambda: _cancel_from_thread(host.loop, task))
     try:
         await task
     except BaseException as error:
-        raise start_error(error) from error
+        raise start_error(error, opened.language) from error
     host.register(plugin)
     return plugin
 
@@ -261,11 +268,12 @@ def traced(code: str, answer: Answer, of: str) -> None:
     tracing.past(code, answer.begun, answer.ended, plugin=of, raised=answer.kind == protocol.RAISED)
 
 
-def start_error(error: BaseException) -> BaseException:
+def start_error(error: BaseException, language: str = "python") -> BaseException:
     """The caller's error for a main.py that failed, died or hung."""
     if isinstance(error, MainFailed):
         details = error.answer.output().plain()
-        return MldbError("Exception executing Python initialization script", details=details)
+        doing = "executing Python initialization script" if language == "python" else "running plugin script"
+        return MldbError(f"Exception {doing}", details=details)
     if isinstance(error, RequestFailed):
         return MldbError(str(error), code=error.code)
     if isinstance(error, LaunchFailed):
@@ -281,7 +289,7 @@ def start_error(error: BaseException) -> BaseException:
     return error
 
 
-class PythonPlugin:
+class Plugin:
     """A plugin entity: its routes, folders and status."""
 
     def __init__(self, host: PluginHost, id: str, opened: Opened, args: bytes | None) -> None:
@@ -344,8 +352,10 @@ class PythonPlugin:
             return False
         return True
 
-    def status(self) -> dict[str, Any] | None:
-        return self.supervisor.status()
+    def status(self) -> Any:
+        """What is amiss, else what the plugin tells of itself."""
+        status, generation = self.supervisor.status(), self.supervisor.generation
+        return status if status is not None or generation is None else json.loads(generation.told)
 
     def report(self) -> dict[str, Any]:
         """What the console shows. Called from a thread: it only reads."""

@@ -1,4 +1,4 @@
-"""The script runner: ``POST /v1/types/plugins/python/routes/run`` (plugin-runtime.md §7)."""
+"""The script runner: ``POST /v1/types/plugins/<language>/routes/run`` (plugin-runtime.md §7)."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ class ScriptParams(Params):
 
     address: str = Field("", description="File, folder, page or repository that holds the script")
     source: str = Field("", description="The script itself, instead of an address")
-    args: Any = Field(None, description="Any JSON; the script reads it as mldb.script.args")
+    args: Any = Field(None, description="Any JSON; the script reads it as mldb.script.args, in JavaScript args")
     writeSourceToFile: bool = Field(False, description="Run the source from a temporary file")
 
 
-async def run(host: PluginHost, services: Services, request: Request) -> Response:
+async def run(host: PluginHost, services: Services, request: Request, language: str) -> Response:
     """Run the script that the body describes in a worker of its own; its output object."""
     params = _read(request)
     opened = await asyncio.to_thread(
-        Opener(services).script, params.address, params.source, as_file=params.writeSourceToFile
+        Opener(services, language).script, params.address, params.source, as_file=params.writeSourceToFile
     )
     try:
         answer = await _run(host, opened, params, request)

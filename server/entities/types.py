@@ -19,6 +19,12 @@ PLURALS: dict[EntityKind, str] = {
     "function": "functions",
     "plugin": "plugins",
 }
+# MLDB's types that cannot be had here, and what to use instead.
+_IMPOSSIBLE = {
+    "sharedLibrary": ": compiled plugins of MLDB cannot be loaded; write it as 'python', or as a server of its own in "
+    "any language ('experimental.external')",
+    "experimental.docker": ": containers are not started here; start it yourself, or as 'experimental.external'",
+}
 KINDS: dict[str, EntityKind] = {plural: kind for kind, plural in PLURALS.items()}
 
 
@@ -68,7 +74,8 @@ class TypeRegistry:
         """``MldbError`` with MLDB's text for an unknown type."""
         found = self.find(kind, name)
         if found is None:
-            raise MldbError(f"couldn't find type '{name}' in registry")
+            reason = _IMPOSSIBLE.get(name, "")
+            raise MldbError(f"couldn't find type '{name}' in registry{reason}")
         return found
 
     def names(self, kind: EntityKind) -> list[str]:

@@ -39,7 +39,7 @@ from server.values.batches import ANY_ROW, RowBatch, RowType
 from server.values.cells import Cell, atoms_of, cells_array, cells_of
 from server.values.paths import format_path
 
-_RUNNER: Final = "/v1/types/plugins/python/routes/run"
+_MAIN: Final = {"python": "main.py", "javascript": "main.js"}
 _CHUNK: Final = 1 << 20  # bytes
 
 
@@ -48,18 +48,18 @@ class ScriptConfig(Params):
 
     address: str = Field("", description="File, folder, page or repository that holds the script")
     source: str = Field("", description="The script itself, instead of an address")
-    args: Any = Field(None, description="Any JSON; the script reads it as mldb.script.args")
+    args: Any = Field(None, description="Any JSON; the script reads it as mldb.script.args, in JavaScript args")
     writeSourceToFile: bool = Field(False, description="Run the source from a temporary file")
 
 
 def check_language(language: str) -> None:
-    if language != "python":
-        raise MldbError(f"scripts in '{language}' cannot be run; the language is 'python'")
+    if language not in _MAIN:
+        raise MldbError(f"scripts in '{language}' cannot be run; the language is {' or '.join(map(repr, _MAIN))}")
 
 
 def _run_script(services: Services, language: str, config: dict[str, Any]) -> PerformResult:
     check_language(language)
-    return services.perform("POST", _RUNNER, payload=config)
+    return services.perform("POST", f"/v1/types/plugins/{language}/routes/run", payload=config)
 
 
 # ── script.run ──
@@ -68,7 +68,7 @@ def _run_script(services: Services, language: str, config: dict[str, Any]) -> Pe
 class ScriptRunParams(ProcedureParams):
     """Parameters of script.run."""
 
-    language: str = Field("python", description="Language of the script")
+    language: str = Field("python", description="Language of the script: python or javascript")
     scriptConfig: ScriptConfig = Field(description="The script")
     args: Any = Field(None, description="Arguments that take the place of the script's own")
 
@@ -100,7 +100,7 @@ class ScriptRun:
 class ScriptApplyParams(Params):
     """Parameters of script.apply."""
 
-    language: str = Field("python", description="Language of the script")
+    language: str = Field("python", description="Language of the script: python or javascript")
     scriptConfig: ScriptConfig = Field(description="The script; it returns a list of [column, value, time]")
 
 
@@ -113,7 +113,7 @@ class ScriptApply:
         self._services = services
         self._language = params.language
         config = params.scriptConfig
-        self._source = config.source or _fetched(services, config.address)
+        self._source = config.source or _fetched(services, config.address, params.language)
 
     def bind(self, given: RowType) -> BoundScript:
         return BoundScript(self, given)
@@ -183,8 +183,9 @@ def _returned_cells(result: Any) -> list[Cell]:
     return cells
 
 
-def _fetched(services: Services, address: str) -> str:
-    url = address if address.endswith(".py") else f"{address.rstrip('/')}/main.py"
+def _fetched(services: Services, address: str, language: str) -> str:
+    main = _MAIN.get(language, "main.py")
+    url = address if address.endswith(FilePath(main).suffix) else f"{address.rstrip('/')}/{main}"
     return services.urls.read(url).content.decode("utf-8", "replace")
 
 
@@ -207,7 +208,7 @@ class External:
     def run(self, params: ExternalParams, progress: Progress) -> RunResult:
         progress.step("running")
         config = params.scriptConfig
-        source = config.source or _fetched(self._services, config.address)
+        source = config.source or _fetched(self._services, config.address, "python")
         with tempfile.TemporaryDirectory(prefix="external-", dir=self._services.settings.scratch) as folder:
             script = FilePath(folder, "main.py")
             script.write_text(source, encoding="utf-8")

@@ -85,6 +85,7 @@ def test_line_magics(kernel):
     assert "color: red" in missing["html"][0]
     assert "%mldb init" in kernel.run("%mldb help")["stdout"]
     assert "There is no magic 'nonsense'" in kernel.run("%mldb nonsense")["stdout"]
+    assert "42" in kernel.run("%%mldb js 40\nargs + 2")["stdout"]
     assert "/v1/types/datasets/tabular/doc" in kernel.run("%mldb doc datasets/tabular")["html"][0]
 
 

@@ -58,7 +58,7 @@ def test_script_apply_spells_embeddings_out(client):
     answer = client.put("/v1/functions/names", json=config)
     assert (answer.status_code, answer.json()["error"]) == (
         400,
-        "scripts in 'perl' cannot be run; the language is 'python'",
+        "scripts in 'perl' cannot be run; the language is 'python' or 'javascript'",
     )
 
 

@@ -105,6 +105,20 @@ def test_the_mldb_object(guide: Shell):
     assert "42" in logged.rpartition("answered")[2]
 
 
+def test_a_plugin_in_javascript(guide: Shell):
+    folder = guide.folder / "mldb_data" / "plugins" / "in_js"
+    (folder / "static").mkdir(parents=True)
+    (folder / "static" / "page.html").write_text("a page")
+    (folder / "main.js").write_text(marked(PLUGINS, "main.js").text)
+    deadline = time.monotonic() + 30
+    while guide.client.get("/v1/plugins/in_js/routes/static/page.html").text != "a page":
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert guide.client.get("/v1/plugins/in_js/routes/sum").json()[0]["columns"][0][1] == 42
+    assert guide.client.get("/v1/plugins/in_js/routes/other").status_code == 400
+    assert guide.client.get("/v1/plugins/in_js").json()["status"] == {"asked": 2}
+
+
 def test_routes_by_text(guide: Shell):
     routes = put(
         guide.client, "shopping", marked(PLUGINS, "main.py: shop").text, marked(PLUGINS, "routes.py: shop").text

@@ -83,7 +83,7 @@ def test_licence_is_declared_and_present():
 PACKAGES_OF_IMPORTS = {
     "bson": "pymongo",
     "PIL": "pillow", "lightgbm": "lightgbm", "markdown_it": "markdown-it-py",
-    "py_mini_racer": "mini-racer", "sklearn": "scikit-learn",
+    "py_mini_racer": "mini-racer", "quickjs": "quickjs-ng", "sklearn": "scikit-learn",
     "tensorflow": "tensorflow", "google": "tensorflow", "keras": "tensorflow", "libarchive": "libarchive-c",
     "opentelemetry": "opentelemetry-sdk",
     "snappy": "python-snappy", "faiss": "faiss-cpu", "dateutil": "python-dateutil", "yaml": "pyyaml",

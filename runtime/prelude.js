@@ -1,0 +1,355 @@
+// What JavaScript plugins and scripts find as globals: mldb, plugin, args, require, console.
+// `host(name, …)` asks the worker: it takes and gives JSON text, [true, value] or [false, message].
+(function (host) {
+  'use strict';
+
+  function ask(name, ...given) {
+    const [done, value] = JSON.parse(host(name, JSON.stringify(given)));
+    if (!done) throw new Error(value);
+    return value;
+  }
+
+  // ── values ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  // An atom that JSON has no form for: `json` is its form in MLDB's API.
+  class Atom {
+    constructor(json) { this.json = json; }
+    toJSON() { return this.json; }
+    toString() { return Object.values(this.json).join('.'); }
+  }
+
+  function elements(name) {
+    if (name instanceof Atom && name.json.path) return name.json.path;
+    return (Array.isArray(name) ? name : [name]).map(String);
+  }
+
+  function atom(value) {
+    if (value === undefined) return null;
+    if (value instanceof Date) return {ts: Number.isNaN(value.getTime()) ? 'NaD' : value.toISOString()};
+    if (typeof value === 'number' && !Number.isFinite(value)) return {num: String(value).replace('Infinity', 'Inf')};
+    return value;
+  }
+
+  function moment(value) {
+    if (value === Infinity) return 'Inf';
+    if (value === -Infinity) return '-Inf';
+    if (typeof value === 'number') return value;
+    const date = value instanceof Date ? value : new Date(value);
+    return Number.isNaN(date.getTime()) ? 'NaD' : date.toISOString();
+  }
+
+  const cells = (tuples) => (tuples || []).map(([name, value, ts]) => [elements(name), atom(value), moment(ts)]);
+  const groups = (rows) => rows.map((row) => Array.isArray(row)
+    ? [elements(row[0]), cells(row[1])]
+    : [elements(row.rowPath === undefined ? row.rowName : row.rowPath), cells(row.columns)]);
+
+  function shown(value) {
+    if (value instanceof Date) return value.toJSON() === null ? 'NaD' : value.toISOString();
+    return value !== null && typeof value === 'object' ? JSON.stringify(value, null, 3) : String(value);
+  }
+
+  function interval(months, days, seconds) {
+    if (typeof months === 'string') return new Atom({interval: months});
+    if (months !== null && typeof months === 'object') {
+      const known = ['months', 'days', 'seconds', 'interval'];
+      const unknown = Object.keys(months).find((name) => !known.includes(name));
+      if (unknown !== undefined) throw new Error(`an interval has months, days and seconds, or interval, not ${unknown}`);
+      if ('interval' in months) return new Atom({interval: months.interval});
+      ({months, days, seconds} = months);
+    }
+    return new Atom({interval: `${months || 0} MONTH ${days || 0} DAY ${seconds || 0} SECOND`});
+  }
+
+  // ── requests ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+  const pairs = (given) => !given ? [] : (Array.isArray(given)
+    ? (given.length === 2 && !Array.isArray(given[0]) ? [given] : given)
+    : Object.entries(given)).map(([name, value]) => [String(name), typeof value === 'string' ? value : JSON.stringify(value)]);
+
+  function perform(verb, resource, params, payload, headers) {
+    const text = payload === undefined || payload === null ? ''
+      : typeof payload === 'string' ? payload : JSON.stringify(payload);
+    const answer = ask('perform', verb, resource, pairs(params), text, pairs(headers));
+    if (answer.contentType === 'application/json' && answer.response) {
+      try { answer.json = JSON.parse(answer.response); } catch (error) { answer.json = null; }
+    }
+    return answer;
+  }
+
+  function made(answer) {
+    if (answer.responseCode >= 400) {
+      throw new Error(answer.json && answer.json.error ? answer.json.error : answer.response);
+    }
+    return answer.json;
+  }
+
+  const at = (kind, id) => `/v1/${kind}/${encodeURIComponent(id)}`;
+
+  const NEW = {'mldb-must-be-new': 'true'};
+
+  // One that is there already is taken as it is.
+  class Entity {
+    constructor(kind, config) {
+      const found = config.id === undefined ? {responseCode: 404} : perform('GET', at(kind, config.id));
+      const answer = found.responseCode === 200 ? found.json : made(perform('POST', `/v1/${kind}`, [], config, NEW));
+      config.id = answer.id;
+      if (answer.config && answer.config.params !== undefined) config.params = answer.config.params;
+      this.path = at(kind, answer.id);
+    }
+    _get(resource = '') { return made(perform('GET', this.path + resource)); }
+    _post(resource, body) { made(perform('POST', this.path + resource, [], body === undefined ? '' : body)); return this; }
+    config() { return this._get().config; }
+    id() { return this._get().id; }
+    type() { return this._get().type; }
+    status() { return this._get().status; }
+    details() { return this._get('/details'); }
+  }
+
+  class Dataset extends Entity {
+    constructor(config) { super('datasets', config); }
+    recordRow(name, tuples) { return this._post('/rows', {rowName: elements(name), columns: cells(tuples)}); }
+    recordRows(rows) { return this._post('/multirows', groups(rows)); }
+    recordColumn(name, tuples) { return this._post('/columns', {columnName: elements(name), rows: cells(tuples)}); }
+    recordColumns(columns) { return this._post('/multicolumns', groups(columns)); }
+    commit() { return this._post('/commit'); }
+    getColumnPaths() { return this._get('/columns'); }
+    getTimestampRange() { return this._get('/timestampRange').map((one) => new Date(one)); }
+  }
+
+  class Procedure extends Entity {
+    constructor(config) { super('procedures', config); }
+    run(args) {
+      const {id} = made(perform('POST', this.path + '/runs', [], args || {}));
+      const run = '/runs/' + encodeURIComponent(id);
+      return {results: this._get(run).status, details: this._get(run + '/details')};
+    }
+  }
+
+  class Function_ extends Entity {
+    constructor(config) { super('functions', config); }
+    call(input) { return made(perform('GET', this.path + '/application', {input})).output; }
+    callJson(input) { return made(perform('GET', this.path + '/application', {input, outputFormat: 'json'})); }
+  }
+
+  // ── streams ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  class Stream {
+    constructor(uri) { this.number = ask('open', uri); }
+    readLine() { return ask('readLine', this.number); }
+    readJson() { return ask('readJson', this.number); }
+    readBytes(count) {
+      if (!(count >= 0)) throw new Error('readBytes(n) needs the number of bytes');
+      return ask('read', this.number, count);
+    }
+    readBlob(count = -1, allowShortReads = false) {
+      const bytes = ask('read', this.number, count);
+      if (count >= 0 && bytes.length < count && !allowShortReads) {
+        throw new Error(`Not enough bytes reading blob and short reads not allowed: ${bytes.length} of ${count}`);
+      }
+      return new Atom({blob: bytes});
+    }
+    eof() { return ask('eof', this.number); }
+    _view(size) {
+      const bytes = ask('read', this.number, size);
+      if (bytes.length < size) throw new Error('End of file');
+      return new DataView(Uint8Array.from(bytes).buffer);
+    }
+    readU8() { return this._view(1).getUint8(0); }
+    readI8() { return this._view(1).getInt8(0); }
+    readU16LE() { return this._view(2).getUint16(0, true); }
+    readU16BE() { return this._view(2).getUint16(0, false); }
+    readI16LE() { return this._view(2).getInt16(0, true); }
+    readI16BE() { return this._view(2).getInt16(0, false); }
+    readU32LE() { return this._view(4).getUint32(0, true); }
+    readU32BE() { return this._view(4).getUint32(0, false); }
+    readI32LE() { return this._view(4).getInt32(0, true); }
+    readI32BE() { return this._view(4).getInt32(0, false); }
+  }
+
+  // ── random numbers ─────────────────────────────────────────────────────────────────────────────────────────────
+
+  // Mulberry32: small, and the same numbers for the same seed on every machine.
+  class RandomNumberGenerator {
+    constructor(seed) { this.seed(seed); }
+    seed(seed) { this.state = (seed || Math.floor(Math.random() * 2 ** 32)) >>> 0; this.spare = null; return this; }
+    _next() {
+      this.state = (this.state + 0x6D2B79F5) >>> 0;
+      let mixed = Math.imul(this.state ^ (this.state >>> 15), this.state | 1);
+      mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+      return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+    }
+    uniform(min = 0, max = 1) { return min + (max - min) * this._next(); }
+    normal(mean = 0, deviation = 1) {
+      if (this.spare === null) {
+        const radius = Math.sqrt(-2 * Math.log(1 - this._next()));
+        const angle = 2 * Math.PI * this._next();
+        this.spare = radius * Math.sin(angle);
+        return mean + deviation * radius * Math.cos(angle);
+      }
+      const value = this.spare;
+      this.spare = null;
+      return mean + deviation * value;
+    }
+  }
+
+  // ── differences ────────────────────────────────────────────────────────────────────────────────────────────────
+
+  const isObject = (value) => value !== null && typeof value === 'object' && !Array.isArray(value);
+  const isEmpty = (found) => Object.keys(found).length === 0;
+
+  function same(left, right) {
+    if (left === right || (left !== left && right !== right)) return true;
+    if (Array.isArray(left) && Array.isArray(right)) {
+      return left.length === right.length && left.every((one, index) => same(one, right[index]));
+    }
+    if (!isObject(left) || !isObject(right)) return false;
+    const names = Object.keys({...left, ...right});
+    return names.every((name) => Object.hasOwn(left, name) && Object.hasOwn(right, name) && same(left[name], right[name]));
+  }
+
+  // {} for equal values; {'-': old, '+': new}, without the one that is not there; {f: {member: difference}} for objects.
+  function diff(left, right) {
+    if (same(left, right)) return {};
+    if (!isObject(left) || !isObject(right)) {
+      return {...(left === undefined ? {} : {'-': left}), ...(right === undefined ? {} : {'+': right})};
+    }
+    const f = {};
+    for (const name of Object.keys({...left, ...right}).sort()) {
+      const member = diff(left[name], right[name]);
+      if (!isEmpty(member)) f[name] = member;
+    }
+    return {f};
+  }
+
+  // [patched, what could not be applied]
+  function patch(value, found) {
+    if (isEmpty(found)) return [value, {}];
+    if (!found.f) return same(value, found['-']) ? [found['+'], {}] : [value, found];
+    if (!isObject(value)) return [value, found];
+    const patched = {...value};
+    const f = {};
+    for (const [name, member] of Object.entries(found.f)) {
+      const [inner, left] = patch(patched[name], member);
+      if (inner === undefined) delete patched[name];
+      else patched[name] = inner;
+      if (!isEmpty(left)) f[name] = left;
+    }
+    return [patched, isEmpty(f) ? {} : {f}];
+  }
+
+  // ── globals ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  const handlers = {};
+  const logger = (stream, self) => (...values) => { ask('log', stream, values.map(shown).join(' ')); return self(); };
+
+  const mldb = {
+    log: logger('log', () => mldb),
+    perform,
+    get: (resource, params, headers) => perform('GET', resource, params, '', headers),
+    put: (resource, payload, headers) => perform('PUT', resource, [], payload, headers),
+    post: (resource, payload, headers) => perform('POST', resource, [], payload, headers),
+    del: (resource, headers) => perform('DELETE', resource, [], '', headers),
+    putAsync: (resource, payload, headers) => perform('PUT', resource, [], payload, [...pairs(headers), ['async', 'true']]),
+    postAsync: (resource, payload, headers) => perform('POST', resource, [], payload, [...pairs(headers), ['async', 'true']]),
+    createDataset: (config) => new Dataset(config),
+    createProcedure: (config) => new Procedure(config),
+    createFunction: (config) => new Function_(config),
+    createInterval: interval,
+    createPath: (name) => new Atom({path: elements(name)}),
+    createRandomNumberGenerator: (seed) => new RandomNumberGenerator(seed),
+    openStream: (uri) => new Stream(String(uri)),
+    ls: (uri) => ask('ls', String(uri)),
+    query: (sql) => made(perform('GET', '/v1/query', [], {q: String(sql)})),
+    sqlEscape: (text) => `'${String(text).replace(/'/g, "''")}'`,
+    diff,
+    patch,
+    getHttpBoundAddress: () => ask('address'),
+    getPythonExecutable: () => ask('executable'),
+    debugSetPathOptimizationLevel: (level) => { ask('optimize', String(level)); return mldb; },
+  };
+
+  const plugin = {
+    args: undefined,
+    log: logger('logs', () => plugin),
+    serveStaticFolder: (route, folder) => { ask('static', String(route), String(folder)); return plugin; },
+    serveDocumentationFolder: (...given) => { ask('documentation', String(given[given.length - 1])); return plugin; },
+    getPluginDir: () => ask('folder'),
+    setRequestHandler: (handler) => { handlers.request = checked(handler); return plugin; },
+    setStatusHandler: (handler) => { handlers.status = checked(handler); ask('status'); return plugin; },
+  };
+
+  function checked(handler) {
+    if (typeof handler !== 'function') throw new TypeError('a handler is a function');
+    return handler;
+  }
+
+  // ── mldb/unittest ──────────────────────────────────────────────────────────────────────────────────────────────
+
+  const told = (left, right) => left == right || JSON.stringify(left) == JSON.stringify(right);
+
+  function assertion(holds, words, received, expected, message) {
+    if (holds) return;
+    plugin.log('expected', expected);
+    plugin.log('received', received);
+    throw `Assertion failure: ${message}: ${JSON.stringify(received)} ${words} ${JSON.stringify(expected)}`;
+  }
+
+  function nearly(left, right, path, relativeError) {
+    if (left === right || (left !== left && right !== right)) return true;
+    if (typeof left === 'number' && typeof right === 'number') {
+      if (Math.abs(left - right) < relativeError * Math.max(Math.abs(left), Math.abs(right))) return true;
+    } else if (left !== null && right !== null && typeof left === 'object' && typeof right === 'object') {
+      const names = Object.keys({...left, ...right});
+      return names.map((name) => nearly(left[name], right[name], `${path}.${name}`, relativeError)).every(Boolean);
+    }
+    mldb.log(`values differ at ${path}: ${shown(left)} and ${shown(right)}`);
+    return false;
+  }
+
+  const modules = {
+    mldb,
+    'mldb/unittest': {
+      assertEqual: (received, expected, message) =>
+        assertion(told(received, expected), 'not equal to', received, expected, message),
+      assertNotEqual: (received, expected, message) =>
+        assertion(!told(received, expected), 'should not be equal to', received, expected, message),
+      assertInSet: (received, allowed, message) =>
+        assertion([...allowed].some((one) => told(received, one)), 'not in value set', received, [...allowed], message),
+      assertNearlyEqual: (received, expected, path = '', relativeError = 0.01) =>
+        nearly(received, expected, path, relativeError),
+    },
+  };
+
+  function require(name) {
+    if (!Object.hasOwn(modules, name)) {
+      throw new Error(`Unable to find javascript module ${name}: there are ${Object.keys(modules).join(' and ')}`);
+    }
+    return modules[name];
+  }
+
+  Object.assign(globalThis, {mldb, plugin, require, console: {log: mldb.log, info: mldb.log, warn: mldb.log, error: mldb.log}});
+
+  // ── for the worker ─────────────────────────────────────────────────────────────────────────────────────────────
+
+  function outcome(work) {
+    try {
+      const value = work();
+      return JSON.stringify({value: value === undefined ? null : value});
+    } catch (error) {
+      const known = error instanceof Error;
+      const raised = {type: known ? error.name : typeof error, message: String(error), stack: known ? error.stack : ''};
+      try { raised.extra = known ? {...error} : error; JSON.stringify(raised); } catch (unwritable) { delete raised.extra; }
+      return JSON.stringify({raised});
+    }
+  }
+
+  const run = eval; // called by another name, it works in the global scope
+  return function (what, text) {
+    const given = JSON.parse(text);
+    if (what === 'args') { plugin.args = globalThis.args = given; return 'null'; }
+    if (what === 'main') return outcome(() => run(given));
+    if (what === 'status') return outcome(() => handlers.status.call(plugin));
+    if (!handlers.request) return 'null';
+    return outcome(() => handlers.request.call(plugin, ...given));
+  };
+})

@@ -1,0 +1,159 @@
+"""``experimental.external``: plugins that are HTTP servers of their own (entity-types.md §5)."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+SERVER = """
+import json, os, signal, sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+class Handler(BaseHTTPRequestHandler):
+    def handle_any(self):
+        body = self.rfile.read(int(self.headers.get("content-length", 0))).decode()
+        answers = {"/ping": "pong", "/status": {"pid": os.getpid()}, "/version": {"revision": "7"}}
+        if self.path in answers:
+            answer, code = answers[self.path], 200
+        elif self.path.startswith("/doc/"):
+            answer, code = "read me", 200
+        else:
+            seen = {name.lower(): value for name, value in self.headers.items()}
+            answer, code = {"path": self.path, "verb": self.command, "body": body, "seen": seen}, 202
+        sent = json.dumps(answer).encode()
+        self.send_response(code)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(sent)))
+        self.send_header("x-mine", "yes")
+        self.send_header("set-cookie", "a=b")
+        self.end_headers()
+        self.wfile.write(sent)
+    do_GET = do_POST = do_PUT = do_DELETE = handle_any
+    def log_message(self, *_): pass
+
+def hang_up(*_):
+    open(sys.argv[1], "w").write("hung up")
+    os._exit(0)
+
+signal.signal(signal.SIGHUP, hang_up)
+server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+print("some words first", sorted(name for name in os.environ if name.startswith("MLDB_")), flush=True)
+print(f"MLDB PLUGIN http http://127.0.0.1:{server.server_port}", flush=True)
+print("and later", flush=True)
+server.serve_forever()
+"""
+
+
+def config(*command: str, **params) -> dict:
+    startup = {"type": "subprocess", "params": {"command": {"commandLine": list(command)}}}
+    return {"type": "experimental.external", "params": {"startup": startup, **params}}
+
+
+@pytest.fixture
+def script(tmp_path) -> Path:
+    (tmp_path / "server.py").write_text(SERVER)
+    return tmp_path / "server.py"
+
+
+def eventually(check):
+    deadline = time.monotonic() + 20
+    while not (found := check()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return found
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_its_life(client, script, tmp_path):
+    goodbye = tmp_path / "goodbye"
+    assert client.put("/v1/plugins/own", json=config(sys.executable, str(script), str(goodbye))).status_code == 201
+    shown = client.get("/v1/plugins/own").json()
+    assert shown["type"] == "experimental.external"
+    pid = shown["status"]["pid"]
+    answer = client.post(
+        "/v1/plugins/own/routes/a/b?x=1", content="é", headers={"cookie": "secret=1", "x-asked": "this"}
+    )
+    assert answer.status_code == 202
+    assert (answer.headers["x-mine"], "set-cookie" in answer.headers) == ("yes", False)
+    seen = answer.json()
+    assert (seen["path"], seen["verb"], seen["body"]) == ("/routes/a/b?x=1", "POST", "é")
+    assert seen["seen"]["x-asked"] == "this"
+    assert "cookie" not in seen["seen"]
+    assert client.get("/v1/plugins/own/doc/index.html").json() == "read me"
+    assert client.get("/v1/plugins/own/version").json() == {"revision": "7"}
+    log = eventually(lambda: (text := client.get("/logs/mldb", params={"source": "own", "format": "text"}).text)
+                     and "and later" in text and text)  # fmt: skip
+    assert "some words first []" in log
+    assert client.delete("/v1/plugins/own").status_code == 204
+    eventually(goodbye.exists)
+    eventually(lambda: not is_alive(pid))
+
+
+def test_it_ends_with_a_killed_server(start_server, script, tmp_path):
+    server = start_server()
+    with server.client() as client:
+        client.must("PUT", "/v1/plugins/own", config(sys.executable, str(script), str(tmp_path / "goodbye")))
+        pid = client.get("/v1/plugins/own").json()["status"]["pid"]
+    server.kill()
+    eventually((tmp_path / "goodbye").exists)
+    eventually(lambda: not is_alive(pid))
+
+
+def test_one_that_dies_is_told(client, script, tmp_path):
+    client.must("PUT", "/v1/plugins/dies", config(sys.executable, str(script), str(tmp_path / "goodbye")))
+    os.kill(client.get("/v1/plugins/dies").json()["status"]["pid"], signal.SIGKILL)
+    eventually(lambda: client.get("/v1/plugins/dies").json()["status"].get("state") == "ended")
+    assert client.get("/v1/plugins/dies/routes/x").status_code == 502
+    assert client.delete("/v1/plugins/dies").status_code == 204
+
+
+@pytest.mark.parametrize(
+    ("command", "reason"),
+    [
+        (["/no/such/program"], "ended with 127"),
+        ([sys.executable, "-c", "raise SystemExit(3)"], "ended with 3"),
+        ([sys.executable, "-c", "print('MLDB PLUGIN http ftp://x', flush=True); input()"], "not http"),
+        (["sh", "-c", "echo MLDB PLUGIN http http://127.0.0.1:9; sleep 60"], "does not answer GET /ping"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_started(client, command, reason):
+    answer = client.put("/v1/plugins/fails", json=config(*command))
+    assert answer.status_code == 400
+    assert reason in answer.json()["error"]
+
+
+def test_one_that_never_says_where_it_listens(start_server):
+    server = start_server("--start-timeout", "1")
+    with server.client() as client:
+        answer = client.put("/v1/plugins/mute", json=config("sleep", "60"))
+        assert answer.status_code == 400
+        assert "start-timeout" in answer.json()["error"]
+
+
+def test_the_setup_comes_first(client, script, tmp_path):
+    made = tmp_path / "made"
+    setup = {"type": "subprocess", "params": {"command": ["touch", str(made)]}}
+    client.must("PUT", "/v1/plugins/ready", config(sys.executable, str(script), str(tmp_path / "bye"), setup=setup))
+    assert made.exists()
+    client.must("DELETE", "/v1/plugins/ready")
+    setup = {"type": "subprocess", "params": {"command": ["false"]}}
+    answer = client.put("/v1/plugins/ready", json=config("true", setup=setup))
+    assert "the setup of the plugin ended with 1" in answer.json()["error"]
+
+
+@pytest.mark.parametrize("type_", ["sharedLibrary", "experimental.docker"])
+def test_types_that_cannot_be_had_say_what_to_use_instead(client, type_):
+    answer = client.put("/v1/plugins/no", json={"type": type_, "params": {"address": "x"}})
+    assert answer.status_code == 400
+    assert "experimental.external" in answer.json()["error"]

@@ -1,0 +1,330 @@
+"""JavaScript plugins and scripts (entity-types.md §5), on a server as users run it."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import time
+
+import pytest
+
+RUN = "/v1/types/plugins/javascript/routes/run"
+
+
+@pytest.fixture
+def run(client):
+    """The output object of a script that ends well, or of one that is to fail."""
+
+    def run(source, args=None, *, fails=False):
+        answer = client.post(RUN, json={"source": source, **({} if args is None else {"args": args})})
+        assert answer.status_code == (400 if fails else 200), answer.text
+        return answer.json()
+
+    return run
+
+
+@pytest.fixture
+def plugin(client):
+    """Makes a plugin of a source; forgets it in the end."""
+
+    def make(source, **params):
+        config = {"type": "javascript", "params": {"source": {"main": source}, **params}}
+        return client.put("/v1/plugins/js", json=config)
+
+    yield make
+    client.delete("/v1/plugins/js")
+
+
+def eventually(check):
+    deadline = time.monotonic() + 20
+    while not check():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+# ── scripts ──
+
+
+@pytest.mark.parametrize(
+    ("source", "result"),
+    [
+        ("1 + 1", 2),
+        ("var a = 'é'; a + '日本'", "é日本"),
+        ("({b: [1.5, null], a: true})", {"a": True, "b": [1.5, None]}),
+        ("let x = 3; const f = () => x; f()", 3),
+        ("args.n * 2", 42),
+        ("plugin.args.n", 21),
+        ("[NaN, Infinity]", [None, None]),
+        ('mldb.sqlEscape("It\'s hot")', "'It''s hot'"),
+        ("require('mldb') === mldb", True),
+        ("mldb.createPath(['a', 1])", {"path": ["a", "1"]}),
+        ("mldb.createInterval({months: 1, seconds: 2})", {"interval": "1 MONTH 0 DAY 2 SECOND"}),
+        ("typeof host", "undefined"),
+    ],
+)
+def test_the_last_expression_is_the_result(run, source, result):
+    assert run(source, {"n": 21})["result"] == result
+
+
+def test_nothing_to_tell(run):
+    assert run("undefined") == {}
+
+
+def test_logs_are_in_order_with_objects_as_json(run):
+    logs = run("mldb.log('one', 2, {three: [3]}); plugin.log(new Date(0)); console.log('four')")["logs"]
+    assert [(entry["s"], entry["c"]) for entry in logs] == [
+        ("log", 'one 2 {\n   "three": [\n      3\n   ]\n}'),
+        ("logs", "1970-01-01T00:00:00.000Z"),
+        ("log", "four"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("source", "type_", "message", "line"),
+    [
+        ("var a = 1;\n  nosuch.foo();", "ReferenceError", "ReferenceError: nosuch is not defined", 2),
+        ("\n\nvar = 4", "SyntaxError", "SyntaxError: ", 3),
+        ("function f() {\n  throw new TypeError('no') }\nf()", "TypeError", "TypeError: no", 2),
+        ("1;\nmldb.createDataset({type: 'nosuch'})", "Error", "Error: couldn't find type 'nosuch' in registry", 2),
+        ("require('fs')", "Error", "Error: Unable to find javascript module fs: there are mldb and mldb/unittest", 1),
+        ("function g() { return g() + 1 }\ng()", "RangeError", "RangeError: Maximum call stack size exceeded", 1),
+    ],
+)
+def test_exceptions_name_their_place(run, source, type_, message, line):
+    exception = run(source, fails=True)["exception"]
+    assert exception["type"] == type_
+    assert exception["message"].startswith(message)
+    assert exception["lineNumber"] == exception["stack"][0]["lineNumber"] == line
+    assert exception["lineContents"] == source.splitlines()[line - 1]
+    assert {frame["scriptUri"] for frame in exception["stack"]} == {"/main.js"}
+
+
+def test_anything_can_be_thrown(run):
+    assert run("throw {a: 1}", fails=True)["exception"]["extra"] == {"a": 1}
+    assert run("throw 'words'", fails=True)["exception"]["message"] == "words"
+
+
+def test_an_address(client, server):
+    (server.data_dir / "answer.js").write_text("mldb.log('here');\nargs + nosuch", encoding="utf-8")
+    answer = client.post(RUN, json={"address": f"file://{server.data_dir}/answer.js", "args": 1})
+    assert answer.json()["exception"]["scriptUri"] == f"file://{server.data_dir}/answer.js"
+
+
+# ── the API ──
+
+
+def test_datasets(run):
+    source = """
+    var config = {id: 'from js', type: 'sparse.mutable'};
+    var dataset = mldb.createDataset(config);
+    dataset.recordRow('a.b', [['x', 1, 0], ['y', 'é', new Date(1000)]])
+           .recordRows([['r2', [['x', NaN, 0], [['p', 'q'], mldb.createInterval(1, 2, 3), '2016-01-01']]]])
+           .recordColumn('z', [['r2', null, 0]]);
+    dataset.commit();
+    [mldb.query('SELECT * FROM "from js" ORDER BY rowName()'), dataset.id(), dataset.type(), config.id,
+     dataset.status().rowCount, dataset.getColumnPaths().length, dataset.getTimestampRange()]
+    """
+    rows, id, type_, config_id, count, columns, _ = run(source)["result"]
+    assert (id, type_, config_id, count, columns) == ("from js", "sparse.mutable", "from js", 2, 4)
+    assert rows[0] == {
+        "rowName": '"a.b"',
+        "columns": [["x", 1, "1970-01-01T00:00:00Z"], ["y", "é", "1970-01-01T00:00:01Z"]],
+    }
+    second = {name: value for name, value, _ in rows[1]["columns"]}
+    assert second == {"p.q": {"interval": "1 MONTH 2D 3S"}, "x": {"num": "NaN"}, "z": None}
+
+
+def test_functions_and_procedures(run):
+    source = """
+    var double = mldb.createFunction({id: 'double_js', type: 'sql.expression', params: {expression: 'x * 2 AS y'}});
+    var script = {language: 'python', scriptConfig: {source: 'mldb.script.set_return(mldb.script.args + 1)'}};
+    var config = {type: 'script.run', params: {...script, runOnCreation: false}};
+    var procedure = mldb.createProcedure(config);
+    var ran = procedure.run({params: {args: 41}});
+    [double.callJson({x: 4}), double.call({x: 4}), double.type(), ran, procedure.id() == config.id]
+    """
+    function, other, type_, ran, named = run(source)["result"]
+    assert (function, other, type_, named) == ({"y": 8}, {"y": 8}, "sql.expression", True)
+    assert (ran["results"], ran["details"]["result"]) == (42, 42)
+
+
+def test_what_is_there_already_is_taken(run):
+    run("mldb.createDataset({id: 'kept_js', type: 'sparse.mutable'}).recordRow('r', [['x', 1, 0]]).commit()")
+    source = "mldb.createDataset({id: 'kept_js', type: 'sparse.mutable'}).status().rowCount"
+    assert run(source)["result"] == 1
+
+
+def test_requests(run):
+    source = """
+    var put = mldb.put('/v1/functions/one_js', {type: 'sql.expression', params: {expression: '1 AS one'}});
+    var missing = mldb.get('/v1/functions/nosuch');
+    var query = mldb.get('/v1/query', {q: 'SELECT 1 AS one', format: 'aos'}).json;
+    var posted = mldb.perform('POST', '/v1/query', [['format', 'soa']], {q: 'SELECT 2 AS two'});
+    var gone = mldb.del('/v1/functions/one_js');
+    [put.responseCode, missing.responseCode, missing.json.error, query, gone.responseCode, mldb.getHttpBoundAddress()]
+    """
+    put, missing, error, query, gone, address = run(source)["result"]
+    assert (put, missing, gone) == (201, 404, 204)
+    assert "nosuch" in error
+    assert query == [{"_rowName": "result", "one": 1}]
+    assert address.startswith("http://")
+
+
+def test_streams(run, tmp_path):
+    (tmp_path / "lines.txt.gz").write_bytes(gzip.compress('first\r\né\n{"a": [1]} rest'.encode()))
+    (tmp_path / "bytes").write_bytes(bytes([1, 255, 1, 0, 0, 1, 255, 255, 255, 255, 7]))
+    source = """
+    var text = mldb.openStream(args + '/lines.txt.gz');
+    var bytes = mldb.openStream(args + '/bytes');
+    var read = [text.readLine(), text.readLine(), text.readJson(), text.eof(), text.readLine(), text.eof(),
+      bytes.readU8(), bytes.readI8(), bytes.readU16LE(), bytes.readU16BE(), bytes.readI32LE(), bytes.readBytes(5),
+      Object.keys(mldb.ls(args).objects).length];
+    try { bytes.readU8() } catch (error) { read.push(error.message) }
+    try { mldb.openStream(args + '/nosuch') } catch (error) { read.push(error.message.includes('cannot be read')) }
+    read
+    """
+    assert run(source, f"file://{tmp_path}")["result"] == [
+        "first", "é", {"a": [1]}, False, " rest", True, 1, -1, 1, 1, -1, [7], 2, "End of file", True,
+    ]  # fmt: skip
+
+
+def test_differences_are_found_and_applied(run):
+    source = """
+    var found = mldb.diff({a: 1, b: [1, 2], c: {d: null}}, {a: 2, b: [1], c: {d: null}, e: 'new'});
+    [found, mldb.patch({a: 1, b: [1, 2], c: {d: null}}, found), mldb.patch({a: 7}, {f: {a: {'-': 1, '+': 2}}}),
+     mldb.diff({a: [NaN, {b: 1}]}, {a: [NaN, {b: 1}]}), mldb.diff(1, '1')]
+    """
+    found, applied, refused, same, other = run(source)["result"]
+    assert found == {"f": {"a": {"-": 1, "+": 2}, "b": {"-": [1, 2], "+": [1]}, "e": {"+": "new"}}}
+    assert applied == [{"a": 2, "b": [1], "c": {"d": None}, "e": "new"}, {}]
+    assert refused == [{"a": 7}, {"f": {"a": {"-": 1, "+": 2}}}]
+    assert (same, other) == ({}, {"-": 1, "+": "1"})
+
+
+def test_random_numbers_follow_their_seed(run):
+    source = """
+    var one = mldb.createRandomNumberGenerator(7), other = mldb.createRandomNumberGenerator(7);
+    var numbers = [], same = true, total = 0, squares = 0;
+    for (var i = 0; i < 20000; ++i) {
+      var value = one.normal(3, 2);
+      same = same && value === other.normal(3, 2);
+      total += value; squares += value * value;
+    }
+    var uniform = Array.from({length: 1000}, () => one.uniform(5, 6));
+    [same, total / 20000, Math.sqrt(squares / 20000 - (total / 20000) ** 2), Math.min(...uniform), Math.max(...uniform)]
+    """
+    same, mean, deviation, least, most = run(source)["result"]
+    assert same
+    assert mean == pytest.approx(3, abs=0.1)
+    assert deviation == pytest.approx(2, abs=0.1)
+    assert 5 <= least < 5.1 < 5.9 < most <= 6
+
+
+def test_assertions_of_the_module(run):
+    source = "var u = require('mldb/unittest'); u.assertEqual([1], [1]); u.assertNearlyEqual({a: 1}, {a: 1.001})"
+    assert run(source)["result"] is True
+    failed = run("require('mldb/unittest').assertEqual(1, 2, 'numbers')", fails=True)
+    assert failed["exception"]["message"] == "Assertion failure: numbers: 1 not equal to 2"
+    assert [entry["c"] for entry in failed["logs"]] == ["expected 2", "received 1"]
+
+
+# ── procedures and functions ──
+
+
+def test_script_run_and_apply(client):
+    config = {"source": "args.a + 1", "args": {"a": 2}}
+    params = {"language": "javascript", "scriptConfig": config}
+    made = client.put("/v1/procedures/run_js", json={"type": "script.run", "params": params}).json()
+    assert made["status"]["firstRun"]["status"] == 3
+    params = {
+        "language": "javascript",
+        "scriptConfig": {"source": "args[0].map(([name, [v, ts]]) => [name, v * 2, ts])"},
+    }
+    client.must("PUT", "/v1/functions/apply_js", {"type": "script.apply", "params": params})
+    assert client.query("SELECT apply_js({args: {x: 4}}) AS *") == [["_rowName", "return.x"], ["result", 8]]
+    params = {"language": "cobol", "scriptConfig": config}
+    refused = client.put("/v1/procedures/no", json={"type": "script.run", "params": params})
+    assert "'python' or 'javascript'" in refused.text
+
+
+# ── plugins ──
+
+
+def test_a_plugin_answers_requests_and_tells_its_status(client, plugin):
+    source = """
+    var count = 0;
+    plugin.setStatusHandler(() => ({count: count, greeting: plugin.args.greeting}));
+    plugin.setRequestHandler(function (path, verb, resource, params, payload, contentType, contentLength, headers) {
+      count += 1;
+      if (path == '/fail') throw new TypeError('bad ' + path);
+      if (path == '/query') return mldb.query('SELECT 1 AS one');
+      return {path, verb, resource, params, payload, contentType, contentLength, agent: headers['user-agent']};
+    });
+    """
+    assert plugin(source, args={"greeting": "hi"}).status_code == 201
+    answer = client.post("/v1/plugins/js/routes/a%20b?x=1&x=2", content="é", headers={"user-agent": "me"})
+    assert answer.json() == {
+        "path": "/a%20b", "verb": "POST", "resource": "/v1/plugins/js/routes/a%20b", "params": [["x", "1"], ["x", "2"]],
+        "payload": "é", "contentType": "", "contentLength": 2, "agent": "me",
+    }  # fmt: skip
+    assert client.get("/v1/plugins/js/routes/query").json()[0]["rowName"] == "result"
+    failed = client.get("/v1/plugins/js/routes/fail")
+    assert failed.status_code == 400
+    assert failed.json()["exception"]["message"] == "TypeError: bad /fail"
+    assert client.get("/v1/plugins/js").json()["status"] == {"count": 3, "greeting": "hi"}
+
+
+def test_without_a_handler_there_are_no_routes(client, plugin):
+    assert plugin("mldb.log('nothing')").status_code == 201
+    output = client.get("/v1/plugins/js/routes/lastoutput").json()
+    assert [entry["c"] for entry in output["logs"]] == ["nothing"]
+    assert client.get("/v1/plugins/js/routes/x").status_code == 404
+
+
+def test_a_main_that_fails_makes_no_plugin(client, plugin):
+    answer = plugin("var a = 1;\nnosuch()")
+    assert answer.status_code == 400
+    assert answer.json()["error"] == "Exception running plugin script"
+    assert answer.json()["details"]["exception"]["lineNumber"] == 2
+
+
+def test_a_dropped_folder_is_served_and_follows_its_edits(client, server):
+    folder = server.data_dir / "plugins" / "dropped_js"
+    (folder / "static").mkdir(parents=True)
+    (folder / "static" / "page.txt").write_text("a page")
+    main = folder / "main.js"
+    source = "plugin.serveStaticFolder('/static', 'static'); plugin.setRequestHandler(() => 'VERSION')"
+    main.write_text(source.replace("VERSION", "first"))
+    routes = "/v1/plugins/dropped_js/routes"
+    eventually(lambda: client.get(f"{routes}/x").text == '"first"\n')
+    assert client.get(f"{routes}/static/page.txt").text == "a page"
+    assert client.get("/v1/plugins/dropped_js").json()["type"] == "javascript"
+    main.write_text(source.replace("VERSION", "second"))
+    eventually(lambda: client.get(f"{routes}/x").text == '"second"\n')
+    main.write_text("this is wrong")
+    eventually(lambda: "lastFailure" in json.dumps(client.get("/v1/plugins/dropped_js").json()))
+    assert client.get(f"{routes}/x").text == '"second"\n'  # the last good one serves on
+    main.unlink()
+    (folder / "static" / "page.txt").unlink()
+    (folder / "static").rmdir()
+    folder.rmdir()
+    eventually(lambda: client.get("/v1/plugins/dropped_js").status_code == 404)
+
+
+def test_code_that_never_ends_is_replaced(start_server):
+    server = start_server("--request-timeout", "1")
+    source = "plugin.setRequestHandler((path) => { while (path == '/forever'); return 'here' })"
+    with server.client() as client:
+        config = {"type": "javascript", "params": {"source": {"main": source}}}
+        assert client.put("/v1/plugins/loop", json=config).status_code == 201
+        assert client.get("/v1/plugins/loop/routes/forever").status_code == 504
+        eventually(lambda: client.get("/v1/plugins/loop/routes/x").text == '"here"\n')
+
+
+def test_code_that_takes_all_memory_hurts_nobody_else(start_server):
+    server = start_server("--worker-memory", "200")
+    with server.client() as client:
+        source = "var all = []; for (;;) all.push(new Array(100000).fill(all.length))"
+        answer = client.post(RUN, json={"source": source})
+        assert answer.status_code in (400, 502, 507), answer.text
+        assert client.post(RUN, json={"source": "1 + 1"}).json() == {"result": 2}
