@@ -85,7 +85,6 @@ def test_line_magics(kernel):
     assert "color: red" in missing["html"][0]
     assert "%mldb init" in kernel.run("%mldb help")["stdout"]
     assert "There is no magic 'nonsense'" in kernel.run("%mldb nonsense")["stdout"]
-    assert "42" in kernel.run("%%mldb js 40\nargs + 2")["stdout"]
     assert "/v1/types/datasets/tabular/doc" in kernel.run("%mldb doc datasets/tabular")["html"][0]
 
 
@@ -104,6 +103,8 @@ def test_cell_magics(kernel):
     assert ran["text"] == ["21"]
     failed = kernel.run("%%mldb py\n1 / 0")
     assert "ZeroDivisionError" in failed["stdout"]
+    ran = kernel.run("%%mldb js 40\nmldb.log('in QuickJS'); args + 2")
+    assert ("in QuickJS" in ran["stdout"], ran["text"]) == (True, ["42"])
 
 
 def test_files_are_read_by_the_server(kernel, server):
