@@ -12,6 +12,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from server.templating import markup, rendered
+
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
     from markdown_it.token import Token
@@ -26,20 +28,6 @@ _HERE_DOCUMENT = re.compile(
     r"^[^\n]*\.(?P<ending>\w+) <<'(?P<mark>\w+)'\n(?P<content>.*?)^(?P=mark)$", re.MULTILINE | re.DOTALL
 )
 
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<link rel="stylesheet" href="/static/markdown.css">
-</head>
-<body><main>
-{body}
-</main></body>
-</html>
-"""
-
 
 @dataclass(frozen=True)
 class Section:
@@ -53,7 +41,7 @@ class Section:
 
 def render(text: str, name: str) -> bytes:
     """A full page: tables, fenced code in colours, links to local ``.md`` pages turned to their HTML."""
-    return _PAGE.format(title=escape(title(text) or name), body=body(text)).encode()
+    return rendered("markdown.html", title=title(text) or name, body=markup(body(text))).encode()
 
 
 def title(text: str) -> str:

@@ -7,14 +7,13 @@ import posixpath
 import re
 from collections.abc import Iterator
 from functools import cache, partial
-from html import escape
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote
 
 import orjson
 
 from server.entities import markdown
+from server.templating import markup, rendered
 
 DOCS: Final = Path(__file__).resolve().parents[2] / "docs"
 STATIC: Final = DOCS.parent / "static"
@@ -120,57 +119,27 @@ def search_index() -> bytes:
     return orjson.dumps(found)
 
 
-def page(text: str, name: str, *, root: str, static: str, head: str = "", above: str = "") -> bytes:
-    """A page with the contents beside it; ``root`` is the address of the site's top, ``static`` that of its styles."""
-    return _PAGE.format(
-        title=escape(markdown.title(text) or TITLES.get(name, "MLDB")),
-        head=head,
-        above=above,
+def page(text: str, name: str, *, root: str, static: str, served: bool = False) -> bytes:
+    """A page with the contents beside it, and the pages before and after it in the order of reading.
+
+    ``root`` is the address of the site's top, ``static`` that of its styles; ``served`` beside the console.
+    """
+    names = list(TITLES)
+    at = names.index(name) if name in TITLES else len(names)
+    return rendered(
+        "doc.html",
+        title=markdown.title(text) or TITLES.get(name, "MLDB"),
+        name=name,
         root=root,
         static=static,
-        contents=_contents(name, root),
-        body=markdown.body(text, partial(_relink, name)),
-        onward=_onward(name, root),
-        sections=_sections(text),
+        served=served,
+        contents=CONTENTS,
+        titles=TITLES,
+        body=markup(markdown.body(text, partial(_relink, name))),
+        before="".join(names[max(at - 1, 0) : at]) if name in TITLES else "",
+        after="".join(names[at + 1 : at + 2]),
+        sections=[part for part in markdown.sections(text) if part.level in (2, 3)],
     ).encode()
-
-
-def _contents(current: str, root: str) -> str:
-    parts = []
-    for group, members in CONTENTS.items():
-        links = "".join(
-            f'<li><a href="{root}{quote(name)}.html"{_CURRENT if name == current else ""}>{escape(title)}</a></li>'
-            for name, title in members.items()
-        )
-        parts.append(f"<h2>{escape(group)}</h2>\n<ul>{links}</ul>")
-    return "\n".join(parts)
-
-
-def _onward(name: str, root: str) -> str:
-    """Links to the page before and the page after in the order of reading."""
-    names = list(TITLES)
-    if name not in TITLES:
-        return ""
-    at = names.index(name)
-    links = [
-        f'<a class="{kind}" href="{root}{quote(other)}.html"><small>{kind}</small>{escape(TITLES[other])}</a>'
-        for kind, found in (("previous", names[max(at - 1, 0) : at]), ("next", names[at + 1 : at + 2]))
-        for other in found
-    ]
-    file = posixpath.basename(name)
-    download = f'<p><a href="{file}" download>Download this notebook</a></p>' if file.endswith(".ipynb") else ""
-    return f'{download}<nav class="onward" aria-label="Further pages">{"".join(links)}</nav>'
-
-
-def _sections(text: str) -> str:
-    links = [
-        f'<li class="level{part.level}"><a href="#{quote(part.anchor)}">{escape(part.title)}</a></li>'
-        for part in markdown.sections(text)
-        if part.level in (2, 3)
-    ]
-    if len(links) < 2:
-        return ""
-    return f'<nav class="sections" aria-label="On this page"><h2>On this page</h2><ul>{"".join(links)}</ul></nav>'
 
 
 def site() -> Iterator[tuple[str, bytes]]:
@@ -191,40 +160,3 @@ def site() -> Iterator[tuple[str, bytes]]:
     for style in ("tokens.css", "markdown.css", "doc/doc.css", "doc/doc.js"):
         yield style, (STATIC / style).read_bytes()
     yield "search.json", search_index()
-
-
-_CURRENT: Final = ' aria-current="page"'
-
-_PAGE: Final = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title} · MLDB</title>
-<link rel="stylesheet" href="{static}tokens.css">
-{head}
-<link rel="stylesheet" href="{static}markdown.css">
-<link rel="stylesheet" href="{static}doc/doc.css">
-</head>
-<body>
-{above}
-<div class="doc" data-root="{root}">
-<details class="contents" open>
-<summary>Contents</summary>
-<label class="search">Search the documentation
-<input type="search" autocomplete="off" placeholder="Search" aria-controls="found"></label>
-<ol id="found" aria-live="polite"></ol>
-<nav aria-label="Documentation">
-{contents}
-</nav>
-</details>
-<script src="{static}doc/doc.js"></script>
-<main>
-{body}
-{onward}
-</main>
-{sections}
-</div>
-</body>
-</html>
-"""

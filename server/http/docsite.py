@@ -15,7 +15,7 @@ from server.declarations import EntityType
 from server.entities.types import KINDS
 from server.http import docpages
 from server.http.host import Host
-from server.http.site import HEAD, navigation
+from server.templating import rendered
 
 
 def routes(host: Host) -> list[BaseRoute]:
@@ -30,7 +30,7 @@ def routes(host: Host) -> list[BaseRoute]:
         Route("/autodoc", lambda _: RedirectResponse("/reference", 302)),
         Route("/autodoc/autodoc", lambda _: RedirectResponse("/v1/help?autodoc", 302)),
         Route("/autodoc/{path:path}", lambda _: RedirectResponse("/reference", 302)),
-        Route("/reference", lambda _: HTMLResponse(_viewer())),
+        Route("/reference", lambda _: HTMLResponse(rendered("reference.html"))),
     ]
 
 
@@ -59,7 +59,7 @@ def _search_index(_: Request) -> Response:
 
 def _served(text: str, name: str = "") -> bytes:
     """A page of the documentation with the navigation of the console."""
-    return docpages.page(text, name, root="/doc/", static="/static/", head=HEAD, above=navigation("/doc/"))
+    return docpages.page(text, name, root="/doc/", static="/static/", served=True)
 
 
 def _type_page(host: Host, request: Request) -> Response:
@@ -99,33 +99,3 @@ def _cell(value: Any) -> str:
 
 
 _MISSING: Final = "# There is no such page\n\n[All pages](/doc/)\n"
-
-
-def _viewer() -> str:
-    return _VIEWER.format(head=HEAD, navigation=navigation("/reference"))
-
-
-_VIEWER: Final = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>API · MLDB</title>
-{head}
-<link rel="stylesheet" href="/static/markdown.css">
-<link rel="stylesheet" href="/static/reference/reference.css">
-<script src="/static/reference/reference.js" type="module"></script>
-</head>
-<body>
-{navigation}
-<main>
-<h1>API</h1>
-<p>Every route of the server and of its plugins, as <a href="/openapi.json">OpenAPI 3.1</a>.</p>
-<label>Search <input id="search" type="search" placeholder="a path, a verb or a word" autocomplete="off"></label>
-<p id="state" role="status">loading</p>
-<div id="routes"></div>
-</main>
-</body>
-</html>
-"""

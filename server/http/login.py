@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from html import escape
 from typing import Final
 from urllib.parse import parse_qsl
 
@@ -12,6 +11,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import BaseRoute, Route
 
 from server.http.security import LOGIN_PATH, Gate
+from server.templating import rendered
 
 _MAX_FORM: Final = 8192  # bytes: a token and the address to go to
 
@@ -43,26 +43,5 @@ async def _sign_in(gate: Gate, request: Request) -> Response:
 
 
 def _page(target: str, problem: str = "", status: int = 200) -> Response:
-    alert = f'<p role="alert">{escape(problem)}</p>' if problem else ""
-    text = _PAGE.format(action=LOGIN_PATH, target=escape(target), alert=alert)
+    text = rendered("login.html", action=LOGIN_PATH, target=target, problem=problem)
     return HTMLResponse(text, status, {"Cache-Control": "no-store"})
-
-
-_PAGE: Final = """<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Sign in · MLDB</title>
-<link rel="stylesheet" href="/static/landing.css">
-<main>
-<h1>MLDB</h1>
-<p>This server asks for a token: it was printed when the server started, or is the setting <code>token</code>.</p>
-{alert}
-<form method="post" action="{action}">
-<input type="hidden" name="next" value="{target}">
-<label>Token <input type="password" name="token" required autofocus autocomplete="current-password"></label>
-<button>Sign in</button>
-</form>
-</main>
-</html>
-"""

@@ -6,15 +6,14 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable
 from functools import partial
-from html import escape
 from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
-from server.http.site import HEAD, navigation
 from server.logs import LEVELS, RING_LINES, Entry, Filter, LogStore
+from server.templating import rendered
 
 _DEFAULT_LINES: Final = 500
 _WAIT_SECONDS: Final = 1.0  # between looks whether the server stops
@@ -133,40 +132,4 @@ def _event(entry: Entry) -> bytes:
 
 
 def _page() -> str:
-    levels = "".join(f'<option value="{level}">{escape(level)} and above</option>' for level in LEVELS[1:])
-    return _PAGE.format(levels=levels, head=HEAD, navigation=navigation("/logs/mldb"))
-
-
-_PAGE: Final = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>Log · MLDB</title>
-{head}
-<link rel="stylesheet" href="/static/logs/logs.css">
-<script src="/static/logs/logs.js" defer></script>
-</head>
-<body>
-{navigation}
-<header>
-<h1>Log</h1>
-<form id="filters" role="search">
-<label><span>Plugin</span><select id="source" name="source"><option value="">all</option></select></label>
-<label><span>Level</span><select id="level" name="level"><option value="">all</option>{levels}</select></label>
-<label class="grow"><span>Search</span>
-<input id="q" name="q" type="search" placeholder="text in the line" autocomplete="off"></label>
-</form>
-<div class="actions">
-<button id="pause" type="button" aria-pressed="false">Pause</button>
-<button id="clear" type="button">Clear</button>
-<a id="download" href="/logs/mldb?format=text" download="mldb.log">Download</a>
-<output id="state" aria-live="polite">connecting</output>
-</div>
-</header>
-<main id="scroll" tabindex="0" aria-label="Log lines"><ol id="lines"></ol><p id="empty">No line yet.</p></main>
-<button id="newest" type="button" hidden>Newest lines ↓</button>
-</body>
-</html>
-"""
+    return rendered("logs.html", levels=LEVELS[1:])

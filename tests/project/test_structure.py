@@ -23,6 +23,7 @@ LAYERS: Mapping[str, int] = {
     "server.logs": 2,
     "server.tracing": 2,
     "server.tasks": 2,
+    "server.templating": 1,
     "server.storage": 3,
     "server.sql": 4,
     "server.datasets": 4,
