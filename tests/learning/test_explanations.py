@@ -92,8 +92,9 @@ def check_every_label(model, rows, count, explain="explain"):
         total = why.bias.astype(np.float64) + why.weights.sum(axis=1, dtype=np.float64)
         # Single-precision numbers that cancel leave as much as the largest of them is rounded by.
         largest = np.maximum(1, np.abs(why.weights).max(axis=1, initial=0))
-        near = np.abs(total - scores[:, label]) <= 1e-4 * np.maximum(largest, np.abs(scores[:, label]))
-        assert near[np.isfinite(scores[:, label])].all()  # a log link may lead beyond what a number holds
+        finite = np.isfinite(scores[:, label])  # a log link may lead beyond what a number holds
+        score = scores[finite, label]
+        assert (np.abs(total[finite] - score) <= 1e-4 * np.maximum(largest[finite], np.abs(score))).all()
         assert not why.weights[~why.used].any()
 
 
