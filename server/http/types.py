@@ -15,7 +15,6 @@ from server.http.host import Host
 from server.messages import Response
 
 _CLASSES = ["datasets", "functions", "plugin.setups", "plugin.startups", "plugins", "procedures"]
-_STARTUPS = {"plugin.startups": ["subprocess"]}  # of experimental.external; nobody makes one by itself
 _ONE = "/v1/types/{class}/{type}"
 
 
@@ -71,7 +70,7 @@ def _find(host: Host, call: Call) -> EntityType:
 
 def _names(host: Host, call: Call) -> Typed:
     kind = _kind(call["class"])
-    names = host.types.names(kind) if kind is not None else _STARTUPS.get(call["class"], [])
+    names = host.types.names(kind) if kind is not None else []
     if not call["details"] or kind is None:
         return Typed(names)
     return Typed([[name, info(host.types.get(kind, name))] for name in names], newline=True)

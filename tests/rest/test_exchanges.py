@@ -67,8 +67,6 @@ EXACT = [
         "GET", "/v1/types", None, 200,
         '["datasets","functions","plugin.setups","plugin.startups","plugins","procedures"]',
     ),
-    ("GET", "/v1/types/plugin.startups", None, 200, '["subprocess"]'),
-    ("GET", "/v1/types/plugin.setups", None, 200, "[]"),
     ("GET", "/v1/types/procedures/mock", None, 200, '{"state":"ok"}'),
     (
         "GET", "/v1/types/procedures/mock/routes/x", None, 404,
