@@ -45,7 +45,7 @@ class Interpreter:
     def _prepare(self, args: Any) -> None:
         import quickjs
 
-        context = quickjs.Context()
+        self._context = context = quickjs.Context()
         context.add_callable("host", self._host.answer)
         begin = context.eval("(make) => { const given = host; delete globalThis.host; return make(given); }")
         self._call = begin(context.eval("\n" * _PRELUDE_LINE + _PRELUDE.read_text(encoding="utf-8")))
@@ -93,6 +93,8 @@ class Interpreter:
 
         try:
             text = self._call(what, json.dumps(given))
+            while self._context.execute_pending_job():  # what promises and forgotten streams have left to do
+                continue
         except quickjs.JSException as error:  # no memory, or no stack, is left even to tell of it
             return self._raised(
                 {"type": "InternalError", "message": str(error).partition("\n")[0], "stack": ""}, request
@@ -211,6 +213,9 @@ class _Host:
         self._streams[number] = _Stream(self._raw.open_bytes(uri))
         return number
 
+    def _do_close(self, number: int) -> None:
+        self._streams.pop(number).close()
+
     def _do_readLine(self, number: int) -> str:  # noqa: N802 - the method's name in JavaScript
         return self._streams[number].line()
 
@@ -230,6 +235,9 @@ class _Stream:
     def __init__(self, source: IO[bytes]) -> None:
         self._source = io.BufferedReader(source) if isinstance(source, io.RawIOBase) else source
         self._ahead = b""
+
+    def close(self) -> None:
+        self._source.close()
 
     def read(self, size: int) -> bytes:
         """So many bytes, fewer at the end; all with -1."""

@@ -133,8 +133,13 @@
 
   // ── streams ────────────────────────────────────────────────────────────────────────────────────────────────────
 
+  const forgotten = new FinalizationRegistry((number) => ask('close', number));
+
   class Stream {
-    constructor(uri) { this.number = ask('open', uri); }
+    constructor(uri) {
+      this.number = ask('open', uri);
+      forgotten.register(this, this.number);
+    }
     readLine() { return ask('readLine', this.number); }
     readJson() { return ask('readJson', this.number); }
     readBytes(count) {

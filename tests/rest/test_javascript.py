@@ -274,6 +274,17 @@ def test_a_plugin_answers_requests_and_tells_its_status(client, plugin):
     assert client.get("/v1/plugins/js").json()["status"] == {"count": 3, "greeting": "hi"}
 
 
+def test_streams_that_nobody_has_any_more_are_closed(client, plugin, tmp_path):
+    (tmp_path / "bytes").write_bytes(bytes(10))
+    handler = (
+        "mldb.openStream(plugin.args).readU8(); return Object.keys(mldb.ls('file:///proc/self/fd').objects).length"
+    )
+    source = f"plugin.setRequestHandler(() => {{ {handler} }})"
+    assert plugin(source, args=f"file://{tmp_path}/bytes").status_code == 201
+    open_files = [client.get("/v1/plugins/js/routes/x").json() for _ in range(40)]
+    assert max(open_files) <= open_files[0] + 3
+
+
 def test_without_a_handler_there_are_no_routes(client, plugin):
     assert plugin("mldb.log('nothing')").status_code == 201
     output = client.get("/v1/plugins/js/routes/lastoutput").json()
