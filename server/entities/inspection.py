@@ -11,7 +11,7 @@ from server.declarations import Services
 from server.entities.queries import counted
 from server.entities.rows import leaves, to_cells
 from server.sql.views import Layout
-from server.storage.database import quote
+from server.storage.database import identifier
 from server.storage.layouts import ROW, TIMESTAMP, Cells, Wide
 from server.values.atoms import Atom
 from server.values.batches import Cell
@@ -27,7 +27,7 @@ def row_names(services: Services, dataset: str, start: int = 0, limit: int = -1)
     if isinstance(layout, Wide | Cells):
         return _stored_row_names(services, layout, start, None if limit < 0 else limit)
     names: list[str] = []
-    for batch in counted(services.query(f"SELECT 1 AS one FROM {quote(dataset)}")):
+    for batch in counted(services.query(f"SELECT 1 AS one FROM {identifier(dataset)}")):
         names.extend(batch.names.to_pylist())
         if end is not None and len(names) >= end:
             break
@@ -36,9 +36,9 @@ def row_names(services: Services, dataset: str, start: int = 0, limit: int = -1)
 
 def _stored_row_names(services: Services, layout: Wide | Cells, start: int, limit: int | None) -> list[str]:
     if isinstance(layout, Wide):
-        source = f"SELECT {ROW}::VARCHAR FROM {quote(layout.table)}"
+        source = f"SELECT {ROW}::VARCHAR FROM {identifier(layout.table)}"
     else:
-        source = f"SELECT name FROM {quote(layout.prefix + '_rows')} ORDER BY ord"
+        source = f"SELECT name FROM {identifier(layout.prefix + '_rows')} ORDER BY ord"
     found = _fetched(services, f"{source} LIMIT ? OFFSET ?", [2**62 if limit is None else limit, start])
     return [name for (name,) in found]
 
@@ -63,7 +63,7 @@ def column_paths(services: Services, dataset: str) -> list[Path]:
     if isinstance(layout, Wide) and all(column.shape is None for column in layout.columns):
         return sorted((column.path for column in layout.columns), key=natural_key)
     found: set[Path] = set()
-    for cells in _scan(services, f"SELECT * FROM {quote(dataset)}"):
+    for cells in _scan(services, f"SELECT * FROM {identifier(dataset)}"):
         found.update(cell.path for cell in cells)
     return sorted(found, key=natural_key)
 
@@ -77,7 +77,7 @@ def _scan(services: Services, query: str, *, timestamps: bool = False) -> Iterat
 def resolve_column(services: Services, dataset: str, column: str) -> str:
     """The SQL spelling of a column named in a URL: one element, or, if there is no such column, a parsed path."""
     layout = services.dataset(dataset).layout()
-    return quote(column) if _has_column(layout, (column,)) else _parsed(column)
+    return identifier(column) if _has_column(layout, (column,)) else _parsed(column)
 
 
 def _has_column(layout: Layout, path: Path) -> bool:
@@ -89,13 +89,13 @@ def _has_column(layout: Layout, path: Path) -> bool:
 
 
 def _parsed(column: str) -> str:
-    return ".".join(quote(element) for element in column.split("."))
+    return ".".join(identifier(element) for element in column.split("."))
 
 
 def value_counts(services: Services, dataset: str, column: str) -> list[tuple[Atom, int]]:
     """Distinct values of a column in order, with the number of rows that have them."""
     name = resolve_column(services, dataset, column)
-    query = f'SELECT {name} AS "0", count(*) AS "1" FROM {quote(dataset)} WHERE {name} IS NOT NULL GROUP BY {name}'
+    query = f'SELECT {name} AS "0", count(*) AS "1" FROM {identifier(dataset)} WHERE {name} IS NOT NULL GROUP BY {name}'
     counts: list[tuple[Atom, int]] = []
     for cells in _scan(services, query):
         by_path = {format_path(cell.path): cell.value for cell in cells}
@@ -116,7 +116,7 @@ def timestamp_range(services: Services, dataset: str) -> tuple[float, float]:
         return _stored_range(services, layout)
     times = [
         cell.timestamp
-        for cells in _scan(services, f"SELECT * FROM {quote(dataset)}", timestamps=True)
+        for cells in _scan(services, f"SELECT * FROM {identifier(dataset)}", timestamps=True)
         for cell in cells
         if math.isfinite(cell.timestamp)
     ]
@@ -125,8 +125,8 @@ def timestamp_range(services: Services, dataset: str) -> tuple[float, float]:
 
 def _stored_range(services: Services, layout: Wide | Cells) -> tuple[float, float]:
     if isinstance(layout, Wide):
-        source, time = quote(layout.table), TIMESTAMP
+        source, time = identifier(layout.table), TIMESTAMP
     else:
-        source, time = quote(layout.prefix + "_times"), "ts"
+        source, time = identifier(layout.prefix + "_times"), "ts"
     ((earliest, latest),) = _fetched(services, f"SELECT min({time}), max({time}) FROM {source} WHERE isfinite({time})")
     return (math.nan, math.nan) if earliest is None or latest is None else (earliest, latest)

@@ -11,7 +11,7 @@ import numpy as np
 
 from server.declarations import Progress, Services
 from server.entities.inspection import column_paths
-from server.storage.database import quote
+from server.storage.database import identifier
 from server.values.atoms import Atom, atom_to_json
 from server.values.cells import atoms_of, cells_of
 from server.values.paths import Path, format_path
@@ -39,9 +39,9 @@ def _values(services: Services, dataset: str, page: Sequence[Path], progress: Pr
     values: list[list[Atom]] = [[] for _ in page]
     if not page:
         return 0, values
-    names = ", ".join(f'{".".join(map(quote, path))} AS "{index}"' for index, path in enumerate(page))
+    names = ", ".join(f'{".".join(map(identifier, path))} AS "{index}"' for index, path in enumerate(page))
     rows = 0
-    for batch in services.query(f"SELECT {names} FROM {quote(dataset)} LIMIT {ROWS}").batches(progress):
+    for batch in services.query(f"SELECT {names} FROM {identifier(dataset)} LIMIT {ROWS}").batches(progress):
         rows += batch.rows.length
         for column, array in zip(batch.rows.type.columns, batch.rows.values, strict=True):
             if column.shape is None:

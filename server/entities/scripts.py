@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
 from runtime import protocol
 from runtime.executor import WorkerFailure
@@ -14,12 +14,13 @@ from runtime.generation import Answer, RequestFailed
 from runtime.jsontext import encode_payload, to_bytes
 from runtime.supervisor import run_script
 from server import tracing
-from server.declarations import Params, Services
+from server.declarations import Services
 from server.entities import jsontext
 from server.entities.plugin_sources import Opened, Opener
 from server.entities.types import nearest_name
 from server.errors import MldbError
 from server.messages import Request, Response
+from server.procedures.script_config import ScriptConfig
 
 if TYPE_CHECKING:
     from server.entities.plugins import PluginHost
@@ -27,23 +28,14 @@ if TYPE_CHECKING:
 _SOURCE = "script runner plugin"
 
 
-class ScriptParams(Params):
-    """What to run."""
-
-    address: str = Field("", description="File, folder, page or repository that holds the script")
-    source: str = Field("", description="The script itself, instead of an address")
-    args: Any = Field(None, description="Any JSON; the script reads it as mldb.script.args, in JavaScript args")
-    writeSourceToFile: bool = Field(False, description="Run the source from a temporary file")
-
-
 async def run(host: PluginHost, services: Services, request: Request, language: str) -> Response:
     """Run the script that the body describes in a worker of its own; its output object."""
-    params = _read(request)
+    config = _read(request)
     opened = await asyncio.to_thread(
-        Opener(services, language).script, params.address, params.source, as_file=params.writeSourceToFile
+        Opener(services, language).script, config.address, config.source, as_file=config.writeSourceToFile
     )
     try:
-        answer = await _run(host, opened, params, request)
+        answer = await _run(host, opened, config, request)
     except RequestFailed as error:
         raise MldbError(str(error), code=error.code) from None
     except WorkerFailure as error:
@@ -54,22 +46,22 @@ async def run(host: PluginHost, services: Services, request: Request, language: 
     return Response(_status(answer), answer.output().free_form() + end)
 
 
-def _read(request: Request) -> ScriptParams:
+def _read(request: Request) -> ScriptConfig:
     value = jsontext.parse(request.body)
     try:
-        return ScriptParams.model_validate(value)
+        return ScriptConfig.model_validate(value)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the body"
         if first["type"] == "extra_forbidden":
-            nearest = nearest_name(where, ScriptParams.model_fields)
+            nearest = nearest_name(where, ScriptConfig.model_fields)
             hint = f"; did you mean '{nearest}'?" if nearest else ""
             raise MldbError(f"unknown field parsing script configuration: '{where}'{hint}") from None
         raise MldbError(f"error parsing script configuration: field '{where}': {first['msg']}") from None
 
 
-async def _run(host: PluginHost, opened: Opened, params: ScriptParams, request: Request) -> Answer:
-    args = None if params.args is None else to_bytes(encode_payload(params.args))
+async def _run(host: PluginHost, opened: Opened, config: ScriptConfig, request: Request) -> Answer:
+    args = None if config.args is None else to_bytes(encode_payload(config.args))
     launch = await asyncio.to_thread(opened.script, args, host.address, host.data_root)
     task = asyncio.ensure_future(
         run_script(

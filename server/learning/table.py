@@ -17,7 +17,7 @@ from server.learning.matrix import Floats, Matrix, Sparse
 from server.values import compute as pc
 from server.values.atoms import collapse, number_text
 from server.values.cityhash import hash_path_texts
-from server.values.paths import natural_key, parse_path
+from server.values.natural import natural_order
 
 _MAX_DENSE_CELLS = 1 << 28  # 1 GiB of float32
 _DENSE_SHARE = 0.2  # share of present cells from which a dense matrix is the smaller one
@@ -53,19 +53,14 @@ def build(
         placed.append(_Part(pieces, count))
         count += length
     gathered = _gather(placed, texts)
-    names = _by_name([name for name, info in gathered.items() if info.present])
+    present = [name for name, info in gathered.items() if info.present]
+    names = [present[at] for at in natural_order(pa.array(present, pa.string())).tolist()]
     space = _space(names, gathered, count)
     cells = sum(gathered[name].present for name in names)
     size = count * len(names)
     if size <= _MAX_DENSE_CELLS and (cells >= _DENSE_SHARE * size or size <= 1 << 20):
         return space, _fill_dense(space, placed, count, row_name)
     return space, _fill_sparse(space, placed, count, row_name)
-
-
-def _by_name(names: list[str]) -> list[str]:
-    """In natural order."""
-    order = natural_order(pa.chunked_array([names], pa.string()))
-    return names if order is None else [names[at] for at in order.tolist()]
 
 
 def _gather(parts: Sequence[_Part], texts: Collection[str]) -> dict[str, _Gathered]:
@@ -322,13 +317,12 @@ def _entries(
     return rows, places[known[columns]], single(piece.numbers[rows, known[columns]])
 
 
-def natural_order(names: pa.ChunkedArray) -> NDArray[np.int64] | None:
-    """The order of rows by name (digit runs compare as numbers); None when they stand in it already."""
+def row_order(names: pa.ChunkedArray) -> NDArray[np.int64] | None:
+    """The places of rows in the natural order of their names; None when they stand in it already."""
     if pc.all(_plain_numbers(names)).as_py() is not False:
         keys = names.cast(pa.int64()).to_numpy()
         return None if (np.diff(keys) >= 0).all() else np.argsort(keys, kind="stable")
-    texts = names.to_pylist()
-    return np.array(sorted(range(len(texts)), key=[natural_key(parse_path(name)) for name in texts].__getitem__))
+    return natural_order(names.combine_chunks())
 
 
 def _plain_numbers(names: pa.ChunkedArray) -> Any:

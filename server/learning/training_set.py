@@ -17,7 +17,7 @@ from server.learning.columns import Piece, one_array, pieces_of
 from server.learning.examples import Examples, normalized
 from server.learning.feature_space import FeatureSpace
 from server.learning.matrix import Floats, Matrix, take_rows
-from server.learning.table import build, natural_order
+from server.learning.table import build, row_order
 from server.values import compute as pc
 from server.values.atoms import Atom, atom_to_json
 from server.values.batches import RowBatch
@@ -82,7 +82,7 @@ def read_training_set(batches: Iterable[NamedBatch], mode: Mode, texts: Collecti
     names = pa.chunked_array(rows.names, pa.string())
     space, matrix = build(rows.parts, lambda at: str(names[at]), texts)
     weights = np.concatenate(rows.weights) if rows.weights else np.zeros(0)
-    return _assemble(mode, space, matrix, rows, natural_order(names), weights)
+    return _assemble(mode, space, matrix, rows, row_order(names), weights)
 
 
 def _assemble(

@@ -33,6 +33,7 @@ from server.declarations import (
     Services,
 )
 from server.errors import MldbError
+from server.procedures.script_config import ScriptConfig
 from server.transfer.results import element_paths
 from server.values.atoms import atom_from_json, atom_to_json, timestamp_from_json, timestamp_text
 from server.values.batches import ANY_ROW, RowBatch, RowType
@@ -41,15 +42,6 @@ from server.values.paths import format_path
 
 _MAIN: Final = {"python": "main.py", "javascript": "main.js"}
 _CHUNK: Final = 1 << 20  # bytes
-
-
-class ScriptConfig(Params):
-    """The script, as the script runner takes it."""
-
-    address: str = Field("", description="File, folder, page or repository that holds the script")
-    source: str = Field("", description="The script itself, instead of an address")
-    args: Any = Field(None, description="Any JSON; the script reads it as mldb.script.args, in JavaScript args")
-    writeSourceToFile: bool = Field(False, description="Run the source from a temporary file")
 
 
 def check_language(language: str) -> None:

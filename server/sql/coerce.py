@@ -1,7 +1,7 @@
 """Conversions between bound values: to an atom, to a kind, to truth, to cells; comparison and sort keys.
 
 The rules are those of sql-dialect.md §1.4 and §7.3. What a kind decides is decided here, while binding; only
-``ANY`` decides at run time, by the macros of ``server.sql.runtime``.
+``ANY`` decides at run time, by the macros of ``server.sql.routines``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Spelling of DuckDB SQL: identifiers, literals, and which columns a piece of SQL reads."""
+"""Spelling of DuckDB SQL: literals, macros, and which columns a piece of SQL reads."""
 
 from __future__ import annotations
 
@@ -15,10 +15,6 @@ _CALLS = re.compile(r"\b(?:m|u|s|any)_\w+\(")
 _NESTED_CALLS = 3
 _QUERY = "(SELECT "
 _LITERAL = re.compile(r"'(?:[^']|'')*'")
-
-
-def identifier(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
 
 
 def literal_text(text: str) -> str:

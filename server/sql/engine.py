@@ -24,18 +24,17 @@ from server.sql.binder.query import Query
 from server.sql.binder.rows import bind_clauses
 from server.sql.binder.select import bind_select
 from server.sql.bound import Atom, Embedding, Leaf, Rest, Row
-from server.sql.duck import identifier
 from server.sql.inputs import batch_from_json
 from server.sql.parser import parse_clauses, parse_statement, query_from_object
 from server.sql.plan import Plan, Result, compile_query, engine_errors, output_columns, read_rows, to_rows
 from server.sql.positions import located
 from server.sql.prepared import Prepared
 from server.sql.relations import BatchRelation
-from server.sql.runtime import duck_type
+from server.sql.routines import duck_type
 from server.sql.scope import Catalog, Context, DefinedFunction, TableScope
 from server.sql.tree import Clause, Select
 from server.sql.views import Layout
-from server.storage.database import Database
+from server.storage.database import Database, identifier
 from server.values.arrow_types import ARROW_TYPES
 from server.values.atoms import NEVER
 from server.values.batches import Column, RowBatch, RowType

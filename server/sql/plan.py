@@ -20,7 +20,7 @@ from server.sql.blame import blame, of_several, span_of
 from server.sql.bound import NEVER_SQL, Atom, Embedding, Leaf, Row, Several, any_sql, with_whole_embeddings
 from server.sql.parser import parse_statement
 from server.sql.positions import located
-from server.sql.runtime import CODE_MEMBER, DETAILS_MARK
+from server.sql.routines import CODE_MEMBER, DETAILS_MARK
 from server.sql.scope import DefinedFunction
 from server.storage.database import Database
 from server.values.arrow_types import ARROW_TYPES, CELLS_ARROW

@@ -26,7 +26,8 @@ from server.sql.bound import (
     unknown,
 )
 from server.sql.coerce import to_cells
-from server.sql.duck import identifier, literal_text, references
+from server.sql.duck import literal_text, references
+from server.storage.database import identifier
 from server.values.kinds import CELL_TYPE, Kind
 from server.values.paths import Path, format_path
 

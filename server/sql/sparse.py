@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Final
 
 from server.sql.bound import Atom, Leaf, Open, Rest, Row, Several, Value
 from server.sql.coerce import to_cells
-from server.sql.duck import identifier, literal_text
+from server.sql.duck import literal_text
 from server.sql.relations import Relation
+from server.storage.database import identifier
 from server.values.kinds import Kind
 from server.values.paths import Path, format_path
 

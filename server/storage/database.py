@@ -151,7 +151,7 @@ class Database:
             ).fetchall()
             orphans = [name for (name,) in present if owner_of(name) not in keep]
             for name in orphans:
-                cursor.execute(f"DROP TABLE {quote(name)}")
+                cursor.execute(f"DROP TABLE {identifier(name)}")
             known = cursor.execute("SELECT name FROM dataset_tables UNION SELECT name FROM dataset_journal").fetchall()
             for (name,) in known:
                 if name not in keep:
@@ -177,7 +177,7 @@ def _attach(file: Path, name: str) -> str:
     return f"ATTACH '{str(file).replace(chr(39), chr(39) * 2)}' AS {name}"
 
 
-def quote(name: str) -> str:
+def identifier(name: str) -> str:
     """An SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
 
@@ -235,7 +235,7 @@ def drop_tables(cursor: duckdb.DuckDBPyConnection, name: str) -> None:
     ).fetchall()
     for (table,) in present:
         if owner_of(table) == name:
-            cursor.execute(f"DROP TABLE {quote(table)}")
+            cursor.execute(f"DROP TABLE {identifier(table)}")
     _forget(cursor, name)
 
 

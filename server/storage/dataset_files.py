@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from server.declarations import NamedBatch
 from server.errors import MldbError
-from server.storage.database import quote
+from server.storage.database import identifier
 from server.storage.layouts import ROW, TIMESTAMP, Cells, Wide, WideColumn
 from server.values import compute as pc
 from server.values.arrow_types import ANY_ARROW, CELL_ARROW
@@ -109,7 +109,7 @@ def _stored_values(layout: Cells, since: Mapping[str, int] | None = None) -> str
 
 
 def _wide_lines(layout: Wide) -> str:
-    table = quote(layout.table)
+    table = identifier(layout.table)
     start = f'SELECT rowid AS place, {ROW}::VARCHAR AS "row"'
     parts = [
         f'{start}, {_text(name)} AS "column", {TIMESTAMP} AS "timestamp", {_value_columns(column, value)}'
@@ -126,7 +126,7 @@ def _wide_lines(layout: Wide) -> str:
 
 def _elements(column: WideColumn) -> list[tuple[str, str]]:
     """Path text and SQL value of each cell of a row's column."""
-    name = quote(column.name)
+    name = identifier(column.name)
     if column.shape is None:
         return [(format_path(column.path), name)]
     paths = column.names or [tuple(map(str, index)) for index in np.ndindex(*column.shape)]

@@ -8,7 +8,7 @@ from typing import Any
 
 import duckdb
 
-from server.storage.database import NUMBER_HASH, PATH_HASH, quote, read_meta, write_meta
+from server.storage.database import NUMBER_HASH, PATH_HASH, identifier, read_meta, write_meta
 from server.storage.layouts import HASH, ROW, TIMESTAMP, Wide, WideColumn
 from server.values.kinds import EXACT, KIND_OF_TAG, TAGS, Kind
 
@@ -49,9 +49,9 @@ def create_wide(
         f"CAST({row} AS {row_type}) AS {ROW}",
         f"CAST({timestamp} AS DOUBLE) AS {TIMESTAMP}",
         f"{NUMBER_HASH if numbered else PATH_HASH}(CAST({row} AS {row_type})) AS {HASH}",
-        *(f"CAST({value} AS {duck_type(column)}) AS {quote(column.name)}" for column, value in columns),
+        *(f"CAST({value} AS {duck_type(column)}) AS {identifier(column.name)}" for column, value in columns),
     ]
-    cursor.execute(f"CREATE TABLE {quote(table)} AS SELECT {', '.join(items)} FROM {source}")
+    cursor.execute(f"CREATE TABLE {identifier(table)} AS SELECT {', '.join(items)} FROM {source}")
     wide = Wide(table, tuple(column for column, _ in columns), numbered, count_rows(cursor, table))
     write_wide(cursor, wide)
     return wide
@@ -69,14 +69,14 @@ def copy_wide(cursor: duckdb.DuckDBPyConnection, stage: str, table: str, columns
     for column in columns:
         kind = kinds.get(column.name, column.kind)
         typed.append((replace(column, kind=kind), _narrowed(column, kind)))
-    return create_wide(cursor, table, quote(stage), typed, ROW, TIMESTAMP, numbered=numbered)
+    return create_wide(cursor, table, identifier(stage), typed, ROW, TIMESTAMP, numbered=numbered)
 
 
 def names_are_numbers(cursor: duckdb.DuckDBPyConnection, stage: str) -> bool:
     """Whether every row name reads back the same from a BIGINT."""
     found = cursor.execute(
         f"SELECT count(*) > 0 AND coalesce(bool_and(TRY_CAST({ROW} AS BIGINT)::VARCHAR = {ROW}), false)"
-        f" AND count(TRY_CAST({ROW} AS BIGINT)) = count(*) FROM {quote(stage)}"
+        f" AND count(TRY_CAST({ROW} AS BIGINT)) = count(*) FROM {identifier(stage)}"
     ).fetchall()
     return bool(found[0][0])
 
@@ -88,19 +88,19 @@ def _kinds_seen(cursor: duckdb.DuckDBPyConnection, stage: str, columns: Sequence
     for start in range(0, len(mixed), 500):
         names = mixed[start : start + 500]
         items = ", ".join(
-            f"list_sort(list(DISTINCT union_tag({quote(name)})::VARCHAR) FILTER ({quote(name)} IS NOT NULL)),"
+            f"list_sort(list(DISTINCT union_tag({identifier(name)})::VARCHAR) FILTER ({identifier(name)} IS NOT NULL)),"
             f" bool_and({_is_small_integer(name)})"
-            f" FILTER (union_tag({quote(name)}) = 'n' AND {quote(name)} IS NOT NULL)"
+            f" FILTER (union_tag({identifier(name)}) = 'n' AND {identifier(name)} IS NOT NULL)"
             for name in names
         )
-        found = cursor.execute(f"SELECT {items} FROM {quote(stage)}").fetchall()[0]
+        found = cursor.execute(f"SELECT {items} FROM {identifier(stage)}").fetchall()[0]
         for index, name in enumerate(names):
             kinds[name] = _kind_of(found[2 * index], found[2 * index + 1])
     return kinds
 
 
 def _is_small_integer(name: str) -> str:
-    number = f"{quote(name)}.n"
+    number = f"{identifier(name)}.n"
     return f"(isfinite({number}) AND abs({number}) <= {EXACT} AND floor({number}) = {number})"
 
 
@@ -115,7 +115,7 @@ def _kind_of(tags: list[str] | None, integral: bool | None) -> Kind:
 
 def _narrowed(column: WideColumn, kind: Kind) -> str:
     """The stored value out of the staged one."""
-    name = quote(column.name)
+    name = identifier(column.name)
     if kind is column.kind or kind is Kind.NULL:
         return name
     if kind is Kind.INTEGER:
@@ -125,13 +125,13 @@ def _narrowed(column: WideColumn, kind: Kind) -> str:
 
 
 def count_rows(cursor: duckdb.DuckDBPyConnection, table: str) -> int:
-    return int(cursor.execute(f"SELECT count(*) FROM {quote(table)}").fetchall()[0][0])
+    return int(cursor.execute(f"SELECT count(*) FROM {identifier(table)}").fetchall()[0][0])
 
 
 def repeated_names(cursor: duckdb.DuckDBPyConnection, table: str) -> list[str]:
     """Names that several rows have, by first row."""
     found = cursor.execute(
-        f"SELECT {ROW}::VARCHAR FROM (SELECT {ROW}, min(rowid) AS first_row FROM {quote(table)}"
+        f"SELECT {ROW}::VARCHAR FROM (SELECT {ROW}, min(rowid) AS first_row FROM {identifier(table)}"
         f" GROUP BY {ROW} HAVING count(*) > 1) ORDER BY first_row"
     ).fetchall()
     return [name for (name,) in found]

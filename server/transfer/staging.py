@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import duckdb
 import pyarrow as pa
 
-from server.storage.database import arrow_view, quote
+from server.storage.database import arrow_view, identifier
 from server.storage.layouts import HASH, ROW, TIMESTAMP, Wide, WideColumn
 from server.storage.wide import column_name
 from server.transfer.csvblocks import Block
@@ -32,7 +32,7 @@ class Staging:
         self._columns = [WideColumn(path, column_name(index), Kind.NULL) for index, path in enumerate(paths)]
         self.rows = 0
         declared = "".join(f", {column.name} {_WAITING}" for column in self._columns)
-        cursor.execute(f"CREATE TABLE {quote(table)} ({ROW} BIGINT, {TIMESTAMP} DOUBLE, {HASH} UBIGINT{declared})")
+        cursor.execute(f"CREATE TABLE {identifier(table)} ({ROW} BIGINT, {TIMESTAMP} DOUBLE, {HASH} UBIGINT{declared})")
 
     def append(self, block: Block) -> None:
         for index, (kind, values) in enumerate(block.columns):
@@ -47,7 +47,7 @@ class Staging:
         )
         with arrow_view(self._cursor, "block", table):
             self._cursor.execute(
-                f"INSERT INTO {quote(self._table)} SELECT {ROW}, CAST(? AS DOUBLE), {HASH}{values} FROM block",
+                f"INSERT INTO {identifier(self._table)} SELECT {ROW}, CAST(? AS DOUBLE), {HASH}{values} FROM block",
                 [self._timestamp],
             )
         self.rows += len(block.lines)
@@ -77,7 +77,7 @@ class Staging:
         else:
             name = self._columns[index].name
             limits = list(
-                self._cursor.execute(f"SELECT min({name}), max({name}) FROM {quote(self._table)}").fetchall()[0]
+                self._cursor.execute(f"SELECT min({name}), max({name}) FROM {identifier(self._table)}").fetchall()[0]
             )
         return all(limit is None or abs(limit) <= EXACT for limit in limits)
 
@@ -91,7 +91,7 @@ class Staging:
     def _alter(self, column: WideColumn, type_: str, value: str) -> None:
         if type_ == _WAITING and column.kind is Kind.NULL:
             return
-        self._cursor.execute(f"ALTER TABLE {quote(self._table)} ALTER {column.name} TYPE {type_} USING {value}")
+        self._cursor.execute(f"ALTER TABLE {identifier(self._table)} ALTER {column.name} TYPE {type_} USING {value}")
 
 
 def converted(name: str, kind: Kind, wanted: Kind) -> str:

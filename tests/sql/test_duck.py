@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.sql.duck import identifier, literal, literal_number, literal_text, macro, reads, references
-from server.storage.database import Database
+from server.sql.duck import literal, literal_number, literal_text, macro, reads, references
+from server.storage.database import Database, identifier
 from server.values.atoms import Interval, PathValue, Timestamp
 from server.values.kinds import Kind
 

@@ -15,28 +15,12 @@ import pytest
 
 from server.errors import MldbError
 from server.transfer import import_word2vec
+from tests.transfer.runs import error, status
 
 
 @pytest.fixture(scope="module")
 def folder(server):
     return server.data_dir.resolve()
-
-
-def run(client, type, **params):
-    return client.post("/v1/procedures", json={"type": type, "params": params})
-
-
-def status(client, type, **params):
-    answer = run(client, type, **params)
-    assert answer.status_code == 201, answer.text
-    return answer.json()["status"]["firstRun"].get("status")
-
-
-def error(client, type, **params):
-    answer = run(client, type, **params)
-    assert answer.status_code in (400, 403), answer.text
-    body = answer.json()
-    return body.get("details", {}).get("runError", body)["error"]
 
 
 def rows(client, dataset):

@@ -17,6 +17,7 @@ from botocore.config import Config
 
 from tests.bridges.conftest import free_port
 from tests.conftest import RunningServer
+from tests.transfer.runs import error, status
 
 BUCKET = "mldb-bucket"
 
@@ -68,22 +69,6 @@ def credentials(client, name, resource, location):
     credential = {"protocol": "http", "location": location, "id": "key", "secret": "secret"}
     store = {"resource": resource, "resourceType": "aws:s3", "credential": credential}
     assert client.put(f"/v1/credentials/{name}", json={"store": store}).status_code == 201
-
-
-def run(client, type, **params):
-    return client.post("/v1/procedures", json={"type": type, "params": params})
-
-
-def status(client, type, **params):
-    answer = run(client, type, **params)
-    assert answer.status_code == 201, answer.text
-    return answer.json()["status"]["firstRun"].get("status")
-
-
-def error(client, type, **params):
-    answer = run(client, type, **params)
-    assert answer.status_code == 400, answer.text
-    return answer.json()["details"]["runError"]["error"]
 
 
 @pytest.mark.parametrize("name", ["a/b é.csv", "packed.csv.gz", "packed.csv.zst"])

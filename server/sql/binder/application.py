@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from server.sql import coerce
 from server.sql.bound import Atom, Embedding, Rest, Row, RowBuilder, Several, fixed, latest_ts, typed
-from server.sql.duck import identifier
 from server.sql.tasks import TASK_SQL
+from server.storage.database import identifier
 from server.values.batches import Column, RowType
 from server.values.kinds import Kind
 from server.values.paths import Path

@@ -27,7 +27,7 @@ from server.sql.functions import (
     valuetypes,
 )
 from server.sql.functions.registry import Builtin
-from server.sql.runtime import Routine, install
+from server.sql.routines import Routine, install
 
 _FAMILIES: tuple[ModuleType, ...] = (
     core,

@@ -13,7 +13,7 @@ from server.sql.duck import reads
 from server.sql.functions.notes import Null
 from server.sql.functions.openaggregates import AGGREGATES
 from server.sql.functions.registry import Builtin, number_argument
-from server.sql.runtime import CELLS, Routine
+from server.sql.routines import CELLS, Routine
 from server.sql.scope import Scope
 from server.sql.tree import Call
 from server.values.batches import Cell

@@ -14,7 +14,7 @@ from server.sql import coerce, tasks
 from server.sql.bound import Atom, Open, Row, Several, Value, as_constant, is_constant
 from server.sql.duck import literal_text, reads
 from server.sql.functions.registry import Builtin, cells_or_null, fixed_row
-from server.sql.runtime import CELLS, Shape, duck_type, to_arrow
+from server.sql.routines import CELLS, Shape, duck_type, to_arrow
 from server.sql.scope import OverlayScope, Scope
 from server.sql.tasks import is_over
 from server.sql.tree import ArrayLiteral, Binary, Call, ColumnRef, Constant, Flatten, Item, Node, RowLiteral, children

@@ -15,7 +15,7 @@ from server.sql.bound import Value, is_constant
 from server.sql.functions import numbers
 from server.sql.functions.openaggregates import AGGREGATES
 from server.sql.functions.registry import Builtin, executing
-from server.sql.runtime import ANYS, CELLS, ITEMS, NUMBERS, TEXTS, Routine, storage_class
+from server.sql.routines import ANYS, CELLS, ITEMS, NUMBERS, TEXTS, Routine, storage_class
 from server.sql.scope import Scope
 from server.sql.tree import Call
 from server.values.atoms import (

@@ -32,7 +32,7 @@ from server.sql.functions.registry import (
     result,
     routine,
 )
-from server.sql.runtime import ANYS, CELLS, NUMBERS
+from server.sql.routines import ANYS, CELLS, NUMBERS
 from server.sql.scope import Scope
 from server.sql.tasks import TASK_SQL
 from server.sql.tree import Call

@@ -7,7 +7,7 @@ from server.sql import coerce
 from server.sql.bound import Atom, Embedding, Open, Row, Several, Value, timestamp_of
 from server.sql.functions import jsontext
 from server.sql.functions.registry import Builtin, fixed_row, nested, result, routine
-from server.sql.runtime import ANYS, CELLS
+from server.sql.routines import ANYS, CELLS
 from server.sql.scope import Scope
 from server.sql.tasks import TASK_SQL
 from server.sql.tree import Call

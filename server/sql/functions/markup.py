@@ -9,7 +9,7 @@ from server.sql import coerce
 from server.sql.bound import Embedding, Value, is_constant, latest_ts
 from server.sql.duck import literal_text
 from server.sql.functions.registry import Builtin, direct, fixed_row, nested, routine
-from server.sql.runtime import TEXTS
+from server.sql.routines import TEXTS
 from server.sql.scope import Scope
 from server.sql.tasks import TASK_SQL
 from server.sql.tree import Call

@@ -12,7 +12,7 @@ from server.sql.binder.application import apply_function
 from server.sql.bound import Atom, Open, Row, Several, Value, timestamp_of
 from server.sql.functions.filetypes import describe
 from server.sql.functions.registry import Builtin, executing, result, routine
-from server.sql.runtime import CELLS, Routine
+from server.sql.routines import CELLS, Routine
 from server.sql.scope import Scope
 from server.sql.tasks import TASK_SQL
 from server.sql.tree import Call

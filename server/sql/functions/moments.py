@@ -9,7 +9,7 @@ from server.sql.bound import NEVER_SQL, Atom, Embedding, Several, Value, is_cons
 from server.sql.functions import dates
 from server.sql.functions.notes import NO_ARGUMENTS
 from server.sql.functions.registry import Builtin, executing, routine
-from server.sql.runtime import Routine, storage_class
+from server.sql.routines import Routine, storage_class
 from server.sql.scope import Scope
 from server.sql.tree import Call
 from server.values.atoms import Atom as PlainAtom

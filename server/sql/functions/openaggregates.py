@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Callable
 
 from server.errors import MldbError
-from server.sql.runtime import storage_class
+from server.sql.routines import storage_class
 from server.values.atoms import NEVER, Atom, Interval, PathValue, Timestamp, atom_text
 from server.values.batches import Cell
 from server.values.paths import Path, format_path

@@ -8,7 +8,7 @@ from server.errors import MldbError
 from server.sql import coerce
 from server.sql.bound import Atom, Value
 from server.sql.functions.registry import Builtin, executing, integer_argument, result, routine
-from server.sql.runtime import Routine
+from server.sql.routines import Routine
 from server.sql.scope import Scope
 from server.sql.tree import Call
 from server.values.atoms import PathValue

@@ -8,7 +8,7 @@ from server.errors import MldbError
 from server.sql.bound import Atom, Embedding, Several, Value
 from server.sql.functions import geo
 from server.sql.functions.registry import Builtin, nested, number_argument, result, routine, routine_call
-from server.sql.runtime import CELLS
+from server.sql.routines import CELLS
 from server.sql.scope import Scope
 from server.sql.tree import Call
 from server.values.batches import Cell

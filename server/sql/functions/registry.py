@@ -13,7 +13,7 @@ from server.sql import coerce
 from server.sql.bound import Atom, Embedding, Open, Value, as_constant, is_constant, latest_ts
 from server.sql.duck import literal_text, macro, reads
 from server.sql.functions.notes import PROPAGATED, Example, Null
-from server.sql.runtime import ANYS, CELLS, CODE_MEMBER, DETAILS_MARK, NUMBERS, TEXTS, Routine, Shape
+from server.sql.routines import ANYS, CELLS, CODE_MEMBER, DETAILS_MARK, NUMBERS, TEXTS, Routine, Shape
 from server.sql.scope import Scope
 from server.sql.tasks import TASK_SQL
 from server.sql.tree import Call

@@ -12,7 +12,7 @@ from server.sql.bound import Atom, Open, Several, Value, concat_lists, latest_ts
 from server.sql.duck import literal_text
 from server.sql.functions.jseval import UNDEFINED, JsFunction, Result, check_arity
 from server.sql.functions.registry import Builtin, failed, fixed_atom, nested
-from server.sql.runtime import CELLS, Routine
+from server.sql.routines import CELLS, Routine
 from server.sql.scope import Scope
 from server.sql.tree import Call
 from server.values.atoms import NEVER, NOT_A_DATE, Timestamp

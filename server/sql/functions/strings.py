@@ -13,7 +13,7 @@ from server.sql.bound import Atom, Embedding, Open, Row, Value
 from server.sql.duck import literal_text
 from server.sql.functions.patterns import compile_regex, extract_domain, regex_replace
 from server.sql.functions.registry import Builtin, direct, fixed_atom, fixed_row, nested, result, routine
-from server.sql.runtime import Routine
+from server.sql.routines import Routine
 from server.sql.scope import Scope
 from server.sql.tasks import TASK_SQL
 from server.sql.tree import Call

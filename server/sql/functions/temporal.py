@@ -9,7 +9,7 @@ from server.errors import MldbError
 from server.sql.bound import Atom, Leaf, Open, Row, RowBuilder, Several, Value
 from server.sql.functions.openaggregates import AGGREGATES
 from server.sql.functions.registry import Builtin, executing, number_argument
-from server.sql.runtime import CELLS, Routine
+from server.sql.routines import CELLS, Routine
 from server.sql.scope import Scope
 from server.sql.tree import Call
 from server.values.batches import Cell

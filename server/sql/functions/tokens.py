@@ -18,7 +18,7 @@ from server.sql.functions.registry import (
     routine,
 )
 from server.sql.functions.text import Tokenizer, split_part
-from server.sql.runtime import CELLS, TEXTS
+from server.sql.routines import CELLS, TEXTS
 from server.sql.scope import Scope
 from server.sql.tasks import TASK_SQL
 from server.sql.tree import Call

@@ -12,7 +12,7 @@ from server.sql.duck import literal
 from server.sql.functions.core import parse_number
 from server.sql.functions.registry import Builtin, fixed_atom, result, routine
 from server.sql.relations import lookup, require_row
-from server.sql.runtime import CELLS, Routine
+from server.sql.routines import CELLS, Routine
 from server.sql.scope import Scope
 from server.sql.tasks import TASK_SQL
 from server.sql.tree import Call, Case, Expression

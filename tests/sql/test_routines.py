@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from server.entities.progress import TaskProgress
 from server.errors import MldbError
 from server.sql import tasks
-from server.sql.runtime import ANYS, CELLS, ITEMS, NUMBERS, TEXTS, Routine, from_arrow, install, split_macros, to_arrow
+from server.sql.routines import ANYS, CELLS, ITEMS, NUMBERS, TEXTS, Routine, from_arrow, install, split_macros, to_arrow
 from server.storage.database import Database
 from server.values.atoms import Interval, PathValue, Timestamp, collapse
 from server.values.batches import Cell
