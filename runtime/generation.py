@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
@@ -33,6 +34,10 @@ _PASSED_ON: Final = ("x-request-id", "traceparent", "tracestate")
 
 # Watching for a client that hangs up costs more than a short request does.
 _SLOW_SECONDS: Final = 0.5
+
+
+# The generations whose requests wait for what is done here.
+_waiting: ContextVar[frozenset[Generation]] = ContextVar("waiting generations", default=frozenset())
 
 
 class RequestFailed(Exception):
@@ -79,6 +84,7 @@ class _Pending:
     began: float = 0.0
     on_slow: OnSlow | None = None
     headers: dict[str, str] = field(default_factory=dict)  # of the request: what is asked meanwhile belongs to it
+    waiting: frozenset[Generation] = field(default_factory=_waiting.get)
 
     def own_seconds(self, now: float) -> float:
         return self.spent + (now - self.resumed if self.calls == 0 else 0.0)
@@ -143,6 +149,7 @@ class Generation:
             lambda number: [
                 protocol.REQUEST,
                 number,
+                self in _waiting.get(),
                 request.verb,
                 request.path,
                 request.remaining,
@@ -313,6 +320,7 @@ class Generation:
         self._spawn(self._perform(number, call, pending))
 
     async def _perform(self, number: int, call: Call, pending: _Pending | None) -> None:
+        _waiting.set(pending.waiting | {self} if pending is not None else frozenset())
         try:
             reply = await self.hooks.perform(call)
         except Exception:

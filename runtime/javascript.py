@@ -1,19 +1,18 @@
 """JavaScript plugins and scripts (entity-types.md §5): QuickJS in the worker, with MLDB's JavaScript API.
 
 ``prelude.js`` is that API; what it cannot do by itself it asks of ``_Host``, one call at a time, in JSON. QuickJS
-belongs to the thread that made it: all code of a worker runs there, request after request, as it did in MLDB.
+belongs to the thread that made it: all code of a worker runs there, request after request. A handler that waits for
+the server makes way for those requests alone that the server makes of its plugin meanwhile, on its behalf.
 """
 
 from __future__ import annotations
 
-import contextvars
 import io
 import json
 import re
 import sys
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -22,12 +21,14 @@ from typing import IO, Any, Final
 from runtime import capture, execution, protocol, shim
 from runtime.connection import RequestCancelled
 from runtime.jsontext import encode, to_bytes
+from runtime.single_thread import SingleThread
 
 _PRELUDE: Final = Path(__file__).with_name("prelude.js")
 _PRELUDE_LINE: Final = 1_000_000  # QuickJS calls all code by one name: this far down it is the prelude's
 _EVALUATED: Final = "<input>"  # how QuickJS names code that it was given as text
 _FRAME: Final = re.compile(r"^\s*at (?:(?P<name>.*?) \()?(?P<uri>.*?):(?P<line>\d+)(?::(?P<column>\d+))?\)?$")
 _CONTEXT: Final = "Running javascript script"
+_DEEPEST: Final = 32  # requests of a plugin that wait for each other: they share a stack
 
 
 class Interpreter:
@@ -38,16 +39,20 @@ class Interpreter:
         self._uri = uri
         self._sink = sink
         self._text = ""
-        self._host = _Host(raw)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="javascript")
-        self._thread.submit(self._prepare, args).result()
+        self._thread = SingleThread("javascript")
+        self._host = _Host(raw, self._thread)
+        self._thread.run(partial(self._prepare, args))
 
     def _prepare(self, args: Any) -> None:
         import quickjs
 
         self._context = context = quickjs.Context()
         context.add_callable("host", self._host.answer)
-        begin = context.eval("(make) => { const given = host; delete globalThis.host; return make(given); }")
+        context.add_callable("collect", context.gc)
+        begin = context.eval(
+            "(make) => { const given = [host, collect]; delete globalThis.host; delete globalThis.collect;"
+            " return make(...given); }"
+        )
         self._call = begin(context.eval("\n" * _PRELUDE_LINE + _PRELUDE.read_text(encoding="utf-8")))
         self._call("args", json.dumps(args))
 
@@ -60,8 +65,8 @@ class Interpreter:
 
         return self._captured(work, request)
 
-    def answer(self, request: shim.Request) -> execution.Outcome:
-        """Have the request handler answer; unrouted without one."""
+    def answer(self, request: shim.Request, *, inner: bool) -> execution.Outcome:
+        """Have the request handler answer; unrouted without one. ``inner``: another one waits for it."""
         given = [
             request.remaining,
             request.verb,
@@ -72,33 +77,37 @@ class Interpreter:
             request.content_length,
             request.headers,
         ]
-        return self._captured(lambda: self._run("request", given, request), request)
 
-    def status(self) -> bytes | None:
+        def work() -> execution.Outcome:
+            if self._thread.depth > _DEEPEST:
+                raise RecursionError(f"the plugin's request handler asks for its own routes more than {_DEEPEST} deep")
+            return self._run("request", given, request)
+
+        return self._captured(work, request, inner=inner)
+
+    def status(self, *, inner: bool) -> bytes | None:
         """JSON of what the status handler tells; None without one, or when it fails."""
         if not self._host.has_status:
             return None
-        outcome = self._captured(lambda: self._run("status", None), shim.Request())
+        outcome = self._captured(lambda: self._run("status", None), shim.Request(), inner=inner)
         return outcome.body if outcome.kind == protocol.RETURNED else None
 
-    def _captured(self, work: Callable[[], execution.Outcome], request: shim.Request) -> execution.Outcome:
+    def _captured(
+        self, work: Callable[[], execution.Outcome], request: shim.Request, *, inner: bool = False
+    ) -> execution.Outcome:
         attempt = partial(execution.attempt, work, request, self._sink)
-        return execution.captured(lambda: self._in_thread(attempt), request, self._sink)
-
-    def _in_thread(self, work: Callable[[], execution.Outcome]) -> execution.Outcome:
-        return self._thread.submit(contextvars.copy_context().run, work).result()
+        return execution.captured(lambda: self._thread.run(attempt, inner=inner), request, self._sink)
 
     def _run(self, what: str, given: Any, request: shim.Request | None = None) -> execution.Outcome:
         import quickjs
 
         try:
             text = self._call(what, json.dumps(given))
-            while self._context.execute_pending_job():  # what promises and forgotten streams have left to do
+            while self._thread.depth == 1 and self._context.execute_pending_job():  # what promises have left to do
                 continue
         except quickjs.JSException as error:  # no memory, or no stack, is left even to tell of it
-            return self._raised(
-                {"type": "InternalError", "message": str(error).partition("\n")[0], "stack": ""}, request
-            )
+            told = {"type": "InternalError", "message": str(error).partition("\n")[0], "stack": ""}
+            text = json.dumps({"raised": told})
         self._host.check()
         outcome = json.loads(text)
         if outcome is None:
@@ -145,18 +154,19 @@ class Interpreter:
 class _Host:
     """What the prelude can ask for. Nothing is raised through QuickJS, which would lose it."""
 
-    def __init__(self, raw: shim.Mldb) -> None:
+    def __init__(self, raw: shim.Mldb, thread: SingleThread) -> None:
         self._raw = raw
+        self._thread = thread
         self._streams: dict[int, _Stream] = {}
         self._numbers = count(1)
-        self._cancelled: RequestCancelled | None = None
+        self._cancelled: dict[int, RequestCancelled] = {}  # by how deep the request is
         self.has_status = False
 
     def answer(self, name: str, given: str) -> str:
         try:
             value = getattr(self, f"_do_{name}")(*json.loads(given))
         except RequestCancelled as error:
-            self._cancelled = error
+            self._cancelled[self._thread.depth] = error
             return json.dumps([False, "the request was cancelled"])
         except Exception as error:
             # The boundary to JavaScript: there it is an Error with this text.
@@ -165,8 +175,8 @@ class _Host:
 
     def check(self) -> None:
         """Let the request end here when it was cancelled meanwhile, whatever the code made of that."""
-        if self._cancelled is not None:
-            error, self._cancelled = self._cancelled, None
+        error = self._cancelled.pop(self._thread.depth, None)
+        if error is not None:
             raise error
 
     def _do_log(self, stream: str, text: str) -> None:
@@ -175,7 +185,8 @@ class _Host:
             recorder.add(stream, text)
 
     def _do_perform(self, verb: str, resource: str, params: Any, payload: str, headers: Any) -> dict[str, Any]:
-        result = self._raw.send(verb, resource, params, payload.encode("utf-8", "replace"), headers)
+        body = payload.encode("utf-8", "replace")
+        result = self._thread.ask(lambda: self._raw.send(verb, resource, params, body, headers))
         result["responseCode"] = result.pop("statusCode")
         return result
 

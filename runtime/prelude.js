@@ -1,6 +1,7 @@
 // What JavaScript plugins and scripts find as globals: mldb, plugin, args, require, console.
-// `host(name, …)` asks the worker: it takes and gives JSON text, [true, value] or [false, message].
-(function (host) {
+// `host(name, …)` asks the worker: it takes and gives JSON text, [true, value] or [false, message]. `collect` frees
+// what nothing refers to but itself.
+(function (host, collect) {
   'use strict';
 
   function ask(name, ...given) {
@@ -133,12 +134,28 @@
 
   // ── streams ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  const forgotten = new FinalizationRegistry((number) => ask('close', number));
+  const FEW = 100; // streams that may be open before it is looked for those that nobody has any more
+  const opened = new Map(); // weak references by number
+  let enough = FEW;
+
+  function closeForgotten() {
+    for (const [number, stream] of opened) {
+      if (stream.deref() === undefined) {
+        opened.delete(number);
+        ask('close', number);
+      }
+    }
+  }
 
   class Stream {
     constructor(uri) {
+      if (opened.size >= enough) {
+        collect();
+        closeForgotten();
+        enough = Math.max(FEW, 2 * opened.size);
+      }
       this.number = ask('open', uri);
-      forgotten.register(this, this.number);
+      opened.set(this.number, new WeakRef(this));
     }
     readLine() { return ask('readLine', this.number); }
     readJson() { return ask('readJson', this.number); }
@@ -345,6 +362,8 @@
       const raised = {type: known ? error.name : typeof error, message: String(error), stack: known ? error.stack : ''};
       try { raised.extra = known ? {...error} : error; JSON.stringify(raised); } catch (unwritable) { delete raised.extra; }
       return JSON.stringify({raised});
+    } finally {
+      closeForgotten();
     }
   }
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import msgpack
 
-PROTOCOL_VERSION: Final = 4
+PROTOCOL_VERSION: Final = 5
 
 # Uploads of pictures reach routes.py as one body; anything larger belongs into a file or a dataset.
 FRAME_LIMIT: Final = 256 * 2**20
@@ -30,7 +30,8 @@ DECLARE: Final = 6  # verb, path, summary, arguments (name, place, JSON type, re
 STATUS: Final = 7  # JSON of what the plugin tells of itself (JavaScript)
 # from the host
 START: Final = 10  # request, launch
-REQUEST: Final = 11  # request, verb, path, remaining, params, body, headers, content type, content length
+# request, whether one of this worker's waits for it, verb, path, remaining, params, body, headers, content type, length
+REQUEST: Final = 11
 RETURN: Final = 12  # call, status, body, content type, headers
 PING: Final = 13  # ping
 CANCEL: Final = 14  # request

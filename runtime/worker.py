@@ -111,7 +111,7 @@ class Worker:
             return execution.Outcome(protocol.UNSET)
         source = execution.Source(spec)
         if self._script is not None:
-            return self._told(self._script, self._script.main(source, shim.Request()))
+            return self._told(self._script, self._script.main(source, shim.Request()), inner=False)
         return execution.run(source, None, self._main, shim.Request(), self._sink)
 
     def _read(self) -> None:
@@ -157,11 +157,11 @@ class Worker:
         return third_party, own
 
     def _serve(self, frame: list[Any]) -> None:
-        _, number, verb, path, remaining, params, body, headers, content_type, content_length = frame
+        _, number, inner, verb, path, remaining, params, body, headers, content_type, content_length = frame
         request = shim.Request(verb, path, remaining, params, body, headers, content_type, content_length)
         token = current_request.set(number)
         try:
-            outcome = self._run_routes(request)
+            outcome = self._run_routes(request, inner)
         except MemoryError as error:
             outcome = execution.exhausted(error)
         finally:
@@ -173,20 +173,20 @@ class Worker:
         arguments = [argument.plain() for argument in route.arguments]
         self._connection.declare(route.verb, route.path, route.summary, arguments)
 
-    def _run_routes(self, request: shim.Request) -> execution.Outcome:
+    def _run_routes(self, request: shim.Request, inner: bool) -> execution.Outcome:
         declared = self._declared.find(request.verb, request.remaining)
         if declared is not None:
             return execution.run_declared(*declared, request, self._sink)
         if self._script is not None:
-            return self._told(self._script, self._script.answer(request))
+            return self._told(self._script, self._script.answer(request, inner=inner), inner)
         if self._routes is None:
             return execution.Outcome(protocol.UNROUTED)
         namespace = self._main.namespace(self._routes.uri, request)
         return execution.run(self._routes, namespace, self._main, request, self._sink)
 
-    def _told(self, script: javascript.Interpreter, outcome: execution.Outcome) -> execution.Outcome:
+    def _told(self, script: javascript.Interpreter, outcome: execution.Outcome, inner: bool) -> execution.Outcome:
         """The outcome; what the plugin tells of itself goes before it."""
-        status = script.status()
+        status = script.status(inner=inner)
         if status is not None:
             self._connection.send([protocol.STATUS, status])
         return outcome

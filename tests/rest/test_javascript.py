@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -188,6 +189,30 @@ def test_streams(run, tmp_path):
     ]  # fmt: skip
 
 
+def test_more_streams_than_files_may_be_open(run, tmp_path):
+    (tmp_path / "byte").write_bytes(b"7")
+    source = """
+    let sum = 0;
+    for (let n = 0; n < 3000; n++) {
+      const all = {stream: mldb.openStream(args)};
+      all.self = all;  // freed by the collector alone
+      sum += all.stream.readU8() - 48;
+    }
+    sum
+    """
+    assert run(source, f"file://{tmp_path}/byte")["result"] == 21000
+
+
+def test_streams_that_somebody_has_are_not_closed(run, tmp_path):
+    (tmp_path / "bytes").write_bytes(b"0123")
+    source = """
+    const all = [];
+    for (let n = 0; n < 300; n++) all.push(mldb.openStream(args));
+    all.map((stream) => stream.readU8() - 48).reduce((sum, one) => sum + one) + all[0].readU8()
+    """
+    assert run(source, f"file://{tmp_path}/bytes")["result"] == 49
+
+
 def test_differences_are_found_and_applied(run):
     source = """
     var found = mldb.diff({a: 1, b: [1, 2], c: {d: null}}, {a: 2, b: [1], c: {d: null}, e: 'new'});
@@ -272,6 +297,63 @@ def test_a_plugin_answers_requests_and_tells_its_status(client, plugin):
     assert failed.status_code == 400
     assert failed.json()["exception"]["message"] == "TypeError: bad /fail"
     assert client.get("/v1/plugins/js").json()["status"] == {"count": 3, "greeting": "hi"}
+
+
+RECURSIVE = """
+plugin.setRequestHandler((path, verb, resource, params) => {
+  const n = Number(path.slice(1));
+  if (n === 0) return params;
+  const inner = mldb.get(ROUTE + (n - 1), params);
+  return inner.responseCode === 200 ? [n, inner.json] : inner;
+});
+"""
+
+
+def test_a_handler_may_ask_its_own_plugin(client, plugin):
+    assert plugin(RECURSIVE.replace("ROUTE", "'/v1/plugins/js/routes/'")).status_code == 201
+    assert client.get("/v1/plugins/js/routes/3?a=é").json() == [3, [2, [1, [["a", "é"]]]]]
+
+
+def test_a_handler_may_ask_its_own_plugin_by_way_of_others(client, plugin):
+    """Of a Python plugin and of a script that is run."""
+    routes = (
+        "import json\n"
+        "body = {'source': 'mldb.get(\"/v1/plugins/js/routes' + request.remaining + '\").json'}\n"
+        f"answer = mldb.perform('POST', '{RUN}', [], body)\n"
+        "request.set_return(json.loads(answer['response'])['result'])"
+    )
+    between = {"type": "python", "params": {"source": {"routes": routes}}}
+    assert client.put("/v1/plugins/between", json=between).status_code == 201
+    assert plugin(RECURSIVE.replace("ROUTE", "'/v1/plugins/between/routes/'")).status_code == 201
+    assert client.get("/v1/plugins/js/routes/2").json() == [2, [1, []]]
+    client.delete("/v1/plugins/between")
+
+
+def test_a_handler_that_asks_for_itself_without_end_is_told(client, plugin):
+    assert plugin(RECURSIVE.replace("ROUTE", "'/v1/plugins/js/routes/'")).status_code == 201
+    answer = client.get("/v1/plugins/js/routes/1000").json()
+    while isinstance(answer, list):
+        answer = answer[1]
+    assert answer["responseCode"] == 400
+    assert "more than 32 deep" in answer["json"]["exception"]["message"]
+    assert client.get("/v1/plugins/js/routes/1").json() == [1, []]
+
+
+def test_other_requests_wait_for_the_one_under_way(client, plugin):
+    """What a handler finds after it has asked the server is what it left, unless it asked for itself."""
+    source = """
+    let n = 0;
+    plugin.setRequestHandler((path) => {
+      const before = ++n;
+      mldb.get(path === '/self' ? '/v1/plugins/js/routes/x' : '/v1/query', {q: 'SELECT 1 AS one'});
+      return path === '/x' || n - before;
+    });
+    """
+    assert plugin(source).status_code == 201
+    with ThreadPoolExecutor(16) as threads:
+        paths = [f"/v1/plugins/js/routes/{name}" for name in ["self", "y"] * 20]
+        found = [answer.json() for answer in threads.map(client.get, paths)]
+    assert found == [1, 0] * 20
 
 
 def test_streams_that_nobody_has_any_more_are_closed(client, plugin, tmp_path):
