@@ -13,7 +13,7 @@ _REFERENCE = re.compile(r'\br(\d+)\.(\w+|"(?:[^"]|"")*")')
 _RELATION = re.compile(r"\bAS r(\d+)\b")
 _CALLS = re.compile(r"\b(?:m|u|s|any)_\w+\(")
 _NESTED_CALLS = 3
-_QUERY = "(SELECT "
+QUERY = "(SELECT "  # how our sub-queries begin
 _LITERAL = re.compile(r"'(?:[^']|'')*'")
 
 
@@ -63,7 +63,7 @@ def macro(name: str, *arguments: str) -> str:
     nested = [number for number, text in enumerate(arguments) if len(_CALLS.findall(text)) >= _NESTED_CALLS]
     if not nested:
         return f"{name}({', '.join(arguments)})"
-    nested += [number for number, text in enumerate(arguments) if _QUERY in text and number not in nested]
+    nested += [number for number, text in enumerate(arguments) if QUERY in text and number not in nested]
     fields = ", ".join(f"a{number} := {arguments[number]}" for number in nested)
     bound = ", ".join(f"z.a{number}" if number in nested else text for number, text in enumerate(arguments))
     return f"list_transform([struct_pack({fields})], lambda z: {name}({bound}))[1]"

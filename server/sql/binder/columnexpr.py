@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from server.errors import MldbError
 from server.sql import coerce
+from server.sql.aside import Aside
 from server.sql.binder.base import bind, bind_atom, bind_truth, within
 from server.sql.binder.rowfunctions import path_element
 from server.sql.bound import NEVER_SQL, Atom, Embedding, Open, Rest, Row, RowBuilder, Several, Value, typed
@@ -56,6 +57,7 @@ class ColumnScope(Scope):
         self.value = value
         self.name = name
         self.path = path
+        self.aside = Aside(outer.context)
 
     def column(self, path: Path) -> Value:
         raise MldbError(f"Cannot read column '{format_path(path)}' inside COLUMN EXPR")
@@ -103,6 +105,9 @@ class ColumnScope(Scope):
 
     def in_cells(self) -> bool:
         return self.path is None or self.outer.in_cells()
+
+    def stage(self, sql: str) -> str:
+        return sql if self.in_cells() else self.aside.stage(sql)
 
     def once(self, sql: str) -> str:
         return self.outer.once(sql)
@@ -214,12 +219,12 @@ def _known_column(node: ColumnExpr, path: Path, leaf: Value, scope: Scope, build
     inner = _scope(path, leaf, scope)
     condition = None
     if node.where is not None:
-        condition = bind_truth(node.where, inner)
+        condition = inner.aside.whole(bind_truth(node.where, inner))
         decided = _decided(condition, scope)
         if decided is False:
             return
         condition = None if decided else condition
-    value = leaf if node.select is None else bind(node.select, inner)
+    value = leaf if node.select is None else inner.aside.value(bind(node.select, inner))
     if node.select is not None:
         condition = " AND ".join(filter(None, (_presence(leaf), condition))) or None
     if condition is not None:
@@ -271,7 +276,7 @@ def _constant_path(expression: Expression, inner: ColumnScope, scope: Scope) -> 
             return inner.path or ()
         case Call(name="columnPath"):
             return inner.path or ()
-    value = bind(expression, inner)
+    value = inner.aside.value(bind(expression, inner))
     with within(expression):
         if isinstance(value, Atom) and value.kind is Kind.NULL:
             raise MldbError(_NULL_NAME)
@@ -304,11 +309,13 @@ def _limited(node: ColumnExpr, row: Row, scope: Scope) -> set[Path]:
 
 
 def _passes(where: Expression, path: Path, leaf: Value, scope: Scope) -> bool:
-    return _decided(bind_truth(where, _scope(path, leaf, scope)), scope) is not False
+    inner = _scope(path, leaf, scope)
+    return _decided(inner.aside.whole(bind_truth(where, inner)), scope) is not False
 
 
 def _key(expression: Expression, path: Path, leaf: Value, scope: Scope) -> object:
-    value = bind_atom(expression, _scope(path, leaf, scope))
+    inner = _scope(path, leaf, scope)
+    value = coerce.atom(inner.aside.value(bind_atom(expression, inner)))
     if reads(value.sql):
         with within(expression):
             raise MldbError(_ORDER_BY_VALUES)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from server.errors import MldbError
 from server.sql import coerce
-from server.sql.binder.base import bind, bind_table, reads
+from server.sql.aside import Aside
+from server.sql.binder.base import bind, bind_table, bind_truth, reads
 from server.sql.binder.query import FromRelation
 from server.sql.binder.rowfunctions import row_function
 from server.sql.bound import Atom, Embedding, Row, RowBuilder, Value
@@ -59,27 +60,28 @@ class JoinRelation(FromRelation):
         self.left, self.right, self.kind = left, right, kind
         self.operands: tuple[Relation, Relation] = (_Side(self, left), _Side(self, right))
         self._on = "TRUE"
-        self._equality: tuple[Value, Value] | None = None
+        self._order_value = ""  # SQL of what the one equality compares, if there is one
         self._further = False  # there are other conditions on both sides
         self._one_sided: list[tuple[int, str]] = []  # conditions on one outer side: side number, SQL
         self._row: Row | None = None
 
     def condition(self, on: Expression, scope: _OnScope) -> None:
         """Bind ON; remember the one equality that orders the result."""
-        self._on = coerce.truth(bind(on, scope))
+        self._on = scope.truth(on)
         parts = conjuncts(on)
         between = [part for part in parts if len(self._read_by(part)) > 1]
         for part in between:
-            if self._equality is None and isinstance(part, Binary) and part.op == "=" and self._separates(part):
+            if not self._order_value and isinstance(part, Binary) and part.op == "=" and self._separates(part):
                 pair = bind(part.left, scope), bind(part.right, scope)
                 if not any(isinstance(value, Row | Embedding) for value in pair):  # rows have no order of their own
-                    self._equality = pair
-        self._further = len(between) > (self._equality is not None)
+                    first, second = (coerce.to_any(coerce.atom(value)) for value in pair)
+                    self._order_value = scope.aside.whole(f"coalesce({first}, {second})")
+        self._further = len(between) > bool(self._order_value)
         for number, side in enumerate((self.left, self.right)):
             if not self.side_missing(self.right if side is self.left else self.left):
                 continue  # an inner side has no unmatched rows to list
             own = [c for c in parts if (names := _tables(c)) and names <= set(side.sides())]
-            self._one_sided += [(number, coerce.truth(bind(conjunct, scope))) for conjunct in own]
+            self._one_sided += [(number, scope.truth(conjunct)) for conjunct in own]
 
     def _read_by(self, expression: Expression) -> set[int]:
         """The numbers of the sides that an expression reads."""
@@ -174,15 +176,14 @@ class JoinRelation(FromRelation):
             )
             place = f"CASE {failing} ELSE 2 END"
             terms.append(self.offer(place))
-        if self._equality is not None:
-            first, second = (coerce.atom(value) for value in self._equality)
-            value = f"coalesce({coerce.to_any(first)}, {coerce.to_any(second)})"
+        if self._order_value:
+            value = self._order_value
             if self._one_sided:
                 value = f"CASE WHEN {place} = 2 THEN {value} END"  # those that fail come by their names
             terms.append(f"m_sort_key({self.offer(value)}) ASC NULLS FIRST")
         if self._further:
             # Further conditions are tried for one row of a side after the other, in the side's own order.
-            by_left = self.kind == "left" and self._equality is None
+            by_left = self.kind == "left" and not self._order_value
             sides = (self.left, self.right) if by_left else (self.right, self.left)
             return [*terms, *(f"{self.offer(side.ref(_LISTED))} ASC NULLS LAST" for side in sides)]
         for side in (self.left, self.right):
@@ -245,6 +246,11 @@ class _OnScope(TableScope):
     def __init__(self, context: Context, relation: JoinRelation) -> None:
         super().__init__(context, relation)
         self.join = relation
+        self.aside = Aside(context)
+
+    def truth(self, condition: Expression) -> str:
+        """SQL of the truth of ON or of a part of it, over the sides."""
+        return self.aside.whole(bind_truth(condition, self))
 
     def column(self, path: Path) -> Value:
         names = {*self.join.left.sides(), *self.join.right.sides()}
@@ -278,7 +284,7 @@ class _OnScope(TableScope):
         return row_function(_Pair(self.join), call)
 
     def stage(self, sql: str) -> str:
-        return sql
+        return self.aside.stage(sql)
 
 
 _ALL = "*"

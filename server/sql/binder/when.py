@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from server.sql.aside import Aside
 from server.sql.binder.base import bind_truth
 from server.sql.bound import NEVER_SQL, Atom, Embedding, Leaf, Open, Rest, Row, Several, Ts, Value
 from server.sql.functions.notes import Note
@@ -30,6 +31,7 @@ class _CellScope(Scope):
         super().__init__(outer.context)
         self.outer = outer
         self.moment = moment
+        self.aside = Aside(outer.context)
         self.asked = False  # whether the predicate calls value_timestamp()
 
     def column(self, path: Path) -> Value:
@@ -49,6 +51,9 @@ class _CellScope(Scope):
 
     def in_cells(self) -> bool:
         return self.moment == _CELL or self.outer.in_cells()
+
+    def stage(self, sql: str) -> str:
+        return sql if self.in_cells() else self.aside.stage(sql)
 
     def once(self, sql: str) -> str:
         return self.outer.once(sql)
@@ -93,7 +98,7 @@ class WhenScope(Scope):
         known = self._known.get(moment)
         if known is None:
             scope = _CellScope(self.inner, moment)
-            sql = f"coalesce({bind_truth(self.predicate, scope)}, FALSE)"
+            sql = f"coalesce({scope.aside.whole(bind_truth(self.predicate, scope))}, FALSE)"
             # Without a question about the timestamp it is the same for all cells of a row.
             known = self._known[moment] = sql if scope.asked else self.once(sql)
         return known

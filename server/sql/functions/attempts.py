@@ -11,8 +11,9 @@ from duckdb.func import FunctionNullHandling, PythonUDFType
 
 from server.errors import MldbError
 from server.sql import coerce, tasks
+from server.sql.aside import Aside
 from server.sql.bound import Atom, Open, Row, Several, Value, as_constant, is_constant
-from server.sql.duck import literal_text, reads
+from server.sql.duck import QUERY, literal_text, reads
 from server.sql.functions.registry import Builtin, cells_or_null, fixed_row
 from server.sql.routines import CELLS, Shape, duck_type, to_arrow
 from server.sql.scope import OverlayScope, Scope
@@ -22,17 +23,16 @@ from server.storage.readers import interrupted_by
 from server.values.cells import cells_of
 from server.values.kinds import CELL_TYPE, Kind
 
-_QUERY = "(SELECT "
-
 
 class _Inside(OverlayScope):
     """The scope of what is tried: nothing of it may be computed elsewhere, where its errors would not be caught."""
 
     def __init__(self, behind: Scope) -> None:
         super().__init__(Row(), behind)
+        self.aside = Aside(behind.context)
 
     def stage(self, sql: str) -> str:
-        return sql
+        return sql if self.in_cells() else self.aside.stage(sql)
 
 
 def _try(node: Call, args: list[Value], scope: Scope) -> Value:
@@ -45,8 +45,8 @@ def _try(node: Call, args: list[Value], scope: Scope) -> Value:
     if isinstance(first, Call) and first.name == "try" and len(first.args) == 1:
         return bind(first, scope)  # what gives its own error as a text does not fail
     inside = _Inside(scope)
-    value = bind(first, inside)
-    fallback = bind(node.args[1], inside) if len(node.args) == 2 else None
+    value = inside.aside.value(bind(first, inside))
+    fallback = inside.aside.value(bind(node.args[1], inside)) if len(node.args) == 2 else None
     constant = is_constant(value) and (fallback is None or is_constant(fallback))
     if fallback is not None and _computes(node.args[1]):
         fallback = _delayed(fallback, scope)
@@ -109,7 +109,7 @@ def _fails_while_planned(value: Value, scope: Scope) -> bool:
             return False
         table = table.behind
     sql = cells_or_null(value)
-    if _QUERY in sql:
+    if QUERY in sql:
         return False  # it is run apart anyway
     try:
         scope.context.execute(f"EXPLAIN SELECT {sql} FROM {table.relation.render(sql, ordered=False)}")
@@ -120,10 +120,10 @@ def _fails_while_planned(value: Value, scope: Scope) -> bool:
 
 def _tried(value: Value, fallback: Value | None, scope: Scope, *, apart: bool) -> Value:
     atoms = isinstance(value, Atom | Several) and isinstance(fallback, Atom | Several | None)
-    if atoms and not apart and _QUERY not in coerce.to_any(value):
+    if atoms and not apart and QUERY not in coerce.to_any(value):
         return _atoms(coerce.atom(value), None if fallback is None else coerce.atom(fallback), scope)
     tried = f"CAST({cells_or_null(value)} AS {CELL_TYPE}[])"
-    if apart or _QUERY in tried:
+    if apart or QUERY in tried:
         return _apart(tried, value, fallback, scope)
     guard = scope.stage(_guarded(tried))
     otherwise = cells_or_null(Atom(_failure(tried), Kind.STRING) if fallback is None else fallback)
