@@ -99,7 +99,7 @@ class Open:
 
     @property
     def cells(self) -> str:
-        return f"m_or_null({self.sql})" if self.named else self.sql
+        return macro("m_or_null", self.sql) if self.named else self.sql
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,9 +127,9 @@ def to_path(value: Value) -> str:
         case Embedding(shape=shape) if shape is None or len(shape) == 1:
             return f"u_join_path({as_any_list(value)})"
         case Open():
-            return f"m_cells_path({value.sql})"
+            return macro("m_cells_path", value.sql)
         case Row(rests=rests) if rests:
-            return f"m_cells_path({to_cells(value)})"
+            return macro("m_cells_path", to_cells(value))
         case Row(columns=columns) if columns:
             parts = [to_any(leaf) for _, leaf in sorted_leaves(value)]
             return f"u_join_path([{', '.join(parts)}])"
@@ -185,7 +185,7 @@ def truth(value: Value) -> str:
         case Embedding(sql):
             return f"(len({sql}) > 0)"
         case Open():
-            return f"m_cells_truth({value.cells})"
+            return macro("m_cells_truth", value.cells)
     one = atom(value)
     match one.kind:
         case Kind.BOOLEAN:

@@ -68,7 +68,8 @@ m_truth(a) := CASE m_tag(a) WHEN 'n' THEN union_extract(a, 'n') <> 0 WHEN 's' TH
     WHEN 'b' THEN octet_length(CAST(union_extract(a, 'b') AS BLOB)) > 0
     WHEN 'i' THEN TRUE WHEN 'u' THEN TRUE ELSE NULL END
 m_cells_truth(l) := CASE WHEN l IS NULL THEN NULL WHEN len(l) = 0 THEN FALSE
-    WHEN len(list_filter(l, lambda c: c.p <> '')) > 0 THEN TRUE ELSE m_truth(m_atom(l)) END
+    WHEN len(list_filter(l, lambda c: c.p <> '')) > 0 THEN TRUE
+    ELSE list_transform([m_atom(l)], lambda a: m_truth(a))[1] END
 m_sort_key(a) := CASE WHEN a IS NULL THEN NULL ELSE struct_pack(
     k := CASE m_tag(a) WHEN 'n' THEN CASE WHEN isnan(union_extract(a, 'n')) THEN 0 ELSE 1 END WHEN 'i' THEN 1
         WHEN 'u' THEN 1 WHEN 's' THEN 2 WHEN 't' THEN 3 WHEN 'v' THEN 4 WHEN 'b' THEN 5 ELSE 6 END,

@@ -26,6 +26,7 @@ from server.sql.bound import (
     never,
     typed,
 )
+from server.sql.duck import macro
 from server.values.kinds import Kind
 
 _BITS = {"&": "&", "|": "|", "^": "xor"}
@@ -46,7 +47,7 @@ def arithmetic(op: str, left: Value, right: Value) -> Value:
 def _latest(value: Value) -> Value:
     """Of a cell with several values the latest, also where it shows only at run time that the value is one cell."""
     if isinstance(value, Open):
-        return Open(f"m_one_atom({value.cells})")
+        return Open(macro("m_one_atom", value.cells))
     return coerce.atom(value) if isinstance(value, Several) else value
 
 
@@ -68,7 +69,7 @@ def _atoms(op: str, left: Atom, right: Atom) -> Atom:
         elif Kind.INTERVAL in kinds and Kind.ANY not in kinds:
             sql, kind = f"union_extract({sql}, 'v')", Kind.INTERVAL
         elif Kind.ANY in kinds and op in "-*/" and all(k is Kind.ANY or k in coerce.NUMERIC for k in kinds):
-            sql = f"m_arithmetic_fast({coerce.to_any(left)}, {coerce.to_any(right)}, {_fast(op)}, {sql})"
+            sql = macro("m_arithmetic_fast", coerce.to_any(left), coerce.to_any(right), _fast(op), sql)
     return Atom(sql, kind, ts, constant)
 
 

@@ -29,7 +29,7 @@ from server.sql.bound import (
     timestamp_of,
     unknown,
 )
-from server.sql.duck import literal
+from server.sql.duck import literal, macro
 from server.sql.relations import require_row
 from server.sql.render import render
 from server.sql.scope import OverlayScope, RowScope, Scope
@@ -140,8 +140,11 @@ def _between(node: Between, scope: Scope) -> Value:
     value, low, high = (bind(part, scope) for part in (node.operand, node.low, node.high))
     above, below = coerce.compare(">=", value, low), coerce.compare("<=", value, high)
     # A NULL lower bound decides before the upper one is looked at (§7.2).
-    sql = f"CASE WHEN {above.sql} THEN {below.sql} ELSE {above.sql} END"
-    sql = f"(NOT {sql})" if node.negated else f"({sql})"
+    if isinstance(low, Atom):
+        sql = f"({above.sql} AND ({below.sql} OR {low.sql} IS NULL))"
+    else:
+        sql = f"(CASE WHEN {above.sql} THEN {below.sql} ELSE {above.sql} END)"
+    sql = f"(NOT {sql})" if node.negated else sql
     constant = all(map(is_constant, (value, low, high)))
     return Atom(sql, Kind.BOOLEAN, latest_ts([value, low, high]), constant)
 
@@ -211,7 +214,7 @@ def _like(node: Like, scope: Scope) -> Value:
         return Atom("NULL::BOOLEAN", Kind.BOOLEAN, ts, constant)
     if value.kind not in (Kind.STRING, Kind.ANY):
         raise MldbError("LIKE expression must have string on left side")
-    text = value.sql if value.kind is Kind.STRING else f"m_like_text({value.sql})"
+    text = value.sql if value.kind is Kind.STRING else macro("m_like_text", value.sql)
     negation = "NOT " if node.negated else ""
     return Atom(f"({negation}({text} LIKE {coerce.to_text(pattern)}))", Kind.BOOLEAN, value.ts, constant)
 

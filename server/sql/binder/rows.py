@@ -19,7 +19,7 @@ from server.sql.bound import (
     Value,
     enumerate_elements,
 )
-from server.sql.duck import literal_text
+from server.sql.duck import literal_text, macro
 from server.sql.positions import did_you_mean
 from server.sql.relations import Relation, require_row
 from server.sql.scope import NoScope, OverlayScope, Scope, TableScope
@@ -90,7 +90,7 @@ def flatten(clause: Flatten, scope: Scope) -> Row:
         raise MldbError("Expression with AS * must return a row")
     if isinstance(value, Open):
         # What it is only the data tell: a null gives no columns, another atom is refused.
-        return Row({}, (Rest((), f"m_row_cells({value.sql})", constant=value.constant),), value.constant)
+        return Row({}, (Rest((), macro("m_row_cells", value.sql), constant=value.constant),), value.constant)
     return require_row(value, "Expression with AS * must return a row")
 
 

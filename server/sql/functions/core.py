@@ -407,7 +407,7 @@ m_arithmetic_fast(a, b, o, slow) := CASE WHEN m_tag(a) = 'n' AND m_tag(b) = 'n' 
 m_like_text(a) := CASE m_tag(a) WHEN 's' THEN union_extract(a, 's')
     ELSE CASE WHEN a IS NULL THEN NULL ELSE u_fail_text('LIKE expression must have string on left side') END END
 m_cells_path(l) := CASE WHEN coalesce(len(l), 0) = 0 THEN NULL
-    WHEN len(list_filter(l, lambda c: c.p = '')) > 0 THEN m_path(m_atom(l))
+    WHEN len(list_filter(l, lambda c: c.p = '')) > 0 THEN list_transform([m_atom(l)], lambda a: m_path(a))[1]
     ELSE u_join_path(list_transform(u_natural_cells(l), lambda c: c.v)) END
 m_only_null(l) := len(list_filter(l, lambda c: c.v IS NOT NULL)) = 0
 m_need_ts(t) := CASE WHEN t IS NULL THEN u_fail_number('couldn''t parse a date for @; use a timestamp or ISO 8601 text')
