@@ -22,6 +22,7 @@ from server.entities.plugins import PluginHost
 from server.entities.registry import Announced, Registry
 from server.entities.runs import Runner
 from server.entities.services import ServerServices
+from server.entities.starts import Starts
 from server.entities.types import TypeRegistry
 from server.errors import MldbError
 from server.http import (
@@ -134,8 +135,9 @@ class Server:
     def _restore(self, waiting: list[Announced]) -> None:
         """What the catalogue holds first: it wins over folders of the same name."""
         try:
-            self.host.registry.restore(waiting)
-            self.plugins.load_folders(self.host.registry)
+            starts = Starts()
+            self.host.registry.restore(waiting, starts)
+            self.plugins.load_folders(self.host.registry, starts)
         finally:
             self.host.registry.restored.set()
 

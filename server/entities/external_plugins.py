@@ -6,35 +6,42 @@ The command prints ``MLDB PLUGIN http http://host:port`` once it listens. It ans
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable
+import time
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import suppress
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import IO, Any, Final, Literal
+from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
 import httpx
 from pydantic import Field, field_validator
 
+from runtime.capture import RateLimit
 from server.declarations import Creation, EntityType, Params
 from server.errors import MldbError
 from server.messages import Request, Response
 
-_ANNOUNCEMENT: Final = ["MLDB", "PLUGIN", "http"]
+_ANNOUNCEMENT: Final = "MLDB PLUGIN http "
 _PROJECT: Final = Path(__file__).resolve().parent.parent.parent
 _QUICK: Final = 2.0  # seconds for /ping and /status
-_LONGEST_LINE: Final = 64 * 1024
+_LONGEST_TOLD: Final = 1 << 20  # bytes of what /status and /version say
+_OUTPUT_CHUNK: Final = 64 * 1024
+_OUTPUT_PAUSE: Final = 0.1  # seconds: who fills a chunk has to wait a little
 _OF_THE_CONNECTION: Final = frozenset(
     ["connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade", "proxy-authorization", "host",
-     "content-length", "content-type", "content-encoding", "accept-encoding"]
+     "content-type"]
 )  # fmt: skip
 _OF_THE_SERVER: Final = frozenset(["cookie", "set-cookie", "authorization"])  # its visitors' and nobody else's
+_PLAIN: Final = {"accept-encoding": "identity"}  # unless the visitor takes others
+_UNLIMITED: Final = httpx.Limits(max_connections=None)
 _logger = logging.getLogger("mldb.plugins")
 
 
@@ -75,26 +82,41 @@ class ExternalPlugin:
     def __init__(self, creation: Creation) -> None:
         params: ExternalPluginParams = creation.params
         self.id = creation.id
+        self._log = RateLimit(self._log_line)
         settings = creation.services.settings
+        self._most_at_once = settings.max_body << 20
+        seconds = settings.start_timeout
         if params.setup is not None:
-            self._set_up(params.setup.params.command.commandLine)
+            creation.progress.step("setup")
+            self._set_up(creation, params.setup.params.command.commandLine, seconds)
+        creation.progress.step("startup")
         self._process = _start(params.startup.params.command.commandLine)
         creation.progress.on_cancel(self.close)
         try:
-            address = self._announced(settings.start_timeout)
-            self._client = httpx.Client(
-                base_url=address, timeout=settings.request_timeout, trust_env=False, cookies=_no_cookies()
+            common: Any = {"base_url": self._announced(seconds), "trust_env": False, "headers": _PLAIN}
+            self._told_by = httpx.Client(timeout=_QUICK, **common)
+            self._client = httpx.AsyncClient(
+                timeout=settings.request_timeout, cookies=_no_cookies(), limits=_UNLIMITED, **common
             )
             self._ping()
         except BaseException:
             self.close()
+            creation.progress.check()
             raise
 
-    def _set_up(self, command: list[str]) -> None:
+    def _set_up(self, creation: Creation, command: list[str], seconds: float) -> None:
         process = _start(command)
-        for line in _lines(process.stdout):
-            self._log(logging.INFO, "stdout", line)
-        if code := process.wait():
+        creation.progress.on_cancel(lambda: _hang_up(process))
+        timer = threading.Timer(seconds, _hang_up, [process])
+        timer.start()
+        for line in _lines(process):
+            self._log("stdout", time.time(), line)
+        code = process.wait()
+        creation.progress.check()
+        if timer.finished.is_set():
+            raise MldbError(f"the setup of the plugin took longer than {seconds:g} seconds (the setting start-timeout)")
+        timer.cancel()
+        if code:
             raise MldbError(f"the setup of the plugin ended with {code}: the log has what it said")
 
     def _announced(self, seconds: float) -> str:
@@ -117,72 +139,101 @@ class ExternalPlugin:
         return address
 
     def _follow(self, found: SimpleQueue[str | None]) -> None:
-        for line in _lines(self._process.stdout):
-            words = line.split()
-            if words[:3] == _ANNOUNCEMENT and len(words) == 4:
+        for line in _lines(self._process):
+            if line.startswith(_ANNOUNCEMENT) and len(words := line.split()) == 4:
                 found.put(words[3])
             else:
-                self._log(logging.INFO, "stdout", line)
+                self._log("stdout", time.time(), line)
         found.put(None)
 
-    def _log(self, level: int, stream: str, text: str) -> None:
-        _logger.log(level, "%s", text, extra={"source": self.id, "stream": stream})
+    def _log_line(self, stream: str, _seconds: float, text: str | None) -> None:
+        _logger.info("%s", text, extra={"source": self.id, "stream": stream})
 
     def _ping(self) -> None:
         try:
-            answer = self._client.get("/ping", timeout=_QUICK)
-        except httpx.HTTPError as error:
+            code, _ = self._told("/ping")
+        except (httpx.HTTPError, ValueError) as error:
             raise MldbError(f"the plugin does not answer GET /ping: {error}") from None
-        if answer.status_code != 200:
-            raise MldbError(f"the plugin answers GET /ping with {answer.status_code}")
+        if code != 200:
+            raise MldbError(f"the plugin answers GET /ping with {code}")
+
+    def _told(self, path: str) -> tuple[int, bytes]:
+        """Status and body of a short answer; ``httpx.HTTPError`` or ``ValueError`` when there is none."""
+        end = time.monotonic() + _QUICK
+        content = b""
+        with self._told_by.stream("GET", path) as answer:
+            for chunk in answer.iter_raw():
+                content += chunk
+                if len(content) > _LONGEST_TOLD or time.monotonic() > end:
+                    raise ValueError(f"its answer to {path} does not end")
+        return answer.status_code, content
 
     def status(self) -> Any:
         """What ``/status`` says, or why it does not."""
         if (code := self._process.poll()) is not None:
             return {"state": "ended", "code": code}
         try:
-            return self._client.get("/status", timeout=_QUICK).json()
-        except (httpx.HTTPError, ValueError) as error:
+            return json.loads(self._told("/status")[1])
+        except (httpx.HTTPError, ValueError, RecursionError) as error:
             return {"state": "silent", "error": str(error)}
 
     def version(self) -> Any:
         """What ``/version`` says, {} when it has none."""
-        with suppress(httpx.HTTPError, ValueError):
-            answer = self._client.get("/version", timeout=_QUICK)
-            return answer.json() if answer.status_code == 200 else {}
+        with suppress(httpx.HTTPError, ValueError, RecursionError):
+            code, content = self._told("/version")
+            return json.loads(content) if code == 200 else {}
         return {}
 
-    def route(self, request: Request) -> Response:
-        return self._hand_on(f"/routes{request.remaining}", request)
+    async def route(self, request: Request) -> Response:
+        return await self._hand_on(f"/routes{request.remaining}", request)
 
-    def documentation(self, request: Request) -> Response:
-        return self._hand_on(f"/doc{request.remaining}", request)
+    async def documentation(self, request: Request) -> Response:
+        return await self._hand_on(f"/doc{request.remaining}", request)
 
-    def _hand_on(self, path: str, request: Request) -> Response:
+    async def _hand_on(self, path: str, request: Request) -> Response:
+        """The plugin's answer, as it comes; whole for code in process."""
         headers = _handed_on(request.headers.items())
         if request.content_type:
             headers.append(("content-type", request.content_type))
+        params = httpx.QueryParams(list(request.params))
+        asked = self._client.build_request(request.verb, path, params=params, content=request.body, headers=headers)
         try:
-            answer = self._client.request(
-                request.verb,
-                path,
-                params=httpx.QueryParams(list(request.params)),
-                content=request.body,
-                headers=headers,
-            )
+            answer = await self._client.send(asked, stream=True)
+            body = await self._whole(answer) if request.in_process else _pieces(answer)
         except httpx.TimeoutException:
             limit = self._client.timeout.read
             raise MldbError(f"the plugin did not answer within {limit:g} seconds", code=504) from None
         except httpx.HTTPError as error:
             raise MldbError(f"the plugin cannot be reached: {error}", code=502) from None
         content_type = answer.headers.get("content-type", "")
-        return Response(answer.status_code, answer.content, content_type, _handed_on(answer.headers.multi_items()))
+        return Response(answer.status_code, body, content_type, _handed_on(answer.headers.multi_items()))
+
+    async def _whole(self, answer: httpx.Response) -> bytes:
+        content = bytearray()
+        async for chunk in _pieces(answer):
+            content += chunk
+            if len(content) > self._most_at_once:
+                await answer.aclose()
+                raise MldbError("the plugin's answer is larger than the setting max-body allows", code=502)
+        return bytes(content)
 
     def close(self) -> None:
         """Send SIGHUP; what does not end is killed."""
-        if self._process.stdin is not None:
-            with suppress(OSError):
-                self._process.stdin.close()
+        _hang_up(self._process)
+
+
+async def _pieces(answer: httpx.Response) -> AsyncIterator[bytes]:
+    try:
+        async for chunk in answer.aiter_raw():
+            yield chunk
+    finally:
+        await answer.aclose()
+
+
+def _hang_up(process: subprocess.Popen[bytes]) -> None:
+    if process.stdin is not None:
+        with suppress(OSError):
+            process.stdin.close()
 
 
 def _start(command: list[str]) -> subprocess.Popen[bytes]:
@@ -203,11 +254,21 @@ def _no_cookies() -> CookieJar:
     return CookieJar(DefaultCookiePolicy(allowed_domains=()))
 
 
-def _lines(stream: IO[bytes] | None) -> Iterable[str]:
-    assert stream is not None
-    with stream:
-        while line := stream.readline(_LONGEST_LINE):
-            yield line.decode("utf-8", "replace").rstrip("\r\n")
+def _lines(process: subprocess.Popen[bytes]) -> Iterator[str]:
+    """What it prints, to its end."""
+    assert process.stdout is not None
+    partial = b""
+    with process.stdout as stream:
+        while chunk := os.read(stream.fileno(), _OUTPUT_CHUNK):
+            *lines, partial = (partial + chunk).split(b"\n")
+            if len(partial) > _OUTPUT_CHUNK:
+                lines, partial = [*lines, partial], b""
+            for line in lines:
+                yield line.decode("utf-8", "replace").rstrip("\r")
+            if len(chunk) == _OUTPUT_CHUNK:
+                time.sleep(_OUTPUT_PAUSE)
+    if partial:
+        yield partial.decode("utf-8", "replace")
 
 
 def _handed_on(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:

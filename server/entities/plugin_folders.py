@@ -22,13 +22,13 @@ from urllib.parse import quote
 from runtime.supervisor import IMPATIENT_SECONDS
 from runtime.watcher import FolderWatch, Watcher, is_code
 from server.entities.plugin_sources import MAIN
+from server.entities.starts import Starts
 from server.errors import MldbError
 from server.settings import Settings
 
 MANIFEST: Final = "mldb_plugin.json"
 AUTOLOAD: Final = "autoload"
 _LONGEST_MANIFEST: Final = 2**20
-_PATIENCE_SECONDS: Final = 2.0  # with a main.py, at the start, before the next one runs too
 
 _log = logging.getLogger("mldb.plugins")
 
@@ -56,11 +56,8 @@ class PluginFolders:
         self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._creating: dict[str, float] = {}  # since when
 
-    def load(self) -> None:
-        """Load what is there and begin to watch. Blocks until all ``main.py`` have run.
-
-        In their order, as one may use what another has made; but one that takes long does not hold up the others.
-        """
+    def load(self, starts: Starts) -> None:
+        """Load what is there and begin to watch."""
         self._root.mkdir(parents=True, exist_ok=True)
         try:
             self._watch = self._watcher.add(self._root, self._matters, self._changed)
@@ -68,14 +65,8 @@ class PluginFolders:
             _log.warning("folders that are dropped into %s will not be noticed: %s", self._root, error)
         scanned = [partial(self._autoload, manifest) for folder in self._scanned for manifest in manifests(folder)]
         names = [folder.name for folder in sorted(self._root.iterdir()) if self._is_candidate(folder.name)]
-        begun = []
-        for work in (*scanned, *(partial(self._reconcile, name) for name in names)):
-            thread = threading.Thread(target=work, name="plugin folder", daemon=True)
-            thread.start()
-            thread.join(_PATIENCE_SECONDS)
-            begun.append(thread)
-        for thread in begun:
-            thread.join()
+        for start in (*scanned, *(partial(self._reconcile, name) for name in names)):
+            starts.begin(start)
 
     # ── manifests ──
 

@@ -27,6 +27,7 @@ from server.entities import plugin_files, route_notes, scripts
 from server.entities.plugin_folders import PluginFolders
 from server.entities.plugin_sources import Opened, Opener
 from server.entities.services import in_process_request
+from server.entities.starts import Starts
 from server.entities.stopped_plugins import StoppedPlugins
 from server.errors import MldbError, NotFound
 from server.logs import request_id
@@ -81,9 +82,10 @@ class PluginHost:
         self._loop, self._dispatch = loop, dispatch
         self.watcher.start()
 
-    def load_folders(self, registry: Registry) -> None:
-        """Create the plugins of folders and manifests and keep them in step. Called from a thread; takes its time."""
-        PluginFolders(self.settings, _Registered(registry), self.watcher).load()
+    def load_folders(self, registry: Registry, starts: Starts) -> None:
+        """Create the plugins of folders and manifests and keep them in step; returns when all plugins have started."""
+        PluginFolders(self.settings, _Registered(registry), self.watcher).load(starts)
+        starts.wait()
         self._restoring = False
         self.stopped.keep_only(registry.ids("plugin"))
 

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -26,6 +27,7 @@ from server.errors import Cancelled, Conflict, MldbError, NotFound, from_defect
 if TYPE_CHECKING:
     from server.declarations import Services
     from server.entities.catalogue import Catalogue, Record
+    from server.entities.starts import Starts
 
 log = logging.getLogger("mldb.server")
 
@@ -389,16 +391,26 @@ class Registry:
             waiting.append((entry, entry.building, record))
         return waiting
 
-    def restore(self, waiting: list[Announced]) -> None:
-        """Re-create the announced entities in their order. What fails stays visible, and in the catalogue."""
+    def restore(self, waiting: list[Announced], starts: Starts) -> None:
+        """Re-create the announced entities in their order, plugins last: they may use the others, and take their time.
+
+        What fails stays visible, and in the catalogue.
+        """
         begun = time.monotonic()
-        for entry, building, record in waiting:
-            try:
-                self._build(entry, building, record)
-            except MldbError as error:
-                log.warning("%s '%s' was not restored: %s", entry.kind, entry.id, error.message)
-        if waiting:
-            log.info("restored %d entities in %.1f s", len(waiting), time.monotonic() - begun)
+        plugins = [each for each in waiting if each[0].kind == "plugin"]
+        for each in waiting:
+            if each[0].kind != "plugin":
+                self._restore(*each)
+        if len(plugins) < len(waiting):
+            log.info("restored %d entities in %.1f s", len(waiting) - len(plugins), time.monotonic() - begun)
+        for each in plugins:
+            starts.begin(partial(self._restore, *each))
+
+    def _restore(self, entry: Entry, building: Building, record: Record) -> None:
+        try:
+            self._build(entry, building, record)
+        except MldbError as error:
+            log.warning("%s '%s' was not restored: %s", entry.kind, entry.id, error.message)
 
     def close(self) -> None:
         """Shut down: cancel what is being built and close every entity (stored data stay)."""

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,11 @@ class Handler(BaseHTTPRequestHandler):
             answer, code = answers[self.path], 200
         elif self.path.startswith("/doc/"):
             answer, code = "read me", 200
+        elif self.path.startswith("/routes/stream"):
+            return self.stream()
+        elif self.path == "/routes/flood":
+            os.write(1, b"flood\\n" * 30_000)
+            answer, code = "done", 200
         else:
             seen = {name.lower(): value for name, value in self.headers.items()}
             answer, code = {"path": self.path, "verb": self.command, "body": body, "seen": seen}, 202
@@ -33,6 +39,18 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("set-cookie", "a=b")
         self.end_headers()
         self.wfile.write(sent)
+
+    def stream(self):
+        self.send_response(200)
+        self.send_header("content-type", "text/event-stream")
+        self.send_header("content-encoding", "none")
+        self.end_headers()
+        try:
+            for number in range(int(self.path.rpartition("/")[2])):
+                self.wfile.write(b"%-1048576d" % number)
+        except OSError:
+            print("the visitor of the stream has gone", flush=True)
+
     do_GET = do_POST = do_PUT = do_DELETE = handle_any
     def log_message(self, *_): pass
 
@@ -150,6 +168,74 @@ def test_the_setup_comes_first(client, script, tmp_path):
     setup = {"type": "subprocess", "params": {"command": ["false"]}}
     answer = client.put("/v1/plugins/ready", json=config("true", setup=setup))
     assert "the setup of the plugin ended with 1" in answer.json()["error"]
+
+
+def test_a_setup_can_be_cancelled(client):
+    setup = {"type": "subprocess", "params": {"command": ["sh", "-c", "echo setting up; exec sleep 61"]}}
+    answer = client.put("/v1/plugins/slow", json=config("true", setup=setup), headers={"async": "true"})
+    assert answer.status_code == 202
+    log = {"source": "slow", "format": "text"}
+    eventually(lambda: "setting up" in client.get("/logs/mldb", params=log).text)
+    assert client.get("/v1/plugins/slow").json()["state"] == "executing"
+    began = time.monotonic()
+    assert client.delete("/v1/plugins/slow").status_code == 204
+    assert time.monotonic() - began < 10
+    eventually(lambda: not running(["sleep", "61"]))
+
+
+def running(command: list[str]) -> bool:
+    wanted = "\0".join([*command, ""])
+    for process in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            if process.read_text() == wanted:
+                return True
+    return False
+
+
+def test_a_setup_that_never_ends(start_server):
+    server = start_server("--start-timeout", "1")
+    with server.client() as client:
+        setup = {"type": "subprocess", "params": {"command": ["sleep", "62"]}}
+        answer = client.put("/v1/plugins/slow", json=config("true", setup=setup))
+        assert answer.status_code == 400
+        assert "start-timeout" in answer.json()["error"]
+    eventually(lambda: not running(["sleep", "62"]))
+
+
+def test_answers_are_handed_on_as_they_come(client, script, tmp_path):
+    client.must("PUT", "/v1/plugins/streams", config(sys.executable, str(script), str(tmp_path / "bye")))
+    routes = "/v1/plugins/streams/routes"
+    whole = client.get(f"{routes}/stream/40")
+    assert (len(whole.content), whole.headers["content-type"]) == (40 << 20, "text/event-stream")
+    with client.stream("GET", f"{routes}/stream/1000000000") as endless:
+        first = next(endless.iter_bytes())
+    assert first.startswith(b"0  ")
+    log = {"source": "streams", "format": "text"}
+    eventually(lambda: "the visitor of the stream has gone" in client.get("/logs/mldb", params=log).text)
+    client.must("DELETE", "/v1/plugins/streams")
+
+
+def test_code_in_process_takes_answers_whole(start_server, script, tmp_path):
+    server = start_server("--max-body", "8")
+    with server.client() as client:
+        client.must("PUT", "/v1/plugins/streams", config(sys.executable, str(script), str(tmp_path / "bye")))
+        ask = (
+            "answer = mldb.perform('GET', '/v1/plugins/streams/routes/stream/' + mldb.script.args)\n"
+            "mldb.script.set_return([answer['statusCode'], len(answer['response']), answer['response'][-100:]])"
+        )
+        run = "/v1/types/plugins/python/routes/run"
+        assert client.post(run, json={"source": ask, "args": "2"}).json()["result"][:2] == [200, 2 << 20]
+        code, _, text = client.post(run, json={"source": ask, "args": "1000000000"}).json()["result"]
+        assert (code, "max-body" in text) == (502, True)
+
+
+def test_a_flood_of_output(client, script, tmp_path):
+    client.must("PUT", "/v1/plugins/floods", config(sys.executable, str(script), str(tmp_path / "bye")))
+    assert client.get("/v1/plugins/floods/routes/flood").json() == "done"
+    log = {"source": "floods", "format": "text", "limit": "100000"}
+    text = eventually(lambda: (text := client.get("/logs/mldb", params=log).text) and "were dropped" in text and text)
+    assert text.count("flood") < 20000
+    client.must("DELETE", "/v1/plugins/floods")
 
 
 @pytest.mark.parametrize("type_", ["sharedLibrary", "experimental.docker"])

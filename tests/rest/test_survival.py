@@ -53,6 +53,41 @@ def test_entities_come_back_in_their_order(start_server):
     assert (server.data_dir / "credentials.json").stat().st_mode & 0o077 == 0
 
 
+def test_a_slow_plugin_does_not_hold_up_what_comes_after_it(start_server, tmp_path):
+    server = start_server()
+    brake = tmp_path / "brake"
+    main = f"import os, time\nwhile os.path.exists({str(brake)!r}): time.sleep(0.1)"
+
+    def make(client, id, main=""):
+        source = {"main": main, "routes": "request.set_return('here')"}
+        client.must("PUT", f"/v1/plugins/{id}", {"type": "python", "params": {"source": source}})
+
+    with server.client() as client:
+        make(client, "slow", main)
+        make(client, "slow too", main)
+        fill(client, "later")
+        make(client, "quick")
+        folder = server.data_dir / "plugins" / "dropped"
+        folder.mkdir(parents=True)
+        (folder / "main.py").write_text("")
+        (folder / "routes.py").write_text("request.set_return('here')")
+    server.kill()
+    brake.write_text("")
+    server = restart(start_server, server)
+    with server.client() as client:
+        end = time.monotonic() + 20
+        while client.get("/v1/plugins/dropped/routes/x").status_code != 200:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        assert client.get("/v1/datasets/later").json()["status"]["rowCount"] == 3
+        assert client.get("/v1/plugins/quick/routes/x").json() == "here"
+        assert client.get("/v1/plugins/slow").json()["state"] == "initializing"
+        assert client.get("/readyz").status_code == 503
+        brake.unlink()
+        wait_restored(client)
+        assert client.get("/v1/plugins/slow%20too/routes/x").json() == "here"
+
+
 SCRIPT = "mldb.script.set_return({'half': 0.5, 'whole': 2.0, 'text': 'é\\u0000', 'nothing': None})"
 
 
