@@ -6,33 +6,31 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from server.learning.columns import AtomPiece, BlockPiece, CellsPiece, Piece, Values
+from server.learning.columns import BlockPiece, CellsPiece, Piece
 
 
 def mixed_columns(parts: Sequence[Sequence[Piece]]) -> list[str]:
     """Names of the columns that have both numbers and texts, sorted."""
-    texts: set[str] = set()
-    numbers: set[str] = set()
-    for pieces in parts:
-        for piece in pieces:
-            if isinstance(piece, BlockPiece):
-                numbers.update(piece.names)
-            elif isinstance(piece, AtomPiece):
-                _note(piece.name, piece.values, texts, numbers)
-            else:
-                _note_cells(piece, texts, numbers)
-    return sorted(texts & numbers)
+    pieces = [piece for each in parts for piece in each]
+    texts = {name for piece in pieces for name in _with_texts(piece)}
+    return sorted({name for piece in pieces for name in _with_numbers(piece, texts)}) if texts else []
 
 
-def _note(name: str, values: Values, texts: set[str], numbers: set[str]) -> None:
-    if values.codes is not None and (values.codes >= 0).any():
-        texts.add(name)
-    if not np.isnan(values.numbers).all():
-        numbers.add(name)
+def _with_texts(piece: Piece) -> list[str]:
+    if isinstance(piece, BlockPiece) or piece.values.codes is None:
+        return []
+    there = piece.values.codes >= 0
+    if isinstance(piece, CellsPiece):
+        return [piece.names[column] for column in np.unique(piece.columns[there]).tolist()]
+    return [piece.name] if there.any() else []
 
 
-def _note_cells(piece: CellsPiece, texts: set[str], numbers: set[str]) -> None:
-    there = np.unique(piece.columns[~np.isnan(piece.values.numbers)])
-    numbers.update(piece.names[at] for at in there.tolist())
-    if piece.values.codes is not None:
-        texts.update(piece.names[at] for at in np.unique(piece.columns[piece.values.codes >= 0]).tolist())
+def _with_numbers(piece: Piece, wanted: set[str]) -> list[str]:
+    """Those of the wanted columns."""
+    if isinstance(piece, BlockPiece):
+        return [name for name in piece.names if name in wanted]
+    there = ~np.isnan(piece.values.numbers)
+    if isinstance(piece, CellsPiece):
+        names = (piece.names[column] for column in np.unique(piece.columns[there]).tolist())
+        return [name for name in names if name in wanted]
+    return [piece.name] if piece.name in wanted and there.any() else []

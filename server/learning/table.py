@@ -14,22 +14,13 @@ from server.errors import MldbError
 from server.learning.columns import AtomPiece, BlockPiece, CellsPiece, Piece, Values, single
 from server.learning.feature_space import Feature, FeatureSpace
 from server.learning.matrix import Floats, Matrix, Sparse
+from server.learning.seen_columns import SeenColumns, by_key, see_columns
 from server.values import compute as pc
-from server.values.atoms import collapse, number_text
 from server.values.cityhash import hash_path_texts
 from server.values.natural import natural_order
 
 _MAX_DENSE_CELLS = 1 << 28  # 1 GiB of float32
 _DENSE_SHARE = 0.2  # share of present cells from which a dense matrix is the smaller one
-
-
-@dataclass
-class _Gathered:
-    """What is known of one column while batches are gone through."""
-
-    texts: set[str] = field(default_factory=set)
-    has_texts: bool = False
-    present: int = 0
 
 
 @dataclass(frozen=True)
@@ -52,93 +43,22 @@ def build(
     for length, pieces in parts:
         placed.append(_Part(pieces, count))
         count += length
-    gathered = _gather(placed, texts)
-    present = [name for name, info in gathered.items() if info.present]
-    names = [present[at] for at in natural_order(pa.array(present, pa.string())).tolist()]
-    space = _space(names, gathered, count)
-    cells = sum(gathered[name].present for name in names)
+    seen = see_columns([piece for part in placed for piece in part.pieces], texts)
+    names, present = seen.filled()
+    order = natural_order(pa.array(names, pa.string()))
+    names, present = [names[at] for at in order.tolist()], present[order]
+    space = _space(names, (present < count).tolist(), seen)
     size = count * len(names)
-    if size <= _MAX_DENSE_CELLS and (cells >= _DENSE_SHARE * size or size <= 1 << 20):
+    if size <= _MAX_DENSE_CELLS and (present.sum() >= _DENSE_SHARE * size or size <= 1 << 20):
         return space, _fill_dense(space, placed, count, row_name)
     return space, _fill_sparse(space, placed, count, row_name)
 
 
-def _gather(parts: Sequence[_Part], texts: Collection[str]) -> dict[str, _Gathered]:
-    gathered = {name: _Gathered(has_texts=True) for name in texts}
-    for part in parts:
-        for piece in part.pieces:
-            if isinstance(piece, BlockPiece):
-                for name, number in zip(piece.names, _present(piece.numbers), strict=True):
-                    gathered.setdefault(name, _Gathered()).present += number
-            elif isinstance(piece, AtomPiece):
-                _gather_values(gathered.setdefault(piece.name, _Gathered()), piece.values)
-            else:
-                _gather_cells(gathered, piece)
-    mixed = {name for name, info in gathered.items() if info.has_texts}
-    for part in parts if mixed else ():
-        for piece in part.pieces:
-            _gather_numbers_among_texts(gathered, piece, mixed)
-    return gathered
-
-
-def _present(numbers: NDArray[Any]) -> list[int]:
-    """How many numbers of each column are there."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        total = numbers.sum()
-    if not np.isnan(total):  # what is not a number would make the sum none: a quick look, for most have all
-        return [len(numbers)] * numbers.shape[1]
-    present: list[int] = (~np.isnan(numbers)).sum(axis=0).tolist()
-    return present
-
-
-def _gather_numbers_among_texts(gathered: dict[str, _Gathered], piece: Piece, mixed: set[str]) -> None:
-    """Where a column has texts, its numbers are categories too."""
-    if isinstance(piece, AtomPiece) and piece.name in mixed:
-        gathered[piece.name].texts.update(_number_texts(piece.values.numbers))
-    elif isinstance(piece, CellsPiece):
-        for column, name in enumerate(piece.names):
-            if name in mixed:
-                gathered[name].texts.update(_number_texts(piece.values.numbers[piece.columns == column]))
-
-
-def _number_texts(numbers: NDArray[np.float64]) -> set[str]:
-    return {number_text(collapse(number)) for number in np.unique(numbers[~np.isnan(numbers)]).tolist()}
-
-
-def _gather_values(info: _Gathered, values: Values) -> None:
-    info.present += int(values.present.sum())
-    if values.codes is not None and (values.codes >= 0).any():
-        info.has_texts = True
-        info.texts.update(_distinct_texts(values.texts, values.codes))
-
-
-def _gather_cells(gathered: dict[str, _Gathered], piece: CellsPiece) -> None:
-    present = piece.values.present
-    counts = np.bincount(piece.columns[present], minlength=len(piece.names))
-    for name, number in zip(piece.names, counts.tolist(), strict=True):
-        gathered.setdefault(name, _Gathered()).present += number
-    codes = piece.values.codes
-    if codes is None:
-        return
-    for column in np.unique(piece.columns[codes >= 0]).tolist():
-        info = gathered[piece.names[column]]
-        info.has_texts = True
-        info.texts.update(_distinct_texts(piece.values.texts, codes[piece.columns == column]))
-
-
-def _distinct_texts(texts: Sequence[str], codes: NDArray[np.int32]) -> set[str]:
-    """Those that are used."""
-    return {texts[code] for code in np.flatnonzero(np.bincount(codes[codes >= 0])).tolist()}
-
-
-def _space(names: Sequence[str], gathered: dict[str, _Gathered], rows: int) -> FeatureSpace:
+def _space(names: Sequence[str], optional: Sequence[bool], seen: SeenColumns) -> FeatureSpace:
     hashes = hash_path_texts(pa.array(names, pa.string())).tolist() if names else []
-    features = []
-    for name, hash_ in zip(names, hashes, strict=True):
-        info = gathered[name]
-        categories = tuple(sorted(info.texts)) if info.has_texts else None
-        features.append(Feature(name, categories, info.present < rows, int(hash_)))
-    return FeatureSpace(tuple(features), frozenset(name for name, info in gathered.items() if not info.present))
+    categories = {name: tuple(sorted(texts)) for name, texts in seen.texts.items()}
+    features = map(Feature, names, map(categories.get, names), optional, hashes)
+    return FeatureSpace(tuple(features), seen.empty())
 
 
 @dataclass
@@ -274,10 +194,10 @@ def encode_cells(
     special = set(space.categories)
     if values.codes is not None:
         special.update(np.unique(features[values.codes >= 0]).tolist())
-    for feature in special:
-        mine = np.flatnonzero(features == feature)
-        if len(mine):
-            out[mine] = encoder.encode(feature, take_values(values, mine))
+    marked = np.zeros(len(space), np.bool_)
+    marked[list(special)] = True
+    for feature, mine in by_key(features, marked[features]):
+        out[mine] = encoder.encode(feature, take_values(values, mine))
     return rows, features, out
 
 
@@ -290,7 +210,7 @@ def _fill_sparse(space: FeatureSpace, parts: Sequence[_Part], count: int, row_na
             there = ~np.isnan(values)
             found.append((rows[there] + part.first, features[there], values[there]))
     rows, features, values = (np.concatenate(list(items)) for items in zip(*found, strict=True))
-    order = np.lexsort((features, rows))
+    order = np.argsort(rows * np.int64(len(space)) + features)
     rows, features, values = rows[order], features[order], values[order]
     again = (np.diff(rows) == 0) & (np.diff(features) == 0)
     if again.any():

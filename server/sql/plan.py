@@ -18,6 +18,7 @@ from server.sql import coerce, tasks
 from server.sql.binder.query import Query
 from server.sql.blame import blame, of_several, span_of
 from server.sql.bound import NEVER_SQL, Atom, Embedding, Leaf, Row, Several, any_sql, with_whole_embeddings
+from server.sql.cell_streams import CellStream, Rows, cell_stream
 from server.sql.parser import parse_statement
 from server.sql.positions import located
 from server.sql.routines import CODE_MEMBER, DETAILS_MARK
@@ -51,6 +52,7 @@ class Plan:
     query: Query | None = field(default=None, compare=False, repr=False)  # to find what failed
     text: str = field(default="", compare=False, repr=False)  # and where it stands
     functions: tuple[DefinedFunction, ...] = field(default=(), compare=False, repr=False)  # that the SQL calls
+    stream: CellStream | None = field(default=None, compare=False, repr=False)  # the same rows, read sooner
 
     @property
     def few(self) -> bool:
@@ -77,7 +79,8 @@ def compile_query(query: Query, *, timestamps: bool, text: str = "", whole: bool
     columns, fields = output_columns(row, timestamps=timestamps)
     items.update(fields)
     rows = 1 if query.relation.single else query.limit
-    return Plan(query.render(items, ordered=True), columns, timestamps, rows, query, text)
+    stream = cell_stream(query, row, {name: sql for name, sql in items.items() if name != "rest"})
+    return Plan(query.render(items, ordered=True), columns, timestamps, rows, query, text, stream=stream)
 
 
 def output_columns(row: Row, *, timestamps: bool) -> tuple[RowType, dict[str, str]]:
@@ -179,15 +182,22 @@ class Result:
 
     def _many(self, cursor: duckdb.DuckDBPyConnection, task: Progress | None) -> Iterator[NamedBatch]:
         rows = 0
-        for batch in cursor.sql(self.plan.sql).to_arrow_reader(BATCH_ROWS):
+        for batch, rest in self._read(cursor, task):
             if task is not None:
                 task.check()
             if batch.num_rows:
                 rows += batch.num_rows
-                yield self._batch(batch)
+                yield NamedBatch(batch.column(0), to_rows(batch, self.plan, rest))
         self.plan.rows = rows
         if task is not None:
             task.check()
+
+    def _read(self, cursor: duckdb.DuckDBPyConnection, task: Progress | None) -> Iterator[Rows]:
+        if self.plan.stream is not None:
+            yield from self.plan.stream.batches(cursor, task, BATCH_ROWS)
+            return
+        for batch in cursor.sql(self.plan.sql).to_arrow_reader(BATCH_ROWS):
+            yield batch, None
 
     def explain(self) -> str:
         """The engine's plan of the compiled SQL, as text."""
@@ -200,18 +210,14 @@ class Result:
         if rows:
             yield NamedBatch(pa.array([row[0] for row in rows], pa.string()), read_rows(rows, self.plan, skip=1))
 
-    def _batch(self, batch: pa.RecordBatch) -> NamedBatch:
-        names = batch.column(0)
-        return NamedBatch(names, to_rows(batch, self.plan))
 
-
-def to_rows(batch: pa.RecordBatch, plan: Plan) -> RowBatch:
-    """The result columns of a record batch as rows."""
+def to_rows(batch: pa.RecordBatch, plan: Plan, rest: pa.Array | None = None) -> RowBatch:
+    """The result columns of a record batch as rows, with the open rest where that is none of them."""
     by_name = dict(zip(batch.schema.names, batch.columns, strict=True))
     count = len(plan.type.columns)
     values = [by_name[f"c{index}"] for index in range(count)]
     times: list[pa.Array | float] = [by_name[f"t{index}"] if plan.timestamps else NEVER for index in range(count)]
-    rest = by_name.get("rest")
+    rest = by_name.get("rest", rest)
     if rest is not None and rest.null_count:
         rest = pa.compute.coalesce(rest, pa.scalar([], CELLS_ARROW))
     return RowBatch(plan.type, batch.num_rows, values, times, rest)

@@ -21,11 +21,15 @@ from server.values.kinds import Kind
 from server.values.paths import Path, format_path
 
 if TYPE_CHECKING:
+    import duckdb
+
     from server.storage.layouts import CellColumn, Cells
 
 # A sparse dataset is pivoted into known columns up to these sizes; beyond, its rows are open (a list of cells).
 PIVOT_COLUMNS: Final = 1000
 PIVOT_WORK: Final = 200_000_000  # columns × rows
+
+LINES: Final = "streamed_lines"  # the table of the lines that are streamed: ``id``, and ``place`` in the result
 
 _FEW_COLUMNS: Final = 8  # so many are pivoted for all rows in less time than it takes to find the wanted rows first
 
@@ -186,6 +190,35 @@ class SparseRelation(Relation):
             f"SELECT line, named, v, w.ts AS t{', k.name AS name' if names else ''} FROM ({scans}){joined}"
             f" JOIN {self._table('times')} w ON w.id = time{condition and ' WHERE ' + condition}"
         )
+
+    def streamed(self, cursor: duckdb.DuckDBPyConnection, condition: str) -> str:
+        """The cells of ``LINES`` as they lie, in order of their places.
+
+        Of each: ``k`` (place << 32 | id of the name), the timestamp ``t``, and the value in the column that is named
+        as its store, one for each store that holds anything.
+        """
+        counts = ", ".join(f"(SELECT count(*) FROM {self._table(store)})" for store in _STORE_ANY)
+        filled = dict(zip(_STORE_ANY, cursor.execute(f"SELECT {counts}").fetchall()[0], strict=True))
+        stores = [store for store, count in filled.items() if count] or ["int"]
+        scans = []
+        for store in stores:
+            values = ", ".join(f"{'value' if each == store else 'NULL'} AS {identifier(each)}" for each in stores)
+            scans.append(f"SELECT {self.line} AS line, {self.name} AS named, time, {values} FROM {self._table(store)}")
+        named = f" JOIN {self._table(self.names)} k ON k.id = named AND ({condition})" if condition else ""
+        values = ", ".join(map(identifier, stores))
+        return (
+            f"SELECT (l.place << 32) | named AS k, w.ts AS t, {values} FROM ({' UNION ALL '.join(scans)})"
+            f" JOIN {LINES} l ON l.id = line JOIN {self._table('times')} w ON w.id = time{named} ORDER BY 1"
+        )
+
+    def streamed_names(self, condition: str) -> str:
+        """``id`` and ``name`` of the names that the cells of ``LINES`` have."""
+        scans = " UNION ALL ".join(
+            f"SELECT {self.name} FROM {self._table(store)} SEMI JOIN {LINES} l ON l.id = {self.line}"
+            for store in _STORE_ANY
+        )
+        also = f" AND ({condition})" if condition else ""
+        return f"SELECT k.id, k.name FROM {self._table(self.names)} k WHERE k.id IN ({scans}){also}"
 
 
 def _joined(column: str, lines: str) -> str:

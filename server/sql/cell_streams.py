@@ -1,0 +1,195 @@
+"""Rows of a sparse dataset whose open rest leaves cell by cell.
+
+DuckDB gathers cells of any type into lists thirty times slower than it sorts them as they lie. So the rows are read
+without their rest, then their cells, sorted by row; the lists are put together here, a piece at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from server.sql.bound import Several
+from server.sql.sparse import LINES, SparseRelation
+from server.storage.stores import STORES
+from server.values import compute as pc
+from server.values.arrow_types import ANY_MEMBERS, CELL_ARROW
+from server.values.cells import cells_array, type_codes
+from server.values.kinds import EXACT, TAGS
+from server.values.paths import Path, format_path
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from server.declarations import Progress
+    from server.sql.binder.query import Query
+    from server.sql.bound import Row
+
+_LINE: Final = "line"  # the column of the rows that says whose cells each has
+_GIVEN: Final = "given_lines"
+_PIECE = 1 << 20  # cells
+_FEW_ROWS = 100  # for which one query is sooner answered than two
+_LOW = (1 << 32) - 1
+
+Rows = tuple[pa.RecordBatch, pa.Array | None]
+
+
+@dataclass(frozen=True)
+class CellStream:
+    """``rows`` is the SQL of the rows without their rest, but with ``_LINE``; of their cells come those whose name
+    ``k.name`` meets ``condition``, with ``prefix`` before it."""
+
+    rows: str
+    relation: SparseRelation
+    condition: str
+    prefix: Path
+
+    def batches(self, cursor: duckdb.DuckDBPyConnection, task: Progress | None, size: int) -> Iterator[Rows]:
+        """Run it: rows, at most ``size`` at a time, and their rest."""
+        cursor.execute("BEGIN TRANSACTION")  # both readings are of one version of the dataset
+        rows = cursor.sql(self.rows).to_arrow_table()
+        _check(task)
+        if rows.num_rows:
+            places = pa.table({"place": np.arange(rows.num_rows), "id": rows.column(_LINE)})
+            cursor.register(_GIVEN, places)
+            # DuckDB knows the size of a table of its own, and so which side of a join is the smaller one.
+            cursor.execute(f"CREATE TEMP TABLE {LINES} AS SELECT * FROM {_GIVEN}")
+            cursor.unregister(_GIVEN)
+            yield from _joined(rows.drop_columns([_LINE]), self._pieces(cursor, task), size)
+            cursor.execute(f"DROP TABLE {LINES}")
+        cursor.execute("COMMIT")
+
+    def _pieces(self, cursor: duckdb.DuckDBPyConnection, task: Progress | None) -> Iterator[_Cells]:
+        """The cells, those of a row always in one piece."""
+        names = self._names(cursor)
+        _check(task)
+        read: list[pa.RecordBatch] = []
+        enough = _PIECE
+        for batch in cursor.sql(self.relation.streamed(cursor, self.condition)).to_arrow_reader(_PIECE):
+            _check(task)
+            read.append(batch)
+            if sum(each.num_rows for each in read) >= enough:
+                cells = pa.Table.from_batches(read).combine_chunks()
+                places = cells.column("k").to_numpy() >> 32
+                last = int(np.searchsorted(places, places[-1]))  # the row it belongs to may go on
+                if last:
+                    yield _Cells.read(cells.slice(0, last), names)
+                read = cells.slice(last).to_batches()
+                enough = _PIECE if last else 2 * len(places)
+        if sum(each.num_rows for each in read):
+            yield _Cells.read(pa.Table.from_batches(read).combine_chunks(), names)
+
+    def _names(self, cursor: duckdb.DuckDBPyConnection) -> _Names:
+        found = cursor.sql(self.relation.streamed_names(self.condition)).to_arrow_table().combine_chunks()
+        ids = found.column("id").to_numpy()
+        places = np.zeros(int(ids.max(initial=-1)) + 1, np.int32)
+        places[ids] = np.arange(len(ids), dtype=np.int32)
+        texts = _array(found, "name")
+        if self.prefix:
+            before = format_path(self.prefix)
+            texts = pc.if_else(pc.equal(texts, ""), before, pc.binary_join_element_wise(before, texts, "."))
+        return _Names(places, texts)
+
+
+def cell_stream(query: Query, row: Row, columns: Mapping[str, str]) -> CellStream | None:
+    """The stream of a query whose rows are open with cells of one sparse dataset; None for others.
+
+    ``row`` is what leaves, ``columns`` the SQL of what is not open.
+    """
+    relation = query.relation
+    few = query.limit is not None and query.limit <= _FEW_ROWS
+    if few or not isinstance(relation, SparseRelation) or len(row.rests) != 1:
+        return None
+    condition = relation.condition_of(row.rests[0].sql)
+    if condition is None or any(isinstance(leaf, Several) for leaf in row.columns.values()):
+        return None
+    rows = query.render({**columns, _LINE: relation.ref("_id")}, ordered=True)
+    return CellStream(rows, relation, condition, row.rests[0].prefix)
+
+
+def _check(task: Progress | None) -> None:
+    if task is not None:
+        task.check()
+
+
+def _joined(rows: pa.Table, pieces: Iterator[_Cells], size: int) -> Iterator[Rows]:
+    first = 0
+    for cells in pieces:
+        last = int(cells.places[-1]) + 1
+        yield from _batches(rows, cells, first, last, size)
+        first = last
+    yield from _batches(rows, _NO_CELLS, first, rows.num_rows, size)
+
+
+def _batches(rows: pa.Table, cells: _Cells, first: int, last: int, size: int) -> Iterator[Rows]:
+    for start in range(first, last, size):
+        stop = min(start + size, last)
+        yield rows.slice(start, stop - start).combine_chunks().to_batches()[0], cells.lists(start, stop)
+
+
+@dataclass(frozen=True)
+class _Names:
+    """``texts[places[id]]`` is the name of an id."""
+
+    places: NDArray[np.int32]
+    texts: pa.Array
+
+
+@dataclass(frozen=True)
+class _Cells:
+    """Cells, and the places of their rows, ascending."""
+
+    places: NDArray[np.int64]
+    cells: pa.StructArray
+
+    @staticmethod
+    def read(table: pa.Table, names: _Names) -> _Cells:
+        keys = table.column("k").to_numpy()
+        texts = names.texts.take(pa.array(names.places[keys & _LOW]))
+        members = [texts, _any(table), _array(table, "t")]
+        return _Cells(keys >> 32, pa.StructArray.from_arrays(members, fields=list(CELL_ARROW)))
+
+    def lists(self, start: int, stop: int) -> pa.Array:
+        """The cells of the rows from one place to another."""
+        ends = np.searchsorted(self.places, np.arange(start, stop + 1))
+        return pa.ListArray.from_arrays(
+            pa.array((ends - ends[0]).astype(np.int32)), self.cells.slice(ends[0], ends[-1] - ends[0])
+        )
+
+
+_NO_CELLS = _Cells(np.zeros(0, np.int64), cells_array([]).values)
+
+
+def _array(table: pa.Table, name: str) -> pa.Array:
+    column = table.column(name)
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
+def _any(table: pa.Table) -> pa.Array:
+    """The values, each in the column ``int``, ``num``, ``str`` or ``any`` of its store, as ``ANY``."""
+    there = {name: _array(table, name) for name in STORES if name in table.column_names}
+    codes = np.zeros(table.num_rows, np.int8)
+    members = {field.name: pa.nulls(table.num_rows, field.type) for field in ANY_MEMBERS}
+    if "any" in there:
+        codes = type_codes(there["any"]).copy()  # 0 for a NULL, which is a number without value
+        members = {name: there["any"].field(code) for code, name in enumerate(TAGS)}
+    if "num" in there:
+        members["n"] = pc.coalesce(there["num"], members["n"])
+    if "int" in there:
+        exact = pc.and_(pc.greater_equal(there["int"], -EXACT), pc.less_equal(there["int"], EXACT))
+        codes[_flags(pc.invert(exact))] = TAGS.index("i")
+        members["n"] = pc.coalesce(pc.if_else(exact, there["int"], None).cast(pa.float64()), members["n"])
+        members["i"] = pc.coalesce(pc.if_else(exact, None, there["int"]), members["i"])
+    if "str" in there:
+        codes[_flags(there["str"].is_valid())] = TAGS.index("s")
+        members["s"] = pc.coalesce(there["str"], members["s"])
+    return pa.UnionArray.from_sparse(pa.array(codes), list(members.values()), field_names=list(members))
+
+
+def _flags(array: pa.Array) -> NDArray[np.bool_]:
+    return np.asarray(pc.fill_null(array, False).to_numpy(zero_copy_only=False))
