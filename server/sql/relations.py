@@ -47,9 +47,11 @@ class Relation:
     """The base: columns by path, row names, listing order. ``alias`` is the name in the dialect, if any.
 
     ``atoms_only``: ``column[…]`` takes a column for an atom, as upstream does for those of sub-selects (§4.4).
+    ``nameless``: NAMED may give null, which is the empty path then: rows of an outer join lack one side's columns.
     """
 
     atoms_only = False
+    nameless = False
 
     def __init__(self, number: int, alias: str | None = None) -> None:
         self.number = number

@@ -142,8 +142,6 @@ class SqlQuery:
         self.id = creation.id
         query = self.params.query
         self.select: Select = parse_statement(query) if isinstance(query, str) else query_from_object(query)
-        if self.select.source is None:
-            raise MldbError("sql.query must contain a FROM clause")
         self.parameters = list(dict.fromkeys(node.name for node in _nodes(self.select) if isinstance(node, Parameter)))
 
     @cached_property

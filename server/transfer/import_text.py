@@ -149,14 +149,14 @@ def load(
 
 
 def refuse_rows(result: TimedResult, clauses: Sequence[Clause]) -> None:
-    """An import records atoms under names that differ."""
+    """An import records atoms under names that differ. Rows spread by ``AS *`` are atoms once their names show."""
     items = [item for item in clauses if isinstance(item, Item)]
     names = [_name(item) for item in items]
     if len(set(names)) < len(names):
         raise MldbError("Duplicate column name in select expression")
     given = {column.path for column in result.type.columns} | {WHEN}
     rows = [item for item in items if not isinstance(item.expression, ColumnRef) and _name(item) not in given]
-    if rows or result.type.open or any(column.shape is not None for column in result.type.columns):
+    if rows or any(column.shape is not None for column in result.type.columns):
         raise MldbError("Import select expression cannot have row-valued columns.")
 
 

@@ -94,6 +94,11 @@ FUNCTIONS: dict[str, Any] = {
         "type": "sql.query",
         "params": {"query": "SELECT v AS column, id AS value FROM e WHERE id >= $least", "output": "NAMED_COLUMNS"},
     },
+    "sums": {"type": "sql.query", "params": {"query": "SELECT $a + $b AS sum, every({x: $a, y: $b})[total] AS total"}},
+    "sums_by_name": {
+        "type": "sql.query",
+        "params": {"query": "SELECT 'sum' AS column, $a + $b AS value", "output": "NAMED_COLUMNS"},
+    },
     "cells": {"type": "sql.query", "params": {"query": "SELECT * FROM row_dataset($row) ORDER BY value DESC"}},
     "me": {"type": "sql.expression", "params": {"expression": "me({x: x}) AS y"}},
 }

@@ -341,6 +341,31 @@ def test_row_valued_select(bench):
     assert refusal(bench, "a\n1\n", select="a, a").message == "Duplicate column name in select expression"
 
 
+def test_select_whose_columns_show_only_with_the_data(bench):
+    url = bench.file("a.csv", "a,words\n1,red blue red\n2,green\n")
+    into = {"id": "y", "type": "sparse.mutable"}
+    tokens = "a, tokenize(words, {splitChars: ' '}) AS *"
+    bench.run("import.text", dataFileUrl=url, select=tokens, outputDataset=into)
+    assert bench.rows("SELECT * FROM y") == {
+        "2": {"a": 1, "red": 2, "blue": 1, "green": None},
+        "3": {"a": 2, "red": None, "blue": None, "green": 1},
+    }
+    script = """jseval('var r = {n: a}; r[words.substr(0, 3)] = 1; return r', 'a,words', a, words) AS *"""
+    bench.run("import.text", dataFileUrl=url, select=script, outputDataset=into)
+    assert bench.rows("SELECT * FROM y") == {
+        "2": {"n": 1, "red": 1, "gre": None},
+        "3": {"n": 2, "red": None, "gre": 1},
+    }
+    refused = refusal(bench, "a,words\n1,red\n2,blue\n", select=tokens).message
+    assert refused.startswith("New column name while recording row")
+
+
+def test_rows_of_unknown_columns_need_to_be_spread(bench):
+    text = "Import select expression cannot have row-valued columns."
+    assert refusal(bench, "a\n1\n", select="tokenize(a) AS x").message == text
+    assert refusal(bench, "a\n1\n", select="tokenize(a)").message == text
+
+
 def test_a_failed_import_leaves_no_table(bench):
     refusal(bench, "a,b\n1,2\n\n3,4\n")
     refusal(bench, "a\n1\n1\n", named="a", select="a AS b")

@@ -390,7 +390,7 @@ def _exact_number(one: Atom) -> Atom:
 
 def _cast_sql(one: Atom, kind: Kind, convert: Callable[[Atom], str]) -> str:
     """Casts that need no Python: between numbers."""
-    if one.kind is kind and kind is not Kind.TIMESTAMP:
+    if one.kind is kind and kind not in (Kind.TIMESTAMP, Kind.ANY):
         return one.sql
     if kind is Kind.INTEGER and one.kind is Kind.NUMBER:
         return f"TRY_CAST(trunc({one.sql}) AS BIGINT)"

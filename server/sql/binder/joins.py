@@ -55,6 +55,8 @@ def bind_join(join: Join, context: Context) -> Relation:
 class JoinRelation(FromRelation):
     """Two relations paired. Columns are nested under the side's alias."""
 
+    nameless = True
+
     def __init__(self, number: int, left: Relation, right: Relation, kind: str) -> None:
         super().__init__(number)
         self.left, self.right, self.kind = left, right, kind

@@ -29,7 +29,8 @@ def named(expression: Expression | None, relation: Relation, scope: Scope) -> At
             return value
         if isinstance(value, Atom | Open) and "(" in value.sql:
             value = replace(value, sql=scope.stage(value.sql))  # its conversion to a path spells it many times
-        return Atom(f"m_need_name({coerce.to_path(value)})", Kind.PATH)
+        path = coerce.to_path(value)
+        return Atom(f"coalesce({path}, '')" if relation.nameless else f"m_need_name({path})", Kind.PATH)
 
 
 def order_terms(keys: tuple[OrderKey, ...], scope: Scope) -> list[str]:
