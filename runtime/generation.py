@@ -48,6 +48,13 @@ class RequestFailed(Exception):
         self.code = code
 
 
+class ClientGone(RequestFailed):
+    """Nobody waits for the answer any more."""
+
+    def __init__(self) -> None:
+        super().__init__(503, "the client has gone")
+
+
 @dataclass(slots=True)
 class Answer:
     """What a run of plugin code left: the outcome (see ``protocol``), code and JSON of a return, the output.
@@ -192,7 +199,7 @@ class Generation:
         pending = self._pending.get(number)
         if pending is not None and self.worker is not None:
             self.worker.send([protocol.CANCEL, number])
-            self._fail(pending, RequestFailed(503, "the client has gone"))
+            self._fail(pending, ClientGone())
 
     async def ping(self, patience: float) -> float:
         """Seconds of a round trip to the worker; ``TimeoutError`` when it does not answer."""

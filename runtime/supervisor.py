@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from runtime import protocol
 from runtime.executor import Environment, Executor, WorkerFailure
-from runtime.generation import Answer, Generation, Hooks, OnSlow, RequestFailed
+from runtime.generation import Answer, ClientGone, Generation, Hooks, OnSlow, RequestFailed
 from runtime.messages import Launch, Limits, LogLine, Perform, PluginRequest
 from runtime.output import time_text
 from runtime.traffic import Traffic
@@ -32,6 +32,9 @@ IMPATIENT_SECONDS: Final = 2.0
 
 # A request that finds no worker waits this long for the next one.
 _RESTART_WAIT_SECONDS: Final = 2.0
+
+# Of a message that is kept: an exception may hold a whole file, and consoles are told again at every change.
+_LONGEST_MESSAGE: Final = 1000
 
 # Pauses before a restart after so many crashes within the window; the first is at once.
 _BACK_OFF_SECONDS: Final = (0.0, 0.1, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
@@ -55,23 +58,35 @@ START_FAILURES: Final = (LaunchFailed, MainFailed, RequestFailed, WorkerFailure,
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a generation could not start or ended: what, where and when (seconds)."""
+    """Why a generation could not start or ended, or a request failed: what, where and when (seconds)."""
 
     message: str
     time: float
     file: str | None = None
     line: int | None = None
+    request: str | None = None  # verb and path below the plugin's routes
 
     def plain(self) -> dict[str, Any]:
-        members = {"message": self.message, "time": time_text(self.time), "file": self.file, "line": self.line}
+        members = {
+            "message": self.message[:_LONGEST_MESSAGE],
+            "time": time_text(self.time),
+            "file": self.file,
+            "line": self.line,
+            "request": self.request,
+        }
         return {name: value for name, value in members.items() if value is not None}
 
 
 def failure_of(error: Exception) -> Failure:
     exception = error.answer.exception if isinstance(error, MainFailed) else None
-    if exception is None:
-        return Failure(str(error), time.time())
-    text = f"{exception.get('type', 'Exception')}: {exception.get('message', '')}"
+    return Failure(str(error), time.time()) if exception is None else raised(exception)
+
+
+def raised(exception: dict[str, Any]) -> Failure:
+    """That plugin code raised, as ``failures.describe`` tells it."""
+    type_, text = exception.get("type", "Exception"), exception.get("message", "")
+    if not text.startswith(f"{type_}:"):  # JavaScript's own texts do
+        text = f"{type_}: {text}"
     return Failure(text, time.time(), exception.get("scriptUri"), exception.get("lineNumber"))
 
 
@@ -138,6 +153,7 @@ class Supervisor:
         self.generation: Generation | None = None
         self.last_answer: Answer | None = None
         self.failure: Failure | None = None
+        self.last_error: Failure | None = None  # the last request that failed, of the generation in service
         self.traffic = Traffic()
         self.loaded: float | None = None  # when the generation in service came into it, seconds of the epoch
         self._numbers = 0
@@ -206,11 +222,20 @@ class Supervisor:
         began = time.monotonic()
         try:
             answer = await self._answer(request, on_slow)
-        except RequestFailed:
+        except RequestFailed as error:
             self.traffic.note(began, failed=True)
+            if not (self.held or isinstance(error, ClientGone)):
+                self._note_request(request, Failure(str(error), time.time()))
             raise
-        self.traffic.note(began, failed=answer.kind == protocol.RAISED)
+        failed = answer.kind in (protocol.RAISED, protocol.UNSET)
+        self.traffic.note(began, failed=failed)
+        if failed:
+            unanswered = Failure("the route ended without an answer", time.time())
+            self._note_request(request, raised(answer.exception) if answer.exception else unanswered)
         return answer
+
+    def _note_request(self, request: PluginRequest, failure: Failure) -> None:
+        self.last_error = replace(failure, request=f"{request.verb} {request.remaining}"[:_LONGEST_MESSAGE])
 
     async def _answer(self, request: PluginRequest, on_slow: OnSlow | None) -> Answer:
         generation = self.generation or await self._wait_for_generation()
@@ -255,6 +280,8 @@ class Supervisor:
             report["loaded"] = time_text(self.loaded)
         if self.failure is not None:
             report["lastFailure"] = self.failure.plain()
+        if self.last_error is not None:
+            report["lastError"] = self.last_error.plain()
         if self._retry_in() > 0:
             report["nextAttempt"] = time_text(time.time() + self._retry_in())
         return report
@@ -301,6 +328,7 @@ class Supervisor:
         self.last_answer = answer
         self.loaded = time.time()
         self.failure = self.failure if self._recent_crashes() else None
+        self.last_error = self.last_error if self._recent_crashes() else None
         self._retry_at = 0.0
         self._available.set()
         if previous is not None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, Final, get_args, get_type_hints
+
+_HIGHEST_PORT: Final = 65535
 
 
 def setting(default: Any, help: str, *, repeat: bool = False) -> Any:
@@ -69,6 +71,15 @@ class Settings:
     plugin_size: int = setting(256, "Largest size that an uploaded plugin may unpack to, in MiB")
     event_streams: int = setting(64, "Streams of events (open consoles) served at once")
     max_connections: int = setting(2048, "Connections served at once; more are answered 503")
+
+    def __post_init__(self) -> None:
+        """``ValueError`` names the setting whose value cannot be."""
+        for row in rows():
+            value = getattr(self, row.name)
+            if isinstance(value, int | float) and not value >= 0:  # not a number is neither
+                raise ValueError(f"{row.flag} {value}: this must be 0 or more")
+            if row.name in ("port", "plugin_port") and value > _HIGHEST_PORT:
+                raise ValueError(f"{row.flag} {value}: ports go up to {_HIGHEST_PORT}")
 
     @property
     def database_file(self) -> Path:

@@ -26,6 +26,8 @@ def add(commands: Any) -> None:
 
 
 def _backup(options: argparse.Namespace) -> int:
+    if not options.archive.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {options.archive.parent}")
     draft = options.archive.with_name(f".{options.archive.name}.part")
     try:
         with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as target:  # noqa: PTH123
@@ -44,5 +46,7 @@ def _restore(options: argparse.Namespace) -> int:
     with options.archive.open("rb") as source:
         manifest = restore_backup(source, options.data_dir)
     text = f"{options.data_dir} holds the backup; start it with: mldb serve --data-dir {options.data_dir}"
+    if manifest["links"]:
+        text += f"\nleft out, as they are links to what is elsewhere: {', '.join(manifest['links'])}"
     say(text, options, dataDir=str(options.data_dir), **manifest)
     return 0

@@ -72,6 +72,7 @@ def _what(entity: dict[str, Any], before: dict[str, Any] | None) -> tuple[str, s
         said = (run.get("error") or {}).get("error", "") or " ".join(under_way[-1:])
         return run["state"], f"run {run['id']} {said}".rstrip()
     if report := entity.get("plugin"):
-        failure = (report.get("lastFailure") or {}).get("message", "")
-        return report["state"], failure or f"generation {report['generation']}"
+        failure = report.get("lastFailure") or report.get("lastError") or {}
+        said = ": ".join(failure[part] for part in ("request", "message") if part in failure)
+        return report["state"], said or f"generation {report['generation']}"
     return entity["state"], error

@@ -113,6 +113,8 @@ def _delimiter(file: Path) -> dict[str, str]:
 
 def _holds_pictures(file: Path) -> bool:
     if not zipfile.is_zipfile(file):
+        if file.suffix.lower() == ".zip":
+            raise ValueError(f"{file} is no zip archive, or a damaged one")
         return False
     with zipfile.ZipFile(file) as packed:
         return any(name.lower().endswith(_PICTURES) for name in packed.namelist())

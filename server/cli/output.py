@@ -86,7 +86,7 @@ def say(text: str, options: argparse.Namespace, **members: Any) -> None:
 
 def complain_of(error: Exception, *, as_json: bool = False) -> None:
     """An error on standard error: with its place in the query where it has one, or as the server's JSON."""
-    body = error.body if isinstance(error, ServerError) else {"error": str(error)}
+    body = error.body if isinstance(error, ServerError) else {"error": _said(error)}
     details = error.details if isinstance(error, ServerError) else {}
     if as_json:
         print(json.dumps(body, ensure_ascii=False), file=sys.stderr)  # noqa: T201
@@ -95,7 +95,15 @@ def complain_of(error: Exception, *, as_json: bool = False) -> None:
         text = str(error).rpartition(f":{place}: ")[2]  # the query itself is before it
         complain(f"{place}: {text}\n{details['caret']}")
     else:
-        complain(str(error))
+        complain(_said(error))
+
+
+def _said(error: Exception) -> str:
+    """The text of an error: of files without the number, of a procedure whose first run failed with its reason."""
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    first = error.details.get("runError") if isinstance(error, ServerError) else None
+    return f"{error}: {first['error']}" if isinstance(first, dict) and "error" in first else str(error)
 
 
 def complain(text: str) -> None:

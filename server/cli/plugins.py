@@ -12,7 +12,7 @@ from server.cli import plugin_folders
 from server.cli.client import Server, add_server_flags
 from server.cli.completion import complete_ids
 from server.cli.output import add_json_flag, say, show, show_rows
-from server.entities.scaffold import create_plugin
+from server.entities.scaffold import FILES, create_plugin
 from server.settings import Settings
 
 
@@ -25,6 +25,7 @@ def add(commands: Any) -> None:
     _name(_add_action(actions, "stop", _stop, "end a plugin's worker until it is reloaded"))
     new = actions.add_parser("new", help="make the folder of a new plugin")
     new.add_argument("name")
+    new.add_argument("--type", choices=FILES, default="python", help="its language (default: python)")
     new.add_argument("--data-dir", type=Path, default=Settings.data_dir, help="data root of the server")
     new.set_defaults(run=_new)
     plugin_folders.add_actions(actions)
@@ -92,6 +93,6 @@ def _stop(options: argparse.Namespace) -> int:
 
 
 def _new(options: argparse.Namespace) -> int:
-    folder = create_plugin(options.data_dir / "plugins", options.name)
+    folder = create_plugin(options.data_dir / "plugins", options.name, options.type)
     print(f"{folder} was made; a running server shows it at /v1/plugins/{options.name}/routes/static/index.html")  # noqa: T201
     return 0

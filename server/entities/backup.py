@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import tarfile
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Any, Final
 
 import zstandard
 
@@ -43,7 +44,12 @@ def _files(root: Path, database: str) -> Iterator[Path]:
     for entry in sorted(root.iterdir()):
         if entry.name not in _LEFT_OUT and not entry.name.startswith((*_LEFT_OUT_BEGINNINGS, database)):
             files = (file for file in sorted([entry, *entry.rglob("*")]) if file.is_dir() or file.is_file())
-            yield from (file for file in files if not file.name.startswith(DRAFT))
+            yield from (file for file in files if not (file.name.startswith(DRAFT) or _is_plugin_link(file, root)))
+
+
+def _is_plugin_link(file: Path, root: Path) -> bool:
+    """Whether it is a link that a plugin made over REST has in place of a folder: it is made anew with the plugin."""
+    return file.parent == root / "plugins" and file.is_symlink()
 
 
 def _add(archive: tarfile.TarFile, file: Path, name: str) -> None:
@@ -60,19 +66,47 @@ def _add_text(archive: tarfile.TarFile, name: str, text: str) -> None:
     archive.addfile(member, io.BytesIO(content))
 
 
-def restore_backup(source: IO[bytes], root: Path) -> dict[str, object]:
-    """Unpack a backup into an empty or absent folder; its manifest. ``ValueError`` for what is no backup."""
+def restore_backup(source: IO[bytes], root: Path) -> dict[str, Any]:
+    """Unpack a backup into an empty or absent folder; its manifest, with the names of links that were left out as
+    they lead elsewhere. ``ValueError`` for what is no backup; nothing of it stays then."""
     if root.exists() and any(root.iterdir()):
         raise ValueError(f"{root} is not empty: a backup is restored into a data root of its own")
+    made = not root.exists()
     root.mkdir(parents=True, exist_ok=True)
     try:
-        with (
-            zstandard.ZstdDecompressor().stream_reader(source) as plain,
-            tarfile.open(fileobj=plain, mode="r|") as archive,
-        ):
-            archive.extractall(root, filter="data")
-        manifest: dict[str, object] = json.loads((root / MANIFEST).read_text())
-    except (zstandard.ZstdError, tarfile.TarError, OSError) as error:
-        raise ValueError(f"this is no backup, or a damaged one: {error}") from None
+        return _unpack(source, root)
+    except BaseException as error:
+        _empty(root)
+        if made:
+            root.rmdir()
+        if isinstance(error, zstandard.ZstdError | tarfile.TarError | OSError | ValueError):
+            raise ValueError(f"this is no backup, or a damaged one: {error}") from None
+        raise
+
+
+def _unpack(source: IO[bytes], root: Path) -> dict[str, Any]:
+    left_out: list[str] = []
+
+    def within(member: tarfile.TarInfo, path: str) -> tarfile.TarInfo | None:
+        try:
+            return tarfile.data_filter(member, path)
+        except (tarfile.AbsoluteLinkError, tarfile.LinkOutsideDestinationError):
+            left_out.append(member.name)
+            return None
+
+    with (
+        zstandard.ZstdDecompressor().stream_reader(source) as plain,
+        tarfile.open(fileobj=plain, mode="r|") as archive,
+    ):
+        archive.extractall(root, filter=within)  # noqa: S202 - the filter asks tarfile's own
+    manifest: dict[str, Any] = json.loads((root / MANIFEST).read_text())
     (root / MANIFEST).unlink()
-    return manifest
+    return {**manifest, "links": left_out}
+
+
+def _empty(folder: Path) -> None:
+    for each in folder.iterdir():
+        if each.is_dir() and not each.is_symlink():
+            shutil.rmtree(each)
+        else:
+            each.unlink()

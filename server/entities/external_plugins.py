@@ -25,6 +25,9 @@ import httpx
 from pydantic import Field, field_validator
 
 from runtime.capture import RateLimit
+from runtime.output import time_text
+from runtime.supervisor import Failure
+from runtime.traffic import Traffic
 from server.declarations import Creation, EntityType, Params
 from server.errors import MldbError
 from server.messages import Request, Response
@@ -83,6 +86,9 @@ class ExternalPlugin:
         params: ExternalPluginParams = creation.params
         self.id = creation.id
         self._log = RateLimit(self._log_line)
+        self._traffic = Traffic()
+        self._last_error: Failure | None = None  # of a request
+        self._ended = 0.0  # when it closed its output
         settings = creation.services.settings
         self._most_at_once = settings.max_body << 20
         seconds = settings.start_timeout
@@ -103,6 +109,7 @@ class ExternalPlugin:
             self.close()
             creation.progress.check()
             raise
+        self._loaded = time.time()
 
     def _set_up(self, creation: Creation, command: list[str], seconds: float) -> None:
         process = _start(command)
@@ -144,6 +151,7 @@ class ExternalPlugin:
                 found.put(words[3])
             else:
                 self._log("stdout", time.time(), line)
+        self._ended = time.time()
         found.put(None)
 
     def _log_line(self, stream: str, _seconds: float, text: str | None) -> None:
@@ -177,6 +185,21 @@ class ExternalPlugin:
         except (httpx.HTTPError, ValueError, RecursionError) as error:
             return {"state": "silent", "error": str(error)}
 
+    def report(self) -> dict[str, Any]:
+        """What the console shows; generations and memory are the plugin's own affair."""
+        code = self._process.poll()
+        report: dict[str, Any] = {
+            "state": "serving" if code is None else "ended",
+            "requests": self._traffic.plain(),
+            "loaded": time_text(self._loaded),
+            "source": {},
+        }
+        if code is not None:
+            report["lastFailure"] = Failure(f"the plugin ended with {code}", self._ended).plain()
+        if self._last_error is not None:
+            report["lastError"] = self._last_error.plain()
+        return report
+
     def version(self) -> Any:
         """What ``/version`` says, {} when it has none."""
         with suppress(httpx.HTTPError, ValueError, RecursionError):
@@ -191,6 +214,20 @@ class ExternalPlugin:
         return await self._hand_on(f"/doc{request.remaining}", request)
 
     async def _hand_on(self, path: str, request: Request) -> Response:
+        began, failure = time.monotonic(), ""
+        try:
+            response = await self._answer(path, request)
+            failure = f"the plugin answered {response.status}" if response.status >= 500 else ""
+        except MldbError as error:
+            failure = error.message
+            raise
+        finally:
+            self._traffic.note(began, failed=bool(failure))
+            if failure:
+                self._last_error = Failure(failure, time.time(), request=f"{request.verb} {path}")
+        return response
+
+    async def _answer(self, path: str, request: Request) -> Response:
         """The plugin's answer, as it comes; whole for code in process."""
         headers = _handed_on(request.headers.items())
         if request.content_type:

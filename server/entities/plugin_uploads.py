@@ -1,4 +1,4 @@
-"""Plugin folders that come as a zip archive (docs/security.md).
+"""Plugin folders that come as a zip archive or from a git repository (docs/security.md).
 
 The one way in which a request may put code into the watched folder: an operator says so, with a route of its own. The
 watcher makes the plugin of it, as of any folder.
@@ -12,9 +12,11 @@ import shutil
 import stat
 import tempfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Final
 
+from server.entities import git
 from server.entities.plugin_sources import CHECKOUTS, file_name, has_main
 from server.errors import Conflict, MldbError, NotFound
 
@@ -39,10 +41,17 @@ class PluginUploads:
 
     def install(self, id: str, content: bytes) -> Path:
         """Unpack an archive as the folder of a plugin, whole or not at all; a folder of that name is replaced."""
+        return self._put(id, lambda draft: self._unpack(content, draft))
+
+    def clone(self, id: str, address: str, *, private: bool) -> Path:
+        """Clone a git repository as the folder of a plugin, as ``install`` does; it stays a repository."""
+        return self._put(id, lambda draft: git.clone(address, draft / "clone", private=private))
+
+    def _put(self, id: str, fill: Callable[[Path], object]) -> Path:
         place = self._place(id)
         draft = self._draft()
         try:
-            self._unpack(content, draft)
+            fill(draft)
             self._swap(_plugin_folder(draft), place)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
@@ -127,7 +136,7 @@ def _write(archive: zipfile.ZipFile, info: zipfile.ZipInfo, draft: Path, left: i
 
 
 def _plugin_folder(draft: Path) -> Path:
-    """The folder that holds main.py or main.js: the archive's top, or the only folder there."""
+    """The folder that holds main.py or main.js: the top, or the only folder there."""
     if has_main(draft):
         inner = draft / ".plugin"
         inner.mkdir()
@@ -138,4 +147,4 @@ def _plugin_folder(draft: Path) -> Path:
     folders = [each for each in draft.iterdir() if each.is_dir()]
     if len(folders) == 1 and has_main(folders[0]):
         return folders[0]
-    raise MldbError("the archive has no main.py (or main.js) at its top: that is the file that makes a folder a plugin")
+    raise MldbError("there is no main.py (or main.js) at its top: that is the file that makes a folder a plugin")

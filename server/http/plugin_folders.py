@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from server.entities.dispatch import Call, Typed, empty
+from server.entities.dispatch import Call, Param, Typed, empty
 from server.entities.plugin_uploads import PluginUploads
 from server.entities.scaffold import create_plugin
 from server.errors import Conflict, MldbError
@@ -31,13 +31,15 @@ def register(host: Host) -> None:
         "PUT",
         _ONE,
         partial(_install, host, uploads),
-        summary="Install a plugin from the zip archive in the body",
+        Param("address", "", help="git address to install from, instead of a body: git://host/path#revision"),
+        summary="Install a plugin from the zip archive in the body, or from a git repository",
         replies=answers(members({"id": TEXT}), 201),
     )
     add(
         "POST",
         _ONE,
         partial(_new, root),
+        Param("type", "python", help="python or javascript"),
         summary="Make a new plugin: a page, a route and a function to start from",
         replies=answers(members({"id": TEXT}), 201),
     )
@@ -46,9 +48,12 @@ def register(host: Host) -> None:
 
 def _install(host: Host, uploads: PluginUploads, call: Call) -> Typed:
     _refuse_code(call)
-    if not call.request.body:
-        raise MldbError("the body must be a zip archive of the plugin's folder")
-    uploads.install(call["plugin"], call.request.body)
+    if call["address"]:
+        uploads.clone(call["plugin"], call["address"], private=host.settings.fetch_private)
+    elif call.request.body:
+        uploads.install(call["plugin"], call.request.body)
+    else:
+        raise MldbError("the body must be a zip archive of the plugin's folder, or address a git repository")
     running = host.registry.find("plugin", call["plugin"])
     if running is not None and running.ready is not None:
         # Its watch followed the folder that is gone now.
@@ -59,7 +64,7 @@ def _install(host: Host, uploads: PluginUploads, call: Call) -> Typed:
 def _new(root: Path, call: Call) -> Typed:
     _refuse_code(call)
     try:
-        create_plugin(root, call["plugin"])
+        create_plugin(root, call["plugin"], call["type"])
     except ValueError as error:
         raise MldbError(str(error)) from None
     except FileExistsError:

@@ -51,7 +51,7 @@ async def _stop(host: Host, call: Call) -> Typed:
     entry = host.registry.entry("plugin", call["plugin"])
     stop = getattr(host.registry.reachable("plugin", call["plugin"]).entity, "stop", None)
     if stop is None:
-        raise MldbError(f"plugin '{call['plugin']}' cannot be stopped")
+        raise MldbError(f"plugin '{call['plugin']}' cannot be stopped: DELETE it to end it")
     await stop()
     return Typed(entry.status())
 
@@ -61,7 +61,7 @@ async def _reload(host: Host, call: Call) -> Typed:
     entry = host.registry.entry("plugin", call["plugin"])
     reload = getattr(host.registry.reachable("plugin", call["plugin"]).entity, "reload", None)
     if reload is None:
-        raise MldbError(f"plugin '{call['plugin']}' cannot be reloaded")
+        raise MldbError(f"plugin '{call['plugin']}' cannot be reloaded: PUT its configuration again to start it anew")
     if not await reload():
         raise MldbError(f"plugin '{call['plugin']}' could not be reloaded; its status says why", details=entry.status())
     return Typed(entry.status())

@@ -13,6 +13,7 @@ from playwright.sync_api import expect
 
 from tests.browser.console import DESK, PHONE, closed, fill, findings, fits, keep, opened, until
 from tests.conftest import RunningServer
+from tests.repositories import committed, served
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -20,6 +21,7 @@ PAGES = (
     "/", "/console/query?q=SELECT+1", "/console/datasets", "/console/datasets/demo", "/console/datasets/demo?view=rows",
     "/console/functions", "/console/procedures",
     "/console/new/function", "/console/new/procedure?type=classifier.experiment",
+    "/console/new/plugin?type=experimental.external", "/console/new/dataset?type=sampled",
     "/console/functions/double", "/console/nowhere", "/logs/mldb", "/reference", "/doc/",
     "/doc/console.md", "/doc/sql-guide.md", "/login", "/console/procedures/quick", "/console/datasets/missing",
 )  # fmt: skip
@@ -91,6 +93,53 @@ def test_a_dropped_folder_is_a_plugin_that_stops_starts_and_goes(browser, server
     page.get_by_role("dialog").get_by_role("button", name="Delete").click()
     expect(card).to_have_count(0, timeout=20_000)
     assert not (server.data_dir / "plugins" / "dropped").exists()
+    closed(page)
+
+
+@pytest.fixture
+def private_server(start_server, chromium):
+    """One that may clone from this machine."""
+    return start_server("--fetch-private")
+
+
+def test_a_plugin_comes_from_git_whatever_its_language(browser, private_server, tmp_path):
+    work = tmp_path / "served" / "teapot"
+    committed(work, {"main.js": "plugin.setRequestHandler(() => 'tea'); mldb.log('the water boils')"})
+    page = opened(browser, private_server)
+    with served(work) as address:
+        page.get_by_label("Git address").fill(address)
+        page.get_by_role("button", name="Install from git").click()
+        card = page.get_by_role("listitem").filter(has=page.get_by_role("heading", name="teapot"))
+        expect(card.get_by_text("serving")).to_be_visible(timeout=20_000)
+        expect(page.locator(".progress-log")).to_contain_text("the water boils", timeout=20_000)
+        with private_server.client() as client:
+            assert client.get("/v1/plugins/teapot/routes/x").json() == "tea"
+        assert findings(page) == []
+        page.get_by_label("Git address").fill(f"{address}#none")
+        page.get_by_role("button", name="Install from git").click()
+        expect(page.get_by_text("the repository has no revision 'none'")).to_be_visible(timeout=20_000)
+    page.troubles.clear()  # the browser notes the refusal
+    closed(page)
+
+
+def test_a_new_plugin_in_javascript_and_a_request_of_it_that_failed(browser, server):
+    page = opened(browser, server)
+    page.get_by_label("Name of a new plugin").fill("kettle")
+    page.get_by_label("Language of the new plugin").select_option("JavaScript")
+    page.get_by_role("button", name="Make a new plugin").click()
+    card = page.get_by_role("listitem").filter(has=page.get_by_role("heading", name="kettle"))
+    expect(card.get_by_text("serving")).to_be_visible(timeout=20_000)
+    with server.client() as client:
+        assert client.get("/v1/plugins/kettle/routes/cup").status_code == 400
+    expect(card.get_by_text("Error: there is no such route: /cup")).to_be_visible(timeout=20_000)
+    expect(card.get_by_text("GET /cup")).to_be_visible()
+    expect(card.get_by_text("main.js, line")).to_be_visible()
+    keep(page, "request-failure")
+    assert findings(page) == []
+    card.get_by_role("button", name="Reload").click()
+    expect(card.get_by_text("GET /cup")).to_have_count(0, timeout=20_000)
+    page.goto(f"{server.url}/v1/plugins/kettle/routes/static/index.html")
+    expect(page.get_by_text("doubled: 42")).to_be_visible()
     closed(page)
 
 
@@ -170,7 +219,8 @@ def test_a_result_as_table_plot_file_and_plan(browser, server):
     keep(page, "plot")
     assert findings(page) == []
     page.get_by_role("tab", name="Compiled").click()
-    expect(page.locator("pre").first).to_contain_text("SELECT")
+    lines = page.locator("pre").first.inner_text().splitlines()
+    assert (lines[0], "FROM" in lines, "ORDER BY" in lines) == ("SELECT", True, True)
     page.get_by_role("tab", name="Table").click()
     grid = page.get_by_role("table", name="Rows of the result")
     first = grid.get_by_role("row").nth(1).get_by_role("cell").first

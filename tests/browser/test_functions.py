@@ -88,7 +88,8 @@ def test_every_type_has_a_form(browser, server):
     """Each field of each type is there, whatever its kind, and nothing goes wrong on the way."""
     page = opened(browser, server, "/console/new/function")
     with server.client() as client:
-        types = {kind: client.get(f"/v1/types/{kind}s?details=true").json() for kind in ("function", "procedure")}
+        kinds = ("plugin", "dataset", "function", "procedure")
+        types = {kind: client.get(f"/v1/types/{kind}s?details=true").json() for kind in kinds}
     for kind, declared in types.items():
         page.goto(f"{server.url}/console/new/{kind}")
         choice = page.get_by_label(f"Type of the {kind}")
@@ -101,6 +102,28 @@ def test_every_type_has_a_form(browser, server):
                 "params => params.map(param => param.dataset.field)"
             )
             assert sorted(shown) == sorted(fields), name
+    closed(page)
+
+
+def test_datasets_and_plugins_are_made_from_their_forms(browser, server):
+    page = opened(browser, server, "/console/datasets")
+    page.get_by_role("link", name="New dataset").click()
+    page.get_by_role("button", name="sparse.mutable").click()
+    page.get_by_label("Name", exact=True).fill("made here")
+    page.get_by_role("button", name="Create", exact=True).click()
+    expect(page.get_by_role("heading", name="made here")).to_be_visible()
+    page.goto(f"{server.url}/console/new/plugin?type=python")
+    page.get_by_label("Name", exact=True).fill("from its text")
+    page.get_by_label("main", exact=True).fill("answer = mldb.plugin.args")
+    page.get_by_label("routes", exact=True).fill("request.set_return(answer)")
+    page.get_by_label("args").fill("[42]")
+    page.get_by_role("button", name="Create", exact=True).click()
+    card = page.get_by_role("listitem").filter(has=page.get_by_role("heading", name="from its text"))
+    expect(card.get_by_text("serving")).to_be_visible(timeout=20_000)
+    with server.client() as client:
+        assert client.get("/v1/plugins/from its text/routes/x").json() == [42]
+        client.delete("/v1/plugins/from its text")
+        client.delete("/v1/datasets/made here")
     closed(page)
 
 

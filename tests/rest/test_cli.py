@@ -52,6 +52,18 @@ def test_wrong_variables_are_named(variable):
         from_environment({variable: "nonsense"})
 
 
+@pytest.mark.parametrize(
+    ("flag", "value", "reason"),
+    [("--port", "70000", "65535"), ("--worker-memory", "-5", "0 or more"), ("--request-timeout", "nan", "0 or more")],
+)
+@pytest.mark.parametrize("command", ["serve", "doctor"])
+def test_values_that_cannot_be_are_named(tmp_path, command, flag, value, reason):
+    done = mldb(command, flag, value, "--data-dir", str(tmp_path / "data"))
+    assert (done.returncode, done.stderr.startswith(f"mldb: {flag} {value}"[:20])) == (1, True), done.stderr
+    assert reason in done.stderr
+    assert not (tmp_path / "data").exists()
+
+
 def test_flags_are_written_out(capsys):
     """Half a flag would mean another one as soon as a setting with the same beginning is added."""
     with pytest.raises(SystemExit):

@@ -73,7 +73,9 @@ def test_import_and_query(cli, server, tmp_path):
     (tmp_path / "away.csv").write_text("x\n1\n2\n3\n")
     assert cli("import", str(tmp_path / "away.csv"), "away") == "away: 3 rows\n"
     assert not list((server.data_dir / "uploads").iterdir())
-    assert "No such file" in cli("import", "nowhere.csv", "x", code=1)
+    assert cli("import", "nowhere.csv", "x", code=1) == "mldb: nowhere.csv: No such file or directory\n"
+    (tmp_path / "broken.zip").write_text("no zip")
+    assert "broken.zip is no zip archive" in cli("import", str(tmp_path / "broken.zip"), "x", code=1)
 
 
 def test_what_the_console_imports_is_imported_here_too(cli, server, tmp_path):
@@ -100,6 +102,12 @@ def test_runs(cli):
     assert "finished" in cli("run", '{"type": "mock", "params": {"durationMs": 1}}')
     broken = '{"type": "transform", "params": {"inputData": "SELECT x FROM nowhere", "outputDataset": "o"}}'
     assert "nowhere" in cli("run", broken, code=1)
+
+
+def test_a_procedure_that_cannot_run_says_why(cli):
+    config = {"type": "transform", "params": {"inputData": "SELECT * FROM nothing", "outputDataset": "x"}}
+    failed = cli("procedure", "create", "hopeless", json.dumps(config), code=1)
+    assert failed == "mldb: failed to create the initial run: dataset entry 'nothing' doesn't exist\n"
 
 
 def test_datasets_go_to_files(cli, tmp_path):
@@ -191,7 +199,7 @@ def test_a_plugin_from_nothing_to_its_tests(cli, server, client, tmp_path):
     wait_until(lambda: client.get("/v1/plugins/made/routes/double?x=4").status_code == 200)
     assert "OK" in cli("plugin", "test", "made")
     assert json.loads(cli("plugin", "test", "made", "--json"))["run"] == 2
-    tests = server.data_dir / "plugins" / "made" / "test_made.py"
+    tests = server.data_dir / "plugins" / "made" / "test_plugin.py"
     tests.write_text(tests.read_text().replace('"doubled": 8', '"doubled": 9'))
     failed = mldb("plugin", "test", "made", MLDB_SERVER=server.url)
     assert (failed.returncode, "FAILED (failures=1)" in failed.stdout) == (1, True)

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.rest.test_plugin_folders import told
+
 SERVER = """
 import json, os, signal, sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -116,6 +118,19 @@ def test_its_life(client, script, tmp_path):
     assert client.delete("/v1/plugins/own").status_code == 204
     eventually(goodbye.exists)
     eventually(lambda: not is_alive(pid))
+
+
+def test_consoles_are_told_how_it_is(client, script, tmp_path):
+    client.put("/v1/plugins/shown", json=config(sys.executable, str(script), str(tmp_path / "end")))
+    assert client.get("/v1/plugins/shown/routes/x").status_code == 202
+    report = told(client, "shown", lambda report: report["requests"]["total"] == 1)
+    assert (report["state"], report["requests"]["failed"], "lastError" in report) == ("serving", 0, False)
+    os.kill(client.get("/v1/plugins/shown").json()["status"]["pid"], signal.SIGKILL)
+    eventually(lambda: client.get("/v1/plugins/shown/routes/y").status_code == 502)
+    report = told(client, "shown", lambda report: report["state"] == "ended" and "lastError" in report)
+    assert report["lastFailure"]["message"].startswith("the plugin ended with ")
+    assert report["lastError"]["request"] == "GET /routes/y"
+    assert "cannot be reached" in report["lastError"]["message"]
 
 
 def test_it_ends_with_a_killed_server(start_server, script, tmp_path):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import tarfile
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+import zstandard
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from tests.rest.test_cli import mldb, wait_until
@@ -136,16 +138,22 @@ def test_traces_go_through_host_sql_and_workers(start_server, collector):
 
 def test_backup_while_others_write(start_server, tmp_path):
     """Two datasets get the same rows in one order: a consistent copy never has more rows in the second."""
-    server = start_server()
+    server = start_server("--file-root", str(tmp_path))
     data = server.data_dir
     (data / "plugins" / "kept").mkdir(parents=True)
     (data / "plugins" / "kept" / "main.py").write_text("mldb.log('kept')\n")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "main.py").write_text("mldb.log('linked')\n")
     (data / "models").mkdir(exist_ok=True)
+    (data / "models" / "far").symlink_to(tmp_path / "elsewhere")
+    (data / "models" / "near.bin").symlink_to("größe.bin")
     (data / "models" / "größe.bin").write_bytes(b"\0" * 1000)
     for name in ("credentials.json", "credentials.json.new", "uploads/.upload-half"):
         (data / name).parent.mkdir(exist_ok=True)
         (data / name).write_text("{}")
     with server.client() as client:
+        linked = {"type": "python", "params": {"address": f"file://{tmp_path / 'elsewhere'}"}}
+        assert client.put("/v1/plugins/linked", json=linked).status_code == 201
         for name in ("first", "second"):
             client.put(f"/v1/datasets/{name}", json={"type": "sparse.mutable"})
         stop = threading.Event()
@@ -160,16 +168,18 @@ def test_backup_while_others_write(start_server, tmp_path):
     assert not [file.name for file in data.iterdir() if file.name.startswith(".backup")]
     restored = mldb("restore", str(tmp_path / "b.tar.zst"), "--data-dir", str(tmp_path / "new"))
     assert restored.returncode == 0, restored.stderr
+    assert restored.stdout.endswith("left out, as they are links to what is elsewhere: models/far\n")
+    assert (tmp_path / "new" / "models" / "near.bin").read_bytes() == b"\0" * 1000
     assert "not empty" in mldb("restore", str(tmp_path / "b.tar.zst"), "--data-dir", str(tmp_path / "new")).stderr
     assert not [*(tmp_path / "new").glob("credentials*"), *(tmp_path / "new").rglob(".upload-*")]
-    again = start_server(data_dir=tmp_path / "new")
+    again = start_server("--file-root", str(tmp_path), data_dir=tmp_path / "new")
     assert (tmp_path / "new" / "models" / "größe.bin").read_bytes() == b"\0" * 1000
     with again.client() as client:
         wait_restored(client)
         first, second = (client.query(f"SELECT count(*) AS n FROM {name}", "atom") for name in ("first", "second"))
         assert first - 1 <= second <= first
         assert second > 5
-        assert client.get("/v1/plugins").json() == ["kept"]
+        assert client.get("/v1/plugins").json() == ["kept", "linked"]
 
 
 def write_rows(server, stop):
@@ -187,5 +197,14 @@ def test_what_is_no_backup_is_refused(tmp_path, client):
     (tmp_path / "junk").write_bytes(b"junk")
     done = mldb("restore", str(tmp_path / "junk"), "--data-dir", str(tmp_path / "new"))
     assert (done.returncode, "no backup" in done.stderr) == (1, True)
+    assert not (tmp_path / "new").exists()
+    with zstandard.open(tmp_path / "junk", "wb") as packed, tarfile.open(fileobj=packed, mode="w|") as archive:
+        archive.add(__file__, "models/some.bin")  # and no manifest
+    (tmp_path / "new").mkdir()
+    done = mldb("restore", str(tmp_path / "junk"), "--data-dir", str(tmp_path / "new"))
+    assert (done.returncode, "no backup" in done.stderr) == (1, True)
+    assert not list((tmp_path / "new").iterdir())
+    nowhere = mldb("backup", str(tmp_path / "no folder" / "b"), "--server", str(client.base_url))
+    assert nowhere.stderr == f"mldb: there is no folder {tmp_path / 'no folder'}\n"
     script = {"source": "mldb.script.set_return(mldb.perform('GET', '/v1/backup')['statusCode'])"}
     assert client.post("/v1/types/plugins/python/routes/run", json=script).json()["result"] == 403

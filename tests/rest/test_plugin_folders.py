@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import io
+import json
 import shutil
 import stat
 import time
 import zipfile
+from typing import Any
 
 import pytest
+
+from tests.repositories import committed, served
+from tests.rest.test_cli import mldb
 
 HELLO = {"main.py": "pass", "routes.py": "mldb.plugin.set_return('hello')"}
 
@@ -221,3 +226,84 @@ def test_main_may_change_while_it_runs(start_server):
             time.sleep(0.05)
         (folder / "main.py").write_text("value = 'second'")
         answers(client, "hasty", "second")
+
+
+def test_a_repository_is_installed_whatever_its_language(start_server, tmp_path):
+    server = start_server("--fetch-private")
+    work = tmp_path / "served" / "repo"
+    committed(work, {"main.js": "plugin.setRequestHandler(() => 'in JavaScript')"})
+    with server.client() as client, served(work) as address:
+        assert client.put("/v1/plugin-folders/js", params={"address": address}).status_code == 201
+        answers(client, "js", "in JavaScript")
+        assert client.get("/v1/plugins/js").json()["type"] == "javascript"
+        (work / "main.js").unlink()
+        committed(work, {"main.py": "", "routes.py": "mldb.plugin.set_return('in Python')"})
+        assert client.put("/v1/plugin-folders/py", params={"address": address}).status_code == 201
+        answers(client, "py", "in Python")
+        first = client.put("/v1/plugin-folders/first", params={"address": f"{address}#master~1"})
+        assert first.status_code == 201
+        answers(client, "first", "in JavaScript")
+        for wrong, reason in ((f"{address}#none", "no revision 'none'"), ("git://-x", "Unsupported URL")):
+            answer = client.put("/v1/plugin-folders/wrong", params={"address": wrong})
+            assert (answer.status_code, reason in answer.json()["error"]) == (400, True)
+        (work / "main.py").unlink()
+        committed(work, {"readme.md": ""})
+        answer = client.put("/v1/plugin-folders/wrong", params={"address": address})
+        assert (answer.status_code, "main.js" in answer.json()["error"]) == (400, True)
+        assert client.get("/v1/plugin-folders").json() == ["first", "js", "py"]
+
+
+@pytest.mark.parametrize("type", ["python", "javascript"])
+def test_a_new_plugin_has_a_route_a_page_and_tests_that_pass(server, client, type):
+    """Under a name that is no name of Python or SQL."""
+    id = f"new-{type}"
+    assert client.post(f"/v1/plugin-folders/{id}", params={"type": type}).status_code == 201
+    deadline = time.monotonic() + 20
+    while client.get(f"/v1/plugins/{id}/routes/double?x=4").text.strip() != '{"doubled":8}':
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert client.get(f"/v1/plugins/{id}").json()["type"] == type
+    assert f"<h1>{id}</h1>" in client.get(f"/v1/plugins/{id}/routes/static/index.html").text
+    done = mldb("plugin", "test", id, "--json", MLDB_SERVER=server.url)
+    assert (done.returncode, json.loads(done.stdout)["run"]) == (0, 2), done.stdout
+
+
+def test_a_new_plugin_of_no_known_type_is_refused(client):
+    answer = client.post("/v1/plugin-folders/x", params={"type": "cobol"})
+    assert (answer.status_code, "python or javascript" in answer.json()["error"]) == (400, True)
+
+
+@pytest.mark.parametrize(
+    ("type", "routes", "message", "line"),
+    [
+        ("python", "x = 1\n1 / 0", "ZeroDivisionError: division by zero", 2),
+        ("python", "from mldb import mldb", None, None),
+        ("javascript", "plugin.setRequestHandler(() => {\n  throw new Error('no tea');\n});", "Error: no tea", 2),
+    ],
+)
+def test_the_last_request_that_failed_is_told(server, client, type, routes, message, line):
+    """To the console, until the plugin is loaded anew."""
+    source = {"main": "", "routes": routes} if type == "python" else {"main": routes}
+    client.put("/v1/plugins/tea", json={"type": type, "params": {"source": source}})
+    assert client.get("/v1/plugins/tea/routes/pot?secret=1").status_code in (400, 500)
+    error = told(client, "tea", lambda report: "lastError" in report)["lastError"]
+    assert error["request"] == "GET /pot"
+    if message:
+        assert (error["message"], error["line"]) == (message, line)
+        assert error["file"]
+    else:
+        assert error["message"] == "the route ended without an answer"
+    assert error["time"].startswith("20")
+    assert client.post("/v1/plugins/tea/reload").status_code == 200
+    told(client, "tea", lambda report: "lastError" not in report)
+
+
+def told(client, id: str, awaited) -> dict[str, Any]:
+    """What consoles are told of a plugin, as soon as it is what is awaited."""
+    with client.stream("GET", "/v1/events", timeout=20) as events:
+        for line in events.iter_lines():
+            changed = json.loads(line[5:])["changed"] if line.startswith("data:") else []
+            for each in changed:
+                if (each["kind"], each["id"]) == ("plugin", id) and awaited(each.get("plugin", {})):
+                    return each["plugin"]
+    raise AssertionError("the stream ended")

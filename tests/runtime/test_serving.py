@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from runtime.supervisor import IMPATIENT_SECONDS
+from tests.repositories import committed, git, served
 
 
 def until(condition, seconds=10.0):
@@ -385,46 +386,15 @@ def test_refused_addresses(client, params, error):
     assert answer.json()["error"].startswith(error)
 
 
-def git(folder, *arguments):
-    command = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org", "-C", str(folder), *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-
-
 @pytest.fixture
-def repository(tmp_path, unused_port):
-    """A git daemon on loopback with one repository; its address."""
+def repository(tmp_path):
+    """A repository with two commits on loopback; its address and its folder."""
     work = tmp_path / "served" / "repo"
-    work.mkdir(parents=True)
-    git(work, "init", "-q", "-b", "master")
-    (work / "main.py").write_text("mark = 'first'")
-    (work / "routes.py").write_text("request.set_return(mark)")
-    git(work, "add", ".")
-    git(work, "commit", "-qm", "First commit")
+    committed(work, {"main.py": "mark = 'first'", "routes.py": "request.set_return(mark)"}, "First commit")
     git(work, "branch", "old")
-    (work / "main.py").write_text("mark = 'second'")
-    git(work, "commit", "-qam", "Second commit")
-    command = [
-        "git",
-        "daemon",
-        "--export-all",
-        f"--base-path={work.parent}",
-        "--listen=127.0.0.1",
-        f"--port={unused_port}",
-    ]
-    daemon = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-    time.sleep(0.5)
-    yield f"git://127.0.0.1:{unused_port}/repo", work
-    subprocess.run(["kill", "--", f"-{daemon.pid}"], check=False)
-    daemon.wait()
-
-
-@pytest.fixture
-def unused_port():
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    committed(work, {"main.py": "mark = 'second'"}, "Second commit")
+    with served(work) as address:
+        yield address, work
 
 
 def test_git_addresses(start_server, repository):

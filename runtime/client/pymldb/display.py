@@ -65,7 +65,6 @@ class Bars:
         self.cancel_asked = False
 
     def __enter__(self) -> Bars:
-        self._progress.start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -77,6 +76,8 @@ class Bars:
             time.sleep(_POLL_SECONDS)
 
     def show(self, steps: list[dict[str, Any]]) -> None:
+        if steps:  # without any there would be an empty line
+            self._progress.start()
         for step in steps:
             value, total, note = measured(step)
             if step["name"] not in self._tasks:

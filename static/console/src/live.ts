@@ -17,18 +17,25 @@ export interface Failure {
   time: string;
   file?: string;
   line?: number;
+  /** Verb and path below the plugin's routes, where a request failed. */
+  request?: string;
 }
 
-/** How a plugin is served; `memory` in bytes, `p95` in seconds, `perSecond` over ten seconds. */
+/**
+ * How a plugin is served; `memory` in bytes, `p95` in seconds, `perSecond` over ten seconds. A plugin that is a server
+ * of its own has no generations, and its memory is not known.
+ */
 export interface PluginReport {
-  generation: number;
-  restarts: number;
-  state: "serving" | "restarting" | "backing off" | "stopped";
+  generation?: number;
+  restarts?: number;
+  state: "serving" | "restarting" | "backing off" | "stopped" | "ended";
   requests: { total: number; failed: number; perSecond: number; p95?: number };
-  memory: number;
-  memoryLimit: number;
+  memory?: number;
+  memoryLimit?: number;
   loaded?: string;
   lastFailure?: Failure;
+  /** The last request that failed since the plugin was loaded. */
+  lastError?: Failure;
   nextAttempt?: string;
   /** Its page below `/routes/`, when a static folder has an index. */
   page?: string;

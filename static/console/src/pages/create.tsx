@@ -1,8 +1,8 @@
-// A new function or procedure: its type, its name, its parameters as a form and as JSON.
+// A new entity of any kind: its type, its name, its parameters as a form and as JSON.
 import { type Signal, useSignal } from "@preact/signals";
 import { useEffect, useMemo, useRef } from "preact/hooks";
 import { ApiError, call, json, path } from "../api";
-import { entity } from "../live";
+import { entity, type Kind } from "../live";
 import { link, location, navigate, setQuery } from "../router";
 import { attempt, complain, say } from "../toasts";
 import { focusField, JsonPane, missing, Parameters } from "../ui/form/form";
@@ -10,11 +10,17 @@ import { type EntityTypeInfo, isObject, type Json, type Placed, place } from "..
 import { Crumbs } from "../ui/page";
 import { begin, runLink } from "../ui/runs";
 
-type Made = "function" | "procedure";
-
 interface Config {
   type: string;
   params: Json;
+}
+
+export function NewPlugin() {
+  return <Create kind="plugin" />;
+}
+
+export function NewDataset() {
+  return <Create kind="dataset" />;
 }
 
 export function NewFunction() {
@@ -25,7 +31,7 @@ export function NewProcedure() {
   return <Create kind="procedure" />;
 }
 
-function Create({ kind }: { kind: Made }) {
+function Create({ kind }: { kind: Kind }) {
   const types = useSignal<[string, EntityTypeInfo][]>([]);
   const config = useSignal<Config>({ type: location.value.searchParams.get("type") ?? "", params: {} });
   const from = location.value.searchParams.get("from") ?? "";
@@ -53,13 +59,13 @@ function Create({ kind }: { kind: Made }) {
   );
 }
 
-async function existing(kind: Made, id: string): Promise<Config> {
+async function existing(kind: Kind, id: string): Promise<Config> {
   const { config } = await json<{ config: Partial<Config> }>("GET", path(`${kind}s`, id));
   return { type: config.type ?? "", params: config.params ?? {} };
 }
 
 interface TypeChoiceProps {
-  kind: Made;
+  kind: Kind;
   types: [string, EntityTypeInfo][];
   config: Signal<Config>;
   info: EntityTypeInfo | undefined;
@@ -95,7 +101,9 @@ function TypeChoice({ kind, types, config, info }: TypeChoiceProps) {
   );
 }
 
-const STARTERS: Record<Made, string[]> = {
+const STARTERS: Record<Kind, string[]> = {
+  plugin: ["python", "javascript", "experimental.external"],
+  dataset: ["sparse.mutable", "tabular", "embedding", "merged", "sampled", "transposed"],
   function: ["sql.expression", "sql.query", "classifier", "script.apply", "fetcher", "tensorflow.graph"],
   procedure: ["import.text", "transform", "classifier.train", "classifier.test", "kmeans.train", "tsne.train"],
 };
@@ -106,7 +114,7 @@ function Starters({
   types,
   onChoose,
 }: {
-  kind: Made;
+  kind: Kind;
   types: TypeChoiceProps["types"];
   onChoose: (type: string) => void;
 }) {
@@ -126,7 +134,7 @@ function Starters({
 }
 
 interface ConfigurationProps {
-  kind: Made;
+  kind: Kind;
   id: Signal<string>;
   config: Signal<Config>;
   info: EntityTypeInfo;
@@ -155,7 +163,7 @@ function Configuration({ kind, id, config, info, types }: ConfigurationProps) {
     try {
       await put(kind, name, config.value);
       if (run) navigate(runLink(name, await begin(name)));
-      else navigate(link(`/console/${kind}s/:id`, { id: name }));
+      else navigate(kind === "plugin" ? "/" : link(`/console/${kind}s/:id`, { id: name }));
       say(`${name} was made`);
     } catch (error) {
       // What could not be made would stay in the list as broken.
@@ -247,7 +255,7 @@ function asked(field: string): Placed {
   return { field, text, error: new ApiError(0, { error: text }, "") };
 }
 
-async function put(kind: Made, id: string, config: Config): Promise<void> {
+async function put(kind: Kind, id: string, config: Config): Promise<void> {
   const params = kind === "procedure" ? { ...config.params, runOnCreation: false } : config.params;
   await call("PUT", path(`${kind}s`, id), { json: { type: config.type, params } });
 }

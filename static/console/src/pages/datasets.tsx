@@ -15,6 +15,9 @@ export default function Datasets() {
       <header class="page-head">
         <h1>Datasets</h1>
         <Search of="datasets" among={all} search={search} />
+        <a class="button" href="/console/new/dataset">
+          New dataset
+        </a>
       </header>
       <div class="stack">
         <ImportFile />

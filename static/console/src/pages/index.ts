@@ -24,6 +24,18 @@ export const pages: Page[] = [
   { path: "/console/functions", title: "Functions", load: () => import("./functions"), under: "/console/functions" },
   { path: "/console/functions/:id", title: "Function", load: () => import("./function"), under: "/console/functions" },
   {
+    path: "/console/new/plugin",
+    title: "New plugin",
+    load: () => import("./create").then(({ NewPlugin }) => ({ default: NewPlugin })),
+    under: "/",
+  },
+  {
+    path: "/console/new/dataset",
+    title: "New dataset",
+    load: () => import("./create").then(({ NewDataset }) => ({ default: NewDataset })),
+    under: "/console/datasets",
+  },
+  {
     path: "/console/new/function",
     title: "New function",
     load: () => import("./create").then(({ NewFunction }) => ({ default: NewFunction })),

@@ -47,7 +47,7 @@ export default function Plugins() {
   );
 }
 
-const BADGES = { serving: "good", restarting: "busy", "backing off": "warning", stopped: "" } as const;
+const BADGES = { serving: "good", restarting: "busy", "backing off": "warning", stopped: "", ended: "error" } as const;
 
 function PluginCard({ entity }: { entity: Entity }) {
   const { id, state, plugin, error } = entity;
@@ -62,6 +62,7 @@ function PluginCard({ entity }: { entity: Entity }) {
       </div>
       {plugin && <Facts id={id} report={plugin} />}
       {plugin?.lastFailure && <LastFailure failure={plugin.lastFailure} />}
+      {plugin?.lastError && <LastFailure failure={plugin.lastError} />}
       {error && <LastFailure failure={failureOf(entity)} />}
       <Actions entity={entity} page={page} />
     </>
@@ -71,9 +72,9 @@ function PluginCard({ entity }: { entity: Entity }) {
 function Facts({ id, report }: { id: string; report: PluginReport }) {
   const { generation, loaded: since, memory, memoryLimit, requests, source } = report;
   const facts: [string, string][] = [
-    ["Generation", String(generation)],
+    ["Generation", generation === undefined ? "–" : String(generation)],
     ["Last reload", since ? ago(since) : "–"],
-    ["Memory", `${bytes(memory)} of ${bytes(memoryLimit)}`],
+    ["Memory", memory === undefined || memoryLimit === undefined ? "–" : `${bytes(memory)} of ${bytes(memoryLimit)}`],
     ["Requests/s", requests.perSecond < 10 ? requests.perSecond.toFixed(1) : count(Math.round(requests.perSecond))],
     ["p95", requests.p95 === undefined ? "–" : seconds(requests.p95)],
     [
@@ -107,9 +108,10 @@ function failureOf({ error }: Entity): Failure {
   return { message, time: "", file: exception?.scriptUri, line: exception?.lineNumber };
 }
 
-function LastFailure({ failure: { message, time, file, line } }: { failure: Failure }) {
+function LastFailure({ failure: { message, time, file, line, request } }: { failure: Failure }) {
   return (
-    <div class="notice error">
+    <div class={`notice failure ${request ? "warning" : "error"}`}>
+      {request && <div class="small mono">{request}</div>}
       <strong>{message}</strong>
       <div class="small">
         {file && (
@@ -136,6 +138,7 @@ function Actions({ entity: { id, plugin, serving, state }, page }: { entity: Ent
     busy.value = false;
   };
   const stopped = plugin?.state === "stopped";
+  const external = plugin?.generation === undefined;
   return (
     <div class="row actions">
       {page && (
@@ -147,7 +150,9 @@ function Actions({ entity: { id, plugin, serving, state }, page }: { entity: Ent
         <button
           type="button"
           disabled={busy.value}
-          onClick={() => perform(`${id} was loaded`, () => call("POST", `${path("plugins", id)}/reload`))}
+          onClick={() =>
+            perform(`${id} was loaded`, () => (external ? again(id) : call("POST", `${path("plugins", id)}/reload`)))
+          }
         >
           {stopped ? "Start" : "Reload"}
         </button>
@@ -157,7 +162,7 @@ function Actions({ entity: { id, plugin, serving, state }, page }: { entity: Ent
           Try again
         </button>
       )}
-      {serving && !stopped && (
+      {serving && !stopped && !external && (
         <button
           type="button"
           disabled={busy.value}
@@ -194,7 +199,7 @@ function Actions({ entity: { id, plugin, serving, state }, page }: { entity: Ent
   );
 }
 
-/** Create a plugin that could not be created once more, as it was asked for. */
+/** Create a plugin once more, as it was asked for. */
 async function again(id: string): Promise<void> {
   const { config } = await json<{ config: unknown }>("GET", path("plugins", id));
   await call("PUT", path("plugins", id), { json: config });

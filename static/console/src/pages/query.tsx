@@ -395,7 +395,11 @@ function Compiled({ query }: { query: string }) {
   const found = useSignal<{ sql: string; plan: string } | undefined>(undefined);
   useEffect(() => {
     attempt(async () => {
-      found.value = await json("GET", "/v1/query/plan", { query: { q: query } });
+      const [{ pretty }, { sql, plan }] = await Promise.all([
+        import("./query/pretty"),
+        json<{ sql: string; plan: string }>("GET", "/v1/query/plan", { query: { q: query } }),
+      ]);
+      found.value = { sql: pretty(sql), plan };
     });
   }, [query, found]);
   if (!found.value) return <Loading />;

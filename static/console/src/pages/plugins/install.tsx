@@ -1,4 +1,4 @@
-// How plugins come: a folder or zip dropped on the page, a git address, or a new one to start from.
+// How plugins come: a folder or zip dropped on the page, a git address, a configuration, or a new one to start from.
 import { type Signal, useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import { call, path, upload } from "../../api";
@@ -11,15 +11,26 @@ import { type Dropped, dropped, fromFile, fromFolder } from "../../ui/zip";
 interface Installation {
   id: string;
   lines: string[];
+  /** Why it could not even be fetched. */
+  refused?: string;
   /** Bytes sent of bytes to send, while an archive is under way. */
   sent?: [number, number];
 }
+
+type Type = "python" | "javascript";
 
 export function Install() {
   const current = useSignal<Installation | undefined>(undefined);
   return (
     <section class="card stack" aria-labelledby="install-title">
-      <h2 id="install-title">Install a plugin</h2>
+      <div class="row">
+        <h2 id="install-title" class="grow">
+          Install a plugin
+        </h2>
+        <a class="small" href="/doc/plugin-guide.md">
+          How plugins are made
+        </a>
+      </div>
       <div class="install">
         <DropZone current={current} />
         <FromGit current={current} />
@@ -55,7 +66,7 @@ function DropZone({ current }: Current) {
         if (items) install(() => dropped(items));
       }}
     >
-      <p>Drop a folder or a zip archive with a main.py</p>
+      <p>Drop a folder or a zip archive with a main.py or main.js</p>
       <div class="row">
         <button type="button" onClick={() => folder.current?.click()}>
           Choose a folder
@@ -91,27 +102,41 @@ async function send(current: Signal<Installation | undefined>, { name, archive }
   const progress = (sent: number) => update(current, { sent: [sent, archive.size] });
   await upload("PUT", path("plugin-folders", name), archive, progress);
   update(current, { sent: undefined });
-  note(current, `${bytes(archive.size)} were unpacked; main.py runs now`);
+  note(current, `${bytes(archive.size)} were unpacked; it is loaded now`);
+}
+
+/** What git hosts offer to copy (https, ssh, bare), as the server takes it. */
+function gitAddress(given: string): string {
+  if (/^(git|gist):\/\//.test(given)) return given;
+  return `git://${given.replace(/^\w+:\/\//, "").replace(/^[\w.-]+@([^/:]+):/, "$1/")}`;
+}
+
+/** The last part of an address, without what is no name. */
+function nameOf(address: string): string {
+  const last = address
+    .replace(/[#?].*$/, "")
+    .replace(/\/+$/, "")
+    .split("/")
+    .pop();
+  return last?.replace(/\.git$/, "") || "plugin";
 }
 
 function FromGit({ current }: Current) {
   const address = useSignal("");
-  const submit = (event: Event) => {
+  const busy = useSignal(false);
+  const submit = async (event: Event) => {
     event.preventDefault();
-    const given = address.value.trim();
-    const id =
-      given
-        .replace(/[#?].*$/, "")
-        .replace(/\/+$/, "")
-        .split("/")
-        .pop()
-        ?.replace(/\.git$/, "") || "plugin";
-    current.value = { id, lines: [`cloning ${given}`] };
-    const config = {
-      type: "python",
-      params: { address: /^(https?|ssh):/.test(given) ? `git://${given.replace(/^\w+:\/\//, "")}` : given },
-    };
-    attempt(() => call("PUT", path("plugins", id), { json: config, headers: { async: "true" } }));
+    const cloned = gitAddress(address.value.trim());
+    const id = nameOf(cloned);
+    current.value = { id, lines: [`cloning ${cloned}`] };
+    busy.value = true;
+    try {
+      await call("PUT", path("plugin-folders", id), { query: { address: cloned } });
+      note(current, "it was cloned; it is loaded now");
+    } catch (error) {
+      update(current, { refused: error instanceof Error ? error.message : String(error) });
+    }
+    busy.value = false;
   };
   return (
     <form class="stack" onSubmit={submit}>
@@ -119,25 +144,31 @@ function FromGit({ current }: Current) {
         Git address
         <input
           required
-          placeholder="git://host/name/plugin.git"
+          placeholder="github.com/name/plugin"
           value={address.value}
           onInput={(event) => {
             address.value = event.currentTarget.value;
           }}
         />
       </label>
-      <button type="submit">Install from git</button>
+      <button type="submit" disabled={busy.value}>
+        Install from git
+      </button>
+      <a class="small" href="/console/new/plugin">
+        From a configuration, with arguments or as a server of its own
+      </a>
     </form>
   );
 }
 
 function NewPlugin({ current }: Current) {
   const name = useSignal("");
+  const type = useSignal<Type>("python");
   const submit = (event: Event) => {
     event.preventDefault();
     attempt(() =>
-      create(name.value).then(() => {
-        current.value = { id: name.value, lines: ["the folder was made; main.py runs now"] };
+      create(name.value, type.value).then(() => {
+        current.value = { id: name.value, lines: ["the folder was made; it is loaded now"] };
       }),
     );
   };
@@ -155,18 +186,32 @@ function NewPlugin({ current }: Current) {
           }}
         />
       </label>
-      <button type="submit">Make a new plugin</button>
+      <div class="row made-in">
+        <select
+          aria-label="Language of the new plugin"
+          value={type.value}
+          onChange={(event) => {
+            type.value = event.currentTarget.value as Type;
+          }}
+        >
+          <option value="python">Python</option>
+          <option value="javascript">JavaScript</option>
+        </select>
+        <button type="submit" class="grow">
+          Make a new plugin
+        </button>
+      </div>
     </form>
   );
 }
 
 /** A folder with a page, a route and a function; the server makes the plugin of it. */
-export async function create(name: string): Promise<void> {
-  await call("POST", path("plugin-folders", name));
+export async function create(name: string, type: Type = "python"): Promise<void> {
+  await call("POST", path("plugin-folders", name), { query: { type } });
 }
 
 function ProgressLog({ current }: Current) {
-  const { id, lines, sent } = current.value as Installation;
+  const { id, lines, sent, refused } = current.value as Installation;
   const known = entity("plugin", id);
   useEffect(() => {
     // What the plugin says while it starts; earlier lines belong to an earlier one of that name.
@@ -178,10 +223,13 @@ function ProgressLog({ current }: Current) {
     <div class="stack" role="status">
       <div class="row">
         <strong class="grow">{id}</strong>
-        <span class="soft">{sent ? "uploading" : (known?.plugin?.state ?? known?.state ?? "waiting")}</span>
+        <span class="soft">
+          {sent ? "uploading" : refused ? "refused" : (known?.plugin?.state ?? known?.state ?? "waiting")}
+        </span>
       </div>
       {sent && <progress aria-label="Upload" value={sent[0]} max={sent[1]} />}
-      {known?.error && <p class="notice error">{known.error.error}</p>}
+      {refused && <p class="notice error">{refused}</p>}
+      {!refused && known?.error && <p class="notice error">{known.error.error}</p>}
       {lines.length > 0 && <pre class="progress-log">{lines.join("\n")}</pre>}
     </div>
   );

@@ -26,7 +26,7 @@ const STEPS = [
   },
   {
     title: "Make a plugin of your own",
-    text: "A plugin is a folder with a main.py. This one comes with a page, a route and a function; it lies in the data root below plugins, and every edit shows at once.",
+    text: "A plugin is a folder with a main.py, or a main.js. This one comes with a page, a route and a function; it lies in the data root below plugins, and every edit shows at once.",
   },
 ];
 

@@ -70,9 +70,10 @@ function Field({ field, path, value, problem, onChange }: FieldProps) {
   const nested = type.kind === "STRUCTURE" || type.kind === "ARRAY" || type.kind === "MAP" || type.kind === "TUPLE";
   const single = !nested && !isSql(type) && type.typeName !== "OutputDataset";
   const Name = single ? "label" : "span";
+  const broad = type.kind === "STRUCTURE" || (type.kind === "STRING" && LONG_TEXTS.test(field.name));
   const problemHere = problem && <Complaint path={path} problem={problem} />;
   return (
-    <div class={problem ? "param wrong" : "param"} data-field={path}>
+    <div class={`param${broad ? " broad" : ""}${problem ? " wrong" : ""}`} data-field={path}>
       <div class="param-doc">
         <Name {...(single ? { for: path } : {})} class="param-name" id={`${path}-name`}>
           {field.name}
@@ -123,7 +124,7 @@ function described({ path, problem }: ValueProps) {
   };
 }
 
-const LONG_TEXTS = /^(source|stdInData)$/;
+const LONG_TEXTS = /^(source|main|routes|stdInData)$/;
 
 function Value(props: ValueProps) {
   const { type } = props;
