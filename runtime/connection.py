@@ -47,9 +47,17 @@ class Connection:
         """Write a frame; ``RuntimeError`` in a forked child, ``OSError`` when the host is gone."""
         if self.is_forked():
             raise RuntimeError("the host can be reached from the plugin's own process only, not from a fork of it")
-        data = protocol.encode(frame)
-        with self._lock:
-            self._socket.sendall(data)
+        large = protocol.in_parts(frame, 0, protocol.FROM_WORKER)
+        if large is None:
+            data = protocol.encode(frame, protocol.FROM_WORKER)
+            with self._lock:
+                self._socket.sendall(data)
+            return
+        parts, last = large
+        with self._lock:  # for all of them: the host keeps one body at a time
+            for part in parts:
+                self._socket.sendall(part)
+            self._socket.sendall(last)
 
     def log(self, stream: str, seconds: float, text: str | None) -> None:
         """A line for the server log; that of a forked child takes the way of native libraries' output."""

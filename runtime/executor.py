@@ -74,7 +74,10 @@ class WorkerHandle(Protocol):
     def pid(self) -> int: ...
 
     def send(self, frame: protocol.Frame) -> None:
-        """Send a frame; ``ValueError`` when it is too large. Frames to a dead worker are dropped."""
+        """Send a small frame. Frames to a dead worker are dropped."""
+
+    async def deliver(self, frame: protocol.Frame) -> None:
+        """Send a frame with what a caller put into it; ``ValueError`` when it is too large."""
 
     def kill(self) -> None:
         """End it with all that it started."""
@@ -139,6 +142,9 @@ class LocalWorker:
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._outbox: list[bytes] = []
+        self._bodies = count(1)
+        self.writable = asyncio.Event()
+        self.writable.set()
         self._exit: str | None = None
         self._ended = False
         self._pause: asyncio.TimerHandle | None = None
@@ -150,7 +156,26 @@ class LocalWorker:
         self._listen()
 
     def send(self, frame: protocol.Frame) -> None:
-        data = protocol.encode(frame)
+        self._write(protocol.encode(frame))
+
+    async def deliver(self, frame: protocol.Frame) -> None:
+        number = next(self._bodies)
+        large = protocol.in_parts(frame, number)
+        if large is None:
+            self.send(frame)
+            return
+        parts, last = large
+        try:
+            for part in parts:
+                self._write(part)
+                await asyncio.sleep(0)  # until it has been handed to the transport
+                await self.writable.wait()
+        except BaseException:
+            self.send([protocol.DROP, number])
+            raise
+        self._write(last)
+
+    def _write(self, data: bytes) -> None:
         if self._transport is None:
             return
         if not self._outbox:
@@ -179,6 +204,7 @@ class LocalWorker:
     def on_disconnect(self) -> None:
         """The socket closed: the process has ended or has closed it; both end it. The reason follows."""
         self._transport = None
+        self.writable.set()
         self.kill()
         self._loop.call_later(_EXIT_REPORT_SECONDS, self.on_end, None)
 
@@ -238,7 +264,7 @@ class _Link(asyncio.Protocol):
 
     def __init__(self, worker: LocalWorker) -> None:
         self._worker = worker
-        self._reader = protocol.FrameReader()
+        self._reader = protocol.FrameReader(protocol.FROM_WORKER)
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -247,6 +273,12 @@ class _Link(asyncio.Protocol):
                 self._worker.on_frame(frame)
         except protocol.ProtocolError as error:
             self._worker.on_protocol_error(error)
+
+    def pause_writing(self) -> None:
+        self._worker.writable.clear()
+
+    def resume_writing(self) -> None:
+        self._worker.writable.set()
 
     def connection_lost(self, _error: Exception | None) -> None:
         self._worker.on_disconnect()

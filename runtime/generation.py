@@ -183,13 +183,13 @@ class Generation:
         number = next(self._numbers)
         now = time.monotonic()
         pending = _Pending(self._loop.create_future(), limit, now, began=now, on_slow=on_slow, headers=headers or {})
-        try:
-            self.worker.send(frame(number))
-        except ValueError as error:
-            raise RequestFailed(413, str(error)) from None
         self._pending[number] = pending
         try:
+            await self.worker.deliver(frame(number))
             return await pending.answer
+        except ValueError as error:
+            self._pending.pop(number, None)
+            raise RequestFailed(413, str(error)) from None
         except asyncio.CancelledError:
             self._give_up(number)
             raise
@@ -337,23 +337,24 @@ class Generation:
         finally:
             if pending is not None:
                 pending.resume()
-        self._reply(number, reply)
+        await self._reply(number, reply)
 
-    def _reply(self, number: int, reply: Reply) -> None:
+    async def _reply(self, number: int, reply: Reply) -> None:
         if self.worker is None or self.ended is not None:
             return
+        frame = [protocol.RETURN, number, reply.status, reply.body, reply.content_type, reply.headers]
         try:
-            self.worker.send([protocol.RETURN, number, reply.status, reply.body, reply.content_type, reply.headers])
+            await self.worker.deliver(frame)
         except ValueError as error:
-            self._reply(number, error_reply(413, str(error)))
+            await self._reply(number, error_reply(413, str(error)))
 
     async def _offered(self, number: int, kind: str, route: str, folder: str) -> None:
         try:
             await asyncio.to_thread(self.folders.register, kind, route, folder)
         except FolderError as error:
-            self._reply(number, error_reply(400, str(error)))
+            await self._reply(number, error_reply(400, str(error)))
         else:
-            self._reply(number, Reply(200))
+            await self._reply(number, Reply(200))
 
     def _spawn(self, work: Any) -> None:
         task = self._loop.create_task(work)

@@ -7,6 +7,7 @@ another ASGI application, chosen by the first segment of the path.
 from __future__ import annotations
 
 import asyncio
+import io
 import itertools
 import logging
 import os
@@ -43,6 +44,7 @@ _MAX_QUERY_FIELDS = 10_000
 _PLAIN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _PATIENCE = 0.1  # seconds
 _SPOOLED_AT_ONCE = 1 << 20  # bytes
+_SENT_AT_ONCE = 1 << 20  # bytes: a large body is copied by parts, and kept once, not twice
 
 
 class TooLarge(Exception):
@@ -208,8 +210,10 @@ class Gateway:
     async def _body(self, headers: Headers, receive: Receive) -> bytes:
         if not _has_body(headers):
             return b""
-        chunks = [chunk async for chunk in self._chunks(headers, receive, self._max_body, "max-body")]
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        body = io.BytesIO()  # joining many chunks at once would hold up the event loop
+        async for chunk in self._chunks(headers, receive, self._max_body, "max-body"):
+            body.write(chunk)
+        return body.getvalue()
 
     async def _spooled(self, spool: Spool, headers: Headers, receive: Receive) -> Path:
         """The body as a file of its own, which is the caller's to remove. Nothing stays of one that is refused."""
@@ -354,7 +358,12 @@ async def _send(
         if answer.status not in (204, 304):
             headers.append((b"content-length", b"%d" % len(body)))
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+        sent = 0
+        while len(body) - sent > _SENT_AT_ONCE:
+            part = body[sent : sent + _SENT_AT_ONCE]
+            await send({"type": "http.response.body", "body": part, "more_body": True})
+            sent += len(part)
+        await send({"type": "http.response.body", "body": body[sent:] if sent else body})
         return
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await _stream(send, answer, connection)
