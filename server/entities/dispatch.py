@@ -63,13 +63,20 @@ def integer(value: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Param:
-    """A declared parameter. ``parse`` reads its text in the query string; in a JSON body it is taken as it is."""
+    """A declared parameter. ``parse`` reads its text in the query string; in a JSON body all but booleans and integers
+    are taken as they are."""
 
     name: str
     default: Any = None
     parse: Callable[[str], Any] = text
     help: str = ""
     where: Where = "query"
+
+    def of_json(self, value: Any) -> Any:
+        """The value of a member of the body; null is none."""
+        if self.parse not in (boolean, integer):
+            return value
+        return self.default if value is None else self.parse(str(value))
 
 
 def hybrid(name: str, default: Any, parse: Callable[[str], Any], help: str) -> Param:
@@ -472,4 +479,4 @@ def _hybrid_members(route: Route, request: Request) -> dict[str, Any]:
     members = jsontext.parse(content)
     if not isinstance(members, dict):
         raise MldbError("the JSON body must be an object with the parameters as members")
-    return {param.name: members[param.name] for param in route.params if param.name in members}
+    return {param.name: param.of_json(members[param.name]) for param in route.params if param.name in members}

@@ -71,10 +71,10 @@ def _answer(host: Host, call: Call, running: RunningQuery, parameters: Mapping[s
     content = render(
         result,
         call["format"] or "full",
-        headers=bool(call["headers"]),
-        row_names=bool(call["rowNames"]),
-        row_hashes=bool(call["rowHashes"]),
-        sort_columns=bool(call["sortColumns"]),
+        headers=call["headers"],
+        row_names=call["rowNames"],
+        row_hashes=call["rowHashes"],
+        sort_columns=call["sortColumns"],
     )
     return Response(200, running.within(content))
 

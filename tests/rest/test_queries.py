@@ -59,6 +59,11 @@ def test_digits_of_numbers(client, format, text, number, digits):
     ("body", "status", "text"),
     [
         ({"q": "SELECT count(*) FROM pets", "format": "table", "headers": False, "rowNames": False}, 200, "[[2]]"),
+        ({"q": "SELECT 1 AS x", "format": "table", "headers": "False", "rowNames": "0"}, 200, "[[1]]"),
+        ({"q": "SELECT 1 AS x", "format": "table", "headers": 0, "rowNames": None}, 200, '[["result",1]]'),
+        ({"q": "SELECT 1 AS x", "rowNames": [1]}, 400,
+         '{"error":"Attempting to interpret REST parameter value \'[1]\' as a boolean: '
+         'use true, false, 1 or 0 in any letter case","httpCode":400}\n'),
         ({"q": "SELECT age FROM pets WHERE kind = 'cat'", "format": "atom"}, 200, "7"),
         ({"q": "SELECT age FROM pets", "format": "atom"}, 400,
          '{"error":"Query with atom format returning multiple rows. Consider using limit.","httpCode":400}\n'),
