@@ -77,11 +77,15 @@ class Cancelled(MldbError):
     code = 409
 
 
+_NOT_ALLOWED = "the system keeps the server from a file of its own: check the owner and the attributes of its data-dir"
 _DISK_FAULTS = {
     "No space left on device": "the disk is full: make room; what was to be written now is not there",
     "File too large": "a file is larger than the system lets the server write: raise the limit (ulimit -f)",
     "Disk quota exceeded": "the quota of the disk is used up: make room; what was to be written now is not there",
     "Read-only file system": "the disk is read-only: nothing can be changed",
+    "Input/output error": "the disk fails (input/output error): the system's log says more",
+    "Operation not permitted": _NOT_ALLOWED,
+    "Permission denied": _NOT_ALLOWED,
 }
 
 

@@ -7,6 +7,7 @@ own and closes it.
 from __future__ import annotations
 
 import json
+import logging
 import threading
 import uuid
 import weakref
@@ -23,6 +24,8 @@ from server.storage.readers import Readers, stopped_with
 from server.values.arrow import pa
 from server.values.cityhash import hash_numbers, hash_path_texts
 from server.values.kinds import ANY_TYPE
+
+_log = logging.getLogger("mldb.server")
 
 # External access stays on: bulk imports use DuckDB's own readers. Compiled queries reach none of them, as they can
 # only name what the binder knows.
@@ -130,12 +133,15 @@ class Database:
             action(self._root)
 
     def close(self) -> None:
-        """Fold the write-ahead log into the file and close it."""
+        """Fold the write-ahead log into the file and close it. On a disk that takes nothing the log stays."""
         for kept in list(self._kept):
             kept.close()
         if self.file is not None:
-            with self.cursor() as cursor:
-                cursor.execute("FORCE CHECKPOINT")
+            try:
+                with self.cursor() as cursor:
+                    cursor.execute("FORCE CHECKPOINT")
+            except duckdb.Error as error:
+                _log.error("the database was not folded into its file: %s", error)
         self._root.close()
 
     def drop_orphans(self, referenced: Iterable[str]) -> list[str]:

@@ -100,6 +100,50 @@ def test_a_disk_that_turns_read_only(disk, start_server):
     server.stop()
 
 
+@pytest.fixture
+def image(tmp_path: Path):
+    """An ext4 file system in a file, which can turn read-only under its users."""
+    folder, file = tmp_path / "disk", tmp_path / "image"
+    folder.mkdir()
+    with file.open("wb") as made:
+        made.truncate(64 << 20)
+    for command in (["mkfs.ext4", "-q", file], ["mount", "-o", "loop", file, folder]):
+        try:
+            subprocess.run(command, capture_output=True, check=True)
+        except (OSError, subprocess.CalledProcessError):
+            pytest.skip("mounting an image needs root and a loop device")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+def test_a_disk_that_turns_read_only_under_the_server(image, start_server):
+    server = start_server(data_dir=image / "data")
+    with server.client() as client:
+        fill(client, "kept")
+        client.must(
+            "PUT", "/v1/plugins/p", {"type": "python", "params": {"source": {"routes": "request.set_return(7)"}}}
+        )
+        alive(client)
+        subprocess.run(["chattr", "-R", "+i", image / "data"], check=True)
+        answers = list(changes(client, "more"))
+        assert answers[0].status_code == 507
+        assert "data-dir" in answers[0].json()["error"]
+        alive(client)
+        assert client.post("/v1/plugins/p/stop").status_code == 507
+        assert client.post("/v1/plugins/p/reload").status_code == 200
+        subprocess.run(["chattr", "-R", "-i", image / "data"], check=True)
+        for answer in changes(client, "after"):
+            assert answer.is_success, answer.text
+        alive(client)
+        subprocess.run(["mount", "-o", "remount,abort", image], check=True)
+        answers = list(changes(client, "never"))
+        assert "read-only" in answers[0].json()["error"]
+        assert not any(answer.is_success for answer in answers)
+        alive(client)
+        assert client.get("/v1/plugins/p/routes/x").json() == 7
+    assert server.stop() == 0
+
+
 def test_a_limit_on_the_size_of_files(start_server):
     server = start_server()
     with server.client() as client:
