@@ -29,11 +29,13 @@ COPY plugins /opt/mldb/plugins
 ENV PATH=/opt/mldb/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONSAFEPATH=1 \
     HOME=/tmp \
     MLDB_HOST=0.0.0.0 \
     MLDB_PORT=8080 \
     MLDB_DATA_DIR=/mldb_data
-WORKDIR /
+# file://name, with two slashes, is a file of the data root, as in MLDB's own container.
+WORKDIR /mldb_data
 USER 10001:10001
 VOLUME /mldb_data
 EXPOSE 8080 8081

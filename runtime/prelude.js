@@ -103,7 +103,7 @@
     id() { return this._get().id; }
     type() { return this._get().type; }
     status() { return this._get().status; }
-    details() { return this._get('/details'); }
+    details() { return null; }
   }
 
   class Dataset extends Entity {
@@ -128,6 +128,7 @@
 
   class Function_ extends Entity {
     constructor(config) { super('functions', config); }
+    details() { return this._get('/details'); }
     call(input) { return made(perform('GET', this.path + '/application', {input})).output; }
     callJson(input) { return made(perform('GET', this.path + '/application', {input, outputFormat: 'json'})); }
   }

@@ -20,12 +20,14 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
+from server.errors import MldbError
 from server.http.protocol import protocol
 from server.http.security import Gate
 from server.settings import Settings
 
 if TYPE_CHECKING:
     from server.app import Server
+    from server.declarations import Services
     from server.http.gateway import Receive, Scope, Send
 
 _STOP_SECONDS = 10  # for requests in flight; then connections are closed
@@ -39,11 +41,27 @@ _EARLY = {"/ping": b'"1"\n', "/healthz": b'{"alive":true}\n'}
 
 @dataclass(frozen=True)
 class Script:
-    """A script to run once the server is ready. It decides the exit code unless the server is to ``stay``."""
+    """A script to run once the server is ready. It decides the exit code unless the server is to ``stay``.
+
+    ``args_url``: where its args are read from, as JSON; empty for ``args``.
+    """
 
     file: Path
     args: Any
     stay: bool
+    args_url: str = ""
+
+    @property
+    def language(self) -> str:
+        return "javascript" if self.file.suffix == ".js" else "python"
+
+
+def _args_of(script: Script, services: Services) -> Any:
+    if not script.args_url:
+        return script.args
+    from server.entities import jsontext
+
+    return jsontext.parse(services.urls.read(script.args_url).content)
 
 
 class Application:
@@ -73,9 +91,17 @@ class Application:
     async def run_script(self, script: Script) -> None:
         """Run it through the script runner, print the answer, and stop the server unless it is to stay."""
         assert self._server is not None
-        body = {"address": script.file.as_uri(), "args": script.args}
-        perform = self._server.services.perform
-        answer = await asyncio.to_thread(perform, "POST", "/v1/types/plugins/python/routes/run", (), body)
+        services = self._server.services
+        try:
+            args = await asyncio.to_thread(_args_of, script, services)
+        except MldbError as error:
+            print(f"the script's args: {error.message}", file=sys.stderr, flush=True)  # noqa: T201
+            self.code = 1
+            self._stop()
+            return
+        body = {"address": script.file.as_uri(), "args": args}
+        route = f"/v1/types/plugins/{script.language}/routes/run"
+        answer = await asyncio.to_thread(services.perform, "POST", route, (), body)
         print(answer.body.decode("utf-8", "replace"), flush=True)  # noqa: T201
         if not script.stay:
             self.code = 0 if answer.status == 200 else 1

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from server.cli.flags import add_settings, settings_from
+from server.settings import parse_boolean
 
 
 def add(commands: Any) -> None:
@@ -16,9 +17,20 @@ def add(commands: Any) -> None:
     )
     add_settings(parser)
     script = parser.add_argument_group("a script to run at the start")
-    script.add_argument("--run-script", type=Path, metavar="FILE", help="run this script, print its answer and exit")
+    script.add_argument(
+        "--run-script", type=Path, metavar="FILE", help="run this script, .py or .js, print its answer and exit"
+    )
     script.add_argument("--script-args", type=json.loads, metavar="JSON", help="what the script finds as its args")
-    script.add_argument("--dont-exit-after-script", action="store_true", help="keep serving")
+    script.add_argument("--script-args-url", default="", metavar="URL", help="the JSON that it finds as its args")
+    script.add_argument(
+        "--dont-exit-after-script",
+        nargs="?",
+        const=True,
+        default=False,
+        type=parse_boolean,
+        metavar="BOOL",
+        help="keep serving",
+    )
     parser.set_defaults(run=_serve)
 
 
@@ -31,4 +43,5 @@ def _serve(options: argparse.Namespace) -> int:
     file = options.run_script.resolve(strict=True)
     # The operator named the script: it may be read wherever it lies.
     settings.file_root = [*settings.file_root, file.parent]
-    return serve(settings, Script(file, options.script_args, stay=options.dont_exit_after_script))
+    script = Script(file, options.script_args, options.dont_exit_after_script, options.script_args_url)
+    return serve(settings, script)

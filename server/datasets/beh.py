@@ -132,7 +132,7 @@ class MutableDataset(SparseDataset):
         url = saves_url(request)
         self.commit()
         save_to(self._services, self._tables.layout(), url, self._kind)
-        return saved()
+        return saved(self._kind, url)
 
 
 def status_of(tables: CellTables, kind: str) -> dict[str, Any]:

@@ -109,7 +109,7 @@ class ContinuousDataset:
     def _storage(self) -> Dataset:
         if self._chunk is None:
             made = _run(self._services, self._params.createStorageDataset, {})
-            self._chunk = _config_of(made, "createStorageDataset")["id"]
+            self._chunk = _config_of(made, "createStorageDataset", "id")["id"]
         return self._services.dataset(self._chunk)
 
     def commit(self) -> None:
@@ -119,9 +119,10 @@ class ContinuousDataset:
                 return
             self._services.dataset(self._chunk).commit()
             saved = _run(self._services, self._params.saveStorageDataset, {"datasetId": self._chunk})
-            config = _config_of(saved, "saveStorageDataset")
+            name = uuid.uuid4().hex
+            config = {"id": name, **_config_of(saved, "saveStorageDataset", "type")}
             metadata = self._services.dataset(self._metadata_id)
-            metadata.record_rows([((uuid.uuid4().hex,), list(self._row(config, saved.get("metadata"))))])
+            metadata.record_rows([((name,), list(self._row(config, saved.get("metadata"))))])
             metadata.commit()
             self._chunk, self._span = None, (math.inf, -math.inf)
 
@@ -199,10 +200,12 @@ def _run(services: Services, spec: dict[str, Any], args: dict[str, Any]) -> dict
     return result if isinstance(result, dict) else {}
 
 
-def _config_of(status: dict[str, Any], parameter: str) -> dict[str, Any]:
+def _config_of(status: dict[str, Any], parameter: str, member: str) -> dict[str, Any]:
     config = status.get("config")
-    if not isinstance(config, dict) or not config.get("id"):
-        raise MldbError(f"the procedure of {parameter} must give the config of a dataset, with its id, as 'config'")
+    if not isinstance(config, dict) or not (config.get("id") or config.get(member)):
+        raise MldbError(
+            f"the procedure of {parameter} must give the config of a dataset, with its {member}, as 'config'"
+        )
     return config
 
 

@@ -34,15 +34,16 @@ def save_to(services: Services, layout: Cells | Wide, url: str, type_name: str) 
                 shutil.copyfileobj(source, target, 1 << 20)
 
 
-def save_dataset(services: Services, id: str, url: str) -> None:
-    """Write the rows of any dataset, as a file of ``tabular`` where it lies as a table, else of ``beh``.
+def save_dataset(services: Services, id: str, url: str) -> str:
+    """Write the rows of any dataset, as a file of ``tabular`` where it lies as a table, else of ``beh``; says which.
 
     A view is written as it is now.
     """
     layout = services.dataset(id).layout()
     if not isinstance(layout, View):
-        save_to(services, layout, url, "tabular" if isinstance(layout, Wide) else "beh")
-        return
+        type_name = "tabular" if isinstance(layout, Wide) else "beh"
+        save_to(services, layout, url, type_name)
+        return type_name
     tables = CellTables(services.database, new_table())
     try:
         with tables.batch() as add:
@@ -51,6 +52,7 @@ def save_dataset(services: Services, id: str, url: str) -> None:
                 piece.add_batch(batch)
                 add(piece)
         save_to(services, tables.layout(), url, "beh")
+        return "beh"
     finally:
         tables.drop()
 
@@ -85,5 +87,6 @@ def saves_url(request: Request) -> str:
     return url
 
 
-def saved() -> Response:
-    return Response(200, b"{}")
+def saved(type_name: str, url: str) -> Response:
+    """The config that loads the file again."""
+    return Response(200, orjson.dumps({"type": type_name, "params": {"dataFileUrl": url}}))

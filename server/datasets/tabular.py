@@ -146,8 +146,9 @@ class TabularDataset:
 
     def route(self, request: Request) -> Response:
         """``POST /saves {dataFileUrl}`` writes the committed rows to a dataset file."""
-        save_to(self._services, self.layout(), saves_url(request), "tabular")
-        return saved()
+        url = saves_url(request)
+        save_to(self._services, self.layout(), url, "tabular")
+        return saved("tabular", url)
 
     def drop(self) -> None:
         with self._lock, self._database.transaction() as cursor:

@@ -40,6 +40,15 @@ class Applier:
         self._bound: dict[RowType, BoundFunction] = {}
         self._queues: dict[RowType, _Queue] = {}
 
+    def named(self, value: Any) -> Any:
+        """JSON as the function's input: a bare value gets the name of the one input that a function may ask for."""
+        bare: Path = getattr(self._function, "bare", ())
+        if not bare or (isinstance(value, dict) and bare[0] in value):
+            return value
+        for name in reversed(bare):
+            value = {name: value}
+        return value
+
     @cached_property
     def _names(self) -> frozenset[str]:
         """What the function's input names."""

@@ -120,7 +120,7 @@ def _installer() -> list[str]:
         metadata.version("pip")
     except metadata.PackageNotFoundError:
         raise MldbError("neither uv nor pip is there to install the plugin's requirements") from None
-    return [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]
+    return [sys.executable, "-P", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]
 
 
 def _run(command: list[str]) -> None:

@@ -90,8 +90,7 @@ def _save(host: Host, call: Call) -> Response:
     from server.datasets.files import save_dataset, saved, saves_url
 
     url = saves_url(call.request)
-    save_dataset(host.services, call.segments["dataset"], url)
-    return saved()
+    return saved(save_dataset(host.services, call.segments["dataset"], url), url)
 
 
 # ── recording ────────────────────────────────────────────────────────────────────────────────────────────────

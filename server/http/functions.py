@@ -70,12 +70,13 @@ async def _application(host: Host, appliers: Appliers, call: Call) -> Response:
     keep = call["keepValues"] or []
     if not (isinstance(keep, list) and all(isinstance(name, str) for name in keep)):
         raise MldbError("keepValues must be an array of names")
-    given = call["input"]
+    applier = appliers.of(call["function"])
+    given = applier.named(call["input"])
     large = len(call.request.body) > _LARGE
     row = await asyncio.to_thread(read_row, given) if large else read_row(given)
     render = _compat_text if format_ == "compat" else _plain_text
     with Awaited(host, call) as watch:
-        content = await appliers.of(call["function"]).call(row, functools.partial(render, keep), watch)
+        content = await applier.call(row, functools.partial(render, keep), watch)
     return Response(200, content)
 
 
@@ -100,7 +101,7 @@ def _batch(host: Host, appliers: Appliers, call: Call) -> Typed:
     listed = (
         [given[name] for name in names] if isinstance(given, dict) else given if isinstance(given, list) else [given]
     )
-    rows = [read_input(item) for item in listed]
+    rows = [read_input(applier.named(item)) for item in listed]
     with limited(host, call) as running:
         results = tasks.stoppable(running, lambda: applier.apply_many(rows))
     plain = [plain_json(row) for row in results]

@@ -175,7 +175,7 @@ class _Process:
 
     def __init__(self, memory: int, log: Callable[[str], None]) -> None:
         ours, theirs = socket.socketpair()
-        command = [sys.executable, "-m", "runtime.models.worker", str(theirs.fileno()), str(memory)]
+        command = [sys.executable, "-P", "-m", "runtime.models.worker", str(theirs.fileno()), str(memory)]
         home = str(Path(runtime.__file__).resolve().parent.parent)
         path = os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")]))
         with theirs:

@@ -258,9 +258,12 @@ class DerivedParams(ProcedureParams):
 
 
 def derived_expression(template: str, outcomes: list[str], columns: list[str]) -> str:
-    """The template for each column: ``trial`` and outcomes become those of the column, ``$tbl`` its name."""
-    names = sorted(["trial", *outcomes], key=len, reverse=True)
-    pattern = re.compile(r"\$tbl|" + "|".join(map(re.escape, names)))
+    """The template for each column: ``trial`` and outcomes become those of the column, ``$tbl`` its name.
+
+    A name in quotes is one element of a path, so that the column's name goes behind the quotes.
+    """
+    names = "|".join(map(re.escape, sorted(["trial", *outcomes], key=len, reverse=True)))
+    pattern = re.compile(rf'\$tbl|"(?:{names})"|{names}')
 
     def expanded(column: str) -> str:
         return pattern.sub(lambda found: column if found[0] == "$tbl" else f"{found[0]}.{column}", template)

@@ -130,6 +130,7 @@ class BoundScript:
     function: ScriptApply
     given: RowType
     output = ANY_ROW
+    timestamps = True
 
     def apply(self, batch: RowBatch) -> RowBatch:
         rows = argument_rows(batch.under(("args",)))

@@ -37,7 +37,7 @@ class _Statement:
 
     def __init__(self, database: Database, sql: str, name: str, table: pa.Table) -> None:
         self._source = _Source(table)
-        self._empty = table.schema.empty_table()
+        self._empty = pa.Table.from_batches([], table.schema)  # empty_table() makes no unions
         self._cursor = database.keep_cursor()
         self._cursor.register(name, self._source)
         self._cursor.execute(f"PREPARE statement AS {sql.replace(_ASKED, _GIVEN)}")

@@ -74,6 +74,11 @@ class SqlExpression:
                 f"this one has {len(self.variables)}"
             )
 
+    @property
+    def bare(self) -> Path:
+        """The path of the one input variable, which may be passed bare; else empty."""
+        return self.variables[0] if self.params.autoInput else ()
+
     @cached_property
     def input(self) -> RowType:
         columns = (Column(path, Kind.ANY) for path in self.variables if path)
@@ -92,12 +97,12 @@ class SqlExpression:
 
     def inline(self, argument: Value, scope: Scope) -> Value:
         """Bound into a query: the expression over the argument's columns."""
-        if self.params.autoInput and not isinstance(argument, Row):
+        if self.bare and not (isinstance(argument, Row) and _may_have(argument, self.bare)):
             builder = RowBuilder()
             if isinstance(argument, Open):  # only the data tell whether it is the value or a row that has it
-                name = literal_text(format_path(self.variables[0]))
+                name = literal_text(format_path(self.bare))
                 argument = Open(f"m_input({scope.stage(argument.cells)}, {name})", argument.constant)
-            builder.add(self.variables[0], argument)
+            builder.add(self.bare, argument)
             argument = builder.build()
         row = require_row(argument, f"User function {self.id} expected a single row {{ }} argument")
         return self._body(row, scope, closed=not row.rests and not self.params.prepared)
@@ -120,6 +125,11 @@ class SqlExpression:
     def status(self) -> dict[str, Any]:
         surface = {"ast": ", ".join(map(render, self.clauses)), "surface": self.params.expression}
         return {"expression": surface, **_known(self)}
+
+
+def _may_have(row: Row, path: Path) -> bool:
+    """Whether a row has a column of this name, or may have it."""
+    return bool(row.rests) or not row.columns or any(column[:1] == path[:1] for column in row.columns)
 
 
 class _BodyScope(RowScope):

@@ -13,6 +13,7 @@ import pytest
 from pymldb import AsyncConnection, Connection, ResourceError
 from pymldb.connection import tracked_parts
 from pymldb.data import BatFrame
+from pymldb.resource import Resource
 
 from runtime.calls import RunWatch
 
@@ -41,6 +42,15 @@ def test_queries_give_frames_by_row_name(mldb):
 def test_other_formats_are_the_routes_own(mldb):
     assert mldb.query("SELECT age FROM people ORDER BY age", format="soa", rowNames=False) == {"age": [19, 31, 44]}
     assert mldb.query("SELECT $n AS n", format="table", params={"n": 3}, rowNames=False) == [["n"], [3]]
+
+
+def test_a_resource_by_its_address(mldb):
+    one = Resource(mldb.uri)
+    assert str(one) == mldb.uri
+    assert str(one.v1("a b").c) == f"{mldb.uri}/v1/a%20b/c"
+    assert "people" in one.v1.datasets.get_json().json()
+    assert one.v1.datasets("made").put_json({"type": "sparse.mutable"}).status_code == 201
+    assert one.v1.datasets("made").delete().status_code == 204
 
 
 def test_polars_and_arrow(mldb):

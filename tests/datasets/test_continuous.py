@@ -5,7 +5,8 @@ import time
 import pytest
 
 from server.app import model_worker
-from server.datasets import continuous, merged, sparse
+from server.datasets import beh, continuous, merged, sparse
+from server.datasets.files import save_dataset
 from server.declarations import EntityType, Params, ProcedureParams, RunResult
 from server.entities import procedures
 from server.entities.catalogue import Catalogue
@@ -32,6 +33,17 @@ class Save:
         return RunResult({"config": config, "metadata": {"size": 1, "tags": ["a", "b"]}})
 
 
+class Writing:
+    """Saves a chunk as a file, which has no name yet."""
+
+    def __init__(self, services):
+        self.services = services
+
+    def run(self, params, progress):
+        type_ = save_dataset(self.services, params.args["datasetId"], "mem://chunk.beh")
+        return RunResult({"config": {"type": type_, "params": {"dataFileUrl": "mem://chunk.beh"}}})
+
+
 class Failing:
     def run(self, params, progress):
         raise MldbError("the disk is full")
@@ -53,9 +65,10 @@ class Moody(sparse.SparseDataset):
 def services(tmp_path):
     parts = Parts(tmp_path)
     types = TypeRegistry()
-    for module in (continuous, merged, sparse, procedures):
+    for module in (beh, continuous, merged, sparse, procedures):
         types.register(module.TYPES)
     types.register([EntityType("procedure", "test.save", SaveParams, "Saves", lambda _: Save())])
+    types.register([EntityType("procedure", "test.write", SaveParams, "Writes", lambda made: Writing(made.services))])
     types.register([EntityType("procedure", "test.fail", SaveParams, "Fails", lambda _: Failing())])
     moody = EntityType("dataset", "test.moody", Params, "Fails once", lambda _: Moody(parts.database, new_table()))
     types.register([moody])
@@ -137,6 +150,13 @@ def test_a_chunk_that_is_gone_is_opened_by_its_config(services):
     services.delete("dataset", chunk)
     assert window(services) == []
     assert services.dataset(chunk).layout().rows == 0
+
+
+def test_a_config_without_a_name_is_enough(services):
+    dataset = stream(services, save="test.write")
+    dataset.record_rows([(("r",), [(("x",), 1, 0.0)])])
+    dataset.commit()
+    assert window(services) == ["r"]
 
 
 def test_it_saves_by_itself(services):

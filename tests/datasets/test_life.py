@@ -131,7 +131,7 @@ def saved(client):
 def test_every_dataset_can_be_saved_and_loaded(saved, server, id, loaded_as):
     url = f"file://{server.data_dir.resolve()}/{id}.saved"
     answer = saved.post(f"/v1/datasets/{id}/routes/saves", json={"dataFileUrl": url})
-    assert (answer.status_code, answer.text) == (200, "{}")
+    assert (answer.status_code, answer.json()) == (200, {"type": loaded_as, "params": {"dataFileUrl": url}})
     assert put(saved, "again", loaded_as, dataFileUrl=url)[0] == 201
     before, after = (saved.query(f"SELECT * FROM {name} ORDER BY rowName()", "full") for name in (id, "again"))
     assert before

@@ -52,6 +52,8 @@ def test_words_of_extreme_shares(positive, negative, trials, expected):
 def test_derived_columns_replace_each_name_once():
     found = derived_expression("c.label/c.not_label AS $tbl_x", ["label", "not_label"], ["host", "label"])
     assert found == "c.label.host/c.not_label.host AS host_x, c.label.label/c.not_label.label AS label_x"
+    quoted = derived_expression('"label" / "trial" AS "x_$tbl"', ["label"], ["host"])
+    assert quoted == '"label".host / "trial".host AS "x_host"'
 
 
 def test_a_distribution():

@@ -46,6 +46,20 @@ def test_script_apply_over_rest_and_in_sql(client):
     assert rows == [["_rowName", "return.x", "return.y"], ["r", 2, 6]]
 
 
+def test_script_apply_tells_the_times_of_columns(client):
+    source = "mldb.script.set_return([[n + '_at', cell[1], cell[1]] for n, cell in mldb.script.args[0]])"
+    assert put(client, "/v1/functions/times", "script.apply", scriptConfig={"source": source}).status_code == 201
+    client.must("PUT", "/v1/datasets/timed", {"type": "sparse.mutable"})
+    columns = [["x", 1, "2015-07-17T11:49:46Z"], ["y", 2, "2016-01-02T00:00:00Z"]]
+    client.must("POST", "/v1/datasets/timed/rows", {"rowName": "r", "columns": columns})
+    client.must("POST", "/v1/datasets/timed/commit")
+    rows = client.query("SELECT times({{x, y} AS args})[return] AS * FROM timed", "full")
+    found = [["x_at", columns[0][2], columns[0][2]], ["y_at", columns[1][2], columns[1][2]]]
+    assert rows == [{"rowName": "r", "columns": found}]
+    rows = client.query("SELECT times({{*} AS args})[return] AS * FROM timed", "full")
+    assert rows == [{"rowName": "r", "columns": found}]
+
+
 def test_script_apply_spells_embeddings_out(client):
     source = (
         "import json\nmldb.script.set_return([['names', ' '.join(str(cell[0]) for cell in mldb.script.args[0]), 0]])"

@@ -76,6 +76,12 @@ def test_image_writes_only_to_the_volume_and_tmp():
     assert "PYTHONDONTWRITEBYTECODE=1" in environment
 
 
+def test_two_slashes_lead_to_the_data_root():
+    """And what lies there is imported by no Python."""
+    assert given(stage(1), "WORKDIR") == ["/mldb_data"]
+    assert "PYTHONSAFEPATH=1" in " ".join(given(stage(1), "ENV"))
+
+
 def test_both_check_health_without_a_token():
     probe = "http://127.0.0.1:8080/healthz"
     assert any(probe in line for line in given(stage(1), "HEALTHCHECK"))

@@ -181,6 +181,22 @@ def test_a_script_at_the_start(tmp_path):
     done = mldb(*flags, "--script-args", '{"n": 41}')
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1])["result"] == 42
+    given = tmp_path / "args.json"
+    given.write_text('{"n": 1}')
+    done = mldb(*flags, "--script-args-url", f"file://{given}", "--file-root", str(tmp_path))
+    assert (done.returncode, json.loads(done.stdout.splitlines()[-1])["result"]) == (0, 2)
+    missing = mldb(*flags, "--script-args-url", f"file://{tmp_path}/none.json", "--dont-exit-after-script", "no")
+    assert missing.returncode == 1
+    assert "No such file" in missing.stderr
     failed = mldb(*flags, "--script-args", "{}")
     assert failed.returncode == 1
     assert json.loads(failed.stdout.splitlines()[-1])["exception"]["type"] == "KeyError"
+
+
+def test_a_javascript_at_the_start(tmp_path):
+    script = tmp_path / "script.js"
+    script.write_text("args.n + 1")
+    flags = ("serve", "--port", "0", "--data-dir", str(tmp_path / "data"), "--run-script", str(script))
+    done = mldb(*flags, "--script-args", '{"n": 41}')
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1])["result"] == 42

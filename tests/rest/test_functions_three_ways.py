@@ -286,6 +286,26 @@ def test_same_answer(client, function):
     assert cells_of(answers["query"]) == expected
 
 
+def test_the_one_input_may_be_passed_bare(client):
+    params = {"expression": "horizontal_sum(row)", "raw": True, "autoInput": True}
+    client.must("PUT", "/v1/functions/bare", {"type": "sql.expression", "params": params})
+    given = [[1, 2, 3], {"a": 4, "b": 5}, {"row": [6, 1]}, [], None]
+    assert client.get_json("/v1/functions/bare/batch", {"input": given}).json() == [6, 9, 7, 0, 0]
+    assert client.get_json("/v1/functions/bare/batch", {"input": {"q": [2, 2]}}).json() == {"q": 4}
+    for one, expected in zip(given[:3], (6, 9, 7), strict=True):
+        asked = {"input": one, "outputFormat": "json"}
+        assert client.get_json("/v1/functions/bare/application", asked).json() == expected
+        assert client.query(f"SELECT bare({literal(one)}) AS n")[1] == ["result", expected]
+
+
+def test_a_null_as_the_only_input(client):
+    params = {"expression": "horizontal_sum(x) AS s"}
+    client.must("PUT", "/v1/functions/sum_of_null", {"type": "sql.expression", "params": params})
+    for given in (None, [], {}):
+        answer = client.get_json("/v1/functions/sum_of_null/application", {"input": {"x": given}})
+        assert answer.json() == {"output": {"s": 0}}
+
+
 @pytest.mark.parametrize("function", sorted(ALWAYS_FAILS), indirect=True)
 def test_same_error(client, function):
     name, given = function

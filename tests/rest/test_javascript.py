@@ -123,10 +123,10 @@ def test_datasets(run):
            .recordColumn('z', [['r2', null, 0]]);
     dataset.commit();
     [mldb.query('SELECT * FROM "from js" ORDER BY rowName()'), dataset.id(), dataset.type(), config.id,
-     dataset.status().rowCount, dataset.getColumnPaths().length, dataset.getTimestampRange()]
+     dataset.status().rowCount, dataset.getColumnPaths().length, dataset.details(), dataset.getTimestampRange()]
     """
-    rows, id, type_, config_id, count, columns, _ = run(source)["result"]
-    assert (id, type_, config_id, count, columns) == ("from js", "sparse.mutable", "from js", 2, 4)
+    rows, id, type_, config_id, count, columns, details, _ = run(source)["result"]
+    assert (id, type_, config_id, count, columns, details) == ("from js", "sparse.mutable", "from js", 2, 4, None)
     assert rows[0] == {
         "rowName": '"a.b"',
         "columns": [["x", 1, "1970-01-01T00:00:00Z"], ["y", "é", "1970-01-01T00:00:01Z"]],
@@ -142,7 +142,8 @@ def test_functions_and_procedures(run):
     var config = {type: 'script.run', params: {...script, runOnCreation: false}};
     var procedure = mldb.createProcedure(config);
     var ran = procedure.run({params: {args: 41}});
-    [double.callJson({x: 4}), double.call({x: 4}), double.type(), ran, procedure.id() == config.id]
+    [double.callJson({x: 4}), double.call({x: 4}), double.type(), ran,
+     procedure.id() == config.id && procedure.details() === null && double.details() === null]
     """
     function, other, type_, ran, named = run(source)["result"]
     assert (function, other, type_, named) == ({"y": 8}, {"y": 8}, "sql.expression", True)

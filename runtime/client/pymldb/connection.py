@@ -18,7 +18,7 @@ from .display import Display, display_for
 from .failures import base_address, checked
 from .frames import ARROW_TYPE, DATAFRAME, TYPED, from_stream, to_pandas
 from .html import with_html
-from .resource import Resource
+from .segments import Segments
 
 Answer = requests.Response
 
@@ -40,9 +40,9 @@ class Connection:
         self._own = threading.local()
 
     @property
-    def v1(self) -> Resource:
+    def v1(self) -> Segments:
         """Paths as attributes: ``connection.v1.datasets("iris").rows.post_json({…})``."""
-        return Resource(self, "/v1")
+        return Segments(self, "/v1")
 
     def get(self, url: str, data: Any = None, **kwargs: Any) -> Answer:
         """GET; keywords become query parameters, ``data`` the JSON body."""
