@@ -51,9 +51,10 @@ def vectors_of_batch(batch: NamedBatch) -> VectorRows:
         pending.add_batch(loose)
         rest = vectors_of_recorded(pending)
         times, parts = rest.times, [(rest.paths, rest.vectors)]
+    positions = {column: index for index, column in enumerate(type_.columns)}
     for column, array in zip(plain, values, strict=True):
         parts.append(_matrix(column, array) if column.shape else _part(column.path, column.kind, array))
-        stamp = batch.rows.timestamp(type_.columns.index(column))
+        stamp = batch.rows.timestamp(positions[column])
         times = np.fmax(times, stamp if isinstance(stamp, float) else one_array(stamp).to_numpy(zero_copy_only=False))
     return _joined(names, times, parts)
 

@@ -97,9 +97,9 @@ def gather(
 
 def loosen(batch: NamedBatch, arrays: list[Column]) -> tuple[NamedBatch, list[pa.Array]]:
     """A batch without its array columns, and those."""
-    rows = batch.rows
-    positions = [index for index, column in enumerate(rows.type.columns) if column not in arrays]
-    chosen = [one_array(rows.values[index]) for index, column in enumerate(rows.type.columns) if column in arrays]
+    rows, taken = batch.rows, set(arrays)
+    positions = [index for index, column in enumerate(rows.type.columns) if column not in taken]
+    chosen = [one_array(rows.values[index]) for index, column in enumerate(rows.type.columns) if column in taken]
     type_ = RowType(tuple(rows.type.columns[index] for index in positions), rows.type.open)
     values = [rows.values[index] for index in positions]
     times = [rows.timestamp(index) for index in positions]

@@ -23,7 +23,10 @@ _WAITING = "VARCHAR"  # type of a column that has held nothing but nulls
 
 
 class Staging:
-    """Appends blocks to ``table`` within the caller's transaction. All rows have one timestamp."""
+    """Appends blocks to ``table`` within the caller's transaction. All rows have one timestamp.
+
+    The first block says of what types the columns are: to change each of thousands later takes a statement each.
+    """
 
     def __init__(self, cursor: duckdb.DuckDBPyConnection, table: str, paths: Sequence[Path], timestamp: float) -> None:
         self._cursor = cursor
@@ -31,10 +34,11 @@ class Staging:
         self._timestamp = timestamp
         self._columns = [WideColumn(path, column_name(index), Kind.NULL) for index, path in enumerate(paths)]
         self.rows = 0
-        declared = "".join(f", {column.name} {_WAITING}" for column in self._columns)
-        cursor.execute(f"CREATE TABLE {identifier(table)} ({ROW} BIGINT, {TIMESTAMP} DOUBLE, {HASH} UBIGINT{declared})")
+        self._created = False
 
     def append(self, block: Block) -> None:
+        if not self._created:
+            self._create([kind for kind, _ in block.columns])
         for index, (kind, values) in enumerate(block.columns):
             self._widen(index, self._merged(index, kind, values))
         names = [column.name for column in self._columns]
@@ -54,10 +58,23 @@ class Staging:
 
     def finish(self) -> Wide:
         """The layout of what was appended."""
+        if not self._created:
+            self._create([Kind.NULL] * len(self._columns))
         for column in self._columns:
             if column.kind is Kind.NULL:
                 self._alter(column, Kind.NULL.duck, "NULL")
         return Wide(self._table, tuple(self._columns), numbered=True, rows=self.rows)
+
+    def _create(self, kinds: Sequence[Kind]) -> None:
+        columns = zip(self._columns, kinds, strict=True)
+        self._columns = [WideColumn(column.path, column.name, kind) for column, kind in columns]
+        declared = "".join(
+            f", {column.name} {_WAITING if column.kind is Kind.NULL else column.kind.duck}" for column in self._columns
+        )
+        self._cursor.execute(
+            f"CREATE TABLE {identifier(self._table)} ({ROW} BIGINT, {TIMESTAMP} DOUBLE, {HASH} UBIGINT{declared})"
+        )
+        self._created = True
 
     def _merged(self, index: int, kind: Kind, values: pa.Array) -> Kind:
         """The kind that a column needs to hold a block's values too."""

@@ -9,11 +9,15 @@ import lzma
 import zipfile
 
 import lz4.frame
+import numpy as np
+import pyarrow as pa
 import pytest
 import zstandard
 
 from server.errors import MldbError
 from server.storage.layouts import Wide
+from server.transfer.csvblocks import Block
+from server.transfer.staging import Staging
 from server.values.kinds import Kind
 
 
@@ -372,3 +376,29 @@ def test_a_failed_import_leaves_no_table(bench):
     with bench.services.database.cursor() as cursor:
         tables = cursor.execute("SELECT table_name FROM duckdb_tables() WHERE starts_with(table_name, 'd_')").fetchall()
     assert tables == []
+
+
+def test_the_first_block_says_what_columns_are(bench):
+    """Changing each of thousands of columns would take a statement each."""
+    statements = []
+
+    class Noted:
+        def __init__(self, cursor):
+            self.cursor = cursor
+
+        def execute(self, sql, *arguments):
+            statements.append(sql)
+            return self.cursor.execute(sql, *arguments)
+
+        def __getattr__(self, name):
+            return getattr(self.cursor, name)
+
+    wide = [(f"c{index}",) for index in range(100)]
+    with bench.services.database.transaction() as cursor:
+        staging = Staging(Noted(cursor), "d_first", wide, 0.0)
+        staging.append(Block(np.array([1, 2]), [(Kind.INTEGER, pa.array([1, None]))] * 99 + [(Kind.NULL, pa.nulls(2))]))
+        staging.append(Block(np.array([3]), [(Kind.INTEGER, pa.array([3]))] * 99 + [(Kind.STRING, pa.array(["x"]))]))
+        kinds = [column.kind for column in staging.finish().columns]
+        cursor.execute("DROP TABLE d_first")
+    assert kinds == [Kind.INTEGER] * 99 + [Kind.STRING]
+    assert len(statements) < 10
