@@ -13,6 +13,8 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlencode, urlsplit
 from urllib.request import Request, urlopen
 
+from server.settings import Settings
+
 _TIMEOUT = 600
 _CHUNK = 1 << 20
 
@@ -37,6 +39,19 @@ class Unreachable(ServerError):
 def add_server_flags(parser: argparse.ArgumentParser) -> None:
     server = os.environ.get("MLDB_SERVER", "http://127.0.0.1:8080")
     parser.add_argument("--server", default=server, metavar="URL", help=f"the server to call (default: {server})")
+    _add_token(parser)
+
+
+def add_place_flags(parser: argparse.ArgumentParser) -> None:
+    """Of what is done to the data root of this machine, or to that of a server which is named."""
+    parser.add_argument("--data-dir", type=Path, default=Settings.data_dir, help="data root of the server")
+    parser.add_argument(
+        "--server", metavar="URL", help="a server to send it to, in place of a data root on this machine"
+    )
+    _add_token(parser)
+
+
+def _add_token(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--token", default=os.environ.get("MLDB_TOKEN", ""), help="its token, if it wants one")
 
 

@@ -56,7 +56,7 @@ def _pair(text: str) -> tuple[str, Any]:
 def _import(options: argparse.Namespace) -> int:
     server = Server(options)
     if "://" in options.source:
-        tracked(options, _step(options, options.source))
+        _run(options, server, _step(options, options.source))
     else:
         _import_file(options, server, Path(options.source).resolve(strict=True))
     status = server.json("GET", f"/v1/datasets/{quote(options.dataset, safe='')}")
@@ -71,19 +71,31 @@ def _import_file(options: argparse.Namespace, server: Server, file: Path) -> Non
         with _uploaded(server, file) as (path, _):
             preview = server.json("GET", f"{path}/preview?{urlencode({'dataset': options.dataset})}")
             for step in preview["steps"]:
-                tracked(options, step)
+                _run(options, server, step)
         return
     if options.type is None and _is_array(file):
         with _lines_of(file) as lines, _uploaded(server, lines) as (_, url):
-            tracked(options, _step(options, url, "import.json"))
+            _run(options, server, _step(options, url, "import.json"))
         return
     try:
-        tracked(options, _step(options, file.as_uri()))
+        _run(options, server, _step(options, file.as_uri()))
     except ServerError as error:
         if _NOT_READABLE not in str(error):
             raise
         with _uploaded(server, file) as (_, url):
-            tracked(options, _step(options, url))
+            _run(options, server, _step(options, url))
+
+
+def _run(options: argparse.Namespace, server: Server, step: dict[str, Any]) -> None:
+    """Run a procedure that is there for as long as it takes."""
+    name = f"import {options.dataset} {secrets.token_hex(4)}"
+    path = f"/v1/procedures/{quote(name, safe='')}"
+    params = {**step["params"], "runOnCreation": False}
+    server.json("PUT", path, {"type": step["type"], "persistent": False, "params": params})
+    try:
+        tracked(options, {}, name)
+    finally:
+        server.text("DELETE", path)
 
 
 def _step(options: argparse.Namespace, url: str, type_: str = "") -> dict[str, Any]:

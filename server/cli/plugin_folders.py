@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from server.cli.client import Server, add_server_flags
+from server.cli.client import Server, add_place_flags, add_server_flags
 from server.cli.completion import complete_ids
 from server.cli.output import add_json_flag, say, show
 from server.entities.plugin_sources import has_main
-from server.settings import Settings
 
 _LARGEST = 2**30  # bytes that an archive may unpack to
 
@@ -36,7 +35,9 @@ mldb.script.set_return({"ok": done.wasSuccessful(), "run": done.testsRun, "repor
 
 
 def add_actions(actions: Any) -> None:
-    install = actions.add_parser("install", help="copy a plugin into a data root; a running server loads it at once")
+    install = actions.add_parser(
+        "install", help="copy a plugin into a data root, where a running server loads it at once"
+    )
     install.add_argument("source", help="a folder, a zip archive, or the address of a git repository")
     install.add_argument("--name", help="the plugin's name (default: that of the source)")
     _finish(install, _install)
@@ -51,18 +52,38 @@ def add_actions(actions: Any) -> None:
 
 
 def _finish(parser: argparse.ArgumentParser, run: Any) -> None:
-    parser.add_argument("--data-dir", type=Path, default=Settings.data_dir, help="data root of the server")
+    add_place_flags(parser)
     add_json_flag(parser)
     parser.set_defaults(run=run)
 
 
 def _install(options: argparse.Namespace) -> int:
-    folder = install(options.source, options.data_dir / "plugins", options.name or default_name(options.source))
+    name = checked_name(options.name or default_name(options.source))
+    if options.server:
+        _send(Server(options), options.source, name)
+        say(f"{name} was installed", options, installed=name)
+        return 0
+    folder = install(options.source, options.data_dir / "plugins", name)
     say(f"{folder.name} was installed: {folder}", options, installed=folder.name, folder=str(folder))
     return 0
 
 
+def _send(server: Server, source: str, name: str) -> None:
+    """Have a server unpack the plugin, complete or not at all; one of that name is refused, as ``install`` does."""
+    if name in server.json("GET", "/v1/plugin-folders"):
+        raise FileExistsError(f"there is a plugin folder {name} already: remove it first (mldb plugin remove {name})")
+    with tempfile.TemporaryDirectory() as draft:
+        content = _content(_obtain(source, Path(draft)))
+        shutil.rmtree(content / ".git", ignore_errors=True)
+        packed = Path(shutil.make_archive(f"{draft}/packed", "zip", content))
+        server.upload(f"/v1/plugin-folders/{name}", packed)
+
+
 def _remove(options: argparse.Namespace) -> int:
+    if options.server:
+        Server(options).text("DELETE", f"/v1/plugin-folders/{checked_name(options.name)}")
+        say(f"{options.name} was removed", options, removed=options.name)
+        return 0
     folder = options.data_dir / "plugins" / checked_name(options.name)
     if not folder.is_dir():
         raise FileNotFoundError(f"there is no plugin folder {folder}")

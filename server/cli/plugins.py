@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from server.cli import plugin_folders
-from server.cli.client import Server, add_server_flags
+from server.cli.client import Server, add_place_flags, add_server_flags
 from server.cli.completion import complete_ids
 from server.cli.output import add_json_flag, say, show, show_rows
 from server.entities.scaffold import FILES, create_plugin
-from server.settings import Settings
 
 
 def add(commands: Any) -> None:
@@ -26,7 +24,7 @@ def add(commands: Any) -> None:
     new = actions.add_parser("new", help="make the folder of a new plugin")
     new.add_argument("name")
     new.add_argument("--type", choices=FILES, default="python", help="its language (default: python)")
-    new.add_argument("--data-dir", type=Path, default=Settings.data_dir, help="data root of the server")
+    add_place_flags(new)
     new.set_defaults(run=_new)
     plugin_folders.add_actions(actions)
 
@@ -93,6 +91,11 @@ def _stop(options: argparse.Namespace) -> int:
 
 
 def _new(options: argparse.Namespace) -> int:
+    if options.server:
+        Server(options).text("POST", f"/v1/plugin-folders/{quote(options.name, safe='')}", None, {"type": options.type})
+        page = f"{options.server.rstrip('/')}/v1/plugins/{options.name}/routes/static/index.html"
+        print(f"{options.name} was made: {page}")  # noqa: T201
+        return 0
     folder = create_plugin(options.data_dir / "plugins", options.name, options.type)
     print(f"{folder} was made; a running server shows it at /v1/plugins/{options.name}/routes/static/index.html")  # noqa: T201
     return 0

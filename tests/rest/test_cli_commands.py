@@ -78,6 +78,14 @@ def test_import_and_query(cli, server, tmp_path):
     assert "broken.zip is no zip archive" in cli("import", str(tmp_path / "broken.zip"), "x", code=1)
 
 
+def test_an_import_leaves_its_dataset_alone(cli, client, tmp_path):
+    (tmp_path / "a.csv").write_text("x\n1\n")
+    before = client.get("/v1/procedures").json()
+    cli("import", str(tmp_path / "a.csv"), "alone")
+    cli("import", "file:///nowhere.csv", "alone", code=1)
+    assert client.get("/v1/procedures").json() == before
+
+
 def test_what_the_console_imports_is_imported_here_too(cli, server, tmp_path):
     (tmp_path / "list.json").write_text('[{"a": 1, "b": {"c": 2}}, {"a": 3}]')
     assert cli("import", str(tmp_path / "list.json"), "array") == "array: 2 rows\n"
@@ -229,6 +237,26 @@ def test_plugins_from_folders_archives_and_repositories(cli, server, client, tmp
     assert "no main.py" in cli("plugin", "install", str(tmp_path / "empty"), *data, code=1)
     assert "will not do" in cli("plugin", "install", str(folder), "--name", "../up", *data, code=1)
     assert sorted(path.name for path in (server.data_dir / "plugins").iterdir()) == ["cloned", "given", "packed"]
+
+
+def test_plugins_of_a_server_elsewhere(cli, server, client, tmp_path):
+    """One that does not share a disk with us is sent what is installed."""
+    there = ("--server", server.url)
+    assert cli("plugin", "new", "far", "--type", "javascript", *there).startswith(f"far was made: {server.url}/")
+    wait_until(lambda: client.get("/v1/plugins/far/routes/double?x=4").text == '{"doubled":8}\n')
+    folder = tmp_path / "sent"
+    (folder / "static").mkdir(parents=True)
+    (folder / "main.py").write_text("mldb.plugin.serve_static_folder('static', 'static')\n")
+    (folder / "static" / "a.txt").write_text("here")
+    assert cli("plugin", "install", str(folder), *there) == "sent was installed\n"
+    wait_until(lambda: client.get("/v1/plugins/sent/routes/static/a.txt").text == "here")
+    assert "remove it first" in cli("plugin", "install", str(folder), *there, code=1)
+    (tmp_path / "empty").mkdir()
+    assert "no main.py" in cli("plugin", "install", str(tmp_path / "empty"), *there, code=1)
+    for name in ("far", "sent"):
+        assert cli("plugin", "remove", name, *there) == f"{name} was removed\n"
+        wait_until(lambda name=name: client.get(f"/v1/plugins/{name}").status_code == 404)
+    assert "no plugin folder 'far'" in cli("plugin", "remove", "far", *there, code=1)
 
 
 def test_completion(cli, server):
