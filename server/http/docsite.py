@@ -42,6 +42,9 @@ def _page(request: Request) -> Response:
         name += ".md"
     text = docpages.text_of(name)
     if text is None:
+        index = f"{name.removesuffix('.md').strip('/')}/index.md"
+        if index in docpages.TITLES:
+            return RedirectResponse(f"/doc/{index}.html")
         return HTMLResponse(_served(_MISSING), 404)
     return HTMLResponse(_served(text, name), headers={"Cache-Control": "no-cache"})
 

@@ -102,6 +102,8 @@ def test_documentation_is_served(client):
         for picture in re.findall(r'<img[^>]* src="([^"]+)', answer.text):
             assert client.get(base.join(picture)).headers["content-type"].startswith("image/"), (path, picture)
     assert len(seen) > 12
+    for path in ("/doc/notebooks", "/doc/notebooks/"):
+        assert str(client.get(path, follow_redirects=True).url.path) == "/doc/notebooks/index.md.html"
     for path in ("/doc/nothing.html", "/doc/../server/app.py", "/doc/%2e%2e/README.md", "/doc/generate.py"):
         assert client.get(path).status_code == 404, path
 

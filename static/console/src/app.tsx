@@ -6,7 +6,7 @@ import { navigation, type PageComponent } from "./pages";
 import { location, match } from "./router";
 import { Toasts } from "./toasts";
 import { Loading } from "./ui/page";
-import { Shortcuts } from "./ui/shortcuts";
+import { Shortcuts, ShortcutsButton } from "./ui/shortcuts";
 
 type Theme = "system" | "light" | "dark";
 const THEME = "mldb.theme";
@@ -31,6 +31,7 @@ export function App() {
       <main id="main" tabIndex={-1}>
         <Current />
       </main>
+      <Shortcuts />
       <Toasts />
     </>
   );
@@ -70,7 +71,7 @@ function Navigation() {
       </ul>
       <div class="foot">
         <ConnectionState />
-        <Shortcuts />
+        <ShortcutsButton />
         <label class="row">
           <span class="visually-hidden">Colours</span>
           <select

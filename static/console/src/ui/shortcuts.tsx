@@ -47,22 +47,24 @@ function useKeys(): void {
   }, []);
 }
 
+export function ShortcutsButton() {
+  return (
+    <button
+      type="button"
+      class="small shortcuts"
+      onClick={() => {
+        shown.value = true;
+      }}
+    >
+      Keyboard
+    </button>
+  );
+}
+
+/** The keys themselves and their dialog: beside the pages, as the menu may be folded away. */
 export function Shortcuts() {
   useKeys();
-  return (
-    <>
-      <button
-        type="button"
-        class="small shortcuts"
-        onClick={() => {
-          shown.value = true;
-        }}
-      >
-        Keyboard
-      </button>
-      {shown.value && <Help />}
-    </>
-  );
+  return shown.value ? <Help /> : null;
 }
 
 function Help() {
