@@ -1,4 +1,4 @@
-"""What opens on the pages of the console, and every page of the documentation: accessible, and no wider than the window.
+"""What opens on the pages of the console, and the pages of the documentation: accessible, and as wide as the window.
 
 The pages themselves as they first show are looked at in ``test_console.py``.
 """
