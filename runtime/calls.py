@@ -45,6 +45,7 @@ class RunWatch:
         self._before = before
         self.run = run
         self.status: dict[str, Any] = {}
+        self._known: list[dict[str, Any]] = []
 
     @property
     def path(self) -> str:
@@ -59,10 +60,20 @@ class RunWatch:
     def steps(self) -> list[dict[str, Any]]:
         return steps_of(self.status)
 
+    @property
+    def ended_steps(self) -> list[dict[str, Any]]:
+        """The known steps at their end: a run that finished tells of none any more."""
+        whole = {"value": 1.0, "type": "percentile"}
+        return [
+            {**step, "ended": True, **(whole if step.get("type", "percentile") == "percentile" else {})}
+            for step in self._known
+        ]
+
     def learn(self, answer: Any) -> None:
         """Take the JSON of ``path``; None when there was no such thing (yet)."""
         if isinstance(answer, dict):
             self.status = answer
+            self._known = self.steps or self._known
         elif isinstance(answer, list):
             self.run = max((run for run in answer if run not in self._before), default="")
 

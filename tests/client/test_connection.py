@@ -142,6 +142,19 @@ def test_tracking(mldb, capsys):
             tracked_parts(url)
 
 
+def test_bars_are_full_when_a_run_has_finished(mldb, monkeypatch):
+    from pymldb import display
+
+    shown = []
+    show = display.Bars.show
+    monkeypatch.setattr(display.Bars, "show", lambda self, steps: shown.append(steps) or show(self, steps))
+    mldb.post_and_track("/v1/procedures", {"type": "mock", "params": {"durationMs": 900, "refreshRateMs": 100}}, 0.2)
+    assert len(shown[-1]) == 2
+    for step in shown[-1]:
+        value, total, _ = display.measured(step)
+        assert value == total
+
+
 def test_the_newest_run_is_followed():
     watch = RunWatch("a b", before=frozenset(["2026-01-01"]))
     assert (watch.path, watch.state_path) == ("/v1/procedures/a%20b/runs", "")

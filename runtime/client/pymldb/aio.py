@@ -115,7 +115,9 @@ class AsyncConnection:
                 raise
             finally:
                 await asyncio.wait([answer])
-            return answer.result()
+            result = answer.result()
+            display.show(watch.ended_steps)
+            return result
 
     async def _follow(
         self, answer: asyncio.Task[httpx.Response], watch: RunWatch, display: Display, seconds: float

@@ -131,7 +131,9 @@ class Connection:
             except BaseException:  # KeyboardInterrupt above all: who stops the cell does not want the run
                 self._cancel(watch)
                 raise
-            return answer.result()
+            result = answer.result()
+            display.show(watch.ended_steps)
+            return result
 
     def _follow(self, answer: Future[Answer], watch: RunWatch, display: Display, seconds: float) -> None:
         told = False
