@@ -170,7 +170,7 @@ class _Host:
             return json.dumps([False, "the request was cancelled"])
         except Exception as error:
             # The boundary to JavaScript: there it is an Error with this text.
-            return json.dumps([False, str(error)])
+            return json.dumps([False, str(error) or type(error).__name__])
         return json.dumps([True, value])
 
     def check(self) -> None:

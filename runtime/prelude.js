@@ -4,8 +4,10 @@
 (function (host, collect) {
   'use strict';
 
+  const {parse, stringify} = JSON; // as they were: the code may give JSON others
+
   function ask(name, ...given) {
-    const [done, value] = JSON.parse(host(name, JSON.stringify(given)));
+    const [done, value] = parse(host(name, stringify(given)));
     if (!done) throw new Error(value);
     return value;
   }
@@ -46,7 +48,7 @@
 
   function shown(value) {
     if (value instanceof Date) return value.toJSON() === null ? 'NaD' : value.toISOString();
-    return value !== null && typeof value === 'object' ? JSON.stringify(value, null, 3) : String(value);
+    return value !== null && typeof value === 'object' ? stringify(value, null, 3) : String(value);
   }
 
   function interval(months, days, seconds) {
@@ -65,14 +67,14 @@
 
   const pairs = (given) => !given ? [] : (Array.isArray(given)
     ? (given.length === 2 && !Array.isArray(given[0]) ? [given] : given)
-    : Object.entries(given)).map(([name, value]) => [String(name), typeof value === 'string' ? value : JSON.stringify(value)]);
+    : Object.entries(given)).map(([name, value]) => [String(name), typeof value === 'string' ? value : stringify(value)]);
 
   function perform(verb, resource, params, payload, headers) {
     const text = payload === undefined || payload === null ? ''
-      : typeof payload === 'string' ? payload : JSON.stringify(payload);
+      : typeof payload === 'string' ? payload : stringify(payload);
     const answer = ask('perform', verb, resource, pairs(params), text, pairs(headers));
     if (answer.contentType === 'application/json' && answer.response) {
-      try { answer.json = JSON.parse(answer.response); } catch (error) { answer.json = null; }
+      try { answer.json = parse(answer.response); } catch (error) { answer.json = null; }
     }
     return answer;
   }
@@ -308,13 +310,13 @@
 
   // ── mldb/unittest ──────────────────────────────────────────────────────────────────────────────────────────────
 
-  const told = (left, right) => left == right || JSON.stringify(left) == JSON.stringify(right);
+  const told = (left, right) => left == right || stringify(left) == stringify(right);
 
   function assertion(holds, words, received, expected, message) {
     if (holds) return;
     plugin.log('expected', expected);
     plugin.log('received', received);
-    throw `Assertion failure: ${message}: ${JSON.stringify(received)} ${words} ${JSON.stringify(expected)}`;
+    throw `Assertion failure: ${message}: ${stringify(received)} ${words} ${stringify(expected)}`;
   }
 
   function nearly(left, right, path, relativeError) {
@@ -357,12 +359,12 @@
   function outcome(work) {
     try {
       const value = work();
-      return JSON.stringify({value: value === undefined ? null : value});
+      return `{"value":${stringify(value) ?? 'null'}}`; // a function has no JSON
     } catch (error) {
       const known = error instanceof Error;
       const raised = {type: known ? error.name : typeof error, message: String(error), stack: known ? error.stack : ''};
-      try { raised.extra = known ? {...error} : error; JSON.stringify(raised); } catch (unwritable) { delete raised.extra; }
-      return JSON.stringify({raised});
+      try { raised.extra = known ? {...error} : error; stringify(raised); } catch (unwritable) { delete raised.extra; }
+      return stringify({raised});
     } finally {
       closeForgotten();
     }
@@ -370,7 +372,7 @@
 
   const run = eval; // called by another name, it works in the global scope
   return function (what, text) {
-    const given = JSON.parse(text);
+    const given = parse(text);
     if (what === 'args') { plugin.args = globalThis.args = given; return 'null'; }
     if (what === 'main') return outcome(() => run(given));
     if (what === 'status') return outcome(() => handlers.status.call(plugin));

@@ -61,14 +61,21 @@ def eventually(check):
         ("mldb.createPath(['a', 1])", {"path": ["a", "1"]}),
         ("mldb.createInterval({months: 1, seconds: 2})", {"interval": "1 MONTH 0 DAY 2 SECOND"}),
         ("typeof host", "undefined"),
+        ("JSON.stringify = JSON.parse = () => 'another'; mldb.sqlEscape('x')", "'x'"),
     ],
 )
 def test_the_last_expression_is_the_result(run, source, result):
     assert run(source, {"n": 21})["result"] == result
 
 
-def test_nothing_to_tell(run):
-    assert run("undefined") == {}
+@pytest.mark.parametrize("source", ["undefined", "f = () => 1", "Symbol('x')"])
+def test_nothing_to_tell(run, source):
+    assert run(source) == {}
+
+
+def test_a_failure_without_words_has_its_name(run):
+    failed = run("mldb.openStream('file:///dev/zero').readBlob(2 ** 62)", fails=True)
+    assert failed["exception"]["message"] in ("Error: MemoryError", "Error: OverflowError")
 
 
 def test_logs_are_in_order_with_objects_as_json(run):
