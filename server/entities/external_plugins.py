@@ -6,6 +6,7 @@ The command prints ``MLDB PLUGIN http http://host:port`` once it listens. It ans
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
@@ -25,6 +26,7 @@ import httpx
 from pydantic import Field, field_validator
 
 from runtime.capture import RateLimit
+from runtime.files import STATUSES
 from runtime.output import time_text
 from runtime.supervisor import Failure
 from runtime.traffic import Traffic
@@ -86,6 +88,7 @@ class ExternalPlugin:
         params: ExternalPluginParams = creation.params
         self.id = creation.id
         self._log = RateLimit(self._log_line)
+        self._loop: asyncio.AbstractEventLoop | None = None  # where the client has been used
         self._traffic = Traffic()
         self._last_error: Failure | None = None  # of a request
         self._ended = 0.0  # when it closed its output
@@ -229,6 +232,9 @@ class ExternalPlugin:
 
     async def _answer(self, path: str, request: Request) -> Response:
         """The plugin's answer, as it comes; whole for code in process."""
+        if not {".", ".."}.isdisjoint(path.split("/")):
+            raise MldbError("a path with . or .. in it leads nowhere: write where it is to lead")
+        self._loop = asyncio.get_running_loop()
         headers = _handed_on(request.headers.items())
         if request.content_type:
             headers.append(("content-type", request.content_type))
@@ -236,12 +242,17 @@ class ExternalPlugin:
         asked = self._client.build_request(request.verb, path, params=params, content=request.body, headers=headers)
         try:
             answer = await self._client.send(asked, stream=True)
+            if answer.status_code not in STATUSES:
+                await answer.aclose()
+                raise MldbError(f"the plugin answers with {answer.status_code}, which is no HTTP status", code=502)
             body = await self._whole(answer) if request.in_process else _pieces(answer)
         except httpx.TimeoutException:
             limit = self._client.timeout.read
             raise MldbError(f"the plugin did not answer within {limit:g} seconds", code=504) from None
         except httpx.HTTPError as error:
             raise MldbError(f"the plugin cannot be reached: {error}", code=502) from None
+        if "transfer-encoding" in answer.headers:
+            answer.headers.pop("content-length", None)
         content_type = answer.headers.get("content-type", "")
         return Response(answer.status_code, body, content_type, _handed_on(answer.headers.multi_items()))
 
@@ -255,14 +266,18 @@ class ExternalPlugin:
         return bytes(content)
 
     def close(self) -> None:
-        """Send SIGHUP; what does not end is killed."""
+        """Send SIGHUP; what does not end is killed. Called from a thread."""
         _hang_up(self._process)
+        if self._loop is not None:
+            asyncio.run_coroutine_threadsafe(self._client.aclose(), self._loop)
 
 
 async def _pieces(answer: httpx.Response) -> AsyncIterator[bytes]:
     try:
         async for chunk in answer.aiter_raw():
             yield chunk
+    except httpx.HTTPError as error:
+        raise MldbError(f"the plugin's answer broke off: {error}", code=502) from None
     finally:
         await answer.aclose()
 

@@ -370,7 +370,8 @@ async def _send(
 
 
 async def _stream(send: Send, answer: Response, connection: Connection | None) -> None:
-    """Send chunks until they end or the client goes away."""
+    """Send chunks until they end or the client goes away. An answer that breaks off is left unfinished: uvicorn hangs
+    up, and the client sees that something is missing."""
     task = asyncio.current_task()
     gone = False
 
@@ -392,3 +393,5 @@ async def _stream(send: Send, answer: Response, connection: Connection | None) -
             raise
         if task is not None:
             task.uncancel()
+    except MldbError as error:
+        log.warning("an answer broke off: %s", error.message)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 import time
 from contextlib import suppress
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.rest.test_plugin_folders import told
@@ -25,6 +27,17 @@ class Handler(BaseHTTPRequestHandler):
             answer, code = answers[self.path], 200
         elif self.path.startswith("/doc/"):
             answer, code = "read me", 200
+        elif self.path == "/routes/short":
+            self.wfile.write(b"HTTP/1.1 200 OK\\r\\ncontent-length: 100\\r\\n\\r\\nshort")
+            self.close_connection = True
+            return
+        elif self.path == "/routes/both":
+            head = b"HTTP/1.1 200 OK\\r\\ncontent-length: 9\\r\\ntransfer-encoding: chunked\\r\\n\\r\\n"
+            self.wfile.write(head + b"3\\r\\nabc\\r\\n0\\r\\n\\r\\n")
+            return
+        elif self.path == "/routes/999":
+            self.wfile.write(b"HTTP/1.1 999 What\\r\\ncontent-length: 0\\r\\n\\r\\n")
+            return
         elif self.path.startswith("/routes/stream"):
             return self.stream()
         elif self.path == "/routes/flood":
@@ -242,6 +255,31 @@ def test_code_in_process_takes_answers_whole(start_server, script, tmp_path):
         assert client.post(run, json={"source": ask, "args": "2"}).json()["result"][:2] == [200, 2 << 20]
         code, _, text = client.post(run, json={"source": ask, "args": "1000000000"}).json()["result"]
         assert (code, "max-body" in text) == (502, True)
+
+
+def test_odd_answers_and_paths(client, script, tmp_path):
+    client.must("PUT", "/v1/plugins/odd", config(sys.executable, str(script), str(tmp_path / "bye")))
+
+    def get(path):
+        url = client.base_url.copy_with(raw_path=f"/v1/plugins/odd/routes{path}".encode())
+        return client.get(httpx.URL(url))
+
+    with pytest.raises(httpx.RemoteProtocolError, match="complete message body"):
+        get("/short")
+    log = {"source": "server", "format": "text"}
+    text = eventually(lambda: (text := client.get("/logs/mldb", params=log).text) and "broke off" in text and text)
+    assert "Traceback" not in text
+    assert get("/both").text == "abc"
+    assert (get("/999").status_code, get("/a%2Fb%23c").json()["path"]) == (502, "/routes/a%2Fb%23c")
+    client.must("DELETE", "/v1/plugins/odd")
+
+
+def test_paths_do_not_lead_out_of_the_routes(client, script, tmp_path):
+    client.must("PUT", "/v1/plugins/odd", config(sys.executable, str(script), str(tmp_path / "bye")))
+    with socket.create_connection((client.base_url.host, client.base_url.port)) as link:
+        link.sendall(b"GET /v1/plugins/odd/routes/../status HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        assert b"leads nowhere" in link.makefile("rb").read()
+    client.must("DELETE", "/v1/plugins/odd")
 
 
 def test_a_flood_of_output(client, script, tmp_path):
