@@ -151,6 +151,7 @@ class RowBuilder:
     def __init__(self) -> None:
         self.columns: dict[Path, Leaf] = {}
         self.rests: list[Rest] = []
+        self._by_element: set[Path] = set()  # where embeddings are spelled out
 
     def add(self, path: Path, value: Value) -> None:
         """Put a value under a path (``()`` merges a row's columns)."""
@@ -165,12 +166,21 @@ class RowBuilder:
                 self._leaf(path, value)
 
     def _leaf(self, path: Path, leaf: Leaf) -> None:
-        if not path and isinstance(leaf, Embedding):
-            for index, element in enumerate_elements(leaf):
-                self._leaf(index, element)
-            return
         known = self.columns.get(path)
-        self.columns[path] = leaf if known is None else superpose(known, leaf)
+        if isinstance(known, Embedding):  # values of one name share the names of their elements
+            self._by_element.add(path)
+            self._elements(path, self.columns.pop(path))
+            known = None
+        if isinstance(leaf, Embedding) and (not path or known is not None or path in self._by_element):
+            self._by_element.add(path)
+            self._elements(path, leaf)
+        else:
+            self.columns[path] = leaf if known is None else superpose(known, leaf)
+
+    def _elements(self, path: Path, embedding: Leaf) -> None:
+        assert isinstance(embedding, Embedding)
+        for index, element in enumerate_elements(embedding):
+            self._leaf((*path, *index), element)
 
     def build(self) -> Row:
         constant = all(map(is_constant, self.columns.values())) and all(rest.constant for rest in self.rests)
@@ -215,6 +225,13 @@ def as_several(leaf: Leaf) -> Several:
     return Several(one, leaf.kind)
 
 
+def cell_where(condition: str, atom: Atom) -> Several:
+    """An atom that every row has as a cell that only rows have where a condition holds: a NULL there is one."""
+    kind = Kind.ANY if atom.kind is Kind.NULL else atom.kind
+    cell = f"[struct_pack(v := {typed(atom)}, t := {atom.ts()})]"
+    return Several(f"CASE WHEN {condition} THEN {cell} ELSE [] END", kind)
+
+
 def _any_several(several: Several) -> Several:
     if several.kind is Kind.ANY:
         return several
@@ -241,6 +258,11 @@ def any_sql(sql: str, kind: Kind) -> str:
 def typed(atom: Atom) -> str:
     """The atom's SQL with its type certain (a bare NULL has none)."""
     return "NULL::any_value_t" if atom.kind is Kind.NULL else atom.sql
+
+
+def only_latest(several: Several) -> Several:
+    """The cell with its newest value alone; the row still lacks it where it did."""
+    return Several(f"m_only_latest({several.sql})", several.kind)
 
 
 def latest(several: Several) -> Atom:

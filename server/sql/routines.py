@@ -80,6 +80,8 @@ m_greater(a, b) := CASE WHEN a IS NULL OR b IS NULL THEN NULL WHEN isnan(a) THEN
 m_compare(a, b) := CASE WHEN a IS NULL OR b IS NULL THEN NULL WHEN a = b THEN 0
     WHEN m_sort_key(a) < m_sort_key(b) THEN -1 ELSE 1 END
 m_latest(l) := list_sort(list_transform(l, lambda c: struct_pack(t := -c.t, v := c.v)))[1]
+m_only_latest(l) := CASE WHEN len(l) > 1
+    THEN list_transform([m_latest(l)], lambda c: struct_pack(v := c.v, t := -c.t)) ELSE l END
 m_earliest(l) := list_sort(list_transform(l, lambda c: struct_pack(t := c.t, v := c.v)))[1]
 m_prefixed(l, x) := list_transform(l, lambda c: struct_pack(
     p := CASE WHEN c.p = '' THEN x ELSE x || '.' || c.p END, v := c.v, t := c.t))

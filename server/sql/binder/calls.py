@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from server.errors import MldbError
@@ -10,7 +11,7 @@ from server.sql.binder.aggregates import AGGREGATES
 from server.sql.binder.application import apply_function
 from server.sql.binder.base import bind, binds, elsewhere
 from server.sql.binder.rowfunctions import NOTES
-from server.sql.bound import Row, Value, as_constant
+from server.sql.bound import Row, Several, Value, as_constant, only_latest
 from server.sql.functions import BUILTINS
 from server.sql.functions.tensors import operation
 from server.sql.positions import did_you_mean
@@ -66,11 +67,21 @@ def _unknown(node: Call, scope: Scope, builtins: Iterable[str]) -> str:
     return text + did_you_mean(node.name, (*builtins, *AGGREGATES, *(note.name for note in NOTES)))
 
 
+def _latest_values(argument: Value) -> Value:
+    """A row of which each column has one value at most: an argument is read by the filter LATEST (§2.4)."""
+    if not isinstance(argument, Row) or not any(isinstance(leaf, Several) for leaf in argument.columns.values()):
+        return argument
+    columns = {
+        path: only_latest(leaf) if isinstance(leaf, Several) else leaf for path, leaf in argument.columns.items()
+    }
+    return replace(argument, columns=columns)
+
+
 def call_function(node: Call, function: Function, scope: Scope) -> Value:
     """A user function applied to its one row argument."""
     if len(node.args) > 1:
         raise MldbError(f"User function {node.name} expected a single row {{ }} argument")
-    argument = bind(node.args[0], scope) if node.args else Row()
+    argument = _latest_values(bind(node.args[0], scope)) if node.args else Row()
     if isinstance(function, Inlined):
         with elsewhere():
             found = function.inline(argument, scope)

@@ -43,7 +43,7 @@ def row_function(relation: Relation, call: Call) -> Value | None:
         return None
     if call.name in _JOIN_ONLY:
         return _of_side(relation, call)
-    target = relation.sides().get(call.qualifier, relation) if call.qualifier is not None else relation
+    target = asked(relation, call)
     match call.name:
         case "rowName":
             return Atom(target.row_text(), Kind.STRING)
@@ -55,10 +55,18 @@ def row_function(relation: Relation, call: Call) -> Value | None:
         case "columnCount":
             cells = coerce.to_cells(target.row())
             counted = target.folded(cells, "count(*)")
-            if counted is not None:
-                return Atom(f"coalesce({counted}, 0)", Kind.INTEGER)
-            return Atom(f"len(list_distinct(list_transform({cells}, lambda c: c.p)))", Kind.INTEGER)
+            return count_of_columns(cells) if counted is None else Atom(f"coalesce({counted}, 0)", Kind.INTEGER)
     return path_element(Atom(target.row_text(), Kind.PATH), call)
+
+
+def asked(relation: Relation, call: Call) -> Relation:
+    """The relation whose row a row function tells of: a side by its alias, or the whole."""
+    return relation.sides().get(call.qualifier, relation) if call.qualifier is not None else relation
+
+
+def count_of_columns(cells: str) -> Atom:
+    """``columnCount()`` of a row with these cells."""
+    return Atom(f"len(list_distinct(list_transform({cells}, lambda c: c.p)))", Kind.INTEGER)
 
 
 def path_element(path: Atom, call: Call) -> Atom:

@@ -11,7 +11,7 @@ from server.sql import coerce
 from server.sql.binder.base import bind, bind_table, reads
 from server.sql.binder.query import FromRelation
 from server.sql.binder.sources import constant_scope
-from server.sql.bound import Atom, Embedding, Leaf, Open, Rest, Row, RowBuilder, Several, Ts, Value, fixed
+from server.sql.bound import Atom, Embedding, Leaf, Open, Rest, Row, RowBuilder, Several, Ts, Value, cell_where, fixed
 from server.sql.functions.notes import Note
 from server.sql.relations import Relation, lookup, require_row
 from server.sql.scope import Context
@@ -110,15 +110,18 @@ class MergeRelation(FromRelation):
         builder = RowBuilder()
         for relation in inputs:
             builder.add((), _maybe_missing(relation.row()))
-        self._row = self.export_row(builder.build(), missing=True)
+        self._row = self.export_row(builder.build(), missing=True)  # for single columns, where NULL is NULL
         self._kept = ""  # SQL of the names of the rows that are wanted, where these are known
 
     def row(self) -> Row:
-        return self._row
+        builder = RowBuilder()
+        for relation, name in zip(self.inputs, self._names, strict=True):
+            builder.add((), _where(f"{name} IS NOT NULL", relation.row()))
+        return self.export_row(builder.build(), missing=True)
 
     def lookup(self, path: Path) -> Value | None:
         if not self._row.rests:
-            return super().lookup(path)
+            return lookup(self._row, path)
         builder = RowBuilder()
         for relation in self.inputs:
             found = relation.lookup(path)
@@ -182,6 +185,15 @@ class MergeRelation(FromRelation):
         if not isinstance(relation, SparseRelation):
             return relation.render(above, ordered=False)
         return relation.render_named(f"SELECT name FROM {self._names_kept}", above)
+
+
+def _where(condition: str, row: Row) -> Row:
+    """A row that is there only where a condition holds; its NULLs are cells of it."""
+    columns = {
+        path: cell_where(condition, leaf) if isinstance(leaf, Atom) and not leaf.sparse else leaf
+        for path, leaf in row.columns.items()
+    }
+    return Row(columns, row.rests)
 
 
 def _maybe_missing(row: Row) -> Row:

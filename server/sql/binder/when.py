@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
+from dataclasses import replace
 
+from server.sql import coerce
 from server.sql.aside import Aside
 from server.sql.binder.base import bind_truth
-from server.sql.bound import NEVER_SQL, Atom, Embedding, Leaf, Open, Rest, Row, Several, Ts, Value
+from server.sql.binder.rowfunctions import asked, count_of_columns
+from server.sql.bound import NEVER_SQL, Atom, Embedding, Leaf, Open, Rest, Row, Several, Ts, Value, cell_where
 from server.sql.functions.notes import Note
-from server.sql.scope import Scope
+from server.sql.scope import Scope, TableScope
 from server.sql.tree import Between, Binary, Call, Constant, Expression, Unary
 from server.values.atoms import Timestamp, parse_timestamp
 from server.values.kinds import Kind
@@ -67,14 +69,14 @@ def dated(predicate: Expression) -> Expression:
     match predicate:
         case Binary(op=op, left=left, right=right) if op in _COMPARISONS:
             if left == _MOMENT:
-                return dataclasses.replace(predicate, right=_as_time(right))
-            return dataclasses.replace(predicate, left=_as_time(left)) if right == _MOMENT else predicate
+                return replace(predicate, right=_as_time(right))
+            return replace(predicate, left=_as_time(left)) if right == _MOMENT else predicate
         case Binary(op="and" | "or", left=left, right=right):
-            return dataclasses.replace(predicate, left=dated(left), right=dated(right))
+            return replace(predicate, left=dated(left), right=dated(right))
         case Unary(op="not", operand=operand):
-            return dataclasses.replace(predicate, operand=dated(operand))
+            return replace(predicate, operand=dated(operand))
         case Between(operand=operand, low=low, high=high) if operand == _MOMENT:
-            return dataclasses.replace(predicate, low=_as_time(low), high=_as_time(high))
+            return replace(predicate, low=_as_time(low), high=_as_time(high))
     return predicate
 
 
@@ -82,7 +84,7 @@ def _as_time(expression: Expression) -> Expression:
     if not isinstance(expression, Constant) or not isinstance(expression.value, str):
         return expression
     seconds = parse_timestamp(expression.value)
-    return expression if seconds is None else dataclasses.replace(expression, value=Timestamp(seconds))
+    return expression if seconds is None else replace(expression, value=Timestamp(seconds))
 
 
 class WhenScope(Scope):
@@ -109,8 +111,8 @@ class WhenScope(Scope):
 
     def _filter(self, value: Value) -> Value:
         match value:
-            case Atom(kind=Kind.NULL):
-                return value
+            case Atom(kind=Kind.NULL, ts=ts):
+                return replace(value, ts=self._moment(ts))
             case Atom(sql=sql, kind=kind, ts=ts):
                 return Atom(f"CASE WHEN {self._passes(ts())} THEN {sql} END", kind, self._moment(ts), sparse=True)
             case Several(sql, kind):
@@ -126,6 +128,9 @@ class WhenScope(Scope):
     def _filter_row(self, row: Row) -> Row:
         columns: dict[Path, Leaf] = {}
         for path, leaf in row.columns.items():
+            if isinstance(leaf, Atom) and not leaf.sparse:
+                columns[path] = cell_where(self._passes(leaf.ts()), leaf)
+                continue
             kept = self._filter(leaf)
             assert isinstance(kept, Atom | Several | Embedding)
             columns[path] = kept
@@ -143,6 +148,9 @@ class WhenScope(Scope):
         return None if row is None else self._filter_row(row)
 
     def call(self, call: Call) -> Value | None:
+        if call.name == "columnCount" and isinstance(self.inner, TableScope):
+            row = self._filter_row(asked(self.inner.relation, call).row())
+            return count_of_columns(coerce.to_cells(row))
         return self.inner.call(call)
 
     def parameter(self, name: str) -> Value:
