@@ -326,7 +326,9 @@ def _compare_complex(op: str, left: Value, right: Value) -> str:
         rank = _holds(op, -1 if isinstance(left, Row) else 1) if op not in ("=", "<>") else op == "<>"
         return str(rank).upper()
     if isinstance(left, Embedding) and isinstance(right, Embedding):
-        a, b = (e.sql for e in (left, right)) if left.kind is right.kind else map(as_any_list, (left, right))
+        if left.kind is not right.kind:
+            left, right = (replace(one, sql=as_any_list(one), kind=Kind.ANY) for one in (left, right))
+        a, b = (one.sql if op in ("=", "<>") else _sort_list(one) for one in (left, right))
         return f"({a} {op} {b})"
     if any(isinstance(side, Atom) and side.kind is Kind.NULL for side in (left, right)):
         return "NULL::BOOLEAN"
@@ -339,7 +341,7 @@ def sort_terms(value: Value, descending: bool) -> list[str]:
     if isinstance(value, Row | Open):
         return [f"m_sort_cells({to_cells(value)}) {direction}"]
     if isinstance(value, Embedding):
-        return [f"{value.sql} {direction}"]
+        return [f"{_sort_list(value)} {direction}"]
     one = atom(value)
     match one.kind:
         case Kind.NULL:
@@ -352,6 +354,14 @@ def sort_terms(value: Value, descending: bool) -> list[str]:
         case Kind.ANY:
             return [f"{macro('m_sort_key', one.sql)} {direction}"]
     return [f"{one.sql} {direction}"]
+
+
+_SORT_LISTS = {Kind.NUMBER: "m_sort_numbers", Kind.ANY: "m_sort_anys"}
+
+
+def _sort_list(embedding: Embedding) -> str:
+    """SQL by which embeddings are ordered: in lists of its own DuckDB puts NULL and NaN last."""
+    return macro(_SORT_LISTS.get(embedding.kind, "m_sort_values"), embedding.sql)
 
 
 def group_term(value: Value) -> str:

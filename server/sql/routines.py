@@ -96,7 +96,11 @@ m_vector_cells(l, x, w) := list_transform(l, lambda e, i: struct_pack(
 m_named_cells(l, n, x, w) := list_transform(l, lambda e, i: struct_pack(
     p := CASE WHEN x = '' THEN '' ELSE x || '.' END || n[i], v := e, t := w))
 m_sort_cells(l) := list_sort(list_transform(list_filter(l, lambda c: c.p <> '' OR c.v IS NOT NULL),
-    lambda c: struct_pack(p := c.p, v := m_sort_key(c.v))))
+    lambda c: struct_pack(p := c.p, k := c.v IS NOT NULL, v := m_sort_key(c.v))))
+m_sort_numbers(l) := list_transform(l, lambda e: struct_pack(
+    k := CASE WHEN e IS NULL THEN 0 WHEN isnan(e) THEN 1 ELSE 2 END, v := e))
+m_sort_anys(l) := list_transform(l, lambda e: struct_pack(k := e IS NOT NULL, v := m_sort_key(e)))
+m_sort_values(l) := list_transform(l, lambda e: struct_pack(k := e IS NOT NULL, v := e))
 m_or_null(l) := CASE WHEN coalesce(len(l), 0) = 0
     THEN [struct_pack(p := '', v := NULL::any_value_t, t := '-inf'::DOUBLE)] ELSE l END
 m_one_atom(l) := CASE WHEN len(list_filter(l, lambda c: c.p = '')) < 2 THEN l ELSE list_concat(

@@ -293,9 +293,13 @@ def _string_agg(call: Call, args: list[Value], group: GroupRelation) -> Atom:
 def _pivot(call: Call, args: list[Value], group: GroupRelation) -> Open:
     if len(args) != 2:
         raise MldbError(f"function pivot expected 2 arguments, got {len(args)}")
-    name, value = coerce.atom(args[0]), coerce.atom(args[1])
+    name, value = coerce.atom(args[0]), args[1]
     element = f"m_quote(coalesce({coerce.to_text(name)}, ''))"
-    cell = f"struct_pack(p := {element}, v := {coerce.to_any(value)}, t := {value.ts()})"
+    if isinstance(value, Row | Embedding | Open):
+        listed = group.aggregate(f"flatten(list(m_prefixed({coerce.to_cells(value)}, {element})))")
+        return Open(f"coalesce({listed}, [])")
+    one = coerce.atom(value)
+    cell = f"struct_pack(p := {element}, v := {coerce.to_any(one)}, t := {one.ts()})"
     return Open(f"coalesce({group.aggregate(f'list({cell})')}, [])")
 
 

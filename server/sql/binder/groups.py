@@ -134,8 +134,11 @@ class GroupRelation(Relation):
 def _known_json(value: Value) -> str:
     if isinstance(value, Atom):
         match value.kind:
-            case Kind.INTEGER | Kind.NUMBER | Kind.BOOLEAN | Kind.UNSIGNED:
+            case Kind.INTEGER | Kind.BOOLEAN | Kind.UNSIGNED:
                 return f"coalesce({coerce.to_text(value)}, 'null')"
+            case Kind.NUMBER:
+                other = f"coalesce(u_key_json({coerce.to_any(value)}), 'null')"  # NaN, infinite, or NULL
+                return f"CASE WHEN isfinite({value.sql}) THEN {coerce.to_text(value)} ELSE {other} END"
             case Kind.STRING:
                 return f"coalesce(CAST(to_json({value.sql}) AS VARCHAR), 'null')"
         return f"coalesce(u_key_json({coerce.to_any(value)}), 'null')"

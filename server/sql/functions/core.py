@@ -9,6 +9,8 @@ from collections.abc import Callable
 from itertools import groupby
 from typing import Any
 
+import orjson
+
 from server.errors import MldbError
 from server.sql.bound import Atom as BoundAtom
 from server.sql.bound import Value, is_constant
@@ -28,6 +30,7 @@ from server.values.atoms import (
     atom_to_json,
     checked_interval,
     collapse,
+    number_text,
     parse_timestamp,
     timestamp_text,
 )
@@ -269,7 +272,17 @@ def row_items(cells: list[Cell]) -> list[tuple[Path, list[Cell]]]:
 
 
 def _compact(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return orjson.dumps(_with_digits(value)).decode()
+
+
+def _with_digits(value: Any) -> Any:
+    """JSON data in which numbers have MLDB's digits: ``1e300`` and ``0.00001``."""
+    match value:
+        case float():
+            return orjson.Fragment(number_text(value))
+        case list():
+            return [_with_digits(one) for one in value]
+    return value
 
 
 def key_json(value: Atom) -> str:
