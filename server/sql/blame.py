@@ -108,7 +108,8 @@ def _suspects(query: Query) -> Iterator[_Suspect]:
     if isinstance(relation, SelectRelation):
         yield from _suspects(relation.query)
     if isinstance(relation, GroupRelation):
-        labels = dict.fromkeys(relation.keys, "GROUP BY") | relation.arguments
+        labels = dict.fromkeys(relation.keys, "GROUP BY")
+        labels |= {sql: render(call) for sql, call in relation.arguments.items() if call is not None}
         yield from _of_rows(relation.inner, labels, relation.where, "an aggregate")
         return
     labels = {

@@ -62,6 +62,10 @@ class Atom:
     may_be_nan: Callable[[], bool] = unknown
     part: tuple[Embedding, int] | None = field(default=None, compare=False, repr=False)
 
+    def present(self) -> Atom:
+        """The atom as a value that is there: NULL where the row lacks the cell."""
+        return Atom(self.sql, self.kind, self.ts, self.constant, False, self.may_be_nan, self.part)
+
 
 @dataclass(frozen=True, slots=True)
 class Several:

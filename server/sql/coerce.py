@@ -40,7 +40,7 @@ def atom(value: Value) -> Atom:
     """The value as one atom under the LATEST filter; a row that cannot be one is refused."""
     match value:
         case Atom():
-            return replace(value, sparse=False) if value.sparse else value
+            return value.present() if value.sparse else value
         case Several():
             return latest(value)
         case Open(sql, constant):

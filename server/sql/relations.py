@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from server.errors import MldbError
 from server.sql.bound import (
@@ -69,6 +69,10 @@ class Relation:
     def row(self) -> Row:
         """Everything, as a row value."""
         raise TypeError(f"{type(self).__name__} does not say what its rows are")
+
+    def beginning(self, prefix: Path) -> Row:
+        """As ``row``; columns that do not begin with the prefix may be left out."""
+        return self.row()
 
     def under(self, prefix: Path) -> Row:
         """What lies strictly below a prefix, the prefix cut off."""
@@ -141,13 +145,12 @@ class Relation:
 
     def used(self, above: str) -> tuple[set[str], list[int]]:
         """The columns, and the numbers of the staged expressions, that ``above`` reads in the end."""
-        needed = [above]
+        read = set(references(above).get(self.number, ()))
         staged: list[int] = []
         for index in reversed(range(len(self._staged))):
-            if f"x{index}" in references(" ".join(needed)).get(self.number, ()):
-                needed.append(self._staged[index])
+            if f"x{index}" in read:
+                read.update(references(self._staged[index]).get(self.number, ()))
                 staged.append(index)
-        read = references(" ".join(needed)).get(self.number, set())
         return {name for name in read if not _is_staged(name)}, staged[::-1]
 
     def chosen(self, above: str, where: list[str], order: list[str], tail: str) -> str | None:
@@ -340,6 +343,14 @@ class WideRelation(Relation):
 
     def base(self, used: set[str], ordered: bool) -> str:
         return f"{identifier(self.layout.table)} AS r{self.number}"
+
+
+def may_hold_null(relation: Relation, column: Atom, execute: Callable[[str], list[tuple[Any, ...]]]) -> bool:
+    """Whether a column that every row has can be NULL in one: a stored one is looked at, where its statistics tell."""
+    if not isinstance(relation, WideRelation):
+        return True
+    source = relation.render(column.sql, ordered=False)
+    return bool(execute(f"SELECT 1 FROM {source} WHERE {column.sql} IS NULL LIMIT 1"))
 
 
 class BatchRelation(Relation):

@@ -120,6 +120,10 @@ class Scope:
         """What ``*`` means."""
         raise MldbError("Wildcard usage requires a FROM statement")
 
+    def beginning(self, prefix: Path) -> Row:
+        """As ``everything``; columns that do not begin with the prefix may be left out."""
+        return self.everything()
+
     def qualified(self, prefix: Path) -> Row | None:
         """The columns that ``prefix.*`` means when ``prefix`` begins with a table alias, names kept."""
         return None
@@ -241,6 +245,9 @@ class TableScope(Scope):
     def everything(self) -> Row:
         return self.relation.row()
 
+    def beginning(self, prefix: Path) -> Row:
+        return self.relation.beginning(prefix)
+
     def atoms_only(self) -> bool:
         return self.relation.atoms_only
 
@@ -293,6 +300,9 @@ class OverlayScope(Scope):
 
     def everything(self) -> Row:
         return self.behind.everything()
+
+    def beginning(self, prefix: Path) -> Row:
+        return self.behind.beginning(prefix)
 
     def qualified(self, prefix: Path) -> Row | None:
         return self.behind.qualified(prefix)

@@ -28,7 +28,6 @@ from server.sql.bound import (
 from server.sql.duck import literal, reads
 from server.sql.functions.notes import Example, Note
 from server.sql.functions.openaggregates import AGGREGATES as OVER_CELLS
-from server.sql.render import render
 from server.sql.scope import Scope
 from server.sql.tree import Call
 from server.values.kinds import CELL_TYPE, Kind
@@ -42,8 +41,8 @@ NAN = "'nan'::DOUBLE"
 class Grouping(Protocol):
     """Where aggregates are computed. ``arguments``: SQL that may fail, and the aggregate it is in (``calling``)."""
 
-    arguments: dict[str, str]
-    calling: str
+    arguments: dict[str, Call | None]
+    calling: Call | None
 
     def aggregate(self, sql: str, over: str = "") -> str:
         """The reference to the result of a DuckDB aggregate. Rows where ``over`` is NULL say nothing to it."""
@@ -53,8 +52,8 @@ class _InPlace:
     """Aggregates are written where they are used: in a GROUP BY of our own."""
 
     def __init__(self) -> None:
-        self.arguments: dict[str, str] = {}
-        self.calling = ""
+        self.arguments: dict[str, Call | None] = {}
+        self.calling: Call | None = None
 
     def aggregate(self, sql: str, over: str = "") -> str:
         return sql
@@ -196,7 +195,7 @@ def aggregate(call: Call, scope: Scope, group: GroupRelation) -> Value:
     if call.star:
         return Atom(group.aggregate("count(*)"), Kind.INTEGER)
     args = [bind(argument, scope) for argument in call.args]
-    group.calling = render(call)
+    group.calling = call
     if call.name in ("string_agg", "vertical_string_agg"):
         return _string_agg(call, args, group)
     if call.name == "pivot":

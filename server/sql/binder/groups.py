@@ -51,8 +51,8 @@ class GroupRelation(Relation):
         self.key_values: list[Value] = []
         self._aggregates: dict[str, str] = {}
         self._over: dict[str, str] = {}  # aggregate → what must not be NULL in a row that says something to it
-        self.arguments: dict[str, str] = {}  # SQL that may fail → the aggregate that it is an argument of
-        self.calling = ""  # the aggregate that is being bound
+        self.arguments: dict[str, Call | None] = {}  # SQL that may fail → the aggregate that it is an argument of
+        self.calling: Call | None = None  # the aggregate that is being bound
         self._maybe_null: set[str] = set()  # keys that may be atoms, and so null where they have no cells
         self.counts = False  # the query uses count by that name
 

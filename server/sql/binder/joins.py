@@ -107,12 +107,19 @@ class JoinRelation(FromRelation):
 
     def row(self) -> Row:
         if self._row is None:
-            builder = RowBuilder()
-            for side in (self.left, self.right):
-                prefix: Path = (side.alias,) if side.alias is not None else ()
-                builder.add(prefix, self.export_row(side.row(), missing=self.side_missing(side)))
-            self._row = builder.build()
+            self._row = self._of_sides([self.left, self.right])
         return self._row
+
+    def beginning(self, prefix: Path) -> Row:
+        sides = [one for one in (self.left, self.right) if one.alias is None or one.alias.startswith(prefix[0])]
+        return self._of_sides(sides) if len(sides) == 1 else self.row()
+
+    def _of_sides(self, sides: list[Relation]) -> Row:
+        builder = RowBuilder()
+        for side in sides:
+            prefix: Path = (side.alias,) if side.alias is not None else ()
+            builder.add(prefix, self.export_row(side.row(), missing=self.side_missing(side)))
+        return builder.build()
 
     def lookup(self, path: Path) -> Value | None:
         found = self.find(path)
@@ -270,6 +277,9 @@ class _OnScope(TableScope):
         for side in (self.join.left, self.join.right):
             builder.add((side.alias,) if side.alias is not None else (), side.row())
         return builder.build()
+
+    def beginning(self, prefix: Path) -> Row:
+        return self.everything()
 
     def _nested(self, path: Path) -> tuple[Value, bool] | None:
         for side in (self.join.left, self.join.right):

@@ -68,7 +68,7 @@ def present(value: Value) -> Value:
     """A value that was asked for by name: where the row lacks it, it is there as null, at -Inf."""
     match value:
         case Atom(sparse=True):
-            return replace(value, sparse=False)
+            return value.present()
         case Several(sql, kind):
             missing = f"[struct_pack(v := NULL, t := {NEVER_SQL})]"
             return Several(f"CASE WHEN coalesce(len({sql}), 0) = 0 THEN {missing} ELSE {sql} END", kind)
@@ -105,7 +105,7 @@ def wildcard(node: Wildcard, scope: Scope, *, inside: bool) -> Row:
         row, prefix = table, prefix[1:]
         node = Wildcard(prefix, node.excluding, node.target)
     else:
-        row = scope.everything()
+        row = scope.beginning(prefix) if prefix else scope.everything()
         if node.dotted and isinstance(tables, TableScope):
             _check_known(prefix[0], row, tables)
     return _chosen(row, node, tables.relation if isinstance(tables, TableScope) else None)

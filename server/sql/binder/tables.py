@@ -13,7 +13,7 @@ from server.sql.binder.query import FromRelation
 from server.sql.binder.sources import constant_scope
 from server.sql.bound import Atom, Embedding, Leaf, Open, Rest, Row, RowBuilder, Several, Ts, Value, cell_where, fixed
 from server.sql.functions.notes import Note
-from server.sql.relations import Relation, lookup, require_row
+from server.sql.relations import Relation, lookup, may_hold_null, require_row
 from server.sql.scope import Context
 from server.sql.sparse import CellsRelation, SparseRelation, TransposedCells
 from server.sql.tree import Constant, Item, RowLiteral, RowTable, TableCall, Unary
@@ -54,7 +54,7 @@ def bind_table_call(node: TableCall, context: Context) -> Relation:
                 raise MldbError("merge takes tables and no options", code=500)
             inputs = [bind_table(table, context) for table in node.tables]
             if len(inputs) > 1:
-                return MergeRelation(context.number(), inputs, node.alias)
+                return MergeRelation(context, inputs, node.alias)
             inputs[0].alias = node.alias or inputs[0].alias
             return inputs[0]
         case "union":
@@ -103,8 +103,9 @@ class TransposeRelation(Relation):
 class MergeRelation(FromRelation):
     """Rows of equal name combined; a column that several inputs have keeps all their values."""
 
-    def __init__(self, number: int, inputs: list[Relation], alias: str | None) -> None:
-        super().__init__(number, alias)
+    def __init__(self, context: Context, inputs: list[Relation], alias: str | None) -> None:
+        super().__init__(context.number(), alias)
+        self.context = context
         self.inputs = inputs
         self._names = [relation.row_text() for relation in inputs]
         builder = RowBuilder()
@@ -116,8 +117,17 @@ class MergeRelation(FromRelation):
     def row(self) -> Row:
         builder = RowBuilder()
         for relation, name in zip(self.inputs, self._names, strict=True):
-            builder.add((), _where(f"{name} IS NOT NULL", relation.row()))
+            builder.add((), self._present(relation, f"{name} IS NOT NULL"))
         return self.export_row(builder.build(), missing=True)
+
+    def _present(self, relation: Relation, condition: str) -> Row:
+        """The row of an input that is there only where a condition holds; NULLs of it are cells."""
+        row = _maybe_missing(relation.row())
+        columns = dict(row.columns)
+        for path, leaf in relation.row().columns.items():
+            if isinstance(leaf, Atom) and not leaf.sparse and may_hold_null(relation, leaf, self.context.execute):
+                columns[path] = cell_where(condition, leaf)
+        return Row(columns, row.rests)
 
     def lookup(self, path: Path) -> Value | None:
         if not self._row.rests:
@@ -185,15 +195,6 @@ class MergeRelation(FromRelation):
         if not isinstance(relation, SparseRelation):
             return relation.render(above, ordered=False)
         return relation.render_named(f"SELECT name FROM {self._names_kept}", above)
-
-
-def _where(condition: str, row: Row) -> Row:
-    """A row that is there only where a condition holds; its NULLs are cells of it."""
-    columns = {
-        path: cell_where(condition, leaf) if isinstance(leaf, Atom) and not leaf.sparse else leaf
-        for path, leaf in row.columns.items()
-    }
-    return Row(columns, row.rests)
 
 
 def _maybe_missing(row: Row) -> Row:

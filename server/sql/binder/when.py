@@ -10,6 +10,7 @@ from server.sql.binder.base import bind_truth
 from server.sql.binder.rowfunctions import asked, count_of_columns
 from server.sql.bound import NEVER_SQL, Atom, Embedding, Leaf, Open, Rest, Row, Several, Ts, Value, cell_where
 from server.sql.functions.notes import Note
+from server.sql.relations import may_hold_null
 from server.sql.scope import Scope, TableScope
 from server.sql.tree import Between, Binary, Call, Constant, Expression, Unary
 from server.values.atoms import Timestamp, parse_timestamp
@@ -128,7 +129,7 @@ class WhenScope(Scope):
     def _filter_row(self, row: Row) -> Row:
         columns: dict[Path, Leaf] = {}
         for path, leaf in row.columns.items():
-            if isinstance(leaf, Atom) and not leaf.sparse:
+            if isinstance(leaf, Atom) and not leaf.sparse and self._may_hold_null(leaf):
                 columns[path] = cell_where(self._passes(leaf.ts()), leaf)
                 continue
             kept = self._filter(leaf)
@@ -137,11 +138,19 @@ class WhenScope(Scope):
         rests = (Rest(rest.prefix, f"list_filter({rest.sql}, lambda c: {self._passes(_CELL)})") for rest in row.rests)
         return Row(columns, tuple(rests))
 
+    def _may_hold_null(self, column: Atom) -> bool:
+        if not isinstance(self.inner, TableScope):
+            return True
+        return may_hold_null(self.inner.relation, column, self.context.execute)
+
     def column(self, path: Path) -> Value:
         return self._filter(self.inner.column(path))
 
     def everything(self) -> Row:
         return self._filter_row(self.inner.everything())
+
+    def beginning(self, prefix: Path) -> Row:
+        return self._filter_row(self.inner.beginning(prefix))
 
     def qualified(self, prefix: Path) -> Row | None:
         row = self.inner.qualified(prefix)
