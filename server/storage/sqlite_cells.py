@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import pathlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -31,6 +31,7 @@ CREATE TABLE IF NOT EXISTS rows (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQ
 CREATE TABLE IF NOT EXISTS columns (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
 CREATE TABLE IF NOT EXISTS cells (row INTEGER NOT NULL, col INTEGER NOT NULL, ts REAL, kind TEXT NOT NULL, value);
 """
+Line = tuple[str, str, float | None, str, Any]  # row, column, seconds, kind and value, as they are in ``cells``
 _CELL = """
 INSERT INTO cells
 SELECT rows.id, columns.id, ?3, ?4, ?5 FROM rows, columns WHERE rows.name = ?1 AND columns.name = ?2
@@ -45,13 +46,16 @@ ORDER BY rows.id, cells.rowid
 class SqliteFile:
     """The file, and how much of the dataset's tables it already has."""
 
+    schema = _SCHEMA
+    read = _READ
+
     def __init__(self, file: pathlib.Path) -> None:
         self._file = file
         self._rows = 0
         self._stored = dict.fromkeys(STORES, 0)
         try:
             with closing(self._connect()) as connection, connection:
-                connection.executescript(_SCHEMA)
+                connection.executescript(self.schema)
         except sqlite3.DatabaseError as error:
             raise MldbError(f"'{file.name}' cannot be used as an SQLite database: {error}") from None
 
@@ -63,14 +67,13 @@ class SqliteFile:
         with closing(self._connect()) as connection:
             name: str | None = None
             cells: list[tuple[Path, Atom, float]] = []
-            for row, column, time, kind, value in connection.execute(_READ):
+            for row, column, time, kind, value in connection.execute(self.read):
                 if row != name:
                     if name is not None:
                         yield parse_path(name), cells
                     name, cells = row, []
                 if column is not None:
-                    seconds = math.nan if time is None else float(time)
-                    cells.append((parse_path(column), _atom(kind, value), seconds))
+                    cells.append((parse_path(column), self.atom(kind, value), self.seconds(time)))
             if name is not None:
                 yield parse_path(name), cells
 
@@ -86,15 +89,25 @@ class SqliteFile:
         names = cursor.execute(f"SELECT name FROM {layout.prefix}_rows WHERE id >= {self._rows} ORDER BY id").fetchall()
         lines = cursor.execute(cell_lines(layout, self._stored)).fetchall()
         with closing(self._connect()) as connection, connection:
-            connection.executemany("INSERT OR IGNORE INTO rows (name) VALUES (?)", names)
-            columns = dict.fromkeys(line[1] for line in lines)
-            connection.executemany("INSERT OR IGNORE INTO columns (name) VALUES (?)", [(name,) for name in columns])
-            connection.executemany(_CELL, [_line(*line) for line in lines])
+            self.store(connection, [name for (name,) in names], [_line(*line) for line in lines])
         self.note(cursor, layout)
 
+    def atom(self, kind: str, value: Any) -> Atom:
+        return atom_of(kind, value)
 
-def _line(row: str, column: str, time: float, kind: str, *members: Any) -> tuple[Any, ...]:
-    """The bindings of ``_CELL`` for a line of a dataset file."""
+    def seconds(self, time: Any) -> float:
+        return math.nan if time is None else float(time)
+
+    def store(self, connection: sqlite3.Connection, rows: Sequence[str], lines: Sequence[Line]) -> None:
+        """Add rows and cells to the file's tables."""
+        columns = dict.fromkeys(line[1] for line in lines)
+        connection.executemany("INSERT OR IGNORE INTO rows (name) VALUES (?)", [(name,) for name in rows])
+        connection.executemany("INSERT OR IGNORE INTO columns (name) VALUES (?)", [(name,) for name in columns])
+        connection.executemany(_CELL, lines)
+
+
+def _line(row: str, column: str, time: float, kind: str, *members: Any) -> Line:
+    """A line of a dataset file as SQLite takes it."""
     value = next((member for member in members if member is not None), None)
     if kind == "unsigned":
         value = str(value)
@@ -105,7 +118,7 @@ def _line(row: str, column: str, time: float, kind: str, *members: Any) -> tuple
     return row, column, None if math.isnan(time) else time, kind, value
 
 
-def _atom(kind: str, value: Any) -> Atom:
+def atom_of(kind: str, value: Any) -> Atom:
     match kind:
         case "null":
             return None
