@@ -361,15 +361,20 @@ class _Server:
             if rest[0]:
                 logger.info("modules that a template could not import: %s", ", ".join(rest[0]))
             self._ready.set_result(None)
-        elif name == "forked" and rest[0] in self._orders:
-            self._workers[rest[1]] = self._orders[rest[0]].worker
-            self._orders[rest[0]].forked.set_result(rest[1])
+        elif name == "forked" and (order := self._waiting(rest[0])) is not None:
+            self._workers[rest[1]] = order.worker
+            order.forked.set_result(rest[1])
         elif name == "forked":
-            self.kill(rest[1])  # given up meanwhile
-        elif name == "failed" and rest[0] in self._orders:
-            self._orders[rest[0]].forked.set_exception(WorkerFailure(f"a worker cannot be started: {rest[1]}"))
+            self.kill(rest[1])
+        elif name == "failed" and (order := self._waiting(rest[0])) is not None:
+            order.forked.set_exception(WorkerFailure(f"a worker cannot be started: {rest[1]}"))
         elif name == "ended" and rest[0] in self._workers:
             self._workers.pop(rest[0]).on_end(rest[1])
+
+    def _waiting(self, number: int) -> _Order | None:
+        """The order of that number, unless it has been given up."""
+        order = self._orders.get(number)
+        return None if order is None or order.forked.done() else order
 
     def _lost(self) -> None:
         """The fork server ended; its workers end with it."""

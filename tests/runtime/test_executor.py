@@ -71,6 +71,25 @@ def test_a_start_that_is_given_up_leaves_no_worker():
     with_executor(work)
 
 
+@pytest.mark.parametrize("news", ["forked", "failed"])
+def test_a_start_that_is_given_up_at_the_moment_of_its_news(news):
+    async def work(executor):
+        await executor.warm(Environment())
+        (server,) = executor._servers.values()
+        start = asyncio.ensure_future(executor.start(Nobody(), Limits(), Environment()))
+        while not server._orders:  # noqa: ASYNC110 - the very moment in which it is under way
+            await asyncio.sleep(0)
+        (number,) = server._orders
+        start.cancel()
+        server._orders[number].forked.cancel()
+        server._take(news, number, 2**22 + 1)  # a process that there is not
+        with pytest.raises(asyncio.CancelledError):
+            await start
+        await until(lambda: not server.busy)
+
+    with_executor(work)
+
+
 def test_workers_that_cannot_be_forked_leave_no_open_files(tmp_path):
     refusal = "import os\n\n\ndef fork():\n    raise OSError(11, 'no more processes')\n\n\nos.fork = fork\n"
     (tmp_path / "no_forks.py").write_text(refusal)
