@@ -96,6 +96,12 @@ class Entry:
     def under_construction(self) -> bool:
         return self.building is not None and not self.building.done.is_set()
 
+    @property
+    def state(self) -> str:
+        """That of its construction: ok, initializing, executing, error or cancelled."""
+        building = self.building
+        return "ok" if building is None else building.state
+
     def status(self) -> dict[str, Any]:
         """The status object (§4.2), members in MLDB's order."""
         building, ready = self.building, self.ready

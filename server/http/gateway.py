@@ -204,7 +204,7 @@ class Gateway:
         return answer
 
     def _is_page(self, path: str) -> bool:
-        root = path.split("/", 2)[1]
+        root = path.removeprefix("/").partition("/")[0]
         return root in self._page_roots if root else path == "/"
 
     async def _body(self, headers: Headers, receive: Receive) -> bytes:

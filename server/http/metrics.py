@@ -30,7 +30,7 @@ class _State:
         yield GaugeMetricFamily("mldb_start_time_seconds", "When the server started", value=self._started)
         entities = GaugeMetricFamily("mldb_entities", "Entities by kind and state", labels=("kind", "state"))
         for kind in PLURALS:
-            states = Count(entry.status()["state"] for entry in self._host.registry.entries(kind))
+            states = Count(entry.state for entry in self._host.registry.entries(kind))
             for state, count in states.items():
                 entities.add_metric((kind, state), count)
         yield entities

@@ -220,6 +220,20 @@ def running(command: list[str]) -> bool:
     return False
 
 
+def test_metrics_do_not_ask_it(client, script, tmp_path):
+    """It may be slow to tell its status."""
+    config_ = config(sys.executable, str(script), str(tmp_path / "bye"))
+    pid = client.must("PUT", "/v1/plugins/stopped", config_)["status"]["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        assert 'mldb_entities{kind="plugin",state="ok"}' in client.get("/metrics").text
+        assert time.monotonic() - began < 1.9
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    client.must("DELETE", "/v1/plugins/stopped")
+
+
 def test_a_setup_that_never_ends(start_server):
     server = start_server("--start-timeout", "1")
     with server.client() as client:

@@ -42,6 +42,13 @@ def sent(raw, pieces) -> bytes:
 HEAD = b"GET /ping HTTP/1.1\r\nHost: localhost\r\n"
 
 
+@pytest.mark.parametrize(("verb", "status"), [("GET", 404), ("OPTIONS", 400), ("POST", 404)])
+def test_a_target_that_is_no_path(connect, verb, status):
+    with connect() as raw:
+        answer = sent(raw, [f"{verb} * HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()])
+    assert answer.startswith(b"HTTP/1.1 %d " % status), answer
+
+
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize(
     "pieces",
