@@ -22,6 +22,8 @@ _KEYWORDS = (
 )
 _WORD = re.compile(r"\w+")
 _MOST_COLUMNS = 1000  # of a dataset, to be completed
+_LEAVES = ("\\q", "exit", "quit")
+_ASKS_FOR_HELP = ("help", "?")
 _HELP = """\
 A query ends with ; and Enter.
   \\d           the datasets          \\d NAME    the columns of one
@@ -95,14 +97,16 @@ class Session:
                 continue
             except EOFError:
                 return 0
-            if line in ("\\q", "exit", "quit"):
+            if line in _LEAVES:
                 return 0
             self.run(line)
 
     def run(self, line: str) -> None:
         """Answer a line; errors are told, none ends the session."""
         try:
-            if line.startswith("\\"):
+            if line in _ASKS_FOR_HELP:
+                self._command()
+            elif line.startswith("\\"):
                 self._command(*line[1:].split(maxsplit=1))
             elif line.rstrip(";").strip():
                 print(answer(self._server, line.rstrip(";"), self._format))  # noqa: T201
@@ -153,7 +157,7 @@ class Session:
 def complete(text: str) -> bool:
     """Whether Enter ends what was typed, or begins a new line of it."""
     text = text.strip()
-    return not text or text.endswith(";") or text.startswith("\\") or text in ("exit", "quit")
+    return not text or text.endswith(";") or text.startswith("\\") or text in (*_LEAVES, *_ASKS_FOR_HELP)
 
 
 def history_file() -> Path:

@@ -84,6 +84,14 @@ def test_a_dropped_folder_is_a_plugin_that_stops_starts_and_goes(browser, server
         expect(card.get_by_text("line 2")).to_be_visible()
         assert client.get("/v1/plugins/dropped/routes/x").json() == "here"
     keep(page, "plugin-failure")
+    for answer, text in (("Cancel", "\n1 / 0\n"), ("Replace", PLUGIN["main.py"])):
+        page.evaluate(DROP_FOLDER, PLUGIN)
+        dialog = page.get_by_role("dialog", name="Replace dropped?")
+        dialog.get_by_role("button", name=answer).click()
+        expect(dialog).to_have_count(0)
+        main = server.data_dir / "plugins" / "dropped" / "main.py"
+        until(lambda main=main, text=text: main.read_text() == text, answer)
+    expect(card.get_by_text("ZeroDivisionError")).to_have_count(0, timeout=20_000)
     card.get_by_role("button", name="Stop").click()
     expect(card.get_by_text("stopped", exact=True)).to_be_visible(timeout=20_000)
     (server.data_dir / "plugins" / "dropped" / "main.py").write_text("")
@@ -117,6 +125,7 @@ def test_a_plugin_comes_from_git_whatever_its_language(browser, private_server, 
         assert findings(page) == []
         page.get_by_label("Git address").fill(f"{address}#none")
         page.get_by_role("button", name="Install from git").click()
+        page.get_by_role("dialog").get_by_role("button", name="Replace").click()
         expect(page.get_by_text("the repository has no revision 'none'")).to_be_visible(timeout=20_000)
     page.troubles.clear()  # the browser notes the refusal
     closed(page)

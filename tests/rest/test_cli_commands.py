@@ -312,6 +312,8 @@ def test_a_session_of_queries(server, tmp_path):
     read_until(mine, "42")
     os.write(mine, b"SELECT nothing(1);\r")
     read_until(mine, "nothing")
+    os.write(mine, b"help\r")
+    read_until(mine, "formats: text")
     os.write(mine, b"\\q\r")
     assert process.wait(20) == 0
     os.close(mine)

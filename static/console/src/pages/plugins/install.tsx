@@ -1,9 +1,10 @@
 // How plugins come: a folder or zip dropped on the page, a git address, a configuration, or a new one to start from.
-import { type Signal, useSignal } from "@preact/signals";
+import { type Signal, signal, useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
-import { call, path, upload } from "../../api";
+import { call, json, path, upload } from "../../api";
 import { entity } from "../../live";
 import { attempt } from "../../toasts";
+import { Confirm } from "../../ui/dialog";
 import { bytes } from "../../ui/format";
 import "../../ui/drop.css";
 import { type Dropped, dropped, fromFile, fromFolder } from "../../ui/zip";
@@ -18,6 +19,35 @@ interface Installation {
 }
 
 type Type = "python" | "javascript";
+
+/** A folder that would be replaced, and where the answer goes. */
+const replacing = signal<{ id: string; answer: (yes: boolean) => void } | undefined>(undefined);
+
+/** Whether to go on: what lies in a folder of that name would be lost. */
+async function mayReplace(id: string): Promise<boolean> {
+  const folders = await json<string[]>("GET", path("plugin-folders"));
+  if (!folders.includes(id)) return true;
+  return new Promise((answer) => {
+    replacing.value = { id, answer };
+  });
+}
+
+function Replace() {
+  const asked = replacing.value;
+  if (!asked) return null;
+  return (
+    <Confirm
+      title={`Replace ${asked.id}?`}
+      text="There is a plugin of that name in the data root; all files of its folder are replaced."
+      action="Replace"
+      onConfirm={() => asked.answer(true)}
+      onClose={() => {
+        asked.answer(false);
+        replacing.value = undefined;
+      }}
+    />
+  );
+}
 
 export function Install() {
   const current = useSignal<Installation | undefined>(undefined);
@@ -37,6 +67,7 @@ export function Install() {
         <NewPlugin current={current} />
       </div>
       {current.value && <ProgressLog current={current} />}
+      <Replace />
     </section>
   );
 }
@@ -98,6 +129,7 @@ function DropZone({ current }: Current) {
 }
 
 async function send(current: Signal<Installation | undefined>, { name, archive }: Dropped): Promise<void> {
+  if (!(await mayReplace(name))) return;
   current.value = { id: name, lines: [], sent: [0, archive.size] };
   const progress = (sent: number) => update(current, { sent: [sent, archive.size] });
   await upload("PUT", path("plugin-folders", name), archive, progress);
@@ -128,15 +160,17 @@ function FromGit({ current }: Current) {
     event.preventDefault();
     const cloned = gitAddress(address.value.trim());
     const id = nameOf(cloned);
-    current.value = { id, lines: [`cloning ${cloned}`] };
     busy.value = true;
     try {
+      if (!(await mayReplace(id))) return;
+      current.value = { id, lines: [`cloning ${cloned}`] };
       await call("PUT", path("plugin-folders", id), { query: { address: cloned } });
       note(current, "it was cloned; it is loaded now");
     } catch (error) {
       update(current, { refused: error instanceof Error ? error.message : String(error) });
+    } finally {
+      busy.value = false;
     }
-    busy.value = false;
   };
   return (
     <form class="stack" onSubmit={submit}>
