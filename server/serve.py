@@ -177,7 +177,11 @@ def _build(settings: Settings, gate: Gate, stop: Callable[[], None], stopping: C
 def serve(settings: Settings, script: Script | None = None) -> int:
     """Serve until told to stop; the exit code."""
     asked = settings.port
-    listening = listen(settings.host, asked)
+    try:
+        listening = listen(settings.host, asked)
+    except OSError as error:
+        place = f"{settings.host}:{asked}: {error.strerror}"
+        raise OSError(f"{place}: stop what listens there, or choose another by --port (0 takes a free one)") from None
     address = listening.getsockname()
     settings.port = address[1]
     gate = Gate(settings)

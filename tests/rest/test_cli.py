@@ -64,6 +64,13 @@ def test_values_that_cannot_be_are_named(tmp_path, command, flag, value, reason)
     assert not (tmp_path / "data").exists()
 
 
+def test_a_port_that_is_taken_is_named(server, tmp_path):
+    port = server.url.rpartition(":")[2]
+    done = mldb("serve", "--port", port, "--data-dir", str(tmp_path / "data"))
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"mldb: 127.0.0.1:{port}: Address already in use: stop what listens there")
+
+
 def test_flags_are_written_out(capsys):
     """Half a flag would mean another one as soon as a setting with the same beginning is added."""
     with pytest.raises(SystemExit):
