@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -24,12 +25,14 @@ import orjson
 from numpy.typing import NDArray
 
 from server.errors import MldbError
+from server.learning.saved import REMEDY, checked, damaged
 
 FORMAT = "mldb-model"
 VERSION = 2
-REMEDY = "Train the model again, or restore the file from a backup"
 _MAX_BYTES = 8 << 30  # unpacked size of a model file; a larger one is a mistake or an attack
 _SAMPLE, _PAYS = 1 << 16, 0.9  # bytes looked at, and the share of their size below which they are compressed
+_KINDS = "fiub"  # of arrays that may be in a file
+_OF_ZIP = (zipfile.BadZipFile, KeyError, ValueError, EOFError, OSError, RuntimeError, MemoryError, zlib.error)
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # members carry no time, so that equal models are equal files
 
 
@@ -46,11 +49,15 @@ class Archive:
     def put(self, name: str, array: NDArray[Any]) -> None:
         self.arrays[self.prefix + name] = np.ascontiguousarray(array)
 
-    def get(self, name: str) -> NDArray[Any]:
-        try:
-            return self.arrays[self.prefix + name]
-        except KeyError:
-            raise MldbError(f"The model file lacks the array '{self.prefix + name}'") from None
+    def get(self, name: str, kinds: str, *shape: int | None) -> NDArray[Any]:
+        """An array of one of these kinds of numbers (``server.learning.saved``) and of this shape, None being any size.
+
+        ``MldbError`` when there is none such.
+        """
+        name = self.prefix + name
+        if name not in self.arrays:
+            raise damaged(f"it lacks the array '{name}'")
+        return checked(name, self.arrays[name], kinds, shape)
 
 
 @dataclass(frozen=True)
@@ -127,7 +134,7 @@ def unpack(kind: str, data: bytes) -> ModelFile:
         if digest != head.get("digest"):
             raise MldbError(f"The model file is damaged: its content is not what its digest says. {REMEDY}")
         archive = Archive({_array_name(name): _array(content) for name, content in arrays.items()})
-    except (zipfile.BadZipFile, KeyError, ValueError, EOFError, OSError, RuntimeError, zlib.error) as error:
+    except _OF_ZIP as error:
         raise MldbError(f"Not a model file of this server, or a damaged one: {error}. {REMEDY}") from None
     return ModelFile(body, archive, origin, digest)
 
@@ -153,8 +160,17 @@ def _array_name(name: str) -> str:
 
 
 def _array(content: bytes) -> NDArray[Any]:
-    array: NDArray[Any] = np.load(io.BytesIO(content), allow_pickle=False)
-    return array
+    """The array of a ``.npy`` member: of numbers, and as large as its head says, before any memory is taken for it."""
+    stream = io.BytesIO(content)
+    version = np.lib.format.read_magic(stream)
+    read_head = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, by_column, type_ = read_head(stream)
+    if type_.kind not in _KINDS:
+        raise ValueError(f"an array of {type_}")
+    if math.prod(shape) * type_.itemsize != len(content) - stream.tell():
+        raise ValueError("an array is not as large as it says")
+    array = np.frombuffer(content, type_, math.prod(shape), stream.tell())
+    return array.reshape(shape, order="F" if by_column else "C").copy()
 
 
 def _check_head(kind: str, head: Any) -> None:

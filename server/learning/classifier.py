@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from server.errors import MldbError
-from server.learning.archive import REMEDY, Archive, pack, unpack
+from server.learning.archive import Archive, pack, unpack
 from server.learning.configurations import Learner
 from server.learning.examples import Examples, Model, Tick
 from server.learning.feature_space import FeatureSpace
@@ -18,6 +17,7 @@ from server.learning.matrix import Floats, Matrix
 from server.learning.model_types import load_model, save_model
 from server.learning.one_vs_all import OneVsAllModel
 from server.learning.probability import calibrate
+from server.learning.saved import member, model_content, require
 from server.learning.training_set import Mode, Strategy, TrainingSet, balanced, examples_of
 from server.learning.trees import TreeEnsemble
 
@@ -69,13 +69,21 @@ class Classifier:
     def from_bytes(data: bytes) -> Classifier:
         """Read our own format; ``MldbError`` for anything else."""
         file = unpack(KIND, data)
-        body = file.body
-        try:
-            space = FeatureSpace.from_json(body["space"])
-            model = load_model(body["model"], file.archive.child("model"))
-            return Classifier(body["mode"], space, tuple(body["labels"]), model, file.origin, file.digest)
-        except (KeyError, TypeError, ValueError) as error:
-            raise MldbError(f"The model file is damaged: {error!r}. {REMEDY}") from None
+        with model_content():
+            body = file.body
+            space = FeatureSpace.from_json(member(body, "space", dict[str, Any]))
+            model = load_model(member(body, "model", dict[str, Any]), file.archive.child("model"))
+            labels = member(body, "labels", tuple[str, ...])
+            return Classifier(member(body, "mode", Mode), space, labels, model, file.origin, file.digest).checked()
+
+    def checked(self) -> Classifier:
+        """Itself; ``MldbError`` where the parts, each well-formed, do not fit each other."""
+        count = {"boolean": 2, "regression": 1}.get(self.mode, len(self.labels))
+        wanted = 0 if self.mode == "regression" else count
+        require(len(self.labels) == wanted, f"it has {len(self.labels)} labels, and not {wanted}")
+        require(count, "it has no labels")
+        self.model.check(self.space, count)
+        return self
 
 
 def train_classifier(

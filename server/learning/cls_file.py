@@ -109,7 +109,8 @@ def read_cls(data: bytes) -> Classifier:
     used = body.with_categories()
     mode, labels = _labels(label, body.label_count)
     digest = hashlib.sha256(data).hexdigest()
-    return Classifier(mode, FeatureSpace(tuple(used)), labels, model, {"format": "MLDB .cls"}, digest)
+    classifier = Classifier(mode, FeatureSpace(tuple(used)), labels, model, {"format": "MLDB .cls"}, digest)
+    return classifier.checked()
 
 
 def _read_space(reader: _Reader) -> tuple[_Info, list[Feature], dict[tuple[int, int, int], int]]:
@@ -214,7 +215,7 @@ class _Body:
     def _decision_tree(self) -> TreeEnsemble:
         reader = self.reader
         reader.expect(3, reader.compact())
-        labels = reader.compact()
+        labels = reader.size()
         self._labels_are(labels)
         reader.feature_id()
         reader.expect(1, reader.compact())
@@ -311,10 +312,11 @@ class _Node:
 
 
 def _flatten(rows: list[_Node], labels: int) -> Nodes:
+    # Before memory is taken for what the file says to have.
+    if any(len(row.values) != labels and (len(row.values) or row.feature < 0) for row in rows):
+        raise MldbError("The classifier file is damaged: a leaf scores a wrong number of labels")
     nodes = leafless(len(rows), labels)
     for place, row in enumerate(rows):
-        if len(row.values) not in (0, labels):
-            raise MldbError("The classifier file is damaged: a leaf scores a wrong number of labels")
         nodes.feature[place], nodes.operation[place] = row.feature, row.operation
         nodes.threshold[place], nodes.z[place] = row.threshold, row.z
         nodes.examples[place], nodes.children[place] = row.examples, row.children

@@ -31,7 +31,7 @@ from server.declarations import (
 from server.errors import MldbError
 from server.learning.archive import Archive, ModelFile, pack, unpack
 from server.learning.array_results import ColumnsResult
-from server.learning.clustering import Metric, gaussian_mixture, most_likely
+from server.learning.clustering import Doubles, Metric, gaussian_mixture, most_likely
 from server.learning.columns import one_array
 from server.learning.coordinates import read_coordinates, require_all
 from server.learning.jobs_entry import Report, throttled
@@ -41,6 +41,7 @@ from server.learning.model_params import checked_training, create_function, save
 from server.learning.origin import open_model, training_rows
 from server.learning.points import read_points
 from server.learning.row_files import read_rows, write_rows
+from server.learning.saved import FLOATS, member, require
 from server.sql.tree import Select
 from server.values.atoms import NEVER
 from server.values.batches import Column, RowBatch, RowType
@@ -132,7 +133,7 @@ class ClusterTrain:
 def _center_rows(columns: list[str], archive: Archive) -> Iterator[Recorded]:
     paths = [parse_path(name) for name in columns]
     covariances = archive.arrays.get("covariances")
-    for number, center in enumerate(archive.get("centroids")):
+    for number, center in enumerate(archive.get("centroids", FLOATS, None, None)):
         cells = [(path, float(value), NEVER) for path, value in zip(paths, center, strict=True)]
         if covariances is not None:
             cells += [
@@ -171,12 +172,33 @@ class FunctionParams(Params):
 
 
 @dataclass(frozen=True)
+class ClusterModel:
+    """``centroids`` [cluster, column]; ``covariances`` [cluster, column, column] of mixtures, None of k-means."""
+
+    columns: list[str]
+    metric: Metric
+    centroids: Floats
+    covariances: Doubles | None
+
+    @staticmethod
+    def of(method: Method, file: ModelFile) -> ClusterModel:
+        columns, metric = member(file.body, "columns", list[str]), member(file.body, "metric", Metric)
+        width = len(columns)
+        centroids = file.archive.get("centroids", FLOATS, None, width)
+        require(len(centroids), "it has no clusters")
+        covariances = None
+        if method != "kmeans":
+            covariances = file.archive.get("covariances", FLOATS, len(centroids), width, width)
+            require(np.isfinite(covariances).all(), "a covariance is no number")
+        return ClusterModel(columns, metric, centroids, covariances)
+
+
+@dataclass(frozen=True)
 class ClusterFunction:
     """Tells the cluster of a point."""
 
-    columns: list[str]
     method: Method
-    metric: Metric
+    model: ClusterModel
     file: ModelFile
 
     @property
@@ -184,12 +206,13 @@ class ClusterFunction:
         return self.file.digest
 
     def details(self) -> dict[str, Any]:
-        model = {"type": self.method, "columns": self.columns, "clusters": len(self.file.archive.get("centroids"))}
-        return self.file.details(model | ({"metric": self.metric} if self.method == "kmeans" else {}))
+        model = {"type": self.method, "columns": self.model.columns, "clusters": len(self.model.centroids)}
+        return self.file.details(model | ({"metric": self.model.metric} if self.method == "kmeans" else {}))
 
     @property
     def input(self) -> RowType:
-        return RowType(tuple(Column((*_EMBEDDING, *parse_path(name)), Kind.NUMBER) for name in self.columns), True)
+        columns = (Column((*_EMBEDDING, *parse_path(name)), Kind.NUMBER) for name in self.model.columns)
+        return RowType(tuple(columns), True)
 
     @property
     def output(self) -> RowType:
@@ -201,10 +224,9 @@ class ClusterFunction:
         return _BoundClusters(self, self.output)
 
     def clusters(self, points: Floats) -> NDArray[np.int64]:
-        if self.method == "kmeans":
-            return nearest_centroids(points, self.file.archive.get("centroids"), self.metric)
-        means = self.file.archive.get("centroids").astype(np.float64)
-        return most_likely(points, means, self.file.archive.get("covariances"))
+        if self.model.covariances is None:
+            return nearest_centroids(points, self.model.centroids, self.model.metric)
+        return most_likely(points, self.model.centroids.astype(np.float64), self.model.covariances)
 
 
 @dataclass(frozen=True)
@@ -213,14 +235,14 @@ class _BoundClusters:
     output: RowType
 
     def apply(self, batch: RowBatch) -> RowBatch:
-        columns = self.function.columns
+        columns = self.function.model.columns
         points = require_all(read_coordinates(columns, batch.under(_EMBEDDING)), columns, "The embedding")
         return RowBatch(self.output, batch.length, [pa.array(self.function.clusters(points), pa.int64())])
 
 
 def _create_function(method: Method, creation: Creation) -> ClusterFunction:
-    file = open_model(creation.services, creation.params.modelFileUrl, method)
-    return ClusterFunction(file.body["columns"], method, file.body["metric"], file)
+    read = partial(ClusterModel.of, method)
+    return ClusterFunction(method, *open_model(creation.services, creation.params.modelFileUrl, method, read))
 
 
 TYPES = [

@@ -11,6 +11,7 @@ import numpy as np
 from server.learning.examples import Examples, Explanation, Model, Tick
 from server.learning.matrix import Floats, Matrix
 from server.learning.model_types import load_model, model_type, save_model
+from server.learning.saved import FLOATS, checked, member, require
 from server.learning.trees import TreeEnsemble
 
 if TYPE_CHECKING:
@@ -56,8 +57,14 @@ class Committee:
 
     @classmethod
     def load(cls, state: Mapping[str, Any], archive: Archive) -> Committee:
-        members = [load_model(each, archive.child(str(n))) for n, each in enumerate(state["members"])]
-        return cls(members, archive.get("weights"))
+        saved = member(state, "members", list[dict[str, Any]])
+        members = [load_model(each, archive.child(str(n))) for n, each in enumerate(saved)]
+        require(members, "a committee has no members")
+        return cls(members, archive.get("weights", FLOATS, len(members)))
+
+    def check(self, space: FeatureSpace, labels: int) -> None:
+        for each in self.members:
+            each.check(space, labels)
 
 
 def combine(members: Sequence[Model], weights: Sequence[float]) -> Model:
@@ -95,7 +102,10 @@ class Constant:
 
     @classmethod
     def load(cls, _state: Mapping[str, Any], archive: Archive, /) -> Constant:
-        return cls(archive.get("output"))
+        return cls(archive.get("output", FLOATS, None))
+
+    def check(self, space: FeatureSpace, labels: int) -> None:
+        checked("output", self.output, FLOATS, (labels,))
 
 
 def train_null(config: Null, examples: Examples, rng: np.random.Generator, tick: Tick) -> Constant:

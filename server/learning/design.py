@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from server.learning.examples import Examples
 from server.learning.glm import Doubles
 from server.learning.matrix import Floats
+from server.learning.saved import WHOLE, places, require
 
 if TYPE_CHECKING:
+    from server.learning.archive import Archive
     from server.learning.feature_space import FeatureSpace
 
 VALUE, VALUE_IF_PRESENT, PRESENCE, EQUALS = range(4)
@@ -28,6 +30,24 @@ class Columns:
 
     def __len__(self) -> int:
         return len(self.feature)
+
+    def save(self, archive: Archive) -> None:
+        for name in ("feature", "kind", "category"):
+            archive.put(name, getattr(self, name))
+
+    @staticmethod
+    def load(archive: Archive) -> Columns:
+        feature = archive.get("feature", WHOLE, None)
+        kind, category = (archive.get(name, WHOLE, len(feature)) for name in ("kind", "category"))
+        return Columns(feature, places("kind", kind, EQUALS + 1), category)
+
+    def check(self, space: FeatureSpace) -> None:
+        """``MldbError`` unless they are columns of these features."""
+        places("feature", self.feature, len(space))
+        sizes = np.array([len(each.categories or ()) for each in space.features], np.int64)
+        equals = self.kind == EQUALS
+        known = (self.category[equals] >= 0) & (self.category[equals] < sizes[self.feature[equals]])
+        require(known.all(), "the array 'category' points outside of what it belongs to")
 
     def take(self, chosen: NDArray[Any]) -> Columns:
         return Columns(self.feature[chosen], self.kind[chosen], self.category[chosen])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import astuple, dataclass, field
 from typing import Any, Literal
 
@@ -30,6 +30,7 @@ from server.learning.cell_functions import RowFunction
 from server.learning.model_params import save_model
 from server.learning.origin import Origin, open_model
 from server.learning.outcome_rows import OutcomeRow, Outcomes, outcome_rows
+from server.learning.saved import Count, member, require
 from server.learning.stats_tables import check_training, key_of, outcome_query, record_rows
 from server.messages import Request, Response
 from server.sql.tree import Select
@@ -42,6 +43,8 @@ _KIND = "distTable"
 _DEFAULT = ["count", "avg", "std", "min", "max"]
 
 Mode = Literal["fixedColumns", "bagOfWords"]
+
+_Numbers = tuple[Count, float, float, float, float, float, float]  # of a distribution, as a file has them
 
 
 @dataclass
@@ -140,21 +143,22 @@ class DistTable:
         return pack(_KIND, {"outcomes": self.outcomes, "mode": self.mode, "columns": numbers}, Archive(), origin)
 
     @classmethod
-    def of(cls, body: Mapping[str, Any]) -> DistTable:
+    def of(cls, file: ModelFile) -> DistTable:
+        outcomes = member(file.body, "outcomes", list[str])
+        saved = member(file.body, "columns", dict[str, dict[str, list[_Numbers]]])
         columns = {
-            column: {key: [_distribution(one) for one in all] for key, all in keys.items()}
-            for column, keys in body["columns"].items()
+            column: {key: [Distribution(*one) for one in all] for key, all in keys.items()}
+            for column, keys in saved.items()
         }
-        return cls(body["outcomes"], body["mode"], columns)
+        every = [each for keys in columns.values() for each in keys.values()]
+        require(all(len(each) == len(outcomes) for each in every), "a value has distributions of other outcomes")
+        require(not any(one.squares < 0 for each in every for one in each), "a sum of squares is negative")
+        return cls(outcomes, member(file.body, "mode", Mode), columns)
 
 
 def _finite(numbers: tuple[Any, ...]) -> list[Any]:
     """JSON knows only finite numbers: the others as text."""
     return [number if math.isfinite(number) else str(number) for number in numbers]
-
-
-def _distribution(numbers: list[Any]) -> Distribution:
-    return Distribution(int(numbers[0]), *(float(number) for number in numbers[1:]))
 
 
 # ── the procedure ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -232,10 +236,10 @@ class StatsParams(Params):
 class DistFunction:
     """Tells statistics by key; they can be updated, and saved."""
 
-    def __init__(self, services: Services, file: ModelFile, statistics: list[str]) -> None:
+    def __init__(self, services: Services, table: DistTable, file: ModelFile, statistics: list[str]) -> None:
         self._services = services
         self._file = file
-        self._table = DistTable.of(file.body)
+        self._table = table
         self._updates = 0
         self._statistics = statistics
         self._lock = threading.Lock()
@@ -321,8 +325,8 @@ def _numbers(outcomes: Any, count: int) -> list[float | None]:
 def _create_function(creation: Creation) -> DistFunction:
     params: StatsParams = creation.params
     check_statistics(params.statistics)
-    file = open_model(creation.services, params.distTableFileUrl, _KIND)
-    return DistFunction(creation.services, file, params.statistics)
+    table, file = open_model(creation.services, params.distTableFileUrl, _KIND, DistTable.of)
+    return DistFunction(creation.services, table, file, params.statistics)
 
 
 TYPES = [

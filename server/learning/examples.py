@@ -90,4 +90,8 @@ class Model(Protocol):
         """Put the arrays into the archive; the rest, with references to them, as JSON."""
 
     @classmethod
-    def load(cls, state: Mapping[str, Any], archive: Archive, /) -> Model: ...
+    def load(cls, state: Mapping[str, Any], archive: Archive, /) -> Model:
+        """From what ``save`` gave; ``MldbError`` where a part is missing or not of its type and shape."""
+
+    def check(self, space: FeatureSpace, labels: int) -> None:
+        """``MldbError`` unless it is a model of these features that has so many scores."""

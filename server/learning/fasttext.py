@@ -15,6 +15,7 @@ from server.learning.configurations import FastText
 from server.learning.examples import Examples, Explanation, Tick
 from server.learning.matrix import Floats, Matrix, Sparse, dense_chunks
 from server.learning.model_types import model_type
+from server.learning.saved import FLOATS, WHOLE, checked, places
 
 if TYPE_CHECKING:
     from server.learning.archive import Archive
@@ -79,7 +80,13 @@ class FastTextModel:
 
     @classmethod
     def load(cls, _state: Mapping[str, Any], archive: Archive, /) -> FastTextModel:
-        return cls(archive.get("inputs"), archive.get("outputs"), archive.get("texts"))
+        inputs = archive.get("inputs", FLOATS, None, None)
+        outputs = archive.get("outputs", FLOATS, None, inputs.shape[1])
+        return cls(inputs, outputs, places("texts", archive.get("texts", WHOLE, None), len(inputs)))
+
+    def check(self, space: FeatureSpace, labels: int) -> None:
+        checked("inputs", self.inputs, FLOATS, (len(space), None))
+        checked("outputs", self.outputs, FLOATS, (labels, None))
 
 
 def _score(model: FastTextModel, words: NDArray[Any], counts: Floats) -> Floats:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
+
+from server.learning.saved import member, require
+from server.values.paths import parse_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +57,15 @@ class FeatureSpace:
 
     @staticmethod
     def from_json(state: Mapping[str, Any]) -> FeatureSpace:
-        categories: Mapping[str, Sequence[str]] = state["categories"]
-        features = []
-        for number, (name, optional, hash_text) in enumerate(state["features"]):
-            listed = categories.get(str(number))
-            features.append(
-                Feature(name, None if listed is None else tuple(listed), bool(optional), int(hash_text, 16))
-            )
-        return FeatureSpace(tuple(features), frozenset(state["ignored"]))
+        """``MldbError`` for what ``to_json`` does not give."""
+        categories = member(state, "categories", dict[int, tuple[str, ...]])
+        features = tuple(
+            Feature(name, categories.pop(number, None), optional, int(hash_text, 16))
+            for number, (name, optional, hash_text) in enumerate(member(state, "features", list[tuple[str, bool, str]]))
+        )
+        require(not categories, "features that it does not list have categories")
+        require(len({feature.name for feature in features}) == len(features), "a feature is listed twice")
+        require(all(0 <= feature.hash < 1 << 64 for feature in features), "a feature has a wrong hash")
+        for feature in features:
+            parse_path(feature.name)
+        return FeatureSpace(features, frozenset(member(state, "ignored", list[str])))

@@ -34,6 +34,7 @@ from server.learning.glm import LINKS, Doubles, Solve, irls
 from server.learning.glz_wide import fit_wide
 from server.learning.matrix import Floats, Matrix, Sparse, dense_chunks
 from server.learning.model_types import model_type
+from server.learning.saved import FLOATS, checked, member, require
 
 if TYPE_CHECKING:
     from server.learning.archive import Archive
@@ -144,15 +145,21 @@ class GlzModel:
         return {"type": "GLZ", "params": params}
 
     def save(self, archive: Archive) -> dict[str, Any]:
-        for name in ("feature", "kind", "category"):
-            archive.put(name, getattr(self.columns, name))
+        self.columns.save(archive)
         archive.put("weights", self.weights)
         return {"addBias": self.add_bias, "link": self.link, "decode": self.decode, "width": self.width}
 
     @classmethod
     def load(cls, state: Mapping[str, Any], archive: Archive) -> GlzModel:
-        columns = Columns(archive.get("feature"), archive.get("kind"), archive.get("category"))
-        return cls(columns, archive.get("weights"), state["addBias"], state["link"], state["decode"], state["width"])
+        columns, add_bias = Columns.load(archive), member(state, "addBias", bool)
+        weights = archive.get("weights", FLOATS, None, len(columns) + add_bias)
+        link, decode = member(state, "link", Link), member(state, "decode", bool)
+        return cls(columns, weights, add_bias, link, decode, member(state, "width", int))
+
+    def check(self, space: FeatureSpace, labels: int) -> None:
+        self.columns.check(space)
+        checked("weights", self.weights, FLOATS, (labels, None))
+        require(self.width == len(space), "its width is not that of its features")
 
 
 def _look_up(table: Doubles, codes: Floats) -> Doubles:

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from server.errors import MldbError
-from server.learning.archive import REMEDY, Archive
+from server.learning.archive import Archive
 from server.learning.examples import Model
+from server.learning.saved import REMEDY
 
 _TYPES: dict[str, type[Model]] = {}
 Kind = TypeVar("Kind", bound=type[Any])
@@ -28,8 +29,5 @@ def load_model(state: Mapping[str, Any], archive: Archive) -> Model:
     """A model from its saved form; ``MldbError`` when it is damaged or of an unknown type."""
     kind = _TYPES.get(str(state.get("type")))
     if kind is None:
-        raise MldbError(f"The model file holds a classifier of unknown type '{state.get('type')}'")
-    try:
-        return kind.load(state, archive)
-    except (KeyError, TypeError, ValueError) as error:
-        raise MldbError(f"The model file is damaged: {error!r}. {REMEDY}") from None
+        raise MldbError(f"The model file holds a classifier of unknown type '{state.get('type')}'. {REMEDY}")
+    return kind.load(state, archive)

@@ -17,6 +17,8 @@ from server.learning.decision_tree import SplitStatistics
 from server.learning.examples import Examples, Explanation, Tick, normalized
 from server.learning.matrix import Floats, Matrix, pick_columns
 from server.learning.model_types import model_type
+from server.learning.saved import FLOATS, TRUTHS, WHOLE, checked, places
+from server.learning.tree_nodes import check_codes
 
 if TYPE_CHECKING:
     from server.learning.archive import Archive
@@ -82,7 +84,15 @@ class NaiveBayesModel:
 
     @classmethod
     def load(cls, _state: Mapping[str, Any], archive: Archive, /) -> NaiveBayesModel:
-        return cls(*(archive.get(name) for name in ("feature", "threshold", "equal", "logs", "priors")))
+        feature = archive.get("feature", WHOLE, None)
+        count, priors = len(feature), archive.get("priors", FLOATS, None)
+        threshold, equal = archive.get("threshold", FLOATS, count), archive.get("equal", TRUTHS, count)
+        return cls(feature, threshold, equal, archive.get("logs", FLOATS, count, 2, len(priors)), priors)
+
+    def check(self, space: FeatureSpace, labels: int) -> None:
+        places("feature", self.feature, len(space))
+        checked("priors", self.priors, FLOATS, (labels,))
+        check_codes(space, self.feature, self.threshold)
 
 
 def train_naive_bayes(config: NaiveBayes, examples: Examples, rng: np.random.Generator, tick: Tick) -> NaiveBayesModel:

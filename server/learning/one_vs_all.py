@@ -13,6 +13,7 @@ from server.learning.examples import Explanation, Model
 from server.learning.matrix import Floats, Matrix
 from server.learning.model_types import load_model, model_type, save_model
 from server.learning.probability import Calibration
+from server.learning.saved import member, require
 
 if TYPE_CHECKING:
     from server.learning.archive import Archive
@@ -62,5 +63,12 @@ class OneVsAllModel:
 
     @classmethod
     def load(cls, state: Mapping[str, Any], archive: Archive) -> OneVsAllModel:
-        members = [load_model(each, archive.child(str(n))) for n, each in enumerate(state["members"])]
-        return cls(members, [Calibration.from_json(each) for each in state["calibrations"]])
+        saved = member(state, "members", list[dict[str, Any]])
+        members = [load_model(each, archive.child(str(n))) for n, each in enumerate(saved)]
+        calibrations = member(state, "calibrations", list[dict[str, Any]])
+        return cls(members, [Calibration.from_json(each) for each in calibrations])
+
+    def check(self, space: FeatureSpace, labels: int) -> None:
+        require(len(self.members) == len(self.calibrations) == labels, "it has not one member per label")
+        for each in self.members:
+            each.check(space, 2)

@@ -16,16 +16,18 @@ import platform
 from collections.abc import Callable
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Any, TypeVar
 
 from server import __version__
 from server.declarations import ProcedureParams, QueryResult, Services
 from server.errors import MldbError
 from server.learning.archive import ModelFile, is_archive, unpack
+from server.learning.saved import model_content
 from server.sql.render import render
 from server.sql.tree import Select
 
 Origin = dict[str, Any]
+_Model = TypeVar("_Model")
 _LIBRARIES = ("numpy", "scipy", "scikit-learn", "lightgbm", "duckdb", "pyarrow")
 _MAX_BYTES = 4 << 30  # a larger file is no model
 
@@ -71,13 +73,21 @@ def library_versions() -> dict[str, str]:
     return dict(_installed())
 
 
-def open_model(services: Services, url: str, kind: str, plain: Callable[[bytes], ModelFile] | None = None) -> ModelFile:
-    """The model file of a kind that a URL holds, decompressed by its extension; errors name the URL.
+def open_model(
+    services: Services,
+    url: str,
+    kind: str,
+    read: Callable[[ModelFile], _Model],
+    plain: Callable[[bytes], ModelFile] | None = None,
+) -> tuple[_Model, ModelFile]:
+    """The model of a kind that a URL holds, decompressed by its extension, and its file; errors name the URL.
 
-    ``plain`` reads what is no archive, where an older format is known.
+    ``read`` makes the file's content a model; ``plain`` reads what is no archive, where an older format is known.
     """
     data = services.urls.read(url, limit=_MAX_BYTES).content
     try:
-        return unpack(kind, data) if plain is None or is_archive(data) else plain(data)
+        with model_content():
+            file = unpack(kind, data) if plain is None or is_archive(data) else plain(data)
+            return read(file), file
     except MldbError as error:
         raise MldbError(f"The model '{url}' cannot be read. {error.message}") from None

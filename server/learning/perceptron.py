@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -18,10 +18,13 @@ from server.learning.examples import Examples, Explanation, Tick
 from server.learning.glm import Doubles
 from server.learning.matrix import Floats, Matrix, dense_chunks
 from server.learning.model_types import model_type
+from server.learning.saved import FLOATS, member, require
 
 if TYPE_CHECKING:
     from server.learning.archive import Archive
     from server.learning.feature_space import FeatureSpace
+
+Output = Literal["softmax", "logistic", "identity"]  # logistic: two labels from one output
 
 _ACTIVATIONS: dict[Activation, tuple[str, Callable[[Doubles], Doubles]]] = {
     "logsig": ("logistic", lambda x: 1 / (1 + np.exp(-x))),
@@ -53,7 +56,7 @@ class PerceptronModel:
     columns: Columns
     layers: list[tuple[Doubles, Doubles]]
     activation: Activation
-    output: str  # softmax, logistic (two labels from one output) or identity
+    output: Output
     type = "perceptron"
 
     def scores(self, matrix: Matrix) -> Floats:
@@ -140,8 +143,7 @@ class PerceptronModel:
         return {"type": "PERCEPTRON", "params": params}
 
     def save(self, archive: Archive) -> dict[str, Any]:
-        for name in ("feature", "kind", "category"):
-            archive.put(name, getattr(self.columns, name))
+        self.columns.save(archive)
         for number, (weights, biases) in enumerate(self.layers):
             archive.put(f"{number}.weights", weights)
             archive.put(f"{number}.biases", biases)
@@ -149,9 +151,20 @@ class PerceptronModel:
 
     @classmethod
     def load(cls, state: Mapping[str, Any], archive: Archive) -> PerceptronModel:
-        columns = Columns(archive.get("feature"), archive.get("kind"), archive.get("category"))
-        layers = [(archive.get(f"{n}.weights"), archive.get(f"{n}.biases")) for n in range(state["layers"])]
-        return cls(columns, layers, state["activation"], state["output"])
+        columns = Columns.load(archive)
+        layers: list[tuple[Doubles, Doubles]] = []
+        width = len(columns)
+        for number in range(member(state, "layers", int)):
+            weights = archive.get(f"{number}.weights", FLOATS, width, None)
+            width = weights.shape[1]
+            layers.append((weights, archive.get(f"{number}.biases", FLOATS, width)))
+        require(len(layers) > 1, "it has no layers")
+        return cls(columns, layers, member(state, "activation", Activation), member(state, "output", Output))
+
+    def check(self, space: FeatureSpace, labels: int) -> None:
+        self.columns.check(space)
+        last = len(self.layers[-1][1])
+        require((labels, last) == (2, 1) if self.output == "logistic" else labels == last, "it scores other labels")
 
 
 def train_perceptron(
@@ -223,7 +236,7 @@ def _hidden_sizes(arch: str, inputs: int, outputs: int) -> tuple[int, ...]:
     return tuple(sizes)
 
 
-def _output(network: Any, examples: Examples) -> str:
+def _output(network: Any, examples: Examples) -> Output:
     if examples.regression:
         return "identity"
     return "softmax" if len(network.classes_) != 2 or examples.label_count != 2 else "logistic"

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from server.errors import MldbError
 from server.learning.configurations import Link
 from server.learning.glm import LINKS, Doubles, irls
 from server.learning.matrix import Floats
+from server.learning.saved import member, require
 
 _RIDGE = 1e-10
 
@@ -34,13 +34,12 @@ class Calibration:
 
     @staticmethod
     def from_json(state: Mapping[str, Any]) -> Calibration:
-        try:
-            link, (slope, intercept) = str(state["link"]).lower(), state["params"]
-            if link not in LINKS:
-                raise ValueError(link)
-            return Calibration(link, _single(slope), _single(intercept))
-        except (KeyError, TypeError, ValueError) as error:
-            raise MldbError(f"Not a probabilizer model: {error}") from None
+        """``MldbError`` for what ``to_json`` does not give, in which MLDB agrees."""
+        link = member(state, "link", str).lower()
+        require(link in LINKS, f"it has the unknown link '{link}'")
+        slope, intercept = map(_single, member(state, "params", tuple[float, float]))
+        require(np.isfinite(slope) and np.isfinite(intercept), "its parameters are no numbers")
+        return Calibration(cast(Link, link), slope, intercept)
 
 
 def calibrate(scores: NDArray[Any], labels: NDArray[Any], weights: NDArray[Any], link: Link) -> Calibration:

@@ -24,13 +24,14 @@ from server.declarations import (
     checked,
 )
 from server.errors import MldbError
-from server.learning.archive import REMEDY, Archive, ModelFile, pack
+from server.learning.archive import Archive, ModelFile, pack
 from server.learning.cell_functions import require_atom
 from server.learning.columns import values_of
 from server.learning.configurations import Link
 from server.learning.model_params import checked_training, create_function, save_model
 from server.learning.origin import open_model, training_rows
 from server.learning.probability import Calibration, calibrate
+from server.learning.saved import REMEDY
 from server.learning.scored_rows import read_scored
 from server.learning.training_set import check_weights
 from server.procedures.validators import score_and_label
@@ -160,8 +161,10 @@ def _no_number(text: str) -> MldbError:
 
 
 def _create_function(creation: Creation) -> ProbabilizerFunction:
-    file = open_model(creation.services, creation.params.modelFileUrl, _KIND, plain=_plain)
-    return ProbabilizerFunction(Calibration.from_json(file.body), file)
+    def read(file: ModelFile) -> Calibration:
+        return Calibration.from_json(file.body)
+
+    return ProbabilizerFunction(*open_model(creation.services, creation.params.modelFileUrl, _KIND, read, _plain))
 
 
 def _plain(data: bytes) -> ModelFile:

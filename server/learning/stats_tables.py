@@ -29,11 +29,12 @@ from server.declarations import (
     checked,
 )
 from server.errors import MldbError
-from server.learning.archive import Archive, pack
+from server.learning.archive import Archive, ModelFile, pack
 from server.learning.cell_functions import RowFunction
 from server.learning.model_params import save_model
 from server.learning.origin import Origin, open_model, training_rows
 from server.learning.outcome_rows import OutcomeRow, Outcomes, check_outcomes, outcome_rows, with_outcomes
+from server.learning.saved import Count, member, require
 from server.learning.training_set import is_true
 from server.procedures.validators import input_query, require_from
 from server.sql.tree import Select
@@ -62,6 +63,16 @@ class StatsTable:
 
     outcomes: list[str]
     columns: dict[str, dict[str, Counts]] = field(default_factory=dict)
+
+    @staticmethod
+    def of(file: ModelFile) -> StatsTable:
+        outcomes, columns = (
+            member(file.body, "outcomes", list[str]),
+            member(file.body, "columns", dict[str, dict[str, list[Count]]]),
+        )
+        counts = (each for values in columns.values() for each in values.values())
+        require(all(len(each) == 1 + len(outcomes) for each in counts), "a value has counts of other outcomes")
+        return StatsTable(outcomes, columns)
 
     def counts(self, row: Row) -> Row:
         """``trial.<col>`` and ``<outcome>.<col>`` of the columns that were trained on; 0 for a value never seen."""
@@ -104,6 +115,16 @@ class WordTable:
 
     outcomes: list[str]
     words: dict[str, Counts] = field(default_factory=dict)
+
+    @staticmethod
+    def of(file: ModelFile) -> WordTable:
+        outcomes, words = (
+            member(file.body, "outcomes", list[str]),
+            member(file.body, "words", dict[str, list[Count]]),
+        )
+        require(all(len(each) == 1 + len(outcomes) for each in words.values()), "a word has counts of other outcomes")
+        require(all(each[0] for each in words.values()), "a word was never seen")
+        return WordTable(outcomes, words)
 
     def add(self, row: OutcomeRow) -> None:
         for word in {format_path(cell.path) for cell in row.cells if cell.value is not None}:
@@ -279,8 +300,7 @@ class DerivedColumns:
 
     def run(self, params: DerivedParams, progress: Progress) -> RunResult:
         progress.step("creating the function")
-        body = open_model(self.services, params.statsTableFileUrl, _STATS).body
-        table = StatsTable(body["outcomes"], body["columns"])
+        table, _ = open_model(self.services, params.statsTableFileUrl, _STATS, StatsTable.of)
         expression = derived_expression(params.expression, table.outcomes, list(table.columns))
         config = {"id": params.functionId, "type": "sql.expression", "params": {"expression": expression}}
         self.services.create("function", config)
@@ -303,16 +323,14 @@ class PosnegParams(Params):
 
 
 def _create_counts(creation: Creation) -> RowFunction:
-    file = open_model(creation.services, creation.params.statsTableFileUrl, _STATS)
-    table = StatsTable(file.body["outcomes"], file.body["columns"])
+    table, file = open_model(creation.services, creation.params.statsTableFileUrl, _STATS, StatsTable.of)
     told = file.details({"type": _STATS, "outcomes": table.outcomes, "columns": list(table.columns)})
     return RowFunction("keys", "counts", table.counts, told=told)
 
 
 def _create_posneg(creation: Creation) -> RowFunction:
     params: PosnegParams = creation.params
-    file = open_model(creation.services, params.statsTableFileUrl, _WORDS)
-    table = WordTable(file.body["outcomes"], file.body["words"])
+    table, file = open_model(creation.services, params.statsTableFileUrl, _WORDS, WordTable.of)
     shares = table.extremes(params.outcomeToUse, params.numPos, params.numNeg, params.minTrials)
     told = file.details({"type": _WORDS, "outcomes": table.outcomes, "words": len(table.words)})
     return RowFunction("words", "probs", partial(_shares_of, shares, params.outcomeToUse), told=told)

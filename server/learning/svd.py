@@ -19,6 +19,7 @@ from server.learning.archive import Archive
 from server.learning.examples import Tick
 from server.learning.feature_space import FeatureSpace
 from server.learning.matrix import Floats, Matrix, Sparse
+from server.learning.saved import FLOATS, member
 from server.values.atoms import collapse, number_text
 from server.values.paths import quote_element
 
@@ -115,10 +116,18 @@ def virtual_columns(space: FeatureSpace, matrix: Matrix) -> VirtualColumns:
     mean = np.where(whole, np.bincount(features, value, count) / np.maximum(present, 1), 0.0)
     squares = np.bincount(features, (value - mean[features]) ** 2, count) / np.maximum(present, 1)
     scale = np.where(whole, np.sqrt(squares), 1.0)
-    sizes = np.array([1 if each.categories is None else len(each.categories) for each in space.features], np.int64)
-    first = np.concatenate([[0], np.cumsum(sizes)])[:-1].astype(np.int64)
+    sizes = _sizes(space)
     numbers = np.where(differing | category, np.nan, some)
-    return VirtualColumns(space, first, numbers, np.repeat(mean, sizes), np.repeat(scale, sizes))
+    return VirtualColumns(space, _starts(sizes), numbers, np.repeat(mean, sizes), np.repeat(scale, sizes))
+
+
+def _sizes(space: FeatureSpace) -> NDArray[np.int64]:
+    """How many virtual columns each feature becomes."""
+    return np.array([1 if each.categories is None else len(each.categories) for each in space.features], np.int64)
+
+
+def _starts(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.concatenate([[0], np.cumsum(sizes)])[:-1].astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -151,7 +160,7 @@ class SvdModel:
 
     def save(self, archive: Archive) -> dict[str, Any]:
         columns = self.columns
-        for name in ("first", "numbers", "mean", "scale"):
+        for name in ("numbers", "mean", "scale"):
             archive.put(name, getattr(columns, name))
         archive.put("vectors", self.vectors)
         archive.put("singular", self.singular)
@@ -160,11 +169,14 @@ class SvdModel:
     @staticmethod
     def load(state: Mapping[str, Any], archive: Archive, limit: int = -1) -> SvdModel:
         """``limit``: use so many singular values only; -1 all."""
-        arrays = (archive.get(name) for name in ("first", "numbers", "mean", "scale"))
-        columns = VirtualColumns(FeatureSpace.from_json(state["space"]), *arrays)
-        singular = archive.get("singular")
+        space = FeatureSpace.from_json(member(state, "space", dict[str, Any]))
+        sizes = _sizes(space)
+        numbers = archive.get("numbers", FLOATS, len(space))
+        mean, scale = (archive.get(name, FLOATS, int(sizes.sum())) for name in ("mean", "scale"))
+        singular = archive.get("singular", FLOATS, None)
+        vectors = archive.get("vectors", FLOATS, len(mean), len(singular))
         size = len(singular) if limit < 0 else min(limit, len(singular))
-        return SvdModel(columns, archive.get("vectors")[:, :size], singular[:size])
+        return SvdModel(VirtualColumns(space, _starts(sizes), numbers, mean, scale), vectors[:, :size], singular[:size])
 
 
 def decompose(space: FeatureSpace, matrix: Matrix, wanted: int, tick: Tick) -> SvdModel:

@@ -218,8 +218,10 @@ def _by_feature(space: FeatureSpace, rows: RowBatch) -> Iterator[tuple[int, Valu
 
 def _create_embed(creation: Creation) -> EmbedRow:
     params: EmbedParams = creation.params
-    file = open_model(creation.services, params.modelFileUrl, KIND)
-    model = SvdModel.load(file.body, file.archive, params.maxSingularValues)
+    limit = params.maxSingularValues
+    model, file = open_model(
+        creation.services, params.modelFileUrl, KIND, lambda file: SvdModel.load(file.body, file.archive, limit)
+    )
     return EmbedRow(model, params.acceptUnknownValues, file)
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from server.errors import MldbError
 from server.learning.archive import Archive, ModelFile, pack
+from server.learning.saved import FLOATS, WHOLE, member, require
 
 SvmType = Literal["classification", "nu-classification", "one class", "regression", "nu-regression"]
 Kernel = Literal["linear", "poly", "rbf", "sigmoid"]
@@ -94,10 +95,31 @@ class SvmModel:
 
     @classmethod
     def of(cls, file: ModelFile) -> SvmModel:
-        arrays: dict[str, Any] = {
-            name: file.archive.get(name) for name in ("vectors", "weights", "offsets", "sizes", "labels")
-        }
-        return cls(**file.body, **arrays)
+        body, archive = file.body, file.archive
+        type_ = member(body, "type", SvmType)
+        columns = member(body, "columns", list[str])
+        vectors = archive.get("vectors", FLOATS, None, len(columns))
+        labels = archive.get("labels", FLOATS, None)
+        require((len(labels) > 1) == (type_ in _CLASSIFIERS), "it has labels of another type")
+        # Of two classes there is one duel with one row of weights; of one or none there is one row as well.
+        rows, duels = max(len(labels) - 1, 1), max(len(labels) * (len(labels) - 1) // 2, 1)
+        sizes = archive.get("sizes", WHOLE, None)
+        if type_ in _CLASSIFIERS:
+            sizes = archive.get("sizes", WHOLE, len(labels))
+            require((sizes >= 0).all() and sizes.sum() == len(vectors), "its classes have other support vectors")
+        return cls(
+            type_,
+            columns,
+            member(body, "kernel", Kernel),
+            member(body, "degree", int),
+            member(body, "coef0", float),
+            member(body, "gamma", float),
+            vectors,
+            archive.get("weights", FLOATS, rows, len(vectors)),
+            archive.get("offsets", FLOATS, duels),
+            sizes,
+            labels,
+        )
 
 
 _PRODUCT_KERNELS: Mapping[Kernel, Callable[[SvmModel, Floats], Floats]] = {

@@ -167,8 +167,7 @@ class _BoundSvm:
 
 
 def _create_function(creation: Creation) -> SvmFunction:
-    file = open_model(creation.services, creation.params.modelFileUrl, KIND)
-    return SvmFunction(SvmModel.of(file), file)
+    return SvmFunction(*open_model(creation.services, creation.params.modelFileUrl, KIND, SvmModel.of))
 
 
 TYPES = [

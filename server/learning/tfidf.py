@@ -31,6 +31,7 @@ from server.learning.cell_arrays import cell_arrays, cells_below
 from server.learning.feature_reader import number_cells
 from server.learning.model_params import checked_training, create_function, save_model
 from server.learning.origin import open_model, training_rows
+from server.learning.saved import Count, member
 from server.sql.tree import Select
 from server.transfer.melt import record_all
 from server.values import compute as pc
@@ -54,6 +55,11 @@ class DocumentFrequencies:
 
     documents: int
     terms: dict[str, int]
+
+    @staticmethod
+    def of(file: ModelFile) -> DocumentFrequencies:
+        body = file.body
+        return DocumentFrequencies(member(body, "documents", Count), member(body, "terms", dict[str, Count]))
 
     def to_bytes(self, origin: Mapping[str, Any]) -> bytes:
         return pack(_KIND, {"documents": self.documents, "terms": self.terms}, Archive(), origin)
@@ -180,8 +186,7 @@ class FunctionParams(Params):
 
 def _create_function(creation: Creation) -> TfidfFunction:
     params: FunctionParams = creation.params
-    file = open_model(creation.services, params.modelFileUrl, _KIND)
-    frequencies = DocumentFrequencies(file.body["documents"], file.body["terms"])
+    frequencies, file = open_model(creation.services, params.modelFileUrl, _KIND, DocumentFrequencies.of)
     return TfidfFunction(frequencies, params.tfType, params.idfType, file)
 
 

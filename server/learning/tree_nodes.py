@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from server.learning.matrix import Floats
+from server.learning.saved import FLOATS, WHOLE, require
 
 LESS, EQUAL, PRESENT, AMONG = range(4)  # what a node tests
+
+if TYPE_CHECKING:
+    from server.learning.archive import Archive
+    from server.learning.feature_space import FeatureSpace
 
 
 def _no_words() -> NDArray[np.uint32]:
@@ -40,6 +46,29 @@ class Nodes:
 
     def __len__(self) -> int:
         return len(self.feature)
+
+
+def load_nodes(archive: Archive) -> Nodes:
+    """The nodes of a model file; ``MldbError`` where an array is not of its type and size."""
+    feature = archive.get("nodes.feature", WHOLE, None)
+    count = len(feature)
+    whole = {name: archive.get(f"nodes.{name}", WHOLE, count) for name in ("operation", "first_word", "word_count")}
+    floats = {name: archive.get(f"nodes.{name}", FLOATS, count) for name in ("threshold", "examples", "z")}
+    return Nodes(
+        feature=feature,
+        children=archive.get("nodes.children", WHOLE, count, 3),
+        values=archive.get("nodes.values", FLOATS, count, None),
+        words=archive.get("nodes.words", "u", None).astype(np.uint32),
+        **whole,
+        **floats,
+    )
+
+
+def check_codes(space: FeatureSpace, feature: NDArray[Any], code: NDArray[Any]) -> None:
+    """``MldbError`` where a test of a categorical feature names a category that this does not have."""
+    sizes = np.array([-1 if each.categories is None else len(each.categories) for each in space.features], np.int64)
+    count = sizes[feature]
+    require(((count < 0) | ((code >= 0) & (code < count))).all(), "a test names a category that its feature lacks")
 
 
 def leafless(count: int, labels: int) -> Nodes:

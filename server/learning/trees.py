@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,8 @@ from server.errors import MldbError
 from server.learning.examples import Explanation
 from server.learning.matrix import Floats, Matrix, pick_columns
 from server.learning.model_types import model_type
-from server.learning.tree_nodes import AMONG, EQUAL, LESS, PRESENT, Nodes, concatenate
+from server.learning.saved import FLOATS, WHOLE, checked, member, places, require
+from server.learning.tree_nodes import AMONG, EQUAL, LESS, PRESENT, Nodes, check_codes, concatenate, load_nodes
 from server.learning.tree_walker import TreeWalker, Walks
 
 if TYPE_CHECKING:
@@ -72,8 +73,6 @@ class TreeEnsemble:
                 return depth
             current = np.unique(self.nodes.children[current])
             depth += 1
-            if depth > len(self.nodes):
-                raise MldbError("The model's trees lead in circles")
 
     @cached_property
     def used(self) -> NDArray[np.int64]:
@@ -103,13 +102,14 @@ class TreeEnsemble:
         operation = self.nodes.operation[current]
         test = np.where(operation == EQUAL, x == self.nodes.threshold[current], less)
         test = np.where(operation == PRESENT, True, test)
-        if len(self.nodes.words):
-            among = operation == AMONG
+        among = operation == AMONG
+        if among.any():
             code = np.where(np.isnan(x), -1, x).astype(np.int64)
             word = code >> 5
             known = among & (code >= 0) & (word < self.nodes.word_count[current])
             at = np.where(known, self.nodes.first_word[current] + word, 0)
-            test = np.where(among, known & ((self.nodes.words[at] >> (code & 31)) & 1 > 0), test)
+            words = self.nodes.words if len(self.nodes.words) else np.zeros(1, np.uint32)
+            test = np.where(among, known & ((words[at] >> (code & 31)) & 1 > 0), test)
         return test
 
     @cached_property
@@ -246,11 +246,19 @@ class TreeEnsemble:
 
     @classmethod
     def load(cls, state: Mapping[str, Any], archive: Archive) -> TreeEnsemble:
-        nodes = Nodes(**{item.name: archive.get(f"nodes.{item.name}") for item in fields(Nodes)})
-        loaded = cls(nodes, archive.get("roots"), archive.get("weights"), archive.get("bias"), state["kind"])
-        if not _consistent(loaded):
-            raise MldbError("The model file is damaged: its trees point outside themselves")
+        nodes, roots = load_nodes(archive), archive.get("roots", WHOLE, None)
+        weights, bias = archive.get("weights", FLOATS, len(roots)), archive.get("bias", FLOATS, nodes.values.shape[1])
+        loaded = cls(nodes, roots, weights, bias, member(state, "kind", Literal["tree", "stump", "committee"]))
+        require(_consistent(loaded), "its trees point outside themselves")
+        require(_onward(nodes), "its trees lead in circles")
         return loaded
+
+    def check(self, space: FeatureSpace, labels: int) -> None:
+        nodes = self.nodes
+        checked("values", nodes.values, FLOATS, (None, labels))
+        places("feature", nodes.feature, len(space), low=-1)
+        equal = (nodes.feature >= 0) & (nodes.operation == EQUAL)
+        check_codes(space, nodes.feature[equal], nodes.threshold[equal])
 
 
 def _stump(root: dict[str, Any]) -> dict[str, Any]:
@@ -261,13 +269,19 @@ def _stump(root: dict[str, Any]) -> dict[str, Any]:
     return {"split": root["split"], "action": {name: way["pred"] for name, way in ways.items()}}
 
 
+def _onward(nodes: Nodes) -> bool:
+    """Whether each step leads to a later node, as those of all trees that are saved do, and leaves to themselves."""
+    own, inner = np.arange(len(nodes))[:, None], nodes.feature[:, None] >= 0
+    return bool(np.where(inner, nodes.children > own, nodes.children == own).all())
+
+
 def _consistent(ensemble: TreeEnsemble) -> bool:
     """Whether no look-up in the arrays of an ensemble from outside can leave them."""
     nodes, count = ensemble.nodes, len(ensemble.nodes)
-    children = nodes.children.shape == (count, 3) and ((nodes.children >= 0) & (nodes.children < count)).all()
+    children = ((nodes.children >= 0) & (nodes.children < count)).all()
+    tests = ((nodes.operation >= LESS) & (nodes.operation <= AMONG)).all()
     ends = nodes.first_word + nodes.word_count
     words = ((nodes.first_word >= 0) & (nodes.word_count >= 0) & (ends <= len(nodes.words))).all()
-    roots = ((ensemble.roots >= 0) & (ensemble.roots < count)).all()
-    lengths = {len(getattr(nodes, item.name)) for item in fields(Nodes) if item.name != "words"} == {count}
-    sizes = len(ensemble.weights) == len(ensemble.roots) and ensemble.bias.shape == nodes.values.shape[1:]
-    return bool(children and words and roots and lengths and sizes)
+    words = words and nodes.word_count.sum() <= len(nodes.words)  # none shared: copies would be far more than there are
+    roots = len(ensemble.roots) and ((ensemble.roots >= 0) & (ensemble.roots < count)).all()
+    return bool(children and tests and words and roots)

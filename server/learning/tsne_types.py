@@ -28,10 +28,12 @@ from server.errors import MldbError
 from server.learning.archive import Archive, ModelFile, pack, unpack
 from server.learning.array_results import ColumnsResult
 from server.learning.jobs_entry import Report, throttled
+from server.learning.matrix import Floats
 from server.learning.model_params import checked_training, create_function, save_model
 from server.learning.origin import open_model, training_rows
 from server.learning.points import read_points
 from server.learning.row_files import read_rows, write_rows
+from server.learning.saved import FLOATS, member
 from server.learning.tsne import SHORTEST_RUN, tsne
 from server.sql.tree import Select
 from server.values.batches import Column, RowBatch, RowType
@@ -108,7 +110,7 @@ def _options(params: TsneParams) -> dict[str, Any]:
 
 def _positions(data: bytes) -> ColumnsResult:
     file = unpack(KIND, data)
-    positions = file.archive.get("positions")
+    positions = file.archive.get("positions", FLOATS, None, None)
     axes = zip(axis_names(positions.shape[1]), positions.T, strict=True)
     return ColumnsResult(file.body["names"], {(name,): axis for name, axis in axes})
 
@@ -152,6 +154,7 @@ class TsneEmbedRow:
 
     columns: list[str]
     dimensions: int
+    rows: int
     file: ModelFile
 
     @property
@@ -159,8 +162,8 @@ class TsneEmbedRow:
         return self.file.digest
 
     def details(self) -> dict[str, Any]:
-        rows = len(self.file.archive.get("positions"))
-        return self.file.details({"type": "tsne", "columns": self.columns, "dimensions": self.dimensions, "rows": rows})
+        told = {"type": "tsne", "columns": self.columns, "dimensions": self.dimensions, "rows": self.rows}
+        return self.file.details(told)
 
     @property
     def input(self) -> RowType:
@@ -179,8 +182,14 @@ class TsneEmbedRow:
 
 
 def _create_embed(creation: Creation) -> TsneEmbedRow:
-    file = open_model(creation.services, creation.params.modelFileUrl, KIND)
-    return TsneEmbedRow(file.body["columns"], file.archive.get("positions").shape[1], file)
+    (columns, positions), file = open_model(creation.services, creation.params.modelFileUrl, KIND, _read)
+    return TsneEmbedRow(columns, positions.shape[1], len(positions), file)
+
+
+def _read(file: ModelFile) -> tuple[list[str], Floats]:
+    """Columns, and the position of each row."""
+    names = member(file.body, "names", list[str])
+    return member(file.body, "columns", list[str]), file.archive.get("positions", FLOATS, len(names), None)
 
 
 TYPES = [

@@ -27,7 +27,7 @@ def random_tree(rng: np.random.Generator, depth: int) -> Nodes:
             true, false = grow(levels - 1), grow(levels - 1)
             missing = (true, false, None)[rng.integers(3)]
             ways = (true, false, grow(levels - 1) if missing is None else missing)
-            words = rng.integers(0, 2**32, rng.integers(1, 3)).tolist() if operation == AMONG else []
+            words = rng.integers(0, 2**32, rng.integers(0, 3)).tolist() if operation == AMONG else []
             rows[me] = (int(rng.integers(WIDTH)), operation, float(rng.integers(-2, 3)), ways, words)
         return me
 
@@ -100,3 +100,13 @@ def test_lightgbm_walks_from_some_paths_on_and_scores_stay(monkeypatch):
     never = one_split(np.inf)
     assert (never.scores(np.repeat(rows, 9, axis=0)) == 1).all()
     assert len(made) == 1
+
+
+def test_no_category_is_among_none():
+    """The only test of categories in all trees names none of them: rows go the way of false."""
+    nodes = leafless(4, 1)
+    nodes.feature[0], nodes.operation[0], nodes.threshold[0], nodes.children[0] = 0, AMONG, 5.0, (1, 2, 3)
+    trees = TreeEnsemble.single(nodes)
+    rows = np.array([[0.0], [7.0], [-1.0], [np.nan]], np.float32)
+    assert trees.leaves(rows)[:, 0].tolist() == [2, 2, 2, 3]
+    assert trees._walker().leaves(rows)[:, 0].tolist() == [2, 2, 2, 3]
