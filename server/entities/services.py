@@ -114,11 +114,13 @@ class ServerServices:
 
     def _new_engine(self) -> Engine:
         from server.learning.tensorflow_op import operations
+        from server.sql.binder import sources
         from server.sql.engine import Engine
         from server.sql.functions import jseval
         from server.transfer.fetcher import Fetcher
         from server.values import regexes
 
+        sources.MAX_VIEWS = self.settings.query_views
         jseval.TIME_LIMIT = self.settings.jseval_time
         regexes.TIME_LIMIT = self.settings.regex_time
         jseval.MEMORY_LIMIT = self.settings.jseval_memory << 20

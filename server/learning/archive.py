@@ -29,7 +29,6 @@ from server.learning.saved import REMEDY, checked, damaged
 
 FORMAT = "mldb-model"
 VERSION = 2
-_MAX_BYTES = 8 << 30  # unpacked size of a model file; a larger one is a mistake or an attack
 _SAMPLE, _PAYS = 1 << 16, 0.9  # bytes looked at, and the share of their size below which they are compressed
 _KINDS = "fiub"  # of arrays that may be in a file
 _OF_ZIP = (zipfile.BadZipFile, KeyError, ValueError, EOFError, OSError, RuntimeError, MemoryError, zlib.error)
@@ -119,12 +118,16 @@ def is_archive(data: bytes) -> bool:
     return data[:4] == b"PK\x03\x04"
 
 
-def unpack(kind: str, data: bytes) -> ModelFile:
-    """What a model file holds; ``MldbError`` (400) for anything that is not one of this kind, or not as it was."""
+def unpack(kind: str, data: bytes, limit: int | None = None) -> ModelFile:
+    """What a model file holds; ``MldbError`` (400) for anything that is not one of this kind, or not as it was.
+
+    ``limit``: bytes that a file from elsewhere may unpack to.
+    """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as file:
-            if sum(info.file_size for info in file.infolist()) > _MAX_BYTES:
-                raise MldbError("The model file is too large when unpacked")
+            size = sum(info.file_size for info in file.infolist())
+            if limit is not None and size > limit:
+                raise MldbError(f"The model file is {size} bytes when unpacked; the setting is model_size")
             members = {name: file.read(name) for name in file.namelist()}
         head = orjson.loads(members.pop("model.json"))
         _check_head(kind, head)

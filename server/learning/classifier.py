@@ -66,9 +66,9 @@ class Classifier:
         return pack(KIND, body, archive, self.origin)
 
     @staticmethod
-    def from_bytes(data: bytes) -> Classifier:
-        """Read our own format; ``MldbError`` for anything else."""
-        file = unpack(KIND, data)
+    def from_bytes(data: bytes, limit: int | None = None) -> Classifier:
+        """Read our own format, unpacked to ``limit`` bytes at most; ``MldbError`` for anything else."""
+        file = unpack(KIND, data, limit)
         with model_content():
             body = file.body
             space = FeatureSpace.from_json(member(body, "space", dict[str, Any]))

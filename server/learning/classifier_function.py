@@ -217,11 +217,11 @@ class _BoundExplain:
 
 
 def _create_classifier(creation: Creation) -> ClassifierFunction:
-    return ClassifierFunction(load_classifier(creation.services.urls, creation.params.modelFileUrl))
+    return ClassifierFunction(load_classifier(creation.services, creation.params.modelFileUrl))
 
 
 def _create_explain(creation: Creation) -> ExplainFunction:
-    classifier = load_classifier(creation.services.urls, creation.params.modelFileUrl)
+    classifier = load_classifier(creation.services, creation.params.modelFileUrl)
     return ExplainFunction(classifier, creation.params.ofScore)
 
 

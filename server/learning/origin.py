@@ -29,7 +29,6 @@ from server.sql.tree import Select
 Origin = dict[str, Any]
 _Model = TypeVar("_Model")
 _LIBRARIES = ("numpy", "scipy", "scikit-learn", "lightgbm", "duckdb", "pyarrow")
-_MAX_BYTES = 4 << 30  # a larger file is no model
 
 
 def training_rows(
@@ -84,10 +83,11 @@ def open_model(
 
     ``read`` makes the file's content a model; ``plain`` reads what is no archive, where an older format is known.
     """
-    data = services.urls.read(url, limit=_MAX_BYTES).content
+    limit = services.settings.model_size << 20
+    data = services.urls.read(url, limit=limit, setting="model_size").content
     try:
         with model_content():
-            file = unpack(kind, data) if plain is None or is_archive(data) else plain(data)
+            file = unpack(kind, data, limit) if plain is None or is_archive(data) else plain(data)
             return read(file), file
     except MldbError as error:
         raise MldbError(f"The model '{url}' cannot be read. {error.message}") from None

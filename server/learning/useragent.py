@@ -24,7 +24,6 @@ _TEXTS = (
     ("device", "model"),
 )  # fmt: skip
 _OUTPUT = RowType((*(Column(path, Kind.STRING) for path in _TEXTS), Column(("isSpider",), Kind.INTEGER)))
-_MAX_BYTES = 16 << 20
 _LONGEST = 4096  # characters looked at: expressions are tried one by one on texts that strangers send
 
 Found = tuple[str | None, str | None, str | None, str | None, str | None, str | None, int | None]
@@ -95,7 +94,7 @@ def _create(creation: Creation) -> AgentFunction:
 
     if creation.params.regexFile is None:
         return AgentFunction(ua_parser.Parser.from_matchers(loaders.load_builtins()))
-    data = creation.services.urls.read(creation.params.regexFile, limit=_MAX_BYTES).content
+    data = creation.services.urls.read(creation.params.regexFile).content
     return AgentFunction(ua_parser.Parser.from_matchers(_matchers(data)))
 
 

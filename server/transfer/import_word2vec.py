@@ -37,6 +37,7 @@ from server.values.paths import format_path
 _WORD = RowType((Column(("word",), Kind.STRING),))
 _BATCH_BYTES = 16 << 20
 _READ_BYTES = 1 << 20
+# What tells a word2vec file from another: far longer words and more dimensions than any has.
 _LONGEST_WORD = 4096  # bytes
 _MOST_DIMENSIONS = 1 << 16
 

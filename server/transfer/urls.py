@@ -114,14 +114,15 @@ class Urls:
             sink.discard()
             raise
 
-    def read(self, url: str, *, limit: int | None = None, patient: bool = False) -> Fetched:
-        """The whole content; ``limit`` in bytes, by default the setting ``read_size``."""
+    def read(self, url: str, *, limit: int | None = None, patient: bool = False, setting: str = "") -> Fetched:
+        """The whole content; ``limit`` in bytes is that of a ``setting``, by default of ``read_size``."""
         most = self._read_limit if limit is None else limit
         source = self.open_source(url, patient=patient)
         with source.stream as stream:
             content = _read_up_to(stream, most + 1)
         if len(content) > most:
-            raise MldbError(f"'{url}' is larger than {most} bytes; the setting is read_size")
+            setting = setting or ("read_size" if limit is None else "")
+            raise MldbError(f"'{url}' is larger than {most} bytes" + (f"; the setting is {setting}" if setting else ""))
         return Fetched(content, source.last_modified, url)
 
     def local_path(self, url: str) -> Path | None:

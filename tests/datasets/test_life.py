@@ -2,6 +2,8 @@
 
 import pytest
 
+from tests.inprocess import in_process
+
 
 def put(client, id, type, **params):
     answer = client.put(f"/v1/datasets/{id}", json={"type": type, "params": params})
@@ -196,7 +198,9 @@ def test_views_of_views_are_asked_once_each(client):
     assert client.get("/v1/datasets/over").json()["status"] == {"datasets": {"left0": empty, "left1": {}}}
     answer = client.get_json("/v1/query", {"q": "SELECT * FROM left30"})
     assert answer.status_code == 400
-    assert "a query may read 1000 views, and views of views 50 deep" in answer.json()["error"]
+    assert (
+        "a query may read 1000 views (the setting is query_views), and views of views 50 deep" in answer.json()["error"]
+    )
     assert client.query("SELECT * FROM left3") == [["_rowName"]]
 
 
@@ -215,3 +219,15 @@ def test_no_view_is_made_of_itself(client):
         "Dataset 'second' is made of itself: second of first of ground of second",
     )
     assert client.get("/v1/datasets/second").status_code == 200
+
+
+def test_the_views_of_a_query_have_a_setting(tmp_path):
+    with in_process(tmp_path / "data", query_views=3) as server:
+        server.must("PUT", "/v1/datasets/d", {"type": "tabular"})
+        server.must("POST", "/v1/datasets/d/commit")
+        for number, of in enumerate(["d", "v0", "v1", "v2"]):
+            server.must("PUT", f"/v1/datasets/v{number}", {"type": "transposed", "params": {"dataset": {"id": of}}})
+        server.must("GET", "/v1/query?q=SELECT%201%20FROM%20v2")
+        status, answer = server.ask("GET", "/v1/query?q=SELECT%201%20FROM%20v3")
+        assert status == 400
+        assert "a query may read 3 views (the setting is query_views)" in answer["error"]

@@ -13,6 +13,7 @@ import pytest
 
 from server.learning.archive import Archive, ModelFile, pack, unpack
 from server.learning.saved import REMEDY
+from tests.inprocess import in_process
 from tests.learning.models import TRAININGS, make_datasets
 
 CASES = 200  # of each model
@@ -130,3 +131,18 @@ def kind_of(data: bytes) -> str:
 
     with zipfile.ZipFile(io.BytesIO(data)) as members:
         return str(orjson.loads(members.read("model.json"))["kind"])
+
+
+def test_the_size_of_a_model_has_a_setting(tmp_path):
+    with in_process(tmp_path / "data", model_size=1) as server:
+        path = tmp_path / "data" / "large.model"
+        archive = Archive()
+        archive.put("zeros", np.zeros(1 << 20))
+        path.write_bytes(pack("tfidf", {"documents": 1, "terms": {}}, archive))
+        config = {"type": "tfidf", "params": {"modelFileUrl": f"file://{path}"}}
+        for told in ("bytes when unpacked", "is larger than 1048576 bytes"):
+            status, answer = server.ask("PUT", "/v1/functions/f", config)
+            assert status == 400
+            assert told in answer["error"]
+            assert "the setting is model_size" in answer["error"]
+            path.write_bytes(bytes(2 << 20))

@@ -14,8 +14,8 @@ from server.sql.tree import DatasetRef, Table
 from server.sql.views import View
 from server.storage.layouts import Cells, Wide
 
-MAX_VIEWS = 1000  # that a query reads, each as often as it is read
-MAX_VIEWS_DEEP = 50
+MAX_VIEWS = 1000  # that a query reads, each as often as it is read; the setting ``query_views`` replaces it
+_MAX_VIEWS_DEEP = 50  # no setting: each is bound within the one above, on a stack of a thousand frames of Python
 
 _views: ContextVar[tuple[str, ...]] = ContextVar("views", default=())  # that are being bound, the outermost first
 
@@ -46,10 +46,10 @@ def _bind_view(name: str, table: Table, context: Context) -> Relation:
     above = _views.get()
     if name in above:
         raise MldbError(f"Dataset '{name}' is made of itself: {' of '.join([*above[above.index(name) :], name])}")
-    if len(above) == MAX_VIEWS_DEEP or next(context.views) == MAX_VIEWS:
+    if len(above) == _MAX_VIEWS_DEEP or next(context.views) >= MAX_VIEWS:
         raise MldbError(
-            f"Dataset '{name}': a query may read {MAX_VIEWS} views, and views of views {MAX_VIEWS_DEEP} deep; record "
-            "one of them as a dataset with the procedure transform"
+            f"Dataset '{name}': a query may read {MAX_VIEWS} views (the setting is query_views), and views of views "
+            f"{_MAX_VIEWS_DEEP} deep; record one of them as a dataset with the procedure transform"
         )
     token = _views.set((*above, name))
     try:
