@@ -127,11 +127,15 @@ Leaf = Atom | Several | Embedding
 
 @dataclass(frozen=True)
 class Row:
-    """A row value: leaves by full path, in the order they were written, and rests."""
+    """A row value: leaves by full path, in the order they were written, and rests.
+
+    ``empty`` are the paths under which rows without columns were given: to functions these are not missing.
+    """
 
     columns: dict[Path, Leaf] = field(default_factory=dict)
     rests: tuple[Rest, ...] = ()
     constant: bool = False
+    empty: tuple[Path, ...] = field(default=(), compare=False)
 
     @property
     def open(self) -> bool:
@@ -156,6 +160,7 @@ class RowBuilder:
         self.columns: dict[Path, Leaf] = {}
         self.rests: list[Rest] = []
         self._by_element: set[Path] = set()  # where embeddings are spelled out
+        self.empty: list[Path] = []
 
     def add(self, path: Path, value: Value) -> None:
         """Put a value under a path (``()`` merges a row's columns)."""
@@ -164,6 +169,9 @@ class RowBuilder:
                 for below, leaf in value.columns.items():
                     self._leaf((*path, *below), leaf)
                 self.rests.extend(replace(rest, prefix=(*path, *rest.prefix), disjoint=False) for rest in value.rests)
+                self.empty.extend((*path, *below) for below in value.empty)
+                if path and not value.columns and not value.rests:
+                    self.empty.append(path)
             case Open(constant=constant):
                 self.rests.append(Rest(path, value.cells, constant=constant))
             case _:
@@ -188,7 +196,7 @@ class RowBuilder:
 
     def build(self) -> Row:
         constant = all(map(is_constant, self.columns.values())) and all(rest.constant for rest in self.rests)
-        return Row(self.columns, tuple(self.rests), constant)
+        return Row(self.columns, tuple(self.rests), constant, tuple(self.empty))
 
 
 def is_constant(value: Value) -> bool:

@@ -47,7 +47,7 @@ def pack(row: Row, *, timestamps: bool) -> tuple[RowType, str]:
             columns.append(Column(path, kind))
         if timestamps:
             fields.append(f"t{len(columns) - 1} := {leaf.ts()}")
-    opened = bool(row.rests or several)
+    opened = bool(row.rests or several or row.empty)
     if opened:
         rest = Row(dict(several), row.rests)
         fields.append(f"rest := {coerce.to_cells(rest)}")
