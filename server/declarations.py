@@ -271,6 +271,12 @@ class Services(Protocol):
     def output_dataset(self, spec: Any, default_type: str) -> tuple[str, Dataset]:
         """Create (overwrite) the dataset that an ``outputDataset`` parameter asks for: id and dataset."""
 
+    def inline_dataset(self, config: Mapping[str, Any]) -> str:
+        """Create the dataset that a parameter describes; its id. It goes with the entity or the run that it is for.
+
+        One with an id of its own is there to stay; a dataset of this id that exists already is meant.
+        """
+
     def create(self, kind: EntityKind, config: Mapping[str, Any]) -> dict[str, Any]:
         """Create (overwrite) an entity as PUT would; its status object."""
 

@@ -99,7 +99,7 @@ def _input(services: Services, spec: Any) -> str:
     if isinstance(spec, str):
         spec = {"id": spec}
     if spec.get("type"):
-        return str(services.create("dataset", spec)["id"])
+        return services.inline_dataset(spec)
     if not spec.get("id"):
         raise MldbError("a dataset is given by its id, or by the type and params to create it with")
     services.dataset(spec["id"])

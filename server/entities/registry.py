@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 from server import tasks
 from server.declarations import Creation, EntityKind, EntityType, Params
-from server.entities import jsontext
+from server.entities import inline, jsontext
 from server.entities.progress import TaskProgress
 from server.entities.types import PLURALS, TypeRegistry, nearest_name, validate
 from server.errors import Cancelled, Conflict, MldbError, NotFound, from_defect
@@ -34,6 +34,7 @@ log = logging.getLogger("mldb.server")
 MEMBERS = ("id", "type", "params", "persistent", "deterministic")
 _LONGEST_SHOWN = 200  # characters of a body that is no configuration
 MAX_ID = 1000  # bytes: ids become URLs and log lines
+_MADE = "made"  # of what an entity keeps in the catalogue: the datasets that it was made with
 _DEFAULTS = {"id": "", "type": "", "params": None, "persistent": False, "deterministic": True}
 
 
@@ -50,7 +51,8 @@ class Unreachable(NotFound):
 
 @dataclass(slots=True)
 class Ready:
-    """An entity in service. ``runs`` belongs to procedures (server.entities.runs)."""
+    """An entity in service. ``runs`` belongs to procedures (server.entities.runs), ``made`` are the ids of the
+    datasets that it was made with (server.entities.inline)."""
 
     config: dict[str, Any]
     type: EntityType
@@ -58,6 +60,7 @@ class Ready:
     entity: Any
     stored: Any = None
     runs: Any = None
+    made: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -315,19 +318,38 @@ class Registry:
         creation = Creation(entry.id, config, params, self.services, building.progress, stored)
         outer = tasks.current()
         part = outer.containing(building.progress) if isinstance(outer, TaskProgress) else nullcontext()
-        with part, tasks.acting_for(building.progress):
-            entity = declared.create(creation)
-        return Ready(config, declared, params, entity, persisted(entity))
+        with part, tasks.acting_for(building.progress), inline.making(lasting=entry.kind == "dataset") as made:
+            try:
+                entity = declared.create(creation)
+            except BaseException:
+                self.delete_datasets(made)
+                raise
+        if entry.kind == "procedure":  # each run makes its own
+            self.delete_datasets(made)
+            made = []
+        if record is not None and isinstance(stored, dict):
+            made += stored.get(_MADE, ())
+        return Ready(config, declared, params, entity, persisted(entity, made), made=made)
 
     def _install(self, entry: Entry, building: Building, ready: Ready, record: Record | None) -> None:
         """Make a built entity the one in service; the old one may go then. One that cannot be goes itself."""
         try:
             old = self._replace(entry, building, ready, record)
         except BaseException:
-            discard(ready.entity)
+            self._discard(ready)
             raise
         if old is not None:
-            discard(old.entity)
+            self._discard(old)
+
+    def _discard(self, ready: Ready) -> None:
+        """Remove what a deleted or replaced entity stored, and free what it holds."""
+        call_hook(ready.entity, "drop")
+        call_hook(ready.entity, "close")
+        self.delete_datasets(ready.made)
+
+    def delete_datasets(self, ids: list[str]) -> None:
+        for id in ids:
+            self.delete("dataset", id)
 
     def _replace(self, entry: Entry, building: Building, ready: Ready, record: Record | None) -> Ready | None:
         """First on disk, then in memory; what was in service before."""
@@ -353,7 +375,7 @@ class Registry:
             self._changes += 1
             if ready is None or ready.config.get("persistent") is False:
                 return
-            stored = persisted(ready.entity)
+            stored = persisted(ready.entity, ready.made)
             if stored != ready.stored:
                 ready.stored = stored
                 self.catalogue.save(kind, id, ready.config, stored)
@@ -383,7 +405,7 @@ class Registry:
             if building.thread != threading.get_ident():
                 building.done.wait()
         if entry.ready is not None:
-            discard(entry.ready.entity)
+            self._discard(entry.ready)
 
     # ── life of the server ──
 
@@ -445,15 +467,10 @@ def exists(kind: str, id: str) -> Conflict:
     return Conflict(f"{kind} entry '{id}' already exists", details={"collection": f"{kind}s", "entry": id})
 
 
-def persisted(entity: Any) -> Any:
+def persisted(entity: Any, made: list[str]) -> Any:
     persist = getattr(entity, "persist", None)
-    return None if persist is None else persist()
-
-
-def discard(entity: Any) -> None:
-    """Remove what a deleted or replaced entity stored, and free what it holds."""
-    call_hook(entity, "drop")
-    call_hook(entity, "close")
+    stored = None if persist is None else persist()
+    return {**stored, _MADE: made} if made and isinstance(stored, dict) else stored
 
 
 def call_hook(entity: Any, name: str) -> None:

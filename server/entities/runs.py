@@ -6,14 +6,14 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Iterable, Mapping
-from contextlib import nullcontext
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Any
 
 from server import tasks
 from server.declarations import RunResult
-from server.entities import jsontext
+from server.entities import inline, jsontext
 from server.entities.progress import TaskProgress
 from server.entities.registry import Entry, Ready, Registry, Unreachable, exists
 from server.entities.types import validate
@@ -313,13 +313,21 @@ class Runner:
             if entry is not None and entry.ready is ready:
                 self._registry.delete("dataset", id)
 
-    @staticmethod
-    def _work(ready: Ready, run: Run) -> tuple[RunResult, MldbError | None]:
+    @contextmanager
+    def _inline_datasets(self) -> Iterator[None]:
+        """Those that a run makes of its parameters end with it."""
+        with inline.making() as made:
+            try:
+                yield
+            finally:
+                self._registry.delete_datasets(made)
+
+    def _work(self, ready: Ready, run: Run) -> tuple[RunResult, MldbError | None]:
         """What the procedure gives, and why it failed or stopped."""
         token, chain = _current.set(run), _running.set(_running.get() | {ready.config["id"]})
         try:
             params = validate(ready.type, merge(ready.config.get("params") or {}, run.params))
-            with tasks.acting_for(run.progress):
+            with tasks.acting_for(run.progress), self._inline_datasets():
                 result = ready.entity.run(params, run.progress)
             run.progress.check()
             run.progress.finish()

@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl
 
 from server import tracing
 from server.declarations import Dataset, EntityKind, Function, PerformResult, Progress, QueryResult, Sources
-from server.entities import jsontext, sources
+from server.entities import inline, jsontext, sources
 from server.entities.registry import generated_id, parse_config
 from server.entities.runs import current_progress
 from server.errors import Cancelled, Conflict, MldbError, NotFound
@@ -155,6 +155,19 @@ class ServerServices:
         status = self._runner.create(checked) if kind == "procedure" else self._registry.create(kind, checked).status()
         plain: dict[str, Any] = jsontext.parse(jsontext.typed(status))
         return plain
+
+    def inline_dataset(self, config: Mapping[str, Any]) -> str:
+        making = inline.current()
+        if config.get("id"):
+            entry = self._registry.find("dataset", str(config["id"]))
+            return entry.id if entry is not None else str(self.create("dataset", config)["id"])
+        if making is None or making.lasting:
+            id = str(self.create("dataset", config)["id"])
+        else:
+            id = str(self.create("dataset", {**config, "persistent": False})["id"])
+        if making is not None:
+            making.ids.append(id)
+        return id
 
     def delete(self, kind: EntityKind, id: str) -> None:
         if kind == "procedure":

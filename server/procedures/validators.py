@@ -54,7 +54,7 @@ def input_query(services: Services, query: Any) -> Select:
             if not config.get("id"):
                 raise MldbError("the dataset in 'from' needs an id, or the type and params to create it with")
             return DatasetRef(str(config["id"]))
-        return DatasetRef(str(services.create("dataset", config)["id"]))
+        return DatasetRef(services.inline_dataset(config))
 
     return parse_query(query, created)
 

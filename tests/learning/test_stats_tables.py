@@ -70,7 +70,7 @@ def test_a_distribution():
 def test_a_table_comes_back_from_its_file():
     table = DistTable(["price"], "fixedColumns", {"host": {}})
     table.add(cells(host=None), [2.0])
-    again = DistTable.of(unpack("distTable", table.to_bytes({})).body)
+    again = DistTable.of(unpack("distTable", table.to_bytes({})))
     assert plain(again.statistics(cells(host=None), ["count", "avg"])) == {"price.host.count": 1, "price.host.avg": 2}
     assert plain(again.statistics(cells(host="x"), ["sum"])) == {"price.host.sum": 0}
     assert again.statistics(cells(unknown=1), ["sum"]) == []
