@@ -43,6 +43,7 @@ class CellTables:
         self._created = stored is not None
         self._committed = bool(stored and stored["committed"])
         self._layout: tuple[CellCounts, Cells] | None = None  # of these counts: a commit makes others
+        self._size: tuple[CellCounts, float] | None = None
 
     @property
     def committed(self) -> bool:
@@ -157,12 +158,22 @@ class CellTables:
         """Size of the stored tables in the file, in MB (0 in memory)."""
         if not self._created:
             return 0.0
-        blocks = 0
+        counts = self._counts
+        if self._size is not None and self._size[0] is counts:
+            return self._size[1]
+        blocks, settled = 0, True
         with self._database.cursor() as cursor:
             for suffix in ("rows", "cols", "times", *_VALUE_TYPES):
-                count = f"SELECT count(DISTINCT block_id) FROM pragma_storage_info('{self.prefix}_{suffix}')"
-                blocks += int(cursor.execute(f"{count} WHERE persistent").fetchall()[0][0])
-        return round(blocks * _BLOCK_MEGABYTES, 2)
+                found, stored = cursor.execute(
+                    "SELECT count(DISTINCT block_id) FILTER (persistent), bool_and(persistent)"
+                    f" FROM pragma_storage_info('{self.prefix}_{suffix}')"
+                ).fetchall()[0]
+                blocks += int(found)
+                settled = settled and stored is not False
+        size = round(blocks * _BLOCK_MEGABYTES, 2)
+        if settled:  # what is still in the log gets its blocks at the next checkpoint
+            self._size = counts, size
+        return size
 
     def _ensure(self) -> None:
         """Make the tables, empty, so that queries find them from now on, also during a long first batch."""

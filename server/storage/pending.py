@@ -12,11 +12,12 @@ import pyarrow as pa
 
 from server.declarations import NamedBatch, Recorded
 from server.storage.stores import STORE_TYPES, STORES, Part, Seen, concatenate, one_array, split
+from server.values import compute as pc
 from server.values.atoms import Atom, collapse
 from server.values.batches import Column
 from server.values.cells import any_array
 from server.values.kinds import EXACT, Kind
-from server.values.paths import Path, format_path
+from server.values.paths import Path, format_path, refuse_null
 
 
 @dataclass(slots=True)
@@ -78,7 +79,9 @@ class Pending:
         """A recorded row; one without cells still is a row."""
         row = self.row_count
         self.row_count += 1
-        self._names.append(format_path(path))
+        name = format_path(path)
+        refuse_null("row", name)
+        self._names.append(name)
         for column, value, time in cells:
             number = self._column_numbers.get(column)
             if number is None:
@@ -100,6 +103,7 @@ class Pending:
     def column_number(self, name: str) -> int:
         number = self.columns.get(name)
         if number is None:
+            refuse_null("column", name)
             number = self.columns[name] = len(self.columns)
             self.seen.append(0)
         return number
@@ -155,8 +159,12 @@ class Pending:
     def _add_names(self, names: pa.Array | pa.ChunkedArray) -> int:
         self._seal_names()
         start = self.row_count
-        chunks = names.chunks if isinstance(names, pa.ChunkedArray) else [names]
-        self._name_chunks.extend(chunk.cast(pa.string()) for chunk in chunks)
+        given = names.chunks if isinstance(names, pa.ChunkedArray) else [names]
+        chunks = [chunk.cast(pa.string()) for chunk in given]
+        for chunk in chunks:
+            for name in chunk.filter(pc.match_substring(chunk, "\0")).slice(0, 1).to_pylist():
+                refuse_null("row", name)
+        self._name_chunks.extend(chunks)
         self.row_count += len(names)
         return start
 

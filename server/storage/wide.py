@@ -11,6 +11,7 @@ import duckdb
 from server.storage.database import NUMBER_HASH, PATH_HASH, identifier, read_meta, write_meta
 from server.storage.layouts import HASH, ROW, TIMESTAMP, Wide, WideColumn
 from server.values.kinds import EXACT, KIND_OF_TAG, TAGS, Kind
+from server.values.paths import format_path, refuse_null
 
 
 def column_name(index: int) -> str:
@@ -44,6 +45,10 @@ def create_wide(
     ``source`` is a FROM item; each column comes with the SQL expression of its values, ``row`` and ``timestamp``
     are those of the row's name (BIGINT when ``numbered``, else path text) and its seconds.
     """
+    if not numbered:
+        found = cursor.execute(f"SELECT {row} FROM {source} WHERE contains({row}, chr(0)) LIMIT 1").fetchall()
+        for (name,) in found:
+            refuse_null("row", name)
     row_type = "BIGINT" if numbered else "VARCHAR"
     items = [
         f"CAST({row} AS {row_type}) AS {ROW}",
@@ -141,7 +146,9 @@ def repeated_names(cursor: duckdb.DuckDBPyConnection, table: str) -> list[str]:
 
 
 def write_wide(cursor: duckdb.DuckDBPyConnection, wide: Wide) -> None:
-    """Store the description of a wide table beside it."""
+    """Store the description of a wide table beside it; ``MldbError`` for columns that nobody could read."""
+    for column in wide.columns:
+        refuse_null("column", format_path(column.path))
     columns = [_column_json(column) for column in wide.columns]
     write_meta(cursor, wide.table, {"wide": {"columns": columns, "numbered": wide.numbered, "rows": wide.rows}})
 

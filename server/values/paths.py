@@ -124,6 +124,16 @@ def _word_and_number(word: str, digits: str) -> bytes:
     return b"%b%b%b%b" % (_encoded(word), _STARTS[length], digits.encode(), _ENDS[length])
 
 
+def refuse_null(kind: str, name: str) -> None:
+    """``MldbError`` for the name of a row or a column that holds a NUL: nobody could name it to read it again."""
+    if "\0" in name:
+        shown = name.replace("\0", "\\0")
+        raise MldbError(
+            f"The {kind} name {shown} holds a NUL character, which no name may: give another one (AS for columns, "
+            "NAMED for rows), or take the character out of the texts that become names"
+        )
+
+
 def common_prefix(paths: Sequence[Path]) -> Path:
     """The elements that all paths begin with; at least one element of each is left."""
     first, shortest = paths[0], min(map(len, paths)) - 1

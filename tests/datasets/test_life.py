@@ -231,3 +231,21 @@ def test_the_views_of_a_query_have_a_setting(tmp_path):
         status, answer = server.ask("GET", "/v1/query?q=SELECT%201%20FROM%20v3")
         assert status == 400
         assert "a query may read 3 views (the setting is query_views)" in answer["error"]
+
+
+def test_the_size_of_a_behaviour_dataset_is_measured_once_for_each_content(tmp_path, monkeypatch):
+    measured = []
+    with in_process(tmp_path / "data") as server:
+        server.must("PUT", "/v1/datasets/b", {"type": "beh.mutable"})
+        server.must("POST", "/v1/datasets/b/multirows", [[f"r{n}", [["x", n, 0], ["y", n / 3, 0]]] for n in range(999)])
+        server.must("POST", "/v1/datasets/b/commit")
+        database = server._services.database
+        with database.cursor() as cursor:
+            cursor.execute("CHECKPOINT")
+        size = server.must("GET", "/v1/datasets/b")["status"]["memUsageMb"]
+        assert size > 0
+        cursor_of = database.cursor
+        monkeypatch.setattr(database, "cursor", lambda: measured.append(1) or cursor_of())
+        for _ in range(3):
+            assert server._services.dataset("b").status()["memUsageMb"] == size
+        assert not measured
