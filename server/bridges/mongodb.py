@@ -23,6 +23,7 @@ from server.values.paths import Path
 _SELECTION_MS = 5000
 _CONNECT_MS = 10_000
 _BATCH = 1000
+_PORT = 27017
 
 
 class Collection(Params):
@@ -37,36 +38,85 @@ class Collection(Params):
 @contextmanager
 def collection_of(services: Services, place: Any) -> Iterator[Any]:
     """The collection (pymongo's) that ``uriConnectionScheme`` and ``collection`` name; errors become ``MldbError``."""
-    pymongo = extra("pymongo", "mongodb", "MongoDB")
     errors = extra("pymongo.errors", "mongodb", "MongoDB")
-    database = checked_database(services, place.uriConnectionScheme)
+    parsed = checked_uri(services, place.uriConnectionScheme)
+    stored = services.urls.credential("mongodb", place.uriConnectionScheme) or {}
+    user, secret = parsed["username"], parsed["password"]
+    if stored.get("id"):
+        user, secret = stored["id"], stored.get("secret")
     try:
-        stored = services.urls.credential("mongodb", place.uriConnectionScheme) or {}
-        login = {"username": stored["id"], "password": stored.get("secret")} if stored.get("id") else {}
-        client = pymongo.MongoClient(
-            place.uriConnectionScheme, serverSelectionTimeoutMS=_SELECTION_MS, connectTimeoutMS=_CONNECT_MS,
-            appname="mldb", tz_aware=True, **login,
-        )  # fmt: skip
-        try:
-            yield client[database][place.collection]
-        finally:
-            client.close()
+        with _connected(services, parsed, _options(parsed, user, secret)) as client:
+            yield client[parsed["database"]][place.collection]
     except errors.PyMongoError as error:
         raise MldbError(f"MongoDB: {error}") from None
 
 
-def checked_database(services: Services, uri: str) -> str:
-    """The database that a URI names, after its hosts were checked against the server's policy."""
+def _options(parsed: Mapping[str, Any], user: str | None, secret: str | None) -> dict[str, Any]:
+    """What a client is told besides its host."""
+    options = {name.lower(): value for name, value in parsed["options"].items()}
+    options = {name: value for name, value in options.items() if not name.startswith("srv")}
+    if user:
+        options |= {"username": user, "password": secret}
+        if str(options.get("authmechanism", "SCRAM")).upper().startswith("SCRAM"):
+            options.setdefault("authsource", parsed["database"])
+    options |= {"serverselectiontimeoutms": _SELECTION_MS, "connecttimeoutms": _CONNECT_MS, "appname": "mldb"}
+    return options | {"tz_aware": True, "directconnection": True}
+
+
+@contextmanager
+def _connected(services: Services, parsed: Mapping[str, Any], options: Mapping[str, Any]) -> Iterator[Any]:
+    """A client of the first host that answers, or of the primary that this names.
+
+    The discovery of the driver would connect to all hosts that a member of a replica set lists, which nobody checked.
+    """
+    pymongo = extra("pymongo", "mongodb", "MongoDB")
+    failures: list[Exception] = []
+    for host, port in parsed["nodelist"]:
+        client = pymongo.MongoClient(host, port, **options)
+        try:
+            primary = _other_primary(client)
+        except pymongo.errors.ConnectionFailure as error:
+            client.close()
+            failures.append(error)
+            continue
+        if primary is not None:
+            client.close()
+            _check_host(services, *primary)
+            client = pymongo.MongoClient(*primary, **options)
+        try:
+            yield client
+        finally:
+            client.close()
+        return
+    raise failures[0]
+
+
+def _other_primary(client: Any) -> tuple[str, int] | None:
+    """Host and port of the member that takes writes, where that is not the one connected to."""
+    told = client.admin.command("hello")
+    if told.get("isWritablePrimary") or not told.get("primary"):
+        return None
+    host, _, port = str(told["primary"]).rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def _check_host(services: Services, host: str, port: int | None) -> None:
+    checked_addresses(host, port or _PORT, private=services.settings.fetch_private)
+
+
+def checked_uri(services: Services, uri: str) -> Mapping[str, Any]:
+    """The parts of a URI that names a database, after its hosts were checked against the server's policy."""
     errors = extra("pymongo.errors", "mongodb", "MongoDB")
     try:
         parsed = extra("pymongo.uri_parser", "mongodb", "MongoDB").parse_uri(uri)
     except (errors.PyMongoError, ValueError) as error:
         raise MldbError(f"MongoDB: {error}") from None
     for host, port in parsed["nodelist"]:
-        checked_addresses(host, port or 27017, private=services.settings.fetch_private)
+        _check_host(services, host, port)
     if not parsed["database"]:
         raise MldbError(f"'{uri}' names no database: mongodb://host:port/database")
-    return str(parsed["database"])
+    found: Mapping[str, Any] = parsed
+    return found
 
 
 # ── documents ──

@@ -14,7 +14,7 @@ from server.bridges.mongodb import (
     Collection,
     Unreadable,
     cells_of,
-    checked_database,
+    checked_uri,
     collection_of,
     document_of,
     found,
@@ -74,7 +74,7 @@ class Documents:
 
 
 def _create_dataset(creation: Creation) -> CopiedDataset:
-    checked_database(creation.services, creation.params.uriConnectionScheme)
+    checked_uri(creation.services, creation.params.uriConnectionScheme)
     return CopiedDataset(
         "mongodb.dataset", creation.services.database, Documents(creation.services, creation.params)
     )  # fmt: skip
@@ -103,7 +103,7 @@ class Recorder(Outbox):
 
 
 def _create_recorder(creation: Creation) -> Recorder:
-    checked_database(creation.services, creation.params.uriConnectionScheme)
+    checked_uri(creation.services, creation.params.uriConnectionScheme)
     return Recorder(creation.services, creation.params)
 
 
@@ -186,7 +186,7 @@ class Counted:
 
 
 def _create_import(creation: Creation) -> MongodbImport:
-    checked_database(creation.services, creation.params.uriConnectionScheme)
+    checked_uri(creation.services, creation.params.uriConnectionScheme)
     return MongodbImport(creation.services)
 
 
@@ -253,7 +253,7 @@ def query_of(text: Any) -> Mapping[str, Any]:
 
 
 def _create_query(creation: Creation) -> MongodbQuery:
-    checked_database(creation.services, creation.params.uriConnectionScheme)
+    checked_uri(creation.services, creation.params.uriConnectionScheme)
     return MongodbQuery(creation.services, creation.params)
 
 

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import socket
+import socketserver
+import struct
+import threading
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import bson
 import pymongo
 import pytest
+
+from server.bridges import mongodb as mongodb_bridge
+from server.errors import MldbError
 
 OID = bson.ObjectId.from_datetime(datetime(2020, 1, 2, tzinfo=UTC))
 
@@ -135,3 +143,59 @@ def test_private_hosts_are_refused(start_server, mongodb):
         answer = dataset(client, "people", "mongodb.dataset", mongodb, "people")
         assert answer.status_code == 403
         assert "fetch_private" in answer.json()["error"]
+
+
+class Secondary(socketserver.BaseRequestHandler):
+    """A member of a replica set that names ``others`` as members, the first as the primary."""
+
+    others: tuple[str, ...]
+
+    def handle(self) -> None:
+        while head := self.request.recv(16, socket.MSG_WAITALL):
+            length, number, _, kind = struct.unpack("<iiii", head)
+            self.request.recv(length - 16, socket.MSG_WAITALL)
+            answer = bson.encode({
+                "ok": 1, "isWritablePrimary": False, "ismaster": False, "secondary": True, "setName": "rs", "hosts":
+                list(self.others), "primary": self.others[0], "maxWireVersion": 21, "minWireVersion": 0,
+                "maxBsonObjectSize": 1 << 24, "maxMessageSizeBytes": 1 << 25, "maxWriteBatchSize": 1000,
+                "helloOk": True,
+            })  # fmt: skip
+            if kind == 2004:  # OP_QUERY, of the first hello
+                body = struct.pack("<iqii", 8, 0, 0, 1) + answer
+                reply = struct.pack("<iiii", 16 + len(body), 1, number, 1) + body
+            else:
+                body = struct.pack("<iB", 0, 0) + answer
+                reply = struct.pack("<iiii", 16 + len(body), 1, number, 2013) + body
+            self.request.sendall(reply)
+
+
+def test_hosts_that_a_replica_set_names_are_checked(monkeypatch):
+    """A listed member listens: nobody may come, as the policy knows only the host of the address."""
+    with (
+        socket.create_server(("127.0.0.1", 0)) as member,
+        socketserver.ThreadingTCPServer(("127.0.0.1", 0), Secondary) as named,
+    ):
+        named.daemon_threads = True
+        Secondary.others = (f"127.0.0.1:{member.getsockname()[1]}", f"localhost:{member.getsockname()[1]}")
+        port = named.server_address[1]
+        threading.Thread(target=named.serve_forever, daemon=True).start()
+
+        def checked(host, asked, *, private):
+            if asked != port:
+                raise MldbError(f"{host}:{asked} is refused", code=403)
+
+        monkeypatch.setattr(mongodb_bridge, "checked_addresses", checked)
+        services = SimpleNamespace(
+            urls=SimpleNamespace(credential=lambda *_: None), settings=SimpleNamespace(fetch_private=False)
+        )
+        for options in ("", "?replicaSet=rs"):
+            place = SimpleNamespace(uriConnectionScheme=f"mongodb://127.0.0.1:{port}/x{options}", collection="c")
+            with (
+                pytest.raises(MldbError, match=r"127\.0\.0\.1:\d+ is refused"),
+                mongodb_bridge.collection_of(services, place) as collection,
+            ):
+                collection.find_one()
+        member.settimeout(1)
+        with pytest.raises(TimeoutError):
+            member.accept()
+        named.shutdown()
