@@ -52,6 +52,7 @@ from server.http import (
 from server.http.gateway import Gateway
 from server.http.host import Host
 from server.http.security import Gate
+from server.learning import graph_files
 from server.learning.model_worker import ModelWorker
 from server.logs import LogStore
 from server.settings import Settings
@@ -146,6 +147,10 @@ class Server:
         waiting = self.host.registry.announce()
         stored = [record.stored for _, _, record in waiting if record.kind == "dataset"]
         self.database.drop_orphans(table for each in stored if each for table in each.get("tables", ()))
+        functions = [record.stored for _, _, record in waiting if record.kind == "function"]
+        graph_files.drop_orphans(
+            self.services.settings, (each["file"] for each in functions if each and "file" in each)
+        )
         return waiting
 
     async def close(self) -> None:

@@ -17,6 +17,7 @@ from pydantic import Field
 
 from server.declarations import BoundFunction, Creation, EntityType, Params, Services, SqlText
 from server.errors import MldbError
+from server.learning.graph_files import graph_folder, hold, release
 from server.learning.model_worker import Model, Node
 from server.learning.tensorflow_names import SelectList, node_path, read_select_list
 from server.learning.tensorflow_values import (
@@ -91,6 +92,9 @@ class TensorflowGraph:
 
     def persist(self) -> dict[str, Any]:
         return self._graph.plain()
+
+    def drop(self) -> None:
+        release(self._graph.model.file)
 
     def constant(self, node: str) -> tuple[Kind, tuple[int, ...], list[Any]]:
         """Kind, shape and flat values of a node that nothing is fed for."""
@@ -181,19 +185,25 @@ def create(creation: Creation) -> TensorflowGraph:
     inputs, outputs = read_select_list(params.inputs), read_select_list(params.outputs)
     names = inputs.names("inputs")
     graph = _restored(creation.stored, services, names) if creation.stored else None
-    if graph is None:
-        creation.progress.step("loading the graph")
-        file = store_graph(services, params.modelFileUrl)
+    if graph is not None:
+        hold(graph.model.file)
+        return TensorflowGraph(services, graph, inputs, outputs)
+    creation.progress.step("loading the graph")
+    file = store_graph(services, params.modelFileUrl)
+    try:
         wanted = None if outputs.wildcard else [".".join(path) for path in outputs.variables]
         nodes = services.models.describe(file, names, wanted, params.devices)
         modified = services.urls.stat(params.modelFileUrl).last_modified
         graph = Graph(Model(file, names, tuple(nodes[1])), *nodes, modified)
-    return TensorflowGraph(services, graph, inputs, outputs)
+        return TensorflowGraph(services, graph, inputs, outputs)
+    except BaseException:
+        release(file)
+        raise
 
 
 def _restored(stored: dict[str, Any], services: Services, names: Sequence[str]) -> Graph | None:
     """The graph as it was before a restart, None when its file is gone."""
-    file = _folder(services) / stored["file"]
+    file = graph_folder(services.settings) / stored["file"]
     if not file.is_file():
         return None
     inputs = {name: Node.read(node) for name, node in stored["inputs"].items()}
@@ -204,19 +214,16 @@ def _restored(stored: dict[str, Any], services: Services, names: Sequence[str]) 
     return graph
 
 
-def _folder(services: Services) -> FilePath:
-    return FilePath(services.settings.data_dir) / "models" / "graphs"
-
-
 def store_graph(services: Services, url: str) -> FilePath:
-    """The file's content under its own hash: a function keeps its model whatever becomes of the URL."""
-    folder = _folder(services)
+    """The file's content under its own hash, held: a function keeps its model whatever becomes of the URL."""
+    folder = graph_folder(services.settings)
     folder.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256()
     with services.urls.open_read(url) as source, tempfile.NamedTemporaryFile(dir=folder, delete=False) as copy:
         try:
             _copy(source, copy, digest)
             target = folder / f"{digest.hexdigest()}.pb"
+            hold(target)  # before it is there: another function of the same graph may go meanwhile
             FilePath(copy.name).replace(target)
         except BaseException:
             FilePath(copy.name).unlink(missing_ok=True)

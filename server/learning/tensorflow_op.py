@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
@@ -16,6 +17,7 @@ from pydantic import Field
 
 from server.declarations import BoundFunction, Creation, EntityType, Function, Params, Services, SqlText
 from server.errors import MldbError
+from server.learning.graph_files import operation_folder
 from server.learning.model_worker import Model, Node
 from server.learning.tensorflow_values import empty_values, feed_of, newest, output_column, output_values
 from server.values.batches import ANY_ROW, Column, RowBatch, RowType
@@ -46,6 +48,7 @@ class Operation:
     attrs: Mapping[str, Any]
     default: str = ""  # TensorFlow's name of the type of inputs that nothing else says
     devices: str = ""
+    owner: str = ""  # whose graphs these are: equal ones of others are files of their own
     made: dict[str, tuple[dict[str, Node], dict[str, Node]]] = field(default_factory=dict)
     input = output = ANY_ROW
 
@@ -66,9 +69,14 @@ class Operation:
         return _BoundOperation(self, Model(file, tuple(inputs), tuple(outputs)), given, inputs, outputs)
 
     def _file(self, given: list[Node]) -> FilePath:
-        what = [self.name, self.attrs, self.default, [node.plain() for node in given]]
+        what = [self.name, self.attrs, self.default, [node.plain() for node in given], self.owner]
         digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
-        return FilePath(self.services.settings.data_dir) / "models" / "graphs" / f"op-{digest}.pb"
+        return operation_folder(self.services.settings) / f"op-{digest}.pb"
+
+    def forget(self) -> None:
+        """Remove its graphs."""
+        for name in self.made:
+            (operation_folder(self.services.settings) / name).unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
@@ -122,6 +130,9 @@ class SelectedOperation:
     inputs: str
     input = output = ANY_ROW
 
+    def drop(self) -> None:
+        self.operation.forget()
+
     def bind(self, given: RowType) -> BoundFunction:
         select = self.services.engine.expression(self.inputs, given)
         return _Selected(select, self.operation.bind(select.output))
@@ -145,7 +156,7 @@ def _create(creation: Creation) -> SelectedOperation:
     default = "" if params.inputType == _INFER else params.inputType.removeprefix("DT_").lower()
     names = {"double": "float64", "float": "float32", "half": "float16"}
     operation = Operation(
-        creation.services, params.op, params.attr, names.get(default, default), params.devices
+        creation.services, params.op, params.attr, names.get(default, default), params.devices, secrets.token_hex(8)
     )  # fmt: skip
     return SelectedOperation(creation.services, operation, params.inputs)
 
