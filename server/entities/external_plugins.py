@@ -118,14 +118,16 @@ class ExternalPlugin:
         process = _start(command)
         creation.progress.on_cancel(lambda: _hang_up(process))
         timer = threading.Timer(seconds, _hang_up, [process])
+        timer.daemon = True
         timer.start()
         for line in _lines(process):
             self._log("stdout", time.time(), line)
         code = process.wait()
-        creation.progress.check()
-        if timer.finished.is_set():
-            raise MldbError(f"the setup of the plugin took longer than {seconds:g} seconds (the setting start-timeout)")
+        late = timer.finished.is_set()
         timer.cancel()
+        creation.progress.check()
+        if late:
+            raise MldbError(f"the setup of the plugin took longer than {seconds:g} seconds (the setting start-timeout)")
         if code:
             raise MldbError(f"the setup of the plugin ended with {code}: the log has what it said")
 

@@ -257,6 +257,20 @@ def test_answers_are_handed_on_as_they_come(client, script, tmp_path):
     client.must("DELETE", "/v1/plugins/streams")
 
 
+def test_one_that_is_deleted_while_it_streams(client, script, tmp_path):
+    client.must("PUT", "/v1/plugins/gone", config(sys.executable, str(script), str(tmp_path / "bye")))
+    with client.stream("GET", "/v1/plugins/gone/routes/stream/1000000000") as endless:
+        pieces = endless.iter_bytes()
+        next(pieces)
+        client.must("DELETE", "/v1/plugins/gone")
+        with pytest.raises(httpx.HTTPError):
+            for _ in pieces:
+                continue
+    log = {"source": "server", "format": "text"}
+    text = eventually(lambda: (text := client.get("/logs/mldb", params=log).text) and "broke off" in text and text)
+    assert "Traceback" not in text
+
+
 def test_code_in_process_takes_answers_whole(start_server, script, tmp_path):
     server = start_server("--max-body", "8")
     with server.client() as client:
