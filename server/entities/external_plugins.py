@@ -279,7 +279,7 @@ async def _pieces(answer: httpx.Response) -> AsyncIterator[bytes]:
         async for chunk in answer.aiter_raw():
             yield chunk
     except httpx.HTTPError as error:
-        raise MldbError(f"the plugin's answer broke off: {error}", code=502) from None
+        raise MldbError(f"the plugin left its answer unfinished: {error}", code=502) from None
     finally:
         await answer.aclose()
 
