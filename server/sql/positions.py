@@ -41,5 +41,6 @@ def located(error: MldbError, text: str) -> MldbError:
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """`` Did you mean 'x'?`` with the known name that is nearest, empty where none is near."""
-    near = get_close_matches(name, [other for other in known if other != name], n=1)
+    others = [other for other in known if other != name]
+    near = [other for other in others if other.casefold() == name.casefold()] or get_close_matches(name, others, n=1)
     return f" Did you mean '{near[0]}'?" if near else ""

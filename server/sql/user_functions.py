@@ -14,6 +14,7 @@ from pydantic import Field
 from server.declarations import BoundFunction, Creation, EntityType, Params, Services, SqlText, TypeName
 from server.errors import MldbError
 from server.sql import coerce
+from server.sql.binder.application import apply_function
 from server.sql.binder.base import bind
 from server.sql.binder.query import Query, SelectRelation
 from server.sql.binder.rows import bind_clauses
@@ -177,11 +178,8 @@ class SqlQuery:
 
     def inline(self, argument: Value, scope: Scope) -> Value:
         row = require_row(argument, f"User function {self.id} expected a single row {{ }} argument")
-        if scope.in_cells():
-            raise MldbError(
-                f"{self.id}, a function of type sql.query, cannot be called for single columns of rows that may have "
-                "any: name the columns"
-            )
+        if scope.in_cells():  # where DuckDB takes no sub-query
+            return apply_function(self, row, scope)
         context = scope.context.deeper()
         context.parameters = row
         query = bind_select(self.select, context)

@@ -11,7 +11,7 @@ from server.sql.tree import Call, Constant
 from server.values.kinds import Kind
 
 _JOIN_ONLY = {"leftRowName", "rightRowName", "leftRowPath", "rightRowPath"}
-_NAMES = {"rowName", "rowPath", "rowHash", "rowPathElement", "columnCount", *_JOIN_ONLY}
+ROW_FUNCTIONS = {"rowName", "rowPath", "rowHash", "rowPathElement", "columnCount", *_JOIN_ONLY}
 
 _JOINED = "FROM (SELECT 1 AS a NAMED 'l') AS p JOIN (SELECT 1 AS a NAMED 'r') AS q ON p.a = q.a"
 NOTES = [
@@ -39,7 +39,7 @@ NOTES = [
 
 def row_function(relation: Relation, call: Call) -> Value | None:
     """A row function of a relation; an unknown qualifier means the relation as a whole."""
-    if call.name not in _NAMES:
+    if call.name not in ROW_FUNCTIONS:
         return None
     if call.name in _JOIN_ONLY:
         return _of_side(relation, call)
