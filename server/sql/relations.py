@@ -27,7 +27,7 @@ from server.sql.bound import (
 )
 from server.sql.coerce import to_cells
 from server.sql.duck import literal_text, references
-from server.storage.database import identifier
+from server.storage.database import NUMBER_HASH, identifier
 from server.values.kinds import CELL_TYPE, Kind
 from server.values.paths import Path, format_path
 
@@ -321,7 +321,7 @@ class WideRelation(Relation):
         return Atom(self.ref("_row"), Kind.INTEGER if self.layout.numbered else Kind.PATH)
 
     def row_hash(self) -> str:
-        return self.ref("_hash")
+        return self.ref("_hash") if self.layout.hashed else f"{NUMBER_HASH}({self.ref('_row')})"
 
     def leading(self, order: list[str], where: list[str], count: int) -> str | None:
         # Ties are broken by the row hash, which is 8 bytes a row to read: it is read of those that may be first.

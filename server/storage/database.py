@@ -22,8 +22,9 @@ from duckdb.func import PythonUDFType
 from server import tasks
 from server.storage.readers import Readers, stopped_with
 from server.values.arrow import pa
-from server.values.cityhash import hash_numbers, hash_path_texts
+from server.values.cityhash import hash_path_texts
 from server.values.kinds import ANY_TYPE
+from server.values.numberhashes import NumberHashes
 
 _log = logging.getLogger("mldb.server")
 
@@ -262,5 +263,8 @@ def _hash_batch(texts: pa.ChunkedArray) -> pa.Array:
     return pa.array(hash_path_texts(texts), pa.uint64())
 
 
+_numbers = NumberHashes()
+
+
 def _hash_numbers(numbers: pa.ChunkedArray) -> pa.Array:
-    return pa.array(hash_numbers(numbers.to_numpy()), pa.uint64())
+    return pa.array(_numbers.of(numbers.to_numpy()), pa.uint64())

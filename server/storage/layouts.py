@@ -17,7 +17,7 @@ from server.values.paths import Path
 
 ROW = "_row"  # the row path: its text (VARCHAR), or BIGINT when every row is named by a canonical number
 TIMESTAMP = "_ts"  # DOUBLE seconds: the one timestamp of a wide row
-HASH = "_hash"  # UBIGINT: CityHash64 1.0.3 of the row path
+HASH = "_hash"  # UBIGINT: CityHash64 1.0.3 of the row path; that of a number is not stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +40,13 @@ class WideColumn:
 
 @dataclass(frozen=True, slots=True)
 class Wide:
-    """``table`` has the columns ``_row``, ``_ts``, ``_hash`` and those listed, rows in scan order."""
+    """``table`` has the columns ``_row``, ``_ts``, ``_hash`` if ``hashed``, and those listed, rows in scan order."""
 
     table: str
     columns: tuple[WideColumn, ...]
     numbered: bool  # _row is BIGINT
     rows: int
+    hashed: bool  # it has the column _hash, as all had before numbers were hashed when needed
     passing: bool = False  # a copy that serves this query only: no plan over it may be kept
 
 

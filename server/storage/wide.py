@@ -8,7 +8,7 @@ from typing import Any
 
 import duckdb
 
-from server.storage.database import NUMBER_HASH, PATH_HASH, identifier, read_meta, write_meta
+from server.storage.database import PATH_HASH, identifier, read_meta, write_meta
 from server.storage.layouts import HASH, ROW, TIMESTAMP, Wide, WideColumn
 from server.values.kinds import EXACT, KIND_OF_TAG, TAGS, Kind
 from server.values.paths import format_path, refuse_null
@@ -53,11 +53,11 @@ def create_wide(
     items = [
         f"CAST({row} AS {row_type}) AS {ROW}",
         f"CAST({timestamp} AS DOUBLE) AS {TIMESTAMP}",
-        f"{NUMBER_HASH if numbered else PATH_HASH}(CAST({row} AS {row_type})) AS {HASH}",
+        *([] if numbered else [f"{PATH_HASH}(CAST({row} AS VARCHAR)) AS {HASH}"]),
         *(f"CAST({value} AS {duck_type(column)}) AS {identifier(column.name)}" for column, value in columns),
     ]
     cursor.execute(f"CREATE TABLE {identifier(table)} AS SELECT {', '.join(items)} FROM {source}")
-    wide = Wide(table, tuple(column for column, _ in columns), numbered, count_rows(cursor, table))
+    wide = Wide(table, tuple(column for column, _ in columns), numbered, count_rows(cursor, table), not numbered)
     write_wide(cursor, wide)
     return wide
 
@@ -150,7 +150,8 @@ def write_wide(cursor: duckdb.DuckDBPyConnection, wide: Wide) -> None:
     for column in wide.columns:
         refuse_null("column", format_path(column.path))
     columns = [_column_json(column) for column in wide.columns]
-    write_meta(cursor, wide.table, {"wide": {"columns": columns, "numbered": wide.numbered, "rows": wide.rows}})
+    stored = {"columns": columns, "numbered": wide.numbered, "rows": wide.rows, "hashed": wide.hashed}
+    write_meta(cursor, wide.table, {"wide": stored})
 
 
 def read_wide(cursor: duckdb.DuckDBPyConnection, table: str) -> Wide | None:
@@ -159,7 +160,8 @@ def read_wide(cursor: duckdb.DuckDBPyConnection, table: str) -> Wide | None:
     if meta is None:
         return None
     wide = meta["wide"]
-    return Wide(table, tuple(map(_column_of, wide["columns"])), wide["numbered"], wide["rows"])
+    hashed = wide.get("hashed", True)  # earlier data roots do not say so
+    return Wide(table, tuple(map(_column_of, wide["columns"])), wide["numbered"], wide["rows"], hashed)
 
 
 def _column_json(column: WideColumn) -> dict[str, Any]:

@@ -11,11 +11,10 @@ import duckdb
 import pyarrow as pa
 
 from server.storage.database import arrow_view, identifier
-from server.storage.layouts import HASH, ROW, TIMESTAMP, Wide, WideColumn
+from server.storage.layouts import ROW, TIMESTAMP, Wide, WideColumn
 from server.storage.wide import column_name
 from server.transfer.csvblocks import Block
 from server.values import compute as pc
-from server.values.cityhash import hash_numbers
 from server.values.kinds import ANY_TYPE, EXACT, Kind
 from server.values.paths import Path
 
@@ -42,16 +41,15 @@ class Staging:
         for index, (kind, values) in enumerate(block.columns):
             self._widen(index, self._merged(index, kind, values))
         names = [column.name for column in self._columns]
-        lines = pa.array(block.lines)
-        arrays = [pa.array(hash_numbers(lines.to_numpy())), *(values for _, values in block.columns)]
-        table = pa.Table.from_arrays([lines, *arrays], names=[ROW, HASH, *names])
+        arrays = [pa.array(block.lines), *(values for _, values in block.columns)]
+        table = pa.Table.from_arrays(arrays, names=[ROW, *names])
         values = "".join(
             f", {converted(column.name, kind, column.kind)}"
             for column, (kind, _) in zip(self._columns, block.columns, strict=True)
         )
         with arrow_view(self._cursor, "block", table):
             self._cursor.execute(
-                f"INSERT INTO {identifier(self._table)} SELECT {ROW}, CAST(? AS DOUBLE), {HASH}{values} FROM block",
+                f"INSERT INTO {identifier(self._table)} SELECT {ROW}, CAST(? AS DOUBLE){values} FROM block",
                 [self._timestamp],
             )
         self.rows += len(block.lines)
@@ -63,7 +61,7 @@ class Staging:
         for column in self._columns:
             if column.kind is Kind.NULL:
                 self._alter(column, Kind.NULL.duck, "NULL")
-        return Wide(self._table, tuple(self._columns), numbered=True, rows=self.rows)
+        return Wide(self._table, tuple(self._columns), numbered=True, rows=self.rows, hashed=False)
 
     def _create(self, kinds: Sequence[Kind]) -> None:
         columns = zip(self._columns, kinds, strict=True)
@@ -71,9 +69,7 @@ class Staging:
         declared = "".join(
             f", {column.name} {_WAITING if column.kind is Kind.NULL else column.kind.duck}" for column in self._columns
         )
-        self._cursor.execute(
-            f"CREATE TABLE {identifier(self._table)} ({ROW} BIGINT, {TIMESTAMP} DOUBLE, {HASH} UBIGINT{declared})"
-        )
+        self._cursor.execute(f"CREATE TABLE {identifier(self._table)} ({ROW} BIGINT, {TIMESTAMP} DOUBLE{declared})")
         self._created = True
 
     def _merged(self, index: int, kind: Kind, values: pa.Array) -> Kind:

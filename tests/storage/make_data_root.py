@@ -27,6 +27,10 @@ def fill(client: Client) -> None:
         created(client.put(f"/v1/datasets/{name}", json={"type": type}))
         created(client.post(f"/v1/datasets/{name}/multirows", json=rows))
         created(client.post(f"/v1/datasets/{name}/commit"))
+    created(client.put("/v1/datasets/numbered", json={"type": "tabular"}))
+    numbered = [[str(n), [["x", n, 0]]] for n in range(10)]
+    created(client.post("/v1/datasets/numbered/multirows", json=numbered))
+    created(client.post("/v1/datasets/numbered/commit"))
     view = {"type": "merged", "params": {"datasets": [{"id": "wide"}, {"id": "cells"}]}}
     created(client.put("/v1/datasets/both", json=view))
     expression = {"type": "sql.expression", "params": {"expression": "x * 2 AS y"}}

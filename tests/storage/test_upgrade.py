@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from server.values.cityhash import hash_path
 from tests.learning.models import TRAININGS
 from tests.rest.test_survival import wait_restored
 
@@ -52,3 +53,18 @@ def test_models_of_a_version_that_kept_no_origin_work(tmp_path, start_server):
             assert set(details["origin"]) <= {"query", "params", "libraries"}
             if training.call:
                 assert client.query(f"SELECT {function}{training.call} AS *", "aos")
+
+
+def test_rows_named_by_numbers_whose_hash_was_stored(tmp_path, start_server):
+    with tarfile.open(ROOTS[0].parent / "930d284.tar.xz") as packed:
+        packed.extractall(tmp_path / "data", filter="data")
+    server = start_server(data_dir=tmp_path / "data")
+    with server.client() as client:
+        wait_restored(client)
+        query = "SELECT x, rowHash() AS h FROM {} ORDER BY x % 2 LIMIT 6"
+        before = client.query(query.format("numbered"), "aos")
+        copy = {"inputData": "SELECT * FROM numbered", "outputDataset": {"id": "copy", "type": "tabular"}}
+        assert client.put("/v1/procedures/copy", json={"type": "transform", "params": copy}).is_success
+        assert client.query(query.format("copy"), "aos") == before
+        by_hash = sorted(range(10), key=lambda x: (x % 2, hash_path((str(x),))))
+        assert [row["x"] for row in before] == by_hash[:6]

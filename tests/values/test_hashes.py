@@ -1,3 +1,5 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -5,6 +7,7 @@ import pytest
 from server.values.atoms import PathValue
 from server.values.cityhash import hash_bytes, hash_numbers, hash_path, hash_path_texts, hash_texts
 from server.values.highwayhash import hash_atoms, hash_blobs, hash_row
+from server.values.numberhashes import NumberHashes
 from server.values.paths import format_path
 
 PUBLISHED = {
@@ -38,6 +41,20 @@ def test_numbers_hash_as_their_texts():
     random = np.random.default_rng(5).integers(-(2**63), 2**63 - 1, 2000)
     for numbers in (np.array(edges), random, np.arange(-20, 1200), np.arange(5000, 5100), np.array([], np.int64)):
         assert hash_numbers(numbers).tolist() == hash_texts(pa.array(numbers).cast(pa.string())).tolist()
+        assert NumberHashes().of(numbers).tolist() == hash_numbers(numbers).tolist()
+
+
+def test_hashes_of_numbers_are_remembered_up_to_a_limit():
+    hashes = NumberHashes(100_000)
+    for numbers in ([99_999, 0], [65_535, 65_536], [0, 131_071], [131_072, 5], [-1, 3]):
+        assert hashes.of(np.array(numbers)).tolist() == hash_numbers(np.array(numbers)).tolist()
+
+
+def test_hashes_of_numbers_from_several_threads():
+    hashes, numbers = NumberHashes(), np.random.default_rng(5).integers(0, 1 << 20, (64, 2048))
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(hashes.of, numbers))
+    assert np.concatenate(found).tolist() == hash_numbers(numbers.reshape(-1)).tolist()
 
 
 def test_several_elements_and_the_empty_path():
