@@ -117,7 +117,7 @@ def to_timestamp(value: Value) -> str:
         case Kind.BOOLEAN | Kind.INTEGER | Kind.UNSIGNED | Kind.NUMBER:
             return f"CAST({one.sql} AS DOUBLE)"
         case Kind.STRING:
-            return f"u_parse_ts({one.sql})"
+            return macro("m_parse_ts", one.sql)
     return macro("m_ts", to_any(one))
 
 

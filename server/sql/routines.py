@@ -47,7 +47,10 @@ any_p(x) := CASE WHEN x IS NULL THEN NULL ELSE CAST(union_value(p := x) AS any_v
 m_tag(a) := CASE WHEN a IS NULL THEN NULL ELSE CAST(union_tag(a) AS VARCHAR) END
 m_quote(x) := CASE WHEN x <> '' AND NOT regexp_matches(x, '[\x00-\x1f".]') THEN x
     ELSE '"' || replace(x, '"', '""') || '"' END
-m_numtext(x) := CASE WHEN x = trunc(x) AND abs(x) < 1e15 THEN CAST(CAST(x AS BIGINT) AS VARCHAR) ELSE u_numtext(x) END
+m_numtext(x) := CASE WHEN x = trunc(x) AND abs(x) < 1e15 THEN CAST(CAST(x AS BIGINT) AS VARCHAR)
+    WHEN abs(x) BETWEEN 1e-4 AND 1e15 THEN CAST(x AS VARCHAR) ELSE u_numtext(x) END
+m_parse_ts(s) := CASE WHEN regexp_full_match(s, '[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}:[0-9]{2}Z?)?')
+    THEN coalesce(epoch(TRY_CAST(s AS TIMESTAMP)), u_parse_ts(s)) ELSE u_parse_ts(s) END
 m_tstext(x) := CASE WHEN isfinite(x) AND x = floor(x) AND x BETWEEN -62135596800 AND 253402300799
     THEN strftime(make_timestamp(CAST(x AS BIGINT) * 1000000), '%Y-%m-%dT%H:%M:%SZ') ELSE u_tstext(x) END
 m_num(a) := CASE m_tag(a) WHEN 'n' THEN union_extract(a, 'n') WHEN 'i' THEN CAST(union_extract(a, 'i') AS DOUBLE)
@@ -58,7 +61,7 @@ m_int(a) := CASE WHEN m_tag(a) = 'i' THEN union_extract(a, 'i')
 m_text(a) := CASE m_tag(a) WHEN 's' THEN union_extract(a, 's') WHEN 'n' THEN m_numtext(union_extract(a, 'n'))
     WHEN 'p' THEN union_extract(a, 'p') ELSE u_text(a) END
 m_ts(a) := CASE m_tag(a) WHEN 't' THEN union_extract(a, 't') WHEN 'n' THEN union_extract(a, 'n')
-    WHEN 's' THEN u_parse_ts(union_extract(a, 's')) ELSE NULL END
+    WHEN 's' THEN m_parse_ts(union_extract(a, 's')) ELSE NULL END
 m_path(a) := CASE m_tag(a) WHEN 'p' THEN union_extract(a, 'p') WHEN 's' THEN m_quote(union_extract(a, 's'))
     ELSE m_quote(m_text(a)) END
 m_truth(a) := CASE m_tag(a) WHEN 'n' THEN union_extract(a, 'n') <> 0 WHEN 's' THEN union_extract(a, 's') <> ''
@@ -111,9 +114,6 @@ m_compare_cells(a, b) := CASE WHEN m_null_cells(a) OR m_null_cells(b) THEN NULL
     WHEN m_sort_cells(a) = m_sort_cells(b) THEN 0 WHEN m_sort_cells(a) < m_sort_cells(b) THEN -1 ELSE 1 END
 m_sorted_cells(l) := list_sort(l)
 m_timeless_cells(l) := list_sort(list_transform(l, lambda c: struct_pack(p := c.p, v := c.v)))
-m_fmod(a, b) := a - b * trunc(a / b)
-m_month_add(t, m) := epoch(make_timestamp(CAST(floor(t) AS BIGINT) * 1000000) + to_months(CAST(m AS INTEGER)))
-    + (t - floor(t))
 """
 
 # Between the text of an error that a routine raises and its details as JSON: DuckDB passes texts only.

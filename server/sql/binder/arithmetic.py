@@ -6,6 +6,7 @@ at run time by ``server.sql.functions.arithmetic``.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -30,6 +31,9 @@ from server.sql.duck import macro
 from server.values.kinds import Kind
 
 _BITS = {"&": "&", "|": "|", "^": "xor"}
+_SIGNED = {Kind.INTEGER, Kind.BOOLEAN}
+_WHOLE = {*_SIGNED, Kind.UNSIGNED}
+_POSITIVE = re.compile(r"'[1-9]\d*'::BIGINT")  # a literal
 
 
 def arithmetic(op: str, left: Value, right: Value) -> Value:
@@ -56,14 +60,20 @@ def _atoms(op: str, left: Atom, right: Atom) -> Atom:
     if Kind.NULL in (left.kind, right.kind):
         return Atom("NULL", Kind.NULL, ts, constant)
     kinds = (left.kind, right.kind)
-    if all(kind in coerce.NUMERIC for kind in kinds) and not (op in _BITS and Kind.UNSIGNED in kinds):
+    if op in _BITS and Kind.UNSIGNED in kinds and (words := _words(left, right)):
+        sql, kind = _bits(op, *words)
+    elif all(kind in coerce.NUMERIC for kind in kinds) and not (op in _BITS and Kind.UNSIGNED in kinds):
         sql, kind = _numbers(op, left, right)
     elif op == "+" and Kind.STRING in kinds:
         sql, kind = f"({coerce.to_text(left)} || {coerce.to_text(right)})", Kind.STRING
     else:
         sql, kind = f"u_arithmetic('{op}', {coerce.to_any(left)}, {coerce.to_any(right)})", Kind.ANY
         if kinds == (Kind.TIMESTAMP, Kind.TIMESTAMP) and op == "-":
-            sql, kind = f"union_extract({sql}, 'v')", Kind.INTERVAL
+            sql, kind = macro("m_between", left.sql, right.sql), Kind.INTERVAL
+        elif kinds == (Kind.TIMESTAMP, Kind.INTERVAL) and op in "+-":
+            sql, kind = macro("m_shift", left.sql, right.sql, f"{op}1"), Kind.TIMESTAMP
+        elif kinds == (Kind.INTERVAL, Kind.TIMESTAMP) and op == "+":
+            sql, kind = macro("m_shift", right.sql, left.sql, "1"), Kind.TIMESTAMP
         elif Kind.TIMESTAMP in kinds and op in "+-" and kinds != (Kind.TIMESTAMP, Kind.TIMESTAMP):
             sql, kind = f"union_extract({sql}, 't')", Kind.TIMESTAMP
         elif Kind.INTERVAL in kinds and Kind.ANY not in kinds:
@@ -71,6 +81,18 @@ def _atoms(op: str, left: Atom, right: Atom) -> Atom:
         elif Kind.ANY in kinds and op in "-*/" and all(k is Kind.ANY or k in coerce.NUMERIC for k in kinds):
             sql = macro("m_arithmetic_fast", coerce.to_any(left), coerce.to_any(right), _fast(op), sql)
     return Atom(sql, kind, ts, constant)
+
+
+def _words(left: Atom, right: Atom) -> tuple[Atom, Atom] | None:
+    """Two operands that have no sign, the second one a literal if one is; None where a sign might be met."""
+    first, second = sorted((left, right), key=lambda side: side.kind is not Kind.UNSIGNED)
+    return (first, second) if second.kind is Kind.UNSIGNED or _POSITIVE.fullmatch(second.sql) else None
+
+
+def _bits(op: str, word: Atom, other: Atom) -> tuple[str, Kind]:
+    sql = f"{_BITS[op]}({word.sql}, {_unsigned(other)})" if op == "^" else f"({word.sql} {op} {_unsigned(other)})"
+    small = op == "&" and other.kind is not Kind.UNSIGNED
+    return (f"CAST({sql} AS BIGINT)", Kind.INTEGER) if small else (sql, Kind.UNSIGNED)
 
 
 def _fast(op: str) -> str:
@@ -88,9 +110,23 @@ def _numbers(op: str, left: Atom, right: Atom) -> tuple[str, Kind]:
 
 
 def _modulo(left: Atom, right: Atom) -> tuple[str, Kind]:
-    if left.kind in (Kind.INTEGER, Kind.BOOLEAN) and right.kind in (Kind.INTEGER, Kind.BOOLEAN):
-        return f"m_modulo({coerce.to_integer(left)}, {coerce.to_integer(right)})", Kind.INTEGER
-    return f"u_modulo({coerce.to_any(left)}, {coerce.to_any(right)})", Kind.ANY
+    kinds = {left.kind, right.kind}
+    if kinds <= _SIGNED:
+        return macro("m_modulo", coerce.to_integer(left), coerce.to_integer(right)), Kind.INTEGER
+    if kinds <= _WHOLE:
+        sql = macro("m_modulo_unsigned", _unsigned(left), _unsigned(right))
+        small = _POSITIVE.fullmatch(right.sql) is not None
+        return (f"CAST({sql} AS BIGINT)", Kind.INTEGER) if small else (sql, Kind.UNSIGNED)
+    slow = f"u_modulo({coerce.to_any(left)}, {coerce.to_any(right)})"
+    if kinds <= set(coerce.NUMERIC):
+        fast = macro("m_modulo_fast", coerce.to_double(left), coerce.to_double(right))
+        return f"coalesce({fast}, {coerce.to_double(Atom(slow, Kind.ANY))})", Kind.NUMBER
+    return slow, Kind.ANY
+
+
+def _unsigned(atom: Atom) -> str:
+    """A whole number as C converts it to a machine word without a sign (UBIGINT)."""
+    return atom.sql if atom.kind is Kind.UNSIGNED else macro("m_unsigned", coerce.to_integer(atom))
 
 
 def negate(value: Value) -> Value:

@@ -350,13 +350,22 @@ def _case_rows(conditions: list[str], branches: list[Row]) -> Row:
 
 _CASTS: dict[str, tuple[Kind, Callable[[Atom], str]]] = {
     "string": (Kind.STRING, coerce.to_text),
-    "integer": (Kind.INTEGER, lambda a: f"u_cast_integer({coerce.to_any(a)})"),
+    "integer": (Kind.INTEGER, lambda a: _to_integer(a)),
     # Text may spell an integer that a double cannot hold.
-    "number": (Kind.ANY, lambda a: f"m_cast_number({a.sql})" if a.kind is Kind.STRING else _to_number(a)),
+    "number": (Kind.ANY, lambda a: macro("m_cast_number", a.sql) if a.kind is Kind.STRING else _to_number(a)),
     "boolean": (Kind.BOOLEAN, lambda a: f"u_cast_boolean({coerce.to_any(a)})"),
     "timestamp": (Kind.TIMESTAMP, coerce.to_timestamp),
     "blob": (Kind.BLOB, lambda a: f"u_cast_blob({coerce.to_any(a)})"),
 }
+
+
+def _to_integer(atom: Atom) -> str:
+    match atom.kind:
+        case Kind.STRING:
+            return macro("m_cast_integer", atom.sql)
+        case Kind.NUMBER:
+            return macro("m_truncated", atom.sql)
+    return f"u_cast_integer({coerce.to_any(atom)})"
 
 
 def _to_number(atom: Atom) -> str:

@@ -407,13 +407,21 @@ m_row_cells(l) := CASE WHEN len(list_filter(l, lambda c: c.p = '')) = 0 THEN l
     ELSE list_filter(l, lambda c: c.p <> '') END
 m_num_of(a, f) := CASE m_tag(a) WHEN 'n' THEN union_extract(a, 'n') WHEN 'i' THEN CAST(union_extract(a, 'i') AS DOUBLE)
     WHEN 'u' THEN CAST(union_extract(a, 'u') AS DOUBLE) WHEN 't' THEN union_extract(a, 't') ELSE u_num_of(a, f) END
-m_cast_number(s) := CASE WHEN regexp_full_match(s, '-?[0-9]{1,15}(\.[0-9]{1,15})?')
+m_cast_integer(s) := CASE WHEN regexp_full_match(s, '-?[0-9]{1,18}') THEN TRY_CAST(s AS BIGINT)
+    ELSE u_cast_integer(any_s(s)) END
+m_truncated(x) := CASE WHEN x >= -9223372036854775808 AND x < 9223372036854775808 THEN TRY_CAST(trunc(x) AS BIGINT) END
+m_cast_number(s) := CASE WHEN regexp_full_match(s, '-?[0-9]{1,15}(\.[0-9]{1,30})?([eE][-+]?[0-9]{1,2})?')
     THEN any_n(TRY_CAST(s AS DOUBLE)) ELSE u_cast_number(any_s(s)) END
 m_single(p) := p <> '' AND (NOT contains(p, '.') OR regexp_full_match(p, '"([^"]|"")*"'))
 m_divide(a, b) := a / b
 m_modulo(a, b) := CASE WHEN a IS NULL OR b IS NULL THEN NULL
     WHEN b = 0 THEN u_fail_integer('Integer Modulus by a zero dividend')
     WHEN a >= 0 AND b > 0 THEN a % b ELSE u_cast_integer(u_modulo(any_i(a), any_i(b))) END
+m_unsigned(a) := CASE WHEN a >= 0 THEN CAST(a AS UBIGINT)
+    ELSE CAST(CAST(a AS HUGEINT) + 18446744073709551616 AS UBIGINT) END
+m_modulo_unsigned(a, b) := CASE WHEN b = 0
+    THEN CAST(u_fail_integer('Integer Modulus by a zero dividend') AS UBIGINT) ELSE a % b END
+m_modulo_fast(a, b) := CASE WHEN a >= 0 AND b > 0 AND a < 9007199254740992 AND b < 9007199254740992 THEN a % b END
 m_arithmetic_fast(a, b, o, slow) := CASE WHEN m_tag(a) = 'n' AND m_tag(b) = 'n' THEN any_n(CASE o
     WHEN 1 THEN union_extract(a, 'n') - union_extract(b, 'n') WHEN 2 THEN union_extract(a, 'n') * union_extract(b, 'n')
     ELSE union_extract(a, 'n') / union_extract(b, 'n') END) ELSE slow END

@@ -6,12 +6,13 @@ from server.errors import MldbError
 from server.sql import coerce
 from server.sql.binder.arithmetic import set_timestamp
 from server.sql.bound import NEVER_SQL, Atom, Embedding, Several, Value, is_constant
-from server.sql.functions import dates
+from server.sql.duck import macro
+from server.sql.functions import civil, dates
 from server.sql.functions.notes import NO_ARGUMENTS
 from server.sql.functions.registry import Builtin, executing, routine
 from server.sql.routines import Routine, storage_class
 from server.sql.scope import Scope
-from server.sql.tree import Call
+from server.sql.tree import Call, Constant
 from server.values.atoms import Atom as PlainAtom
 from server.values.atoms import Timestamp, atom_text
 from server.values.kinds import Kind
@@ -72,10 +73,21 @@ def _date_function(node: Call, args: list[Value], scope: Scope) -> Value:
     del scope
     if len(args) not in (2, 3):
         raise MldbError(f"takes between two and three arguments, got {len(args)}")
-    zone = coerce.to_any(args[2]) if len(args) == 3 else "NULL::any_value_t"
-    sql = f"u_{node.name}({coerce.to_text(args[0])}, {_date_argument(args[1], node.name)}, {zone})"
-    kind = Kind.INTEGER if node.name == "date_part" else Kind.TIMESTAMP
+    moment = _date_argument(args[1], node.name)
+    quick, prefix, kind = _DATE_FUNCTIONS[node.name]
+    unit = node.args[0].value if isinstance(node.args[0], Constant) else None
+    if len(args) == 2 and isinstance(unit, str) and unit.lower() in quick:
+        sql = macro(f"{prefix}_{unit.lower()}", moment)
+    else:
+        zone = coerce.to_any(args[2]) if len(args) == 3 else "NULL::any_value_t"
+        sql = f"u_{node.name}({coerce.to_text(args[0])}, {moment}, {zone})"
     return Atom(sql, kind, constant=all(map(is_constant, args)))
+
+
+_DATE_FUNCTIONS = {
+    "date_part": (civil.PARTS, "m_part", Kind.INTEGER),
+    "date_trunc": (civil.STARTS, "m_start", Kind.TIMESTAMP),
+}
 
 
 def _zone(function: str, zone: PlainAtom) -> str | None:
@@ -109,8 +121,9 @@ ROUTINES = [
     Routine("u_no_date", (Kind.ANY, Kind.STRING), Kind.TIMESTAMP, _no_date),
 ]
 
-MACROS = """
+MACROS = f"""
 m_date_of(t, a, f) := CASE WHEN t IS NULL AND a IS NOT NULL THEN u_no_date(a, f) ELSE t END
+{civil.MACROS}
 """
 
 BUILTINS = [
