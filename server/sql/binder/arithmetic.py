@@ -137,7 +137,8 @@ def negate(value: Value) -> Value:
         case Atom(kind=Kind.INTEGER | Kind.BOOLEAN):
             return Atom(f"(-{coerce.to_integer(value)})", Kind.INTEGER, value.ts, value.constant)
         case Atom(kind=Kind.NUMBER | Kind.UNSIGNED):
-            return Atom(f"(-{coerce.to_double(value)})", Kind.NUMBER, value.ts, value.constant)
+            # Zero is an integer, whose negative is no other number.
+            return Atom(f"(-{coerce.to_double(value)} + 0e0)", Kind.NUMBER, value.ts, value.constant)
         case Atom():
             sql = f"u_negate({coerce.to_any(value)})"
             if value.kind is Kind.INTERVAL:
