@@ -60,6 +60,7 @@ def test_the_tour_ends_with_a_plugin_of_ones_own(browser, server):
     tour = page.get_by_role("region", name="Tour")
     for _ in range(3):
         tour.get_by_role("button", name="Next").click()
+    expect(tour.get_by_label("Its name")).to_be_focused()
     tour.get_by_label("Its name").fill("my-first")
     tour.get_by_role("button", name="Make it").click()
     expect(tour.get_by_role("link", name="open its page")).to_be_visible(timeout=20_000)

@@ -1,5 +1,6 @@
 // The first visit: what the server is, in four steps; the last one makes a plugin of one's own.
 import { useSignal } from "@preact/signals";
+import { useEffect, useRef } from "preact/hooks";
 import { path } from "../../api";
 import { entity } from "../../live";
 import { attempt } from "../../toasts";
@@ -81,6 +82,8 @@ export function Tour({ onClose }: { onClose: () => void }) {
 function OwnPlugin() {
   const name = useSignal("my-plugin");
   const made = useSignal("");
+  const input = useRef<HTMLInputElement>(null);
+  useEffect(() => input.current?.focus(), []); // the button that led here is gone
   const submit = (event: Event) => {
     event.preventDefault();
     attempt(async () => {
@@ -108,6 +111,7 @@ function OwnPlugin() {
       <label class="field grow">
         Its name
         <input
+          ref={input}
           required
           pattern="[A-Za-z0-9][A-Za-z0-9_\-]*"
           title="letters, digits, - and _"
