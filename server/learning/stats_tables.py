@@ -77,27 +77,49 @@ class StatsTable:
     def counts(self, row: Row) -> Row:
         """``trial.<col>`` and ``<outcome>.<col>`` of the columns that were trained on; 0 for a value never seen."""
         none = [0] * (1 + len(self.outcomes))
-        cells = []
-        for number, name in enumerate(["trial", *self.outcomes]):
-            for cell in row:
-                values = self.columns.get(format_path(cell.path))
-                if values is not None:
-                    count = values.get(key_of(cell.value), none)[number]
-                    cells.append(Cell((name, *cell.path), count, cell.timestamp))
-        return cells
+        places = ((cell, self.columns.get(format_path(cell.path))) for cell in row)
+        return self._told([(cell, at.get(key_of(cell.value), none)) for cell, at in places if at is not None])
+
+    def _told(self, found: list[tuple[Cell, Counts]]) -> Row:
+        return [
+            Cell((name, *cell.path), counts[number], cell.timestamp)
+            for number, name in enumerate(["trial", *self.outcomes])
+            for cell, counts in found
+        ]
 
     def add(self, row: OutcomeRow) -> Row:
         """Count a row; the counts that its values had before."""
-        for cell in row.cells:
-            self.columns.setdefault(format_path(cell.path), {})
-        before = self.counts(row.cells)
-        for cell in row.cells:
-            values = self.columns[format_path(cell.path)]
-            _count(values.setdefault(key_of(cell.value), [0] * (1 + len(self.outcomes))), row.outcomes)
+        found = self._counts(row)
+        before = self._told(found)
+        _count_all(found, row.outcomes)
         return before
+
+    def count(self, row: OutcomeRow) -> None:
+        """Count a row."""
+        _count_all(self._counts(row), row.outcomes)
+
+    def _counts(self, row: OutcomeRow) -> list[tuple[Cell, Counts]]:
+        """Where each cell of a row is counted; places that are new are made."""
+        found = []
+        for cell in row.cells:
+            values = self.columns.setdefault(format_path(cell.path), {})
+            key = key_of(cell.value)
+            counts = values.get(key)
+            if counts is None:
+                counts = values[key] = [0] * (1 + len(self.outcomes))
+            found.append((cell, counts))
+        return found
 
     def to_bytes(self, origin: Origin) -> bytes:
         return pack(_STATS, {"outcomes": self.outcomes, "columns": self.columns}, Archive(), origin)
+
+
+def _count_all(found: list[tuple[Cell, Counts]], outcomes: list[Atom]) -> None:
+    won = [number for number, outcome in enumerate(outcomes, 1) if is_true(outcome)]
+    for _, counts in found:
+        counts[0] += 1
+        for number in won:
+            counts[number] += 1
 
 
 def _count(counts: Counts, outcomes: list[Atom]) -> None:
@@ -217,8 +239,12 @@ class StatsTrain:
         table = StatsTable([name for name, _ in params.outcomes])
         result, origin = outcome_query(self.services, self.name, params, select)
         rows = outcome_rows(result, params.outcomes, progress)
-        counted = ((row.name, table.add(row)) for row in rows)
-        record_rows(self.services, params.outputDataset, "sparse.mutable", counted, progress)
+        if params.outputDataset is None:
+            for row in rows:
+                table.count(row)
+        else:
+            counted = ((row.name, table.add(row)) for row in rows)
+            record_rows(self.services, params.outputDataset, "sparse.mutable", counted, progress)
         save_model(self.services, params.statsTableFileUrl, table.to_bytes(origin), "stats table")
         if params.functionName:
             of = {"statsTableFileUrl": params.statsTableFileUrl}

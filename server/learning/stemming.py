@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from functools import lru_cache
+
 from pydantic import Field
 
 from server.declarations import Creation, EntityType, Params
@@ -10,6 +13,8 @@ from server.learning.cell_functions import RowFunction, TextFunction, TextMap
 from server.values.atoms import Atom
 from server.values.batches import Cell, Row
 from server.values.paths import Path
+
+_WORDS_KEPT = 1 << 16  # stems that a function remembers: texts repeat their words
 
 
 class StemmerParams(Params):
@@ -22,8 +27,15 @@ def stemmer_of(language: str) -> TextMap:
 
     if language not in snowballstemmer.algorithms():
         raise MldbError(f"language '{language}' not available for stemming in encoding 'utf8'")
-    # A stemmer keeps the word under work as its state: threads cannot share one.
-    return lambda word: str(snowballstemmer.stemmer(language).stemWord(word))
+    stemmers = threading.local()  # one keeps the word under work as its state: threads cannot share it
+
+    @lru_cache(_WORDS_KEPT)
+    def stem(word: str) -> str:
+        if not hasattr(stemmers, "one"):
+            stemmers.one = snowballstemmer.stemmer(language)
+        return str(stemmers.one.stemWord(word))
+
+    return stem
 
 
 def stem_words(stem: TextMap, row: Row) -> Row:
