@@ -37,10 +37,11 @@ class FileAccess:
     def __init__(self, settings: Settings) -> None:
         self.working = Path.cwd().resolve()
         self.data = Path(settings.data_dir).resolve()
-        self._roots = [self.data, self.working, *(Path(root).resolve() for root in settings.file_root)]
+        plugins = [Path(folder).resolve() for folder in settings.plugin_directory]
+        self._roots = [self.data, self.working, *(Path(root).resolve() for root in settings.file_root), *plugins]
         install = Path(server.__file__).resolve().parent
         self._sealed = [install, install.parent / "runtime", install.parent / "static"]
-        self._watched = [self.data / "plugins", install.parent / "plugins"]
+        self._watched = [self.data / "plugins", install.parent / "plugins", *plugins]
 
     def protect(self, folder: Path) -> None:
         resolved = folder.resolve()

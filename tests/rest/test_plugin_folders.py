@@ -307,3 +307,17 @@ def told(client, id: str, awaited) -> dict[str, Any]:
                 if (each["kind"], each["id"]) == ("plugin", id) and awaited(each.get("plugin", {})):
                     return each["plugin"]
     raise AssertionError("the stream ended")
+
+
+def test_a_plugin_directory_may_lie_anywhere(start_server, tmp_path):
+    folder = tmp_path / "far" / "tea"
+    written(folder, "here")
+    (folder / "mldb_plugin.json").write_text('{"config": {"id": "tea", "type": "python"}}')
+    server = start_server("--plugin-directory", str(tmp_path / "far"))
+    with server.client() as client:
+        answers(client, "tea", "here")
+        transform = {"inputData": "SELECT 1", "outputDataset": "one", "runOnCreation": True}
+        assert client.put("/v1/procedures/t", json={"type": "transform", "params": transform}).status_code == 201
+        export = {"exportData": "SELECT * FROM one", "dataFileUrl": f"file://{folder}/main.py"}
+        refused = client.put("/v1/procedures/e", json={"type": "export.csv", "params": export})
+        assert "would become code" in refused.text
