@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from server.errors import MldbError
@@ -51,18 +53,25 @@ class Tokenizer:
         return found if self.limit < 0 else found[: self.limit]
 
     def _all_tokens(self, text: str) -> list[str]:
-        return [token for token in self._split(text) if len(token) >= self.min_token_length]
+        found = (
+            self._quoted(text)
+            if self.quote_char and self.quote_char in text
+            else _separator(self.split_chars).split(text)
+        )
+        return [token for token in found if len(token) >= self.min_token_length]
 
-    def _split(self, text: str) -> Iterator[str]:
+    def _quoted(self, text: str) -> Iterator[str]:
+        separator = _separator(self.split_chars)
         at = 0
         while at <= len(text):
             token = ""
-            if self.quote_char and text.startswith(self.quote_char, at):
+            if text.startswith(self.quote_char, at):
                 end = text.find(self.quote_char, at + 1)
                 if end < 0:
                     raise MldbError("string finished inside quote")
                 token, at = text[at + 1 : end], end + 1
-            end = next((i for i in range(at, len(text)) if text[i] in self.split_chars), len(text))
+            found = separator.search(text, at)
+            end = found.start() if found else len(text)
             yield token + text[at:end]
             at = end + 1
 
@@ -78,6 +87,12 @@ class Tokenizer:
         """``token_extract``: from 0 the token after ``offset``, without a limit; negative from the window's end."""
         tokens = self.tokens(text) if index < 0 else self._all_tokens(text)[self.offset :]
         return tokens[index] if -len(tokens) <= index < len(tokens) else None
+
+
+@lru_cache(maxsize=64)
+def _separator(characters: str) -> re.Pattern[str]:
+    """Any one of the characters; of none, what no text has."""
+    return re.compile(f"[{re.escape(characters)}]" if characters else r"(?!)")
 
 
 def _checked(name: str, field: str, value: Any) -> Any:
