@@ -7,6 +7,8 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, BinaryIO
 
+import numpy as np
+import pyarrow as pa
 from pydantic import Field
 
 from server.declarations import (
@@ -22,11 +24,13 @@ from server.declarations import (
 from server.errors import MldbError
 from server.procedures.validators import input_query
 from server.sql.tree import ColumnRef, Item, OrderKey, RowLiteral, Select
-from server.transfer.results import element_paths, named_rows
+from server.transfer.results import element_paths, named_rows, sliced
+from server.values import compute as pc
 from server.values.atoms import Atom, atom_text
 from server.values.batches import RowType
 from server.values.cells import Row
 from server.values.paths import Path, format_path, natural_key
+from server.values.texts import column_texts
 
 FLUSH_LINES = 4096
 
@@ -56,7 +60,10 @@ class ExportCsv:
         with self._services.urls.open_write(params.dataFileUrl) as file:
             if params.headers:
                 file.write(writer.line(table.headers()))
-            write_rows(file, writer, table.rows(params.skipDuplicateCells, progress), progress)
+            if table.columnar:
+                write_columns(file, writer, table, progress)
+            else:
+                write_rows(file, writer, table.rows(params.skipDuplicateCells, progress), progress)
         return RunResult()
 
     def _table(self, tree: Select, progress: Progress) -> Table:
@@ -80,6 +87,15 @@ def write_rows(file: BinaryIO | Any, writer: CsvWriter, rows: Iterator[Sequence[
     file.write(b"".join(lines))
 
 
+def write_columns(file: BinaryIO | Any, writer: CsvWriter, table: Table, progress: Progress) -> None:
+    """The rows of a ``columnar`` table: what ``write_rows`` writes, column by column."""
+    number = 0
+    for columns in table.blocks(progress):
+        file.write(writer.lines(columns))
+        number += len(columns[0])
+        progress.update(number)
+
+
 class Table:
     """A result as rows of cells in a fixed order of columns. ``prefixed``: a path's first element is a clause."""
 
@@ -91,6 +107,24 @@ class Table:
 
     def headers(self) -> list[str]:
         return [format_path(self._shown(path)) for path in self._paths]
+
+    @property
+    def columnar(self) -> bool:
+        """Whether its columns, each of them there once, are those of the result."""
+        columns = self._result.type.columns
+        plain = not self._result.type.open and all(column.shape is None for column in columns)
+        return plain and 0 < len(columns) == len(self._places)
+
+    def blocks(self, progress: Progress) -> Iterator[list[pa.Array]]:
+        """The texts of a ``columnar`` table's columns, some rows at a time."""
+        for batch in self._result.batches(progress):
+            for begin in range(0, batch.rows.length, FLUSH_LINES):
+                rows = sliced(batch, begin, FLUSH_LINES).rows
+                progress.check()
+                yield [
+                    column_texts(values, column.kind)
+                    for column, values in zip(rows.type.columns, rows.values, strict=True)
+                ]
 
     def rows(self, skip_duplicates: bool, progress: Progress) -> Iterator[Sequence[Atom]]:
         for name, cells in named_rows(self._result, progress):
@@ -160,12 +194,32 @@ class CsvWriter:
     def __init__(self, delimiter: str, quote: str) -> None:
         self._delimiter = delimiter
         self._quote = quote
-        special = "|".join(re.escape(text) for text in (delimiter, quote) if text)
-        needs: Callable[[str], Any] = re.compile(special).search if special and quote else lambda _cell: None
+        self._special = [text for text in (delimiter, quote) if text] if quote else []
+        pattern = re.compile("|".join(map(re.escape, self._special)))
+        needs: Callable[[str], Any] = pattern.search if self._special else lambda _cell: None
         self._needs_quotes = needs
 
     def line(self, cells: Sequence[str]) -> bytes:
         return (self._delimiter.join(map(self._cell, cells)) + "\n").encode("utf-8", "surrogatepass")
+
+    def lines(self, columns: Sequence[pa.Array]) -> pa.Buffer:
+        """The lines of texts by column, as bytes; null is an empty cell."""
+        *others, last = (self._cells(column) for column in columns)
+        # Wide offsets: the lines of long texts may be more than two gigabytes.
+        ended = pc.binary_join_element_wise(last, "\n", "")
+        wide = [texts.cast(pa.large_string()) for texts in (*others, ended)]
+        lines = pc.binary_join_element_wise(*wide, pa.scalar(self._delimiter, pa.large_string()))
+        return lines.buffers()[2] or pa.py_buffer(b"")
+
+    def _cells(self, texts: pa.Array) -> pa.Array:
+        texts = pc.fill_null(texts, "")
+        special = pa.array(np.zeros(len(texts), bool))
+        for text in self._special:
+            special = pc.or_(special, pc.match_substring(texts, text))
+        if not pc.any(special).as_py():
+            return texts
+        quoted = pc.replace_substring(texts, self._quote, self._quote * 2)
+        return pc.if_else(special, pc.binary_join_element_wise(self._quote, quoted, self._quote, ""), texts)
 
     def _cell(self, cell: str) -> str:
         if self._needs_quotes(cell) is None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import io
 
 import pytest
 
+from server.entities.progress import TaskProgress
 from server.errors import MldbError
+from server.transfer.export_csv import CsvWriter, Table, write_columns, write_rows
 
 
 def exported(bench, query, name="out.csv", **params):
@@ -59,6 +62,21 @@ def test_quoting(bench):
     assert exported(bench, "SELECT a, b, c, d FROM q") == 'a,b,c,d\n"say ""x""","1,2",two\nlines, blank \n'
     assert exported(bench, "SELECT a, b FROM q", delimiter=";", quoteChar="'") == 'a;b\nsay "x";1,2\n'
     assert exported(bench, "SELECT a, b FROM q", quoteChar="") == 'a,b\nsay "x",1,2\n'
+
+
+@pytest.mark.parametrize("delimiter", [",", "\t", "||", "é", ".", ""])
+@pytest.mark.parametrize("quote", ['"', "'", ""])
+def test_column_by_column_as_row_by_row(bench, delimiter, quote):
+    values = ['say "x"', "it's", "a,b\tc||dé.", "", None, "two\nlines", 1, -2.5, True]
+    rows = [(str(number), [("a", value), ("b", number / 3)]) for number, value in enumerate(values)]
+    bench.dataset("q", rows, "tabular")
+    writer, progress = CsvWriter(delimiter, quote), TaskProgress()
+    table = Table(bench.services.query("SELECT a, b, a IS NULL AS c FROM q"), [("a",), ("b",), ("c",)], prefixed=False)
+    assert table.columnar
+    by_column, by_row = io.BytesIO(), io.BytesIO()
+    write_columns(by_column, writer, table, progress)
+    write_rows(by_row, writer, table.rows(False, progress), progress)
+    assert by_column.getvalue() == by_row.getvalue()
 
 
 def test_numbers(bench):
