@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import heapq
 import math
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import Field
 
 from server.declarations import (
@@ -24,9 +25,9 @@ from server.declarations import (
 from server.procedures.validators import input_query, require_from, whole_columns
 from server.sql.tree import Select
 from server.transfer.melt import record_all
+from server.transfer.occurrences import Occurring, Places, occurrences
 from server.transfer.outputs import recording_dataset
-from server.transfer.results import named_rows
-from server.values.atoms import NEVER, Atom, atom_text, collapse
+from server.values.atoms import NEVER, Atom, collapse
 from server.values.paths import Path
 
 NAME = "summary.statistics"
@@ -52,24 +53,12 @@ class SummaryStatistics:
     def run(self, params: SummaryStatisticsParams, progress: Progress) -> RunResult:
         tree = checked_query(self._services, params.inputData)
         progress.step("reading")
-        counts, rows = self._count(tree, progress)
+        result = self._services.query(tree)
+        described = occurrences(result, progress)
         progress.step("summarising", "counter")
         dataset = recording_dataset(self._services, params.outputDataset, "sparse.mutable")
-        summaries = (row_of(path, counter, rows - counter.total()) for path, counter in counts.items())
-        record_all(dataset, summaries, progress)
+        record_all(dataset, (row_of(path, occurring) for path, occurring in described), progress)
         return RunResult()
-
-    def _count(self, tree: Select, progress: Progress) -> tuple[dict[Path, Counter[Atom]], int]:
-        """How often each non-null value of each column occurs, and the number of rows."""
-        result = self._services.query(tree)
-        counts: dict[Path, Counter[Atom]] = {column.path: Counter() for column in result.type.columns}
-        rows = 0
-        for _, cells in named_rows(result, progress):
-            rows += 1
-            for cell in cells:
-                if cell.value is not None:
-                    counts.setdefault(cell.path, Counter())[cell.value] += 1
-        return counts, rows
 
 
 def checked_query(services: Services, query: Any) -> Select:
@@ -79,26 +68,26 @@ def checked_query(services: Services, query: Any) -> Select:
     return tree
 
 
-def row_of(path: Path, counts: Counter[Atom], nulls: int) -> Recorded:
+def row_of(path: Path, occurring: Occurring) -> Recorded:
     """The row that describes a column."""
-    figures: list[tuple[Path, Atom]] = [(("num_null",), nulls), (("num_unique",), len(counts))]
-    numbers = [value for value in counts if isinstance(value, int | float)]
-    if counts and len(numbers) == len(counts):
-        figures += [(("data_type",), "number"), *numeric_figures(numbers, [counts[number] for number in numbers])]
+    counts, numbers = occurring.counts, occurring.numbers
+    figures: list[tuple[Path, Atom]] = [(("num_null",), occurring.nulls), (("num_unique",), len(counts))]
+    if len(counts) and numbers is not None:
+        figures += [(("data_type",), "number"), *numeric_figures(numbers, counts)]
     else:
         figures.append((("data_type",), "categorical"))
-    figures += [(("most_frequent_items", text_of(value)), count) for value, count in most_frequent(counts)]
+    figures += [(("most_frequent_items", text), count) for text, count in most_frequent(occurring)]
     return path, [(("value", *name), value, NEVER) for name, value in figures]
 
 
-def numeric_figures(numbers: Sequence[int | float], counts: Sequence[int]) -> Iterator[tuple[Path, Atom]]:
+def numeric_figures(numbers: npt.NDArray[np.float64], counts: Places) -> Iterator[tuple[Path, Atom]]:
     """Extremes, mean, sample deviation and quartiles of numbers that occur so many times."""
-    order = np.argsort(np.array(numbers, dtype=float), kind="stable")
-    values = np.array(numbers, dtype=float)[order]
-    weights = np.array(counts)[order]
+    order = np.argsort(numbers, kind="stable")
+    values, weights = numbers[order], counts[order]
     total = int(weights.sum())
     mean = float((values * weights).sum() / total)
-    spread = float((weights * (values - mean) ** 2).sum())
+    with np.errstate(invalid="ignore"):  # infinities have no deviation
+        spread = float((weights * (values - mean) ** 2).sum())
     yield ("min",), collapse(float(values[0]))
     yield ("max",), collapse(float(values[-1]))
     yield ("avg",), collapse(mean)
@@ -109,14 +98,17 @@ def numeric_figures(numbers: Sequence[int | float], counts: Sequence[int]) -> It
         yield (name,), collapse(float(values[min(at, len(values) - 1)]))
 
 
-def most_frequent(counts: Counter[Atom]) -> list[tuple[Atom, int]]:
-    """The most frequent values, the most frequent first; equally frequent ones by their text."""
-    return sorted(counts.items(), key=lambda item: (-item[1], text_of(item[0])))[:MOST_FREQUENT]
+def most_frequent(occurring: Occurring) -> list[tuple[str, int]]:
+    """The most frequent values as texts, the most frequent first; equally frequent ones by their text.
 
-
-def text_of(value: Atom) -> str:
-    """As part of a column's name, which cannot hold a NUL character."""
-    return atom_text(value).replace("\0", "\N{REPLACEMENT CHARACTER}")
+    A name of a column, which the texts become, cannot hold a NUL character.
+    """
+    counts = occurring.counts
+    least = np.partition(counts, -MOST_FREQUENT)[-MOST_FREQUENT] if len(counts) > MOST_FREQUENT else 0
+    places = np.flatnonzero(counts >= least)
+    texts = [text.replace("\0", "\N{REPLACEMENT CHARACTER}") for text in occurring.texts(places)]
+    found = zip((-counts[places]).tolist(), texts, strict=True)
+    return [(text, -count) for count, text in heapq.nsmallest(MOST_FREQUENT, found)]
 
 
 def create(creation: Creation) -> SummaryStatistics:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 
 from server.errors import MldbError
@@ -213,7 +214,7 @@ def test_summary_of_values_that_no_column_can_be_named_by(bench):
 def test_deviation_of_one_value(bench):
     from server.transfer.summary_statistics import numeric_figures
 
-    assert math.isnan(dict(numeric_figures([4], [1]))[("stddev",)])
+    assert math.isnan(dict(numeric_figures(np.array([4.0]), np.array([1])))[("stddev",)])
 
 
 @pytest.mark.parametrize("select", ["max(n)", "n + 1", "{*}"])
