@@ -159,7 +159,9 @@ def test_a_body_that_is_shorter_than_promised(urls, base):
 def test_a_body_without_end(tmp_path, base):
     urls = Urls(settings_of(tmp_path, fetch_size=1))
     assert "fetch_size" in refusal(urls.read, f"{base}/endless")
-    assert "read_size" in refusal(lambda: urls.read(f"{base}/endless", limit=1000))
+    assert "larger than 1000 bytes; the setting is some_size" in refusal(
+        lambda: urls.read(f"{base}/endless", limit=1000, setting="some_size")
+    )
 
 
 def test_nobody_listens(urls):
