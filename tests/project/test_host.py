@@ -25,19 +25,18 @@ from server.settings import Settings
 from tests.conftest import RunningServer
 from tests.project.loop_watch import LoopWatch
 
-START_SECONDS = 3.0  # a second on a machine that does nothing else; the test runs beside others
+START_SECONDS = 1.0  # of processor time: what else the machine does is not ours
 SLOW_SECONDS = 0.1  # in the watch's own measure: what the machine and other threads take does not count
 CYCLES = 30
 IDLE_BYTES = 150 * 10**6
 
 
 def test_host_answers_at_once(tmp_path: Path):
-    """The best of three: what the other core does is not ours."""
     assert min(start_seconds(tmp_path / str(number)) for number in range(3)) < START_SECONDS
 
 
 def start_seconds(data: Path) -> float:
-    """Seconds from the start of the process to its first answer."""
+    """Seconds of processor time from the start of the process to its first answer."""
     port = free_port()
     command = [sys.executable, "-m", "server", "serve", "--port", str(port), "--data-dir", str(data)]
     start = time.perf_counter()
@@ -46,7 +45,8 @@ def start_seconds(data: Path) -> float:
         while not answers(port, "/healthz"):
             assert time.perf_counter() - start < 30
             time.sleep(0.01)
-        return time.perf_counter() - start
+        taken = psutil.Process(process.pid).cpu_times()
+        return taken.user + taken.system
     finally:
         process.terminate()
         process.wait(20)
