@@ -218,7 +218,7 @@ def _vectorised(routine: Routine) -> Callable[..., pa.Array]:
             return to_arrow(routine.body(*values), routine.result)
         rows = zip(*values, strict=True) if values else iter([()])
         body, strict = routine.body, routine.strict
-        results = [None if (strict and None in row_is_null(row)) or tasks.is_over(task) else body(*row) for row in rows]
+        results = [None if (strict and None in row) or tasks.is_over(task) else body(*row) for row in rows]
         return to_arrow(results, routine.result)
 
     return _ARITIES[len(routine.arguments) + routine.slow](call)
@@ -241,11 +241,6 @@ _ARITIES: list[Callable[[Callable[..., pa.Array]], Callable[..., pa.Array]]] = [
     lambda call: lambda a, b, c, d, e, f: call(a, b, c, d, e, f),
     lambda call: lambda a, b, c, d, e, f, g: call(a, b, c, d, e, f, g),
 ]
-
-
-def row_is_null(row: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The row with non-null members made plain, so that ``None in`` cannot be fooled by their equality."""
-    return tuple(None if value is None else True for value in row)
 
 
 def from_arrow(column: pa.Array | pa.ChunkedArray, shape: Shape) -> list[Any]:
@@ -292,7 +287,7 @@ def to_arrow(values: list[Any], shape: Shape) -> pa.Array:
 
 def _nullable_lists(values: list[Any], build: Callable[[list[Any]], pa.Array], type_: pa.DataType) -> pa.Array:
     built = build([value if value is not None else [] for value in values])
-    if None not in row_is_null(tuple(values)):
+    if None not in values:
         return built
     mask = pa.array([value is None for value in values])
     return pa.ListArray.from_arrays(built.offsets, built.values, mask=mask).cast(type_)

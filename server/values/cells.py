@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -121,20 +122,53 @@ def _integer_tag(number: int) -> tuple[str, Any]:
         return "i", number
     if 0 <= number < 2**64:
         return "u", number
-    return "n", float(number) if abs(number) < 1 << 1024 else math.copysign(math.inf, number)
+    return "n", float(number) if abs(number) <= sys.float_info.max else math.inf if number > 0 else -math.inf
 
 
 def any_array(atoms: Iterable[Atom]) -> pa.Array:
     """Python atoms as an Arrow array of ``ANY``."""
     from server.values.arrow_types import ANY_MEMBERS
 
-    tagged = [tag_and_value(atom) for atom in atoms]
-    codes = pa.array([TAGS.index(tag) for tag, _ in tagged], pa.int8())
-    children = [
-        pa.array([value if tag == name else None for tag, value in tagged], member.type)
-        for name, member in zip(TAGS, ANY_MEMBERS, strict=True)
+    listed = list(atoms)
+    codes, children = _plain_members(listed) or _members(listed)
+    every = [
+        children[tag] if tag in children else pa.nulls(len(listed), member.type)
+        for tag, member in zip(TAGS, ANY_MEMBERS, strict=True)
     ]
-    return pa.UnionArray.from_sparse(codes, children, field_names=list(TAGS))
+    return pa.UnionArray.from_sparse(codes, every, field_names=list(TAGS))
+
+
+def _plain_members(atoms: list[Atom]) -> tuple[pa.Array, dict[str, pa.Array]] | None:
+    """``_members`` of texts and numbers; None for other atoms, and for integers that only tags ``i`` and ``u`` hold."""
+    if not _PLAIN.issuperset(map(type, atoms)):
+        return None
+    try:
+        numbers = pa.array([None if type(atom) is str else atom for atom in atoms], pa.float64())
+    except pa.ArrowInvalid:
+        return None
+    sizes = np.abs(numbers.to_numpy(zero_copy_only=False))
+    if ((sizes > EXACT) & (sizes < 2.0**64)).any():
+        return None
+    texts = pa.array([atom if type(atom) is str else None for atom in atoms], pa.string())
+    codes = np.where(texts.is_valid(), TAGS.index("s"), TAGS.index("n")).astype(np.int8)
+    return pa.array(codes), {"n": numbers, "s": texts}
+
+
+_PLAIN = frozenset((str, int, float, type(None)))
+
+
+def _members(atoms: list[Atom]) -> tuple[pa.Array, dict[str, pa.Array]]:
+    """The tag numbers of a union, and its members by tag."""
+    from server.values.arrow_types import ANY_MEMBERS
+
+    tagged = list(map(tag_and_value, atoms))
+    codes = pa.array([TAGS.index(tag) for tag, _ in tagged], pa.int8())
+    used = {tag for tag, _ in tagged}
+    return codes, {
+        name: pa.array([value if tag == name else None for tag, value in tagged], member.type)
+        for name, member in zip(TAGS, ANY_MEMBERS, strict=True)
+        if name in used
+    }
 
 
 def cells_array(rows: Sequence[Iterable[Cell]]) -> pa.Array:

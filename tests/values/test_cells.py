@@ -8,7 +8,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server.values.atoms import Interval, PathValue, Timestamp
-from server.values.cells import Cell, cells_array, cells_of, narrow_cells
+from server.values.cells import (
+    Cell,
+    any_array,
+    atoms_of,
+    cells_array,
+    cells_of,
+    narrow_cells,
+    tag_and_value,
+    type_codes,
+)
+from server.values.kinds import EXACT, TAGS, Kind
 
 ELEMENTS = st.sampled_from(["a", "ab", "b", "", 'q"', "x.y", "ü", "a\x01"])
 PATHS = st.lists(ELEMENTS, min_size=1, max_size=3).map(tuple)
@@ -38,3 +48,18 @@ def test_cells_below_a_prefix(rows, prefix, cut):
 def test_null_rows_have_no_cells(prefix):
     rest = pa.nulls(2, cells_array([[]]).type)
     assert cells_of(narrow_cells(rest, prefix)) == [[], []]
+
+
+NUMBERS = st.integers(-EXACT - 9, EXACT + 9) | st.floats(allow_nan=False) | st.just(2.0**60)
+
+
+@given(st.lists(ATOMS | NUMBERS) | st.lists(st.none() | st.text(max_size=3) | NUMBERS) | st.lists(NUMBERS))
+def test_many_atoms_are_tagged_as_each_of_them(atoms):
+    array = any_array(atoms)
+    array.validate(full=True)
+    assert [TAGS[code] for code in type_codes(array)] == [tag_and_value(atom)[0] for atom in atoms]
+    assert atoms_of(array, Kind.ANY) == atoms
+
+
+def test_integers_that_are_too_large_are_infinite():
+    assert atoms_of(any_array([10**400, -(10**400), 2**1024 - 1]), Kind.ANY) == [math.inf, -math.inf, math.inf]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any, Literal
 
 import orjson
@@ -54,18 +55,23 @@ def parse_json(
 def _cells(root: Any, timestamp: float, arrays: Arrays) -> list[Cell]:
     """Depth first, without recursion: the text decides how deep it nests."""
     cells: list[Cell] = []
-    stack: list[tuple[Path, Any]] = [((), root)]
+    stack: list[tuple[Path, Iterator[tuple[str, Any]]]] = [((), _members(root, arrays))]
     while stack:
-        path, value = stack.pop()
-        if isinstance(value, list) and arrays == "encode":
-            value = _encoded(value)
-        if isinstance(value, list):
-            stack.extend(((*path, str(index)), value[index]) for index in reversed(range(len(value))))
-        elif isinstance(value, dict):
-            stack.extend(((*path, key), value[key]) for key in reversed(value))
+        path, members = stack[-1]
+        for key, value in members:
+            if isinstance(value, dict | list):
+                stack.append(((*path, key), _members(value, arrays)))
+                break
+            cells.append(Cell((*path, key), _atom(value), timestamp))
         else:
-            cells.append(Cell(path, _atom(value), timestamp))
+            stack.pop()
     return cells
+
+
+def _members(value: Any, arrays: Arrays) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, list) and arrays == "encode":
+        value = _encoded(value)
+    return iter(value.items()) if isinstance(value, dict) else ((str(at), item) for at, item in enumerate(value))
 
 
 def _atom(value: Any) -> Atom:
@@ -116,7 +122,7 @@ def _embedding(items: Sequence[Any]) -> list[Any]:
 
 def _row(cells: Iterable[Cell]) -> Any:
     root: dict[str, Any] = {}
-    ordered = sorted(cells, key=lambda cell: natural_key(cell.path))
+    ordered = sorted(cells, key=lambda cell: _natural_key(cell.path))
     if any(len(cell.path) > _DEEPEST for cell in ordered):
         raise MldbError(f"value cannot be written as JSON: it nests more than {_DEEPEST} levels")
     for cell in ordered:
@@ -131,12 +137,15 @@ def _row(cells: Iterable[Cell]) -> Any:
     return _arrays_in(root)
 
 
+_natural_key = lru_cache(maxsize=4096)(natural_key)  # the names of one row mostly are those of the next
+
+
 class _Object(dict[str, Any]):
     """A nested row, told apart from the objects that stand for atoms (``{"ts": …}``)."""
 
 
 def _arrays_in(row: dict[str, Any]) -> Any:
     values = {name: _arrays_in(value) if isinstance(value, _Object) else value for name, value in row.items()}
-    if values and list(values) == [str(index) for index in range(len(values))]:
+    if "0" in values and list(values) == [str(index) for index in range(len(values))]:
         return list(values.values())
     return values

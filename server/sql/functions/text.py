@@ -80,13 +80,17 @@ class Tokenizer:
         tokens = self.tokens(text)
         counts: Counter[str] = Counter()
         for size in range(self.ngram_range[0], self.ngram_range[1] + 1):
-            counts.update("_".join(tokens[at : at + size]) for at in range(len(tokens) - size + 1))
+            counts.update(tokens if size == 1 else _ngrams(tokens, size))
         return {token: counts[token] if self.value is None else self.value for token in sorted(counts)}
 
     def extract(self, text: str, index: int) -> str | None:
         """``token_extract``: from 0 the token after ``offset``, without a limit; negative from the window's end."""
         tokens = self.tokens(text) if index < 0 else self._all_tokens(text)[self.offset :]
         return tokens[index] if -len(tokens) <= index < len(tokens) else None
+
+
+def _ngrams(tokens: list[str], size: int) -> Iterator[str]:
+    return ("_".join(tokens[at : at + size]) for at in range(len(tokens) - size + 1))
 
 
 @lru_cache(maxsize=64)

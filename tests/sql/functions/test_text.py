@@ -28,6 +28,8 @@ from server.sql.functions.text import Tokenizer, split_part
         ("", {"minTokenLength": 0}, {"": 1}),
         (",,", {"quoteChar": ""}, {}),
         ('"b"c,d', {"quoteChar": '"'}, {"bc": 1, "d": 1}),
+        ("a]b^c-d\\e&&f", {"splitChars": "]^-\\&"}, {"a": 1, "b": 1, "c": 1, "d": 1, "e": 1, "f": 1}),
+        ("a,b", {"splitChars": ""}, {"a,b": 1}),
     ],
 )  # fmt: skip
 def test_tokenize(text: str, options: dict[str, object], tokens: dict[str, object]) -> None:
