@@ -63,6 +63,11 @@ class Relation:
         """Whether there is one row at most."""
         return False
 
+    @property
+    def known_rows(self) -> int | None:
+        """How many rows there are, where that is known."""
+        return None
+
     def ref(self, column: str) -> str:
         return f"r{self.number}.{column}"
 
@@ -291,6 +296,10 @@ class WideRelation(Relation):
         self.layout = layout
         self._has_nan = has_nan
         self._row = Row({column.path: self._leaf(column) for column in layout.columns})
+
+    @property
+    def known_rows(self) -> int | None:
+        return self.layout.rows
 
     def _leaf(self, column: WideColumn) -> Leaf:
         sql = self.ref(identifier(column.name))

@@ -81,3 +81,22 @@ def test_more_rows_than_there_are(server, monkeypatch):
     server.must("POST", "/v1/datasets/few/commit")
     assert answer(server, f"SELECT i FROM few ORDER BY i LIMIT {2**64}")[1:] == [["r0", 0], ["r1", 1], ["r2", 2]]
     assert answer(server, f"SELECT i FROM few ORDER BY i LIMIT {2**64} OFFSET {2**64}")[1:] == []
+
+
+def test_rows_of_a_stored_table_are_not_counted_again(server):
+    server.must("PUT", "/v1/datasets/three", {"type": "tabular"})
+    server.must("POST", "/v1/datasets/three/multirows", [[f"r{i}", [["i", i, 0]]] for i in range(3)])
+    server.must("POST", "/v1/datasets/three/commit")
+    counted = {
+        "SELECT count(*) AS n FROM three": [3],
+        "SELECT count(*) * 2 AS n FROM three ORDER BY count(*)": [6],
+        "SELECT count(*) AS n FROM three LIMIT 0": [],
+        "SELECT count(*) AS n FROM three WHERE i > 0": [2],
+        "SELECT count(*) AS n FROM three GROUP BY i % 2": [2, 1],
+        "SELECT count(*) AS n FROM (SELECT * FROM three LIMIT 2)": [2],
+        "SELECT count(*) AS n FROM sample(three, {rows: 2})": [2],
+    }
+    for query, expected in counted.items():
+        assert [row[1] for row in answer(server, query)[1:]] == expected, query
+    plan = server.must("GET", f"/v1/query/plan?q={quote('SELECT count(*) AS n FROM three')}")
+    assert "count" not in plan["sql"]

@@ -112,6 +112,9 @@ class GroupRelation(Relation):
         items = [f"{sql} AS k{number}" for number, sql in enumerate(self.keys)]
         items += [f"{sql} AS {name}" for sql, name in self._aggregates.items() if name in used]
         columns = ", ".join(items) or "count(*) AS rows"
+        counted = self._counted(used)
+        if counted is not None:
+            return f"(SELECT {counted}) AS r{self.number}"
         source = self._with_value(columns, used)
         if source is not None:
             return f"(SELECT {columns} FROM {source}) AS r{self.number}"
@@ -122,6 +125,14 @@ class GroupRelation(Relation):
         having = " HAVING count(*) > 0" if not self.keys and not self.counts else ""
         source = self.inner.render(f"{columns}{where}", ordered=False)
         return f"(SELECT {columns} FROM {source}{where}{group}{having}) AS r{self.number}"
+
+    def _counted(self, used: set[str]) -> str | None:
+        """The columns, where all that is asked is how many rows there are of a relation that knows."""
+        rows = self.inner.known_rows
+        names = [name for sql, name in self._aggregates.items() if name in used and sql == "count(*)"]
+        if rows is None or self.keys or self.where or used != set(names):
+            return None
+        return ", ".join(f"'{rows}'::BIGINT AS {name}" for name in names) or None
 
     def _with_value(self, columns: str, used: set[str]) -> str | None:
         """The FROM item for aggregates over all rows that only look at those that have one column."""
