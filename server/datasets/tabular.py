@@ -44,7 +44,7 @@ class TabularDataset:
         self._services = services
         self._database = database = services.database
         self._table = table
-        self._unknown = unknown
+        self.unknown = unknown
         self._lock = threading.Lock()
         self._pending = Pending()
         self._fixed: set[Path] | None = None
@@ -79,9 +79,9 @@ class TabularDataset:
 
     def _known_cells(self, cells: Cells, fixed: Set[Path]) -> Cells:
         """The cells to keep; the first row of all says which columns are known."""
-        if self._unknown == "add" or all(column in fixed for column, _, _ in cells):
+        if self.unknown == "add" or all(column in fixed for column, _, _ in cells):
             return cells
-        if self._unknown == "error":
+        if self.unknown == "error":
             raise MldbError("New column name while recording row in tabular dataset with unknownColumns=ERROR")
         return [cell for cell in cells if cell[0] in fixed]
 
@@ -104,7 +104,7 @@ class TabularDataset:
         return self._wide is not None
 
     def write(self, result: QueryResult, progress: Progress) -> None:
-        self._write(result, progress, self._unknown)
+        self._write(result, progress, self.unknown)
 
     def load(self, file: DatasetFile, progress: Progress) -> None:
         """Commit the rows of a dataset file, whatever their columns."""

@@ -34,10 +34,14 @@ _TYPES = {
 
 @dataclass(frozen=True)
 class Block:
-    """Rows of a block: their line numbers and, column by column, a kind and the values (``Kind.NULL``: all null)."""
+    """Rows of a block: their line numbers and, column by column, a kind and the values (``Kind.NULL``: all null).
+
+    ``times``: seconds of each row, where these are not the same for all.
+    """
 
     lines: npt.NDArray[np.int64]
     columns: Sequence[tuple[Kind, pa.Array]]
+    times: pa.Array | None = None
 
 
 def block_of_rows(lines: Sequence[int], rows: Sequence[Sequence[str]], width: int) -> Block:

@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, Literal
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol, cast
 
-import orjson
+import duckdb
 from pydantic import Field
 
 from server.declarations import (
     Creation,
-    Dataset,
     EntityType,
     OutputDataset,
     ProcedureParams,
     Progress,
-    Recorded,
     RunResult,
     Services,
     SqlText,
 )
 from server.errors import MldbError
+from server.storage.database import drop_tables, new_table
+from server.storage.layouts import Wide
 from server.transfer.inputs import STAGED, TimedResult, import_select, is_default, require_atom_name
-from server.transfer.jsonrows import cells_of_object
+from server.transfer.jsoncolumns import Arrays
+from server.transfer.jsonlines import BLOCK_BYTES, JsonLines
+from server.transfer.jsonload import LinesResult, Unknown, load
 from server.transfer.lines import LineSource
-from server.transfer.melt import record_all
 from server.transfer.outputs import recording_dataset
-
-_SHOWN = 10_000  # characters of a bad line that its error repeats
-_BLANKS = b" \t\r\f\v"
 
 
 class ImportJsonParams(ProcedureParams):
@@ -42,51 +40,18 @@ class ImportJsonParams(ProcedureParams):
     select: SqlText = Field("*", description="What to record of each line")
     where: SqlText = Field("true", description="Which lines to record")
     named: SqlText = Field("lineNumber()", description="Name of a line's row")
-    arrays: Literal["parse", "encode"] = Field(
+    arrays: Arrays = Field(
         "parse", description="`parse`: a column for each index; `encode`: a column with 1 for each value"
     )
 
 
-class JsonLines:
-    """The rows of a stream of lines. ``errors`` counts the lines left out."""
+class TableDataset(Protocol):
+    """A dataset that lets its one table be built in place, and says what becomes of columns the first row lacks."""
 
-    def __init__(self, source: LineSource, params: ImportJsonParams, time: float) -> None:
-        self._source = source
-        self._params = params
-        self._time = time
-        self.errors = 0
+    unknown: Unknown
 
-    def rows(self) -> Iterator[Recorded]:
-        for _ in range(self._params.offset):
-            self._source.next_line()
-        left = self._params.limit
-        while left != 0 and (line := self._source.next_line()) is not None:
-            left -= 1
-            row = self._row(self._source.line - 1, line)
-            if row is not None:
-                yield row
-
-    def _row(self, number: int, line: bytes) -> Recorded | None:
-        try:
-            value = parsed(line)
-        except ValueError as error:
-            if self._params.ignoreBadLines:
-                self.errors += 1
-                return None
-            shown = line.decode("utf-8", "replace")[:_SHOWN]
-            raise MldbError(f"Error parsing JSON row: {error}", details={"lineNumber": number, "line": shown}) from None
-        cells = cells_of_object(value, self._params.arrays)
-        return (str(number),), [(path, atom, self._time) for path, atom in cells]
-
-
-def parsed(line: bytes) -> dict[str, Any]:
-    """The object of a line; ``ValueError`` when it holds none."""
-    if not line.strip(_BLANKS):
-        raise ValueError("empty line")
-    value = orjson.loads(line)
-    if not isinstance(value, dict):
-        raise ValueError("a line must be a JSON object")
-    return value
+    def fill(self, build: Callable[[duckdb.DuckDBPyConnection, str], Wide]) -> None:
+        """``build(cursor, table)`` makes the table and its description within a transaction of the dataset's."""
 
 
 class ImportJson:
@@ -101,25 +66,32 @@ class ImportJson:
         progress.step("iterating", "lines")
         source = self._services.urls.open_source(params.dataFileUrl, patient=True)
         with source.stream as stream:
-            lines = JsonLines(LineSource(stream), params, source.last_modified)
+            lines = JsonLines(
+                LineSource(stream, BLOCK_BYTES),
+                offset=params.offset,
+                limit=params.limit,
+                ignore_bad=params.ignoreBadLines,
+                arrays=params.arrays,
+            )
             if is_default(params.select, params.where, params.named):
-                dataset = recording_dataset(self._services, params.outputDataset, "tabular")
-                count = record_all(dataset, lines.rows(), progress)
+                count = self._record(lines, params, source.last_modified, progress)
             else:
                 count = self._record_query(lines, params, source.last_modified, progress)
         return RunResult({"rowCount": count, "numLineErrors": lines.errors})
 
-    def _record_query(self, lines: JsonLines, params: ImportJsonParams, time: float, progress: Progress) -> int:
-        """Stage the lines as a dataset, then record what the SQL parameters make of them; the rows recorded."""
-        config = {"type": "tabular", "params": {"unknownColumns": "add"}, "persistent": False}
-        staged_id, staged = self._services.output_dataset(config, "tabular")
-        try:
-            record_all(staged, lines.rows(), progress)
-            return self._record_staged(staged, params, time, progress)
-        finally:
-            self._services.delete("dataset", staged_id)
+    def _record(self, lines: JsonLines, params: ImportJsonParams, time: float, progress: Progress) -> int:
+        """Record the lines as they are; their number."""
+        dataset = recording_dataset(self._services, params.outputDataset, "tabular")
+        if not hasattr(dataset, "fill"):
+            result = LinesResult(lines, time)
+            dataset.write(result, progress)
+            return result.rows
+        table = cast(TableDataset, dataset)
+        table.fill(lambda cursor, name: load(lines.blocks(), cursor, name, time, table.unknown, progress))
+        return lines.rows
 
-    def _record_staged(self, staged: Dataset, params: ImportJsonParams, time: float, progress: Progress) -> int:
+    def _record_query(self, lines: JsonLines, params: ImportJsonParams, time: float, progress: Progress) -> int:
+        """Stage the lines, then record what the SQL parameters make of them; the rows recorded."""
         tree = import_select(
             select=params.select,
             where=params.where,
@@ -128,11 +100,18 @@ class ImportJson:
             file_timestamp=time,
             url=params.dataFileUrl,
         )
-        require_atom_name(self._services, tree, staged.layout())
-        result = Counted(self._services.query(tree, layouts={STAGED: staged.layout()}, timestamps=True))
-        dataset = recording_dataset(self._services, params.outputDataset, "tabular")
-        dataset.write(result, progress)
-        return result.count
+        database, table = self._services.database, new_table()
+        try:
+            with database.transaction(stoppable=True) as cursor:
+                wide = load(lines.blocks(), cursor, table, time, "add", progress)
+            require_atom_name(self._services, tree, wide)
+            result = Counted(self._services.query(tree, layouts={STAGED: wide}, timestamps=True))
+            dataset = recording_dataset(self._services, params.outputDataset, "tabular")
+            dataset.write(result, progress)
+            return result.count
+        finally:
+            with database.transaction() as cursor:
+                drop_tables(cursor, table)
 
 
 class Counted(TimedResult):

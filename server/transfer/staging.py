@@ -6,6 +6,7 @@ The table has the shape of ``server.storage.layouts.Wide`` from the start, so th
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import duckdb
 import pyarrow as pa
@@ -19,10 +20,11 @@ from server.values.kinds import ANY_TYPE, EXACT, Kind
 from server.values.paths import Path
 
 _WAITING = "VARCHAR"  # type of a column that has held nothing but nulls
+_ADDED_ONE_BY_ONE = 16  # columns; more at once are added by a copy of the table: each takes some milliseconds
 
 
 class Staging:
-    """Appends blocks to ``table`` within the caller's transaction. All rows have one timestamp.
+    """Appends blocks to ``table`` within the caller's transaction. Rows have one timestamp unless blocks say else.
 
     The first block says of what types the columns are: to change each of thousands later takes a statement each.
     """
@@ -35,23 +37,44 @@ class Staging:
         self.rows = 0
         self._created = False
 
+    def add(self, columns: Sequence[tuple[Path, Kind, bool]]) -> None:
+        """Further columns: path, kind and whether null says that a row lacks it. The rows so far have null there."""
+        old = len(self._columns)
+        self._columns += [
+            WideColumn(path, column_name(index), kind, sparse=sparse)
+            for index, (path, kind, sparse) in enumerate(columns, old)
+        ]
+        if not self._created:
+            return
+        declared = [(column.name, _type(column.kind)) for column in self._columns[old:]]
+        if len(declared) > _ADDED_ONE_BY_ONE:
+            self._copy(", ".join(f"CAST(NULL AS {type_}) AS {name}" for name, type_ in declared))
+            return
+        for name, type_ in declared:
+            self._cursor.execute(f"ALTER TABLE {identifier(self._table)} ADD COLUMN {name} {type_}")
+
+    def _copy(self, items: str) -> None:
+        """The table anew with further columns."""
+        table, copy = identifier(self._table), identifier(f"{self._table}_copy")
+        self._cursor.execute(f"CREATE TABLE {copy} AS SELECT *, {items} FROM {table}")
+        self._cursor.execute(f"DROP TABLE {table}")
+        self._cursor.execute(f"ALTER TABLE {copy} RENAME TO {table}")
+
     def append(self, block: Block) -> None:
         if not self._created:
             self._create([kind for kind, _ in block.columns])
         for index, (kind, values) in enumerate(block.columns):
             self._widen(index, self._merged(index, kind, values))
         names = [column.name for column in self._columns]
-        arrays = [pa.array(block.lines), *(values for _, values in block.columns)]
-        table = pa.Table.from_arrays(arrays, names=[ROW, *names])
+        times = pa.repeat(float(self._timestamp), len(block.lines)) if block.times is None else block.times
+        arrays = [pa.array(block.lines), times, *(values for _, values in block.columns)]
+        table = pa.Table.from_arrays(arrays, names=[ROW, TIMESTAMP, *names])
         values = "".join(
             f", {converted(column.name, kind, column.kind)}"
             for column, (kind, _) in zip(self._columns, block.columns, strict=True)
         )
         with arrow_view(self._cursor, "block", table):
-            self._cursor.execute(
-                f"INSERT INTO {identifier(self._table)} SELECT {ROW}, CAST(? AS DOUBLE){values} FROM block",
-                [self._timestamp],
-            )
+            self._cursor.execute(f"INSERT INTO {identifier(self._table)} SELECT {ROW}, {TIMESTAMP}{values} FROM block")
         self.rows += len(block.lines)
 
     def finish(self) -> Wide:
@@ -65,10 +88,8 @@ class Staging:
 
     def _create(self, kinds: Sequence[Kind]) -> None:
         columns = zip(self._columns, kinds, strict=True)
-        self._columns = [WideColumn(column.path, column.name, kind) for column, kind in columns]
-        declared = "".join(
-            f", {column.name} {_WAITING if column.kind is Kind.NULL else column.kind.duck}" for column in self._columns
-        )
+        self._columns = [replace(column, kind=kind) for column, kind in columns]
+        declared = "".join(f", {column.name} {_type(column.kind)}" for column in self._columns)
         self._cursor.execute(f"CREATE TABLE {identifier(self._table)} ({ROW} BIGINT, {TIMESTAMP} DOUBLE{declared})")
         self._created = True
 
@@ -99,12 +120,16 @@ class Staging:
         if kind is column.kind:
             return
         self._alter(column, kind.duck, converted(column.name, column.kind, kind))
-        self._columns[index] = WideColumn(column.path, column.name, kind)
+        self._columns[index] = replace(column, kind=kind)
 
     def _alter(self, column: WideColumn, type_: str, value: str) -> None:
         if type_ == _WAITING and column.kind is Kind.NULL:
             return
         self._cursor.execute(f"ALTER TABLE {identifier(self._table)} ALTER {column.name} TYPE {type_} USING {value}")
+
+
+def _type(kind: Kind) -> str:
+    return _WAITING if kind is Kind.NULL else kind.duck
 
 
 def converted(name: str, kind: Kind, wanted: Kind) -> str:

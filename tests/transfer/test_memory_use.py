@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from server.storage.database import Database, arrow_view
-from server.transfer import import_text
+from server.transfer import import_json, import_text
 from server.transfer.lines import LineSource
 
 MIB = 1 << 20
@@ -60,4 +60,14 @@ def test_import_in_blocks(bench, monkeypatch, query):
     url = bench.file("long.csv.gz", gzip.compress(("a,b,c\n" + lines * (40 * MIB // size)).encode(), 1))
     with Watch() as watch:
         bench.run("import.text", dataFileUrl=url, outputDataset="d", named="lineNumber()", **query)
+    assert 0 < watch.most < 16 * MIB
+
+
+@pytest.mark.parametrize("query", [{}, {"select": "a, c", "where": "a % 2 = 0"}])
+def test_json_in_blocks(bench, monkeypatch, query):
+    monkeypatch.setattr(import_json, "BLOCK_BYTES", MIB)
+    lines = "".join(f'{{"a":{n},"b":{{"c":"text {n % 100}"}},"d":[{n / 7:.3f}]}}\n' for n in range(25_000))
+    url = bench.file("long.json.gz", gzip.compress((lines * (20 * MIB // len(lines))).encode(), 1))
+    with Watch() as watch:
+        bench.run("import.json", dataFileUrl=url, outputDataset="d", **query)
     assert 0 < watch.most < 16 * MIB
