@@ -100,6 +100,7 @@ def freeze(weights: Path | None) -> Any:
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
+    tf.get_logger().setLevel("ERROR")  # the log is for people, who need not know of names that will go
     keras.utils.set_random_seed(SEED)
     model, layer = build()
     if weights:
