@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from server.declarations import Progress, QueryResult
 from server.errors import MldbError
+from server.learning.cell_arrays import CellArrays, cell_arrays
+from server.learning.training_set import is_true
 from server.sql.parser import parse_expression
 from server.sql.tree import Item, Select
-from server.transfer.results import named_rows
+from server.transfer.results import named_rows, rows_of
 from server.values.atoms import Atom
 from server.values.batches import Row
+from server.values.paths import parse_path
 
 # Outcomes are columns of the query below a name that no dataset has.
 _OUTCOMES = "\x01outcomes"
@@ -49,6 +55,23 @@ def outcome_rows(result: QueryResult, outcomes: Outcomes, progress: Progress) ->
             else:
                 cells.append(cell)
         yield OutcomeRow(name, cells, values)
+
+
+def outcome_batches(
+    result: QueryResult, outcomes: Outcomes, progress: Progress
+) -> Iterator[tuple[CellArrays, NDArray[np.bool_]]]:
+    """The rows of a query ``with_outcomes`` in batches: their cells, and which outcomes are true (rows, outcomes)."""
+    done = 0
+    for batch in result.batches(progress):
+        won = [[False] * len(outcomes) for _ in range(batch.rows.length)]
+        for values, row in zip(won, rows_of(batch.rows.under((_OUTCOMES,))), strict=True):
+            for cell in row:
+                values[int(cell.path[0])] = is_true(cell.value)
+        cells = cell_arrays(batch.rows)
+        columns = np.array([parse_path(name)[0] != _OUTCOMES for name in cells.names], np.bool_)
+        yield cells.take(columns[cells.codes]), np.array(won, np.bool_).reshape(-1, len(outcomes))
+        done += batch.rows.length
+        progress.update(done)
 
 
 def check_outcomes(outcomes: Sequence[tuple[str, str]], type_name: str) -> None:

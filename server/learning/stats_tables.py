@@ -7,10 +7,12 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from operator import add
 from typing import Any
 
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 from pydantic import Field
 
 from server.declarations import (
@@ -30,10 +32,18 @@ from server.declarations import (
 )
 from server.errors import MldbError
 from server.learning.archive import Archive, ModelFile, pack
+from server.learning.cell_arrays import CellArrays
 from server.learning.cell_functions import RowFunction
 from server.learning.model_params import save_model
 from server.learning.origin import Origin, open_model, training_rows
-from server.learning.outcome_rows import OutcomeRow, Outcomes, check_outcomes, outcome_rows, with_outcomes
+from server.learning.outcome_rows import (
+    OutcomeRow,
+    Outcomes,
+    check_outcomes,
+    outcome_batches,
+    outcome_rows,
+    with_outcomes,
+)
 from server.learning.saved import Count, member, require
 from server.learning.training_set import is_true
 from server.procedures.validators import input_query, require_from
@@ -122,12 +132,6 @@ def _count_all(found: list[tuple[Cell, Counts]], outcomes: list[Atom]) -> None:
             counts[number] += 1
 
 
-def _count(counts: Counts, outcomes: list[Atom]) -> None:
-    counts[0] += 1
-    for number, outcome in enumerate(outcomes, 1):
-        counts[number] += is_true(outcome)
-
-
 # ── by word ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -148,9 +152,16 @@ class WordTable:
         require(all(each[0] for each in words.values()), "a word was never seen")
         return WordTable(outcomes, words)
 
-    def add(self, row: OutcomeRow) -> None:
-        for word in {format_path(cell.path) for cell in row.cells if cell.value is not None}:
-            _count(self.words.setdefault(word, [0] * (1 + len(self.outcomes))), row.outcomes)
+    def add(self, cells: CellArrays, won: NDArray[np.bool_]) -> None:
+        """Count the words of rows, each once in a row; ``won``: which outcomes each row has (rows, outcomes)."""
+        size = len(cells.names)
+        rows, codes = np.divmod(np.unique(cells.rows * size + cells.codes), size or 1)
+        trials = np.bincount(codes, minlength=size)
+        wins = [np.bincount(codes[won[rows, number]], minlength=size) for number in range(len(self.outcomes))]
+        for word, found in zip(cells.names, np.column_stack([trials, *wins]).tolist(), strict=True):
+            if found[0]:
+                known = self.words.get(word)
+                self.words[word] = found if known is None else list(map(add, known, found))
 
     def extremes(self, outcome: str, positive: int, negative: int, trials: int) -> dict[str, float]:
         """The share of an outcome among the rows of each word, for the words where it is highest and lowest.
@@ -284,8 +295,8 @@ class WordTrain:
         progress.step("iterating", "counter")
         table = WordTable([name for name, _ in params.outcomes])
         result, origin = outcome_query(self.services, self.name, params, select)
-        for row in outcome_rows(result, params.outcomes, progress):
-            table.add(row)
+        for cells, won in outcome_batches(result, params.outcomes, progress):
+            table.add(cells, won)
         if params.outputDataset is not None:
             _, dataset = self.services.output_dataset(params.outputDataset, "tabular")
             progress.step("recording", "counter")

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
 from server.errors import MldbError
 from server.learning.archive import unpack
+from server.learning.cell_arrays import cell_arrays
 from server.learning.dist_tables import Distribution, DistTable
 from server.learning.outcome_rows import OutcomeRow
 from server.learning.stats_tables import StatsTable, WordTable, derived_expression
-from server.values.batches import Cell
+from server.values.batches import Cell, Column, RowBatch, RowType
+from server.values.cells import cells_array
+from server.values.kinds import Kind
 
 
 def cells(**values):
@@ -30,6 +35,25 @@ def test_counts_are_those_before_the_row():
     again = StatsTable(**unpack("statsTable", table.to_bytes({})).body)
     assert plain(again.counts(cells(host="a", other=1))) == {"trial.host": 2, "won.host": 1}
     assert plain(again.counts(cells(host="never"))) == {"trial.host": 0, "won.host": 0}
+
+
+def test_a_word_counts_once_in_each_row_that_has_it():
+    rest = cells_array([
+        [Cell(("a",), 1), Cell(("a",), 2), Cell(("b",), None)],
+        [Cell(("a",), "x"), Cell(("x.y",), 0)],
+        [],
+    ])  # fmt: skip
+    columns = (Column(("b",), Kind.INTEGER), Column(("v",), Kind.NUMBER, (2,)))
+    values = [pa.array([None, 3, 4]), pa.array([[1.0, None], None, [2.0, math.nan]], pa.list_(pa.float64(), 2))]
+    batch = cell_arrays(RowBatch(RowType(columns, open=True), 3, values, (), rest))
+    table = WordTable(["won", "lost"])
+    won = np.array([[True, False], [False, True], [True, True]])
+    table.add(batch, won)
+    once = {"a": [2, 1, 1], "b": [2, 1, 2], '"x.y"': [1, 0, 1], "v.0": [2, 2, 1], "v.1": [1, 1, 1]}
+    assert table.words == once
+    table.add(batch, won)
+    assert table.words == {word: [2 * count for count in counts] for word, counts in once.items()}
+    table.add(cell_arrays(RowBatch(RowType(), 1, [])), won[:1])
 
 
 @pytest.mark.parametrize(
