@@ -41,7 +41,7 @@ from server.sql.tree import Call, Select
 from server.sql.views import Layout
 from server.transfer.extras import extra
 from server.transfer.inputs import STAGED, import_select, replace_calls, require_atom_name
-from server.transfer.melt import record_all
+from server.transfer.outputs import record_all
 from server.values.atoms import NEVER
 from server.values.batches import ANY_ROW, Cell, Column, Row, RowBatch, RowType
 from server.values.cells import cells_array

@@ -26,7 +26,7 @@ from server.declarations import (
 )
 from server.errors import MldbError
 from server.transfer.extras import extra
-from server.transfer.melt import record_all
+from server.transfer.outputs import record_all
 from server.transfer.pythonvalues import python_of
 from server.transfer.results import rows_of
 from server.values.batches import ANY_ROW, Cell, Row, RowBatch, RowType

@@ -41,8 +41,7 @@ from server.learning.scored_rows import (
 from server.learning.training_set import Mode, check_weights, label_atom
 from server.procedures.validators import input_query, plain_columns, require_from
 from server.sql.tree import Select
-from server.transfer.melt import record_all
-from server.transfer.outputs import recording_dataset
+from server.transfer.outputs import record_all, recording_dataset
 
 NAME = "classifier.test"
 Top = Annotated[int, Field(ge=1)]

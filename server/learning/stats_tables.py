@@ -48,8 +48,7 @@ from server.learning.saved import Count, member, require
 from server.learning.training_set import is_true
 from server.procedures.validators import input_query, require_from
 from server.sql.tree import Select
-from server.transfer.melt import record_all
-from server.transfer.outputs import recording_dataset
+from server.transfer.outputs import record_all, recording_dataset
 from server.values.atoms import NEVER, Atom, atom_to_json
 from server.values.batches import Cell, Row
 from server.values.paths import format_path, parse_path

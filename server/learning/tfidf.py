@@ -33,7 +33,7 @@ from server.learning.model_params import checked_training, create_function, save
 from server.learning.origin import open_model, training_rows
 from server.learning.saved import Count, member
 from server.sql.tree import Select
-from server.transfer.melt import record_all
+from server.transfer.outputs import record_all
 from server.values import compute as pc
 from server.values.atoms import NEVER
 from server.values.batches import Column, RowBatch, RowType

@@ -106,10 +106,11 @@ class _Sorted:
         if start == end:
             return None
         order = self._order[start:end]
-        return self.chunk.rows[order].astype(np.int64), _take(self.chunk.values, order)
+        return self.chunk.rows[order].astype(np.int64), take(self.chunk.values, order)
 
 
-def _take(values: pa.Array, places: Integers) -> pa.Array:
+def take(values: pa.Array, places: Integers) -> pa.Array:
+    """The values at some places; of ``ANY`` too, which Arrow cannot take from."""
     indices = pa.array(places)
     if not pa.types.is_union(values.type):
         return values.take(indices)

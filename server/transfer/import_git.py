@@ -22,8 +22,7 @@ from server.declarations import (
 )
 from server.errors import MldbError
 from server.transfer.extras import extra
-from server.transfer.melt import record_all
-from server.transfer.outputs import recording_dataset
+from server.transfer.outputs import record_all, recording_dataset
 from server.values.atoms import Atom
 
 _OPERATIONS = {"A": "added", "D": "deleted", "M": "modified", "R": "renamed", "C": "copied", "T": "typechange"}

@@ -23,7 +23,7 @@ from server.declarations import (
 )
 from server.errors import MldbError
 from server.transfer.lines import LineSource
-from server.transfer.melt import record_all
+from server.transfer.outputs import record_all
 from server.values.atoms import Atom
 
 _FIELDS = 5  # of a line, the gloss that follows left aside

@@ -15,8 +15,7 @@ from pydantic import AliasChoices, Field
 from server.declarations import Creation, EntityType, ProcedureParams, Progress, Recorded, RunResult, Services
 from server.errors import MldbError
 from server.transfer.extras import extra
-from server.transfer.melt import record_all
-from server.transfer.outputs import recording_dataset
+from server.transfer.outputs import record_all, recording_dataset
 from server.transfer.pythonvalues import atom_of_python
 
 _FREE = 64 << 20  # bytes that any workbook may unpack to, whatever the ratio

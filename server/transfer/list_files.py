@@ -17,7 +17,7 @@ from server.declarations import (
     RunResult,
     Services,
 )
-from server.transfer.melt import record_all
+from server.transfer.outputs import record_all
 from server.values.atoms import NEVER, Atom, Timestamp, parse_timestamp, timestamp_from_json
 
 _COLUMNS = {"size": "size", "etag": "etag", "storageClass": "storage_class"} | {

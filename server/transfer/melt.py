@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from pydantic import Field
 
 from server.declarations import (
     Creation,
-    Dataset,
     EntityType,
     InputQuery,
     OutputDataset,
     ProcedureParams,
     Progress,
-    Recorded,
     RunResult,
     Services,
 )
 from server.errors import MldbError
 from server.procedures.validators import has_part, input_query
+from server.transfer.melted import MeltedRows
 from server.transfer.outputs import recording_dataset
-from server.transfer.results import named_rows
-from server.values.cells import Row
-from server.values.paths import Path, format_path, parse_path
-
-CHUNK_ROWS = 10_000
-_CHECKED_ROWS = 100  # made before a cancel is looked for
+from server.values.paths import parse_path
 
 
 class MeltParams(ProcedureParams):
@@ -52,38 +44,8 @@ class Melt:
         result = self._services.query(tree, timestamps=True)
         dataset = recording_dataset(self._services, params.outputDataset, "tabular")
         key, value = parse_path(params.keyColumnName), parse_path(params.valueColumnName)
-        melted = (row for name, cells in named_rows(result, progress) for row in melt_row(name, cells, key, value))
-        record_all(dataset, melted, progress)
+        dataset.write(MeltedRows(result, key, value), progress)
         return RunResult()
-
-
-def melt_row(name: str, cells: Row, key: Path, value: Path) -> Iterator[Recorded]:
-    """A row for each cell under ``to_melt``, named by the row's name and the cell's column."""
-    fixed = [(cell.path[1:] or cell.path, cell.value, cell.timestamp) for cell in cells if cell.path[:1] == ("to_fix",)]
-    melted = [cell for cell in cells if cell.path[:1] == ("to_melt",) and len(cell.path) > 1]
-    newest = max((cell.timestamp for cell in melted), default=0.0)
-    row = parse_path(name)
-    for cell in melted:
-        column = cell.path[1:]
-        yield row + column, [*fixed, (key, format_path(column), newest), (value, cell.value, newest)]
-
-
-def record_all(dataset: Dataset, rows: Iterator[Recorded], progress: Progress) -> int:
-    """Record rows in chunks and commit; their number."""
-    count = 0
-    chunk: list[Recorded] = []
-    for row in rows:
-        chunk.append(row)
-        if not len(chunk) % _CHECKED_ROWS:
-            progress.check()
-        if len(chunk) == CHUNK_ROWS:
-            count += len(chunk)
-            dataset.record_rows(chunk)
-            progress.update(count)
-            chunk = []
-    dataset.record_rows(chunk)
-    dataset.commit()
-    return count + len(chunk)
 
 
 def create(creation: Creation) -> Melt:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
-from server.declarations import Dataset, Services
+from server.declarations import Dataset, Progress, Recorded, Services
+
+_CHUNK_ROWS = 10_000
+_CHECKED_ROWS = 100  # made before a cancel is looked for
 
 
 def recording_dataset(services: Services, spec: Any, default_type: str) -> Dataset:
@@ -16,3 +20,21 @@ def recording_dataset(services: Services, spec: Any, default_type: str) -> Datas
     if config["type"] == "tabular":
         config["params"] = {"unknownColumns": "add", **(config.get("params") or {})}
     return services.output_dataset(config, default_type)[1]
+
+
+def record_all(dataset: Dataset, rows: Iterator[Recorded], progress: Progress) -> int:
+    """Record rows in chunks and commit; their number."""
+    count = 0
+    chunk: list[Recorded] = []
+    for row in rows:
+        chunk.append(row)
+        if not len(chunk) % _CHECKED_ROWS:
+            progress.check()
+        if len(chunk) == _CHUNK_ROWS:
+            count += len(chunk)
+            dataset.record_rows(chunk)
+            progress.update(count)
+            chunk = []
+    dataset.record_rows(chunk)
+    dataset.commit()
+    return count + len(chunk)

@@ -20,8 +20,7 @@ from server.declarations import (
 )
 from server.errors import MldbError
 from server.procedures.validators import input_query
-from server.transfer.melt import record_all
-from server.transfer.outputs import recording_dataset
+from server.transfer.outputs import record_all, recording_dataset
 from server.transfer.results import named_rows
 from server.values.cells import Row
 from server.values.paths import Path, format_path, natural_key, parse_path

@@ -24,9 +24,8 @@ from server.declarations import (
 )
 from server.procedures.validators import input_query, require_from, whole_columns
 from server.sql.tree import Select
-from server.transfer.melt import record_all
 from server.transfer.occurrences import Occurring, Places, occurrences
-from server.transfer.outputs import recording_dataset
+from server.transfer.outputs import record_all, recording_dataset
 from server.values.atoms import NEVER, Atom, collapse
 from server.values.paths import Path
 

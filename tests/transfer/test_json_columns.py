@@ -10,11 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from server.errors import MldbError
-from server.storage.layouts import Wide
 from server.transfer import import_json
 from server.transfer.jsoncolumns import json_text
 from server.transfer.jsontypes import atom_of
-from server.transfer.results import named_rows
+from tests.transfer.seen import described
 
 NAMES = st.sampled_from(["a", "b", "a.b", "", "0", "é", 'q"', "c d"])
 EDGES = [2**53, 2**53 + 1, -(2**53) - 1, 2**63 - 1, -(2**63), 2**63, 2**64 - 1, 2**64, 10**30, -(10**30)]
@@ -52,18 +51,6 @@ def record(bench, config, objects, arrays, time):
         for number, value in enumerate(objects, 1)
     )
     dataset.commit()
-
-
-def described(bench, id_):
-    """What is seen of a dataset: its columns in their order, and each row's cells, times included."""
-    layout = bench.services.dataset(id_).layout()
-    columns = [(c.path, c.kind, c.sparse) for c in layout.columns] if isinstance(layout, Wide) else None
-    rows = [
-        (name, [(cell.path, type(cell.value), cell.value, cell.timestamp) for cell in row])
-        for query in (f"SELECT * FROM {id_}", f"SELECT columnCount() AS n, latest_timestamp({{*}}) AS t FROM {id_}")
-        for name, row in named_rows(bench.services.query(query, timestamps=True))
-    ]
-    return columns, rows, bench.services.dataset(id_).status()
 
 
 def agree(bench, monkeypatch, objects, config, arrays="parse", size=1 << 20):
