@@ -34,7 +34,7 @@ log = logging.getLogger("mldb.server")
 MEMBERS = ("id", "type", "params", "persistent", "deterministic")
 _LONGEST_SHOWN = 200  # characters of a body that is no configuration
 MAX_ID = 1000  # bytes: ids become URLs and log lines
-_MADE = "made"  # of what an entity keeps in the catalogue: the datasets that it was made with
+_MADE = "inlineDatasets"  # of what an entity keeps in the catalogue: the datasets that it was made with
 _DEFAULTS = {"id": "", "type": "", "params": None, "persistent": False, "deterministic": True}
 
 
