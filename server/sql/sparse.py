@@ -350,6 +350,8 @@ class CellsRelation(SparseRelation):
         outputs = ["row"]
         for column in columns:
             value, where = _extracted(column, stores), f"FILTER (WHERE col = {column.id})"
+            if value != "value":  # DuckDB converts before it filters: values of other columns may be no numbers
+                value = f"CASE WHEN col = {column.id} THEN {value} END"
             if column.multiple or column.nulls:
                 outputs.append(f"list(struct_pack(v := {value}, t := ts) ORDER BY ts, {value}) {where} AS c{column.id}")
                 continue

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from server.transfer.melted import melt_row
 from server.transfer.results import named_rows
+from server.values.atoms import Timestamp
 from tests.transfer.seen import described
 
-ATOMS = st.sampled_from([None, 0, 1, 0.5, 2**53 + 1, "", "x", "1"])
+ATOMS = st.sampled_from([None, 0, 1, 0.5, 2**53 + 1, 2**63, "", "x", "1", Timestamp(5.0), b"b"])
 TIMES = st.sampled_from([0.0, 7.0, 3.0, -math.inf])
 PATHS = [("f",), ("f", "a"), ("f.", "b"), ("m",), ("m", "0"), ("m", "x.y"), ("mm",)]
 NAMES = st.sampled_from([("1",), ("r", "2"), ("a.b",), ('q"', "3"), ("4",), ("é",), ("z", "")])
