@@ -254,8 +254,12 @@ class Pending:
         if not len(cells):
             return
         encoded = cells.field("p").dictionary_encode()
-        numbers = np.array([self.column_number(name) for name in encoded.dictionary.to_pylist()], np.int32)
-        columns = numbers[encoded.indices.to_numpy(zero_copy_only=False)]
+        indices = encoded.indices.to_numpy(zero_copy_only=False)
+        kept = indices if self._nulls else np.delete(indices, _null_places(cells.field("v")))
+        numbers = np.full(len(encoded.dictionary), -1, np.int32)
+        for index in np.flatnonzero(np.bincount(kept)).tolist():
+            numbers[index] = self.column_number(encoded.dictionary[index].as_py())
+        columns = numbers[indices]
         times = cells.field("t").fill_null(-np.inf).to_numpy(zero_copy_only=False)
         self._add_mixed(cells.field("v"), Kind.ANY, np.repeat(rows, lengths), columns, times)
 
@@ -319,6 +323,12 @@ def _by_column(part: Part, columns: npt.NDArray[np.int32]) -> Iterator[Part]:
         yield Part("int", Seen.INTEGER, whole, where[~fractional])
     if fractional.any():
         yield Part("num", Seen.NUMBER, part.values.filter(pa.array(fractional)), where[fractional])
+
+
+def _null_places(values: pa.Array) -> npt.NDArray[np.int64]:
+    """Where an ``ANY`` array is null."""
+    places = [part.where for part in split(values, Kind.ANY) if part.seen == Seen.NULL and part.where is not None]
+    return np.concatenate(places) if places else np.array([], np.int64)
 
 
 _SEEN_OF = {

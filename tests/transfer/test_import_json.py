@@ -116,3 +116,9 @@ def test_columns_of_lines_left_out_are_not_there(bench):
     bench.run("import.json", dataFileUrl=bench.file("f.json", LINES), outputDataset="x", where="colA IN (1, 2)")
     layout = bench.services.dataset("x").layout()
     assert {column.path: column.sparse for column in layout.columns}[("colC", "a")]
+
+
+def test_binary_output_has_no_nulls(bench):
+    url = bench.file("f.json", '{"a":1,"b":null}\n{"a":1,"c":1}\n{"b":null}')
+    bench.run("import.json", dataFileUrl=url, outputDataset={"id": "y", "type": "beh.binary.mutable"})
+    assert present(bench.rows("SELECT * FROM y")) == {"1": {"a": 1}, "2": {"a": 1, "c": 1}, "3": {}}
