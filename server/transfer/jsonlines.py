@@ -68,19 +68,22 @@ class JsonLines:
             # Each object is gone before the next is there: keeping them would double what the reading takes.
             columns = columns_of(map(orjson.loads, lines), self._arrays)
             return JsonBlock(np.arange(first, first + len(lines)), columns)
-        except ValueError:
+        except (ValueError, RecursionError):
             good = dict(self._one_by_one(first, lines))
             return JsonBlock(np.fromiter(good, np.int64), columns_of(good.values(), self._arrays))
 
     def _one_by_one(self, first: int, lines: list[bytes]) -> Iterator[tuple[int, dict[str, Any]]]:
         for number, line in enumerate(lines, first):
             try:
-                yield number, parsed(line)
-            except ValueError as error:
+                value = parsed(line)
+                columns_of([value], self._arrays)
+                yield number, value
+            except (ValueError, RecursionError) as error:
                 if not self._ignore_bad:
+                    reason = "it is nested too deep" if isinstance(error, RecursionError) else error
                     shown = line.decode("utf-8", "replace")[:_SHOWN]
                     details = {"lineNumber": number, "line": shown}
-                    raise MldbError(f"Error parsing JSON row: {error}", details=details) from None
+                    raise MldbError(f"Error parsing JSON row: {reason}", details=details) from None
                 self.errors += 1
 
 

@@ -81,7 +81,10 @@ def test_limit_and_offset(bench):
     assert list(rows) == ["2", "3"]
 
 
-@pytest.mark.parametrize("line", ["", "{", "[1]", "3", '{"a":1} x', "{'a':1}"])
+DEEP = f'{{"a":{"[" * 600}1{"]" * 600}}}'
+
+
+@pytest.mark.parametrize("line", ["", "{", "[1]", "3", '{"a":1} x', "{'a':1}", DEEP])
 def test_bad_lines(bench, line):
     content = f'{{"a":1}}\n{line}\n{{"a":3}}\n'
     error = refusal(bench, content=content)
