@@ -48,7 +48,7 @@ m_tag(a) := CASE WHEN a IS NULL THEN NULL ELSE CAST(union_tag(a) AS VARCHAR) END
 m_quote(x) := CASE WHEN x <> '' AND NOT regexp_matches(x, '[\x00-\x1f".]') THEN x
     ELSE '"' || replace(x, '"', '""') || '"' END
 m_numtext(x) := CASE WHEN x = trunc(x) AND abs(x) < 1e15 THEN CAST(CAST(x AS BIGINT) AS VARCHAR)
-    WHEN abs(x) BETWEEN 1e-4 AND 1e15 THEN CAST(x AS VARCHAR) ELSE u_numtext(x) END
+    WHEN abs(x) >= 1e-4 AND abs(x) < 1e15 THEN CAST(x AS VARCHAR) ELSE u_numtext(x) END
 m_parse_ts(s) := CASE WHEN regexp_full_match(s, '[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}:[0-9]{2}Z?)?')
     THEN coalesce(epoch(TRY_CAST(s AS TIMESTAMP)), u_parse_ts(s)) ELSE u_parse_ts(s) END
 m_tstext(x) := CASE WHEN isfinite(x) AND x = floor(x) AND x BETWEEN -62135596800 AND 253402300799

@@ -120,6 +120,10 @@ def test_numbers_from_text(cursor, text):
 
 @settings(max_examples=200, deadline=None)
 @given(number=st.floats())
+@example(number=1e15)
+@example(number=-1e15)
+@example(number=1e-4)
+@example(number=2.0**63)
 def test_text_and_whole_part_of_numbers(cursor, number):
     assert found(cursor, "m_truncated(?::DOUBLE)", number) == cast_integer(number)
     if number != 0:  # of minus zero and whole numbers m_numtext makes the text of an integer

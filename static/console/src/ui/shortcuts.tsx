@@ -6,7 +6,7 @@ import { navigate } from "../router";
 import { Dialog } from "./dialog";
 
 const OFF = "mldb.keys";
-const SECOND_MS = 1200;
+const SECOND_MS = 2000;
 
 const shown = signal(false);
 const enabled = signal(localStorage.getItem(OFF) !== "off");
