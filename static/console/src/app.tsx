@@ -1,5 +1,5 @@
 // The shell: navigation, the page of the address, toasts.
-import { signal, useSignal, useSignalEffect } from "@preact/signals";
+import { effect, signal, useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { connection, entities } from "./live";
 import { navigation, type PageComponent } from "./pages";
@@ -12,16 +12,14 @@ type Theme = "system" | "light" | "dark";
 const THEME = "mldb.theme";
 const theme = signal<Theme>((localStorage.getItem(THEME) as Theme | null) ?? "system");
 
-function useTheme(): void {
-  useSignalEffect(() => {
-    localStorage.setItem(THEME, theme.value);
-    if (theme.value === "system") delete document.documentElement.dataset.theme;
-    else document.documentElement.dataset.theme = theme.value;
-  });
-}
+// At once, not after the next frame: the page may be left by then.
+effect(() => {
+  localStorage.setItem(THEME, theme.value);
+  if (theme.value === "system") delete document.documentElement.dataset.theme;
+  else document.documentElement.dataset.theme = theme.value;
+});
 
 export function App() {
-  useTheme();
   return (
     <>
       <a class="skip button" href="#main">
