@@ -7,7 +7,7 @@ rendered last, from the SQL that was written above it, so it reads and computes 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -35,8 +35,11 @@ if TYPE_CHECKING:
     from server.storage.layouts import Wide, WideColumn
 
 
+Execute = Callable[[str], list[tuple[Any, ...]]]
+
 LEADING_SHARE = 8  # of a table: more rows than an eighth are found sooner by sorting all than by looking twice
 MANY_ROWS = 100_000  # in smaller tables the first rows are found sooner by sorting than by looking twice
+_ASKED_AT_ONCE = 500  # columns
 _ORDERED = frozenset({Kind.BOOLEAN, Kind.INTEGER, Kind.UNSIGNED, Kind.NUMBER, Kind.STRING, Kind.TIMESTAMP})
 _CALL = re.compile(r"(\w+) ?\(")
 _NO_FUNCTIONS = frozenset({"CAST", "NOT", "AND", "OR", "IN", "WHEN", "THEN", "ELSE", "LIKE"})
@@ -67,6 +70,10 @@ class Relation:
     def known_rows(self) -> int | None:
         """How many rows there are, where that is known."""
         return None
+
+    def never_null(self, execute: Execute) -> Set[str]:
+        """SQL of the columns of which it is known that they are NULL in no row."""
+        return frozenset()
 
     def ref(self, column: str) -> str:
         return f"r{self.number}.{column}"
@@ -295,11 +302,25 @@ class WideRelation(Relation):
         super().__init__(number, alias)
         self.layout = layout
         self._has_nan = has_nan
+        self._never_null: set[str] | None = None
         self._row = Row({column.path: self._leaf(column) for column in layout.columns})
 
     @property
     def known_rows(self) -> int | None:
         return self.layout.rows
+
+    def never_null(self, execute: Execute) -> Set[str]:
+        if self._never_null is None:
+            asked = [column for column in self.layout.columns if column.shape is None and not column.sparse]
+            self._never_null = set()
+            for start in range(0, len(asked), _ASKED_AT_ONCE):
+                some = asked[start : start + _ASKED_AT_ONCE]
+                counts = ", ".join(f"count({identifier(column.name)})" for column in some)
+                found = execute(f"SELECT {counts} FROM {identifier(self.layout.table)}")[0]
+                for column, count in zip(some, found, strict=True):
+                    if count == self.layout.rows:
+                        self._never_null.add(self._leaf(column).sql)
+        return self._never_null
 
     def _leaf(self, column: WideColumn) -> Leaf:
         sql = self.ref(identifier(column.name))
@@ -352,14 +373,6 @@ class WideRelation(Relation):
 
     def base(self, used: set[str], ordered: bool) -> str:
         return f"{identifier(self.layout.table)} AS r{self.number}"
-
-
-def may_hold_null(relation: Relation, column: Atom, execute: Callable[[str], list[tuple[Any, ...]]]) -> bool:
-    """Whether a column that every row has can be NULL in one: a stored one is looked at, where its statistics tell."""
-    if not isinstance(relation, WideRelation):
-        return True
-    source = relation.render(column.sql, ordered=False)
-    return bool(execute(f"SELECT 1 FROM {source} WHERE {column.sql} IS NULL LIMIT 1"))
 
 
 class BatchRelation(Relation):

@@ -100,3 +100,19 @@ def test_rows_of_a_stored_table_are_not_counted_again(server):
         assert [row[1] for row in answer(server, query)[1:]] == expected, query
     plan = server.must("GET", f"/v1/query/plan?q={quote('SELECT count(*) AS n FROM three')}")
     assert "count" not in plan["sql"]
+
+
+@pytest.mark.parametrize(
+    "query", ["SELECT * FROM merge(many, many)", "SELECT * FROM many WHEN value_timestamp() < TIMESTAMP 5"]
+)
+def test_whether_columns_hold_null_is_asked_of_all_at_once(server, monkeypatch, query):
+    server.must("PUT", "/v1/datasets/many", {"type": "tabular"})
+    cells = [[f"c{i}", None if i == 7 else i, 0] for i in range(300)]
+    server.must("POST", "/v1/datasets/many/multirows", [["r", cells]])
+    server.must("POST", "/v1/datasets/many/commit")
+    asked = []
+    execute = server.engine._execute
+    monkeypatch.setattr(server.engine, "_execute", lambda sql: asked.append(sql) or execute(sql))
+    rows = answer(server, query)
+    assert rows[1][1:] == [None if i == 7 else i for i in range(300)]
+    assert 1 <= len(asked) <= 2  # once for each relation

@@ -14,15 +14,19 @@ from tests.rest.test_survival import wait_restored
 ROOTS = sorted((Path(__file__).parent / "data_roots").glob("*.tar.xz"))
 
 
+def unpacked(archive: Path, folder: Path) -> Path:
+    with tarfile.open(archive) as packed:
+        packed.extractall(folder, filter="data")
+    return folder
+
+
 def test_there_is_a_data_root():
     assert ROOTS
 
 
 @pytest.mark.parametrize("archive", ROOTS, ids=lambda archive: archive.name.partition(".")[0])
 def test_an_earlier_data_root_works(archive, tmp_path, start_server):
-    with tarfile.open(archive) as packed:
-        packed.extractall(tmp_path / "data", filter="data")
-    server = start_server(data_dir=tmp_path / "data")
+    server = start_server(data_dir=unpacked(archive, tmp_path / "data"))
     with server.client() as client:
         wait_restored(client)
         for name, rows in (("wide", 10), ("cells", 10), ("both", 10)):
@@ -40,9 +44,7 @@ def test_an_earlier_data_root_works(archive, tmp_path, start_server):
 
 
 def test_models_of_a_version_that_kept_no_origin_work(tmp_path, start_server):
-    with tarfile.open(ROOTS[0].parent / "d646cb6.tar.xz") as packed:
-        packed.extractall(tmp_path / "data", filter="data")
-    server = start_server(data_dir=tmp_path / "data")
+    server = start_server(data_dir=unpacked(ROOTS[0].parent / "d646cb6.tar.xz", tmp_path / "data"))
     with server.client() as client:
         wait_restored(client)
         for name, training in TRAININGS.items():
@@ -56,9 +58,7 @@ def test_models_of_a_version_that_kept_no_origin_work(tmp_path, start_server):
 
 
 def test_rows_named_by_numbers_whose_hash_was_stored(tmp_path, start_server):
-    with tarfile.open(ROOTS[0].parent / "930d284.tar.xz") as packed:
-        packed.extractall(tmp_path / "data", filter="data")
-    server = start_server(data_dir=tmp_path / "data")
+    server = start_server(data_dir=unpacked(ROOTS[0].parent / "930d284.tar.xz", tmp_path / "data"))
     with server.client() as client:
         wait_restored(client)
         query = "SELECT x, rowHash() AS h FROM {} ORDER BY x % 2 LIMIT 6"

@@ -13,7 +13,7 @@ from server.sql.binder.query import FromRelation
 from server.sql.binder.sources import constant_scope
 from server.sql.bound import Atom, Embedding, Leaf, Open, Rest, Row, RowBuilder, Several, Ts, Value, cell_where, fixed
 from server.sql.functions.notes import Note
-from server.sql.relations import Relation, lookup, may_hold_null, require_row
+from server.sql.relations import Relation, lookup, require_row
 from server.sql.scope import Context
 from server.sql.sparse import CellsRelation, SparseRelation, TransposedCells
 from server.sql.tree import Constant, Item, RowLiteral, RowTable, TableCall, Unary
@@ -124,8 +124,9 @@ class MergeRelation(FromRelation):
         """The row of an input that is there only where a condition holds; NULLs of it are cells."""
         row = _maybe_missing(relation.row())
         columns = dict(row.columns)
+        full = relation.never_null(self.context.execute)
         for path, leaf in relation.row().columns.items():
-            if isinstance(leaf, Atom) and not leaf.sparse and may_hold_null(relation, leaf, self.context.execute):
+            if isinstance(leaf, Atom) and not leaf.sparse and leaf.sql not in full:
                 columns[path] = cell_where(condition, leaf)
         return Row(columns, row.rests)
 

@@ -10,7 +10,6 @@ from server.sql.binder.base import bind_truth
 from server.sql.binder.rowfunctions import asked, count_of_columns
 from server.sql.bound import NEVER_SQL, Atom, Embedding, Leaf, Open, Rest, Row, Several, Ts, Value, cell_where
 from server.sql.functions.notes import Note
-from server.sql.relations import may_hold_null
 from server.sql.scope import Scope, TableScope
 from server.sql.tree import Between, Binary, Call, Constant, Expression, Unary
 from server.values.atoms import Timestamp, parse_timestamp
@@ -128,8 +127,10 @@ class WhenScope(Scope):
 
     def _filter_row(self, row: Row) -> Row:
         columns: dict[Path, Leaf] = {}
+        inner = self.inner
+        full = inner.relation.never_null(self.context.execute) if isinstance(inner, TableScope) else frozenset()
         for path, leaf in row.columns.items():
-            if isinstance(leaf, Atom) and not leaf.sparse and self._may_hold_null(leaf):
+            if isinstance(leaf, Atom) and not leaf.sparse and leaf.sql not in full:
                 columns[path] = cell_where(self._passes(leaf.ts()), leaf)
                 continue
             kept = self._filter(leaf)
@@ -137,11 +138,6 @@ class WhenScope(Scope):
             columns[path] = kept
         rests = (Rest(rest.prefix, f"list_filter({rest.sql}, lambda c: {self._passes(_CELL)})") for rest in row.rests)
         return Row(columns, tuple(rests))
-
-    def _may_hold_null(self, column: Atom) -> bool:
-        if not isinstance(self.inner, TableScope):
-            return True
-        return may_hold_null(self.inner.relation, column, self.context.execute)
 
     def column(self, path: Path) -> Value:
         return self._filter(self.inner.column(path))

@@ -421,7 +421,7 @@ m_unsigned(a) := CASE WHEN a >= 0 THEN CAST(a AS UBIGINT)
     ELSE CAST(CAST(a AS HUGEINT) + 18446744073709551616 AS UBIGINT) END
 m_modulo_unsigned(a, b) := CASE WHEN b = 0
     THEN CAST(u_fail_integer('Integer Modulus by a zero dividend') AS UBIGINT) ELSE a % b END
-m_modulo_fast(a, b) := CASE WHEN a >= 0 AND b > 0 AND a < 9007199254740992 AND b < 9007199254740992 THEN a % b END
+m_modulo_fast(a, b) := CASE WHEN a >= 0 AND b > 0 AND a < 9007199254740992 AND b < 9007199254740992 THEN a % b + 0e0 END
 m_arithmetic_fast(a, b, o, slow) := CASE WHEN m_tag(a) = 'n' AND m_tag(b) = 'n' THEN any_n(CASE o
     WHEN 1 THEN union_extract(a, 'n') - union_extract(b, 'n') WHEN 2 THEN union_extract(a, 'n') * union_extract(b, 'n')
     ELSE union_extract(a, 'n') / union_extract(b, 'n') END) ELSE slow END
