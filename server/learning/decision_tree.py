@@ -14,15 +14,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from server.learning.binning import Binned, Block, bin_features, blocks_of
+from server.learning.binning import Bins, Block, blocks_of
 from server.learning.configurations import DecisionTree, Stump, UpdateAlgorithm
 from server.learning.examples import Examples, Tick, normalized
 from server.learning.matrix import Floats
+from server.learning.ordered import Ordered, Sweep, ordered_features
+from server.learning.split_statistics import SplitStatistics, snapped
 from server.learning.tree_nodes import EQUAL, LESS, PRESENT, Nodes, concatenate, leafless
 from server.learning.trees import MISSING, TRUE, TreeEnsemble
 
 _CELLS_AT_ONCE = 1 << 21  # nodes x buckets x labels that are looked at together
-_NOISE = 1e-12  # what is left of a difference of equal sums of weights
 
 
 @dataclass
@@ -32,8 +33,12 @@ class Grower:
     examples: Examples
 
     @cached_property
-    def binned(self) -> list[Binned]:
-        return bin_features(self.examples.space, self.examples.matrix)
+    def bins(self) -> Bins:
+        return Bins(self.examples.space, self.examples.matrix)
+
+    @cached_property
+    def ordered(self) -> Ordered:
+        return ordered_features(self.examples.space, self.examples.matrix, self.hashes)
 
     @cached_property
     def hashes(self) -> NDArray[np.uint64]:
@@ -49,20 +54,27 @@ class Grower:
         rng: np.random.Generator,
     ) -> tuple[TreeEnsemble, NDArray[np.int32]]:
         """A tree, and the leaf that each row of positive weight is in (others: -1)."""
-        blocks = blocks_of(self.binned, self._draw_features(feature_share, rng), self.hashes)
+        drawn = self._draw_features(feature_share, rng)
+        counted = drawn.copy()
+        counted[self.ordered.features] = False
+        blocks = blocks_of(self.bins, np.flatnonzero(counted), self.hashes)
         growth = _Growth(self.examples, normalized(weights), update)
+        sweep = Sweep(self.ordered.chosen(drawn), growth.stats)
         depth = 0
         while growth.open_nodes and depth != max_depth:
-            growth.split_level(blocks, self.hashes, self.binned)
+            growth.split_level(blocks, sweep, self.hashes, self.bins)
             depth += 1
         return TreeEnsemble.single(growth.finish()), growth.leaf
 
-    def _draw_features(self, share: float, rng: np.random.Generator) -> NDArray[np.int64]:
-        count = len(self.binned)
+    def _draw_features(self, share: float, rng: np.random.Generator) -> NDArray[np.bool_]:
+        """Which features are drawn."""
+        count = len(self.bins)
         if share >= 1 or count == 0:
-            return np.arange(count)
-        drawn = np.flatnonzero(rng.random(count) < share)
-        return drawn if len(drawn) else rng.integers(0, count, 1)
+            return np.ones(count, np.bool_)
+        drawn = rng.random(count) < share
+        if not drawn.any():
+            drawn[rng.integers(0, count, 1)] = True
+        return drawn
 
 
 @dataclass(frozen=True)
@@ -128,37 +140,41 @@ class _Growth:
         self.ids, self.positive, self.total = nodes[mixed], positive[mixed], total[mixed]
         self.open_nodes = len(mixed)
 
-    def split_level(self, blocks: list[Block], hashes: NDArray[np.uint64], binned: list[Binned]) -> None:
+    def split_level(self, blocks: list[Block], sweep: Sweep, hashes: NDArray[np.uint64], bins: Bins) -> None:
         """Find the best split of every open node, make the children, and open those."""
         best = _Best.none(self.open_nodes)
         for block in blocks:
             self._search(block, hashes, best)
+        sweep.follow(self.slot, self.open_nodes)
+        for node, found in sweep.candidates():
+            z, feature, bucket = (np.array([part]) for part in found)
+            best.take(slice(node, node + 1), z.astype(np.float32), hashes[feature], feature, bucket)
         split = np.flatnonzero(best.feature >= 0)
         first = self.size
         self._add_nodes(3 * len(split))
         children = first + np.arange(3 * len(split), dtype=np.int32).reshape(-1, 3)
         ids = self.ids[split]
-        self._write_splits(ids, children, best, split, binned)
-        branch = self._branches(best, split, binned)
+        self._write_splits(ids, children, best, split, bins)
+        branch = self._branches(best, split, bins)
         self.slot = np.where(branch >= 0, branch, -1).astype(np.int32)
         inside = self.slot >= 0
         self.leaf[inside] = first + self.slot[inside]
         self._open(np.arange(first, first + 3 * len(split)))
 
     def _write_splits(
-        self, ids: NDArray[Any], children: NDArray[Any], best: _Best, split: NDArray[Any], binned: list[Binned]
+        self, ids: NDArray[Any], children: NDArray[Any], best: _Best, split: NDArray[Any], bins: Bins
     ) -> None:
         parts = self.parts
         parts.feature[ids] = best.feature[split]
         parts.children[ids] = children
         parts.z[ids] = best.z[split]
         for node, feature, bucket in zip(ids, best.feature[split], best.bucket[split], strict=True):
-            thresholds = binned[feature].thresholds
+            thresholds = bins[feature].thresholds
             parts.operation[node] = PRESENT if bucket < 0 else EQUAL if thresholds is None else LESS
             if bucket >= 0:
                 parts.threshold[node] = bucket if thresholds is None else thresholds[bucket]
 
-    def _branches(self, best: _Best, split: NDArray[Any], binned: list[Binned]) -> NDArray[np.int64]:
+    def _branches(self, best: _Best, split: NDArray[Any], bins: Bins) -> NDArray[np.int64]:
         """For each row of a split node 3 x the split's number + its branch, for others -1."""
         number = np.full(self.open_nodes + 1, -1, np.int64)
         number[split] = np.arange(len(split))
@@ -170,7 +186,7 @@ class _Growth:
         bucket_of = np.full(len(split) + 1, 0, np.int64)
         bucket_of[: len(split)] = best.bucket[split]
         for feature, splits in by_feature.items():
-            item = binned[feature]
+            item = bins[feature]
             asked = np.zeros(len(split) + 1, np.bool_)
             asked[splits] = True
             here = asked[mine[item.rows]]
@@ -212,10 +228,10 @@ class _Growth:
             true = positive.cumsum(axis=2), total.cumsum(axis=2)
             present = true[0][:, :, -1], true[1][:, :, -1]
         missing = tuple(
-            _snap(whole[begin:end, None] - part, whole[begin:end, None])
+            snapped(whole[begin:end, None] - part, whole[begin:end, None])
             for whole, part in zip((self.positive, self.total), present, strict=True)
         )
-        false = tuple(_snap(p[:, :, None] - t, p[:, :, None]) for p, t in zip(present, true, strict=True))
+        false = tuple(snapped(p[:, :, None] - t, p[:, :, None]) for p, t in zip(present, true, strict=True))
         rest = self.stats.impurity(*missing)
         z = self.stats.impurity(*true) + self.stats.impurity(*false) + rest[:, :, None]
         possible = (true[1].max(axis=-1) > 0) & (false[1].max(axis=-1) > 0)
@@ -228,89 +244,6 @@ class _Growth:
 
     def finish(self) -> Nodes:
         return self.parts
-
-
-def _snap(difference: NDArray[Any], whole: NDArray[Any]) -> NDArray[Any]:
-    """A difference of sums of weights, with the noise of rounding taken for the nought it stands for."""
-    return np.where(np.abs(difference) <= _NOISE * np.abs(whole), 0.0, difference)
-
-
-class SplitStatistics:
-    """Sums of weights, and what follows from them: P and the totals per label, or (in regression) w*y and w."""
-
-    def __init__(self, examples: Examples, weights: Floats) -> None:
-        self.regression = examples.regression
-        self.labels = examples.label_count
-        if self.regression:
-            self.weights = weights.astype(np.float64)
-            self.scaled = self.weights * examples.labels
-            self.numbers = examples.labels
-        else:
-            self.label = examples.labels.astype(np.int64)
-            alike = weights.ndim == 1 or bool((weights == weights[:, :1]).all())
-            self.weights = (weights if weights.ndim == 1 else weights[:, 0] if alike else weights).astype(np.float64)
-
-    def sums(self, rows: NDArray[Any], keys: NDArray[np.int64], count: int) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Per key: positive weights [count, labels] and totals [count, labels or 1]."""
-        if self.regression:
-            pair = (np.bincount(keys, values[rows], count)[:, None] for values in (self.scaled, self.weights))
-            return next(pair), next(pair)
-        label = self.label[rows]
-        flat = keys * self.labels + label
-        if self.weights.ndim == 1:
-            positive = np.bincount(flat, self.weights[rows], count * self.labels).reshape(count, self.labels)
-            return positive, positive.sum(axis=1, keepdims=True)
-        positive = np.bincount(flat, self.weights[rows, label], count * self.labels).reshape(count, self.labels)
-        totals = [np.bincount(keys, self.weights[rows, each], count) for each in range(self.labels)]
-        return positive, np.stack(totals, axis=1)
-
-    def per_node(self, slot: NDArray[Any], count: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-        """Positive weights, totals and the number of rows of each node."""
-        rows = np.flatnonzero(slot >= 0)
-        keys = slot[rows].astype(np.int64)
-        return *self.sums(rows, keys, count), np.bincount(keys, minlength=count)
-
-    def impurity(self, positive: NDArray[Any], total: NDArray[Any]) -> NDArray[Any]:
-        """What a branch adds to Z."""
-        if self.regression:
-            with np.errstate(divide="ignore", invalid="ignore"):
-                return -np.where(total > 0, positive * positive / total, 0.0)[..., 0]
-        right = positive.astype(np.float32).astype(np.float64)
-        wrong = _snap(total - positive, total).astype(np.float32)
-        z: NDArray[Any] = 2 * np.sqrt(np.maximum(right * wrong, 0)).sum(axis=-1)
-        return z
-
-    def mixed(self, positive: NDArray[Any], slot: NDArray[Any], count: int) -> NDArray[np.bool_]:
-        """Nodes whose examples still differ in what is to be predicted."""
-        if not self.regression:
-            return np.asarray((positive > 0).sum(axis=1) > 1)
-        low, high = np.full(count, np.inf), np.full(count, -np.inf)
-        rows = np.flatnonzero(slot >= 0)
-        np.minimum.at(low, slot[rows], self.numbers[rows])
-        np.maximum.at(high, slot[rows], self.numbers[rows])
-        return high > low
-
-    def outputs(
-        self, positive: NDArray[Any], total: NDArray[Any], examples: NDArray[Any], update: UpdateAlgorithm
-    ) -> Floats:
-        """The scores of nodes: weighted mean, P/(P+N), (P-N)/(P+N) or half the log of the odds; 0 where empty."""
-        if self.regression:
-            return _divide(positive, total)
-        right = positive.astype(np.float32)
-        wrong = _snap(total - positive, total).astype(np.float32)
-        if update == "prob":
-            return _divide(right, right + wrong)
-        if update == "gentle":
-            return _divide(right - wrong, right + wrong)
-        epsilon = (1 / max(len(self.label), 1)) + np.zeros_like(right)
-        half_log = 0.5 * np.log((right + epsilon) / (wrong + epsilon))
-        return np.where(examples[:, None] > 0, half_log, 0).astype(np.float32)
-
-
-def _divide(above: NDArray[Any], below: NDArray[Any]) -> Floats:
-    out = np.zeros(np.broadcast_shapes(above.shape, below.shape), np.float64)
-    np.divide(above, below, out=out, where=below > 0)
-    return out.astype(np.float32)
 
 
 def train_tree(config: DecisionTree, examples: Examples, rng: np.random.Generator, tick: Tick) -> TreeEnsemble:

@@ -90,10 +90,8 @@ def present_entries(matrix: Matrix, feature: int) -> tuple[NDArray[np.int64], Fl
     return rows, column[rows]
 
 
-def columns_of(matrix: Matrix) -> list[tuple[NDArray[np.int64], Floats]]:
+def sparse_columns(matrix: Sparse) -> list[tuple[NDArray[np.int64], Floats]]:
     """For each feature the rows that have it, ascending, and its values there."""
-    if not isinstance(matrix, Sparse):
-        return [present_entries(matrix, feature) for feature in range(matrix.shape[1])]
     order = np.argsort(matrix.columns, kind="stable")
     bounds = np.searchsorted(matrix.columns[order], np.arange(matrix.width + 1))
     rows, values = matrix.rows()[order], matrix.values[order]

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from server.errors import MldbError
 from server.learning.attribution import mean_gradient, settled, softmax, softmax_gradient
-from server.learning.binning import Binned, bin_features
+from server.learning.binning import Binned, Bins
 from server.learning.configurations import NaiveBayes
-from server.learning.decision_tree import SplitStatistics
 from server.learning.examples import Examples, Explanation, Tick, normalized
 from server.learning.matrix import Floats, Matrix, pick_columns
 from server.learning.model_types import model_type
 from server.learning.saved import FLOATS, TRUTHS, WHOLE, checked, places
+from server.learning.split_statistics import SplitStatistics
 from server.learning.tree_nodes import check_codes
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def train_naive_bayes(config: NaiveBayes, examples: Examples, rng: np.random.Gen
     statistics = SplitStatistics(examples, weights)
     epsilon = 1 / (len(examples) * examples.label_count)
     splits = []
-    for number, binned in enumerate(bin_features(examples.space, examples.matrix)):
+    for number, binned in enumerate(Bins(examples.space, examples.matrix)):
         if config.feature_prop >= 1 or rng.random() < config.feature_prop:
             split = _best_split(binned, statistics)
             if split is not None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from server.learning.configurations import DecisionTree, Stump
-from server.learning.decision_tree import train_stump, train_tree
+from server.learning.decision_tree import Grower, train_stump, train_tree
 from server.learning.examples import Examples
 from server.learning.training_set import balanced
 from server.learning.trees import TreeEnsemble
@@ -155,3 +155,46 @@ def _timed(ensemble: TreeEnsemble, row: np.ndarray) -> float:
     start = time.perf_counter()
     ensemble.scores(row)
     return time.perf_counter() - start
+
+
+def wide_rows(seed: int, labels: int) -> Examples:
+    """Few rows of many features: distinct values, ties, more than 255 values, missing ones, one value only, none."""
+    rng = np.random.default_rng(seed)
+    rows = int(rng.integers(2, 400))
+    matrix = rng.normal(size=(rows, 12)).astype(np.float32)
+    matrix[:, 3:6] = np.round(matrix[:, 3:6] * 8)
+    matrix[rng.random(matrix.shape) < np.array([0, 0, 0.5, 0, 0.5, 0, 0.9, 0, 0.1, 0, 0, 0])] = np.nan
+    matrix[:, 7] = 3
+    matrix[:, 9] = np.nan
+    matrix[:, 10] = np.where(matrix[:, 10] > 0, np.inf, -np.inf)
+    matrix[:, 11] = rng.integers(0, 3, rows)
+    feature_space = space(*(f"x{number}" for number in range(11)), color=("blue", "green", "red"))
+    truth = rng.normal(size=rows).astype(np.float32) if labels == 1 else rng.integers(0, labels, rows)
+    weights = rng.random((rows, labels) if labels > 2 else rows).astype(np.float32)
+    weights[rng.random(rows) < 0.2] = 0
+    weights[0] = 1
+    return Examples(feature_space, matrix, truth, labels, weights)
+
+
+@pytest.mark.parametrize("labels", [1, 2, 5])
+@pytest.mark.parametrize("seed", range(8))
+def test_going_through_rows_in_order_finds_the_splits_that_buckets_give(monkeypatch, seed, labels):
+    data = wide_rows(seed, labels)
+    by_rows = grown(data, max_depth=4, update_alg="gentle", random_feature_propn=0.8)
+    monkeypatch.setattr("server.learning.ordered._ROWS_PER_BUCKET", 0)
+    by_buckets = grown(data, max_depth=4, update_alg="gentle", random_feature_propn=0.8)
+    for part in ("feature", "operation", "threshold", "children", "examples"):
+        assert getattr(by_rows.nodes, part).tolist() == getattr(by_buckets.nodes, part).tolist(), part
+    assert np.allclose(by_rows.nodes.values, by_buckets.nodes.values, atol=1e-6)
+    assert np.allclose(by_rows.nodes.z, by_buckets.nodes.z, atol=1e-6)
+
+
+def test_wide_rows_are_boosted_in_no_time():
+    """Several thousand features of a hundred rows: buckets, most of them empty in a node, took a second a tree."""
+    rng = np.random.default_rng(1)
+    data = examples(rng.normal(size=(120, 2048)), rng.integers(0, 2, 120).tolist(), 2)
+    grower = Grower(data)
+    started = time.process_time()
+    for _ in range(10):
+        grower.grow(data.weights, max_depth=3, update="gentle", feature_share=1.0, rng=rng)
+    assert time.process_time() - started < 1
