@@ -8,13 +8,15 @@ import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
 from server import tracing
 from server.builtin_types import BUILTIN_TYPES
+from server.datasets.base import tables_of
 from server.declarations import EntityKind
-from server.entities import jsontext
+from server.entities import jsontext, plugin_sources
 from server.entities.catalogue import Catalogue
 from server.entities.credentials import Credentials
 from server.entities.jobs import Jobs
@@ -23,7 +25,7 @@ from server.entities.registry import Announced, Registry
 from server.entities.runs import Runner
 from server.entities.services import ServerServices
 from server.entities.starts import Starts
-from server.entities.types import TypeRegistry
+from server.entities.types import PLURALS, TypeRegistry
 from server.errors import MldbError
 from server.http import (
     backup,
@@ -143,14 +145,15 @@ class Server:
             self.host.registry.restored.set()
 
     def _announce(self) -> list[Announced]:
-        """Tables that no saved dataset refers to are what a kill left half-made: they go before anything is made."""
+        """What no saved entity refers to is what a kill left half-made: it goes before anything is made."""
         waiting = self.host.registry.announce()
-        stored = [record.stored for _, _, record in waiting if record.kind == "dataset"]
-        self.database.drop_orphans(table for each in stored if each for table in each.get("tables", ()))
-        functions = [record.stored for _, _, record in waiting if record.kind == "function"]
-        graph_files.drop_orphans(
-            self.services.settings, (each["file"] for each in functions if each and "file" in each)
-        )
+        stored: dict[EntityKind, list[Any]] = {kind: [] for kind in PLURALS}
+        for _, _, record in waiting:
+            stored[record.kind].append(record.stored)
+        settings = self.services.settings
+        self.database.drop_orphans(tables_of(stored["dataset"]))
+        graph_files.drop_orphans(settings, stored["function"])
+        plugin_sources.drop_orphans(settings, stored["plugin"])
         return waiting
 
     async def close(self) -> None:

@@ -5,8 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NoReturn
 
-from server.declarations import Progress, QueryResult, Recorded
+from server.declarations import Creation, Progress, QueryResult, Recorded
 from server.errors import MldbError
+from server.storage.database import new_table
+
+
+def table_of(creation: Creation) -> str:
+    """The table of a dataset, or the prefix of its tables: the one that it stored, or a new name."""
+    name: str = creation.stored["tables"][0] if creation.stored else new_table()
+    return name
+
+
+def stored_table(name: str) -> dict[str, Any]:
+    """What a dataset's ``persist()`` says of its tables."""
+    return {"tables": [name]}
+
+
+def tables_of(stored: Iterable[Any]) -> Iterable[str]:
+    """The tables that datasets have, from what each stored; those of some lie elsewhere."""
+    return (table for each in stored if each for table in each.get("tables", ()))
 
 
 def checked_rows(rows: Iterable[Recorded]) -> list[Recorded]:

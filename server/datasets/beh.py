@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from server.datasets.base import ReadOnly
+from server.datasets.base import ReadOnly, stored_table, table_of
 from server.datasets.files import opened, save_to, saved, saves_url
 from server.datasets.sparse import Quantum, SparseDataset, load
 from server.declarations import Creation, EntityType, Params, Progress, QueryResult, Recorded, Services
 from server.errors import MldbError
 from server.messages import Request, Response
 from server.storage.cells import CellTables
-from server.storage.database import new_table
 from server.storage.layouts import Cells
 from server.storage.pending import Pending
 
@@ -48,7 +47,7 @@ class LoadedDataset(ReadOnly):
         return status_of(self._tables, self.type_name)
 
     def persist(self) -> dict[str, Any]:
-        return {"tables": [self._tables.prefix]}
+        return stored_table(self._tables.prefix)
 
     def drop(self) -> None:
         self._tables.drop()
@@ -149,7 +148,7 @@ def status_of(tables: CellTables, kind: str) -> dict[str, Any]:
 
 def _mutable(kind: str, creation: Creation) -> MutableDataset:
     params: MutableParams = creation.params
-    prefix = creation.stored["tables"][0] if creation.stored else new_table()
+    prefix = table_of(creation)
     if params.dataFileUrl:
         creation.services.urls.check_writable(params.dataFileUrl, "dataFileUrl")
     return MutableDataset(creation.services, prefix, kind, params.dataFileUrl, params.timeQuantumSeconds)
@@ -157,7 +156,7 @@ def _mutable(kind: str, creation: Creation) -> MutableDataset:
 
 def _loaded(kind: str, creation: Creation) -> LoadedDataset:
     services = creation.services
-    prefix = creation.stored["tables"][0] if creation.stored else new_table()
+    prefix = table_of(creation)
     tables = CellTables(services.database, prefix, by_hash=True)
     if not tables.committed:
         with opened(services, creation.params.dataFileUrl) as file:

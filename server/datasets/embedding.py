@@ -12,12 +12,12 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from server.datasets.base import checked_rows
+from server.datasets.base import checked_rows, stored_table, table_of
 from server.datasets.views import nothing
 from server.declarations import Creation, EntityType, NamedBatch, Params, Progress, QueryResult, Recorded
 from server.errors import MldbError
 from server.sql.views import Layout
-from server.storage.database import Database, arrow_view, drop_tables, new_table
+from server.storage.database import Database, arrow_view, drop_tables
 from server.storage.layouts import Wide, WideColumn
 from server.storage.pending import Pending
 from server.storage.vectors import VectorRows, vectors_of_batch, vectors_of_recorded
@@ -57,7 +57,7 @@ class EmbeddingDataset:
         return {"columnCount": columns, "rowCount": wide.rows if wide else 0}
 
     def persist(self) -> dict[str, Any]:
-        return {"tables": [self._table]}
+        return stored_table(self._table)
 
     def record_rows(self, rows: Iterable[Recorded]) -> None:
         checked = checked_rows(rows)
@@ -149,7 +149,7 @@ def vector_column(paths: tuple[Path, ...]) -> WideColumn | None:
 
 
 def _create(creation: Creation) -> EmbeddingDataset:
-    table = creation.stored["tables"][0] if creation.stored else new_table()
+    table = table_of(creation)
     return EmbeddingDataset(creation.services.database, table, creation.params.metric)
 
 

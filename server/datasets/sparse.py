@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from server.datasets.base import checked_columns, checked_rows
+from server.datasets.base import checked_columns, checked_rows, stored_table, table_of
 from server.declarations import Creation, EntityType, Params, Progress, QueryResult, Recorded
 from server.storage.cells import CellTables
-from server.storage.database import Database, new_table
+from server.storage.database import Database
 from server.storage.layouts import Cells
 from server.storage.pending import Pending
 
@@ -60,7 +60,7 @@ class SparseDataset:
         return {"columnCount": tables.columns, "rowCount": tables.rows, "valueCount": tables.cells}
 
     def persist(self) -> dict[str, Any]:
-        return {"tables": [self._tables.prefix]}
+        return stored_table(self._tables.prefix)
 
     def record_rows(self, rows: Iterable[Recorded]) -> None:
         checked = checked_rows(rows)
@@ -130,7 +130,7 @@ def load(
 
 
 def _create(creation: Creation) -> SparseDataset:
-    prefix = creation.stored["tables"][0] if creation.stored else new_table()
+    prefix = table_of(creation)
     return SparseDataset(creation.services.database, prefix, creation.params.timeQuantumSeconds)
 
 

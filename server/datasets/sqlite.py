@@ -6,10 +6,11 @@ import threading
 
 from pydantic import Field
 
+from server.datasets.base import table_of
 from server.datasets.sparse import SparseDataset
 from server.declarations import Creation, EntityType, Params, Progress, QueryResult
 from server.errors import MldbError
-from server.storage.database import Database, drop_tables, new_table
+from server.storage.database import Database, drop_tables
 from server.storage.sqlite_cells import SqliteFile
 from server.storage.sqlite_mldb import MldbSqliteFile, made_by_mldb
 
@@ -48,14 +49,14 @@ def _create(creation: Creation) -> SparseDataset:
     """The file is what counts: its rows are read again at each start."""
     database, url = creation.services.database, creation.params.dataFileUrl
     if not url:
-        return SparseDataset(database, creation.stored["tables"][0] if creation.stored else new_table())
+        return SparseDataset(database, table_of(creation))
     if not url.lower().startswith("file:"):
         raise MldbError(f"the SQLite file of a sqliteSparse dataset must have a file:// URL, not '{url}'")
     access = creation.services.urls.access
     path = access.writable(access.path_of(url[len("file:") :].removeprefix("//")))
     path.parent.mkdir(parents=True, exist_ok=True)
     file = (MldbSqliteFile if made_by_mldb(path) else SqliteFile)(path)
-    prefix = creation.stored["tables"][0] if creation.stored else new_table()
+    prefix = table_of(creation)
     with database.transaction() as cursor:
         drop_tables(cursor, prefix)
     return SqliteDataset(database, prefix, file)

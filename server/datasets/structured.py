@@ -5,9 +5,9 @@ A nested value is the cells below its path, as everywhere in the data model; tim
 
 from __future__ import annotations
 
+from server.datasets.base import table_of
 from server.datasets.sparse import SparseDataset
 from server.declarations import Creation, EntityType, Params
-from server.storage.database import new_table
 
 
 class StructuredParams(Params):
@@ -15,7 +15,7 @@ class StructuredParams(Params):
 
 
 def _create(creation: Creation) -> SparseDataset:
-    prefix = creation.stored["tables"][0] if creation.stored else new_table()
+    prefix = table_of(creation)
     return SparseDataset(creation.services.database, prefix)
 
 

@@ -10,12 +10,12 @@ from typing import Any, Literal
 import duckdb
 from pydantic import Field
 
-from server.datasets.base import checked_rows
+from server.datasets.base import checked_rows, stored_table, table_of
 from server.datasets.files import opened, save_to, saved, saves_url
 from server.declarations import Creation, EntityType, Params, Progress, QueryResult, Recorded, Services
 from server.errors import MldbError
 from server.messages import Request, Response
-from server.storage.database import drop_tables, new_table
+from server.storage.database import drop_tables
 from server.storage.dataset_files import DatasetFile
 from server.storage.layouts import Wide
 from server.storage.pending import Pending
@@ -63,7 +63,7 @@ class TabularDataset:
         return {"columnCount": columns, "rowCount": wide.rows if wide else 0}
 
     def persist(self) -> dict[str, Any]:
-        return {"tables": [self._table]}
+        return stored_table(self._table)
 
     def record_rows(self, rows: Iterable[Recorded]) -> None:
         checked = checked_rows(rows)
@@ -156,7 +156,7 @@ class TabularDataset:
 
 
 def _create(creation: Creation) -> TabularDataset:
-    table = creation.stored["tables"][0] if creation.stored else new_table()
+    table = table_of(creation)
     params: TabularParams = creation.params
     dataset = TabularDataset(creation.services, table, params.unknownColumns)
     if params.dataFileUrl and not dataset.committed:

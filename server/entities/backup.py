@@ -22,14 +22,14 @@ from server.storage.database import Database
 MANIFEST: Final = "backup.json"
 # What is made anew, what belongs to the machine, and secrets: they would leave through a route that pages can call.
 _LEFT_OUT: Final = frozenset({"logs", ".scratch"})
-_LEFT_OUT_BEGINNINGS: Final = (".backup-", "credentials.json")  # also what is being written to take their place
+_SECRETS: Final = "credentials.json"  # also what is being written to take its place
 
 
 def write_backup(settings: Settings, database: Database, target: IO[bytes]) -> None:
     """Write a ``.tar.zst`` of the data root. Files that vanish meanwhile are left out; none is read half-written
     unless it is written in place."""
     root = settings.data_dir
-    with tempfile.TemporaryDirectory(prefix=".backup-", dir=root) as folder:
+    with tempfile.TemporaryDirectory(prefix="backup-", dir=settings.scratch) as folder:
         copy = Path(folder) / settings.database_file.name
         database.snapshot(copy)
         packer = zstandard.ZstdCompressor(level=3, threads=-1)
@@ -42,7 +42,7 @@ def write_backup(settings: Settings, database: Database, target: IO[bytes]) -> N
 
 def _files(root: Path, database: str) -> Iterator[Path]:
     for entry in sorted(root.iterdir()):
-        if entry.name not in _LEFT_OUT and not entry.name.startswith((*_LEFT_OUT_BEGINNINGS, database)):
+        if entry.name not in _LEFT_OUT and not entry.name.startswith((_SECRETS, database)):
             files = (file for file in sorted([entry, *entry.rglob("*")]) if file.is_dir() or file.is_file())
             yield from (file for file in files if not (file.name.startswith(DRAFT) or _is_plugin_link(file, root)))
 

@@ -2,13 +2,14 @@
 
 ``place`` is the plugin's own entry below the data root: a link to the folder in use. Checkouts and downloads live in
 ``.checkouts`` beside it, so a real folder below ``plugins`` is always one that the user put there, and is left alone.
+What was fetched stays with its plugin over a restart, which is thus no update and needs no network.
 """
 
 from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -19,8 +20,11 @@ from server.declarations import Services
 from server.entities import git
 from server.entities.packages import provide
 from server.errors import MldbError
+from server.settings import Settings
 
 CHECKOUTS: Final = ".checkouts"
+_CHECKOUT: Final = "checkout"  # of what a plugin stores: the name of its folder there
+_REPOSITORIES: Final = ("git://", "gist://")
 MAIN: Final = {"python": "main.py", "javascript": "main.js"}  # what runs first, by language
 _MAX_MAIN: Final = 16 * 2**20  # bytes of a downloaded main.py
 _LONGEST_NAME: Final = 200  # bytes of an id that is used as the name of a file
@@ -34,8 +38,9 @@ def has_main(folder: Path) -> bool:
 @dataclass(frozen=True)
 class Opened:
     """Code that can be run. ``folder``: where its files lie (None for inline source); ``shown``: the plugin's
-    directory as plugin code sees it; ``uri``: what tracebacks show; ``version``: the version object; ``discard``
-    removes what was downloaded for it; ``environments``: where its packages are installed."""
+    directory as plugin code sees it; ``uri``: what tracebacks show; ``version``: the version object; ``fetched``: the
+    folder was made for what came from elsewhere; ``discard`` removes it; ``environments``: where its packages are
+    installed."""
 
     uri: str
     folder: Path | None = None
@@ -46,6 +51,7 @@ class Opened:
     watched: bool = False
     environments: Path | None = None
     language: str = "python"
+    fetched: bool = False
     discard: Callable[[], None] = lambda: None
 
     def launch(self, id: str, args: bytes | None, address: str, data_root: str) -> Launch:
@@ -81,6 +87,10 @@ class Opened:
             packages=self._packages(),
             language=self.language,
         )
+
+    def stored(self) -> dict[str, Any] | None:
+        """What is kept in the catalogue, for ``Opener.plugin`` after a restart and for ``drop_orphans``."""
+        return {_CHECKOUT: self.folder.name, "version": self.version} if self.fetched and self.folder else None
 
     def _packages(self) -> tuple[str, ...]:
         if self.folder is None or self.environments is None or not self.watched:
@@ -125,15 +135,17 @@ class Opener:
         self.root = services.settings.data_dir.resolve() / "plugins"
         self.environments = services.settings.data_dir.resolve() / "environments"
 
-    def plugin(self, id: str, address: str, source: dict[str, str] | None) -> Opened:
-        """Open a plugin's code; ``MldbError`` with MLDB's texts."""
+    def plugin(
+        self, id: str, address: str, source: dict[str, str] | None, stored: dict[str, Any] | None = None
+    ) -> Opened:
+        """Open a plugin's code; ``MldbError`` with MLDB's texts. ``stored``: what was kept of it before a restart."""
         given = {name: text for name, text in (source or {}).items() if text}
         if address and given:
             raise MldbError("Cannot specify both address and source for plugin")
         if given:
             return self._opened("", source=given)
         try:
-            return self._linked(id, self._open(address))
+            return self._linked(id, self._fetched(address, stored) or self._open(address))
         except (MldbError, OSError) as error:
             raise _opening(error) from error
 
@@ -153,6 +165,14 @@ class Opener:
     def _opened(self, *given: Any, **named: Any) -> Opened:
         return replace(Opened(*given, **named), language=self._language)
 
+    def _fetched(self, address: str, stored: dict[str, Any] | None) -> Opened | None:
+        """What was fetched from an address before, if it is still there."""
+        folder = self.root / CHECKOUTS / stored[_CHECKOUT] if stored else None
+        if stored is None or folder is None or not (folder / self._main).is_file():
+            return None
+        make = self._of_repository if address.startswith(_REPOSITORIES) else self._of_page
+        return make(address, folder, stored["version"])
+
     def _open(self, address: str) -> Opened:
         scheme, colon, rest = address.partition("://")
         if not colon or not rest:
@@ -161,7 +181,7 @@ class Opener:
             return self._local(address, rest)
         if scheme in ("http", "https"):
             return self._download(address)
-        if scheme in ("git", "gist"):
+        if address.startswith(_REPOSITORIES):
             return self._checkout(address)
         raise MldbError(f"Unsupported URL: {address}")
 
@@ -184,8 +204,12 @@ class Opener:
         content = self._services.urls.read(address, limit=_MAX_MAIN).content
         folder = self._new_checkout()
         (folder / self._main).write_bytes(content)
-        version = {"address": address.partition(":")[2]}
-        return self._opened(address, folder, folder / self._main, version=version, discard=_remover(folder))
+        return self._of_page(address, folder, {"address": address.partition(":")[2]})
+
+    def _of_page(self, address: str, folder: Path, version: dict[str, str]) -> Opened:
+        return self._opened(
+            address, folder, folder / self._main, version=version, fetched=True, discard=_remover(folder)
+        )
 
     def _checkout(self, address: str) -> Opened:
         folder = self._new_checkout()
@@ -196,10 +220,13 @@ class Opener:
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
+        return self._of_repository(address, folder, version)
+
+    def _of_repository(self, address: str, folder: Path, version: dict[str, str]) -> Opened:
         shown = address.partition("#")[0]
         return self._opened(
             shown, folder, folder / self._main, version=version, watched=True, environments=self.environments,
-            discard=_remover(folder),
+            fetched=True, discard=_remover(folder),
         )  # fmt: skip
 
     def _new_checkout(self) -> Path:
@@ -227,11 +254,8 @@ class Opener:
         else:
             place.unlink(missing_ok=True)
             place.symlink_to(target)
-        return self._opened(
-            opened.uri, target, target / self._main, version=opened.version, shown=place, watched=opened.watched,
-            environments=opened.environments,
-            discard=_remover(target) if target.parent.name == CHECKOUTS else opened.discard,
-        )  # fmt: skip
+        discard = _remover(target) if target.parent.name == CHECKOUTS else opened.discard
+        return replace(opened, folder=target, main=target / self._main, shown=place, discard=discard)
 
     def _folder_of_file(self, opened: Opened) -> Path:
         assert opened.folder is not None
@@ -241,6 +265,14 @@ class Opener:
         folder = self._new_checkout()
         (folder / self._main).symlink_to(opened.main)
         return folder
+
+
+def drop_orphans(settings: Settings, stored: Iterable[Any]) -> None:
+    """Remove what was fetched for plugins and scripts that are no more. ``stored``: what each that is there stored."""
+    names = {each[_CHECKOUT] for each in stored if each}
+    for folder in (settings.data_dir.resolve() / "plugins" / CHECKOUTS).glob("*"):
+        if folder.name not in names:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 class _MissingMain(MldbError):

@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from server.entities import git
-from server.entities.plugin_sources import CHECKOUTS, file_name, has_main
+from server.entities.plugin_sources import file_name, has_main
 from server.errors import Conflict, MldbError, NotFound
 
 _MOST_FILES: Final = 10_000
@@ -26,10 +26,12 @@ _LEFT_OUT: Final = ("__MACOSX", "__pycache__", ".git", ".DS_Store", "node_module
 
 
 class PluginUploads:
-    """The real folders below ``root``. ``size`` is the most bytes that an archive may unpack to."""
+    """The real folders below ``root``, filled in ``scratch`` on the same disk, which nobody watches. ``size`` is the
+    most bytes that an archive may unpack to."""
 
-    def __init__(self, root: Path, size: int) -> None:
+    def __init__(self, root: Path, scratch: Path, size: int) -> None:
         self._root = root
+        self._scratch = scratch
         self._size = size
 
     def names(self) -> list[str]:
@@ -49,6 +51,7 @@ class PluginUploads:
 
     def _put(self, id: str, fill: Callable[[Path], object]) -> Path:
         place = self._place(id)
+        self._root.mkdir(parents=True, exist_ok=True)
         draft = self._draft()
         try:
             fill(draft)
@@ -77,9 +80,7 @@ class PluginUploads:
         return place
 
     def _draft(self) -> Path:
-        parent = self._root / CHECKOUTS
-        parent.mkdir(parents=True, exist_ok=True)
-        return Path(tempfile.mkdtemp(prefix="upload-", dir=parent))
+        return Path(tempfile.mkdtemp(prefix="plugin-", dir=self._scratch))
 
     def _unpack(self, content: bytes, draft: Path) -> None:
         try:

@@ -223,7 +223,7 @@ def create(host: PluginHost, creation: Creation, language: str) -> Plugin:
     params: PluginParams = creation.params
     opener = Opener(creation.services, language)
     source = params.source.model_dump() if params.source is not None else None
-    opened = opener.plugin(creation.id, params.address, source)
+    opened = opener.plugin(creation.id, params.address, source, creation.stored)
     args = None if params.args is None else to_bytes(encode_payload(params.args))
     held = host.stays_stopped(creation.id)
     before = _written(opened)
@@ -420,6 +420,9 @@ class Plugin:
     def _last_output(self) -> Response:
         answer = self.supervisor.last_answer
         return Response(200, (answer.output().ordered() if answer is not None else b"{}") + b"\n", _JSON)
+
+    def persist(self) -> dict[str, Any] | None:
+        return self._opened.stored()
 
     def close(self) -> None:
         """End the workers once their requests have ended; called from a worker thread.

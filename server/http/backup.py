@@ -31,7 +31,7 @@ def _backup(host: Host, call: Call) -> Response:
     if call.request.in_process:
         raise MldbError("a backup is for whoever runs the server, not for plugin code", code=403)
     # Packed whole before the first byte is sent: a failure is an error answer, not a broken archive.
-    file = tempfile.TemporaryFile(dir=host.settings.data_dir)  # noqa: SIM115 - closed by the stream
+    file = tempfile.TemporaryFile(dir=host.settings.scratch)  # noqa: SIM115 - closed by the stream
     try:
         write_backup(host.settings, host.services.database, file)
     except BaseException:

@@ -18,7 +18,7 @@ _ONE = "/v1/plugin-folders/{plugin}"
 
 def register(host: Host) -> None:
     root = host.settings.data_dir.resolve() / "plugins"
-    uploads = PluginUploads(root, host.settings.plugin_size * 2**20)
+    uploads = PluginUploads(root, host.settings.scratch, host.settings.plugin_size * 2**20)
     add = host.resources.add
     add(
         "GET",

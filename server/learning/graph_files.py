@@ -10,10 +10,12 @@ import threading
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from server.settings import Settings
+
+NAME: Final = "file"  # of what a function stores: the name of its graph's file
 
 _users: Counter[Path] = Counter()
 _lock = threading.Lock()
@@ -42,9 +44,9 @@ def release(file: Path) -> None:
             file.unlink(missing_ok=True)
 
 
-def drop_orphans(settings: Settings, kept: Iterable[str]) -> None:
-    """Remove all graphs but those of these names: what functions left that are no more."""
-    names = set(kept)
+def drop_orphans(settings: Settings, stored: Iterable[Any]) -> None:
+    """Remove what functions left that are no more. ``stored``: what each of those that are there has stored."""
+    names = {each[NAME] for each in stored if each and NAME in each}
     for file in graph_folder(settings).glob("*"):
         if file.name not in names and file.is_file():
             file.unlink(missing_ok=True)

@@ -17,7 +17,7 @@ from pydantic import Field
 
 from server.declarations import BoundFunction, Creation, EntityType, Params, Services, SqlText
 from server.errors import MldbError
-from server.learning.graph_files import graph_folder, hold, release
+from server.learning.graph_files import NAME, graph_folder, hold, release
 from server.learning.model_worker import Model, Node
 from server.learning.tensorflow_names import SelectList, node_path, read_select_list
 from server.learning.tensorflow_values import (
@@ -57,7 +57,7 @@ class Graph:
 
     def plain(self) -> dict[str, Any]:
         return {
-            "file": self.model.file.name,
+            NAME: self.model.file.name,
             "modified": None if math.isinf(self.modified) else self.modified,
             "inputs": {name: node.plain() for name, node in self.inputs.items()},
             "outputs": {name: node.plain() for name, node in self.outputs.items()},
@@ -203,7 +203,7 @@ def create(creation: Creation) -> TensorflowGraph:
 
 def _restored(stored: dict[str, Any], services: Services, names: Sequence[str]) -> Graph | None:
     """The graph as it was before a restart, None when its file is gone."""
-    file = graph_folder(services.settings) / stored["file"]
+    file = graph_folder(services.settings) / stored[NAME]
     if not file.is_file():
         return None
     inputs = {name: Node.read(node) for name, node in stored["inputs"].items()}

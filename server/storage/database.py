@@ -152,11 +152,7 @@ class Database:
         """
         keep = set(referenced)
         with self.transaction() as cursor:
-            present = cursor.execute(
-                "SELECT table_name FROM duckdb_tables() WHERE NOT temporary AND starts_with(table_name, ?)",
-                [_TABLE_PREFIX],
-            ).fetchall()
-            orphans = [name for (name,) in present if owner_of(name) not in keep]
+            orphans = [name for name in _tables(cursor, _TABLE_PREFIX) if owner_of(name) not in keep]
             for name in orphans:
                 cursor.execute(f"DROP TABLE {identifier(name)}")
             known = cursor.execute("SELECT name FROM dataset_tables UNION SELECT name FROM dataset_journal").fetchall()
@@ -237,13 +233,20 @@ def write_meta(cursor: duckdb.DuckDBPyConnection, name: str, meta: Any) -> None:
 
 def drop_tables(cursor: duckdb.DuckDBPyConnection, name: str) -> None:
     """Drop a dataset's tables and what describes them."""
-    present = cursor.execute(
-        "SELECT table_name FROM duckdb_tables() WHERE NOT temporary AND starts_with(table_name, ?)", [name]
-    ).fetchall()
-    for (table,) in present:
+    for table in _tables(cursor, name):
         if owner_of(table) == name:
             cursor.execute(f"DROP TABLE {identifier(table)}")
     _forget(cursor, name)
+
+
+def _tables(cursor: duckdb.DuckDBPyConnection, beginning: str) -> list[str]:
+    """The names of stored tables that begin so. Those of a copy that is being made are none of ours."""
+    found = cursor.execute(
+        "SELECT table_name FROM duckdb_tables()"
+        " WHERE database_name = current_database() AND NOT temporary AND starts_with(table_name, ?)",
+        [beginning],
+    ).fetchall()
+    return [name for (name,) in found]
 
 
 def _forget(cursor: duckdb.DuckDBPyConnection, name: str) -> None:

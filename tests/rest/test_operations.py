@@ -165,7 +165,7 @@ def test_backup_while_others_write(start_server, tmp_path):
         writer.join()
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "b.tar.zst").stat().st_mode & 0o077 == 0
-    assert not [file.name for file in data.iterdir() if file.name.startswith(".backup")]
+    assert not any((data / ".scratch").iterdir())
     restored = mldb("restore", str(tmp_path / "b.tar.zst"), "--data-dir", str(tmp_path / "new"))
     assert restored.returncode == 0, restored.stderr
     assert restored.stdout.endswith("left out, as they are links to what is elsewhere: models/far\n")

@@ -72,7 +72,7 @@ def test_hostile_archives_leave_nothing(start_server, files, modes, reason):
         assert reason in answer.json()["error"]
         assert client.get("/v1/plugin-folders").json() == []
     assert not list(server.data_dir.rglob("evil.py"))
-    assert not list((server.data_dir / "plugins" / ".checkouts").iterdir())
+    assert not any((server.data_dir / ".scratch").iterdir())
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04 broken"])

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import time
+from pathlib import Path
 
 import pytest
 
+from server.entities.backup import restore_backup, write_backup
+from server.settings import Settings
+from server.storage.database import Database
 from tests.conftest import Client, RunningServer
 
 
@@ -44,9 +49,25 @@ def test_a_second_server_leaves_the_first_ones_files_alone(start_server):
     assert (server.data_dir / ".scratch" / "used").exists()
 
 
-def test_temporary_files_are_neither_data_nor_backed_up(start_server, tmp_path):
-    from server.entities.backup import restore_backup
+class Watched(Database):
+    """Tells where copies of it are made."""
 
+    def snapshot(self, file: Path) -> None:
+        self.copied = file
+        super().snapshot(file)
+
+
+def test_a_backup_that_a_kill_breaks_off_leaves_nothing_beside_the_data(tmp_path):
+    settings = Settings(data_dir=tmp_path)
+    settings.scratch.mkdir()
+    database = Watched(settings.database_file)
+    write_backup(settings, database, io.BytesIO())
+    database.close()
+    assert database.copied.is_relative_to(settings.scratch)
+    assert not any(settings.scratch.iterdir())
+
+
+def test_temporary_files_are_neither_data_nor_backed_up(start_server, tmp_path):
     server = start_server()
     (server.data_dir / ".scratch" / "used").write_text("x")
     with server.client() as client:

@@ -420,6 +420,31 @@ def test_git_addresses(start_server, repository):
     assert len(checkouts) == 1
 
 
+def test_what_was_fetched_stays_over_a_restart(start_server, tmp_path):
+    """Neither an update nor a failure where the repository cannot be reached."""
+    server = start_server("--fetch-private")
+    checkouts = server.data_dir / "plugins" / ".checkouts"
+    work = tmp_path / "served" / "repo"
+    committed(work, {"main.py": "mark = 'first'", "routes.py": "request.set_return(mark)"})
+    with server.client() as client, served(work) as address:
+        assert put(client, "g", address=address).status_code == 201
+        before = client.get("/v1/plugins/g/version").json()
+        (kept,) = checkouts.iterdir()
+        (checkouts / "left").mkdir()
+        committed(work, {"main.py": "mark = 'second'"})
+    server.kill()
+    server = start_server("--fetch-private", data_dir=server.data_dir)
+    with server.client() as client:
+        until(lambda: client.get("/v1/plugins/g/routes/x").text == '"first"\n')
+        assert client.get("/v1/plugins/g/version").json() == before
+        assert list(checkouts.iterdir()) == [kept]
+        with served(work) as again:
+            assert put(client, "g", address=again).status_code == 201
+        assert client.get("/v1/plugins/g/routes/x").text == '"second"\n'
+        client.delete("/v1/plugins/g")
+        until(lambda: not any(checkouts.iterdir()))
+
+
 # ── the script runner ──
 
 

@@ -161,6 +161,21 @@ def test_tables_nobody_refers_to_are_dropped(tmp_path):
     database.close()
 
 
+def test_tables_are_dropped_while_a_copy_is_made(tmp_path):
+    """The tables of the copy have the same names, and are listed too."""
+    database = Database(tmp_path / "data.duckdb")
+    kept, lost = CellTables(database, new_table()), CellTables(database, new_table())
+    for tables in (kept, lost):
+        tables.layout()
+    with database.cursor() as cursor:
+        cursor.execute(f"ATTACH '{tmp_path / 'copy.duckdb'}' AS a_copy")
+        cursor.execute('COPY FROM DATABASE "data" TO a_copy')
+        kept.drop()
+        assert len(database.drop_orphans([])) == 7
+        cursor.execute("DETACH a_copy")
+    database.close()
+
+
 def test_a_failed_batch_leaves_nothing(tmp_path):
     database = Database(tmp_path / "data.duckdb")
     tables = CellTables(database, new_table())
