@@ -42,15 +42,17 @@ def unknown() -> bool:
     return True
 
 
-def never_nan() -> bool:
+def never_is() -> bool:
     return False
 
 
 @dataclass(frozen=True, slots=True)
 class Atom:
-    """``sparse``: NULL means that the row lacks the cell; ``constant``: known before any row is read.
+    """``sparse``: rows may lack the cell, and it is NULL then; ``constant``: known before any row is read.
 
+    ``there``: SQL of whether a row has a sparse cell, where its NULL does not tell.
     ``may_be_nan`` tells whether a NUMBER can be NaN, which MLDB orders before all numbers and DuckDB after them.
+    ``may_be_null`` tells whether a cell that a row has can be NULL.
     ``part``: the embedding that it is an element of, and which.
     """
 
@@ -61,10 +63,33 @@ class Atom:
     sparse: bool = False
     may_be_nan: Callable[[], bool] = unknown
     part: tuple[Embedding, int] | None = field(default=None, compare=False, repr=False)
+    there: str = ""
+    may_be_null: Callable[[], bool] = unknown
 
     def present(self) -> Atom:
         """The atom as a value that is there: NULL where the row lacks the cell."""
-        return Atom(self.sql, self.kind, self.ts, self.constant, False, self.may_be_nan, self.part)
+        return replace(self, sparse=False, there="", may_be_null=unknown) if self.sparse else self
+
+    @property
+    def presence(self) -> str:
+        """SQL of whether a row has the cell, not TRUE where it lacks it; "" where all have it."""
+        if not self.sparse:
+            return ""
+        return self.there or f"({self.sql} IS NOT NULL)"
+
+    def nullable(self) -> bool:
+        """Whether a row may have the cell with NULL in it."""
+        return bool(self.there) if self.sparse else self.kind is Kind.NULL or self.may_be_null()
+
+    def where(self, condition: str) -> Atom:
+        """The atom in the rows in which a condition holds; other rows lack it."""
+        sql = self.sql if self.kind is Kind.NULL else f"CASE WHEN {condition} THEN {self.sql} END"
+        return replace(self.only(condition), sql=sql, constant=False)
+
+    def only(self, condition: str) -> Atom:
+        """As ``where``, of an atom that is NULL anyway where the condition does not hold."""
+        there = " AND ".join(filter(None, (condition, self.presence))) if self.nullable() else ""
+        return replace(self, sparse=True, there=there)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +224,29 @@ class RowBuilder:
         return Row(self.columns, tuple(self.rests), constant, tuple(self.empty))
 
 
+def presence(value: Value) -> str:
+    """SQL of whether a row has a column; "" where all have it."""
+    if isinstance(value, Several | Open):
+        return f"coalesce(len({value.sql}) > 0, FALSE)"
+    return value.presence if isinstance(value, Atom) else ""
+
+
+def present(value: Value) -> Value:
+    """A value that was asked for by name: where the row lacks it, it is there as null, at -Inf."""
+    match value:
+        case Atom(sparse=True):
+            return value.present()
+        case Several(sql, kind):
+            missing = f"[struct_pack(v := NULL, t := {NEVER_SQL})]"
+            return Several(f"CASE WHEN coalesce(len({sql}), 0) = 0 THEN {missing} ELSE {sql} END", kind)
+    return value
+
+
+def only_where(row: Row, condition: str) -> Row:
+    """The columns of what is there only where a condition holds, and NULL elsewhere."""
+    return replace(row, columns={p: v.only(condition) if isinstance(v, Atom) else v for p, v in row.columns.items()})
+
+
 def is_constant(value: Value) -> bool:
     return not isinstance(value, Several) and value.constant
 
@@ -233,15 +281,8 @@ def as_several(leaf: Leaf) -> Several:
         raise MldbError("an embedding cannot share its column name with another value")
     one = f"[struct_pack(v := {typed(leaf)}, t := {leaf.ts()})]"
     if leaf.sparse:
-        one = f"CASE WHEN {leaf.sql} IS NULL THEN [] ELSE {one} END"
-    return Several(one, leaf.kind)
-
-
-def cell_where(condition: str, atom: Atom) -> Several:
-    """An atom that every row has as a cell that only rows have where a condition holds: a NULL there is one."""
-    kind = Kind.ANY if atom.kind is Kind.NULL else atom.kind
-    cell = f"[struct_pack(v := {typed(atom)}, t := {atom.ts()})]"
-    return Several(f"CASE WHEN {condition} THEN {cell} ELSE [] END", kind)
+        one = f"CASE WHEN {leaf.presence} THEN {one} ELSE [] END"
+    return Several(one, Kind.ANY if leaf.kind is Kind.NULL else leaf.kind)
 
 
 def _any_several(several: Several) -> Several:

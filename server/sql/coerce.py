@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from server.errors import MldbError
 from server.sql.bound import (
+    NEVER_SQL,
     NO_CELLS,
     Atom,
     Embedding,
@@ -40,7 +41,7 @@ def atom(value: Value) -> Atom:
     """The value as one atom under the LATEST filter; a row that cannot be one is refused."""
     match value:
         case Atom():
-            return value.present() if value.sparse else value
+            return value.present()
         case Several():
             return latest(value)
         case Open(sql, constant):
@@ -220,8 +221,9 @@ def _leaf_cells(path: str, leaf: Value) -> tuple[str, bool]:
         case Atom(sparse=False):
             return f"struct_pack(p := {text}, v := {to_any(leaf)}, t := {leaf.ts()})", True
         case Atom():
-            cell = f"struct_pack(p := {text}, v := {to_any(leaf)}, t := {leaf.ts()})"
-            return f"CASE WHEN {leaf.sql} IS NULL THEN {NO_CELLS} ELSE [{cell}] END", False
+            ts = f"coalesce({leaf.ts()}, {NEVER_SQL})" if leaf.there else leaf.ts()
+            cell = f"struct_pack(p := {text}, v := {to_any(leaf)}, t := {ts})"
+            return f"CASE WHEN {leaf.presence} THEN [{cell}] ELSE {NO_CELLS} END", False
         case Several(sql, kind):
             cell = f"struct_pack(p := {text}, v := {any_sql('c.v', kind)}, t := c.t)"
             return f"list_transform({sql}, lambda c: {cell})", False

@@ -35,6 +35,7 @@ from server.sql.scope import Catalog, Context, DefinedFunction, TableScope
 from server.sql.tree import Clause, Select
 from server.sql.views import Layout
 from server.storage.database import Database, identifier
+from server.storage.layouts import Wide
 from server.values.arrow_types import ARROW_TYPES
 from server.values.atoms import NEVER
 from server.values.batches import Column, RowBatch, RowType
@@ -43,7 +44,8 @@ from server.values.kinds import CELL_TYPE, Kind
 from server.values.paths import Path
 
 CACHED_PLANS = 512
-KNOWN_COLUMNS = 100_000  # of which it is remembered whether they hold NaN
+KNOWN_COLUMNS = 100_000  # of which it is remembered whether they hold NaN or NULL
+_ASKED_AT_ONCE = 500  # columns
 SMALL_BATCH = 256  # rows: beyond, planning costs less than rows that pass through Python
 
 QueryText = str | Mapping[str, Any] | Select
@@ -68,6 +70,7 @@ class Engine:
         self._version = -1
         self._unused: deque[str] = deque()  # functions that no plan has kept
         self._nan: dict[tuple[str, str], bool] = {}
+        self._null: dict[tuple[str, str], bool] = {}
         self._numbers = itertools.count()
         self._lock = threading.Lock()
         database.define(functions.define)
@@ -118,6 +121,7 @@ class Engine:
             self.register,
             self._execute,
             self._has_nan,
+            self._has_null,
             parameters,
             parameters is not None,
             layouts or {},
@@ -163,6 +167,23 @@ class Engine:
             sql = f"SELECT coalesce(bool_or(isnan({identifier(column)})), FALSE) FROM {identifier(table)}"
             self._nan[key] = bool(self._execute(sql)[0][0])
         return self._nan[key]
+
+    def _has_null(self, layout: Wide, column: str) -> bool:
+        """As ``_has_nan`` of NULL; all columns of a table are asked at once."""
+        known = self._null.get((layout.table, column))
+        if known is not None:
+            return known
+        if len(self._null) >= KNOWN_COLUMNS:
+            self._null.clear()
+        found: dict[tuple[str, str], bool] = {}
+        names = [one.name for one in layout.columns]
+        for start in range(0, len(names), _ASKED_AT_ONCE):
+            some = names[start : start + _ASKED_AT_ONCE]
+            sql = f"SELECT {', '.join(f'count({identifier(name)})' for name in some)} FROM {identifier(layout.table)}"
+            counts = self._execute(sql)[0]
+            found |= {(layout.table, name): count < layout.rows for name, count in zip(some, counts, strict=True)}
+        self._null |= found
+        return found[layout.table, column]
 
     def _parameters(self, parameters: Mapping[str, Any] | None) -> tuple[Row | None, dict[str, pa.Table]]:
         """Bound parameters as a one-row table that the query reads by scalar sub-queries."""

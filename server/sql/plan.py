@@ -84,12 +84,12 @@ def compile_query(query: Query, *, timestamps: bool, text: str = "", whole: bool
 
 
 def output_columns(row: Row, *, timestamps: bool) -> tuple[RowType, dict[str, str]]:
-    """A row value as result columns. Multi-valued cells have no column of their own: they go to the rest."""
+    """A row value as result columns. Cells of which NULL in a column would not tell all go to the rest."""
     columns: list[Column] = []
     fields: dict[str, str] = {}
     several: dict[Path, Leaf] = {}
     for path, leaf in row.columns.items():
-        if isinstance(leaf, Several):
+        if isinstance(leaf, Several) or (isinstance(leaf, Atom) and leaf.there):
             several[path] = leaf
             continue
         index = len(columns)

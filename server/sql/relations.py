@@ -7,10 +7,10 @@ rendered last, from the SQL that was written above it, so it reads and computes 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Set
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from server.errors import MldbError
 from server.sql.bound import (
@@ -20,9 +20,9 @@ from server.sql.bound import (
     Open,
     Rest,
     Row,
-    Several,
     Value,
     enumerate_elements,
+    presence,
     unknown,
 )
 from server.sql.coerce import to_cells
@@ -35,11 +35,8 @@ if TYPE_CHECKING:
     from server.storage.layouts import Wide, WideColumn
 
 
-Execute = Callable[[str], list[tuple[Any, ...]]]
-
 LEADING_SHARE = 8  # of a table: more rows than an eighth are found sooner by sorting all than by looking twice
 MANY_ROWS = 100_000  # in smaller tables the first rows are found sooner by sorting than by looking twice
-_ASKED_AT_ONCE = 500  # columns
 _ORDERED = frozenset({Kind.BOOLEAN, Kind.INTEGER, Kind.UNSIGNED, Kind.NUMBER, Kind.STRING, Kind.TIMESTAMP})
 _CALL = re.compile(r"(\w+) ?\(")
 _NO_FUNCTIONS = frozenset({"CAST", "NOT", "AND", "OR", "IN", "WHEN", "THEN", "ELSE", "LIKE"})
@@ -70,10 +67,6 @@ class Relation:
     def known_rows(self) -> int | None:
         """How many rows there are, where that is known."""
         return None
-
-    def never_null(self, execute: Execute) -> Set[str]:
-        """SQL of the columns of which it is known that they are NULL in no row."""
-        return frozenset()
 
     def ref(self, column: str) -> str:
         return f"r{self.number}.{column}"
@@ -116,11 +109,11 @@ class Relation:
 
     def column_rows(self, path: Path) -> str | None:
         """SQL of a scalar: how many rows have the column (``rowCount()`` in COLUMN EXPR); None if unknown."""
-        found = self.lookup(path)
+        found = self.row().columns.get(path) or self.lookup(path)
         if found is None or isinstance(found, Row):
             return None
-        present = f"len({found.sql}) > 0" if isinstance(found, Several | Open) else f"{found.sql} IS NOT NULL"
-        inner = self.render(found.sql, ordered=False)
+        present = presence(found) or "TRUE"
+        inner = self.render(present, ordered=False)
         return f"(SELECT count(*) FILTER (WHERE {present}) FROM {inner})"
 
     def lacks(self, name: str) -> bool:
@@ -296,31 +289,23 @@ class WideRelation(Relation):
     """A table of typed columns."""
 
     def __init__(
-        self, number: int, layout: Wide, alias: str | None, has_nan: Callable[[str, str], bool] | None = None
+        self,
+        number: int,
+        layout: Wide,
+        alias: str | None,
+        has_nan: Callable[[str, str], bool] | None = None,
+        has_null: Callable[[Wide, str], bool] | None = None,
     ) -> None:
-        """``has_nan`` tells whether a column of a table (by SQL names) holds any NaN."""
+        """``has_nan`` and ``has_null`` tell whether a column of a table (by SQL names) holds any NaN or NULL."""
         super().__init__(number, alias)
         self.layout = layout
         self._has_nan = has_nan
-        self._never_null: set[str] | None = None
+        self._has_null = has_null
         self._row = Row({column.path: self._leaf(column) for column in layout.columns})
 
     @property
     def known_rows(self) -> int | None:
         return self.layout.rows
-
-    def never_null(self, execute: Execute) -> Set[str]:
-        if self._never_null is None:
-            asked = [column for column in self.layout.columns if column.shape is None and not column.sparse]
-            self._never_null = set()
-            for start in range(0, len(asked), _ASKED_AT_ONCE):
-                some = asked[start : start + _ASKED_AT_ONCE]
-                counts = ", ".join(f"count({identifier(column.name)})" for column in some)
-                found = execute(f"SELECT {counts} FROM {identifier(self.layout.table)}")[0]
-                for column, count in zip(some, found, strict=True):
-                    if count == self.layout.rows:
-                        self._never_null.add(self._leaf(column).sql)
-        return self._never_null
 
     def _leaf(self, column: WideColumn) -> Leaf:
         sql = self.ref(identifier(column.name))
@@ -328,10 +313,12 @@ class WideRelation(Relation):
             return Embedding(sql, column.kind, column.shape, self._ts, column.names)
         if column.single:
             sql = f"CAST({sql} AS DOUBLE)"
-        may_be_nan = unknown
+        may_be_nan = may_be_null = unknown
         if self._has_nan is not None and column.kind is Kind.NUMBER:
             may_be_nan = partial(self._has_nan, self.layout.table, column.name)
-        return Atom(sql, column.kind, self._ts, sparse=column.sparse, may_be_nan=may_be_nan)
+        if self._has_null is not None:
+            may_be_null = partial(self._has_null, self.layout, column.name)
+        return Atom(sql, column.kind, self._ts, sparse=column.sparse, may_be_nan=may_be_nan, may_be_null=may_be_null)
 
     def _ts(self) -> str:
         return self.ref("_ts")

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from server.declarations import BoundFunction, Function
     from server.sql.tree import Call, Expression
     from server.sql.views import Layout
+    from server.storage.layouts import Wide
     from server.values.batches import RowType
 
 LONG = 2000  # characters of SQL that are computed in a step of their own
@@ -57,6 +58,7 @@ class Context:
     register: Callable[[Any, Any], DefinedFunction]  # bound function, input shape → its DuckDB function
     execute: Callable[[str], list[tuple[Any, ...]]]  # run SQL while binding (small look-ups only)
     has_nan: Callable[[str, str], bool] | None = None  # does a column of a wide table hold NaN
+    has_null: Callable[[Wide, str], bool] | None = None  # and NULL
     parameters: Row | None = None
     every_parameter: bool = False  # a parameter that was not passed is an error; in a function it reads as null
     layouts: Mapping[str, Layout] = field(default_factory=dict)
@@ -89,6 +91,7 @@ class Context:
             self.register,
             self.execute,
             self.has_nan,
+            self.has_null,
             None,
             False,
             self.layouts,

@@ -237,6 +237,8 @@ def _first_row(query: Query, scope: Scope) -> Row:
         fields.append(f"c{index} := {sql}")
         if not isinstance(leaf, Several):
             fields.append(f"t{index} := {leaf.ts()}")
+        if isinstance(leaf, Atom) and leaf.there:
+            fields.append(f"h{index} := {leaf.there}")
     fields.extend(f"rest{number} := {rest.sql}" for number, rest in enumerate(row.rests))
     packed = f"struct_pack({', '.join(fields) or 'one := 1'})"
     result = scope.stage(f"(SELECT {packed} FROM {relation.render(packed, ordered=True)})")
@@ -254,9 +256,9 @@ def _fields_of(row: Row, result: str) -> Row:
             case Embedding():
                 builder.add(path, Embedding(sql, leaf.kind, leaf.shape, ts, leaf.names))
             case Atom():
-                builder.add(
-                    path, Atom(sql, leaf.kind if leaf.kind is not Kind.NULL else Kind.ANY, ts, sparse=leaf.sparse)
-                )
+                kind = leaf.kind if leaf.kind is not Kind.NULL else Kind.ANY
+                there = leaf.there and f"{result}.h{index}"
+                builder.add(path, Atom(sql, kind, ts, sparse=leaf.sparse, there=there))
     for number, rest in enumerate(row.rests):
         builder.rests.append(Rest(rest.prefix, f"{result}.rest{number}"))
     return builder.build()

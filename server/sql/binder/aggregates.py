@@ -23,7 +23,9 @@ from server.sql.bound import (
     enumerate_elements,
     fixed,
     never,
-    typed,
+    never_is,
+    presence,
+    unknown,
 )
 from server.sql.duck import literal, reads
 from server.sql.functions.notes import Example, Note
@@ -247,14 +249,10 @@ def _row(name: str, row: Row, group: GroupRelation, scope: Scope) -> Row:
         one = build(group, coerce.atom(leaf))
         if isinstance(leaf, Several) or leaf.sparse:
             # A column that no row of the group has is absent from the result.
-            there = f"coalesce(len({leaf.sql}), 0) > 0" if isinstance(leaf, Several) else f"{leaf.sql} IS NOT NULL"
-            present = group.aggregate(f"coalesce(bool_or({there}), FALSE)")
-            if isinstance(leaf, Several) and name.removeprefix("vertical_") in _CHOOSING:
-                # Where the rows have only nulls the result is a null that is there.
-                cell = f"[struct_pack(v := {typed(one)}, t := coalesce({one.ts()}, {NEVER_SQL}))]"
-                builder.add(path, Several(f"CASE WHEN {present} THEN {cell} ELSE [] END", one.kind))
-                continue
-            one = Atom(f"CASE WHEN {present} THEN {one.sql} END", one.kind, one.ts, sparse=True)
+            present = group.aggregate(f"coalesce(bool_or({presence(leaf)}), FALSE)")
+            # Where the rows have only nulls, what chooses among them is a null that is there.
+            full = name.removeprefix("vertical_") not in _CHOOSING or (isinstance(leaf, Atom) and not leaf.there)
+            one = replace(one, may_be_null=never_is if full else unknown).where(present)
         builder.add(path, one)
     for rest in row.rests:
         builder.rests.append(Rest(rest.prefix, _cells(name, rest.sql, group)))

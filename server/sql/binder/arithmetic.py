@@ -25,6 +25,7 @@ from server.sql.bound import (
     is_constant,
     latest_ts,
     never,
+    presence,
     typed,
 )
 from server.sql.duck import macro
@@ -240,7 +241,9 @@ def map_atoms(value: Value, change: Callable[[Atom], Atom], *, every: bool = Fal
             for path, leaf in value.columns.items():
                 changed = map_atoms(leaf, change, every=every)
                 if isinstance(leaf, Atom) and leaf.sparse and isinstance(changed, Atom):
-                    changed = Atom(changed.sql, changed.kind, changed.ts, changed.constant, sparse=True)
+                    changed = replace(changed, sparse=True, there=leaf.there)
+                elif isinstance(leaf, Several) and isinstance(changed, Atom):
+                    changed = changed.where(presence(leaf))
                 builder.add(path, changed)
             for rest in value.rests:
                 builder.add(rest.prefix, Open(_map_cells(rest.sql, change)))

@@ -13,7 +13,7 @@ from server.sql import coerce
 from server.sql.aside import Aside
 from server.sql.binder.base import bind, bind_atom, bind_truth, within
 from server.sql.binder.rowfunctions import path_element
-from server.sql.bound import NEVER_SQL, Atom, Embedding, Open, Rest, Row, RowBuilder, Several, Value, typed
+from server.sql.bound import Atom, Embedding, Open, Rest, Row, RowBuilder, Several, Value, presence, present
 from server.sql.duck import literal_text, reads
 from server.sql.functions.notes import Note
 from server.sql.relations import cut
@@ -224,37 +224,24 @@ def _known_column(node: ColumnExpr, path: Path, leaf: Value, scope: Scope, build
         if decided is False:
             return
         condition = None if decided else condition
-    value = leaf if node.select is None else inner.aside.value(bind(node.select, inner))
+    value = leaf
     if node.select is not None:
-        condition = " AND ".join(filter(None, (_presence(leaf), condition))) or None
+        value = present(inner.aside.value(bind(node.select, inner)))
+        condition = " AND ".join(filter(None, (presence(leaf), condition))) or None
     if condition is not None:
-        value = _conditional(condition, value, may_be_null=node.select is not None or isinstance(leaf, Several))
+        value = _conditional(condition, value)
     name = path if node.as_ is None else _constant_path(node.as_, inner, scope)
     builder.add(name, value)
 
 
-def _presence(leaf: Value) -> str:
-    """The condition that a row has a column; "" where it always has."""
-    match leaf:
-        case Atom(sql=sql, sparse=True):
-            return f"({sql} IS NOT NULL)"
-        case Several(sql) | Open(sql):
-            return f"coalesce(len({sql}) > 0, FALSE)"
-    return ""
-
-
-def _conditional(condition: str, value: Value, *, may_be_null: bool) -> Value:
+def _conditional(condition: str, value: Value) -> Value:
     """The value where a condition holds, else no cell at all; a null that is there stays a null."""
-    if isinstance(value, Row | Open | Embedding):
-        cells = coerce.to_cells(value)
-        return Open(f"CASE WHEN {condition} THEN {cells} ELSE [] END")
-    one = coerce.atom(value)
-    if may_be_null:
-        cell = f"[struct_pack(v := {typed(one)}, t := coalesce({one.ts()}, {NEVER_SQL}))]"
-        return Several(
-            f"CASE WHEN {condition} THEN {cell} ELSE [] END", one.kind if one.kind is not Kind.NULL else Kind.ANY
-        )
-    return Atom(f"CASE WHEN {condition} THEN {one.sql} END", one.kind, one.ts, sparse=True)
+    match value:
+        case Atom():
+            return value.where(condition)
+        case Several() | Embedding():
+            return replace(value, sql=f"CASE WHEN {condition} THEN {value.sql} END")
+    return Open(f"CASE WHEN {condition} THEN {coerce.to_cells(value)} ELSE [] END")
 
 
 def _decided(condition: str, scope: Scope) -> bool | None:

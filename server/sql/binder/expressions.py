@@ -25,7 +25,8 @@ from server.sql.bound import (
     as_constant,
     is_constant,
     latest_ts,
-    never_nan,
+    never_is,
+    presence,
     timestamp_of,
     unknown,
 )
@@ -57,7 +58,8 @@ from server.values.kinds import CELL_TYPE, Kind
 def _constant(node: Constant, scope: Scope) -> Value:
     sql, kind = literal(node.value)
     nan = isinstance(node.value, float) and math.isnan(node.value)
-    return Atom(sql, kind, constant=True, may_be_nan=unknown if nan else never_nan)
+    may_be_null = unknown if node.value is None else never_is
+    return Atom(sql, kind, constant=True, may_be_nan=unknown if nan else never_is, may_be_null=may_be_null)
 
 
 @binds(ColumnRef)
@@ -334,7 +336,7 @@ def _case_atoms(conditions: list[str], branches: list[Atom], constant: bool) -> 
         times = [branch.ts() for branch in branches]
         return times[0] if len(set(times)) == 1 else _case_sql(conditions, times)
 
-    return Atom(sql, kind, ts, constant)
+    return Atom(sql, kind, ts, constant, may_be_null=lambda: any(branch.nullable() for branch in branches))
 
 
 def _case_rows(conditions: list[str], branches: list[Row]) -> Row:
@@ -343,8 +345,12 @@ def _case_rows(conditions: list[str], branches: list[Row]) -> Row:
         leaves: list[Any] = [branch.columns.get(path) for branch in branches]
         atoms = [Atom("NULL", Kind.NULL) if leaf is None else coerce.atom(leaf) for leaf in leaves]
         merged = _case_atoms(conditions, atoms, False)
-        missing = None in leaves or any(isinstance(leaf, Atom) and leaf.sparse for leaf in leaves)
-        builder.add(path, Atom(merged.sql, merged.kind, merged.ts, sparse=missing))
+        there = ["FALSE" if leaf is None else presence(leaf) or "TRUE" for leaf in leaves]
+        if set(there) != {"TRUE"}:
+            nullable = any(not isinstance(leaf, Atom) or leaf.nullable() for leaf in leaves if leaf is not None)
+            merged = replace(merged, may_be_null=unknown if nullable else never_is)
+            merged = merged.only(_case_sql(conditions, there))
+        builder.add(path, merged)
     return builder.build()
 
 

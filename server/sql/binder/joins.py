@@ -8,7 +8,7 @@ from server.sql.aside import Aside
 from server.sql.binder.base import bind, bind_table, bind_truth, reads
 from server.sql.binder.query import FromRelation
 from server.sql.binder.rowfunctions import row_function
-from server.sql.bound import Atom, Embedding, Row, RowBuilder, Value
+from server.sql.bound import Atom, Embedding, Row, RowBuilder, Value, only_where
 from server.sql.duck import literal_text
 from server.sql.positions import did_you_mean
 from server.sql.relations import Relation
@@ -60,7 +60,7 @@ class JoinRelation(FromRelation):
     def __init__(self, number: int, left: Relation, right: Relation, kind: str) -> None:
         super().__init__(number)
         self.left, self.right, self.kind = left, right, kind
-        self.operands: tuple[Relation, Relation] = (_Side(self, left), _Side(self, right))
+        self.operands = tuple(_Side(self, side, missing=self.side_missing(side)) for side in (left, right))
         self._on = "TRUE"
         self._order_value = ""  # SQL of what the one equality compares, if there is one
         self._further = False  # there are other conditions on both sides
@@ -118,8 +118,13 @@ class JoinRelation(FromRelation):
         builder = RowBuilder()
         for side in sides:
             prefix: Path = (side.alias,) if side.alias is not None else ()
-            builder.add(prefix, self.export_row(side.row(), missing=self.side_missing(side)))
+            builder.add(prefix, self.row_of(side, missing=self.side_missing(side)))
         return builder.build()
+
+    def row_of(self, table: Relation, *, missing: bool) -> Row:
+        """What a table of a side gives to the joined row: nothing where the row lacks it."""
+        row = table.row()
+        return self.export_row(only_where(row, f"({table.row_path().sql} IS NOT NULL)") if missing else row)
 
     def lookup(self, path: Path) -> Value | None:
         found = self.find(path)
@@ -145,7 +150,7 @@ class JoinRelation(FromRelation):
         found = super().sides()
         for side in (self.left, self.right):
             for name, relation in side.sides().items():
-                found[name] = _Side(self, relation)
+                found[name] = _Side(self, relation, missing=self.side_missing(side))
         return found
 
     def lacks(self, name: str) -> bool:
@@ -223,9 +228,9 @@ def _listed(side: Relation, above: str) -> str:
 class _Side(Relation):
     """One side of a join seen from above it: its row functions, read through the join."""
 
-    def __init__(self, join: JoinRelation, side: Relation) -> None:
+    def __init__(self, join: JoinRelation, side: Relation, *, missing: bool) -> None:
         super().__init__(join.number, side.alias)
-        self.join, self.side = join, side
+        self.join, self.side, self.missing = join, side, missing
 
     def row_path(self) -> Atom:
         text = self.side.row_text()
@@ -235,7 +240,7 @@ class _Side(Relation):
         return self.join.offer(self.side.row_hash())
 
     def row(self) -> Row:
-        return self.join.export_row(self.side.row())
+        return self.join.row_of(self.side, missing=self.missing)
 
 
 class _Pair(Relation):

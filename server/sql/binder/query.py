@@ -87,12 +87,14 @@ class Exporter(Relation):
 
     def _export_atom(self, atom: Atom, missing: bool) -> Atom:
         null = atom.kind is Kind.NULL
-        return Atom(
-            atom.sql if null else self.offer(atom.sql),
-            atom.kind,
-            lambda: self.offer(atom.ts()),
+        return replace(
+            atom,
+            sql=atom.sql if null else self.offer(atom.sql),
+            ts=lambda: self.offer(atom.ts()),
+            constant=False,
             sparse=atom.sparse or (missing and not null),
-            may_be_nan=atom.may_be_nan,
+            part=None,
+            there=atom.there and self.offer(atom.there),
         )
 
     def export_row(self, row: Row, *, missing: bool = False) -> Row:

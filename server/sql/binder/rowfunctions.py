@@ -77,7 +77,7 @@ def path_element(path: Atom, call: Call) -> Atom:
 
 
 def _of_side(relation: Relation, call: Call) -> Atom:
-    sides: tuple[Relation, Relation] | None = getattr(relation, "operands", None)
+    sides: tuple[Relation, ...] | None = getattr(relation, "operands", None)
     if sides is None:
         raise MldbError(f"Function '{call.name}' is not available outside of a join")
     side = sides[0] if call.name.startswith("left") else sides[1]

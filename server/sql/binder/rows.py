@@ -8,7 +8,6 @@ from server.errors import MldbError
 from server.sql.binder.base import at, bind, binds
 from server.sql.binder.columnexpr import column_expression
 from server.sql.bound import (
-    NEVER_SQL,
     Atom,
     Embedding,
     Open,
@@ -18,6 +17,7 @@ from server.sql.bound import (
     Several,
     Value,
     enumerate_elements,
+    present,
 )
 from server.sql.duck import literal_text, macro
 from server.sql.positions import did_you_mean
@@ -62,17 +62,6 @@ def _item(clause: Item, scope: Scope) -> Value:
     if isinstance(value, Open) and (value.named or isinstance(clause.expression, Extract)):
         return replace(value, sql=scope.stage(value.sql) if "(" in value.sql else value.sql, named=True)
     return present(value)
-
-
-def present(value: Value) -> Value:
-    """A value that was asked for by name: where the row lacks it, it is there as null, at -Inf."""
-    match value:
-        case Atom(sparse=True):
-            return value.present()
-        case Several(sql, kind):
-            missing = f"[struct_pack(v := NULL, t := {NEVER_SQL})]"
-            return Several(f"CASE WHEN coalesce(len({sql}), 0) = 0 THEN {missing} ELSE {sql} END", kind)
-    return value
 
 
 def item_name(item: Item) -> Path:

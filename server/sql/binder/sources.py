@@ -31,7 +31,7 @@ def bind_dataset(name: str, alias: str, context: Context) -> Relation:
         case Wide():
             if layout.passing:
                 context.marks.add("volatile")
-            return WideRelation(context.number(), layout, alias, context.has_nan)
+            return WideRelation(context.number(), layout, alias, context.has_nan, context.has_null)
         case Cells():
             return CellsRelation(context.number(), layout, alias, lasting=context.lasting)
         case View(table=table):

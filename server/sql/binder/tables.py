@@ -11,7 +11,21 @@ from server.sql import coerce
 from server.sql.binder.base import bind, bind_table, reads
 from server.sql.binder.query import FromRelation
 from server.sql.binder.sources import constant_scope
-from server.sql.bound import Atom, Embedding, Leaf, Open, Rest, Row, RowBuilder, Several, Ts, Value, cell_where, fixed
+from server.sql.bound import (
+    Atom,
+    Embedding,
+    Leaf,
+    Open,
+    Rest,
+    Row,
+    RowBuilder,
+    Several,
+    Ts,
+    Value,
+    fixed,
+    only_where,
+    presence,
+)
 from server.sql.functions.notes import Note
 from server.sql.relations import Relation, lookup, require_row
 from server.sql.scope import Context
@@ -105,7 +119,6 @@ class MergeRelation(FromRelation):
 
     def __init__(self, context: Context, inputs: list[Relation], alias: str | None) -> None:
         super().__init__(context.number(), alias)
-        self.context = context
         self.inputs = inputs
         self._names = [relation.row_text() for relation in inputs]
         builder = RowBuilder()
@@ -117,18 +130,8 @@ class MergeRelation(FromRelation):
     def row(self) -> Row:
         builder = RowBuilder()
         for relation, name in zip(self.inputs, self._names, strict=True):
-            builder.add((), self._present(relation, f"{name} IS NOT NULL"))
+            builder.add((), only_where(relation.row(), f"({name} IS NOT NULL)"))
         return self.export_row(builder.build(), missing=True)
-
-    def _present(self, relation: Relation, condition: str) -> Row:
-        """The row of an input that is there only where a condition holds; NULLs of it are cells."""
-        row = _maybe_missing(relation.row())
-        columns = dict(row.columns)
-        full = relation.never_null(self.context.execute)
-        for path, leaf in relation.row().columns.items():
-            if isinstance(leaf, Atom) and not leaf.sparse and leaf.sql not in full:
-                columns[path] = cell_where(condition, leaf)
-        return Row(columns, row.rests)
 
     def lookup(self, path: Path) -> Value | None:
         if not self._row.rests:
@@ -137,7 +140,7 @@ class MergeRelation(FromRelation):
         for relation in self.inputs:
             found = relation.lookup(path)
             if found is not None:
-                builder.add(path, replace(found, sparse=True) if isinstance(found, Atom) else found)
+                builder.add(path, replace(found, sparse=True, there="") if isinstance(found, Atom) else found)
         return lookup(self.export_row(builder.build(), missing=True), path)
 
     def row_path(self) -> Atom:
@@ -202,7 +205,7 @@ def _maybe_missing(row: Row) -> Row:
     columns: dict[Path, Leaf] = {}
     for path, leaf in row.columns.items():
         if isinstance(leaf, Atom):
-            leaf = Atom(leaf.sql, leaf.kind, leaf.ts, sparse=True)
+            leaf = replace(leaf, sparse=True, there="")
         columns[path] = leaf
     return Row(columns, row.rests)
 
@@ -230,9 +233,15 @@ class UnionRelation(Relation):
         for index, path in enumerate(self._paths):
             kind = self._kinds[path]
             if kind is not None:
-                columns[path] = Atom(self.ref(f"c{index}"), kind, self._ts(index), sparse=True)
+                there = self.ref(f"h{index}") if self._nullable(path) else ""
+                columns[path] = Atom(self.ref(f"c{index}"), kind, self._ts(index), sparse=True, there=there)
         rests = (Rest((), self.ref("rest")),) if self._has_rest() else ()
         return Row(columns, rests)
+
+    def _nullable(self, path: Path) -> bool:
+        """Whether a row of an input may have the column with NULL in it."""
+        leaves = [row.columns.get(path) for row in self._rows]
+        return any(isinstance(leaf, Atom) and leaf.nullable() for leaf in leaves)
 
     def _ts(self, index: int) -> Ts:
         return fixed(self.ref(f"t{index}"))
@@ -260,6 +269,9 @@ class UnionRelation(Relation):
             if f"c{index}" in used:
                 one = Atom("NULL", Kind.NULL) if leaf is None else coerce.atom(leaf)
                 items.append(f"{coerce.as_kind(one, kind)} AS c{index}")
+            if f"h{index}" in used:
+                there = "FALSE" if leaf is None else presence(leaf) or "TRUE"
+                items.append(f"{there} AS h{index}")
             if f"t{index}" in used:
                 items.append(f"{'NULL::DOUBLE' if leaf is None else coerce.atom(leaf).ts()} AS t{index}")
         if "rest" in used:

@@ -8,7 +8,7 @@ from server.sql import coerce
 from server.sql.aside import Aside
 from server.sql.binder.base import bind_truth
 from server.sql.binder.rowfunctions import asked, count_of_columns
-from server.sql.bound import NEVER_SQL, Atom, Embedding, Leaf, Open, Rest, Row, Several, Ts, Value, cell_where
+from server.sql.bound import NEVER_SQL, Atom, Embedding, Leaf, Open, Rest, Row, Several, Ts, Value
 from server.sql.functions.notes import Note
 from server.sql.scope import Scope, TableScope
 from server.sql.tree import Between, Binary, Call, Constant, Expression, Unary
@@ -111,10 +111,8 @@ class WhenScope(Scope):
 
     def _filter(self, value: Value) -> Value:
         match value:
-            case Atom(kind=Kind.NULL, ts=ts):
-                return replace(value, ts=self._moment(ts))
-            case Atom(sql=sql, kind=kind, ts=ts):
-                return Atom(f"CASE WHEN {self._passes(ts())} THEN {sql} END", kind, self._moment(ts), sparse=True)
+            case Atom(ts=ts):
+                return replace(value.where(self._passes(ts())), ts=self._moment(ts))
             case Several(sql, kind):
                 return Several(f"list_filter({sql}, lambda c: {self._passes(_CELL)})", kind)
             case Embedding(sql=sql, ts=ts):
@@ -127,12 +125,7 @@ class WhenScope(Scope):
 
     def _filter_row(self, row: Row) -> Row:
         columns: dict[Path, Leaf] = {}
-        inner = self.inner
-        full = inner.relation.never_null(self.context.execute) if isinstance(inner, TableScope) else frozenset()
         for path, leaf in row.columns.items():
-            if isinstance(leaf, Atom) and not leaf.sparse and leaf.sql not in full:
-                columns[path] = cell_where(self._passes(leaf.ts()), leaf)
-                continue
             kept = self._filter(leaf)
             assert isinstance(kept, Atom | Several | Embedding)
             columns[path] = kept

@@ -223,7 +223,7 @@ def _replace_null(node: Call, args: list[Value], scope: Scope) -> Value:
 
     def change(atom: Atom) -> Atom:
         # A cell that its row lacks is not a null.
-        return atom if atom.sparse else _either(f"{atom.sql} IS NULL", new, atom)
+        return _either(f"{atom.sql} IS NULL", new, atom) if atom.nullable() else atom
 
     value = args[0]
     return map_atoms(coerce.atom(value) if isinstance(value, Atom | Several) else value, change)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from server.errors import MldbError
-from server.sql.bound import Atom, Leaf, Open, Row, RowBuilder, Several, Value
+from server.sql.bound import NEVER_SQL, Atom, Leaf, Open, Row, RowBuilder, Several, Value, unknown
 from server.sql.functions.openaggregates import AGGREGATES
 from server.sql.functions.registry import Builtin, executing, number_argument
 from server.sql.routines import CELLS, Routine
@@ -79,8 +79,12 @@ def _over_one(atom: Atom, name: str) -> Atom:
     elif name in ("sum", "avg"):
         sql, kind = number_argument(atom, f"temporal_{name}"), Kind.NUMBER
     else:
-        return atom
-    return Atom(sql, kind, atom.ts, atom.constant, atom.sparse)
+        sql, kind = atom.sql, atom.kind
+
+    def ts() -> str:
+        return f"CASE WHEN {atom.sql} IS NULL THEN {NEVER_SQL} ELSE {atom.ts()} END"
+
+    return replace(atom, sql=sql, kind=kind, ts=ts, may_be_nan=unknown)
 
 
 def _column(leaf: Leaf, name: str) -> Leaf:
