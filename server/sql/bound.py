@@ -105,6 +105,7 @@ class Embedding:
     """A list of atoms of one kind, row-major, with ONE timestamp. ``shape`` None: one dimension of any length.
 
     ``names`` are the element names where they are not 0, 1, 2, …: relative paths, in order.
+    ``may_be_null`` tells whether an element can be NULL.
     """
 
     sql: str
@@ -113,6 +114,7 @@ class Embedding:
     ts: Ts = never
     names: tuple[Path, ...] | None = None
     constant: bool = False
+    may_be_null: Callable[[], bool] = field(default=unknown, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +231,11 @@ def presence(value: Value) -> str:
     if isinstance(value, Several | Open):
         return f"coalesce(len({value.sql}) > 0, FALSE)"
     return value.presence if isinstance(value, Atom) else ""
+
+
+def if_one_may_be_null(atoms: Sequence[Atom]) -> Callable[[], bool]:
+    """``may_be_null`` of what is NULL only where one of its operands is."""
+    return lambda: any(atom.nullable() for atom in atoms)
 
 
 def present(value: Value) -> Value:
@@ -367,8 +374,17 @@ def enumerate_elements(embedding: Embedding) -> Iterator[tuple[Path, Atom]]:
         for size in embedding.shape:
             paths = [(*path, str(index)) for path in paths for index in range(size)]
     for position, path in enumerate(paths):
-        sql, part = f"{embedding.sql}[{position + 1}]", (embedding, position)
-        yield path, Atom(sql, embedding.kind, embedding.ts, embedding.constant, part=part)
+        yield (
+            path,
+            Atom(
+                f"{embedding.sql}[{position + 1}]",
+                embedding.kind,
+                embedding.ts,
+                embedding.constant,
+                part=(embedding, position),
+                may_be_null=embedding.may_be_null,
+            ),
+        )
 
 
 def with_whole_embeddings(row: Row) -> Row:

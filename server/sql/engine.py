@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 import threading
 import weakref
 from collections import OrderedDict, deque
@@ -35,7 +36,7 @@ from server.sql.scope import Catalog, Context, DefinedFunction, TableScope
 from server.sql.tree import Clause, Select
 from server.sql.views import Layout
 from server.storage.database import Database, identifier
-from server.storage.layouts import Wide
+from server.storage.layouts import Wide, WideColumn
 from server.values.arrow_types import ARROW_TYPES
 from server.values.atoms import NEVER
 from server.values.batches import Column, RowBatch, RowType
@@ -176,12 +177,11 @@ class Engine:
         if len(self._null) >= KNOWN_COLUMNS:
             self._null.clear()
         found: dict[tuple[str, str], bool] = {}
-        names = [one.name for one in layout.columns]
-        for start in range(0, len(names), _ASKED_AT_ONCE):
-            some = names[start : start + _ASKED_AT_ONCE]
-            sql = f"SELECT {', '.join(f'count({identifier(name)})' for name in some)} FROM {identifier(layout.table)}"
-            counts = self._execute(sql)[0]
-            found |= {(layout.table, name): count < layout.rows for name, count in zip(some, counts, strict=True)}
+        for start in range(0, len(layout.columns), _ASKED_AT_ONCE):
+            some = layout.columns[start : start + _ASKED_AT_ONCE]
+            items = ", ".join(map(_count_of_full, some))
+            counts = self._execute(f"SELECT {items} FROM {identifier(layout.table)}")[0]
+            found |= {(layout.table, one.name): n < layout.rows for one, n in zip(some, counts, strict=True)}
         self._null |= found
         return found[layout.table, column]
 
@@ -236,6 +236,14 @@ class Engine:
         sql = query.render(fields or {"one": "1"}, ordered=False)
         plan = Plan(sql, type_, True, functions=tuple(context.functions))
         return BoundExpression(self.database, plan, name, given)
+
+
+def _count_of_full(column: WideColumn) -> str:
+    """SQL of how many rows have a column without NULL in it."""
+    name = identifier(column.name)
+    if column.shape is None:
+        return f"count({name})"
+    return f"count(*) FILTER (WHERE list_count({name}) = {math.prod(column.shape)})"
 
 
 @dataclass(frozen=True)

@@ -309,15 +309,15 @@ class WideRelation(Relation):
 
     def _leaf(self, column: WideColumn) -> Leaf:
         sql = self.ref(identifier(column.name))
-        if column.shape is not None:
-            return Embedding(sql, column.kind, column.shape, self._ts, column.names)
-        if column.single:
-            sql = f"CAST({sql} AS DOUBLE)"
         may_be_nan = may_be_null = unknown
-        if self._has_nan is not None and column.kind is Kind.NUMBER:
-            may_be_nan = partial(self._has_nan, self.layout.table, column.name)
         if self._has_null is not None:
             may_be_null = partial(self._has_null, self.layout, column.name)
+        if column.shape is not None:
+            return Embedding(sql, column.kind, column.shape, self._ts, column.names, may_be_null=may_be_null)
+        if column.single:
+            sql = f"CAST({sql} AS DOUBLE)"
+        if self._has_nan is not None and column.kind is Kind.NUMBER:
+            may_be_nan = partial(self._has_nan, self.layout.table, column.name)
         return Atom(sql, column.kind, self._ts, sparse=column.sparse, may_be_nan=may_be_nan, may_be_null=may_be_null)
 
     def _ts(self) -> str:

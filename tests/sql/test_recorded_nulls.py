@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 import pytest
 
 from tests.conftest import Client
+from tests.inprocess import InProcess, in_process
 
 ROWS = {
     "D": [
@@ -112,3 +114,37 @@ def answer(client: Client, query: str, prefix: str) -> list[str]:
 @pytest.mark.parametrize("query", QUERIES.strip().splitlines())
 def test_a_null_that_is_there(loaded: Client, query: str) -> None:
     assert answer(loaded, query, "t") == answer(loaded, query, "s")
+
+
+WHEN = "WHEN value_timestamp() < TIMESTAMP 5"
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcess]:
+    """Tabular data without any NULL, and an embedding."""
+    with in_process(tmp_path_factory.mktemp("full")) as server:
+        for name, type_ in {"a": "tabular", "b": "tabular", "e": "embedding"}.items():
+            server.must("PUT", f"/v1/datasets/{name}", {"type": type_})
+            rows = [[f"r{i}", [["x", i, 0], ["z", i / 2, 0]]] for i in range(5)]
+            server.must("POST", f"/v1/datasets/{name}/multirows", rows)
+            server.must("POST", f"/v1/datasets/{name}/commit")
+        yield server
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        f"SELECT * FROM a JOIN b ON a.x = b.x {WHEN}",
+        f"SELECT * FROM a FULL JOIN b ON a.x = b.x {WHEN}",
+        f"SELECT * FROM (SELECT x, z * 2 AS w, rowName() AS n FROM a) {WHEN}",
+        f"SELECT * FROM (SELECT * FROM (SELECT x FROM a) AS f LEFT JOIN b ON f.x = b.x) {WHEN}",
+        f"SELECT * FROM e {WHEN}",
+        f"SELECT max({{*}}) AS * FROM a {WHEN}",
+        "SELECT * FROM a LEFT JOIN e ON a.x = e.x",
+        "SELECT * FROM a LEFT JOIN (SELECT x, count(*) AS n, sum(z) AS s FROM b GROUP BY x) AS g ON a.x = g.x",
+        "SELECT * FROM union(a, e)",
+        "SELECT COLUMN EXPR (WHERE value() > 1) FROM a",
+    ],
+)
+def test_columns_that_hold_no_null_stay_columns(full: InProcess, query: str) -> None:
+    assert not full.engine.query(query).type.open

@@ -70,12 +70,14 @@ def _newest(group: Grouping, atom: Atom) -> Ts:
 
 def _count(group: Grouping, atom: Atom) -> Atom:
     argument = "NULL" if atom.kind is Kind.NULL else atom.sql
-    return Atom(group.aggregate(f"count({argument})", argument), Kind.INTEGER, _newest(group, atom))
+    sql = group.aggregate(f"count({argument})", argument)
+    return Atom(sql, Kind.INTEGER, _newest(group, atom), may_be_null=never_is)
 
 
 def _count_distinct(group: Grouping, atom: Atom) -> Atom:
     argument = "NULL" if atom.kind is Kind.NULL else atom.sql
-    return Atom(group.aggregate(f"count(DISTINCT {argument})", argument), Kind.INTEGER, _newest(group, atom))
+    sql = group.aggregate(f"count(DISTINCT {argument})", argument)
+    return Atom(sql, Kind.INTEGER, _newest(group, atom), may_be_null=never_is)
 
 
 def _numeric(function: str, empty: str) -> Aggregate:
@@ -83,7 +85,7 @@ def _numeric(function: str, empty: str) -> Aggregate:
         number = coerce.to_double(atom)
         group.arguments.setdefault(number, group.calling)
         sql = group.aggregate(f"coalesce({function}({number}), {empty})", atom.sql)
-        return Atom(sql, Kind.NUMBER, _newest(group, atom))
+        return Atom(sql, Kind.NUMBER, _newest(group, atom), may_be_null=never_is)
 
     return build
 
@@ -195,7 +197,7 @@ NOTES = [
 def aggregate(call: Call, scope: Scope, group: GroupRelation) -> Value:
     """A call of an aggregate, its arguments bound over the ungrouped rows."""
     if call.star:
-        return Atom(group.aggregate("count(*)"), Kind.INTEGER)
+        return Atom(group.aggregate("count(*)"), Kind.INTEGER, may_be_null=never_is)
     args = [bind(argument, scope) for argument in call.args]
     group.calling = call
     if call.name in ("string_agg", "vertical_string_agg"):

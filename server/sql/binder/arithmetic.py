@@ -22,11 +22,13 @@ from server.sql.bound import (
     Value,
     any_sql,
     enumerate_elements,
+    if_one_may_be_null,
     is_constant,
     latest_ts,
     never,
     presence,
     typed,
+    unknown,
 )
 from server.sql.duck import macro
 from server.values.kinds import Kind
@@ -60,7 +62,7 @@ def _atoms(op: str, left: Atom, right: Atom) -> Atom:
     ts, constant = latest_ts([left, right]), left.constant and right.constant
     if Kind.NULL in (left.kind, right.kind):
         return Atom("NULL", Kind.NULL, ts, constant)
-    kinds = (left.kind, right.kind)
+    kinds, may_be_null = (left.kind, right.kind), if_one_may_be_null((left, right))
     if op in _BITS and Kind.UNSIGNED in kinds and (words := _words(left, right)):
         sql, kind = _bits(op, *words)
     elif all(kind in coerce.NUMERIC for kind in kinds) and not (op in _BITS and Kind.UNSIGNED in kinds):
@@ -69,6 +71,7 @@ def _atoms(op: str, left: Atom, right: Atom) -> Atom:
         sql, kind = f"({coerce.to_text(left)} || {coerce.to_text(right)})", Kind.STRING
     else:
         sql, kind = f"u_arithmetic('{op}', {coerce.to_any(left)}, {coerce.to_any(right)})", Kind.ANY
+        may_be_null = unknown
         if kinds == (Kind.TIMESTAMP, Kind.TIMESTAMP) and op == "-":
             sql, kind = macro("m_between", left.sql, right.sql), Kind.INTERVAL
         elif kinds == (Kind.TIMESTAMP, Kind.INTERVAL) and op in "+-":
@@ -81,7 +84,7 @@ def _atoms(op: str, left: Atom, right: Atom) -> Atom:
             sql, kind = f"union_extract({sql}, 'v')", Kind.INTERVAL
         elif Kind.ANY in kinds and op in "-*/" and all(k is Kind.ANY or k in coerce.NUMERIC for k in kinds):
             sql = macro("m_arithmetic_fast", coerce.to_any(left), coerce.to_any(right), _fast(op), sql)
-    return Atom(sql, kind, ts, constant)
+    return Atom(sql, kind, ts, constant, may_be_null=may_be_null)
 
 
 def _words(left: Atom, right: Atom) -> tuple[Atom, Atom] | None:

@@ -23,6 +23,7 @@ from server.sql.bound import (
     Value,
     any_sql,
     as_constant,
+    if_one_may_be_null,
     is_constant,
     latest_ts,
     never_is,
@@ -336,7 +337,7 @@ def _case_atoms(conditions: list[str], branches: list[Atom], constant: bool) -> 
         times = [branch.ts() for branch in branches]
         return times[0] if len(set(times)) == 1 else _case_sql(conditions, times)
 
-    return Atom(sql, kind, ts, constant, may_be_null=lambda: any(branch.nullable() for branch in branches))
+    return Atom(sql, kind, ts, constant, may_be_null=if_one_may_be_null(branches))
 
 
 def _case_rows(conditions: list[str], branches: list[Row]) -> Row:

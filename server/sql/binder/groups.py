@@ -74,7 +74,8 @@ class GroupRelation(Relation):
             result = replace(value, sql=self.ref(name), ts=self._key_ts(value), constant=False)
         else:
             one = coerce.atom(value)
-            result = Atom(self.ref(name), one.kind if one.kind is not Kind.NULL else Kind.ANY, self._key_ts(one))
+            kind = one.kind if one.kind is not Kind.NULL else Kind.ANY
+            result = Atom(self.ref(name), kind, self._key_ts(one), may_be_null=one.nullable)
         self.key_values.append(result)
         return result
 
