@@ -36,8 +36,11 @@ class Client:
 
     def request(self, verb: str, path: str, body: Any = None, accept: str = "*/*") -> bytes:
         """The body of the answer; ``RuntimeError`` with it unless the status is below 300."""
-        payload = None if body is None else orjson.dumps(body)
-        headers = {"Accept": accept} | ({"Content-Type": "application/json"} if payload else {})
+        return self.send(verb, path, None if body is None else orjson.dumps(body), "application/json", accept)
+
+    def send(self, verb: str, path: str, payload: bytes | None, content: str = "", accept: str = "*/*") -> bytes:
+        """``request`` with a body as it is."""
+        headers = {"Accept": accept} | ({"Content-Type": content} if payload and content else {})
         if time.monotonic() - self._used > IDLE_SECONDS:
             self._connection.close()  # the request opens it anew
         self._connection.request(verb, quote(path, safe="/?&=%,:"), payload, headers)

@@ -138,10 +138,24 @@ def _others_fixed(definition: Any, node: Any, at: str) -> bool:
     return all(_producer(tensor) == at or ops.get(_producer(tensor)) == "Const" for tensor in node.input)
 
 
+def with_entry(definition: Any, name: str, spec: NodeSpec) -> Any:
+    """A graph in which ``name`` may also be fed, in the shape of ``spec``; else it has its own value."""
+    import tensorflow as tf
+
+    opened = tf.compat.v1.GraphDef()
+    opened.CopyFrom(definition)
+    inner = next(node for node in opened.node if node.name == name)
+    entry = opened.node.add(name=name, op="PlaceholderWithDefault", input=[f"{name}/computed"])
+    entry.attr["dtype"].type = tf.as_dtype(spec.dtype).as_datatype_enum
+    entry.attr["shape"].shape.CopyFrom(_tensor_shape(spec.shape).as_proto())
+    inner.name = f"{name}/computed"
+    return opened
+
+
 class Runner:
     """A session over one graph. Safe to call from several threads."""
 
-    def __init__(self, definition: Any, outputs: Sequence[str], options: Options) -> None:
+    def __init__(self, definition: Any, options: Options) -> None:
         import tensorflow as tf
 
         self._graph = tf.Graph()
@@ -150,18 +164,18 @@ class Runner:
                 tf.import_graph_def(definition, name="")
         except ValueError as error:
             raise GraphError(plain_message(error)) from None
-        self._fetch = {name: self._graph.get_tensor_by_name(f"{name}:0") for name in outputs}
         self._session = tf.compat.v1.Session(graph=self._graph, config=_config(options))
 
     def spec(self, name: str) -> NodeSpec:
         return _tensor_spec(self._graph.get_tensor_by_name(f"{name}:0"))
 
-    def run(self, feed: Mapping[str, Any]) -> dict[str, np.ndarray]:
-        """``GraphError`` with TensorFlow's message when the graph cannot run."""
+    def run(self, feed: Mapping[str, Any], outputs: Sequence[str]) -> dict[str, np.ndarray]:
+        """Values of nodes by name; ``GraphError`` with TensorFlow's message when the graph cannot run."""
         import tensorflow as tf
 
         try:
-            values = self._session.run(self._fetch, {f"{name}:0": value for name, value in feed.items()})
+            fetched = {name: f"{name}:0" for name in outputs}
+            values = self._session.run(fetched, {f"{name}:0": value for name, value in feed.items()})
         except (tf.errors.OpError, ValueError, TypeError) as error:
             raise GraphError(plain_message(error)) from None
         return {name: _numpy(value) for name, value in values.items()}

@@ -6,20 +6,17 @@ changed its shape.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import pyarrow as pa
 
 from server.declarations import Progress
-from server.sql.tasks import TASK_SQL, found_by_number
+from server.sql.tasks import TASK_SQL, found_by_number, planned_for_later
 from server.storage.database import Database
 from server.storage.readers import Use, interrupted_by
 
 KEPT = 16  # of one statement, when many threads have run it at once
-
-# The number of the task, as builtin functions ask for it, is a parameter: setting a variable costs as much as a run.
-_ASKED = f"({TASK_SQL}"
-_GIVEN = "($1::BIGINT"
 
 
 class _Source:
@@ -40,8 +37,10 @@ class _Statement:
         self._empty = pa.Table.from_batches([], table.schema)  # empty_table() makes no unions
         self._cursor = database.keep_cursor()
         self._cursor.register(name, self._source)
-        self._cursor.execute(f"PREPARE statement AS {sql.replace(_ASKED, _GIVEN)}")
-        self._asks = _ASKED in sql
+        # The number of the task is a constant: DuckDB plans anew for each value of a parameter, and to set a variable
+        # costs as much as a run.
+        with planned_for_later() as self._number:
+            self._cursor.execute(f"PREPARE statement AS {sql.replace(TASK_SQL, f'{self._number}::BIGINT')}")
 
     def run(self, table: pa.Table, task: Progress | None) -> list[tuple[Any, ...]]:
         self._source.table = table
@@ -57,12 +56,8 @@ class _Statement:
         self._cursor.close()
 
     def _run(self, task: Progress | None) -> list[tuple[Any, ...]]:
-        if not self._asks:
+        with nullcontext() if task is None else found_by_number(task, self._number):
             return list(self._cursor.execute("EXECUTE statement").fetchall())
-        if task is None:
-            return list(self._cursor.execute("EXECUTE statement(NULL)").fetchall())
-        with found_by_number(task) as number:
-            return list(self._cursor.execute(f"EXECUTE statement({number})").fetchall())
 
 
 class Prepared:

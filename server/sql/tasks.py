@@ -8,24 +8,28 @@ from __future__ import annotations
 
 import itertools
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import copy_context
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
 import duckdb
 
 from server.declarations import Progress
-from server.errors import Cancelled
+from server.errors import Cancelled, MldbError
 from server.tasks import acting_for as acting_for
 from server.tasks import check as check
 from server.tasks import current as current
 
 TASK_SQL = "getvariable('mldb_task')"  # the number of the task (BIGINT), NULL where nothing can be stopped
+KEPT = 16  # threads that wait for work
 _T = TypeVar("_T")
 
 _numbers = itertools.count(1)
 _numbered: dict[int, Progress] = {}
+_planned: set[int] = set()
 
 
 def is_over(progress: Progress | None) -> bool:
@@ -46,9 +50,9 @@ def numbered(cursor: duckdb.DuckDBPyConnection, progress: Progress | None, sql: 
 
 
 @contextmanager
-def found_by_number(progress: Progress) -> Iterator[int]:
-    """A number by which ``find`` gives the task."""
-    number = next(_numbers)
+def found_by_number(progress: Progress, number: int | None = None) -> Iterator[int]:
+    """A number by which ``find`` gives the task: a new one, or that of a statement that runs for one task at a time."""
+    number = next(_numbers) if number is None else number
     _numbered[number] = progress
     try:
         yield number
@@ -56,8 +60,25 @@ def found_by_number(progress: Progress) -> Iterator[int]:
         del _numbered[number]
 
 
+@contextmanager
+def planned_for_later() -> Iterator[int]:
+    """A number for a statement that the block plans.
+
+    DuckDB calls functions of constants while it plans and keeps what they give, but leaves those that fail to the run:
+    what asks for its task is to be called in each run.
+    """
+    number = next(_numbers)
+    _planned.add(number)
+    try:
+        yield number
+    finally:
+        _planned.remove(number)
+
+
 def find(number: int | None) -> Progress | None:
     """The task of a number that ``TASK_SQL`` gave."""
+    if number in _planned:
+        raise MldbError("a function was called while its statement is planned")
     return None if number is None else _numbered.get(number)
 
 
@@ -95,7 +116,7 @@ def stoppable(progress: Progress | None, work: Callable[[], _T]) -> _T:
         over.set()
 
     with interrupted(progress, over.set):
-        threading.Thread(target=context.run, args=(act,), name="stoppable", daemon=True).start()
+        _do(lambda: context.run(act))
         over.wait()
     if not outcome:
         raise Cancelled("the query was cancelled")
@@ -103,3 +124,24 @@ def stoppable(progress: Progress | None, work: Callable[[], _T]) -> _T:
     if isinstance(result, BaseException):
         raise result
     return result  # type: ignore[no-any-return]
+
+
+_idle: deque[SimpleQueue[Callable[[], None]]] = deque()  # of threads that wait for more: to start one takes a while
+
+
+def _do(work: Callable[[], None]) -> None:
+    """Have it done by a thread that does nothing else, and that the end of the process does not wait for."""
+    try:
+        inbox = _idle.pop()
+    except IndexError:
+        inbox = SimpleQueue()
+        threading.Thread(target=_serve, args=(inbox,), name="stoppable", daemon=True).start()
+    inbox.put(work)
+
+
+def _serve(inbox: SimpleQueue[Callable[[], None]]) -> None:
+    while True:
+        inbox.get()()
+        if len(_idle) >= KEPT:
+            return
+        _idle.append(inbox)

@@ -11,8 +11,11 @@ from contextlib import suppress
 import duckdb
 import pyarrow as pa
 import pytest
+from duckdb.func import FunctionNullHandling, PythonUDFType
 
+from server.declarations import Progress
 from server.entities.progress import TaskProgress
+from server.sql import tasks
 from server.sql.engine import Engine
 from server.sql.prepared import KEPT, Prepared
 from server.sql.tasks import TASK_SQL
@@ -94,3 +97,21 @@ def test_slow_functions_are_given_the_task_of_the_run(database: Database) -> Non
     with suppress(duckdb.InterruptException):  # where it came first
         assert set(prepared.run(table(*range(200)), progress)) == {(None,)}  # no row was computed
     assert prepared.run(table(1)) == [(True,)]
+
+
+def test_functions_of_constants_are_called_in_each_run_and_know_its_task(database: Database) -> None:
+    seen: list[Progress | None] = []
+
+    def note(numbers: pa.Array) -> pa.Array:
+        seen.append(tasks.find(numbers[0].as_py()))
+        return pa.array([float(len(seen))] * len(numbers))
+
+    database.define(
+        lambda connection: connection.create_function(
+            "note", note, ["BIGINT"], "DOUBLE", type=PythonUDFType.ARROW, null_handling=FunctionNullHandling.SPECIAL
+        )
+    )
+    prepared = Prepared(database, f"SELECT note({TASK_SQL}) FROM given_7", "given_7")
+    given = [TaskProgress(), TaskProgress(), None]
+    assert [prepared.run(table(0), task) for task in given] == [[(1,)], [(2,)], [(3,)]]
+    assert seen == given

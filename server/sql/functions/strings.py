@@ -10,9 +10,9 @@ from collections.abc import Callable
 from server.errors import MldbError
 from server.sql import coerce
 from server.sql.bound import Atom, Embedding, Open, Row, Value
-from server.sql.duck import literal_text
+from server.sql.duck import literal_text, macro
 from server.sql.functions.patterns import compile_regex, extract_domain, regex_replace
-from server.sql.functions.registry import Builtin, direct, fixed_atom, fixed_row, nested, result, routine
+from server.sql.functions.registry import Builtin, convert, fixed_atom, fixed_row, nested, result, routine
 from server.sql.routines import Routine
 from server.sql.scope import Scope
 from server.sql.tasks import TASK_SQL
@@ -179,6 +179,12 @@ def _domain(url: str, remove: int) -> str:
 
 _DECODE = routine("base64_decode", (Kind.STRING,), Kind.BLOB, decode_base64)
 
+
+def _base64_decode(node: Call, args: list[Value], scope: Scope) -> Value:
+    del scope
+    return result(macro("m_base64_decode", convert(args[0], Kind.STRING, node.name)), Kind.BLOB, args)
+
+
 ROUTINES = [
     routine("levenshtein_distance", (Kind.STRING, Kind.STRING), Kind.INTEGER, levenshtein, slow=True),
     routine("regex_match", (Kind.STRING, Kind.ANY), Kind.BOOLEAN, matches, slow=True),
@@ -195,6 +201,8 @@ _UPPER_IN_FULL = "[ßŉǰΐΰևẖ-ẚὐ-ὖᾀ-ῼﬀ-ﬗ]"
 _LOWER_IN_FULL = "[İΣ]"
 
 MACROS = f"""
+m_base64_decode(s) := coalesce(CASE WHEN right(s, 2) NOT LIKE '=_' OR right(s, 1) = '=' THEN TRY(from_base64(s)) END,
+    u_base64_decode(s))
 m_upper(s) := CASE WHEN strlen(s) <> length(s) AND regexp_matches(s, '{_UPPER_IN_FULL}') THEN u_upper(s)
     ELSE upper(s) END
 m_lower(s) := CASE WHEN strlen(s) <> length(s) AND regexp_matches(s, '{_LOWER_IN_FULL}') THEN u_lower(s)
@@ -306,9 +314,11 @@ BUILTINS = [
         "The base64 text of a blob or text.",
         ("base64_encode('hello')", '"aGVsbG8="'),
     ),
-    direct(
-        _DECODE,
-        None,
+    Builtin(
+        "base64_decode",
+        1,
+        1,
+        _base64_decode,
         "base64_decode(s: text) → blob",
         "The blob that a base64 text stands for.",
         ("base64_encode(base64_decode('aGVsbG8='))", '"aGVsbG8="'),
