@@ -9,8 +9,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import orjson
 
 from server.errors import MldbError
@@ -18,6 +20,7 @@ from server.values.atoms import LEAST_PLAIN, number_text
 
 _OPTIONS = orjson.OPT_NON_STR_KEYS
 _SORTED = orjson.OPT_NON_STR_KEYS | orjson.OPT_SORT_KEYS
+_MANY = 64  # from here on a list is worth a look as a whole
 MAX_DEPTH = 200  # the server's setting ``json_depth`` replaces it; Python code that walks a body recurses this deep
 
 
@@ -47,8 +50,19 @@ def _typed_floats(value: Any) -> Any:
     if kind is dict:
         return {name: _typed_floats(member) for name, member in value.items()}
     if kind is list or kind is tuple:
-        return [_typed_floats(item) for item in value]
+        return _typed_numbers(value) if len(value) >= _MANY else [_typed_floats(item) for item in value]
     return value
+
+
+def _typed_numbers(values: Sequence[Any]) -> list[Any]:
+    """``_typed_floats`` of each, most of which may be left as they are where all are numbers."""
+    if not set(map(type, values)) <= {float, int, type(None)}:
+        return [_typed_floats(value) for value in values]
+    typed = list(values)
+    numbers = np.asarray([0.0 if type(value) is int else value for value in values], np.float64)
+    for index in np.flatnonzero((np.abs(numbers) < LEAST_PLAIN) | (np.trunc(numbers) == numbers)).tolist():
+        typed[index] = _typed_floats(values[index])
+    return typed
 
 
 def _free_floats(value: Any) -> Any:

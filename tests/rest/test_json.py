@@ -48,6 +48,12 @@ def test_free_form(value, text):
     assert jsontext.free_form(value).decode() == text
 
 
+@given(st.lists(st.floats() | st.integers(-(2**63), 2**64 - 1) | st.none() | st.booleans() | st.just("a"), max_size=6))
+def test_long_lists_are_written_as_short_ones(values):
+    wanted = ",".join(jsontext.typed([value]).decode()[1:-1] for value in values)
+    assert jsontext.typed(values * 64).decode() == f"[{','.join([wanted] * 64 if values else [])}]"
+
+
 def test_free_pieces_keep_their_rules_inside_typed_bodies():
     body = {"z": 1.0, "params": jsontext.free({"b": 1.0, "a": 2.0})}
     assert jsontext.typed(body) == b'{"z":1,"params":{"a":2.0,"b":1.0}}'
