@@ -11,6 +11,7 @@ import importlib
 import multiprocessing
 import os
 import resource
+import select
 import signal
 import struct
 import sys
@@ -18,6 +19,7 @@ import threading
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,7 @@ from server.errors import MldbError
 
 # A job then starts in 50 ms instead of a second. What few trainings want is imported by those.
 _PRELOADED = ["server.entities.jobs", "server.learning.preloaded"]
+_starting = threading.Lock()
 Report = Callable[[str, str, float], None]
 
 
@@ -56,6 +59,7 @@ class Jobs:
 
     def run(self, target: str, arguments: Mapping[str, Any], progress: Progress) -> Any:
         """The function's result; ``MldbError`` when it raised one, failed or died; ``Cancelled`` after a cancel."""
+        _start_fork_server()
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=_job_main, args=(theirs, target, self._memory), daemon=True)
         process.start()
@@ -84,6 +88,19 @@ class Jobs:
         for pid in running:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+
+
+def _start_fork_server() -> None:
+    """Unless it runs. It imports nothing from the working directory: the files there may be anybody's data."""
+    with _starting:
+        if sys.flags.safe_path:
+            forkserver.ensure_running()
+            return
+        os.putenv("PYTHONSAFEPATH", "1")  # not in os.environ, which plugins and scripts are started with
+        try:
+            forkserver.ensure_running()
+        finally:
+            os.unsetenv("PYTHONSAFEPATH")
 
 
 def _pack(value: Any) -> bytes:
@@ -132,12 +149,24 @@ def _job_main(connection: Connection, target: str, memory: int) -> None:
     def report(step: str, type: str = "percentile", value: float = 0.0) -> None:
         connection.send_bytes(_pack({"step": step, "type": type, "value": float(value)}))
 
+    try:
+        given = connection.recv_bytes()
+    except EOFError:
+        return  # the host was killed meanwhile
+    threading.Thread(target=_end_with_host, args=(connection.fileno(),), daemon=True).start()
     exhausted = _pack({"error": "the job ran out of memory", "code": 400, "details": {}})  # while there is some
     try:
-        answer = _pack(_called(target, _unpack(connection.recv_bytes()), report))
+        answer = _pack(_called(target, _unpack(given), report))
     except MemoryError:
         answer = exhausted
     connection.send_bytes(answer)
+
+
+def _end_with_host(connection: int) -> None:
+    """The host sends nothing more, so there is something to be read only when it is gone, killed maybe: libraries
+    that tell nothing for minutes would work on for nobody."""
+    select.select([connection], [], [])
+    os._exit(1)
 
 
 def _allocated() -> int:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 import time
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from server.entities.jobs import Jobs
 from server.entities.progress import TaskProgress
 from server.errors import Cancelled, MldbError
+from tests.conftest import ROOT
 
 
 def double(arguments, report):
@@ -78,3 +83,59 @@ def test_memory_is_limited():
     with pytest.raises(MldbError, match="out of memory"):
         jobs.run("tests.rest.test_jobs:devour", {}, TaskProgress())
     jobs.close()
+
+
+def sit(arguments, report):
+    """Says nothing for long, as many a library does."""
+    Path(arguments["mark"]).write_text(str(os.getpid()))
+    time.sleep(60)
+
+
+HOST = """
+import sys
+from server.entities.jobs import Jobs
+from server.entities.progress import TaskProgress
+if __name__ == "__main__":
+    print(Jobs().run(sys.argv[1], {"mark": sys.argv[2], "value": 1}, TaskProgress()), flush=True)
+"""
+
+
+@contextmanager
+def host(target, mark, folder):
+    """A process that runs a job, started in a folder."""
+    program = mark.with_suffix(".host.py")
+    program.write_text(HOST)
+    command = [sys.executable, str(program), f"tests.rest.test_jobs:{target}", str(mark)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=folder, env=environment, **pipes) as process:
+        yield process
+
+
+def test_a_job_ends_with_a_host_that_is_killed(tmp_path):
+    mark = tmp_path / "mark"
+    with host("sit", mark, tmp_path) as process:
+        until(lambda: mark.exists() and mark.read_text())
+        job = Path(f"/proc/{mark.read_text()}")
+        parent = Path("/proc", job.joinpath("stat").read_text().rpartition(")")[2].split()[1])
+        process.kill()
+        until(lambda: not job.exists() and not parent.exists())
+        assert b"Traceback" not in process.stderr.read()
+
+
+def test_nothing_is_imported_from_the_working_directory(tmp_path):
+    """Who runs a server in a folder of data does not mean the files there to be run."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for module in ("server", "random", "msgpack", "multiprocessing"):
+        (folder / f"{module}.py").write_text("raise SystemExit(f'{__file__} was run')")
+    with host("double", tmp_path / "mark", folder) as process:
+        said = process.communicate(timeout=60)
+    assert b"'twice': 2" in said[0], said[1].decode()
+
+
+def until(condition):
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
