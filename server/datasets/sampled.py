@@ -12,7 +12,6 @@ from server.datasets.views import Spec, ViewDataset, inputs, refer
 from server.declarations import Creation, EntityType, Params
 from server.errors import MldbError
 from server.sql.tree import Constant, Item, RowLiteral, Select, TableCall, Wildcard
-from server.values.atoms import number_text
 
 
 class SampledParams(Params):
@@ -35,7 +34,7 @@ def _check(params: SampledParams) -> None:
         raise MldbError("The 'rows' and 'fraction' parameters cannot be set at the same time.")
     if not params.rows and not 0 < params.fraction <= 1:
         raise MldbError(
-            f"The 'fraction' parameter needs to be between 0 and 1. Value provided is '{number_text(params.fraction)}'"
+            f"The 'fraction' parameter needs to be between 0 and 1. Value provided is '{params.fraction:.4f}'"
         )
 
 

@@ -157,12 +157,14 @@ class Row:
     """A row value: leaves by full path, in the order they were written, and rests.
 
     ``empty`` are the paths under which rows without columns were given: to functions these are not missing.
+    One that was asked for by ``named`` is null where it has no cells, else it is an empty row then.
     """
 
     columns: dict[Path, Leaf] = field(default_factory=dict)
     rests: tuple[Rest, ...] = ()
     constant: bool = False
     empty: tuple[Path, ...] = field(default=(), compare=False)
+    named: bool = field(default=False, compare=False)
 
     @property
     def open(self) -> bool:

@@ -52,7 +52,15 @@ def atom(value: Value) -> Atom:
             return Atom("NULL", Kind.NULL)
         case Row(columns, rests) if not columns and len(rests) == 1 and not rests[0].prefix:
             return atom(Open(rests[0].sql, rests[0].constant))
-    raise MldbError("Expected an atomic value here, but this is a row or an embedding; name one of its columns")
+    kind = "embedding" if isinstance(value, Embedding) else "structured"
+    raise MldbError(f"Cannot convert value of type '{kind}' to 'atomic value'; name one of its columns")
+
+
+def _only_atom(value: Value) -> Atom:
+    """The value as one atom; one that the data show to be a row raises at run time."""
+    if isinstance(value, Open):
+        return replace(atom(value), sql=f"m_one_value({value.sql})")
+    return atom(value)
 
 
 def to_any(value: Value) -> str:
@@ -61,8 +69,8 @@ def to_any(value: Value) -> str:
 
 
 def to_double(value: Value) -> str:
-    """SQL of a number as DOUBLE; a string raises at run time, as MLDB's ``toDouble`` does."""
-    one = atom(value)
+    """SQL of a number as DOUBLE; a string or a timestamp raises at run time, as MLDB's ``toDouble`` does."""
+    one = _only_atom(value)
     match one.kind:
         case Kind.NUMBER:
             return one.sql
@@ -70,14 +78,12 @@ def to_double(value: Value) -> str:
             return "NULL::DOUBLE"
         case Kind.BOOLEAN | Kind.INTEGER | Kind.UNSIGNED:
             return f"CAST({one.sql} AS DOUBLE)"
-        case Kind.TIMESTAMP:
-            return one.sql
     return macro("m_num", to_any(one))
 
 
 def to_integer(value: Value) -> str:
     """SQL of an integer as BIGINT; a non-integral number or a string raises at run time."""
-    one = atom(value)
+    one = _only_atom(value)
     match one.kind:
         case Kind.INTEGER:
             return one.sql
@@ -90,7 +96,7 @@ def to_integer(value: Value) -> str:
 
 def to_text(value: Value) -> str:
     """SQL of the text form of an atom (CAST AS string)."""
-    one = atom(value)
+    one = _only_atom(value)
     match one.kind:
         case Kind.STRING | Kind.PATH:
             return one.sql
@@ -109,7 +115,7 @@ def to_text(value: Value) -> str:
 
 def to_timestamp(value: Value) -> str:
     """SQL of an atom as seconds; text that is no date gives NULL."""
-    one = atom(value)
+    one = _only_atom(value)
     match one.kind:
         case Kind.TIMESTAMP:
             return one.sql
@@ -181,8 +187,10 @@ def sorted_leaves(row: Row) -> list[tuple[tuple[str, ...], Value]]:
 def truth(value: Value) -> str:
     """SQL of MLDB's truth: BOOLEAN, NULL for null."""
     match value:
-        case Row(columns=columns, rests=rests):
-            return "TRUE" if columns else f"coalesce(len({concat_lists([r.sql for r in rests])}) > 0, FALSE)"
+        case Row(named=True):
+            return f"CASE WHEN {has_cells(value)} THEN TRUE END"
+        case Row():
+            return has_cells(value)
         case Embedding(sql):
             return f"(len({sql}) > 0)"
         case Open():
@@ -200,6 +208,20 @@ def truth(value: Value) -> str:
         case Kind.TIMESTAMP:
             return f"isfinite({one.sql})"
     return macro("m_truth", to_any(one))
+
+
+def has_cells(row: Row) -> str:
+    """SQL of whether a row has any cell."""
+    tests = [f"coalesce(len({rest.sql}), 0) > 0" for rest in row.rests]
+    for leaf in row.columns.values():
+        match leaf:
+            case Several(sql):
+                tests.append(f"coalesce(len({sql}), 0) > 0")
+            case Atom(sparse=True):
+                tests.append(f"{leaf.sql} IS NOT NULL")
+            case _:
+                return "TRUE"
+    return f"({' OR '.join(tests) or 'FALSE'})"
 
 
 def to_cells(value: Value) -> str:
@@ -267,7 +289,7 @@ def compare(op: str, left: Value, right: Value) -> Atom:
 
 
 def _compare_sql(op: str, left: Value, right: Value) -> str:
-    if _may_be_row(left) or _may_be_row(right):
+    if may_be_row(left) or may_be_row(right):
         left, right = (atom(side) if isinstance(side, Atom | Several) else side for side in (left, right))
         return _compare_complex(op, left, right)
     a, b = atom(left), atom(right)
@@ -289,7 +311,7 @@ def _compare_sql(op: str, left: Value, right: Value) -> str:
     return f"({a.sql} {op} {b.sql})"
 
 
-def _may_be_row(value: Value) -> bool:
+def may_be_row(value: Value) -> bool:
     """Whether a value is compared as a row may be; columns that show at run time are taken for atoms."""
     return isinstance(value, Row | Embedding) or (isinstance(value, Open) and not value.named)
 

@@ -54,7 +54,7 @@ m_parse_ts(s) := CASE WHEN regexp_full_match(s, '[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}
 m_tstext(x) := CASE WHEN isfinite(x) AND x = floor(x) AND x BETWEEN -62135596800 AND 253402300799
     THEN strftime(make_timestamp(CAST(x AS BIGINT) * 1000000), '%Y-%m-%dT%H:%M:%SZ') ELSE u_tstext(x) END
 m_num(a) := CASE m_tag(a) WHEN 'n' THEN union_extract(a, 'n') WHEN 'i' THEN CAST(union_extract(a, 'i') AS DOUBLE)
-    WHEN 'u' THEN CAST(union_extract(a, 'u') AS DOUBLE) WHEN 't' THEN union_extract(a, 't') ELSE u_num(a) END
+    WHEN 'u' THEN CAST(union_extract(a, 'u') AS DOUBLE) ELSE u_num(a) END
 m_int(a) := CASE WHEN m_tag(a) = 'i' THEN union_extract(a, 'i')
     WHEN m_tag(a) = 'n' AND union_extract(a, 'n') = trunc(union_extract(a, 'n')) AND abs(union_extract(a, 'n')) < 1e15
     THEN CAST(union_extract(a, 'n') AS BIGINT) ELSE u_int(a) END
@@ -93,6 +93,9 @@ m_under(l, x) := list_transform(
     lambda c: struct_pack(p := substr(c.p, length(x) + 2), v := c.v, t := c.t))
 m_input(l, x) := CASE WHEN len(list_filter(l, lambda c: c.p = '')) > 0 THEN l ELSE m_under(l, x) END
 m_atom(l) := m_latest(list_filter(l, lambda c: c.p = '')).v
+m_one_value(l) := CASE WHEN l[1].p <> '' AND len(list_filter(l, lambda c: c.p = '')) = 0
+    THEN u_fail_any('Cannot convert value of type ''structured'' to ''atomic value''; name one of its columns')
+    ELSE m_atom(l) END
 m_newest(l) := list_max(list_transform(l, lambda c: c.t))
 m_vector_cells(l, x, w) := list_transform(l, lambda e, i: struct_pack(
     p := CASE WHEN x = '' THEN '' ELSE x || '.' END || CAST(i - 1 AS VARCHAR), v := e, t := w))
@@ -323,6 +326,7 @@ def _plain(value: Any) -> Any:
 
 # ── the routines that conversions need ───────────────────────────────────────────────────────────────────────
 
+LONGEST_QUOTED = 200  # characters of a value in a message
 _CLASS_NAMES = {Timestamp: "TIMESTAMP", Interval: "TIMEINTERVAL", bytes: "BLOB", PathValue: "PATH"}
 
 
@@ -333,20 +337,23 @@ def storage_class(value: Atom) -> str:
     return _CLASS_NAMES.get(type(value), "EMPTY" if value is None else "INTEGER" if isinstance(value, int) else "FLOAT")
 
 
-def _no_number(value: Atom, target: str) -> ValueError:
-    return ValueError(f"Can't convert value '{atom_text(value)}' of type '{storage_class(value)}' to {target}")
+def unconverted(value: Atom, target: str) -> MldbError:
+    """The error of a value that is not of a type; of a long one the beginning is quoted."""
+    text = atom_text(value)
+    text = text if len(text) < LONGEST_QUOTED else f"{text[:LONGEST_QUOTED]}... (trimmed)"
+    return MldbError(f"Can't convert value '{text}' of type '{storage_class(value)}' to {target}")
 
 
 def _number(value: Atom) -> float:
     if isinstance(value, int | float):
         return float(value)
-    raise _no_number(value, "double")
+    raise unconverted(value, "double")
 
 
 def _integer(value: Atom) -> int:
     if isinstance(value, int) and value < 2**63:
         return value
-    raise _no_number(value, "integer")
+    raise unconverted(value, "integer")
 
 
 def _text_or_null(value: Atom) -> str | None:
@@ -381,6 +388,7 @@ _CORE = (
     Routine("u_fail_text", (Kind.STRING,), Kind.STRING, fail),
     Routine("u_fail_integer", (Kind.STRING,), Kind.INTEGER, fail),
     Routine("u_fail_number", (Kind.STRING,), Kind.NUMBER, fail),
+    Routine("u_fail_any", (Kind.STRING,), Kind.ANY, fail),
     Routine("u_fail_cells", (Kind.STRING,), CELLS, fail),
     Routine("u_parse_ts", (Kind.STRING,), Kind.TIMESTAMP, parse_timestamp),
     Routine("u_join_path", (ANYS,), Kind.STRING, _join_path),

@@ -111,7 +111,7 @@ def _fail_at(text: str, at: int) -> NoReturn:
     if text[at] in "'\"":
         raise SqlSyntaxError(text, at + 1, "No closing quote character for string")
     if text[at] == "$":
-        raise SqlSyntaxError(text, at + 1, "Expected identifier as name of variable")
+        raise SqlSyntaxError(text, at + 1, "Expected identifier after $")
     remedy = CHARACTERS.get(text[at])
     if text[at] > "~":
         remedy = "write names with other characters than A-Z, a-z, 0-9 and _ in double quotes"

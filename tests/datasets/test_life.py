@@ -48,7 +48,7 @@ def test_status_and_refusals(client):
         (
             "sampled",
             {"dataset": {"id": "s"}, "fraction": 2},
-            "The 'fraction' parameter needs to be between 0 and 1. Value provided is '2'",
+            "The 'fraction' parameter needs to be between 0 and 1. Value provided is '2.0000'",
         ),
     ],
 )

@@ -274,7 +274,7 @@ def _cells(name: str, sql: str, group: GroupRelation) -> str:
 
 def _string_agg(call: Call, args: list[Value], group: GroupRelation) -> Atom:
     if len(args) not in (2, 3):
-        raise MldbError(f"function string_agg expected 2 or 3 arguments, got {len(args)}")
+        raise MldbError(f"function {call.name} expected between 2 and 3 arguments, got {len(args)}")
     value, separator = coerce.atom(args[0]), coerce.atom(args[1])
     text, between = coerce.to_text(value), f"coalesce({coerce.to_text(separator)}, '')"
     terms = coerce.sort_terms(args[2], False) if len(args) == 3 else []

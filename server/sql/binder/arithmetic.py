@@ -168,18 +168,29 @@ def _embeddings(op: str, left: Atom | Embedding, right: Atom | Embedding) -> Val
         return _rows(op, left, right)
     shape_of = left if isinstance(left, Embedding) else right
     assert isinstance(shape_of, Embedding)
-    if isinstance(left, Embedding) and isinstance(right, Embedding):
-        if None not in (left.shape, right.shape) and left.shape != right.shape:
-            raise MldbError("Attempt to combine embeddings of different shapes")
-        a, b = coerce.as_double_list(left), coerce.as_double_list(right)
-        body = _scalar_op(op, "e", f"({b})[i]")
-        sql = f"list_transform({a}, lambda e, i: {body})"
-    elif isinstance(left, Embedding):
-        sql = f"list_transform({coerce.as_double_list(left)}, lambda e: {_scalar_op(op, 'e', coerce.to_double(right))})"
-    else:
-        assert isinstance(right, Embedding)
-        sql = f"list_transform({coerce.as_double_list(right)}, lambda e: {_scalar_op(op, coerce.to_double(left), 'e')})"
-    return Embedding(sql, Kind.NUMBER, shape_of.shape, ts, shape_of.names, constant)
+    shapes = {side.shape for side in (left, right) if isinstance(side, Embedding)}
+    if len(shapes - {None}) > 1:
+        raise MldbError("Attempt to perform operation on incompatible shaped embeddings")
+    numbers = {left.kind, right.kind} <= set(coerce.NUMERIC)
+    sql, kind = (_of_numbers(op, left, right), Kind.NUMBER) if numbers else _of_elements(op, left, right)
+    return Embedding(sql, kind, shape_of.shape, ts, shape_of.names, constant)
+
+
+def _of_numbers(op: str, left: Atom | Embedding, right: Atom | Embedding) -> str:
+    if isinstance(left, Embedding):
+        other = f"({coerce.as_double_list(right)})[i]" if isinstance(right, Embedding) else coerce.to_double(right)
+        return f"list_transform({coerce.as_double_list(left)}, lambda e, i: {_scalar_op(op, 'e', other)})"
+    return f"list_transform({coerce.as_double_list(right)}, lambda e: {_scalar_op(op, coerce.to_double(left), 'e')})"
+
+
+def _of_elements(op: str, left: Atom | Embedding, right: Atom | Embedding) -> tuple[str, Kind]:
+    """Elements that are not all numbers are combined as atoms are."""
+    if isinstance(left, Embedding):
+        other = Atom(f"({right.sql})[i]", right.kind, never) if isinstance(right, Embedding) else right
+        body = _atoms(op, Atom("e", left.kind, never), other)
+        return f"list_transform({left.sql}, lambda e, i: {typed(body)})", body.kind
+    body = _atoms(op, left, Atom("e", right.kind, never))
+    return f"list_transform({right.sql}, lambda e: {typed(body)})", body.kind
 
 
 def _scalar_op(op: str, a: str, b: str) -> str:

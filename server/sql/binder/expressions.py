@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -39,6 +39,7 @@ from server.sql.tree import (
     ArrayLiteral,
     Between,
     Binary,
+    Call,
     Case,
     Cast,
     ColumnRef,
@@ -68,8 +69,8 @@ def _column(node: ColumnRef, scope: Scope) -> Value:
     value = scope.column(node.path)
     if isinstance(value, Row) and value.rests and not value.columns and not any(rest.prefix for rest in value.rests):
         value = Open(coerce.to_cells(value), value.constant)
-    # Only the data tell whether an open row has the column; without it, it reads as null.
-    return replace(value, named=True) if isinstance(value, Open) else value
+    # Only the data tell whether a row has cells under the name; without any, it reads as null.
+    return replace(value, named=True) if isinstance(value, Open | Row) else value
 
 
 @binds(Parameter)
@@ -154,8 +155,10 @@ def _between(node: Between, scope: Scope) -> Value:
 
 @binds(InList)
 def _in_list(node: InList, scope: Scope) -> Value:
-    value = coerce.atom(bind(node.operand, scope))
-    items = [coerce.atom(bind(item, scope)) for item in node.items]
+    given, listed = bind(node.operand, scope), [bind(item, scope) for item in node.items]
+    if any(map(coerce.may_be_row, (given, *listed))):
+        return _among_rows(given, listed, node.negated, scope)
+    value, items = coerce.atom(given), list(map(coerce.atom, listed))
     constant = value.constant and all(item.constant for item in items)
     if value.kind is Kind.NULL:
         return Atom("NULL::BOOLEAN", Kind.BOOLEAN, value.ts, constant)
@@ -171,15 +174,25 @@ def _in_list(node: InList, scope: Scope) -> Value:
     return Atom(f"({sql})", Kind.BOOLEAN, _member_ts(value, items, scope), constant)
 
 
-def _member_ts(value: Atom, items: list[Atom], scope: Scope) -> Ts:
+def _among_rows(value: Value, items: list[Value], negated: bool, scope: Scope) -> Atom:
+    """IN where rows or embeddings are compared."""
+    tests = [f"coalesce({coerce.compare('=', value, item).sql}, FALSE)" for item in items]
+    sql = f"{'NOT ' if negated else ''}({' OR '.join(tests)})"
+    if not isinstance(value, Row | Embedding):
+        sql = f"CASE WHEN {_is_sql('null', value)} THEN NULL ELSE {sql} END"
+    return Atom(f"({sql})", Kind.BOOLEAN, _member_ts(value, items, scope), all(map(is_constant, (value, *items))))
+
+
+def _member_ts(value: Value, items: Sequence[Value], scope: Scope) -> Ts:
     """Of a hit the newest of the value and the item found, else the value's own."""
 
     def build() -> str:
-        own = scope.brief(value.ts())
+        own = scope.brief(timestamp_of(value))
         hits = [
             f"WHEN {coerce.compare('=', value, item).sql} THEN greatest({own}, {ts})"
             for item in items
-            if item.kind is not Kind.NULL and (ts := item.ts()) not in (own, NEVER_SQL)
+            if not (isinstance(item, Atom) and item.kind is Kind.NULL)
+            and (ts := timestamp_of(item)) not in (own, NEVER_SQL)
         ]
         return f"CASE {' '.join(hits)} ELSE {own} END" if hits else own
 
@@ -235,6 +248,9 @@ _IS_KINDS = {
 @binds(Is)
 def _is(node: Is, scope: Scope) -> Value:
     value = bind(node.operand, scope)
+    call = node.operand
+    if isinstance(call, Call) and isinstance(value, Open) and scope.context.catalog.function(call.name) is not None:
+        value = replace(value, named=True)  # a user function without a result gives null
     sql = _is_sql(node.what, value)
     return Atom(f"(NOT {sql})" if node.negated else sql, Kind.BOOLEAN, latest_ts([value]), is_constant(value))
 
@@ -242,10 +258,12 @@ def _is(node: Is, scope: Scope) -> Value:
 def _is_sql(what: str, value: Value) -> str:
     if what in ("true", "false"):
         return f"coalesce({coerce.truth(value)} = {what.upper()}, FALSE)"
-    if isinstance(value, Embedding) or (isinstance(value, Row) and value.columns):
+    if isinstance(value, Row) and value.named and what == "null":
+        return f"(NOT {coerce.has_cells(value)})"
+    if isinstance(value, Embedding | Row):
         return "FALSE"
-    if isinstance(value, Row | Open) and what == "null":
-        return f"(len(coalesce({coerce.to_cells(value)}, [])) = 0 OR m_only_null({coerce.to_cells(value)}))"
+    if isinstance(value, Open) and what == "null":
+        return macro("m_null_cells", value.cells)
     one = coerce.atom(value)
     if what == "null":
         return f"({one.sql} IS NULL)"
@@ -436,7 +454,7 @@ def _array_literal(node: ArrayLiteral, scope: Scope) -> Value:
 def _nested_array(items: list[Embedding], constant: bool) -> Embedding:
     shapes = {item.shape for item in items}
     if len(shapes) > 1 or None in shapes:
-        raise MldbError("the embeddings in an array literal must all have the same size")
+        raise MldbError("Embeddings don't contain the same number of elements")
     inner = items[0].shape or ()
     kinds = {item.kind for item in items}
     kind = kinds.pop() if len(kinds) == 1 else Kind.NUMBER if kinds <= set(coerce.NUMERIC) else Kind.ANY

@@ -72,7 +72,7 @@ def count_of_columns(cells: str) -> Atom:
 def path_element(path: Atom, call: Call) -> Atom:
     """``rowPathElement(n)``, ``columnPathElement(n)``: negative n from the end, NULL out of range."""
     if len(call.args) != 1 or not isinstance(call.args[0], Constant) or not isinstance(call.args[0].value, int):
-        raise MldbError(f"{call.name} takes one integer constant")
+        raise MldbError(f"{call.name}() function takes one argument, a constant integer")
     return Atom(f"u_path_element({path.sql}, {call.args[0].value})", Kind.STRING, path.ts)
 
 

@@ -56,16 +56,19 @@ NOTES = [
 def bind_table_call(node: TableCall, context: Context) -> Relation:
     match node.name:
         case "transpose":
-            _arity(node, 1, options=False)
+            if len(node.tables) != 1:
+                raise MldbError("transpose() takes a single argument", code=500)
+            if node.options is not None:
+                raise MldbError("transpose() does not take any options", code=500)
             inner = bind_table(node.tables[0], context)
             if isinstance(inner, CellsRelation):
                 return TransposedCells(context.number(), inner.layout, node.alias)
             return TransposeRelation(context.number(), inner, node.alias)
         case "merge":
             if not node.tables:
-                raise MldbError("Attempt to merge no datasets together")
+                raise MldbError("merge() needs at least 1 argument", code=500)
             if node.options is not None:
-                raise MldbError("merge takes tables and no options", code=500)
+                raise MldbError("merge() does not take any options", code=500)
             inputs = [bind_table(table, context) for table in node.tables]
             if len(inputs) > 1:
                 return MergeRelation(context, inputs, node.alias)
@@ -77,16 +80,15 @@ def bind_table_call(node: TableCall, context: Context) -> Relation:
             inputs = [bind_table(table, context) for table in node.tables]
             return UnionRelation(context.number(), inputs, node.alias)
         case "sample":
-            _arity(node, 1, options=True)
+            if len(node.tables) != 1:
+                raise MldbError(
+                    "The 'sample' function takes 1 dataset as input, "
+                    "followed by a row expression of optional parameters"
+                )
             return SampleRelation(
                 context, bind_table(node.tables[0], context), sample_options(node.options), node.alias
             )
     raise MldbError(f"could not bind dataset function {node.name}; known are merge, sample and transpose")
-
-
-def _arity(node: TableCall, tables: int, *, options: bool) -> None:
-    if len(node.tables) != tables or (node.options is not None and not options):
-        raise MldbError(f"{node.name} takes {tables} table" + ("" if options else " and no options"), code=500)
 
 
 class TransposeRelation(Relation):
@@ -315,7 +317,7 @@ def check_sample(options: dict[str, Any]) -> dict[str, Any]:
         raise MldbError("The 'rows' and 'fraction' parameters cannot be set at the same time.")
     if not rows and "fraction" in options and not 0 < fraction <= 1:
         raise MldbError(
-            f"The 'fraction' parameter needs to be between 0 and 1. Value provided is '{options['fraction']}'"
+            f"The 'fraction' parameter needs to be between 0 and 1. Value provided is '{options['fraction']:.4f}'"
         )
     if not rows and not fraction:
         options["rows"] = 1

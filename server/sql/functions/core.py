@@ -17,7 +17,7 @@ from server.sql.bound import Value, is_constant
 from server.sql.functions import numbers
 from server.sql.functions.openaggregates import AGGREGATES
 from server.sql.functions.registry import Builtin, executing
-from server.sql.routines import ANYS, CELLS, ITEMS, NUMBERS, TEXTS, Routine, storage_class
+from server.sql.routines import ANYS, CELLS, ITEMS, NUMBERS, TEXTS, Routine, unconverted
 from server.sql.scope import Scope
 from server.sql.tree import Call
 from server.values.atoms import (
@@ -47,13 +47,13 @@ _YEARS = "a date must lie between the years 1 and 9999"
 def _number(value: Atom) -> float:
     if isinstance(value, int | float):
         return float(value)
-    raise MldbError(f"Can't convert value '{atom_text(value)}' of type '{storage_class(value)}' to double")
+    raise unconverted(value, "double")
 
 
 def _integer(value: Atom) -> int:
     if isinstance(value, int):
         return value
-    raise MldbError(f"Can't convert value '{atom_text(value)}' of type '{storage_class(value)}' to integer")
+    raise unconverted(value, "integer")
 
 
 def divide(a: float, b: float) -> float:
@@ -92,6 +92,10 @@ def arithmetic(op: str, left: Atom, right: Atom) -> Atom:
         return _with_timestamp(op, left, right)
     if isinstance(left, Interval) or isinstance(right, Interval):
         return _with_interval(op, left, right)
+    return _of_numbers(op, left, right)
+
+
+def _of_numbers(op: str, left: Atom, right: Atom) -> Atom:
     return collapse(_NUMBERS[op](_number(left), _number(right)))
 
 
@@ -122,7 +126,7 @@ def _with_timestamp(op: str, left: Atom, right: Atom) -> Atom:
     if op == "+" and isinstance(right, Timestamp):
         left, right = right, left
     if not isinstance(left, Timestamp) or op not in "+-":
-        raise MldbError(f"a timestamp cannot stand on this side of '{op}'")
+        return _of_numbers(op, left, right)
     sign = 1 if op == "+" else -1
     if isinstance(right, int):
         return Timestamp(left.seconds + sign * right * _DAY)
@@ -184,7 +188,9 @@ def _with_interval(op: str, left: Atom, right: Atom) -> Atom:
             raise MldbError(f"an interval cannot be combined by '{op}' with {atom_text(right)}")
         whole = math.trunc(days)
         return _interval(math.trunc(months), whole, seconds + (days - whole) * _DAY)
-    raise MldbError(f"an interval cannot be combined by '{op}' with a value of type '{storage_class(right)}'")
+    if op == "+" and isinstance(left, Interval):
+        raise unconverted(right, "time interval")
+    return _of_numbers(op, left, right)
 
 
 def negate(value: Atom) -> Atom:
@@ -406,7 +412,7 @@ m_row_cells(l) := CASE WHEN len(list_filter(l, lambda c: c.p = '')) = 0 THEN l
     WHEN m_atom(l) IS NOT NULL THEN u_fail_cells('Expression with AS * must return a row')
     ELSE list_filter(l, lambda c: c.p <> '') END
 m_num_of(a, f) := CASE m_tag(a) WHEN 'n' THEN union_extract(a, 'n') WHEN 'i' THEN CAST(union_extract(a, 'i') AS DOUBLE)
-    WHEN 'u' THEN CAST(union_extract(a, 'u') AS DOUBLE) WHEN 't' THEN union_extract(a, 't') ELSE u_num_of(a, f) END
+    WHEN 'u' THEN CAST(union_extract(a, 'u') AS DOUBLE) ELSE u_num_of(a, f) END
 m_cast_integer(s) := CASE WHEN regexp_full_match(s, '-?[0-9]{1,18}') THEN TRY_CAST(s AS BIGINT)
     ELSE u_cast_integer(any_s(s)) END
 m_truncated(x) := CASE WHEN x >= -9223372036854775808 AND x < 9223372036854775808 THEN TRY_CAST(trunc(x) AS BIGINT) END
@@ -430,7 +436,6 @@ m_like_text(a) := CASE m_tag(a) WHEN 's' THEN union_extract(a, 's')
 m_cells_path(l) := CASE WHEN coalesce(len(l), 0) = 0 THEN NULL
     WHEN len(list_filter(l, lambda c: c.p = '')) > 0 THEN list_transform([m_atom(l)], lambda a: m_path(a))[1]
     ELSE u_join_path(list_transform(u_natural_cells(l), lambda c: c.v)) END
-m_only_null(l) := len(list_filter(l, lambda c: c.v IS NOT NULL)) = 0
 m_need_ts(t) := CASE WHEN t IS NULL THEN u_fail_number('couldn''t parse a date for @; use a timestamp or ISO 8601 text')
     ELSE t END
 m_need_name(p) := CASE WHEN p IS NULL THEN u_fail_text('Can''t create a row with a null name.') ELSE p END

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -40,7 +41,7 @@ from server.values.atoms import Atom as PlainAtom
 from server.values.atoms import Timestamp, collapse
 from server.values.batches import Cell
 from server.values.kinds import Kind
-from server.values.paths import Path, natural_key
+from server.values.paths import Path, format_path, natural_key
 
 Bind = Callable[[Call, list[Value], Scope], Value]
 
@@ -69,11 +70,14 @@ def _names(row: Row) -> tuple[Path, ...]:
     return tuple(sorted(found, key=natural_key))
 
 
-def _numbers(value: Value, scope: Scope) -> str:
-    """A vector argument as DOUBLE[], computed once per row."""
+def _numbers(value: Value, function: str, scope: Scope) -> str:
+    """A vector argument as DOUBLE[], computed once per row; errors of elements name the function."""
     if isinstance(value, Row) and not value.rests:
-        parts = [coerce.to_double(leaf) for leaf in _leaves(value)]
+        parts = [number_argument(leaf, function) for leaf in _leaves(value)]
         return scope.stage(f"CAST([{', '.join(parts)}] AS DOUBLE[])")
+    if isinstance(value, Embedding) and value.kind not in coerce.NUMERIC:
+        element = number_argument(Atom("e", value.kind), function)
+        return scope.stage(f"list_transform({value.sql}, lambda e: {element})")
     return scope.stage(coerce.as_double_list(value))
 
 
@@ -111,20 +115,21 @@ _NORMS = {
 
 
 def _norm_sql(vector: str, power: Value, name: str, scope: Scope) -> str:
+    """The norm for ``norm`` or ``normalize``."""
     known, number = fixed_atom(power, scope)
     if known and number in _NORMS:
         return f"CASE WHEN {vector} IS NULL THEN NULL ELSE {_NORMS[number].format(v=vector)} END"  # type: ignore[index]
-    return f"u_norm({vector}, {number_argument(power, name)})"
+    return f"u_{name}({vector}, {number_argument(power, name)})"
 
 
 def _norm(node: Call, args: list[Value], scope: Scope) -> Value:
     if _is_null(args[0]):
         return _null(args)
-    return result(_norm_sql(_numbers(args[0], scope), args[1], node.name, scope), Kind.NUMBER, args)
+    return result(_norm_sql(_numbers(args[0], node.name, scope), args[1], node.name, scope), Kind.NUMBER, args)
 
 
-def norm(vector: list[float], power: float) -> float:
-    return vectors.norm(np.asarray(vector, np.float64), power)
+def norm(vector: list[float], power: float, function: str = "norm") -> float:
+    return vectors.norm(np.asarray(vector, np.float64), power, function)
 
 
 def _normalize(node: Call, args: list[Value], scope: Scope) -> Value:
@@ -135,7 +140,7 @@ def _normalize(node: Call, args: list[Value], scope: Scope) -> Value:
         raise MldbError("Can't normalize a row with unknown columns")
     if isinstance(value, Atom | Several):
         raise MldbError("Can't normalize something that's not a row or embedding")
-    vector = _numbers(value, scope)
+    vector = _numbers(value, node.name, scope)
     length = scope.stage(_norm_sql(vector, args[1], node.name, scope))
     return _like(value, f"list_transform({vector}, lambda x: x / {length})", args, scope)
 
@@ -146,10 +151,27 @@ _OPERATORS = {"vector_diff": "-", "vector_sum": "+", "vector_product": "*", "vec
 def _pairwise(node: Call, args: list[Value], scope: Scope) -> Value:
     if any(map(_is_null, args)):
         return _null(args)
-    a, b = (_numbers(value, scope) for value in args)
+    a, b = (_numbers(value, node.name, scope) for value in args)
+    first, second = (_names_sql(value) for value in args)
+    if first != second and first is not None and second is not None:
+        a = f"m_same_names({a}, {first}, {second}, {literal_text(node.name)})"
     message = literal_text(f"Executing builtin function {node.name}: the vectors have different lengths")
     sql = f"list_transform(m_same_length({a}, {b}, {message}), lambda x, i: x {_OPERATORS[node.name]} {b}[i])"
     return _like(args[0], sql, args, scope)
+
+
+def _names_sql(value: Value) -> str | None:
+    """The columns that the numbers of a vector stand in, as a list of texts; None of an unnamed embedding."""
+    match value:
+        case Embedding(names=None):
+            return None
+        case Embedding():
+            paths = [path for path, _ in enumerate_elements(value)]
+        case Row(rests=()):
+            paths = list(_names(value))
+        case _:
+            return f"list_transform(u_natural_cells({coerce.to_cells(value)}), lambda c: c.p)"
+    return f"[{', '.join(literal_text(format_path(path)) for path in paths)}]::VARCHAR[]"
 
 
 # ── shapes ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -327,7 +349,7 @@ def _pairs(node: Call, value: Value) -> Embedding:
 def _polar(template: str) -> Bind:
     def bind(node: Call, args: list[Value], scope: Scope) -> Value:
         value = _pairs(node, args[0])
-        items = _numbers(value, scope)
+        items = _numbers(value, node.name, scope)
         shape = (value.shape or ())[:-1]
         body = template.format(re=f"{items}[2 * k + 1]", im=f"{items}[2 * k + 2]")
         sql = f"list_transform(range(0, {math.prod(shape)}), lambda k: {body})"
@@ -340,7 +362,9 @@ def _fft(node: Call, args: list[Value], scope: Scope) -> Value:
     if _is_null(args[0]):
         return _null(args)
     direction, kind = _fft_option(args, 1, "forward", scope), _fft_option(args, 2, "real", scope)
-    items = _numbers(args[0], scope)
+    if isinstance(args[0], Embedding) and args[0].shape is not None:
+        _check_fft(args[0].shape, direction, kind)
+    items = _numbers(args[0], node.name, scope)
     size = math.prod(args[0].shape) if isinstance(args[0], Embedding) and args[0].shape is not None else None
     call = f"{items}, {literal_text(direction)}, {literal_text(kind)}"
     flat = direction == "backward" and kind == "real"
@@ -349,6 +373,15 @@ def _fft(node: Call, args: list[Value], scope: Scope) -> Value:
     shape = None if size is None else (size,) if flat else (size // 2, 2)
     sql = scope.stage(f"s_{node.name}({TASK_SQL}, {call})")
     return Embedding(sql, Kind.NUMBER, shape, latest_ts(args), constant=all(map(is_constant, args)))
+
+
+def _check_fft(shape: tuple[int, ...], direction: str, kind: str) -> None:
+    if len(shape) != 1 and shape[1:] != (2,):
+        raise MldbError(
+            "FFT requires either a flat embedding for real numbers, or a nx2 embedding for complex numbers."
+        )
+    if len(shape) == 1 and shape[0] % 32 == 0 and (direction == "backward" or kind == "complex"):
+        raise MldbError("Complex input is required for inverse or complex fft")
 
 
 def _fft_option(args: list[Value], index: int, default: str, scope: Scope) -> str:
@@ -375,6 +408,7 @@ def fft_cells(items: list[float], direction: str, kind: str, when: Timestamp) ->
 
 ROUTINES = [
     routine("norm", (NUMBERS, Kind.NUMBER), Kind.NUMBER, norm),
+    routine("normalize", (NUMBERS, Kind.NUMBER), Kind.NUMBER, partial(norm, function="normalize")),
     routine(
         "reshape", (ANYS, NUMBERS, Kind.BOOLEAN, Kind.ANY, Kind.TIMESTAMP), CELLS, reshape, strict=False, slow=True
     ),
@@ -386,6 +420,9 @@ MACROS = f"""
 m_impulse_size(n) := CASE WHEN n > {LARGEST} THEN u_fail_integer('Executing builtin function impulse: {_TOO_LARGE}')
     ELSE n END
 m_same_length(a, b, m) := CASE WHEN len(a) <> len(b) THEN a[u_fail_integer(m):] ELSE a END
+m_same_names(a, x, y, f) := CASE WHEN len(x) = len(y) AND x <> y
+    THEN a[u_fail_integer('Executing builtin function ' || f || ': Column '''
+        || list_filter(y, lambda e: NOT list_contains(x, e))[1] || ''' was unknown for embedding'):] ELSE a END
 m_of_length(a, n) := CASE WHEN len(a) <> n
     THEN a[u_fail_integer('Executing builtin function reshape: Attempt to change embedding size by reshaping'):]
     ELSE a END

@@ -94,8 +94,10 @@ def _exif(data: bytes) -> dict[str, PlainAtom]:
     try:
         with Image.open(io.BytesIO(data), formats=("JPEG", "TIFF", "PNG", "WEBP")) as image:
             main = image.getexif()
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
-        raise MldbError(f"the blob is no picture that can be read: {error}") from None
+    except UnidentifiedImageError:
+        raise MldbError("EXIF parser error: No JPEG markers found in buffer, possibly invalid JPEG file") from None
+    except (OSError, ValueError, SyntaxError) as error:
+        raise MldbError(f"EXIF parser error: EXIF header was found, but data was corrupted: {error}") from None
     parts = {"": main, "exif": main.get_ifd(ExifTags.IFD.Exif)}
     found: dict[str, PlainAtom] = {
         name: _text(parts[part].get(tag)) if name in _TEXTS else _number(parts[part].get(tag))

@@ -10,7 +10,7 @@ from server.sql.duck import macro
 from server.sql.functions import civil, dates
 from server.sql.functions.notes import NO_ARGUMENTS
 from server.sql.functions.registry import Builtin, executing, routine
-from server.sql.routines import Routine, storage_class
+from server.sql.routines import Routine, unconverted
 from server.sql.scope import Scope
 from server.sql.tree import Call, Constant
 from server.values.atoms import Atom as PlainAtom
@@ -110,7 +110,7 @@ def _date_trunc(unit: str | None, moment: Timestamp | None, zone: PlainAtom) -> 
 
 def _no_date(value: PlainAtom, function: str) -> float:
     def fail() -> float:
-        raise MldbError(f"Can't convert value '{atom_text(value)}' of type '{storage_class(value)}' to a timestamp")
+        raise unconverted(value, "timestamp")
 
     return executing(function, fail)()  # type: ignore[no-any-return]
 

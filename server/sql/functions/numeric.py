@@ -135,7 +135,7 @@ def _only_atom(value: Open) -> Atom:
 
 def _spread_vectors(left: Embedding, right: Embedding, change: Callable[[Atom, Atom], Atom], scope: Scope) -> Embedding:
     if None not in (left.shape, right.shape) and left.shape != right.shape:
-        raise MldbError("the embeddings have different shapes")
+        raise MldbError("Attempt to apply function to incompatibly sized embeddings")
     other = scope.stage(right.sql)
     body = change(Atom("e", left.kind), Atom(f"{other}[i]", right.kind))
     sql = f"list_transform({left.sql}, lambda e, i: {body.sql})"
@@ -167,9 +167,11 @@ def _log(node: Call, args: list[Value], scope: Scope) -> Value:
 
 
 def _mod(node: Call, args: list[Value], scope: Scope) -> Value:
-    del scope
-    left, right = (integer_argument(value, node.name) for value in args)
-    return result(f"m_mod({left}, {right})", Kind.INTEGER, args)
+    def change(left: Atom, right: Atom) -> Atom:
+        x, y = (integer_argument(atom, node.name) for atom in (left, right))
+        return result(f"m_mod({x}, {y})", Kind.INTEGER, [left, right])
+
+    return spread(args[0], args[1], change, scope)
 
 
 def _sign(node: Call, args: list[Value], scope: Scope) -> Value:
@@ -320,7 +322,7 @@ BUILTINS = [
         2,
         2,
         _mod,
-        "mod(x: integer, y: integer) → integer",
+        "mod(x: integer | row | embedding, y: integer | row | embedding) → the form of both",
         "The remainder of two integers, with the sign of x.",
         ("mod(-5, 3)", "-2"),
     ),

@@ -6,9 +6,8 @@ import math
 import statistics
 from collections.abc import Callable
 
-from server.errors import MldbError
-from server.sql.routines import storage_class
-from server.values.atoms import NEVER, Atom, Interval, PathValue, Timestamp, atom_text
+from server.sql.routines import unconverted
+from server.values.atoms import NEVER, Atom, Interval, PathValue, Timestamp
 from server.values.batches import Cell
 from server.values.paths import Path, format_path
 
@@ -35,7 +34,7 @@ def sort_key(value: Atom) -> tuple[object, ...]:
 def number(value: Atom) -> float:
     if isinstance(value, int | float):
         return float(value)
-    raise MldbError(f"Can't convert value '{atom_text(value)}' of type '{storage_class(value)}' to double")
+    raise unconverted(value, "double")
 
 
 def _newest(cells: list[Cell]) -> float:

@@ -27,6 +27,18 @@ from server.values.paths import parse_path
 Bind = Callable[[Call, list[Value], Scope], Value]
 
 
+# What MLDB says of too few arguments, and of too many, where it does not say how many it expected.
+_COUNTS = {
+    "extract_domain": ("extract_domain function takes 1 or 2 arguments",) * 2,
+    "horizontal_string_agg": ("horizontal_string_agg function takes one or two arguments",) * 2,
+    "jaccard_index": ("jaccard_index function takes two arguments",) * 2,
+    "parse_json": ("takes 1 or 2 argument, got {}",) * 2,
+    "split_part": ("requires two arguments",) * 2,
+    "token_extract": ("requires at least two arguments", "requires at most three arguments"),
+    "tokenize": ("requires at least one argument", "requires at most two arguments"),
+}
+
+
 @dataclass(frozen=True)
 class Builtin:
     """A builtin function. ``most`` None: any number of arguments from ``least`` on.
@@ -64,6 +76,10 @@ class Builtin:
         """``MldbError`` when the number of arguments is wrong."""
         if count >= self.least and (self.most is None or count <= self.most):
             return
+        if self.name in _COUNTS:
+            few, many = _COUNTS[self.name]
+            text = few if count < self.least else many
+            raise MldbError(f"Binding builtin function {self.name}: {text.format(count)}")
         plural = "" if self.least == 1 else "s"
         expected = f"{self.least} argument{plural}"
         if self.most is None:
@@ -161,9 +177,9 @@ def of_shape(sql: str, shape: Shape, args: list[Value], scope: Scope) -> Value:
 
 
 def number_argument(value: Value, function: str) -> str:
-    """SQL of an argument as DOUBLE; text raises an error that names the function."""
+    """SQL of an argument as DOUBLE; what is no number raises an error that names the function."""
     one = coerce.atom(value)
-    if one.kind in (*coerce.NUMERIC, Kind.NULL, Kind.TIMESTAMP):
+    if one.kind in (*coerce.NUMERIC, Kind.NULL):
         return coerce.to_double(one)
     return macro("m_num_of", coerce.to_any(one), literal_text(function))
 

@@ -76,17 +76,25 @@ class Tokenizer:
             at = end + 1
 
     def count(self, text: str) -> dict[str, Atom]:
-        """``tokenize``: each token, or n-gram joined by ``_``, with its count or ``value``; in order of name."""
-        tokens = self.tokens(text)
+        """``tokenize``: each token, or n-gram joined by ``_``, with its count or ``value``; in order of name.
+
+        Empty tokens, which only a ``minTokenLength`` of 0 lets through, count for ``offset`` and ``limit`` alone.
+        """
+        tokens = [token for token in self.tokens(text) if token]
         counts: Counter[str] = Counter()
         for size in range(self.ngram_range[0], self.ngram_range[1] + 1):
             counts.update(tokens if size == 1 else _ngrams(tokens, size))
         return {token: counts[token] if self.value is None else self.value for token in sorted(counts)}
 
     def extract(self, text: str, index: int) -> str | None:
-        """``token_extract``: from 0 the token after ``offset``, without a limit; negative from the window's end."""
-        tokens = self.tokens(text) if index < 0 else self._all_tokens(text)[self.offset :]
-        return tokens[index] if -len(tokens) <= index < len(tokens) else None
+        """``token_extract``: from 0 the token after ``offset``, without a limit; negative from the window's end.
+
+        Where an empty token stands there, the next one that is not; from the end, none.
+        """
+        if index >= 0:
+            return next(filter(None, self._all_tokens(text)[self.offset + index :]), None)
+        tokens = self.tokens(text)
+        return (tokens[index] or None) if -len(tokens) <= index else None
 
 
 def _ngrams(tokens: list[str], size: int) -> Iterator[str]:

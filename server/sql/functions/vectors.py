@@ -12,11 +12,11 @@ from server.errors import MldbError
 Array = NDArray[np.float64]
 
 
-def norm(vector: Array, power: float) -> float:
+def norm(vector: Array, power: float, function: str = "norm") -> float:
     """The norm as the reference defines it: powers 1 and infinity take no absolute value."""
     values = vector.ravel()
     if math.isnan(power) or power < 0:
-        raise MldbError("Invalid power for norm() function", code=500)
+        raise MldbError(f"Invalid power for {function}() function", code=500)
     if power == 0:
         return float(np.count_nonzero(values))
     if power == 1:

@@ -119,7 +119,7 @@ class SelectParser(ExpressionParser):
         first = self.at
         if self.keys[first] == "*":
             self.fail("can't exclude *")
-        path = self.path("Expected identifier in EXCLUDING")
+        path = self.path("Expected column name or prefixed wildcard for exclusion")
         dotted = self.keys[self.at] == "." and self.keys[self.at + 1] == "*"
         if dotted:
             self.at += 1
@@ -140,7 +140,7 @@ class SelectParser(ExpressionParser):
             return Item(expression, None, text, span=self.span_from(first))
         if self.take("*"):
             return Flatten(expression, text, span=self.span_from(first))
-        name = self.path("Expected identifier after the AS clause")
+        name = self.path("Expected identifier as name of variable")
         if self.keys[self.at] in ("*", "."):
             self.fail("Only a wildcard can be renamed to a prefixed wildcard; write AS name or AS *")
         return Item(expression, name, text, span=self.span_from(first))

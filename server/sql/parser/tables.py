@@ -91,7 +91,7 @@ class Parser(SelectParser):
             # Only an operand may stand here, as in MLDB: `row_dataset((a + b))` needs its own parentheses.
             expression = self.operand()
             self._close()
-            alias = self._alias("Expected identifier after the AS clause")
+            alias = self._alias("Expected identifier after the row_dataset(...) AS clause")
             kind = cast(OneOf["row_dataset", "atom_dataset"], name)
             return RowTable(kind, expression, alias, span=self.span_from(first))
         tables, options = self._table_arguments()
@@ -106,6 +106,8 @@ class Parser(SelectParser):
         while True:
             if self.keys[self.at] == "{":
                 options = self._options()
+                if self.keys[self.at] == ",":
+                    self.fail("options to table expression should be last argument")
                 break
             if self.keys[self.at] == "select":
                 self.fail(
