@@ -29,7 +29,11 @@ def install(raw: Mldb) -> None:
     for name, member in members.items():
         setattr(module, name, member)
     module.__all__ = sorted(members)  # type: ignore[attr-defined]
-    sys.modules["mldb"] = module
+    module.__path__ = []  # a package: MLDB's has the two classes in a module below it
+    below = ModuleType("mldb.mldb_wrapper", module.__doc__)
+    for name in ("mldb_wrapper", "MldbUnitTest"):
+        setattr(below, name, members[name])
+    sys.modules |= {"mldb": module, "mldb.mldb_wrapper": below}
 
 
 def injected(raw: Mldb) -> dict[str, Any]:

@@ -284,7 +284,9 @@ class Mldb:
     def debugSetPathOptimizationLevel(self, level: str) -> None:  # noqa: N802 - MLDB's name
         """Accepted: there are no such paths to choose from."""
         if level not in ("always", "never", "sometimes"):
-            raise RuntimeError(f"unknown path optimization level '{level}'")
+            raise RuntimeError(
+                f"Couldn't parse path optimization level '{level}': accepted are 'always', 'never' and 'sometimes'"
+            )
 
 
 def _perform_result(reply: Reply) -> dict[str, Any]:

@@ -51,6 +51,7 @@ class MldbUnitTest(unittest.TestCase):
     """Base of tests that run inside the server."""
 
     longMessage = True
+    json = json  # tests write self.json
 
     def assertTableResultEquals(self, res: Any, expected: Any, msg: str = "") -> None:  # noqa: N802
         """Equal tables: the same set of columns in any order, the same rows in order."""

@@ -234,6 +234,8 @@ class StepsLogger:
 class MldbWrapper:
     """The name ``mldb_wrapper``: ``wrap`` and the classes."""
 
+    jsonlib = json
+
     MldbBaseException = MldbBaseException
     ResponseException = ResponseException
     Response = Response

@@ -285,8 +285,8 @@ class Services(Protocol):
     def check_id(self, kind: EntityKind, id: str) -> None:
         """``MldbError`` when nothing of this kind may be called so."""
 
-    def run_procedure(self, config: Mapping[str, Any]) -> Any:
-        """Create a procedure and run it; the run's status. It stays only when the config gives it an id.
+    def run_procedure(self, config: Mapping[str, Any]) -> RunResult:
+        """Create a procedure and run it; what the run gives. It stays only when the config gives it an id.
 
         An id without a type is a procedure that is there: it is run, with what ``params`` says else than its own.
 

@@ -21,7 +21,7 @@ from server.storage.pending import Pending
 
 BINARY = "beh.binary"
 PLAIN = "beh"
-_ONLY_ONES = "a beh.binary.mutable dataset takes only the value 1"
+_ONLY_ONES = "Binary behavior datasets can only record the value 1"
 
 
 class FileParams(Params):

@@ -196,7 +196,7 @@ def _run(services: Services, spec: dict[str, Any], args: dict[str, Any]) -> dict
     if args:
         params["args"] = {**(params.get("args") or {}), **args}
     unnamed = {name: value for name, value in spec.items() if name != "id"}
-    result = services.run_procedure({**unnamed, "params": params})
+    result = services.run_procedure({**unnamed, "params": params}).status
     return result if isinstance(result, dict) else {}
 
 

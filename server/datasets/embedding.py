@@ -23,11 +23,16 @@ from server.storage.pending import Pending
 from server.storage.vectors import VectorRows, vectors_of_batch, vectors_of_recorded
 from server.storage.wide import copy_wide, read_wide, repeated_names
 from server.values.kinds import Kind
-from server.values.paths import Path, common_prefix
+from server.values.paths import Path, common_prefix, format_path, parse_path
 
 
 class EmbeddingParams(Params):
     metric: Literal["euclidean", "cosine"] = Field("euclidean", description="How distances are measured")
+
+
+_OTHER_COLUMNS = (
+    "Attempt to change column names in embedding dataset: all rows of an embedding must have exactly the same columns"
+)
 
 
 class EmbeddingDataset:
@@ -40,6 +45,7 @@ class EmbeddingDataset:
         self._lock = threading.Lock()
         self._pending = Pending()
         self._names: set[Path] = set()
+        self._columns: frozenset[Path] = frozenset()  # of the rows that wait
         with database.cursor() as cursor:
             self._wide = read_wide(cursor, table)
 
@@ -63,17 +69,23 @@ class EmbeddingDataset:
         checked = checked_rows(rows)
         with self._lock:
             self._refuse_when_committed()
+            columns = self._columns
             for path, cells in checked:
-                self._check_row(path, [column for column, _, _ in cells])
+                columns = self._check_row(path, [column for column, _, _ in cells], columns)
+            self._columns = columns
             for path, cells in checked:
                 self._names.add(path)
                 self._pending.add_row(path, cells)
 
-    def _check_row(self, path: Path, columns: list[Path]) -> None:
+    def _check_row(self, path: Path, columns: list[Path], before: frozenset[Path]) -> frozenset[Path]:
+        """The columns of all rows; ``before``: of those before this one, none for the first."""
         if path in self._names:
-            raise MldbError(f"Row '{'.'.join(path)}' is recorded twice: an embedding takes each row once")
+            raise MldbError(_twice(path))
         if len(set(columns)) != len(columns):
             raise MldbError(f"Row '{'.'.join(path)}' has several values for one column of an embedding")
+        if before and before != set(columns):
+            raise MldbError(_OTHER_COLUMNS)
+        return before or frozenset(columns)
 
     def record_columns(self, columns: Iterable[Recorded]) -> None:
         raise MldbError("Dataset type 'embedding' doesn't allow recording columns")
@@ -86,6 +98,7 @@ class EmbeddingDataset:
                 self._wide = self._store(cursor, [vectors_of_recorded(self._pending)])
             self._pending = Pending()
             self._names = set()
+            self._columns = frozenset()
 
     def write(self, result: QueryResult, progress: Progress) -> None:
         with self._lock:
@@ -105,7 +118,7 @@ class EmbeddingDataset:
                 paths = part.paths
                 cursor.execute(f"CREATE TEMP TABLE stage (_row VARCHAR, _ts DOUBLE, c0 FLOAT[{len(paths)}])")
             elif part.paths != paths:
-                raise MldbError("All rows of an embedding must have exactly the same columns")
+                raise MldbError(_OTHER_COLUMNS)
             _insert(cursor, part)
         column = vector_column(paths or ())
         if paths is None:
@@ -113,7 +126,7 @@ class EmbeddingDataset:
         wide = copy_wide(cursor, "stage", self._table, [column] if column else [])
         repeated = repeated_names(cursor, self._table)
         if repeated:
-            raise MldbError(f"Row '{repeated[0]}' is recorded twice: an embedding takes each row once")
+            raise MldbError(_twice(parse_path(repeated[0])))
         return wide
 
     def _refuse_when_committed(self) -> None:
@@ -123,6 +136,13 @@ class EmbeddingDataset:
     def drop(self) -> None:
         with self._lock, self._database.transaction() as cursor:
             drop_tables(cursor, self._table)
+
+
+def _twice(path: Path) -> str:
+    return (
+        f"Row '{format_path(path)}' has already been recorded into embedding dataset: "
+        "an embedding takes each row once. Are you re-using an output dataset?"
+    )
 
 
 def _checked(batch: NamedBatch, progress: Progress) -> VectorRows:

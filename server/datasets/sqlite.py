@@ -51,7 +51,7 @@ def _create(creation: Creation) -> SparseDataset:
     if not url:
         return SparseDataset(database, table_of(creation))
     if not url.lower().startswith("file:"):
-        raise MldbError(f"the SQLite file of a sqliteSparse dataset must have a file:// URL, not '{url}'")
+        raise MldbError(f"SQLite database requires file:// URI, passed '{url}'")
     access = creation.services.urls.access
     path = access.writable(access.path_of(url[len("file:") :].removeprefix("//")))
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any, get_args
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from server.declarations import Creation, EntityKind, EntityType, ProcedureParams, Progress, RunResult, Services
 from server.entities.progress import TaskProgress
@@ -22,8 +22,15 @@ class Null:
 
 
 class MockParams(ProcedureParams):
-    durationMs: int = Field(5000, ge=0, description="How long the run takes, in milliseconds")
-    refreshRateMs: int = Field(50, gt=0, description="Milliseconds between two reports of progress")
+    durationMs: int = Field(5000, description="How long the run takes, in milliseconds")
+    refreshRateMs: int = Field(50, description="Milliseconds between two reports of progress")
+
+    @field_validator("durationMs", "refreshRateMs")
+    @classmethod
+    def _positive(cls, value: int, info: ValidationInfo) -> int:
+        if value < 1:
+            raise ValueError(f"{info.field_name} must be >= 1")
+        return value
 
 
 class Mock:
@@ -68,7 +75,9 @@ class Serial:
         for name, step in zip(names, params.steps, strict=True):
             progress.step(name)
             results.append(self._services.run_procedure({key: step[key] for key in step if key != "name"}))
-        return RunResult({"steps": results})
+        return RunResult(
+            {"steps": [result.status for result in results]}, {"steps": [result.details for result in results]}
+        )
 
 
 class CreateEntityParams(ProcedureParams):

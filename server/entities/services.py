@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 from server import tracing
-from server.declarations import Dataset, EntityKind, Function, PerformResult, Progress, QueryResult, Sources
+from server.declarations import Dataset, EntityKind, Function, PerformResult, Progress, QueryResult, RunResult, Sources
 from server.entities import inline, jsontext, sources
 from server.entities.registry import generated_id, parse_config
 from server.entities.runs import current_progress
@@ -178,19 +178,18 @@ class ServerServices:
     def check_id(self, kind: EntityKind, id: str) -> None:
         self._registry.check(kind, id)
 
-    def run_procedure(self, config: Mapping[str, Any]) -> Any:
+    def run_procedure(self, config: Mapping[str, Any]) -> RunResult:
         if not config.get("type") and config.get("id"):
-            run = self._runner.start(str(config["id"]), {"params": config.get("params") or {}})
-            return run.status().get("status")
-        config = {**config, "params": {**(config.get("params") or {}), "runOnCreation": True}, "persistent": False}
+            return self._runner.start(str(config["id"]), {"params": config.get("params") or {}}).result or RunResult()
+        config = {**config, "params": {**(config.get("params") or {}), "runOnCreation": False}, "persistent": False}
         kept = "id" in config
         config.setdefault("id", generated_id(config))
         try:
-            status = self.create("procedure", config)
+            self.create("procedure", config)
+            return self._runner.start(str(config["id"]), None).result or RunResult()
         finally:
             if not kept:
                 self.delete("procedure", config["id"])
-        return status["status"]["firstRun"].get("status")
 
     # ── work ──
 

@@ -18,7 +18,14 @@ from server.learning.classifier_test import TestingParams, Top, evaluate
 from server.learning.classifier_train import NAME as TRAIN
 from server.learning.classifier_train import LearnerParams, TrainParams, learner_configuration, train_to_file
 from server.learning.model_params import check_model_url, create_function
-from server.procedures.validators import has_part, input_query, plain_columns, refuse, require_from
+from server.procedures.validators import (
+    features_and_any_label,
+    has_part,
+    input_query,
+    plain_columns,
+    refuse,
+    require_from,
+)
 from server.sql.parser import parse_expression, parse_order
 from server.sql.render import render
 from server.sql.tree import Call, ColumnRef, Expression, Extract, Item, RowLiteral, Select, SubSelect
@@ -112,6 +119,7 @@ class ClassifierExperiment:
         require_from(select, NAME)
         refuse(select, NAME, "groupBy", "having", "where", "limit", "offset")
         plain_columns(select, NAME)
+        features_and_any_label(select, NAME)
         return select
 
     def run(self, params: ExperimentParams, progress: Progress) -> RunResult:

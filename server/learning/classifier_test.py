@@ -39,7 +39,7 @@ from server.learning.scored_rows import (
     regression_rows,
 )
 from server.learning.training_set import Mode, check_weights, label_atom
-from server.procedures.validators import input_query, plain_columns, require_from
+from server.procedures.validators import any_score_and_label, input_query, plain_columns, refuse, require_from
 from server.sql.tree import Select
 from server.transfer.outputs import record_all, recording_dataset
 
@@ -78,7 +78,9 @@ class ClassifierTest:
 def testing_query(services: Services, query: Any) -> Select:
     select = input_query(services, query)
     require_from(select, NAME)
+    refuse(select, NAME, "groupBy", "having")
     plain_columns(select, NAME)
+    any_score_and_label(select, NAME)
     return select
 
 

@@ -28,7 +28,15 @@ from server.learning.origin import training_rows
 from server.learning.row_files import open_columns, write_rows
 from server.learning.text_columns import columns_with_texts
 from server.learning.training_set import ALL_FILTERED, EMPTY_DATASET, Mode, Strategy
-from server.procedures.validators import has_part, input_query, part_expression, plain_columns, refuse, require_from
+from server.procedures.validators import (
+    features_and_any_label,
+    has_part,
+    input_query,
+    part_expression,
+    plain_columns,
+    refuse,
+    require_from,
+)
 from server.sql.tree import Constant, Item, Select
 from server.values.paths import Path as ColumnPath
 
@@ -91,6 +99,7 @@ def training_query(services: Services, query: Any, name: str = NAME) -> Select:
     require_from(select, name)
     refuse(select, name, "groupBy", "having")
     plain_columns(select, name)
+    features_and_any_label(select, name)
     return select
 
 

@@ -37,7 +37,7 @@ from server.learning.coordinates import read_coordinates, require_all
 from server.learning.jobs_entry import Report, throttled
 from server.learning.kmeans import kmeans, nearest_centroids
 from server.learning.matrix import Floats
-from server.learning.model_params import checked_training, create_function, save_model
+from server.learning.model_params import checked_training, create_function, no_model_url, save_model
 from server.learning.origin import open_model, training_rows
 from server.learning.points import read_points
 from server.learning.row_files import read_rows, write_rows
@@ -85,7 +85,8 @@ class ClusterTrain:
     def check(self, params: ClusterParams) -> Select | None:
         if params.functionName and not params.modelFileUrl:
             raise MldbError(
-                f"Can't create {self.method} function '{params.functionName}'. Have you provided a valid modelFileUrl?"
+                f"{no_model_url(self.name)} Can't create {self.method} function '{params.functionName}'. "
+                "Have you provided a valid modelFileUrl?"
             )
         return checked_training(self.services, self.name, params, "groupBy", "having")
 

@@ -65,7 +65,7 @@ class NeighborsFunction:
                 near = did_you_mean(name, _INPUTS)
                 raise MldbError(f"Unknown field '{name}' extracting type NeighborsFunction{near and '.' + near}")
         if not given.under(_COORDS).columns and not given.open:
-            raise MldbError("The function needs 'coords' as input: the name of a row, or a row of coordinates")
+            raise MldbError("Input row must be either a row name or an embedding: 'coords' is missing")
         return _BoundNeighbors(self, given)
 
     def index(self) -> NeighborIndex:
@@ -106,7 +106,10 @@ def dataset_name(services: Services, spec: Any) -> str:
     """The name of the one dataset that a parameter means."""
     table = table_of(services, spec)
     if not isinstance(table, DatasetRef):
-        raise MldbError("A dataset of type embedding needs to be provided for embedding.neighbors, not an expression")
+        raise MldbError(
+            "Nearest neighbors function cannot operate on the output of a table expression, only dataset of "
+            f"type embedding (passed dataset was '{spec}'). A dataset of type embedding needs to be provided"
+        )
     return table.name
 
 
@@ -114,7 +117,8 @@ def _metric_of(services: Services, name: str) -> Any:
     metric = getattr(services.dataset(name), "metric", None)
     if metric is None:
         raise MldbError(
-            f"A dataset of type embedding needs to be provided for embedding.neighbors; '{name}' is not one"
+            "A dataset of type embedding needs to be provided for the nearest.neighbors function; "
+            f"the provided dataset '{name}' is of another type"
         )
     return metric
 
@@ -160,7 +164,7 @@ class _BoundNeighbors:
         index = self.function.index()
         points = self._points(index, batch)
         params = self.function.params
-        counts = _numbers(batch, "numNeighbors", params.defaultNumNeighbors)
+        counts = _numbers(batch, "numNeighbors", params.defaultNumNeighbors, unsaid=-1)
         furthest = _numbers(batch, "maxDistance", params.defaultMaxDistance)
         found = index.nearest(points, np.minimum(counts, len(index.names)).astype(np.int64))
         rows = [
@@ -179,18 +183,18 @@ class _BoundNeighbors:
             text = atom_text(name)
             row = index.row_of.get(text)
             if row is None:
-                raise MldbError(f"There is no row '{text}' in the embedding dataset")
+                raise MldbError(f"Couldn't find row '{text}' in embedding")
             given[at] = index.vectors[row]
         return require_all(given, index.columns, "The point of 'coords'")
 
 
-def _numbers(batch: RowBatch, name: str, default: float) -> Any:
-    """An input of each row; ``MldbError`` for what is neither null nor a number from 0 on."""
+def _numbers(batch: RowBatch, name: str, default: float, unsaid: float | None = None) -> Any:
+    """An input of each row; ``MldbError`` for what is neither null, ``unsaid`` nor a number from 0 on."""
     found = np.full(batch.length, default, np.float64)
     for at, given in enumerate(labels_of(batch, name)):
         if isinstance(given, int | float) and given >= 0:
             found[at] = given
-        elif given is not None:
+        elif given is not None and given != unsaid:
             raise MldbError(f"'{name}' must be a number, 0 or more, not '{atom_text(given)}'")
     return found
 

@@ -15,16 +15,18 @@ from server.sql.tree import Select
 from server.transfer.urls import split_scheme
 
 
+def no_model_url(type_name: str) -> str:
+    """The error of a training that is to make a function of a model that it does not save."""
+    return f"{type_name} requires a valid modelFileUrl when specifying a functionName. modelFileUrl '' is invalid."
+
+
 def check_model_url(services: Services, type_name: str, url: str | None, function: str | None) -> None:
     """``MldbError`` when the model could not be saved, or the function not be made of it."""
     if function:
         services.check_id("function", function)
     if not url:
         if function:
-            raise MldbError(
-                f"{type_name} requires a valid modelFileUrl when specifying a functionName. "
-                f"modelFileUrl '{url or ''}' is invalid."
-            )
+            raise MldbError(no_model_url(type_name))
         return
     try:
         split_scheme(url)

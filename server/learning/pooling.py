@@ -88,9 +88,9 @@ def _create(creation: Creation) -> Pooling:
     table = table_of(creation.services, params.embeddingDataset)
     result = creation.services.query(Select((Wildcard(),), source=table))
     names, columns, vectors = read_vectors(result.batches(creation.progress), ())
-    if not columns or not params.aggregators:
-        raise MldbError("pooling needs at least one aggregator, and one numeric column in its embeddingDataset")
-    return Pooling({name: row for row, name in enumerate(names)}, vectors, params.aggregators)
+    if not columns:
+        raise MldbError("pooling needs at least one numeric column in its embeddingDataset")
+    return Pooling({name: row for row, name in enumerate(names)}, vectors, params.aggregators or ["avg"])
 
 
 TYPES = [

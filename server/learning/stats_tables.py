@@ -34,7 +34,7 @@ from server.errors import MldbError
 from server.learning.archive import Archive, ModelFile, pack
 from server.learning.cell_arrays import CellArrays
 from server.learning.cell_functions import RowFunction
-from server.learning.model_params import save_model
+from server.learning.model_params import no_model_url, save_model
 from server.learning.origin import Origin, open_model, training_rows
 from server.learning.outcome_rows import (
     OutcomeRow,
@@ -217,7 +217,7 @@ def check_training(services: Services, name: str, params: Any, url: str | None, 
     if url:
         services.urls.check_writable(url, url_name)
     elif params.functionName:
-        raise MldbError(f"{name} requires a valid {url_name} when specifying a functionName")
+        raise MldbError(f"{no_model_url(name)} It is the parameter {url_name}")
     if params.trainingData is None:
         return None
     check_outcomes(params.outcomes, name)
@@ -284,7 +284,9 @@ class WordTrain:
 
     def check(self, params: WordTrainParams) -> Select | None:
         if params.functionName and not params.functionOutcomeToUse:
-            raise MldbError(f"{self.name}: functionOutcomeToUse says which outcome the function tells")
+            raise MldbError(
+                "The 'functionOutcomeToUse' parameter must be set when the 'functionName' parameter is set."
+            )
         return check_training(self.services, self.name, params, params.statsTableFileUrl, "statsTableFileUrl")
 
     def run(self, params: WordTrainParams, progress: Progress) -> RunResult:

@@ -21,7 +21,7 @@ class StopWordsParams(Params):
 def stop_words(language: str) -> frozenset[str]:
     """The stop words of a language, in lower case; ``MldbError`` for a language without a list."""
     if language != "english":
-        raise MldbError(f"There is no list of stop words for the language '{language}'; there is one for english")
+        raise MldbError(f"Unsupported language: {language}. There is a list of stop words for english")
     return frozenset((files("server.learning") / "stop_words.txt").read_text("utf-8").split())
 
 

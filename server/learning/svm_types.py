@@ -82,7 +82,7 @@ class SvmTrain:
     services: Services
 
     def check(self, params: TrainParams) -> Select | None:
-        return checked_training(self.services, NAME, params)
+        return checked_training(self.services, NAME, params, "groupBy", "having")
 
     def run(self, params: TrainParams, progress: Progress) -> RunResult:
         select = self.check(params)

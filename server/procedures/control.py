@@ -35,9 +35,10 @@ class Permuter:
         results = []
         for number, leaves in enumerate(combinations, 1):
             progress.check()
-            config = numbered(params.procedure, number)
-            config["params"] = with_leaves(config.get("params") or {}, leaves)
-            results.append({"configuration": with_leaves({}, leaves), "results": self._services.run_procedure(config)})
+            config = params.procedure | {"params": with_leaves(params.procedure.get("params") or {}, leaves)}
+            config = numbered(config, number)
+            found = self._services.run_procedure(config)
+            results.append({"configuration": config["params"], "results": found.status})
             progress.update(number)
         return RunResult(results)
 
@@ -51,7 +52,7 @@ def permuted(permutations: dict[str, Any]) -> Iterator[Sequence[Leaf]]:
 
 def _lists(path: tuple[str, ...], value: Any) -> Iterator[tuple[tuple[str, ...], list[Any]]]:
     if isinstance(value, dict):
-        for name, member in value.items():
+        for name, member in sorted(value.items()):
             yield from _lists((*path, name), member)
     elif isinstance(value, list):
         yield path, value

@@ -35,6 +35,8 @@ from server.sql.tree import (
 from server.values.paths import Path
 
 ClauseName = Literal["groupBy", "having", "where", "limit", "offset"]
+_FEATURES_AND_LABEL = "{} expects a row named 'features' and a scalar named 'label'"
+_SCORE_AND_LABEL = "{} expects a scalar named 'score' and a scalar named 'label'"
 _PLAIN = (ColumnRef, RowLiteral, Constant, Call, Extract, Is)
 _PLAIN_OPERATORS = frozenset(("=", "!=", "<", "<=", ">", ">=", "and", "or"))
 _CLAUSES: dict[ClauseName, tuple[str, Callable[[Select], bool]]] = {
@@ -100,19 +102,35 @@ def whole_columns(select: Select, name: str) -> None:
         if not (
             isinstance(clause, Wildcard) or (isinstance(clause, Item) and isinstance(clause.expression, ColumnRef))
         ):
-            raise MldbError(f"{name} only accepts wildcard and column names at {_shown(clause)}")
+            raise MldbError(
+                f"{_shown(clause)} is not a supported SELECT value expression for {name}, which only accepts wildcard "
+                "and column names"
+            )
 
 
 def features_and_label(select: Select, name: str) -> None:
     """A row ``features`` and a scalar ``label``, as far as the tree tells."""
+    features_and_any_label(select, name)
     if not (_has_row(select, "features") and _has_scalar(select, "label")):
-        raise MldbError(f"{name} expects a row named 'features' and a scalar named 'label'")
+        raise MldbError(_FEATURES_AND_LABEL.format(name))
+
+
+def features_and_any_label(select: Select, name: str) -> None:
+    """Something named ``features`` and something named ``label``, which is a row where there are several labels."""
+    if not (has_part(select, "features") and has_part(select, "label")):
+        raise MldbError(_FEATURES_AND_LABEL.format(name))
 
 
 def score_and_label(select: Select, name: str) -> None:
     """Scalars ``score`` and ``label``, as far as the tree tells."""
     if not (_has_scalar(select, "score") and _has_scalar(select, "label")):
-        raise MldbError(f"{name} expects a scalar named 'score' and a scalar named 'label'")
+        raise MldbError(_SCORE_AND_LABEL.format(name))
+
+
+def any_score_and_label(select: Select, name: str) -> None:
+    """Something named ``score`` and something named ``label``, rows where there are several labels."""
+    if not (has_part(select, "score") and has_part(select, "label")):
+        raise MldbError(_SCORE_AND_LABEL.format(name))
 
 
 def has_part(select: Select, part: str) -> bool:

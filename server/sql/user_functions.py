@@ -65,14 +65,22 @@ class SqlExpression:
         self._check()
 
     def _check(self) -> None:
-        if self.params.raw and (len(self.clauses) != 1 or not isinstance(self.clauses[0], Item)):
+        passed = self.params.expression
+        if self.params.raw and len(self.clauses) != 1:
             raise MldbError(
-                "An sql.expression function with raw=true must have a single clause in the select, an expression"
+                "An sql.expression function with raw=true must have a single clause in the select; "
+                f"there were {len(self.clauses)} in the passed expression {passed}"
+            )
+        if self.params.raw and not isinstance(self.clauses[0], Item):
+            raise MldbError(
+                "An sql.expression function with raw=true must have a single statement in the select, an expression; "
+                f"passed expression was {passed}"
             )
         if self.params.autoInput and (len(self.variables) != 1 or () in self.variables):
             raise MldbError(
                 "An sql.expression function with autoInput=true must have a single variable in the expression; "
-                f"this one has {len(self.variables)}"
+                f"the passed expression {passed} had {len(self.variables)} variables "
+                f"({', '.join(format_path(path) or '*' for path in self.variables)})."
             )
 
     @property

@@ -135,7 +135,11 @@ def checked_format(
 ) -> CsvFormat:
     """A format from the parameters of a procedure, with MLDB's errors."""
     if encoding.lower() not in _ENCODINGS:
-        raise MldbError(f"Unknown encoding '{encoding}'")
+        raise MldbError(
+            f"Unknown encoding '{encoding}'for import.text parser: accepted are 'us-ascii', 'ascii', 'utf-8', 'utf8', "
+            "'latin1', 'iso8859-1'",
+            details={"encoding": encoding},
+        )
     if len(delimiter) > 1:
         raise MldbError("Separator string must have one character")
     if len(quote) > 1:
@@ -143,7 +147,7 @@ def checked_format(
     if quote and not delimiter:
         raise MldbError("Separator string must not be empty if we have a quoter string")
     if len(replacement) > 1:
-        raise MldbError("replaceInvalidCharactersWith must have one character")
+        raise MldbError("replaceInvalidCharactersWith string must have one character")
     return CsvFormat(delimiter, quote, _ENCODINGS[encoding.lower()], replacement, multi_line, ignore_extra, excel)
 
 

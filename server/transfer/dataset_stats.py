@@ -107,7 +107,7 @@ class DatasetStats:
         cells: list[tuple[Path, Atom, float]] = [((name,), value, NEVER) for name, value in counts.row().items()]
         dataset.record_rows([(("result",), cells)])
         dataset.commit()
-        return RunResult()
+        return RunResult(dataset.status())
 
 
 def create(creation: Creation) -> DatasetStats:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -22,7 +22,7 @@ from server.declarations import (
     Services,
 )
 from server.errors import MldbError
-from server.procedures.validators import input_query
+from server.procedures.validators import input_query, require_from
 from server.sql.tree import ColumnRef, Item, OrderKey, RowLiteral, Select
 from server.transfer.results import element_paths, named_rows, sliced
 from server.values import compute as pc
@@ -32,6 +32,7 @@ from server.values.cells import Row
 from server.values.paths import Path, format_path, natural_key
 from server.values.texts import column_texts
 
+NAME = "export.csv"
 FLUSH_LINES = 4096
 
 
@@ -41,7 +42,7 @@ class ExportCsvParams(ProcedureParams):
     exportData: InputQuery = Field(description="The query whose rows are written")
     dataFileUrl: str = Field(description="URL of the file; an existing one is replaced, extensions such as .gz pack it")
     headers: bool = Field(True, description="Write the column names as first line")
-    delimiter: str = Field(",", description="Text between cells")
+    delimiter: str = Field(",", description="Character between cells")
     quoteChar: str = Field('"', description="Character around cells that hold the delimiter or the character itself")
     skipDuplicateCells: bool = Field(False, description="Write the first value of a cell that has several")
 
@@ -53,7 +54,7 @@ class ExportCsv:
         self._services = services
 
     def run(self, params: ExportCsvParams, progress: Progress) -> RunResult:
-        tree = input_query(self._services, params.exportData)
+        tree = checked_query(self._services, params)
         progress.step("exporting", "counter")
         table = self._table(tree, progress)
         writer = CsvWriter(params.delimiter, params.quoteChar)
@@ -194,10 +195,8 @@ class CsvWriter:
     def __init__(self, delimiter: str, quote: str) -> None:
         self._delimiter = delimiter
         self._quote = quote
-        self._special = [text for text in (delimiter, quote) if text] if quote else []
-        pattern = re.compile("|".join(map(re.escape, self._special)))
-        needs: Callable[[str], Any] = pattern.search if self._special else lambda _cell: None
-        self._needs_quotes = needs
+        self._special = (delimiter, quote)
+        self._needs_quotes = re.compile("|".join(map(re.escape, self._special))).search
 
     def line(self, cells: Sequence[str]) -> bytes:
         return (self._delimiter.join(map(self._cell, cells)) + "\n").encode("utf-8", "surrogatepass")
@@ -227,16 +226,26 @@ class CsvWriter:
         return self._quote + cell.replace(self._quote, self._quote * 2) + self._quote
 
 
+def checked_query(services: Services, params: ExportCsvParams) -> Select:
+    """The tree of the query; ``MldbError`` for it and for characters that are none."""
+    if len(params.delimiter) != 1:
+        raise MldbError("delimiter must be 1 char long.")
+    if len(params.quoteChar) != 1:
+        raise MldbError("Quotechar must be 1 char long.")
+    tree = input_query(services, params.exportData)
+    require_from(tree, NAME)
+    return tree
+
+
 def create(creation: Creation) -> ExportCsv:
-    if len(creation.params.quoteChar) > 1:
-        raise MldbError("Quoter string must have one character")
+    checked_query(creation.services, creation.params)
     return ExportCsv(creation.services)
 
 
 TYPES = [
     EntityType(
         kind="procedure",
-        name="export.csv",
+        name=NAME,
         params=ExportCsvParams,
         summary="Write the rows of a query to a CSV file",
         create=create,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, cast
 
 import duckdb
@@ -20,7 +20,8 @@ from server.declarations import (
     SqlText,
 )
 from server.errors import MldbError
-from server.sql.tree import Clause, ColumnRef, Item
+from server.sql.positions import did_you_mean
+from server.sql.tree import Clause, ColumnExpr, ColumnRef, Extract, Item, Node, Select, children
 from server.storage.database import drop_tables, new_table
 from server.storage.layouts import Wide
 from server.storage.readers import interrupted_by
@@ -30,7 +31,7 @@ from server.transfer.csvread import CsvReader, ReadOptions
 from server.transfer.inputs import STAGED, WHEN, TimedResult, ahead, import_select, is_default, require_atom_name
 from server.transfer.lines import LineSource
 from server.transfer.staging import Staging
-from server.values.paths import Path
+from server.values.paths import Path, format_path
 from server.values.regexes import Pattern
 
 FILE_TIME = "fileTimestamp()"
@@ -119,6 +120,7 @@ class ImportText:
             file_timestamp=file_time,
             url=params.dataFileUrl,
         )
+        require_known(tree, reader.paths)
         database, table = self._services.database, new_table()
         try:
             with database.transaction(stoppable=True) as cursor:
@@ -146,6 +148,29 @@ def load(
         wide = staging.finish()
         write_wide(cursor, wide)
     return wide
+
+
+def require_known(tree: Select, columns: Sequence[Path]) -> None:
+    """``MldbError`` for the first column that an import reads and that the file has not."""
+    for path in _read(tree):
+        if not any(column[: len(path)] == path for column in columns):
+            known = [format_path(column) for column in columns]
+            name = format_path(path)
+            raise MldbError(
+                f"Unknown column name in import.text procedure: '{name}'.{did_you_mean(name, known)}",
+                details={"columnName": name, "knownColumnNames": known},
+            )
+
+
+def _read(node: Node) -> Iterator[Path]:
+    """The columns of the lines that a query reads."""
+    if isinstance(node, ColumnRef):
+        yield node.path
+    elif isinstance(node, Extract):
+        yield from _read(node.base)
+    elif not isinstance(node, ColumnExpr):
+        for child in children(node):  # sub-queries read other tables
+            yield from _read(child)
 
 
 def refuse_rows(result: TimedResult, clauses: Sequence[Clause]) -> None:

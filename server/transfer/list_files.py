@@ -47,7 +47,8 @@ class ListFiles:
             row for row, modified in self._files(params.path, params.maxDepth, progress) if not modified < since
         )  # fmt: skip
         _, dataset = self._services.output_dataset(params.outputDataset, "tabular")
-        return RunResult({"rowCount": record_all(dataset, files, progress)})
+        record_all(dataset, files, progress)
+        return RunResult(dataset.status())
 
     def _files(self, url: str, depth: int, progress: Progress) -> Iterator[tuple[Recorded, float]]:
         """A row for each file below a folder, folder by folder, with the time of its last change."""

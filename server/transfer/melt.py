@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import Field
 
 from server.declarations import (
@@ -15,10 +17,13 @@ from server.declarations import (
     Services,
 )
 from server.errors import MldbError
-from server.procedures.validators import has_part, input_query
+from server.procedures.validators import has_part, input_query, refuse, require_from
+from server.sql.tree import Select
 from server.transfer.melted import MeltedRows
 from server.transfer.outputs import recording_dataset
 from server.values.paths import parse_path
+
+NAME = "melt"
 
 
 class MeltParams(ProcedureParams):
@@ -37,9 +42,7 @@ class Melt:
         self._services = services
 
     def run(self, params: MeltParams, progress: Progress) -> RunResult:
-        tree = input_query(self._services, params.inputData)
-        if not (has_part(tree, "to_melt") and has_part(tree, "to_fix")):
-            raise MldbError("melt procedure expect a rows named 'to_melt' and 'to_fix'")
+        tree = checked_query(self._services, params.inputData)
         progress.step("melting", "counter")
         result = self._services.query(tree, timestamps=True)
         dataset = recording_dataset(self._services, params.outputDataset, "tabular")
@@ -48,14 +51,24 @@ class Melt:
         return RunResult()
 
 
+def checked_query(services: Services, query: Any) -> Select:
+    tree = input_query(services, query)
+    refuse(tree, NAME, "groupBy", "having")
+    if not (has_part(tree, "to_melt") and has_part(tree, "to_fix")):
+        raise MldbError("melt procedure expect a rows named 'to_melt' and 'to_fix'")
+    require_from(tree, NAME)
+    return tree
+
+
 def create(creation: Creation) -> Melt:
+    checked_query(creation.services, creation.params.inputData)
     return Melt(creation.services)
 
 
 TYPES = [
     EntityType(
         kind="procedure",
-        name="melt",
+        name=NAME,
         params=MeltParams,
         summary="Turn columns into rows",
         create=create,

@@ -24,13 +24,15 @@ from server.declarations import (
     Services,
 )
 from server.errors import MldbError
-from server.procedures.validators import input_query
-from server.sql.tree import Constant, Item
+from server.procedures.validators import input_query, require_from
+from server.sql.tree import Constant, Item, Select
 from server.transfer.results import TableResult, seconds
 from server.values.atoms import NEVER
 from server.values.batches import Column, RowBatch, RowType
 from server.values.kinds import Kind
 
+BUCKETIZE = "bucketize"
+RANKING = "ranking"
 Bounds = tuple[float, float]
 
 
@@ -66,7 +68,7 @@ class Bucketize:
     def run(self, params: BucketizeParams, progress: Progress) -> RunResult:
         buckets = checked_buckets(params.percentileBuckets)
         progress.step("iterating")
-        names, newest = ordered_names(self._services, params.inputData, progress)
+        names, newest = ordered_names(self._services, params.inputData, BUCKETIZE, progress)
         progress.step("bucketizing")
         labels = np.full(len(names), None, dtype=object)
         for label, (low, high) in buckets:
@@ -82,7 +84,7 @@ class Bucketize:
         )
         _, dataset = self._services.output_dataset(params.outputDataset, "sparse.mutable")
         dataset.write(result, progress)
-        return RunResult()
+        return RunResult(dataset.status())
 
 
 class Ranking:
@@ -93,18 +95,24 @@ class Ranking:
 
     def run(self, params: RankingParams, progress: Progress) -> RunResult:
         progress.step("iterating")
-        names, newest = ordered_names(self._services, params.inputData, progress)
+        names, newest = ordered_names(self._services, params.inputData, RANKING, progress)
         progress.step("ranking")
         ranks = pa.array(np.arange(len(names), dtype=np.int64))
         result = one_column(names, params.rankingColumnName, Kind.INTEGER, ranks, newest)
         _, dataset = self._services.output_dataset(params.outputDataset, "sparse.mutable")
         dataset.write(result, progress)
-        return RunResult()
+        return RunResult(dataset.status())
 
 
-def ordered_names(services: Services, query: Any, progress: Progress) -> tuple[pa.Array, float]:
-    """Row names in the query's order, and the newest timestamp of what it is ordered by (-inf without an order)."""
+def checked_query(services: Services, query: Any, name: str) -> Select:
     tree = input_query(services, query)
+    require_from(tree, name)
+    return tree
+
+
+def ordered_names(services: Services, query: Any, name: str, progress: Progress) -> tuple[pa.Array, float]:
+    """Row names in the query's order, and the newest timestamp of what it is ordered by (-inf without an order)."""
+    tree = checked_query(services, query, name)
     keys = tuple(Item(key.expression, ("key", str(index))) for index, key in enumerate(tree.order_by))
     tree = dataclasses.replace(tree, clauses=keys or (Item(Constant(1), ("one",)),))
     names: list[pa.Array] = []
@@ -155,17 +163,19 @@ def _shown(bounds: Bounds) -> str:
 
 def create_bucketize(creation: Creation) -> Bucketize:
     checked_buckets(creation.params.percentileBuckets)
+    checked_query(creation.services, creation.params.inputData, BUCKETIZE)
     return Bucketize(creation.services)
 
 
 def create_ranking(creation: Creation) -> Ranking:
+    checked_query(creation.services, creation.params.inputData, RANKING)
     return Ranking(creation.services)
 
 
 TYPES = [
     EntityType(
         kind="procedure",
-        name="bucketize",
+        name=BUCKETIZE,
         params=BucketizeParams,
         summary="Put rows into buckets by their place in an order",
         create=create_bucketize,
@@ -173,7 +183,7 @@ TYPES = [
     ),
     EntityType(
         kind="procedure",
-        name="ranking",
+        name=RANKING,
         params=RankingParams,
         summary="Number rows by their place in an order",
         create=create_ranking,

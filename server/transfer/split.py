@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import struct
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -27,6 +28,8 @@ from server.values.paths import Path, format_path, natural_key, parse_path
 
 _CHECKED_ROWS = 1000  # placed before a cancel is looked for
 TOLERANCE = 0.01  # of the sum of the splits
+_SINGLE = struct.Struct("f")
+_FACTOR, _MODULUS = 48271, 2**31 - 1  # of the random numbers
 
 
 class SplitParams(ProcedureParams):
@@ -74,54 +77,88 @@ class Split:
 def check(params: SplitParams) -> None:
     if len(params.splits) != len(params.outputDatasets):
         raise MldbError("Number of splits requested is different than the number of datasets provided")
-    if abs(sum(params.splits) - 1) > TOLERANCE or min(params.splits, default=0) < 0:
-        raise MldbError(f"Sum of split factors does not approximate to 1.0: it is {sum(params.splits):g}")
+    if len(params.splits) < 2:
+        raise MldbError("Insufficient number of splits")
+    if abs(sum(params.splits) - 1) > TOLERANCE:
+        raise MldbError(f"Sum of split factors does not approximate to 1.0, actual sum is: {sum(params.splits):f}")
+    if min(params.splits) < 0:
+        raise MldbError("Split factors must not be below zero")
 
 
 def place(
     labels: Mapping[str, frozenset[Path]], params: SplitParams, check: Callable[[], None] = lambda: None
 ) -> dict[str, int]:
-    """The split of each example, rarest labels first, each to where it is wanted most (iterative stratification)."""
-    seed = params.randomSeed or (0 if params.reproducible else None)
-    names = sorted(labels)
-    random.Random(seed).shuffle(names)  # noqa: S311 - a spread, not a secret
-    holders: dict[Path, list[str]] = {}
-    for name in names:
-        for label in labels[name]:
-            holders.setdefault(label, []).append(name)
-    wanted = {label: [share * len(found) for share in params.splits] for label, found in holders.items()}
-    room = [share * len(names) for share in params.splits]
-    placed: dict[str, int] = {}
+    """The split of each example, as MLDB places them: one after the other, in an order that is shuffled.
 
-    def put(name: str, chosen: int) -> None:
+    A label that no example had before goes to the first split, then to each split that has none of it; else the
+    example goes to where the sizes of the splits, or the spread of one of its labels, are furthest behind. Shares are
+    in single precision, which decides between splits that are equally far behind.
+    """
+    shares = [_single(share) for share in params.splits]
+    importance = _single(params.foldImportance)
+    spread: dict[str, list[int]] = {}
+    sizes = [0] * len(shares)
+    placed: dict[str, int] = {}
+    for name in shuffled(list(labels), params):
         if not len(placed) % _CHECKED_ROWS:
             check()
+        names = label_names(labels[name])
+        chosen = _chosen([spread.get(label) for label in names], sizes, shares, importance)
+        for label in names:
+            spread.setdefault(label, [0] * len(shares))[chosen] += 1
+        sizes[chosen] += 1
         placed[name] = chosen
-        room[chosen] -= 1
-        for label in labels[name]:
-            wanted[label][chosen] -= 1
-
-    for label in sorted(holders, key=lambda label: (len(holders[label]), natural_key(label))):
-        for name in holders[label]:
-            if name not in placed:
-                lag = [left - share * sum(room) for left, share in zip(room, params.splits, strict=True)]
-                put(name, _neediest(wanted[label], lag, len(holders[label]), len(names), params.foldImportance))
-    for name in names:
-        if name not in placed:
-            put(name, max(range(len(room)), key=room.__getitem__))
     return placed
 
 
-def _neediest(wanted: Sequence[float], lag: Sequence[float], of_label: int, of_all: int, importance: float) -> int:
-    """The split that lacks most: of the label, and (weighted) of examples at all, both as shares of their totals.
+def label_names(paths: frozenset[Path]) -> list[str]:
+    """What stands first in the paths of an example's cells, in the order of columns."""
+    return list(dict.fromkeys(path[0] for path in sorted(paths, key=natural_key)))
 
-    ``lag`` is how many examples a split lacks beyond its share of those still to be placed.
-    """
 
-    def need(split: int) -> float:
-        return wanted[split] / of_label + importance * lag[split] / of_all
+def _chosen(spreads: Sequence[list[int] | None], sizes: list[int], shares: list[float], importance: float) -> int:
+    """The split for an example with labels that are spread so; None for a label that is new."""
+    known = [spread for spread in spreads if spread is not None]
+    if len(known) < len(spreads):
+        return 0
+    for spread in known:
+        if 0 in spread:
+            return spread.index(0)
+    lags = [_single(importance * lag) for lag in _lags(sizes, shares)] if any(sizes) else []
+    chosen, worst = 0, 0.0
+    for behind in ([lags] if lags else []) + [_lags(spread, shares) for spread in known]:
+        most = max(behind)
+        if most > worst:
+            chosen, worst = behind.index(most), most
+    return chosen
 
-    return max(range(len(wanted)), key=need)
+
+def _lags(counts: list[int], shares: list[float]) -> list[float]:
+    """How far each split is behind its share."""
+    total = sum(counts)
+    return [_single(share - _single(count / total)) for share, count in zip(shares, counts, strict=True)]
+
+
+def _single(number: float) -> float:
+    return float(_SINGLE.unpack(_SINGLE.pack(number))[0])
+
+
+def shuffled(names: list[str], params: SplitParams) -> list[str]:
+    """The examples in the order in which they are placed."""
+    if not params.reproducible:
+        random.Random(params.randomSeed or None).shuffle(names)  # noqa: S311 - a spread, not a secret
+        return names
+    # As the C++ library draws from its minstd_rand, so that the same rows go to the same splits as in MLDB.
+    state = params.randomSeed % _MODULUS or 1
+    for at in range(1, len(names)):
+        scale = (_MODULUS - 2) // (at + 1)
+        drawn = scale * (at + 1)
+        while drawn >= scale * (at + 1):
+            state = state * _FACTOR % _MODULUS
+            drawn = state - 1
+        other = drawn // scale
+        names[at], names[other] = names[other], names[at]
+    return names
 
 
 def incomplete(labels: Mapping[str, frozenset[Path]], placed: Mapping[str, int], splits: int) -> list[str]:

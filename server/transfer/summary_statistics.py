@@ -22,7 +22,7 @@ from server.declarations import (
     RunResult,
     Services,
 )
-from server.procedures.validators import input_query, require_from, whole_columns
+from server.procedures.validators import input_query, refuse, require_from, whole_columns
 from server.sql.tree import Select
 from server.transfer.occurrences import Occurring, Places, occurrences
 from server.transfer.outputs import record_all, recording_dataset
@@ -57,12 +57,13 @@ class SummaryStatistics:
         progress.step("summarising", "counter")
         dataset = recording_dataset(self._services, params.outputDataset, "sparse.mutable")
         record_all(dataset, (row_of(path, occurring) for path, occurring in described), progress)
-        return RunResult()
+        return RunResult(dataset.status())
 
 
 def checked_query(services: Services, query: Any) -> Select:
     tree = input_query(services, query)
     require_from(tree, NAME)
+    refuse(tree, NAME, "groupBy", "having")
     whole_columns(tree, NAME)
     return tree
 

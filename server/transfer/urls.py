@@ -241,13 +241,13 @@ class Urls:
     def _list_files(self, rest: str) -> dict[str, Any]:
         import stat as modes
 
-        base = f"file://{rest}".rstrip("/")
+        folder = f"file://{rest.rstrip('/')}/" if rest else "file://"
         listing: dict[str, Any] = {"dirs": [], "objects": {}}
         for name, status in self._files.entries(rest):
             if modes.S_ISDIR(status.st_mode):
-                listing["dirs"].append(f"{base}/{name}")
+                listing["dirs"].append(folder + name)
             elif modes.S_ISREG(status.st_mode):
-                listing["objects"][f"{base}/{name}"] = UrlStat(True, status.st_size, status.st_mtime).json()
+                listing["objects"][folder + name] = UrlStat(True, status.st_size, status.st_mtime).json()
         return listing
 
     def _list_archive(self, url: str) -> dict[str, Any]:

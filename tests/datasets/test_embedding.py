@@ -69,8 +69,6 @@ def test_open_rows_in_several_batches(database):
         ([("x", math.nan), ("y", 1)], "finite"),
         ([("x", math.inf), ("y", 1)], "finite"),
         ([("x", 1e300), ("y", 1)], "finite"),
-        ([("x", 1)], "same columns"),
-        ([("x", 1), ("y", 1), ("z", 1)], "same columns"),
     ],
 )
 def test_what_is_no_vector_of_the_same_columns_is_refused(database, cells, message):
@@ -81,10 +79,24 @@ def test_what_is_no_vector_of_the_same_columns_is_refused(database, cells, messa
         dataset.commit()
 
 
+@pytest.mark.parametrize("names", [["x"], ["x", "y", "z"], ["x", "z"]])
+def test_rows_of_other_columns_are_refused_when_they_are_recorded(database, names):
+    rows = [(("b",), [((name,), 1, 0.0) for name in names])]
+    dataset = EmbeddingDataset(database, new_table())
+    first = [(("a",), [(("x",), 1, 0.0), (("y",), 2, 0.0)])]
+    with pytest.raises(MldbError, match="Attempt to change column names in embedding dataset"):
+        dataset.record_rows(first + rows)
+    dataset.record_rows(first)
+    with pytest.raises(MldbError, match="Attempt to change column names in embedding dataset"):
+        dataset.record_rows(rows)
+    dataset.commit()
+    assert dataset.status() == {"columnCount": 2, "rowCount": 1}
+
+
 def test_a_row_is_recorded_once_with_one_value_per_column(database):
     dataset = EmbeddingDataset(database, new_table())
     dataset.record_rows([(("a",), [(("x",), 1, 0.0)])])
-    with pytest.raises(MldbError, match="twice"):
+    with pytest.raises(MldbError, match="Row 'a' has already been recorded into embedding dataset"):
         dataset.record_rows([(("a",), [(("x",), 1, 0.0)])])
     with pytest.raises(MldbError, match="several values"):
         dataset.record_rows([(("b",), [(("x",), 1, 0.0), (("x",), 2, 0.0)])])

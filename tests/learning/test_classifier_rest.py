@@ -100,7 +100,10 @@ def test_explanations(blobs, data_dir):
             "'label' cannot be used in both label and feature",
         ),
         ({"trainingData": "SELECT {x} AS features, label"}, "must contain a FROM clause"),
-        ({"trainingData": "SELECT {x} AS features FROM blobs"}, "must return a 'features' row and a 'label'"),
+        (
+            {"trainingData": "SELECT {x} AS features FROM blobs"},
+            "classifier.train expects a row named 'features' and a scalar",
+        ),
         ({"trainingData": BLOBS + " WHERE false"}, "as all rows were filtered"),
         ({"trainingData": "SELECT {x} AS features, nothing AS label FROM blobs"}, "as all rows were filtered"),
         ({"trainingData": "SELECT {x} AS features, label, y AS weight FROM blobs"}, "weight cannot be negative"),

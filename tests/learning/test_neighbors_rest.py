@@ -60,7 +60,7 @@ def test_number_and_distance(corners):
 @pytest.mark.parametrize(
     ("coords", "text"),
     [
-        ("'nobody'", "There is no row 'nobody'"),
+        ("'nobody'", "Couldn't find row 'nobody' in embedding"),
         ("{x: 1}", "lacks a number for the column 'y'"),
         ("{x: 1, y: 1e300}", "lacks a finite number in single precision for the column 'y'"),
         ("[1]", "an embedding has 1 elements where 2 were expected: x, y"),

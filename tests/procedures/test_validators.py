@@ -80,5 +80,5 @@ def test_score_and_label():
 
 def test_whole_columns():
     validators.whole_columns(parse_statement("SELECT a, b*, c AS d FROM t"), "summary.statistics")
-    with pytest.raises(MldbError, match="only accepts wildcard and column names at max"):
+    with pytest.raises(MldbError, match=r"max\(a\) is not a supported SELECT value expression for summary.statistics"):
         validators.whole_columns(parse_statement("SELECT max(a) FROM t"), "summary.statistics")

@@ -126,6 +126,24 @@ def test_serial(client):
     assert "kept" in client.get("/v1/procedures").json()
 
 
+def test_details_of_a_serial_run(client):
+    script = {"language": "python", "scriptConfig": {"source": "print('hi')\nrequest.set_return(3)"}}
+    steps = [{"type": "null"}, {"type": "script.run", "params": script}]
+    answer = client.put("/v1/procedures/told", json={"type": "serial", "params": {"steps": steps}})
+    first = answer.json()["status"]["firstRun"]
+    assert first["status"] == {"steps": [None, 3]}
+    details = client.get(f"/v1/procedures/told/runs/{first['id']}/details").json()
+    assert details["steps"][0] is None
+    assert details["steps"][1]["logs"][0]["c"] == "hi"
+
+
+@pytest.mark.parametrize("name", ["durationMs", "refreshRateMs"])
+def test_times_of_mock(client, name):
+    answer = client.put("/v1/procedures/timed", json={"type": "mock", "params": {name: 0}})
+    assert answer.status_code == 400
+    assert answer.json()["error"].endswith(f"{name} must be >= 1")
+
+
 def test_serial_shows_and_cancels_its_step(client):
     steps = [{"type": "null"}, {"type": "mock", "params": {"durationMs": 20000}}]
     answer = client.put(

@@ -121,7 +121,9 @@ def test_all_names_of_both_generations():
 import mldb as module, sys
 from mldb import (mldb as wrapped, mldb_wrapper as w, MldbUnitTest as t, ResponseException, MldbBaseException,
                   TooManyRedirectsException, TestSuiteFailureException, Response, StepsLogger, find_mldb_environment)
-assert t is MldbUnitTest and w is mldb_wrapper
+from mldb.mldb_wrapper import mldb_wrapper as w2, MldbUnitTest as t2
+assert t is t2 is MldbUnitTest and w is w2 is mldb_wrapper
+assert w.jsonlib.loads("[1]") == t.json.loads("[1]")
 assert not hasattr(mldb, "get") and wrapped.get and mldb_wrapper.wrap(wrapped).query
 assert wrapped.script is mldb.script and mldb.plugin is None
 assert __name__ == "__main__" and sys.argv == [""]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import re
 
 import pytest
 
@@ -61,11 +62,25 @@ def test_quoting(bench):
     bench.dataset("q", [("0", [("a", 'say "x"'), ("b", "1,2"), ("c", "two\nlines"), ("d", " blank ")])])
     assert exported(bench, "SELECT a, b, c, d FROM q") == 'a,b,c,d\n"say ""x""","1,2",two\nlines, blank \n'
     assert exported(bench, "SELECT a, b FROM q", delimiter=";", quoteChar="'") == 'a;b\nsay "x";1,2\n'
-    assert exported(bench, "SELECT a, b FROM q", quoteChar="") == 'a,b\nsay "x",1,2\n'
 
 
-@pytest.mark.parametrize("delimiter", [",", "\t", "||", "é", ".", ""])
-@pytest.mark.parametrize("quote", ['"', "'", ""])
+@pytest.mark.parametrize(
+    ("params", "error"),
+    [
+        ({"delimiter": "::"}, "delimiter must be 1 char long."),
+        ({"delimiter": ""}, "delimiter must be 1 char long."),
+        ({"quoteChar": ""}, "Quotechar must be 1 char long."),
+        ({"quoteChar": "''"}, "Quotechar must be 1 char long."),
+        ({"exportData": "SELECT 1"}, "export.csv must contain a FROM clause"),
+    ],
+)
+def test_mistakes_are_told_when_it_is_made(bench, params, error):
+    with pytest.raises(MldbError, match=re.escape(error)):
+        bench.run("export.csv", **{"exportData": "SELECT a FROM q", "dataFileUrl": bench.url("m.csv")} | params)
+
+
+@pytest.mark.parametrize("delimiter", [",", "\t", "|", "é", "."])
+@pytest.mark.parametrize("quote", ['"', "'"])
 def test_column_by_column_as_row_by_row(bench, delimiter, quote):
     values = ['say "x"', "it's", "a,b\tc||dé.", "", None, "two\nlines", 1, -2.5, True]
     rows = [(str(number), [("a", value), ("b", number / 3)]) for number, value in enumerate(values)]

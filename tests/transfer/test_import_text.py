@@ -251,7 +251,11 @@ def test_badly_encoded(bench, encoding):
             {"delimiter": "", "quoteChar": "", "headers": ["a", "b"]},
             "Custom CSV header must have exactly one element if there is no delimiter",
         ),
-        ({"encoding": "utf-32"}, "Unknown encoding 'utf-32'"),
+        (
+            {"encoding": "utf-32"},
+            "Unknown encoding 'utf-32'for import.text parser: accepted are 'us-ascii', 'ascii', 'utf-8', 'utf8', "
+            "'latin1', 'iso8859-1'",
+        ),
         ({"headers": ["a", "a"]}, "Duplicate column name in CSV file"),
     ],
 )
@@ -336,6 +340,34 @@ def test_into_a_sparse_dataset(bench):
 def test_names_that_repeat(bench):
     error = refusal(bench, "a\n1\n1\n2\n", named="a")
     assert error.message.startswith("Duplicate row name(s) in tabular dataset: 1")
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"select": "aa, b"},
+        {"select": "upper(aa)"},
+        {"select": "{aa} AS *"},
+        {"where": "aa > 1"},
+        {"named": "aa"},
+        {"timestamp": "aa"},
+        {"select": "parse_json(aa)[b] AS c"},
+    ],
+)
+def test_columns_that_the_file_has_not(bench, params):
+    error = refusal(bench, "aab,b\n1,2\n", **params)
+    assert error.message == "Unknown column name in import.text procedure: 'aa'. Did you mean 'aab'?"
+    assert error.details == {"columnName": "aa", "knownColumnNames": ["aab", "b"]}
+
+
+def test_names_that_are_no_columns_of_the_file(bench):
+    params = {"select": "{j AS z}[z] AS k, COLUMN EXPR (WHERE columnName() = 'j')", "structuredColumnNames": True}
+    bench.dataset("other", [("2", [("z", 1)])])
+    rows = imported(bench, "a.x,a.y,j\n1,2,3\n", where="rowName() IN (SELECT rowName() FROM other)", **params)
+    assert rows == {"2": {"k": 3, "j": 3}}
+    assert imported(bench, "a.x,a.y,j\n1,2,3\n", select="a.*", structuredColumnNames=True) == {
+        "2": {"a.x": 1, "a.y": 2}
+    }
 
 
 def test_row_valued_select(bench):

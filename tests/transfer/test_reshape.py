@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from server.errors import MldbError
+from server.transfer.split import SplitParams, place, shuffled
 from server.values.atoms import NEVER
 
 
@@ -115,13 +116,27 @@ def test_melt_needs_both_rows(bench):
     assert refusal(bench, "melt", inputData="SELECT {x} AS to_melt FROM in", outputDataset="out") == text
 
 
+@pytest.mark.parametrize(
+    ("query", "text"),
+    [
+        ("SELECT {x} AS to_melt, {x} AS to_fix FROM in GROUP BY x", "melt does not support groupBy clause"),
+        ("SELECT {1 AS x} AS to_melt, {2 AS y} AS to_fix", "melt must contain a FROM clause"),
+    ],
+)
+def test_queries_that_melt_does_not_take(bench, query, text):
+    bench.dataset("in", [("0", [("x", 1)])])
+    assert refusal(bench, "melt", inputData=query, outputDataset="out", runOnCreation=False) == text
+
+
 # ── bucketize, ranking ──
 
 
 def test_bucketize(bench):
     bench.dataset("in", [(f"r{n}", [("score", n)]) for n in range(10)])
     buckets = {"low": [0, 25], "high": [75, 100]}
-    bench.run("bucketize", inputData="SELECT * FROM in ORDER BY score", outputDataset="out", percentileBuckets=buckets)
+    query = "SELECT * FROM in ORDER BY score"
+    status = bench.run("bucketize", inputData=query, outputDataset="out", percentileBuckets=buckets)
+    assert (status["rowCount"], status["columnCount"]) == (5, 1)
     rows = bench.rows("SELECT * FROM out")
     assert {name: row["bucket"] for name, row in rows.items()} == {
         "r0": "low", "r1": "low", "r7": "high", "r8": "high", "r9": "high",
@@ -173,9 +188,17 @@ def test_bad_buckets(bench, buckets, text):
 
 def test_ranking(bench):
     bench.dataset("in", [(f"r{n}", [("score", 100 - n)]) for n in range(20)])
-    bench.run("ranking", inputData="SELECT * FROM in ORDER BY score", outputDataset="out", rankingColumnName="place")
+    query = "SELECT * FROM in ORDER BY score"
+    status = bench.run("ranking", inputData=query, outputDataset="out", rankingColumnName="place")
+    assert (status["rowCount"], status["columnCount"]) == (20, 1)
     rows = bench.rows("SELECT * FROM out")
     assert {name: row["place"] for name, row in rows.items()} == {f"r{n}": 19 - n for n in range(20)}
+
+
+@pytest.mark.parametrize(("type_", "params"), [("ranking", {}), ("bucketize", {"percentileBuckets": {"a": [0, 9]}})])
+def test_places_in_the_order_of_a_table(bench, type_, params):
+    text = refusal(bench, type_, inputData="SELECT 1", outputDataset="out", runOnCreation=False, **params)
+    assert text == f"{type_} must contain a FROM clause"
 
 
 # ── summary.statistics ──
@@ -185,11 +208,12 @@ def test_summary(bench):
     cells = [1, 2, 2, 3, 10]
     rows = [(f"r{n}", [("n", value), ("s", "ab"[n % 2]), ("m", value if n else "x")]) for n, value in enumerate(cells)]
     bench.dataset("in", [*rows, ("r9", [("s", "b")])])
-    bench.run(
+    status = bench.run(
         "summary.statistics",
         inputData="SELECT n, s, m, none FROM in",
         outputDataset={"id": "out", "type": "tabular", "params": {"unknownColumns": "add"}},
     )
+    assert status["rowCount"] == 4
     found = bench.rows("SELECT * FROM out")
     number = {name.removeprefix("value."): value for name, value in found["n"].items() if value is not None}
     assert number["data_type"] == "number"
@@ -221,7 +245,13 @@ def test_deviation_of_one_value(bench):
 def test_summary_takes_whole_columns_only(bench, select):
     bench.dataset("in", [("r", [("n", 1)])])
     text = refusal(bench, "summary.statistics", inputData=f"SELECT {select} FROM in", outputDataset="out")
-    assert text.startswith("summary.statistics only accepts wildcard and column names at ")
+    assert text.startswith(f"{select} is not a supported SELECT value expression for summary.statistics")
+
+
+def test_summary_does_not_group(bench):
+    bench.dataset("in", [("r", [("n", 1)])])
+    text = refusal(bench, "summary.statistics", inputData="SELECT n FROM in GROUP BY n", outputDataset="out")
+    assert text == "summary.statistics does not support groupBy clause"
 
 
 # ── split ──
@@ -240,6 +270,31 @@ def test_split(bench):
         assert sum(row[label] is not None for row in test.values()) == 20
 
 
+SPLIT = {"labels": "SELECT 1", "splits": [0.8, 0.2], "outputDatasets": ["a", "b"]}
+
+
+def test_the_order_of_a_split():
+    # Drawn by std::minstd_rand and std::uniform_int_distribution of libstdc++ 12
+    names = shuffled([str(number) for number in range(60)], SplitParams(**SPLIT))
+    assert ",".join(names[:20]) == "2,11,9,47,51,5,21,12,16,52,33,49,14,32,35,17,24,56,42,4"
+    assert sorted(names, key=int) == [str(number) for number in range(60)]
+    other = shuffled([str(number) for number in range(60)], SplitParams(**SPLIT, randomSeed=7))
+    assert other != names
+    assert other == shuffled([str(number) for number in range(60)], SplitParams(**SPLIT, randomSeed=7))
+    seeded = shuffled(list(names), SplitParams(**SPLIT, randomSeed=7, reproducible=False))
+    assert sorted(seeded) == sorted(names)
+
+
+def test_where_examples_go():
+    a, b = frozenset({("a",)}), frozenset({("b", "x"), ("b", "y")})
+    examples = {str(number): a if number < 80 else b for number in range(100)}
+    placed = place(examples, SplitParams(**SPLIT))
+    for label, least in ((a, 80), (b, 20)):
+        with_it = [placed[name] for name in shuffled(list(examples), SplitParams(**SPLIT)) if examples[name] == label]
+        assert with_it[:2] == [0, 1]  # the first split, then the one that has none of the label
+        assert with_it.count(1) == least // 5
+
+
 def test_split_rare_label(bench):
     bench.dataset("in", [("r0", [("a", 1), ("rare", 1)]), ("r1", [("a", 1)]), ("r2", [("a", 1)]), ("r3", [("a", 1)])])
     status = bench.run("split", labels="SELECT * FROM in", splits=[0.5, 0.5], outputDatasets=["x", "y"])
@@ -249,7 +304,9 @@ def test_split_rare_label(bench):
 @pytest.mark.parametrize(
     ("splits", "datasets", "text"),
     [
-        ([0.5, 0.4], ["a", "b"], "Sum of split factors does not approximate to 1.0"),
+        ([0.5, 0.4], ["a", "b"], "Sum of split factors does not approximate to 1.0, actual sum is: 0.900000"),
+        ([1.5, -0.5], ["a", "b"], "Split factors must not be below zero"),
+        ([1.0], ["a"], "Insufficient number of splits"),
         ([0.5, 0.5], ["a"], "Number of splits requested is different than the number of datasets provided"),
     ],
 )
@@ -276,7 +333,10 @@ def test_permuter(bench):
         },
     )
     assert [each["results"]["columnCount"] for each in status] == [1, 1, 2, 2]
-    assert status[1]["configuration"] == {"inputData": "SELECT 1 AS a", "outputDataset": {"type": "sparse.mutable"}}
+    assert status[1]["configuration"] == {
+        "inputData": "SELECT 1 AS a",
+        "outputDataset": {"id": "o_permutation_2", "type": "sparse.mutable"},
+    }
     assert bench.rows("SELECT * FROM o_permutation_4") == {"result": {"a": 2, "b": 3}}
 
 

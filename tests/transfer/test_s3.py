@@ -101,15 +101,15 @@ def test_what_others_write_is_seen(client, bucket):
     bucket.put_object(Bucket=BUCKET, Key="shared/a.csv", Body=b"x\n1\n")
     listing = {"path": f"s3://{BUCKET}/shared", "outputDataset": "shared"}
     reading = {"dataFileUrl": f"s3://{BUCKET}/shared/a.csv", "outputDataset": "read"}
-    assert status(client, "list.files", **listing) == {"rowCount": 1}
+    assert status(client, "list.files", **listing)["rowCount"] == 1
     status(client, "import.text", **reading)
     bucket.put_object(Bucket=BUCKET, Key="shared/a.csv", Body=b"x\n2\n30\n")
     bucket.put_object(Bucket=BUCKET, Key="shared/b.csv", Body=b"x\n3\n")
-    assert status(client, "list.files", **listing) == {"rowCount": 2}
+    assert status(client, "list.files", **listing)["rowCount"] == 2
     status(client, "import.text", **reading)
     assert client.query("SELECT x FROM read")[1:] == [["2", 2], ["3", 30]]
     bucket.delete_object(Bucket=BUCKET, Key="shared/b.csv")
-    assert status(client, "list.files", **listing) == {"rowCount": 1}
+    assert status(client, "list.files", **listing)["rowCount"] == 1
 
 
 def test_archives_and_listings(client, bucket):
@@ -121,7 +121,7 @@ def test_archives_and_listings(client, bucket):
     url = f"archive+s3://{BUCKET}/listed/a.zip#in/side.csv"
     status(client, "import.text", dataFileUrl=url, outputDataset="inside")
     assert client.query("SELECT x FROM inside")[1][1] == 7
-    assert status(client, "list.files", path=f"s3://{BUCKET}/listed", outputDataset="files") == {"rowCount": 2}
+    assert status(client, "list.files", path=f"s3://{BUCKET}/listed", outputDataset="files")["rowCount"] == 2
     found = {name.strip('"'): size for name, size in client.query("SELECT size FROM files")[1:]}
     assert found[f"s3://{BUCKET}/listed/deep/b.csv"] == 4
     assert f"s3://{BUCKET}/listed/a.zip" in found
@@ -131,7 +131,7 @@ def test_what_is_not_there(client, bucket):
     missing = error(client, "import.text", dataFileUrl=f"s3://{BUCKET}/none.csv", outputDataset="none")
     assert "No such file or directory" in missing
     message = error(
-        client, "export.csv", exportData="SELECT 1 AS x", dataFileUrl="s3://no-such-bucket-here/x.csv"
+        client, "export.csv", exportData="SELECT 1 AS x FROM (SELECT 1)", dataFileUrl="s3://no-such-bucket-here/x.csv"
     )  # fmt: skip
     assert "s3://no-such-bucket-here/x.csv" in message
 

@@ -433,3 +433,15 @@ def test_the_root_folder_of_the_machine_cannot_be_written(tmp_path):
         urls.open_write("file:///written.csv")
     with pytest.raises(MldbError, match="Error when trying to create folder specified in parameter 'modelFileUrl'"):
         urls.check_writable("file:///model.cls", "modelFileUrl")
+
+
+def test_the_working_directory_is_listed(root, monkeypatch):
+    (root / "sub").mkdir()
+    (root / "sub" / "b.txt").write_text("b")
+    (root / "a.txt").write_text("a")
+    monkeypatch.chdir(root)
+    urls = Urls(Settings(data_dir=root.parent / "data"))
+    listing = urls.list("file://")
+    assert (listing["dirs"], list(listing["objects"])) == (["file://sub"], ["file://a.txt"])
+    assert list(urls.list("file://sub/")["objects"]) == ["file://sub/b.txt"]
+    assert list(urls.list(f"file://{root}/")["objects"]) == [f"file://{root}/a.txt"]

@@ -1,0 +1,129 @@
+"""What MLDB's own source answers to configurations that make no sense: clients and tests look for these texts."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.learning.test_classifier_rest import make_rows
+
+TRAINING = "SELECT {x} AS features, l AS label FROM t"
+EXPERIMENT = {"modelFileUrlPattern": "file://e-$runid.cls", "algorithm": "dt"}
+
+
+def refusal(client, kind, type_, params):
+    answer = client.put(f"/v1/{kind}/bad", json={"type": type_, "params": params})
+    assert answer.status_code == 400, answer.text
+    return answer.json()["error"]
+
+
+@pytest.fixture
+def table(client):
+    make_rows(client, "t", {"a": {"x": 1, "l": 0}, "b": {"x": 2, "l": 1}})
+    return client
+
+
+@pytest.mark.parametrize(
+    ("type_", "params", "text"),
+    [
+        (
+            "classifier.train",
+            {"trainingData": "SELECT {x} AS features FROM t"},
+            "classifier.train expects a row named 'features' and a scalar named 'label'",
+        ),
+        (
+            "classifier.experiment",
+            {"inputData": TRAINING, "testingDataOverride": "SELECT {x} AS features FROM t", **EXPERIMENT},
+            "classifier.experiment expects a row named 'features' and a scalar named 'label'",
+        ),
+        (
+            "classifier.test",
+            {"testingData": "SELECT l AS label FROM t"},
+            "classifier.test expects a scalar named 'score' and a scalar named 'label'",
+        ),
+        (
+            "classifier.test",
+            {"testingData": "SELECT x AS score, l AS label FROM t GROUP BY x, l"},
+            "classifier.test does not support groupBy clause",
+        ),
+        (
+            "svm.train",
+            {"trainingData": "SELECT x, l AS label FROM t GROUP BY x"},
+            "svm.train does not support groupBy clause",
+        ),
+        (
+            "kmeans.train",
+            {"trainingData": "SELECT x FROM t", "functionName": "k"},
+            "kmeans.train requires a valid modelFileUrl when specifying a functionName. modelFileUrl '' is invalid.",
+        ),
+        (
+            "kmeans.train",
+            {"trainingData": "SELECT x FROM t", "functionName": "k"},
+            "Can't create kmeans function 'k'. Have you provided a valid modelFileUrl?",
+        ),
+        (
+            "statsTable.train",
+            {"trainingData": "SELECT x FROM t", "outcomes": [["o", "l"]], "functionName": "s", "outputDataset": "o"},
+            "statsTable.train requires a valid modelFileUrl when specifying a functionName. modelFileUrl '' is",
+        ),
+        (
+            "statsTable.bagOfWords.train",
+            {"trainingData": "SELECT x FROM t", "outcomes": [["o", "l"]], "functionName": "s"},
+            "The 'functionOutcomeToUse' parameter must be set when the 'functionName' parameter is set.",
+        ),
+    ],
+)
+def test_procedures(table, type_, params, text):
+    assert text in refusal(table, "procedures", type_, params | {"runOnCreation": False})
+
+
+@pytest.mark.parametrize(
+    ("params", "text"),
+    [
+        (
+            {"expression": "1 AS x, 2 AS y", "raw": True},
+            "An sql.expression function with raw=true must have a single clause in the select; there were 2 in the "
+            "passed expression 1 AS x, 2 AS y",
+        ),
+        (
+            {"expression": "*", "raw": True},
+            "An sql.expression function with raw=true must have a single statement in the select, an expression; "
+            "passed expression was *",
+        ),
+        (
+            {"expression": "x + y AS z", "autoInput": True},
+            "An sql.expression function with autoInput=true must have a single variable in the expression; the passed "
+            "expression x + y AS z had 2 variables (x, y).",
+        ),
+    ],
+)
+def test_expressions(client, params, text):
+    assert refusal(client, "functions", "sql.expression", params) == text
+
+
+def test_datasets(client):
+    params = {"dataFileUrl": "http://somewhere/x.sqlite"}
+    assert refusal(client, "datasets", "sqliteSparse", params) == (
+        "SQLite database requires file:// URI, passed 'http://somewhere/x.sqlite'"
+    )
+
+
+def test_no_aggregator_is_the_mean(client):
+    client.put("/v1/datasets/vectors", json={"type": "embedding"})
+    client.post("/v1/datasets/vectors/multirows", json=[["a", [["x", 1, 0]]], ["b", [["x", 2, 0]]]])
+    client.post("/v1/datasets/vectors/commit")
+    params = {"embeddingDataset": "vectors", "aggregators": []}
+    client.put("/v1/functions/pool", json={"type": "pooling", "params": params}).raise_for_status()
+    answer = client.get_json("/v1/functions/pool/application", {"input": {"words": {"a": 1, "b": 1}}})
+    assert answer.json()["output"]["embedding"]["val"] == [1.5]
+
+
+def test_neighbours_as_many_as_the_function_says(client):
+    client.put("/v1/datasets/vectors", json={"type": "embedding"})
+    client.post("/v1/datasets/vectors/multirows", json=[[str(n), [["x", n, 0]]] for n in range(9)])
+    client.post("/v1/datasets/vectors/commit")
+    params = {"dataset": "vectors", "defaultNumNeighbors": 2}
+    client.put("/v1/functions/nn", json={"type": "embedding.neighbors", "params": params}).raise_for_status()
+    answer = client.query("SELECT nn({coords: '4', numNeighbors: -1})[neighbors] AS *")
+    assert len(answer[0]) == 3
+    refused = client.get_json("/v1/functions/nn/application", {"input": {}})
+    assert refused.json()["error"].startswith("Input row must be either a row name or an embedding")
