@@ -72,8 +72,9 @@ def _dialect(_: Call) -> Typed:
 def _plan(host: Host, call: Call) -> Typed:
     result = host.services.engine.query(call["q"])
     columns = [format_path(column.path) for column in result.type.columns]
-    shown = {"sql": result.plan.sql, "columns": columns, "open": result.type.open}
-    return Typed(shown | {"plan": result.explain()})
+    statements, plans = zip(*result.explain(), strict=True)
+    shown = {"sql": ";\n".join(statements), "columns": columns, "open": result.type.open}
+    return Typed(shown | {"plan": "\n".join(plans)})
 
 
 def _check(host: Host, call: Call) -> FreeForm:

@@ -55,14 +55,17 @@ class CellStream:
         rows = cursor.sql(self.rows).to_arrow_table()
         _check(task)
         if rows.num_rows:
-            places = pa.table({"place": np.arange(rows.num_rows), "id": rows.column(_LINE)})
-            cursor.register(_GIVEN, places)
-            # DuckDB knows the size of a table of its own, and so which side of a join is the smaller one.
-            cursor.execute(f"CREATE TEMP TABLE {LINES} AS SELECT * FROM {_GIVEN}")
-            cursor.unregister(_GIVEN)
+            _place(cursor, rows.column(_LINE))
             yield from _joined(rows.drop_columns([_LINE]), self._pieces(cursor, task), size)
             cursor.execute(f"DROP TABLE {LINES}")
         cursor.execute("COMMIT")
+
+    def statements(self, cursor: duckdb.DuckDBPyConnection) -> list[str]:
+        """The SQL of the rows, of the names of their cells and of the cells, as a run executes it."""
+        _place(cursor, pa.array([], pa.int64()))
+        return [
+            self.rows, self.relation.streamed_names(self.condition), self.relation.streamed(cursor, self.condition)
+        ]  # fmt: skip
 
     def _pieces(self, cursor: duckdb.DuckDBPyConnection, task: Progress | None) -> Iterator[_Cells]:
         """The cells, those of a row always in one piece."""
@@ -110,6 +113,14 @@ def cell_stream(query: Query, row: Row, columns: Mapping[str, str]) -> CellStrea
         return None
     rows = query.render({**columns, _LINE: relation.ref("_id")}, ordered=True)
     return CellStream(rows, relation, condition, row.rests[0].prefix)
+
+
+def _place(cursor: duckdb.DuckDBPyConnection, lines: pa.Array | pa.ChunkedArray) -> None:
+    """Make the table of the lines whose cells are read, in the order of the rows."""
+    cursor.register(_GIVEN, pa.table({"place": np.arange(len(lines)), "id": lines}))
+    # DuckDB knows the size of a table of its own, and so which side of a join is the smaller one.
+    cursor.execute(f"CREATE TEMP TABLE {LINES} AS SELECT * FROM {_GIVEN}")
+    cursor.unregister(_GIVEN)
 
 
 def _check(task: Progress | None) -> None:

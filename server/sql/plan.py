@@ -199,12 +199,16 @@ class Result:
         for batch in cursor.sql(self.plan.sql).to_arrow_reader(BATCH_ROWS):
             yield batch, None
 
-    def explain(self) -> str:
-        """The engine's plan of the compiled SQL, as text."""
+    def explain(self) -> list[tuple[str, str]]:
+        """The statements that a run executes, one after the other, each with the engine's plan of it as text."""
         with self.database.cursor() as cursor, engine_errors():
             for name, table in self.inputs.items():
                 cursor.register(name, table)
-            return "\n".join(row[1] for row in cursor.execute(f"EXPLAIN {self.plan.sql}").fetchall())
+            stream = self.plan.stream
+            statements = [self.plan.sql] if stream is None else stream.statements(cursor)
+            return [
+                (sql, "\n".join(row[1] for row in cursor.execute(f"EXPLAIN {sql}").fetchall())) for sql in statements
+            ]
 
     def _few(self, rows: list[tuple[Any, ...]]) -> Iterator[NamedBatch]:
         if rows:

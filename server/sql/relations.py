@@ -352,9 +352,12 @@ class WideRelation(Relation):
         if stored.shape is not None or stored.kind not in _ORDERED:
             return None
         last, within = ("max", "<=") if way == "ASC NULLS FIRST" else ("min", ">=")
-        wanted = " AND ".join([*where, f"{self.ref(column)} IS NOT NULL"])
-        first = f"SELECT {column} FROM {table} AS r{self.number} WHERE {wanted} ORDER BY {column} {way} LIMIT {count}"
-        parts = (f"{column} {within} (SELECT {last}({column}) FROM ({first}))", f"{column} IS NULL")
+        wanted = f" WHERE {' AND '.join(where)}" if where else ""
+        sorting = f"{column} {way.split()[0]} NULLS LAST"  # a condition on NULL keeps DuckDB from passing rows over
+        first = f"SELECT {column} FROM {table} AS r{self.number}{wanted} ORDER BY {sorting} LIMIT {count}"
+        parts = [f"{column} {within} (SELECT {last}({column}) FROM ({first}))"]
+        if self._has_null is None or self._has_null(self.layout, stored.name):
+            parts.append(f"{column} IS NULL")
         rows = " UNION ALL ".join(f"SELECT * FROM {table} WHERE {part}" for part in parts)
         return f"({rows}) AS r{self.number}"
 

@@ -79,3 +79,13 @@ def test_a_stream_gives_what_lists_give(
 
 def test_a_few_rows_are_one_query(server: InProcess) -> None:
     assert server.engine.query(parse_statement("SELECT * FROM d LIMIT 5"), timestamps=False).plan.stream is None
+
+
+def test_the_plan_shows_what_runs(server: InProcess) -> None:
+    shown = server.must("GET", "/v1/query/plan?q=SELECT%20*%20FROM%20d")
+    rows, names, cells = shown["sql"].split(";\n")
+    assert "AS line" in rows
+    assert "list(" not in shown["sql"]
+    assert "k.name" in names
+    assert "ORDER BY" in cells
+    assert shown["plan"].count("streamed_lines") >= 2

@@ -27,6 +27,12 @@ def answer(server: InProcess, query: str) -> Any:
     return server.must("GET", "/v1/query", {"q": query, "format": "table"})
 
 
+def looks_twice(server: InProcess, query: str) -> bool:
+    """Whether the last of the first rows' keys is found before the rows."""
+    sql = server.must("GET", f"/v1/query/plan?q={quote(query)}")["sql"]
+    return "(SELECT min(" in sql or "(SELECT max(" in sql
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     given_rows=rows,
@@ -49,8 +55,7 @@ def test_the_same_rows_as_by_sorting_all(server, given_rows, key, way, limit, of
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(relations, "MANY_ROWS", 0)
         patch.setattr(relations, "LEADING_SHARE", 1)
-        plan = server.must("GET", f"/v1/query/plan?q={quote(f'{query} -- twice')}")
-        assert ("UNION ALL" in plan["sql"]) == (limit + offset < len(cells))
+        assert looks_twice(server, f"{query} -- twice") == (limit + offset < len(cells))
         assert answer(server, f"{query} -- twice") == every
 
 
@@ -58,10 +63,7 @@ def test_a_small_table_is_sorted(server):
     server.must("PUT", "/v1/datasets/small", {"type": "tabular"})
     server.must("POST", "/v1/datasets/small/multirows", [["r", [["i", 1, 0]]]])
     server.must("POST", "/v1/datasets/small/commit")
-    assert (
-        "UNION"
-        not in server.must("GET", "/v1/query/plan?q=SELECT%20*%20FROM%20small%20ORDER%20BY%20i%20LIMIT%201")["sql"]
-    )
+    assert not looks_twice(server, "SELECT * FROM small ORDER BY i LIMIT 1")
 
 
 @pytest.mark.parametrize(("limit", "twice"), [(1, True), (2, False)])
@@ -70,8 +72,7 @@ def test_more_rows_than_an_eighth_are_found_by_sorting_all(server, monkeypatch, 
     server.must("PUT", "/v1/datasets/nine", {"type": "tabular"})
     server.must("POST", "/v1/datasets/nine/multirows", [[f"r{i}", [["i", i, 0]]] for i in range(9)])
     server.must("POST", "/v1/datasets/nine/commit")
-    query = quote(f"SELECT * FROM nine ORDER BY i LIMIT {limit}")
-    assert ("UNION ALL" in server.must("GET", f"/v1/query/plan?q={query}")["sql"]) == twice
+    assert looks_twice(server, f"SELECT * FROM nine ORDER BY i LIMIT {limit}") == twice
 
 
 def test_more_rows_than_there_are(server, monkeypatch):
