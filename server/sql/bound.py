@@ -53,7 +53,7 @@ class Atom:
     ``there``: SQL of whether a row has a sparse cell, where its NULL does not tell.
     ``may_be_nan`` tells whether a NUMBER can be NaN, which MLDB orders before all numbers and DuckDB after them.
     ``may_be_null`` tells whether a cell that a row has can be NULL.
-    ``part``: the embedding that it is an element of, and which.
+    ``part``: the embedding that it is an element of, and which. ``literal``: the value, where the query spells it.
     """
 
     sql: str
@@ -65,6 +65,7 @@ class Atom:
     part: tuple[Embedding, int] | None = field(default=None, compare=False, repr=False)
     there: str = ""
     may_be_null: Callable[[], bool] = unknown
+    literal: object = None
 
     def present(self) -> Atom:
         """The atom as a value that is there: NULL where the row lacks the cell."""
@@ -84,7 +85,7 @@ class Atom:
     def where(self, condition: str) -> Atom:
         """The atom in the rows in which a condition holds; other rows lack it."""
         sql = self.sql if self.kind is Kind.NULL else f"CASE WHEN {condition} THEN {self.sql} END"
-        return replace(self.only(condition), sql=sql, constant=False)
+        return replace(self.only(condition), sql=sql, constant=False, literal=None)
 
     def only(self, condition: str) -> Atom:
         """As ``where``, of an atom that is NULL anyway where the condition does not hold."""
@@ -209,17 +210,20 @@ class RowBuilder:
     def _leaf(self, path: Path, leaf: Leaf) -> None:
         known = self.columns.get(path)
         if isinstance(known, Embedding):  # values of one name share the names of their elements
-            self._by_element.add(path)
-            self._elements(path, self.columns.pop(path))
+            self.spell(path, known)
+            del self.columns[path]
             known = None
         if isinstance(leaf, Embedding) and (not path or known is not None or path in self._by_element):
-            self._by_element.add(path)
-            self._elements(path, leaf)
+            self.spell(path, leaf)
         else:
             self.columns[path] = leaf if known is None else superpose(known, leaf)
 
-    def _elements(self, path: Path, embedding: Leaf) -> None:
-        assert isinstance(embedding, Embedding)
+    def spell(self, path: Path, embedding: Embedding) -> None:
+        """Put the elements of an embedding below a path."""
+        self._by_element.add(path)
+        if embedding.shape is None and embedding.names is None:
+            self.rests.append(Rest(path, embedding_cells("", embedding), constant=embedding.constant))
+            return
         for index, element in enumerate_elements(embedding):
             self._leaf((*path, *index), element)
 
@@ -387,6 +391,35 @@ def enumerate_elements(embedding: Embedding) -> Iterator[tuple[Path, Atom]]:
                 may_be_null=embedding.may_be_null,
             ),
         )
+
+
+def as_any_list(embedding: Embedding) -> str:
+    if embedding.kind is Kind.ANY:
+        return embedding.sql
+    return f"list_transform({embedding.sql}, lambda e: {any_sql('e', embedding.kind)})"
+
+
+def embedding_cells(path: str, embedding: Embedding) -> str:
+    """SQL of the cells of an embedding under a path, as text."""
+    if embedding.names is not None or (embedding.shape is not None and len(embedding.shape) > 1):
+        named = ", ".join(literal_text(format_path(below)) for below, _ in enumerate_elements(embedding))
+        names, prefix = f"[{named}]", literal_text(path)
+        return f"m_named_cells({as_any_list(embedding)}, {names}, {prefix}, {embedding.ts()})"
+    return f"m_vector_cells({as_any_list(embedding)}, {literal_text(path)}, {embedding.ts()})"
+
+
+def spelled(row: Row) -> Row:
+    """The row with the elements of embeddings as columns; they are a rest where only the data tell how many."""
+    if not any(isinstance(leaf, Embedding) for leaf in row.columns.values()):
+        return row
+    builder = RowBuilder()
+    for path, leaf in row.columns.items():
+        if isinstance(leaf, Embedding):
+            builder.spell(path, leaf)
+        else:
+            builder.add(path, leaf)
+    builder.rests.extend(row.rests)
+    return builder.build()
 
 
 def with_whole_embeddings(row: Row) -> Row:

@@ -19,8 +19,9 @@ from server.sql.bound import (
     Several,
     Value,
     any_sql,
+    as_any_list,
     concat_lists,
-    enumerate_elements,
+    embedding_cells,
     is_constant,
     latest,
     latest_ts,
@@ -157,12 +158,6 @@ def to_path(value: Value) -> str:
     return macro("m_path", to_any(one))
 
 
-def as_any_list(embedding: Embedding) -> str:
-    if embedding.kind is Kind.ANY:
-        return embedding.sql
-    return f"list_transform({embedding.sql}, lambda e: {any_sql('e', embedding.kind)})"
-
-
 def as_double_list(value: Value) -> str:
     """A vector argument as DOUBLE[]: an embedding, or a row's columns in natural order."""
     if isinstance(value, Embedding):
@@ -250,16 +245,8 @@ def _leaf_cells(path: str, leaf: Value) -> tuple[str, bool]:
             cell = f"struct_pack(p := {text}, v := {any_sql('c.v', kind)}, t := c.t)"
             return f"list_transform({sql}, lambda c: {cell})", False
         case Embedding():
-            return _embedding_cells(path, leaf), False
+            return embedding_cells(path, leaf), False
     raise TypeError(f"not a leaf: {leaf!r}")
-
-
-def _embedding_cells(path: str, embedding: Embedding) -> str:
-    if embedding.names is not None or (embedding.shape is not None and len(embedding.shape) > 1):
-        named = ", ".join(literal_text(format_path(below)) for below, _ in enumerate_elements(embedding))
-        names, prefix = f"[{named}]", literal_text(path)
-        return f"m_named_cells({as_any_list(embedding)}, {names}, {prefix}, {embedding.ts()})"
-    return f"m_vector_cells({as_any_list(embedding)}, {literal_text(path)}, {embedding.ts()})"
 
 
 def _merge_singles(lists: list[tuple[str, bool]]) -> list[str]:

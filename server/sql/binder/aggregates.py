@@ -20,11 +20,11 @@ from server.sql.bound import (
     Several,
     Ts,
     Value,
-    enumerate_elements,
     fixed,
     never,
     never_is,
     presence,
+    spelled,
     unknown,
 )
 from server.sql.duck import literal, reads
@@ -221,10 +221,7 @@ def _spread(name: str, value: Value, group: GroupRelation, scope: Scope) -> Valu
         case Atom() | Several():
             return build(group, coerce.atom(value))
         case Embedding():
-            builder = RowBuilder()
-            for path, element in enumerate_elements(value):
-                builder.add(path, build(group, element))
-            return builder.build()
+            return _row(name, Row({(): value}), group, scope)
         case Row():
             return _row(name, value, group, scope)
         case Open():
@@ -243,15 +240,12 @@ def _open(name: str, value: Open, group: GroupRelation) -> Open:
 def _row(name: str, row: Row, group: GroupRelation, scope: Scope) -> Row:
     build = _PLAIN[name]
     builder = RowBuilder()
+    row = spelled(row)
     for path, leaf in row.columns.items():
-        if isinstance(leaf, Embedding):
-            for below, element in enumerate_elements(leaf):
-                builder.add((*path, *below), build(group, element))
-            continue
         one = build(group, coerce.atom(leaf))
-        if isinstance(leaf, Several) or leaf.sparse:
+        if there := presence(leaf):
             # A column that no row of the group has is absent from the result.
-            present = group.aggregate(f"coalesce(bool_or({presence(leaf)}), FALSE)")
+            present = group.aggregate(f"coalesce(bool_or({there}), FALSE)")
             # Where the rows have only nulls, what chooses among them is a null that is there.
             full = name.removeprefix("vertical_") not in _CHOOSING or (isinstance(leaf, Atom) and not leaf.there)
             one = replace(one, may_be_null=never_is if full else unknown).where(present)

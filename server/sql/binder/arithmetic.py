@@ -6,7 +6,6 @@ at run time by ``server.sql.functions.arithmetic``.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -27,6 +26,7 @@ from server.sql.bound import (
     latest_ts,
     never,
     presence,
+    spelled,
     typed,
     unknown,
 )
@@ -36,7 +36,6 @@ from server.values.kinds import Kind
 _BITS = {"&": "&", "|": "|", "^": "xor"}
 _SIGNED = {Kind.INTEGER, Kind.BOOLEAN}
 _WHOLE = {*_SIGNED, Kind.UNSIGNED}
-_POSITIVE = re.compile(r"'[1-9]\d*'::BIGINT")  # a literal
 
 
 def arithmetic(op: str, left: Value, right: Value) -> Value:
@@ -90,7 +89,12 @@ def _atoms(op: str, left: Atom, right: Atom) -> Atom:
 def _words(left: Atom, right: Atom) -> tuple[Atom, Atom] | None:
     """Two operands that have no sign, the second one a literal if one is; None where a sign might be met."""
     first, second = sorted((left, right), key=lambda side: side.kind is not Kind.UNSIGNED)
-    return (first, second) if second.kind is Kind.UNSIGNED or _POSITIVE.fullmatch(second.sql) else None
+    return (first, second) if second.kind is Kind.UNSIGNED or _is_positive(second) else None
+
+
+def _is_positive(atom: Atom) -> bool:
+    """Whether it is known to be an integer above 0 that needs no sign to be told."""
+    return atom.kind is Kind.INTEGER and isinstance(atom.literal, int) and atom.literal > 0
 
 
 def _bits(op: str, word: Atom, other: Atom) -> tuple[str, Kind]:
@@ -119,8 +123,7 @@ def _modulo(left: Atom, right: Atom) -> tuple[str, Kind]:
         return macro("m_modulo", coerce.to_integer(left), coerce.to_integer(right)), Kind.INTEGER
     if kinds <= _WHOLE:
         sql = macro("m_modulo_unsigned", _unsigned(left), _unsigned(right))
-        small = _POSITIVE.fullmatch(right.sql) is not None
-        return (f"CAST({sql} AS BIGINT)", Kind.INTEGER) if small else (sql, Kind.UNSIGNED)
+        return (f"CAST({sql} AS BIGINT)", Kind.INTEGER) if _is_positive(right) else (sql, Kind.UNSIGNED)
     slow = f"u_modulo({coerce.to_any(left)}, {coerce.to_any(right)})"
     if kinds <= set(coerce.NUMERIC):
         fast = macro("m_modulo_fast", coerce.to_double(left), coerce.to_double(right))
@@ -164,7 +167,7 @@ def _embeddings(op: str, left: Atom | Embedding, right: Atom | Embedding) -> Val
     ts, constant = latest_ts([left, right]), is_constant(left) and is_constant(right)
     if any(isinstance(side, Atom) and side.kind is Kind.NULL for side in (left, right)):
         return Atom("NULL", Kind.NULL, ts, constant)
-    if op not in "+-*/":
+    if op not in "+-*/" or Kind.STRING in (left.kind, right.kind):
         return _rows(op, left, right)
     shape_of = left if isinstance(left, Embedding) else right
     assert isinstance(shape_of, Embedding)
@@ -203,9 +206,10 @@ def _rows(op: str, left: Value, right: Value) -> Value:
         return map_atoms(right, lambda atom: _atoms(op, left, atom), every=True)
     if isinstance(right, Atom):
         return map_atoms(left, lambda atom: _atoms(op, atom, right), every=True)
-    if any(_is_open(side) for side in (left, right)):
-        return Open(f"u_arithmetic_cells('{op}', {coerce.to_cells(left)}, {coerce.to_cells(right)})")
-    a, b = _known_columns(left), _known_columns(right)
+    rows = [spelled(side) if isinstance(side, Row) else side for side in (left, right)]
+    if any(map(_is_open, rows)):
+        return Open(f"u_arithmetic_cells('{op}', {', '.join(map(coerce.to_cells, rows))})")
+    a, b = map(_known_columns, rows)
     builder = RowBuilder()
     for path in dict.fromkeys([*a, *b]):
         missing = Atom("NULL", Kind.NULL)
@@ -214,19 +218,15 @@ def _rows(op: str, left: Value, right: Value) -> Value:
 
 
 def _is_open(value: Value) -> bool:
+    if isinstance(value, Embedding):
+        return value.shape is None and value.names is None
     return isinstance(value, Open) or (isinstance(value, Row) and value.open)
 
 
 def _known_columns(value: Value) -> dict[tuple[str, ...], Atom]:
     match value:
         case Row(columns=columns, rests=()):
-            found: dict[tuple[str, ...], Atom] = {}
-            for path, leaf in columns.items():
-                if isinstance(leaf, Embedding):
-                    found.update({(*path, *below): element for below, element in enumerate_elements(leaf)})
-                else:
-                    found[path] = coerce.atom(leaf)
-            return found
+            return {path: coerce.atom(leaf) for path, leaf in columns.items()}
         case Embedding():
             return dict(enumerate_elements(value))
     raise MldbError("rows whose columns are not known before the query runs cannot be combined; name their columns")

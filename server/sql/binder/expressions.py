@@ -28,6 +28,7 @@ from server.sql.bound import (
     latest_ts,
     never_is,
     presence,
+    spelled,
     timestamp_of,
     unknown,
 )
@@ -61,7 +62,8 @@ def _constant(node: Constant, scope: Scope) -> Value:
     sql, kind = literal(node.value)
     nan = isinstance(node.value, float) and math.isnan(node.value)
     may_be_null = unknown if node.value is None else never_is
-    return Atom(sql, kind, constant=True, may_be_nan=unknown if nan else never_is, may_be_null=may_be_null)
+    may_be_nan = unknown if nan else never_is
+    return Atom(sql, kind, constant=True, may_be_nan=may_be_nan, may_be_null=may_be_null, literal=node.value)
 
 
 @binds(ColumnRef)
@@ -135,8 +137,7 @@ def _logic(op: str, left: Value, right: Value, scope: Scope) -> Atom:
 def _decides(value: Atom, op: str) -> bool:
     if value.kind is Kind.NULL:
         return True
-    zero = value.sql in ("'0'::BIGINT", "FALSE")
-    return zero if op == "and" else value.sql.startswith("'") and value.kind is Kind.INTEGER and not zero
+    return isinstance(value.literal, int | float | str) and bool(value.literal) == (op == "or")
 
 
 @binds(Between)
@@ -296,8 +297,9 @@ def _case(node: Case, scope: Scope) -> Value:
     constant = all(map(is_constant, branches)) and all(is_constant(bind(test, scope)) for test in tests)
     if all(isinstance(branch, Atom | Several) for branch in branches):
         return _case_atoms(conditions, [coerce.atom(branch) for branch in branches], constant)
-    if all(isinstance(b, Row) and not b.rests for b in branches):
-        return _case_rows(conditions, [b for b in branches if isinstance(b, Row)])
+    rows = [spelled(branch) for branch in branches if isinstance(branch, Row)]
+    if len(rows) == len(branches) and not any(row.rests for row in rows):
+        return _case_rows(conditions, rows)
     cells = [coerce.to_cells(branch) for branch in branches]
     return Open(scope.stage(_case_sql(conditions, [f"CAST({text} AS {CELL_TYPE}[])" for text in cells])))
 

@@ -18,7 +18,7 @@ from server.sql.binder.output import distinct_terms, named, order_terms
 from server.sql.binder.query import Query
 from server.sql.binder.rowfunctions import row_function
 from server.sql.binder.rows import bind_clauses
-from server.sql.bound import Atom, Embedding, Open, Row, Ts, Value, timestamp_of
+from server.sql.bound import Atom, Embedding, Open, Row, Ts, Value, as_any_list, timestamp_of
 from server.sql.functions.notes import Note
 from server.sql.positions import did_you_mean
 from server.sql.relations import Relation, lookup, require_row
@@ -156,7 +156,7 @@ def _known_json(value: Value) -> str:
         return f"coalesce(u_key_json({coerce.to_any(value)}), 'null')"
     if isinstance(value, Embedding) and value.names is None:
         shape = [] if value.shape is None else list(value.shape)
-        return f"coalesce(u_keys_json({coerce.as_any_list(value)}, {shape}::DOUBLE[]), 'null')"
+        return f"coalesce(u_keys_json({as_any_list(value)}, {shape}::DOUBLE[]), 'null')"
     return f"coalesce(u_cells_json({coerce.to_cells(value)}), 'null')"
 
 

@@ -94,6 +94,7 @@ class Exporter(Relation):
             constant=False,
             sparse=atom.sparse or (missing and not null),
             part=None,
+            literal=None,
             there=atom.there and self.offer(atom.there),
         )
 

@@ -16,8 +16,8 @@ from server.sql.bound import (
     RowBuilder,
     Several,
     Value,
-    enumerate_elements,
     present,
+    spelled,
 )
 from server.sql.duck import literal_text, macro
 from server.sql.positions import did_you_mean
@@ -121,11 +121,9 @@ def _check_known(name: str, row: Row, scope: TableScope) -> None:
 def _chosen(row: Row, node: Wildcard, relation: Relation | None) -> Row:
     prefix, target = node.prefix, node.target
     builder = RowBuilder()
+    if any(isinstance(leaf, Embedding) and _splits(path, node) for path, leaf in row.columns.items()):
+        row = spelled(row)
     for path, leaf in row.columns.items():
-        if isinstance(leaf, Embedding) and _splits(leaf, path, node):
-            for below, element in enumerate_elements(leaf):
-                _choose(builder, (*path, *below), element, node)
-            continue
         _choose(builder, path, leaf, node)
     for rest in row.rests:
         cells = rest.cells()
@@ -149,10 +147,10 @@ def _name_condition(node: Wildcard) -> str:
     return " AND ".join(parts)
 
 
-def _splits(leaf: Embedding, path: Path, node: Wildcard) -> bool:
-    """Whether a wildcard cuts through the elements of an embedding."""
+def _splits(path: Path, node: Wildcard) -> bool:
+    """Whether a wildcard cuts through the elements of an embedding, or takes its name from them."""
     deep = [e.path for e in node.excluding if len(e.path) > len(path) and e.path[: len(path)] == path]
-    return bool(deep) or len(node.prefix) > len(path)
+    return bool(deep) or len(node.prefix) > len(path) or (node.target == () and node.prefix == path)
 
 
 def _choose(builder: RowBuilder, path: Path, leaf: Value, node: Wildcard) -> None:

@@ -17,6 +17,7 @@ from server.sql.bound import (
     Row,
     Several,
     Value,
+    as_any_list,
     enumerate_elements,
     is_constant,
     latest_ts,
@@ -227,7 +228,7 @@ def _reshape(node: Call, args: list[Value], scope: Scope) -> Value:
 
 
 def _relisted(value: Embedding, kind: Kind) -> str:
-    return coerce.as_double_list(value) if kind is Kind.NUMBER else coerce.as_any_list(value)
+    return coerce.as_double_list(value) if kind is Kind.NUMBER else as_any_list(value)
 
 
 def _reshaped(
@@ -235,7 +236,7 @@ def _reshaped(
 ) -> Value:
     cells = fixed_row(shape, scope)
     if cells is None:
-        listed = coerce.as_any_list(Embedding(items, kind))
+        listed = as_any_list(Embedding(items, kind))
         anew = f"CAST({new} AS any_value_t)" if new == "NULL" else coerce.to_any(Atom(new, kind))
         options = f"{str(filled).upper()}, {anew}, {value.ts()}"
         call = f"s_reshape({TASK_SQL}, {listed}, {coerce.as_double_list(shape)}, {options})"

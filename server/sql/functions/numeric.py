@@ -15,9 +15,9 @@ from server.sql.bound import (
     RowBuilder,
     Several,
     Value,
-    enumerate_elements,
     is_constant,
     latest_ts,
+    spelled,
 )
 from server.sql.duck import literal_text
 from server.sql.functions import numbers
@@ -144,16 +144,10 @@ def _spread_vectors(left: Embedding, right: Embedding, change: Callable[[Atom, A
 
 
 def _columns(value: Value) -> dict[Path, Atom]:
-    row = require_row(value, "a number, a row or an embedding is needed here")
+    row = spelled(require_row(value, "a number, a row or an embedding is needed here"))
     if row.rests:
         raise MldbError(_NAME_THEM)
-    found: dict[Path, Atom] = {}
-    for path, leaf in row.columns.items():
-        if isinstance(leaf, Embedding):
-            found.update({(*path, *below): element for below, element in enumerate_elements(leaf)})
-        else:
-            found[path] = coerce.atom(leaf)
-    return found
+    return {path: coerce.atom(leaf) for path, leaf in row.columns.items()}
 
 
 def _log(node: Call, args: list[Value], scope: Scope) -> Value:

@@ -10,7 +10,7 @@ from typing import Any
 
 from server.errors import MldbError
 from server.sql import coerce
-from server.sql.bound import Atom, Embedding, Open, Value, as_constant, is_constant, latest_ts
+from server.sql.bound import Atom, Embedding, Open, Value, as_any_list, as_constant, is_constant, latest_ts
 from server.sql.duck import literal_text, macro, reads
 from server.sql.functions.notes import PROPAGATED, Example, Null
 from server.sql.routines import ANYS, CELLS, CODE_MEMBER, DETAILS_MARK, NUMBERS, TEXTS, Routine, Shape
@@ -216,7 +216,7 @@ def convert(value: Value, shape: Shape, function: str) -> str:
     if shape == NUMBERS:
         return coerce.as_double_list(value)
     if isinstance(value, Embedding):
-        return coerce.as_any_list(value)
+        return as_any_list(value)
     raise MldbError("an embedding is needed here")
 
 

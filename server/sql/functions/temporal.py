@@ -84,7 +84,7 @@ def _over_one(atom: Atom, name: str) -> Atom:
     def ts() -> str:
         return f"CASE WHEN {atom.sql} IS NULL THEN {NEVER_SQL} ELSE {atom.ts()} END"
 
-    return replace(atom, sql=sql, kind=kind, ts=ts, may_be_nan=unknown)
+    return replace(atom, sql=sql, kind=kind, ts=ts, may_be_nan=unknown, literal=None)
 
 
 def _column(leaf: Leaf, name: str) -> Leaf:
