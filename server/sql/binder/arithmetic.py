@@ -167,7 +167,7 @@ def _embeddings(op: str, left: Atom | Embedding, right: Atom | Embedding) -> Val
     ts, constant = latest_ts([left, right]), is_constant(left) and is_constant(right)
     if any(isinstance(side, Atom) and side.kind is Kind.NULL for side in (left, right)):
         return Atom("NULL", Kind.NULL, ts, constant)
-    if op not in "+-*/" or Kind.STRING in (left.kind, right.kind):
+    if op not in "+-*/":
         return _rows(op, left, right)
     shape_of = left if isinstance(left, Embedding) else right
     assert isinstance(shape_of, Embedding)
