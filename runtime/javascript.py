@@ -221,7 +221,7 @@ class _Host:
 
     def _do_open(self, uri: str) -> int:
         number = next(self._numbers)
-        self._streams[number] = _Stream(self._raw.open_bytes(uri))
+        self._streams[number] = _Stream(self._thread.ask(lambda: self._raw.open_bytes(uri)))
         return number
 
     def _do_close(self, number: int) -> None:

@@ -11,17 +11,19 @@ from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Final, cast
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 from urllib.request import urlopen
 
 _FETCH_SECONDS: Final = 60.0
 _DATA_ALIAS: Final = "mldb_data"
+_LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
+_HTTP: Final = 80
 
 
 def read_lines(uri: str, max_lines: int = -1, data_root: str = "") -> list[str]:
     """Lines without their newlines; decompressed by the name's ending. ``RuntimeError`` when it cannot be read."""
     try:
-        with _open(uri, data_root) as raw, _decompressed(raw, urlsplit(uri).path) as stream:
+        with _open(uri, data_root) as raw, decompressed(raw, urlsplit(uri).path) as stream:
             lines = (line.rstrip("\n") for line in io.TextIOWrapper(stream, encoding="utf-8", newline="\n"))
             return list(lines if max_lines < 0 else islice(lines, max_lines))
     except (OSError, EOFError, lzma.LZMAError) as error:
@@ -31,9 +33,18 @@ def read_lines(uri: str, max_lines: int = -1, data_root: str = "") -> list[str]:
 def open_bytes(uri: str, data_root: str = "") -> IO[bytes]:
     """What a file or page holds, decompressed by the name's ending; ``RuntimeError`` when it cannot be read."""
     try:
-        return _decompressed(_open(uri, data_root), urlsplit(uri).path)
+        return decompressed(_open(uri, data_root), urlsplit(uri).path)
     except OSError as error:
         raise RuntimeError(f"{uri} cannot be read: {error}") from error
+
+
+def page_of(uri: str, server: str) -> tuple[str, list[tuple[str, str]]] | None:
+    """Path and parameters of a page of this server; None for an address of something else."""
+    given, own = urlsplit(uri), urlsplit(server)
+    names = (own.hostname, *_LOOPBACK)
+    if given.scheme != "http" or given.hostname not in names or (given.port or _HTTP) != own.port:
+        return None
+    return given.path or "/", parse_qsl(given.query, keep_blank_values=True)
 
 
 def _open(uri: str, data_root: str) -> IO[bytes]:
@@ -77,7 +88,8 @@ _DECOMPRESSORS: Final[dict[str, Callable[[IO[bytes]], Any]]] = {
 }
 
 
-def _decompressed(raw: IO[bytes], path: str) -> IO[bytes]:
+def decompressed(raw: IO[bytes], path: str) -> IO[bytes]:
+    """By the ending of its name."""
     decompress = _DECOMPRESSORS.get(Path(path).suffix)
     return raw if decompress is None else decompress(raw)
 

@@ -51,16 +51,24 @@
     return value !== null && typeof value === 'object' ? stringify(value, null, 3) : String(value);
   }
 
+  function amount(of, given) {
+    if (given === undefined || given === null) return 0;
+    if (typeof given === 'number' && Number.isFinite(given)) return given;
+    throw new TypeError(`the ${of} of an interval must be a number, not ${stringify(atom(given))}`);
+  }
+
   function interval(months, days, seconds) {
     if (typeof months === 'string') return new Atom({interval: months});
     if (months !== null && typeof months === 'object') {
       const known = ['months', 'days', 'seconds', 'interval'];
       const unknown = Object.keys(months).find((name) => !known.includes(name));
       if (unknown !== undefined) throw new Error(`an interval has months, days and seconds, or interval, not ${unknown}`);
-      if ('interval' in months) return new Atom({interval: months.interval});
+      if (typeof months.interval === 'string') return new Atom({interval: months.interval});
+      if ('interval' in months) throw new TypeError(`an interval as text, not ${stringify(atom(months.interval))}`);
       ({months, days, seconds} = months);
     }
-    return new Atom({interval: `${months || 0} MONTH ${days || 0} DAY ${seconds || 0} SECOND`});
+    const [m, d, s] = [amount('months', months), amount('days', days), amount('seconds', seconds)];
+    return new Atom({interval: `${m} MONTH ${d} DAY ${s} SECOND`});
   }
 
   // ── requests ───────────────────────────────────────────────────────────────────────────────────────────────────

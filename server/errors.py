@@ -79,9 +79,9 @@ class Cancelled(MldbError):
 
 _NOT_ALLOWED = "the system keeps the server from a file of its own: check the owner and the attributes of its data-dir"
 _DISK_FAULTS = {
-    "No space left on device": "the disk is full: make room; what was to be written now is not there",
+    "No space left on device": "the disk is full: make room",
     "File too large": "a file is larger than the system lets the server write: raise the limit (ulimit -f)",
-    "Disk quota exceeded": "the quota of the disk is used up: make room; what was to be written now is not there",
+    "Disk quota exceeded": "the quota of the disk is used up: make room",
     "Read-only file system": "the disk is read-only: nothing can be changed",
     "Input/output error": "the disk fails (input/output error): the system's log says more",
     "Operation not permitted": _NOT_ALLOWED,
@@ -97,6 +97,12 @@ def is_of_dropped_table(error: Exception) -> bool:
     return _DROPPED.search(str(error)) is not None
 
 
+def disk_fault(error: Exception) -> str:
+    """What is wrong with the disk, and what to do; "" when something else is."""
+    text = str(error)
+    return next((remedy for fault, remedy in _DISK_FAULTS.items() if fault in text), "")
+
+
 def from_defect(error: Exception) -> MldbError:
     """What a caller hears of an exception that nobody expected: 507 for a disk that takes nothing, else 500.
 
@@ -104,8 +110,6 @@ def from_defect(error: Exception) -> MldbError:
     """
     if is_of_dropped_table(error):
         return Vanished()
-    text = str(error)
-    for fault, remedy in _DISK_FAULTS.items():
-        if fault in text:
-            return MldbError(remedy, code=507)
+    if remedy := disk_fault(error):
+        return MldbError(f"{remedy}; what was to be written now is not there", code=507)
     return MldbError(f"internal server error: {type(error).__name__}; see the server's log", code=500)

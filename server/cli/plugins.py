@@ -13,6 +13,8 @@ from server.cli.completion import complete_ids
 from server.cli.output import add_json_flag, say, show, show_rows
 from server.entities.scaffold import FILES, create_plugin
 
+_SHOWN_OF_REVISION = 10  # characters, as git shows them
+
 
 def add(commands: Any) -> None:
     parser = commands.add_parser("plugin", help="plugins: new, install, list, logs, reload, stop, test, remove")
@@ -43,11 +45,26 @@ def _name(parser: argparse.ArgumentParser) -> None:
 
 def _list(options: argparse.Namespace) -> int:
     server = Server(options)
-    states = [server.json("GET", f"/v1/plugins/{quote(id, safe='')}") for id in server.json("GET", "/v1/plugins")]
-    rows = [{**status, "failure": _failure(status)} for status in states]
-    columns = ("id", "state", "type", "failure") if any(row["failure"] for row in rows) else ("id", "state", "type")
-    show_rows(rows, columns, options)
+    rows = [_row(server, f"/v1/plugins/{quote(id, safe='')}") for id in server.json("GET", "/v1/plugins")]
+    found = [column for column in ("failure", "request", "code") if any(row[column] for row in rows)]
+    show_rows(rows, ("id", "state", "type", *found), options)
     return 0
+
+
+def _row(server: Server, path: str) -> dict[str, Any]:
+    """The status of a plugin with its ``failure``, the ``request`` that failed last, and the commit of its ``code``."""
+    status = server.json("GET", path)
+    report = server.json("GET", f"{path}/report") if status["state"] == "ok" else {}
+    source, failed = report.get("source", {}), report.get("lastError")
+    revision = source.get("commit") or source.get("revision") or ""
+    code = f"{source.get('branch', '')}@{revision[:_SHOWN_OF_REVISION]}" if revision else ""
+    request = f"{failed['request']} failed at {_told(failed)}" if failed else ""
+    return {**status, "report": report, "code": code, "failure": _failure(status), "request": request}
+
+
+def _told(failure: dict[str, Any]) -> str:
+    place = f"{failure['file']}:{failure['line']}: " if failure.get("file") else ""
+    return f"{failure['time']}: {place}{failure['message']}"
 
 
 def _failure(status: dict[str, Any]) -> str:
@@ -62,8 +79,7 @@ def _failure(status: dict[str, Any]) -> str:
         return f"{raised['scriptUri']}:{raised['lineNumber']}: {raised['type']}: {raised['message']}"
     if failure["message"].startswith("the worker "):
         return f"{failure['message']} at {failure['time']}; restarts: {status['status']['restarts']}"
-    place = f"{failure['file']}:{failure['line']}: " if failure.get("file") else ""
-    return f"newest version failed at {failure['time']}: {place}{failure['message']}"
+    return f"newest version failed at {_told(failure)}"
 
 
 def _logs(options: argparse.Namespace) -> int:

@@ -17,8 +17,10 @@ from urllib.parse import urlsplit
 from server.errors import MldbError
 from server.transfer.addresses import checked_addresses, is_public, resolve
 
+_LONGEST_FILE: Final = 2**24  # bytes that are read of a repository's list of branches and tags
 _CLONE_SECONDS: Final = 300
 _HTTPS: Final = 443
+_HASH: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _SAFE_LOCATION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.:\[\]-]*/[^\s\0]*")
 
 
@@ -39,6 +41,35 @@ def clone(address: str, folder: Path, *, private: bool) -> dict[str, str]:
         "message": _text(folder, "log", "-1", "--format=%B"),
         "revision": _text(folder, "rev-parse", "HEAD^{tree}"),
     }
+
+
+def head(folder: Path) -> dict[str, str]:
+    """``branch`` (the commit where there is none) and ``commit`` of a folder that is a repository, else {}.
+
+    Read from its files: the git command would follow what the repository's own configuration says.
+    """
+    try:
+        pointer = _content(folder / ".git" / "HEAD")
+        name = pointer.removeprefix("ref: ")
+        commit = pointer if name == pointer else _commit_of(folder / ".git", name)
+    except (OSError, UnicodeDecodeError):
+        return {}
+    return {"branch": name.removeprefix("refs/heads/"), "commit": commit} if _HASH.fullmatch(commit) else {}
+
+
+def _commit_of(repository: Path, name: str) -> str:
+    loose = repository / name
+    if loose.is_relative_to(repository / "refs") and ".." not in loose.parts and loose.is_file():
+        return _content(loose)
+    packed = _content(repository / "packed-refs").splitlines()
+    return next((line.partition(" ")[0] for line in packed if line.endswith(f" {name}")), "")
+
+
+def _content(file: Path) -> str:
+    if not file.is_file():  # a pipe, say: a plugin can write there
+        raise FileNotFoundError(file)
+    with file.open("rb") as source:
+        return source.read(_LONGEST_FILE).decode().strip()
 
 
 def _url(location: str, *, private: bool) -> str:

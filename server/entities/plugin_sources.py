@@ -88,6 +88,11 @@ class Opened:
             language=self.language,
         )
 
+    def current(self) -> dict[str, str]:
+        """The version as the folder stands now: one that is a repository may be at another commit."""
+        follows = self.folder is not None and self.watched and not self.fetched
+        return {**self.version, **git.head(self.folder)} if follows and self.folder is not None else self.version
+
     def stored(self) -> dict[str, Any] | None:
         """What is kept in the catalogue, for ``Opener.plugin`` after a restart and for ``drop_orphans``."""
         return {_CHECKOUT: self.folder.name, "version": self.version} if self.fetched and self.folder else None

@@ -300,9 +300,11 @@ class Plugin:
         self._host = host
         self._opened = opened
         self._watch: FolderWatch | None = None
+        self._version = opened.current()
         self._switching = asyncio.Lock()  # so that what is kept of a stop is what the last request asked for
 
         def launch() -> Launch:
+            self._version = opened.current()
             try:
                 return opened.launch(id, args, host.address, host.data_root)
             except MldbError as error:
@@ -361,13 +363,13 @@ class Plugin:
 
     def report(self) -> dict[str, Any]:
         """What the console shows. Called from a thread: it only reads."""
-        report = {**self.supervisor.report(), "source": self._opened.version}
+        report = {**self.supervisor.report(), "source": self._version}
         generation = self.supervisor.generation
         routes = generation.folders.pages("index.html") if generation is not None else []
         return report | ({"page": f"{routes[0]}/index.html"} if routes else {})
 
     def version(self) -> dict[str, str]:
-        return self._opened.version
+        return self._version
 
     async def route(self, request: Request) -> Response:
         """``/routes/…``: ``lastoutput``, static folders, then routes.py."""

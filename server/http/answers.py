@@ -109,6 +109,30 @@ SCHEMAS: Final[dict[str, Schema]] = {
             "runFinished": TEXT,
         },
     ),
+    "PluginFailure": members(
+        {"message": TEXT, "time": TEXT},
+        {"file": TEXT, "line": INTEGER, "request": note(TEXT, "Verb and path below the plugin's routes")},
+    ),
+    "PluginReport": members(
+        {
+            "state": {"enum": ["serving", "restarting", "backing off", "stopped", "ended"]},
+            "requests": members(
+                {"total": INTEGER, "failed": INTEGER, "perSecond": NUMBER}, {"p95": note(NUMBER, "Seconds")}
+            ),
+            "source": note(OBJECT, "Where the code came from: {address, branch, message, revision, commit}"),
+        },
+        {
+            "generation": INTEGER,
+            "restarts": INTEGER,
+            "memory": note(INTEGER, "Bytes of its own"),
+            "memoryLimit": INTEGER,
+            "loaded": TEXT,
+            "lastFailure": note(ref("PluginFailure"), "Of the newest version, or of the worker"),
+            "lastError": note(ref("PluginFailure"), "The last request that failed since the plugin was loaded"),
+            "nextAttempt": TEXT,
+            "page": note(TEXT, "Below the plugin's routes"),
+        },
+    ),
     "RunningQuery": members(
         {
             "id": TEXT,

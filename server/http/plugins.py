@@ -6,7 +6,7 @@ import functools
 
 from server.entities.dispatch import Call, FreeForm, Typed
 from server.errors import MldbError
-from server.http.answers import OBJECT, OWN, STATUS, answers
+from server.http.answers import OBJECT, OWN, STATUS, answers, ref
 from server.http.collections import hand_on
 from server.http.host import Host
 
@@ -30,6 +30,13 @@ def register(host: Host) -> None:
         bind(_version, host),
         summary="Where the plugin's code came from",
         replies=answers(OBJECT),
+    )
+    add(
+        "GET",
+        f"{_ONE}/report",
+        bind(_report, host),
+        summary="How the plugin is served: its worker, its requests, its last failures",
+        replies=answers(ref("PluginReport")),
     )
     add(
         "POST",
@@ -65,6 +72,13 @@ async def _reload(host: Host, call: Call) -> Typed:
     if not await reload():
         raise MldbError(f"plugin '{call['plugin']}' could not be reloaded; its status says why", details=entry.status())
     return Typed(entry.status())
+
+
+def _report(host: Host, call: Call) -> FreeForm:
+    report = getattr(host.registry.reachable("plugin", call["plugin"]).entity, "report", None)
+    if report is None:
+        raise MldbError(f"plugin '{call['plugin']}' tells nothing of how it is served")
+    return FreeForm(report())
 
 
 def _version(host: Host, call: Call) -> FreeForm:

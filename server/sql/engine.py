@@ -35,7 +35,7 @@ from server.sql.routines import duck_type
 from server.sql.scope import Catalog, Context, DefinedFunction, TableScope
 from server.sql.tree import Clause, Select
 from server.sql.views import Layout
-from server.storage.database import Database, identifier
+from server.storage.database import Database, identifier, written_to_be_read
 from server.storage.layouts import Wide, WideColumn
 from server.values.arrow_types import ARROW_TYPES
 from server.values.atoms import NEVER
@@ -74,7 +74,8 @@ class Engine:
         self._null: dict[tuple[str, str], bool] = {}
         self._numbers = itertools.count()
         self._lock = threading.Lock()
-        database.define(functions.define)
+        with written_to_be_read("the functions of SQL go into the database before the first query"):
+            database.define(functions.define)
 
     # ── queries ──
 

@@ -11,12 +11,14 @@ import duckdb
 
 from server.storage.cell_writer import CellCounts, CellWriter
 from server.storage.columns import StoredColumns
-from server.storage.database import Database, drop_tables, read_meta, write_meta
+from server.storage.database import Database, drop_tables, read_meta, write_meta, written_to_be_read
 from server.storage.journal import Journal
 from server.storage.layouts import Cells
 from server.storage.pending import Pending
 
 _VALUE_TYPES = {"int": "BIGINT", "num": "DOUBLE", "str": "VARCHAR", "any": "any_value_t"}
+
+_FOLDING = "the last commits of a dataset go from its journal into its tables before they are read"
 
 _BLOCK_MEGABYTES = 0.25  # DuckDB's block size
 
@@ -66,7 +68,8 @@ class CellTables:
         """The committed data. Creates the tables of an empty dataset, so that a query finds them."""
         self.fold()
         if not self._created:
-            self._ensure()
+            with written_to_be_read("the tables of an empty dataset are made before it is read"):
+                self._ensure()
         counts, cached = self._counts, self._layout
         if cached is None or cached[0] is not counts:
             columns = StoredColumns(self._database, self.prefix, counts.columns)
@@ -109,7 +112,7 @@ class CellTables:
         if self._journal.commits:
             with self._folding:
                 if self._journal.commits:  # so no long batch is under way: see _begin
-                    with self._writing:
+                    with self._writing, written_to_be_read(_FOLDING):
                         self._fold()
 
     def _begin(self, wait: bool) -> bool:

@@ -20,6 +20,7 @@ import duckdb
 from duckdb.func import PythonUDFType
 
 from server import tasks
+from server.errors import MldbError, disk_fault
 from server.storage.readers import Readers, stopped_with
 from server.values.arrow import pa
 from server.values.cityhash import hash_path_texts
@@ -160,6 +161,19 @@ class Database:
                 if name not in keep:
                     _forget(cursor, name)
         return orphans
+
+
+@contextmanager
+def written_to_be_read(what: str) -> Iterator[None]:
+    """Around what reading has to write first. ``MldbError`` with what is written and the remedy when the disk takes
+    nothing."""
+    try:
+        yield
+    except duckdb.Error as error:
+        fault = disk_fault(error)
+        if not fault:
+            raise
+        raise MldbError(f"{what}; nothing is lost, but {fault}", code=507) from error
 
 
 def _opened(file: Path, config: dict[str, Any]) -> duckdb.DuckDBPyConnection:

@@ -27,6 +27,7 @@ def test_a_route_is_found_and_tried(browser, server, width):
     route.locator("input[name=format]").press("Enter")
     expect(page.locator(".answer")).to_contain_text("42", timeout=20_000)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate("(nav => nav.scrollWidth - nav.clientWidth)(document.querySelector('nav.site'))") == 0
     assert problems == []
     page.close()
 
@@ -51,6 +52,7 @@ def test_the_documentation_is_searched_by_keyboard(browser, server, width):
     page.keyboard.press("Enter")
     expect(page).to_have_url(re.compile(r"/doc/.+\.md\.html#settings$"))
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate("(nav => nav.scrollWidth - nav.clientWidth)(document.querySelector('nav.site'))") == 0
     assert problems == []
     page.close()
 

@@ -192,10 +192,14 @@ def _plugins(ask: Checked) -> None:
     ask("POST", "/v1/plugins", 201, json=config)
     ask("PUT", "/v1/plugins/", 201, json=config)
     ask("PUT", "/v1/plugins/later", 202, json=config, headers={"Async": "true"})
-    for path in ("/v1/plugins", one, f"{one}/version"):
+    for path in ("/v1/plugins", one, f"{one}/version", f"{one}/report"):
         ask("GET", path)
     for verb in ("GET", "PUT", "POST", "DELETE"):
         ask(verb, f"{one}/routes/x")
+    silent = {"type": "python", "params": {"source": {"routes": "from mldb import mldb"}}}
+    ask("PUT", "/v1/plugins/fails", 201, json=silent)
+    ask("GET", "/v1/plugins/fails/routes/x", 500)
+    assert ask("GET", "/v1/plugins/fails/report").json()["lastError"]["request"] == "GET /x"
     ask("POST", f"{one}/stop")
     assert ask("GET", one).json()["status"]["state"] == "stopped"
     ask("POST", f"{one}/reload")

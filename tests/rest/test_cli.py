@@ -167,7 +167,7 @@ def test_a_worker_that_died_is_seen(server, client):
     routes = "import os; os.kill(os.getpid(), 9)"
     client.put("/v1/plugins/dies", json={"type": "python", "params": {"source": {"routes": routes}}})
     assert client.get("/v1/plugins/dies/routes/x").status_code == 502
-    shown = re.compile(r"dies\tok\tpython\tthe worker was killed by SIGKILL at \S+; restarts: 1\n")
+    shown = re.compile(r"dies\tok\tpython\tthe worker was killed by SIGKILL at \S+; restarts: 1\tGET /x failed at ")
     wait_until(lambda: bool(shown.search(mldb("plugin", "list", "--server", server.url).stdout)))
 
 

@@ -36,7 +36,8 @@ def alive(client) -> None:
 
 def refused(answer) -> None:
     assert answer.status_code >= 400, answer.text
-    assert set(answer.json()) >= {"error", "httpCode"}
+    told = set(answer.json())
+    assert told >= {"error", "httpCode"} or told >= {"error", "kind", "resource"}  # below what could not be made
     assert "/disk" not in answer.text
 
 
@@ -80,6 +81,24 @@ def test_a_full_disk(disk, start_server):
         alive(client)
         assert client.query("SELECT count(*) AS n FROM after")[1][1] == 2000
         assert client.get("/v1/procedures/after").json()["state"] == "ok"
+    server.stop()
+
+
+def test_what_is_written_to_be_read_says_so(disk, start_server):
+    """The functions of SQL before the first query of a data root, small commits before they are read."""
+    server = start_server(data_dir=disk / "data")
+    with server.client() as client:
+        fill(client, "kept")
+        filler = fill_up(disk)
+        query = client.get("/v1/query", params={"q": "SELECT 1"})
+        status = client.get("/v1/datasets/kept")
+        for answer, what in ((query, "the functions of SQL"), (status, "the last commits of a dataset")):
+            assert answer.status_code == 507
+            told = answer.json()["error"]
+            assert told.startswith(what), told
+            assert told.endswith("nothing is lost, but the disk is full: make room"), told
+        filler.unlink()
+        alive(client)
     server.stop()
 
 

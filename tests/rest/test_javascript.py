@@ -95,6 +95,14 @@ def test_logs_are_in_order_with_objects_as_json(run):
         ("function f() {\n  throw new TypeError('no') }\nf()", "TypeError", "TypeError: no", 2),
         ("1;\nmldb.createDataset({type: 'nosuch'})", "Error", "Error: couldn't find type 'nosuch' in registry", 2),
         ("require('fs')", "Error", "Error: Unable to find javascript module fs: there are mldb and mldb/unittest", 1),
+        (
+            "mldb.createInterval({months: {}})",
+            "TypeError",
+            "TypeError: the months of an interval must be a number, not {}",
+            1,
+        ),
+        ("mldb.createInterval(1, '2')", "TypeError", 'TypeError: the days of an interval must be a number, not "2"', 1),
+        ("mldb.createInterval({interval: 3})", "TypeError", "TypeError: an interval as text, not 3", 1),
         ("function g() { return g() + 1 }\ng()", "RangeError", "RangeError: Maximum call stack size exceeded", 1),
     ],
 )
@@ -320,6 +328,20 @@ plugin.setRequestHandler((path, verb, resource, params) => {
 def test_a_handler_may_ask_its_own_plugin(client, plugin):
     assert plugin(RECURSIVE.replace("ROUTE", "'/v1/plugins/js/routes/'")).status_code == 201
     assert client.get("/v1/plugins/js/routes/3?a=é").json() == [3, [2, [1, [["a", "é"]]]]]
+
+
+def test_a_handler_may_read_a_page_of_its_own_plugin(server, client, plugin):
+    """By its address, as those of others."""
+    source = """
+    plugin.setRequestHandler((path, verb, resource, params) => path === '/inner'
+      ? params : mldb.openStream(mldb.getHttpBoundAddress() + '/v1/plugins/js/routes/inner?a=b%20c').readJson());
+    """
+    assert plugin(source).status_code == 201
+    assert client.get("/v1/plugins/js/routes/outer", timeout=10).json() == [["a", "b c"]]
+    none = "plugin.setRequestHandler(() => mldb.openStream('ADDRESS/v1/datasets/none').readLine())"
+    assert plugin(none.replace("ADDRESS", server.url)).status_code == 201
+    answer = client.get("/v1/plugins/js/routes/x")
+    assert (answer.status_code, "dataset entry 'none' doesn't exist" in answer.text) == (400, True)
 
 
 def test_a_handler_may_ask_its_own_plugin_by_way_of_others(client, plugin):

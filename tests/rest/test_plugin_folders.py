@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.repositories import committed, served
-from tests.rest.test_cli import mldb
+from tests.repositories import committed, git, served
+from tests.rest.test_cli import mldb, wait_until
 
 HELLO = {"main.py": "pass", "routes.py": "mldb.plugin.set_return('hello')"}
 
@@ -240,6 +240,14 @@ def test_a_repository_is_installed_whatever_its_language(start_server, tmp_path)
         committed(work, {"main.py": "", "routes.py": "mldb.plugin.set_return('in Python')"})
         assert client.put("/v1/plugin-folders/py", params={"address": address}).status_code == 201
         answers(client, "py", "in Python")
+        at = {"branch": "master", "commit": git(work, "rev-parse", "HEAD")}
+        installed = (server.data_dir / "plugins" / "py").resolve()
+        assert client.get("/v1/plugins/py/version").json() == {"address": str(installed), **at}
+        assert client.get("/v1/plugins/py/report").json()["source"] == {"address": str(installed), **at}
+        assert f"\tmaster@{at['commit'][:10]}\n" in mldb("plugin", "list", "--server", server.url).stdout
+        committed(installed, {"main.py": "'pulled'"})
+        at["commit"] = git(installed, "rev-parse", "HEAD")
+        wait_until(lambda: client.get("/v1/plugins/py/version").json()["commit"] == at["commit"])
         first = client.put("/v1/plugin-folders/first", params={"address": f"{address}#master~1"})
         assert first.status_code == 201
         answers(client, "first", "in JavaScript")

@@ -39,7 +39,8 @@ export interface PluginReport {
   nextAttempt?: string;
   /** Its page below `/routes/`, when a static folder has an index. */
   page?: string;
-  source: { address?: string; branch?: string; revision?: string; message?: string };
+  /** `revision` is that of a tree, as in MLDB; `commit` that of a folder which is a repository. */
+  source: { address?: string; branch?: string; revision?: string; commit?: string; message?: string };
 }
 
 export interface Run {

@@ -92,11 +92,23 @@ function Facts({ id, report }: { id: string; report: PluginReport }) {
           </div>
         ))}
       </dl>
-      {source.address && !source.address.endsWith(`/plugins/${id}`) && (
-        <p class="soft small address">{source.address}</p>
-      )}
+      <Source id={id} source={source} />
     </>
   );
+}
+
+function Source({
+  id,
+  source: { address, branch, commit, revision, message },
+}: { id: string } & Pick<PluginReport, "source">) {
+  const version = commit ?? revision;
+  const elsewhere = address && !address.endsWith(`/plugins/${id}`) ? address : "";
+  const shown = [elsewhere, branch, version?.slice(0, 10)].filter(Boolean).join(" ");
+  return shown ? (
+    <p class="soft small address" title={message}>
+      {shown}
+    </p>
+  ) : null;
 }
 
 function failureOf({ error }: Entity): Failure {
