@@ -13,6 +13,7 @@ import math
 import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from server.errors import MldbError
@@ -137,8 +138,12 @@ def timestamp_text(seconds: float) -> str:
 
 
 def _fraction_text(seconds: float, whole: int) -> str:
+    """The digits of a second as those of the whole number, which read back as the same double."""
     if seconds == whole:
         return ""
+    if seconds > 0:
+        text = repr(seconds)
+        return "." + (f"{Decimal(text):f}" if "e" in text else text).partition(".")[2]
     for digits in range(1, 18):
         text = f"{seconds - whole:.{digits}f}"
         if text.startswith("0.") and whole + float(text) == seconds:
@@ -181,7 +186,7 @@ _ISO = re.compile(
     r"""\s*(?:(?P<year>\d{4})
         (?: -?W(?P<week>\d{2})(?:-?(?P<weekday>[1-7]))?
           | -(?P<month>\d{2})(?:-(?P<day>\d{2}))?
-          | (?P<month2>\d{2})(?P<day2>\d{2})
+          | (?P<month2>\d{2})(?P<day2>\d{2})?
           | -?(?P<ordinal>\d{3})
         )?)
         (?:[T\ ](?P<hour>\d{2})(?::?(?P<minute>\d{2})(?::?(?P<second>\d{2}(?:\.\d*)?)
@@ -192,7 +197,7 @@ _ISO = re.compile(
 
 def parse_timestamp(text: str) -> float | None:
     """Seconds of an ISO 8601 text (the forms of sql-dialect.md §7.4), or None."""
-    special = {"NaD": math.nan, "Inf": math.inf, "-Inf": -math.inf}.get(text)
+    special = {"NaD": math.nan, "NaN": math.nan, "Inf": math.inf, "-Inf": -math.inf}.get(text)
     if special is not None:
         return special
     found = _ISO.fullmatch(text)

@@ -10,7 +10,7 @@ from server.errors import MldbError
 from server.sql.binder.aggregates import AGGREGATES
 from server.sql.binder.application import apply_function
 from server.sql.binder.base import bind, binds, elsewhere
-from server.sql.binder.rowfunctions import NOTES, ROW_FUNCTIONS
+from server.sql.binder.rowfunctions import JOIN_ONLY, NOTES, ROW_FUNCTIONS, outside_of_join
 from server.sql.bound import Row, Several, Value, as_constant, only_latest
 from server.sql.functions import BUILTINS
 from server.sql.functions.tensors import operation
@@ -61,6 +61,8 @@ def _unknown(node: Call, scope: Scope, builtins: Iterable[str]) -> str:
         return f"function {node.name} is only available in SELECT expressions."
     if node.name in AGGREGATES:
         return f"{text}  It is an aggregate, which may stand in SELECT, HAVING, NAMED and ORDER BY of a grouped query."
+    if node.name in JOIN_ONLY:
+        return outside_of_join(node.name)
     if node.name in ROW_FUNCTIONS:
         return f"{text}  It tells of a row of FROM, and there is none at hand here."
     remedy = FUNCTIONS.get(node.name) or FUNCTIONS.get(node.name.lower())

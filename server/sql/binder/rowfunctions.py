@@ -10,8 +10,8 @@ from server.sql.relations import Relation
 from server.sql.tree import Call, Constant
 from server.values.kinds import Kind
 
-_JOIN_ONLY = {"leftRowName", "rightRowName", "leftRowPath", "rightRowPath"}
-ROW_FUNCTIONS = {"rowName", "rowPath", "rowHash", "rowPathElement", "columnCount", *_JOIN_ONLY}
+JOIN_ONLY = {"leftRowName", "rightRowName", "leftRowPath", "rightRowPath"}
+ROW_FUNCTIONS = {"rowName", "rowPath", "rowHash", "rowPathElement", "columnCount", *JOIN_ONLY}
 
 _JOINED = "FROM (SELECT 1 AS a NAMED 'l') AS p JOIN (SELECT 1 AS a NAMED 'r') AS q ON p.a = q.a"
 NOTES = [
@@ -41,7 +41,7 @@ def row_function(relation: Relation, call: Call) -> Value | None:
     """A row function of a relation; an unknown qualifier means the relation as a whole."""
     if call.name not in ROW_FUNCTIONS:
         return None
-    if call.name in _JOIN_ONLY:
+    if call.name in JOIN_ONLY:
         return _of_side(relation, call)
     target = asked(relation, call)
     match call.name:
@@ -76,9 +76,13 @@ def path_element(path: Atom, call: Call) -> Atom:
     return Atom(f"u_path_element({path.sql}, {call.args[0].value})", Kind.STRING, path.ts)
 
 
+def outside_of_join(name: str) -> str:
+    return f"Function '{name}' is not available outside of a join"
+
+
 def _of_side(relation: Relation, call: Call) -> Atom:
     sides: tuple[Relation, ...] | None = getattr(relation, "operands", None)
     if sides is None:
-        raise MldbError(f"Function '{call.name}' is not available outside of a join")
+        raise MldbError(outside_of_join(call.name))
     side = sides[0] if call.name.startswith("left") else sides[1]
     return Atom(side.row_text(), Kind.STRING if call.name.endswith("Name") else Kind.PATH)

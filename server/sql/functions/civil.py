@@ -57,11 +57,12 @@ MACROS = "\n".join(
         f"""
 m_months_later(t, m) := epoch(CASE WHEN last_day({_DATE}) = {_DATE} THEN last_day({_DATE} + to_months(m))
     ELSE CAST({_DATE} + to_months(m) AS DATE) END) + (t - floor(t / {_DAY}) * {_DAY})
+m_month_shift(t, m, slow) := CASE WHEN {_WHOLE} AND t BETWEEN -30578688000 AND 221845392000 AND abs(m) <= 12000
+    THEN m_months_later(t, m) ELSE slow END
 m_shift(t, v, s) := CASE WHEN t IS NULL OR v IS NULL THEN NULL
     WHEN v.months = 0 THEN t + s * (v.days * {_DAY}e0 + v.seconds)
-    WHEN {_WHOLE} AND t BETWEEN -30578688000 AND 221845392000 AND abs(v.months) <= 12000
-    THEN m_months_later(t, s * v.months) + s * (v.days * {_DAY}e0 + v.seconds)
-    ELSE union_extract(u_arithmetic(CASE WHEN s > 0 THEN '+' ELSE '-' END, any_t(t), any_v(v)), 't') END
+    ELSE m_month_shift(t + s * (v.days * {_DAY}e0 + v.seconds), s * v.months,
+        union_extract(u_arithmetic(CASE WHEN s > 0 THEN '+' ELSE '-' END, any_t(t), any_v(v)), 't')) END
 m_between(a, b) := CASE WHEN a IS NULL OR b IS NULL THEN NULL WHEN isfinite(a - b) AND abs(a - b) < 1e14
     THEN {{'months': 0::INTEGER, 'days': TRY_CAST(((a - b) - (a - b) % {_DAY}) / {_DAY} AS INTEGER),
         'seconds': (a - b) % {_DAY}}}

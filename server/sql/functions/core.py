@@ -144,10 +144,9 @@ def _difference(seconds: float) -> Interval:
 
 
 def _shift(seconds: float, by: Interval, sign: int) -> float:
-    """A timestamp moved by an interval: months first (the end of a month stays one), then days and seconds."""
-    if by.months and math.isfinite(seconds):
-        seconds = _add_months(seconds, sign * by.months)
-    return seconds + sign * (by.days * _DAY + by.seconds)
+    """A timestamp moved by an interval: by days and seconds first, then by months (the end of a month stays one)."""
+    moved = seconds + sign * (by.days * _DAY + by.seconds)
+    return _add_months(moved, sign * by.months) if by.months and math.isfinite(moved) else moved
 
 
 def _add_months(seconds: float, months: int) -> float:

@@ -23,7 +23,7 @@ def zone_seconds(zone: str) -> int:
     if zone.strip() == "Z":
         return 0
     if found is None:
-        raise MldbError(f"expected a time zone such as '+05:30', '-0400' or '+01', got '{zone}'")
+        raise MldbError(f"failed to parse timezone '{zone}'; one is written as '+05:30', '-0400' or '+01'")
     seconds = int(found[2]) * 3600 + int(found[3] or 0) * 60
     return -seconds if found[1] == "-" else seconds
 
@@ -50,7 +50,7 @@ def date_trunc(unit: str, seconds: float, zone: str | None = None) -> float:
 def _lookup(table: dict[str, Found], unit: str) -> Found:
     found = table.get(unit.lower())
     if found is None:
-        raise MldbError(f"unknown time unit '{unit}'; it may be {', '.join(table)}")
+        raise MldbError(f"Invalid time unit '{unit}'; it may be {', '.join(table)}")
     return found
 
 

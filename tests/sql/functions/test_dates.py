@@ -65,8 +65,8 @@ def test_what_is_no_date() -> None:
 @pytest.mark.parametrize(
     ("unit", "seconds", "zone", "message"),
     [
-        ("fortnight", 0.0, None, "unknown time unit 'fortnight'"),
-        ("hour", 0.0, "CET", "expected a time zone"),
+        ("fortnight", 0.0, None, "Invalid time unit 'fortnight'"),
+        ("hour", 0.0, "CET", "failed to parse timezone 'CET'"),
         ("hour", 1e15, None, "date out of range"),
     ],
 )
