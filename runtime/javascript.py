@@ -27,7 +27,8 @@ _PRELUDE: Final = Path(__file__).with_name("prelude.js")
 _PRELUDE_LINE: Final = 1_000_000  # QuickJS calls all code by one name: this far down it is the prelude's
 _EVALUATED: Final = "<input>"  # how QuickJS names code that it was given as text
 _FRAME: Final = re.compile(r"^\s*at (?:(?P<name>.*?) \()?(?P<uri>.*?):(?P<line>\d+)(?::(?P<column>\d+))?\)?$")
-_CONTEXT: Final = "Running javascript script"
+COMPILING: Final = "Compiling plugin script"
+_DOING: Final = {"request": "JS Plugin request callback", "status": "JS Plugin Status callback"}
 _DEEPEST: Final = 32  # requests of a plugin that wait for each other: they share a stack
 
 
@@ -39,6 +40,7 @@ class Interpreter:
         self._uri = uri
         self._sink = sink
         self._text = ""
+        self._running = "Running script" if raw.script is not None else "Running plugin script"
         self._thread = SingleThread("javascript")
         self._host = _Host(raw, self._thread)
         self._thread.run(partial(self._prepare, args))
@@ -113,11 +115,19 @@ class Interpreter:
         if outcome is None:
             return execution.Outcome(protocol.UNROUTED)
         if "raised" in outcome:
-            return self._raised(outcome["raised"], request)
+            return self._raised(what, outcome["raised"], request)
         return execution.Outcome(protocol.RETURNED, body=to_bytes(encode(outcome["value"])))
 
-    def _raised(self, raised: dict[str, Any], request: shim.Request | None) -> execution.Outcome:
-        described: dict[str, Any] = {"message": raised["message"], "type": raised["type"], "context": [_CONTEXT]}
+    def _doing(self, what: str, raised: dict[str, Any]) -> str:
+        """What went wrong, in MLDB's words. Only code that was not run fails outside of any function."""
+        first = _FRAME.match((raised["stack"] or "").partition("\n")[0])
+        if what == "main" and raised["type"] == "SyntaxError" and first is not None and first["name"] is None:
+            return COMPILING
+        return _DOING.get(what, self._running)
+
+    def _raised(self, what: str, raised: dict[str, Any], request: shim.Request | None) -> execution.Outcome:
+        described: dict[str, Any] = {"message": raised["message"], "type": raised["type"]}
+        described["context"] = [self._doing(what, raised)]
         stack = [frame for line in (raised["stack"] or "").splitlines() if (frame := self._frame(line))]
         if stack:
             innermost = stack[0]

@@ -107,6 +107,10 @@ def _check_host(services: Services, host: str, port: int | None) -> None:
 def checked_uri(services: Services, uri: str) -> Mapping[str, Any]:
     """The parts of a URI that names a database, after its hosts were checked against the server's policy."""
     errors = extra("pymongo.errors", "mongodb", "MongoDB")
+    if not uri.startswith(("mongodb://", "mongodb+srv://")):
+        raise MldbError(
+            "uriConnectionScheme is a required property and the minimal uriConnectionScheme format is mongodb://<host>"
+        )
     try:
         parsed = extra("pymongo.uri_parser", "mongodb", "MongoDB").parse_uri(uri)
     except (errors.PyMongoError, ValueError) as error:

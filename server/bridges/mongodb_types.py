@@ -135,7 +135,7 @@ class MongodbImport:
             documents = found(collection, skip=params.offset, limit=max(params.limit, 0), sort=[("_id", 1)])
             rows = self._rows(documents if params.limit else (), params, errors)
             count = self._record(rows, params, progress)
-        return RunResult({"rowCount": count, "numParsingErrors": len(errors)})
+        return RunResult({"numInsertedRows": count, "numParsingErrors": len(errors)})
 
     def _rows(self, documents: Any, params: ImportParams, errors: list[str]) -> Iterator[Recorded]:
         for document in documents:

@@ -198,9 +198,10 @@ class PostgresqlImport:
         now = time.time()
         with connected(self._services, params) as connection:
             found = selected(connection, params.postgresqlQuery)
-            rows = (((str(number),), cells_of(row, now)) for number, row in enumerate(found, 1))
+            rows = (((f"row_{number}",), cells_of(row, now)) for number, row in enumerate(found))
             _, dataset = self._services.output_dataset(params.outputDataset, "sparse.mutable")
-            return RunResult({"rowCount": record_all(dataset, rows, progress)})
+            record_all(dataset, rows, progress)
+            return RunResult(dataset.status())
 
 
 def _create_import(creation: Creation) -> PostgresqlImport:

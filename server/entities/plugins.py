@@ -274,7 +274,15 @@ def start_error(error: BaseException, language: str = "python") -> BaseException
     """The caller's error for a main.py that failed, died or hung."""
     if isinstance(error, MainFailed):
         details = error.answer.output().plain()
-        doing = "executing Python initialization script" if language == "python" else "running plugin script"
+        raised = details.get("exception") or {}
+        if language == "python":
+            doing = "executing Python initialization script"
+        else:
+            doing = (
+                "compiling plugin script"
+                if raised.get("context") == ["Compiling plugin script"]
+                else "running plugin script"
+            )
         return MldbError(f"Exception {doing}", details=details)
     if isinstance(error, RequestFailed):
         return MldbError(str(error), code=error.code)

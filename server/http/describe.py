@@ -11,8 +11,9 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from server.declarations import TypeName
+from server.declarations import EntityType, TypeName
 from server.entities.types import PLURALS, TypeRegistry
+from server.http.mldb_names import structure_name
 
 _PLAIN: dict[Any, tuple[str, str]] = {
     bool: ("BOOLEAN", "bool"),
@@ -24,11 +25,16 @@ _PLAIN: dict[Any, tuple[str, str]] = {
 _ORIGINS = {list: "ARRAY", tuple: "TUPLE", dict: "MAP", set: "ARRAY", frozenset: "ARRAY"}
 
 
-def describe_params(model: type[BaseModel]) -> dict[str, Any]:
+def describe_type_params(declared: EntityType) -> dict[str, Any]:
+    """The structure of a type's parameters, by MLDB's name for it."""
+    return describe_params(declared.params, structure_name(declared))
+
+
+def describe_params(model: type[BaseModel], name: str | None = None) -> dict[str, Any]:
     """A structure with its fields: name, comment, default and type."""
     return {
         "kind": "STRUCTURE",
-        "typeName": f"MLDB::{model.__name__}",
+        "typeName": f"MLDB::{name or model.__name__}",
         "fields": [_field(name, info) for name, info in model.model_fields.items()],
     }
 
@@ -94,8 +100,7 @@ def type_info(registry: TypeRegistry, name: str) -> dict[str, Any] | None:
     """The description of a declared parameter type by its name, with or without ``MLDB::``; None for others."""
     bare = name.removeprefix("MLDB::")
     for kind in PLURALS:
-        for declared in registry.names(kind):
-            model = registry.get(kind, declared).params
-            if model.__name__ == bare:
-                return describe_params(model)
+        for declared in (registry.get(kind, one) for one in registry.names(kind)):
+            if structure_name(declared) == bare:
+                return describe_type_params(declared)
     return None

@@ -66,7 +66,7 @@ def register(host: Host) -> None:
 async def _application(host: Host, appliers: Appliers, call: Call) -> Response:
     format_ = call["outputFormat"]
     if format_ not in ("compat", "json"):
-        raise MldbError(f"Unknown 'format' for application call '{format_}': use compat or json")
+        raise MldbError(f"Unknown 'format' for application call: got {format_}, accepted is 'compat' or 'json'")
     keep = call["keepValues"] or []
     if not (isinstance(keep, list) and all(isinstance(name, str) for name in keep)):
         raise MldbError("keepValues must be an array of names")
@@ -91,8 +91,9 @@ def _plain_text(keep: list[str], row: OutputRow) -> bytes:
 def _batch(host: Host, appliers: Appliers, call: Call) -> Typed:
     from server.sql import tasks
 
-    if call["inputFormat"] != "json" or call["outputFormat"] != "json":
-        raise MldbError("batch apply only accepts 'json' as input and output format")
+    for what in ("input", "output"):
+        if (format_ := call[f"{what}Format"]) != "json":
+            raise MldbError(f"batch apply only accepts 'json' {what} format currently; got '{format_}'")
     given = call["input"]
     applier = appliers.of(call["function"])
     if given is None:

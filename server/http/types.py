@@ -10,7 +10,7 @@ from server.entities.dispatch import Call, FreeForm, Param, Reply, Typed, boolea
 from server.entities.types import KINDS
 from server.errors import NotFound
 from server.http.answers import IDS, NAMES, OWN, TEXT, answers, array, members, pair, ref
-from server.http.describe import describe_params, type_info
+from server.http.describe import describe_type_params, type_info
 from server.http.host import Host
 from server.messages import Response
 
@@ -87,7 +87,7 @@ def _info(host: Host, call: Call) -> FreeForm:
 
 def info(declared: EntityType) -> dict[str, Any]:
     return {
-        "configType": describe_params(declared.params),
+        "configType": describe_type_params(declared),
         "description": declared.summary,
         "docRoute": f"/v1/types/{declared.kind}s/{declared.name}/doc",
         "flags": [],

@@ -61,6 +61,8 @@ class ForestTrain:
         select = self.check(params)
         if select is None:
             raise MldbError(f"{NAME} requires 'trainingData' to be set")
+        if not params.modelFileUrl:
+            raise MldbError("modelFileUrl is not valid: it says where the model is saved")
         learner = LearnerParams(mode="boolean", configuration=forest_configuration(params), equalizationFactor=0)
         job = "server.learning.random_forest:train"
         train_to_file(self.services, learner, select, params.modelFileUrl, progress, job, (NAME, params))

@@ -70,7 +70,7 @@ class Fetcher:
 
     def __init__(self, urls: Urls, limit: int, *, patient: bool = True) -> None:
         if limit == 0 or limit < -1:
-            raise MldbError("maxConcurrentFetch cannot be 0: use -1 or a positive number")
+            raise MldbError("maxConcurrentFetch accepts values equal or greater to 1 or equal to -1")
         self._urls = urls
         self._patient = patient
         self._pool = ThreadPoolExecutor(_MOST_AT_ONCE if limit < 0 else limit, thread_name_prefix="fetcher")

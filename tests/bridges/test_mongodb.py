@@ -87,15 +87,15 @@ def run(client, mongodb, **params):
 
 def test_import(client, mongodb, people):
     answer = run(client, mongodb)
-    assert answer.json()["status"]["firstRun"]["status"] == {"rowCount": 2, "numParsingErrors": 0}
+    assert answer.json()["status"]["firstRun"]["status"] == {"numInsertedRows": 2, "numParsingErrors": 0}
     assert rows(client, "SELECT * FROM imported")[str(OID)] == ZOE
     params = {"select": "age + 1 AS older, home", "where": "age < 35", "named": "oid() + '!'"}
-    assert run(client, mongodb, **params).json()["status"]["firstRun"]["status"]["rowCount"] == 1
+    assert run(client, mongodb, **params).json()["status"]["firstRun"]["status"]["numInsertedRows"] == 1
     assert rows(client, "SELECT * FROM imported") == {
         f"{OID}!": {"older": 31, "home.town": "Montréal", "home.no": 7}
     }  # fmt: skip
-    assert run(client, mongodb, limit=1, offset=1).json()["status"]["firstRun"]["status"]["rowCount"] == 1
-    assert run(client, mongodb, limit=0).json()["status"]["firstRun"]["status"]["rowCount"] == 0
+    assert run(client, mongodb, limit=1, offset=1).json()["status"]["firstRun"]["status"]["numInsertedRows"] == 1
+    assert run(client, mongodb, limit=0).json()["status"]["firstRun"]["status"]["numInsertedRows"] == 0
 
 
 def test_documents_without_a_counterpart(client, mongodb, people):
@@ -103,7 +103,7 @@ def test_documents_without_a_counterpart(client, mongodb, people):
     answer = run(client, mongodb)
     assert "The document 'odd' holds a value of type Regex" in answer.json()["details"]["runError"]["error"]
     answer = run(client, mongodb, ignoreParsingErrors=True)
-    assert answer.json()["status"]["firstRun"]["status"] == {"rowCount": 2, "numParsingErrors": 1}
+    assert answer.json()["status"]["firstRun"]["status"] == {"numInsertedRows": 2, "numParsingErrors": 1}
 
 
 def test_query_function(client, mongodb, people):
@@ -128,7 +128,7 @@ def test_query_function(client, mongodb, people):
     ("uri", "message"),
     [
         ("mongodb://127.0.0.1:1", "names no database"),
-        ("http://127.0.0.1/x", "MongoDB: Invalid URI scheme"),
+        ("http://127.0.0.1/x", "the minimal uriConnectionScheme format is mongodb://<host>"),
         ("mongodb://nowhere.invalid/x", "Couldn't resolve host name"),
     ],
 )

@@ -110,8 +110,8 @@ def test_a_query_is_recorded_into_a_table_that_is_there(client, base):
 def test_import(client, base):
     params = {"postgresqlQuery": "SELECT id, name FROM person ORDER BY id DESC", "outputDataset": "imported", **base}
     answer = client.post("/v1/procedures", json={"type": "postgresql.import", "params": params})
-    assert answer.json()["status"]["firstRun"]["status"] == {"rowCount": 2}
-    assert rows(client, "SELECT * FROM imported") == {"1": {"id": 2}, "2": {"id": 1, "name": "Zoé"}}
+    assert answer.json()["status"]["firstRun"]["status"]["rowCount"] == 2
+    assert rows(client, "SELECT * FROM imported") == {"row_0": {"id": 2}, "row_1": {"id": 1, "name": "Zoé"}}
 
 
 def test_query_function(client, base):

@@ -252,7 +252,7 @@ def _types(ask: Checked) -> None:
             ask("GET", f"/v1/types/{plural}/{name}")
             ask("GET", f"/v1/types/{plural}/{name}/info")
             ask("GET", f"/v1/types/{plural}/{name}/doc", 301)
-    ask("GET", "/v1/typeInfo", params={"type": "TransformParams"})
+    ask("GET", "/v1/typeInfo", params={"type": "TransformDatasetConfig"})
     ask("GET", "/v1/typeInfo", params={"type": "none"})
 
 

@@ -409,6 +409,18 @@ def test_a_main_that_fails_makes_no_plugin(client, plugin):
     assert answer.status_code == 400
     assert answer.json()["error"] == "Exception running plugin script"
     assert answer.json()["details"]["exception"]["lineNumber"] == 2
+    assert answer.json()["details"]["exception"]["context"] == ["Running plugin script"]
+
+
+@pytest.mark.parametrize("main", ["var a = 1;\nvar = 2", "function f() { return 1"])
+def test_a_main_that_is_no_javascript(client, plugin, main):
+    answer = plugin(main)
+    assert answer.json()["error"] == "Exception compiling plugin script"
+    assert answer.json()["details"]["exception"]["context"] == ["Compiling plugin script"]
+    for source in ("JSON.parse('{')", "new Function('var = 2')", "eval('var = 2')"):
+        assert plugin(source).json()["error"] == "Exception running plugin script"
+    run = client.post("/v1/types/plugins/javascript/routes/run", json={"source": "nosuch()"})
+    assert run.json()["exception"]["context"] == ["Running script"]
 
 
 def test_a_dropped_folder_is_served_and_follows_its_edits(client, server):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from server.http import mldb_names
 from tests.learning.test_classifier_rest import make_rows
 
 TRAINING = "SELECT {x} AS features, l AS label FROM t"
@@ -66,6 +67,11 @@ def table(client):
             "statsTable.train requires a valid modelFileUrl when specifying a functionName. modelFileUrl '' is",
         ),
         (
+            "randomforest.binary.train",
+            {"trainingData": TRAINING, "runOnCreation": True},
+            "failed to create the initial run",
+        ),
+        (
             "statsTable.bagOfWords.train",
             {"trainingData": "SELECT x FROM t", "outcomes": [["o", "l"]], "functionName": "s"},
             "The 'functionOutcomeToUse' parameter must be set when the 'functionName' parameter is set.",
@@ -73,7 +79,7 @@ def table(client):
     ],
 )
 def test_procedures(table, type_, params, text):
-    assert text in refusal(table, "procedures", type_, params | {"runOnCreation": False})
+    assert text in refusal(table, "procedures", type_, {"runOnCreation": False} | params)
 
 
 @pytest.mark.parametrize(
@@ -127,3 +133,35 @@ def test_neighbours_as_many_as_the_function_says(client):
     assert len(answer[0]) == 3
     refused = client.get_json("/v1/functions/nn/application", {"input": {}})
     assert refused.json()["error"].startswith("Input row must be either a row name or an embedding")
+
+
+@pytest.mark.parametrize(
+    ("class_", "type_", "name"),
+    [
+        ("procedures", "svd.train", "MLDB::SvdConfig"),
+        ("datasets", "sparse.mutable", "MLDB::MutableSparseMatrixDatasetConfig"),
+        ("functions", "sql.query", "MLDB::SqlQueryFunctionConfig"),
+        ("plugins", "python", "MLDB::PluginResource"),
+        ("procedures", "import.parquet", "MLDB::ImportParquetParams"),  # which MLDB has not
+    ],
+)
+def test_names_of_parameter_structures(client, class_, type_, name):
+    info = client.get(f"/v1/types/{class_}/{type_}/info").json()
+    assert (info["configType"]["kind"], info["configType"]["typeName"]) == ("STRUCTURE", name)
+    named = client.get("/v1/typeInfo", params={"type": name}).json()
+    assert (named["kind"], named["typeName"]) == ("STRUCTURE", name)
+
+
+def test_names_are_of_types_that_there_are(client):
+    for kind, names in mldb_names.STRUCTURES.items():
+        assert set(names) <= set(client.get(f"/v1/types/{kind}s").json())
+
+
+def test_formats_of_applications(client):
+    function = {"type": "sql.expression", "params": {"expression": "1 AS x"}}
+    client.put("/v1/functions/one", json=function).raise_for_status()
+    answer = client.get("/v1/functions/one/application", params={"outputFormat": "xml"})
+    assert answer.json()["error"] == "Unknown 'format' for application call: got xml, accepted is 'compat' or 'json'"
+    for what in ("input", "output"):
+        answer = client.get("/v1/functions/one/batch", params={"input": "{}", f"{what}Format": "xml"})
+        assert answer.json()["error"] == f"batch apply only accepts 'json' {what} format currently; got 'xml'"
