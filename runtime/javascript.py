@@ -27,6 +27,7 @@ _PRELUDE: Final = Path(__file__).with_name("prelude.js")
 _PRELUDE_LINE: Final = 1_000_000  # QuickJS calls all code by one name: this far down it is the prelude's
 _EVALUATED: Final = "<input>"  # how QuickJS names code that it was given as text
 _FRAME: Final = re.compile(r"^\s*at (?:(?P<name>.*?) \()?(?P<uri>.*?):(?P<line>\d+)(?::(?P<column>\d+))?\)?$")
+_BEGUN: Final = "at <eval> ("
 COMPILING: Final = "Compiling plugin script"
 _DOING: Final = {"request": "JS Plugin request callback", "status": "JS Plugin Status callback"}
 _DEEPEST: Final = 32  # requests of a plugin that wait for each other: they share a stack
@@ -119,9 +120,8 @@ class Interpreter:
         return execution.Outcome(protocol.RETURNED, body=to_bytes(encode(outcome["value"])))
 
     def _doing(self, what: str, raised: dict[str, Any]) -> str:
-        """What went wrong, in MLDB's words. Only code that was not run fails outside of any function."""
-        first = _FRAME.match((raised["stack"] or "").partition("\n")[0])
-        if what == "main" and raised["type"] == "SyntaxError" and first is not None and first["name"] is None:
+        """What went wrong, in MLDB's words. Code that did not even begin to run has no place in the stack."""
+        if what == "main" and raised["type"] == "SyntaxError" and _BEGUN not in (raised["stack"] or ""):
             return COMPILING
         return _DOING.get(what, self._running)
 

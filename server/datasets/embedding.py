@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from server.datasets.base import checked_rows, stored_table, table_of
+from server.datasets.base import checked_columns, checked_rows, stored_table, table_of, transposed
 from server.datasets.views import nothing
 from server.declarations import Creation, EntityType, NamedBatch, Params, Progress, QueryResult, Recorded
 from server.errors import MldbError
@@ -88,7 +88,7 @@ class EmbeddingDataset:
         return before or frozenset(columns)
 
     def record_columns(self, columns: Iterable[Recorded]) -> None:
-        raise MldbError("Dataset type 'embedding' doesn't allow recording columns")
+        self.record_rows(transposed(checked_columns(columns)))
 
     def commit(self) -> None:
         with self._lock:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import duckdb
 from pydantic import Field
 
-from server.datasets.base import checked_rows, stored_table, table_of
+from server.datasets.base import checked_columns, checked_rows, stored_table, table_of, transposed
 from server.datasets.files import opened, save_to, saved, saves_url
 from server.declarations import Creation, EntityType, Params, Progress, QueryResult, Recorded, Services
 from server.errors import MldbError
@@ -86,7 +86,7 @@ class TabularDataset:
         return [cell for cell in cells if cell[0] in fixed]
 
     def record_columns(self, columns: Iterable[Recorded]) -> None:
-        raise MldbError("Dataset type 'tabular' doesn't allow recording columns")
+        self.record_rows(transposed(checked_columns(columns)))
 
     def commit(self) -> None:
         with self._lock:

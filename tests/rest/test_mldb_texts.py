@@ -165,3 +165,15 @@ def test_formats_of_applications(client):
     for what in ("input", "output"):
         answer = client.get("/v1/functions/one/batch", params={"input": "{}", f"{what}Format": "xml"})
         assert answer.json()["error"] == f"batch apply only accepts 'json' {what} format currently; got 'xml'"
+
+
+@pytest.mark.parametrize("type_", ["tabular", "embedding"])
+def test_columns_are_recorded_as_rows(client, type_):
+    client.put("/v1/datasets/d", json={"type": type_}).raise_for_status()
+    columns = [["x", [["a", 1, 0], ["b", 2, 0]]], ["y.z", [["a", 3, 0], ["b", 4, 0]]]]
+    assert client.post("/v1/datasets/d/multicolumns", json=columns).status_code == 200
+    client.post("/v1/datasets/d/commit").raise_for_status()
+    query = "SELECT x, y.z FROM d ORDER BY rowName()"
+    assert client.query(query) == [["_rowName", "x", "y.z"], ["a", 1, 3], ["b", 2, 4]]
+    refused = client.post("/v1/datasets/d/columns", json={"columnName": "w", "rows": [["a", 1, 0]]})
+    assert "was committed already" in refused.json()["error"]
