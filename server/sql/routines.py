@@ -20,6 +20,7 @@ from server.errors import MldbError
 from server.sql import tasks
 from server.values.arrow_types import ARROW_TYPES, CELLS_ARROW
 from server.values.atoms import (
+    NEVER,
     Atom,
     Interval,
     PathValue,
@@ -29,7 +30,7 @@ from server.values.atoms import (
     parse_timestamp,
     timestamp_text,
 )
-from server.values.cells import any_array, atoms_of, cells_array, cells_of
+from server.values.cells import any_array, atoms_of, cells_array, cells_of, rows_array, same_in_all
 from server.values.kinds import ANY_TYPE, CELL_TYPE, Kind
 from server.values.paths import format_path, natural_key, quote_element
 
@@ -129,11 +130,12 @@ ANYS = "anys"
 NUMBERS = "numbers"
 TEXTS = "texts"
 ITEMS = "items"  # top-level columns: path and cells
+DATED = "dated"  # as a result: cells of one time, from a ``DatedRow``
 
 Shape = Kind | str
 
 _DUCK_TYPES = {
-    CELLS: f"{CELL_TYPE}[]", ANYS: f"{ANY_TYPE}[]", NUMBERS: "DOUBLE[]", TEXTS: "VARCHAR[]",
+    CELLS: f"{CELL_TYPE}[]", DATED: f"{CELL_TYPE}[]", ANYS: f"{ANY_TYPE}[]", NUMBERS: "DOUBLE[]", TEXTS: "VARCHAR[]",
     ITEMS: f"STRUCT(p VARCHAR, c {CELL_TYPE}[])[]",
 }  # fmt: skip
 
@@ -142,10 +144,10 @@ _DUCK_TYPES = {
 class Routine:
     """A Python function that compiled SQL may call: on whole vectors underneath, on Python values in ``body``.
 
-    ``arguments`` and ``result`` are kinds or list shapes; cells arrive as ``list[Cell]``, atoms as in
-    ``server.values.atoms``. With ``strict`` a NULL in any argument gives NULL without a call. The body of a ``whole``
-    one takes the arguments of all rows at once, a list for each, and gives a list. A row of a ``slow`` one (``s_…``)
-    may take so long that between rows it is asked whether the query is over: SQL gives it ``TASK_SQL`` first.
+    ``arguments`` and ``result`` are kinds or list shapes; cells arrive as ``list[Cell]``, which rows may share, atoms
+    as in ``server.values.atoms``. With ``strict`` a NULL in any argument gives NULL without a call. The body of a
+    ``whole`` one takes the arguments of all rows at once, a list for each, and gives a list. A row of a ``slow`` one
+    (``s_…``) may take so long that between rows it is asked whether the query is over: SQL gives it ``TASK_SQL`` first.
     """
 
     name: str
@@ -254,6 +256,8 @@ def from_arrow(column: pa.Array | pa.ChunkedArray, shape: Shape) -> list[Any]:
     if isinstance(shape, Kind):
         return atoms_of(array, shape)
     if shape == CELLS:
+        if same_in_all(array):
+            return cells_of(array.slice(0, 1)) * len(array)
         cells = cells_of(array)
         return [None if null else row for null, row in zip(array.is_null().to_pylist(), cells, strict=True)]
     if shape == ANYS:
@@ -275,6 +279,8 @@ def to_arrow(values: list[Any], shape: Shape) -> pa.Array:
     """Python values as an Arrow vector of a shape."""
     if shape == CELLS:
         return _nullable_lists(values, lambda rows: cells_array(rows), CELLS_ARROW)
+    if shape == DATED:
+        return rows_array([({}, NEVER) if value is None else value for value in values])
     if shape == ANYS:
         return _nullable_lists(values, _any_lists, pa.list_(ARROW_TYPES[Kind.ANY]))
     if shape == NUMBERS:

@@ -10,6 +10,7 @@ import math
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,8 @@ class Cell:
 
 
 Row = list[Cell]
+DatedRow = tuple[dict[Path, Atom], float]
+"""Atoms by path, and the time in seconds that all of them are of."""
 
 
 def atoms_of(array: pa.Array | pa.ChunkedArray, kind: Kind) -> list[Atom]:
@@ -173,20 +176,50 @@ def _members(atoms: list[Atom]) -> tuple[pa.Array, dict[str, pa.Array]]:
 
 def cells_array(rows: Sequence[Iterable[Cell]]) -> pa.Array:
     """Rows of cells as an Arrow array of the ``rest`` type."""
-    from server.values.arrow_types import CELL_ARROW
-
     listed = [list(row) for row in rows]
     flat = [cell for row in listed for cell in row]
-    offsets = np.concatenate([[0], np.cumsum([len(row) for row in listed], dtype=np.int64)]).astype(np.int32)
-    cells = pa.StructArray.from_arrays(
-        [
-            pa.array([format_path(cell.path) for cell in flat], pa.string()),
-            any_array(cell.value for cell in flat),
-            pa.array([cell.timestamp for cell in flat], pa.float64()),
-        ],
-        fields=list(CELL_ARROW),
-    )
+    times = pa.array([cell.timestamp for cell in flat], pa.float64())
+    return _lists(list(map(len, listed)), (cell.path for cell in flat), (cell.value for cell in flat), times)
+
+
+def rows_array(rows: Sequence[DatedRow]) -> pa.Array:
+    """As ``cells_array``, of rows whose atoms are all of one time."""
+    atoms = [atoms for atoms, _ in rows]
+    sizes = list(map(len, atoms))
+    times = pa.array(np.repeat([time for _, time in rows], sizes), pa.float64())
+    return _lists(sizes, chain.from_iterable(atoms), chain.from_iterable(map(dict.values, atoms)), times)
+
+
+def _lists(sizes: list[int], paths: Iterable[Path], values: Iterable[Atom], times: pa.Array) -> pa.Array:
+    """Cells, in lists of these sizes."""
+    from server.values.arrow_types import CELL_ARROW
+
+    texts = _PathTexts()
+    names = pa.array([texts[path] for path in paths], pa.string())
+    cells = pa.StructArray.from_arrays([names, any_array(values), times], fields=list(CELL_ARROW))
+    offsets = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)]).astype(np.int32)
     return pa.ListArray.from_arrays(pa.array(offsets), cells)
+
+
+class _PathTexts(dict[Path, str]):
+    """Texts of paths, each made once: rows mostly have the columns of the rows before them."""
+
+    def __missing__(self, path: Path) -> str:
+        text = self[path] = format_path(path)
+        return text
+
+
+def same_in_all(rest: pa.Array) -> bool:
+    """Whether all rows of a ``rest`` array are seen to have the same cells, as those of a constant have."""
+    sizes = rest.value_lengths()
+    size = sizes[0].as_py() if len(rest) else None
+    if size is None or sizes.null_count or pc.min_max(sizes).as_py() != {"min": size, "max": size}:
+        return False
+    flat = rest.flatten()
+    if not flat.slice(size).equals(flat.slice(0, len(flat) - size)):
+        return False
+    # Arrow takes 0.0 for -0.0, in which lies the sign of an interval.
+    return not (type_codes(flat.field("v")) == TAGS.index("v")).any()
 
 
 def cells_of(rest: pa.Array | pa.ChunkedArray) -> list[list[Cell]]:

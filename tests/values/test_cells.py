@@ -15,6 +15,8 @@ from server.values.cells import (
     cells_array,
     cells_of,
     narrow_cells,
+    rows_array,
+    same_in_all,
     tag_and_value,
     type_codes,
 )
@@ -48,6 +50,28 @@ def test_cells_below_a_prefix(rows, prefix, cut):
 def test_null_rows_have_no_cells(prefix):
     rest = pa.nulls(2, cells_array([[]]).type)
     assert cells_of(narrow_cells(rest, prefix)) == [[], []]
+
+
+@given(
+    st.lists(st.tuples(st.dictionaries(PATHS, ATOMS, max_size=4), st.sampled_from([-math.inf, 0.0, 7.0])), max_size=4)
+)
+def test_rows_of_one_time(rows):
+    cells = [[Cell(path, value, time) for path, value in atoms.items()] for atoms, time in rows]
+    assert rows_array(rows).equals(cells_array(cells))
+
+
+@given(st.lists(CELLS, max_size=3), st.lists(CELLS, max_size=3), st.integers(1, 4), st.integers(0, 2))
+def test_what_is_seen_to_be_the_same_in_all_rows_is(row, other, count, cut):
+    rest = cells_array([*[row] * count, other]).slice(cut)
+    same = same_in_all(rest)
+    assert not same or all(cells == cells_of(rest)[0] for cells in cells_of(rest))
+    constant = cells_array([row] * count)
+    assert same_in_all(constant) != any(isinstance(cell.value, Interval) for cell in row)
+
+
+def test_the_sign_of_an_interval_is_not_overlooked():
+    days = [[Cell(("d",), Interval(0, 1, seconds), 0.0)] for seconds in (0.0, -0.0)]
+    assert not same_in_all(cells_array(days))
 
 
 NUMBERS = st.integers(-EXACT - 9, EXACT + 9) | st.floats(allow_nan=False) | st.just(2.0**60)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import orjson
 
 from server.errors import MldbError
-from server.values.atoms import NEVER, Atom, atom_to_json, collapse, number_text
+from server.values.atoms import Atom, atom_to_json, collapse, number_text
 from server.values.batches import Cell
 from server.values.paths import Path, natural_key
 
@@ -29,12 +29,10 @@ def arrays_option(value: Atom) -> Arrays:
     raise MldbError(f"unknown value for ParseJsonArrays: {value!r}")
 
 
-def parse_json(
-    text: str, *, timestamp: float = NEVER, arrays: Arrays = "parse", ignore_errors: bool = False
-) -> list[Cell]:
-    """The cells of a JSON object or array, all at one timestamp.
+def parse_json(text: str, *, arrays: Arrays = "parse", ignore_errors: bool = False) -> dict[Path, Atom]:
+    """The atoms of a JSON object or array by path.
 
-    Keys are single path elements. Empty objects and arrays give no cell. ``MldbError`` if the text is not an object
+    Keys are single path elements. Empty objects and arrays give no atom. ``MldbError`` if the text is not an object
     or array; with ``ignore_errors`` the row ``{__parse_json_error__: 1}`` instead.
     """
     try:
@@ -43,18 +41,18 @@ def parse_json(
             raise MldbError(f"JSON passed to parse_json must be an object or an array; got '{text}'")
     except (MldbError, orjson.JSONDecodeError) as error:
         if ignore_errors:
-            return [Cell((ERROR_COLUMN,), 1, timestamp)]
+            return {(ERROR_COLUMN,): 1}
         if isinstance(error, MldbError):
             raise
         if text.lstrip()[:1] not in ("{", "["):
             raise MldbError(f"JSON passed to parse_json must be an object or an array; got '{text}'") from None
         raise MldbError(f"JSON passed to parse_json is not valid: {error}; it must be an object or an array") from None
-    return _cells(value, timestamp, arrays)
+    return _atoms(value, arrays)
 
 
-def _cells(root: Any, timestamp: float, arrays: Arrays) -> list[Cell]:
+def _atoms(root: Any, arrays: Arrays) -> dict[Path, Atom]:
     """Depth first, without recursion: the text decides how deep it nests."""
-    cells: list[Cell] = []
+    atoms: dict[Path, Atom] = {}
     stack: list[tuple[Path, Iterator[tuple[str, Any]]]] = [((), _members(root, arrays))]
     while stack:
         path, members = stack[-1]
@@ -62,10 +60,10 @@ def _cells(root: Any, timestamp: float, arrays: Arrays) -> list[Cell]:
             if isinstance(value, dict | list):
                 stack.append(((*path, key), _members(value, arrays)))
                 break
-            cells.append(Cell((*path, key), _atom(value), timestamp))
+            atoms[(*path, key)] = _atom(value)
         else:
             stack.pop()
-    return cells
+    return atoms
 
 
 def _members(value: Any, arrays: Arrays) -> Iterator[tuple[str, Any]]:

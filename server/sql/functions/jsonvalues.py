@@ -7,13 +7,14 @@ from server.sql import coerce
 from server.sql.bound import Atom, Embedding, Open, Row, Several, Value, as_any_list, timestamp_of
 from server.sql.functions import jsontext
 from server.sql.functions.registry import Builtin, fixed_row, nested, result, routine
-from server.sql.routines import ANYS, CELLS
+from server.sql.routines import ANYS, CELLS, DATED
 from server.sql.scope import Scope
 from server.sql.tasks import TASK_SQL
 from server.sql.tree import Call
 from server.values.atoms import NEVER, Timestamp
 from server.values.atoms import Atom as PlainAtom
 from server.values.batches import Cell
+from server.values.cells import DatedRow
 from server.values.kinds import Kind
 
 
@@ -40,12 +41,12 @@ def _options(value: Value, scope: Scope) -> tuple[str, bool]:
     return arrays, bool(options.get("ignoreErrors"))
 
 
-def parse(text: str | None, arrays: jsontext.Arrays, ignore: bool, when: Timestamp | None) -> list[Cell]:
-    """The cells of a JSON text; of NULL, one null."""
+def parse(text: str | None, arrays: jsontext.Arrays, ignore: bool, when: Timestamp | None) -> DatedRow:
+    """The row of a JSON text; of NULL, a null."""
     seconds = NEVER if when is None else when.seconds
     if text is None:
-        return [Cell((), None, seconds)]
-    return jsontext.parse_json(text, timestamp=seconds, arrays=arrays, ignore_errors=bool(ignore))
+        return {(): None}, seconds
+    return jsontext.parse_json(text, arrays=arrays, ignore_errors=bool(ignore)), seconds
 
 
 def _print_json(node: Call, args: list[Value], scope: Scope) -> Value:
@@ -71,7 +72,7 @@ def _print_row(cells: list[Cell]) -> str:
 
 ROUTINES = [
     routine(
-        "parse_json", (Kind.STRING, Kind.STRING, Kind.BOOLEAN, Kind.TIMESTAMP), CELLS, parse, strict=False, slow=True
+        "parse_json", (Kind.STRING, Kind.STRING, Kind.BOOLEAN, Kind.TIMESTAMP), DATED, parse, strict=False, slow=True
     ),
     routine("print_json", (Kind.ANY,), Kind.STRING, jsontext.print_json, strict=False, slow=True),
     routine("print_json_list", (ANYS,), Kind.STRING, _print_list, slow=True),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -81,10 +80,13 @@ class Tokenizer:
         Empty tokens, which only a ``minTokenLength`` of 0 lets through, count for ``offset`` and ``limit`` alone.
         """
         tokens = [token for token in self.tokens(text) if token]
-        counts: Counter[str] = Counter()
+        counts: dict[str, int] = {}
         for size in range(self.ngram_range[0], self.ngram_range[1] + 1):
-            counts.update(tokens if size == 1 else _ngrams(tokens, size))
-        return {token: counts[token] if self.value is None else self.value for token in sorted(counts)}
+            for token in tokens if size == 1 else _ngrams(tokens, size):
+                counts[token] = counts.get(token, 0) + 1
+        if self.value is not None:
+            return dict.fromkeys(sorted(counts), self.value)
+        return {token: counts[token] for token in sorted(counts)}
 
     def extract(self, text: str, index: int) -> str | None:
         """``token_extract``: from 0 the token after ``offset``, without a limit; negative from the window's end.

@@ -18,12 +18,13 @@ from server.sql.functions.registry import (
     routine,
 )
 from server.sql.functions.text import Tokenizer, split_part
-from server.sql.routines import CELLS, TEXTS
+from server.sql.routines import CELLS, DATED, TEXTS
 from server.sql.scope import Scope
 from server.sql.tasks import TASK_SQL
 from server.sql.tree import Call
 from server.values.atoms import NEVER, Timestamp
 from server.values.batches import Cell
+from server.values.cells import DatedRow
 from server.values.kinds import Kind
 
 
@@ -56,13 +57,13 @@ def _tokenize(node: Call, args: list[Value], scope: Scope) -> Value:
     return Open(scope.stage(f"s_tokenize({TASK_SQL}, {text}, {options}, {when})"))
 
 
-def count_tokens(text: str | None, options: list[Cell] | None, when: Timestamp | None) -> list[Cell]:
-    """A cell for each token; of NULL, one null."""
+def count_tokens(text: str | None, options: list[Cell] | None, when: Timestamp | None) -> DatedRow:
+    """The tokens and how often each occurs; of NULL, a null."""
     seconds = NEVER if when is None else when.seconds
     if text is None:
-        return [Cell((), None, seconds)]
+        return {(): None}, seconds
     counts = _tokenizer(_frozen(options or [])).count(text)
-    return [Cell((token,), value, seconds) for token, value in counts.items()]
+    return {(token,): count for token, count in counts.items()}, seconds
 
 
 def _token_extract(node: Call, args: list[Value], scope: Scope) -> Value:
@@ -80,7 +81,7 @@ def extract_token(text: str | None, index: int | None, options: list[Cell] | Non
 _SPLIT_PART = routine("split_part", (Kind.STRING, Kind.STRING), TEXTS, split_part, slow=True)
 
 ROUTINES = [
-    routine("tokenize", (Kind.STRING, CELLS, Kind.TIMESTAMP), CELLS, count_tokens, strict=False, slow=True),
+    routine("tokenize", (Kind.STRING, CELLS, Kind.TIMESTAMP), DATED, count_tokens, strict=False, slow=True),
     routine("token_extract", (Kind.STRING, Kind.INTEGER, CELLS), Kind.STRING, extract_token, strict=False, slow=True),
     _SPLIT_PART,
 ]
