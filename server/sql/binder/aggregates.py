@@ -134,6 +134,7 @@ _PLAIN: dict[str, Aggregate] = {
 }
 _PLAIN.update({f"vertical_{name}": one for name, one in list(_PLAIN.items()) if name != "count_distinct"})
 _CHOOSING = {"min", "max", "earliest", "latest"}
+_FOLDING = {"count", "count_distinct", "sum", "avg"}  # of which the order of the values does not matter
 AGGREGATES = {*_PLAIN, "string_agg", "vertical_string_agg", "pivot", "likelihood_ratio"}
 
 
@@ -257,13 +258,22 @@ def _row(name: str, row: Row, group: GroupRelation, scope: Scope) -> Row:
 
 def _cells(name: str, sql: str, group: GroupRelation) -> str:
     """An aggregate over open rows: by column where the dataset can, else all cells of the group at once."""
+    one = _PLAIN[name](_InPlace(), Atom("s.v", Kind.ANY, lambda: "s.t"))
+    value, ts = coerce.to_any(one), f"coalesce({one.ts()}, {NEVER_SQL})"
     if not group.keys:
-        one = _PLAIN[name](_InPlace(), Atom("s.v", Kind.ANY, lambda: "s.t"))
-        found = group.inner.by_name(sql, coerce.to_any(one), f"coalesce({one.ts()}, {NEVER_SQL})", group.where)
+        found = group.inner.by_name(sql, value, ts, group.where)
         if found is not None:
             return found
     listed = group.aggregate(f"flatten(list(coalesce(m_latest_cells({sql}), []::{CELL_TYPE}[])))")
-    return f"u_aggregate_cells('{name.removeprefix('vertical_')}', {listed})"
+    plain = name.removeprefix("vertical_")
+    if plain not in _FOLDING:
+        return f"u_aggregate_cells('{plain}', {listed})"
+    cells = f"SELECT c.p, c.v, c.t FROM (SELECT unnest({listed}) AS c)"
+    columns = f"SELECT s.p, {value} AS v, {ts} AS t, count(s.v) AS full FROM ({cells}) AS s GROUP BY s.p"
+    every = "list(struct_pack(p := g.p, v := g.v, t := g.t))"
+    # Rows among which some were null have no column of that.
+    found = f"CASE WHEN count(*) > 1 THEN {every} FILTER (WHERE g.p <> '' OR g.full > 0) ELSE {every} END"
+    return group.stage(f"(SELECT coalesce({found}, []) FROM ({columns}) AS g)")
 
 
 def _string_agg(call: Call, args: list[Value], group: GroupRelation) -> Atom:
