@@ -95,10 +95,14 @@ class Atom:
 
 @dataclass(frozen=True, slots=True)
 class Several:
-    """All values of a cell: a list of ``STRUCT(v <kind>, t DOUBLE)``, empty or NULL where the row lacks it."""
+    """All values of a cell: a list of ``STRUCT(v <kind>, t DOUBLE)``, empty or NULL where the row lacks it.
+
+    ``newest``: SQL of ``STRUCT(t, v)``, the latest value and its time below zero, where it is had without the list.
+    """
 
     sql: str
     kind: Kind
+    newest: Callable[[], str] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,7 +337,7 @@ def only_latest(several: Several) -> Several:
 
 def latest(several: Several) -> Atom:
     """The LATEST filter (§2.4): greatest timestamp, then smallest value."""
-    best = f"m_latest({several.sql})"
+    best = several.newest() if several.newest else f"m_latest({several.sql})"
     return Atom(f"{best}.v", several.kind, lambda: f"-({best}.t)")
 
 

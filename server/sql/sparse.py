@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Final
 
 from server.sql.bound import Atom, Leaf, Open, Rest, Row, Several, Value
@@ -244,7 +244,7 @@ class CellsRelation(SparseRelation):
         self._known[column.id] = column
         sql, ts = self.ref(f"c{column.id}"), self.ref(f"t{column.id}")
         if column.multiple or column.nulls:
-            return Several(sql, column.kind)
+            return Several(sql, column.kind, partial(self.ref, f"n{column.id}"))
         return Atom(sql, column.kind, lambda: ts, sparse=True)
 
     def row(self) -> Row:
@@ -278,8 +278,12 @@ class CellsRelation(SparseRelation):
         return Open(to_cells(Row({(): self.leaf(column), **under.columns}, under.rests)))
 
     def weighs(self, above: str) -> bool:
-        pivoted = [name for name in self.used(above)[0] if name[0] == "c" and name[1:].isdigit()]
-        return len(pivoted) > _FEW_COLUMNS or self.gathers(above)
+        return len(self._pivoted(self.used(above)[0])) > _FEW_COLUMNS or self.gathers(above)
+
+    @staticmethod
+    def _pivoted(used: set[str]) -> list[int]:
+        """Ids of the columns of which values ``c<id>``, their time ``t<id>`` or the newest ``n<id>`` are read."""
+        return sorted({int(name[1:]) for name in used if name[0] in "ctn" and name[1:].isdigit()})
 
     def columns_where(self, condition: str, order: list[str], tail: str) -> Row:
         """The columns ``k`` that meet a condition of SQL on ``k.name`` and ``k.rows``.
@@ -326,9 +330,8 @@ class CellsRelation(SparseRelation):
     def parts(self, used: set[str]) -> tuple[list[str], list[str]]:
         fields = ["m.name AS _row", "m.hash AS _hash", "m.ord AS _ord"]
         joins: list[str] = []
-        wanted = sorted({int(name[1:]) for name in used if name[0] in "ct" and name[1:].isdigit()})
         groups: dict[tuple[str, ...], list[CellColumn]] = {}
-        for id_ in wanted:
+        for id_ in self._pivoted(used):
             column = self._known[id_]
             groups.setdefault(tuple(sorted(column.stores)), []).append(column)
         for number, (stores, columns) in enumerate(groups.items()):
@@ -353,7 +356,9 @@ class CellsRelation(SparseRelation):
             if value != "value":  # DuckDB converts before it filters: values of other columns may be no numbers
                 value = f"CASE WHEN col = {column.id} THEN {value} END"
             if column.multiple or column.nulls:
-                outputs.append(f"list(struct_pack(v := {value}, t := ts) ORDER BY ts, {value}) {where} AS c{column.id}")
+                listed = f"list(struct_pack(v := {value}, t := ts) ORDER BY ts, {value}) {where} AS c{column.id}"
+                newest = f"min(struct_pack(t := -ts, v := {value})) {where} AS n{column.id}"
+                outputs += [sql for sql in (listed, newest) if sql.rpartition(" ")[2] in used]
                 continue
             outputs.append(f"any_value({value}) {where} AS c{column.id}")
             if f"t{column.id}" in used:
@@ -390,10 +395,9 @@ class TransposedCells(SparseRelation):
 
 
 def _offered(column: CellColumn, used: set[str]) -> list[str]:
-    names = [f"c{column.id}"]
-    if f"t{column.id}" in used:
-        names.append(f"t{column.id}")
-    return names
+    if column.multiple or column.nulls:
+        return [name for name in (f"c{column.id}", f"n{column.id}") if name in used]
+    return [f"c{column.id}", *(name for name in (f"t{column.id}",) if name in used)]
 
 
 _STORE_ANY = {"int": "any_i(value)", "num": "any_n(value)", "str": "any_s(value)", "any": "value"}

@@ -239,7 +239,9 @@ def _conditional(condition: str, value: Value) -> Value:
     match value:
         case Atom():
             return value.where(condition)
-        case Several() | Embedding():
+        case Several(sql, kind):
+            return Several(f"CASE WHEN {condition} THEN {sql} END", kind)
+        case Embedding():
             return replace(value, sql=f"CASE WHEN {condition} THEN {value.sql} END")
     return Open(f"CASE WHEN {condition} THEN {coerce.to_cells(value)} ELSE [] END")
 

@@ -75,8 +75,8 @@ class Exporter(Relation):
         match value:
             case Atom():
                 return self._export_atom(value, missing)
-            case Several(sql, kind):
-                return Several(self.offer(sql), kind)
+            case Several(sql, kind, newest):
+                return Several(self.offer(sql), kind, newest and (lambda: self.offer(newest())))
             case Embedding(sql=sql):
                 ts = value.ts
                 return replace(value, sql=self.offer(sql), ts=lambda: self.offer(ts()), constant=False)
