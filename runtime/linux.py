@@ -8,7 +8,7 @@ import resource
 import signal
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_CHILD_SUBREAPER: Final = 36
@@ -27,6 +27,12 @@ def die_with_parent(parent: int, by: signal.Signals) -> None:
     _prctl(_PR_SET_PDEATHSIG, by)
     if os.getppid() != parent:
         os._exit(1)
+
+
+def become(command: list[str], parent: int) -> NoReturn:
+    """Become another program, which is killed when the parent ends."""
+    die_with_parent(parent, signal.SIGKILL)
+    os.execv(command[0], command)  # noqa: S606 - the caller's own
 
 
 def adopt_orphans() -> None:

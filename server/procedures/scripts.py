@@ -22,6 +22,7 @@ from typing import Any, Final, Literal
 
 from pydantic import Field
 
+import runtime
 from server.declarations import (
     Creation,
     EntityType,
@@ -40,6 +41,7 @@ from server.values.batches import ANY_ROW, RowBatch, RowType
 from server.values.cells import Cell, atoms_of, cells_array, cells_of
 from server.values.paths import format_path
 
+_PROJECT: Final = str(FilePath(runtime.__file__).resolve().parent.parent)
 _MAIN: Final = {"python": "main.py", "javascript": "main.js"}
 _CHUNK: Final = 1 << 20  # bytes
 
@@ -211,8 +213,10 @@ class External:
 def _external(script: FilePath, given: str, most: int, progress: Progress) -> dict[str, Any]:
     """``most``: MiB that it may write to its standard output, and to that of errors."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    command = [sys.executable, "-u", str(script)]
+    tied = f"import sys; sys.path.insert(0, {_PROJECT!r}); from runtime.linux import become"
     process = subprocess.Popen(  # noqa: S603 - our own interpreter on a script that the caller wants run
-        [sys.executable, "-u", str(script)],
+        [sys.executable, "-P", "-c", f"{tied}; become({command!r}, {os.getpid()})"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

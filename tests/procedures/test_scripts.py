@@ -1,6 +1,8 @@
 """Scripts as procedures and functions."""
 
 import json
+import time
+from pathlib import Path
 
 from tests.inprocess import in_process
 
@@ -116,3 +118,23 @@ def test_external_procedure_that_does_not_read(tmp_path):
         params = {"scriptConfig": {"source": "print(7)"}, "stdInData": "x" * 2_000_000}
         made = server.must("PUT", "/v1/procedures/e", {"type": "experimental.external.procedure", "params": params})
     assert made["status"]["firstRun"]["status"]["return"] == 7
+
+
+def test_external_procedure_ends_with_a_server_that_is_killed(start_server, tmp_path):
+    mark = tmp_path / "mark"
+    source = f"import os, time; open({str(mark)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
+    server = start_server()
+    params = {"scriptConfig": {"source": source}, "runOnCreation": False}
+    with server.client() as client:
+        assert put(client, "/v1/procedures/e", "experimental.external.procedure", **params).status_code == 201
+        assert client.post("/v1/procedures/e/runs", json={}, headers={"async": "true"}).status_code in (201, 202)
+        until(lambda: mark.exists() and mark.read_text())
+    server.kill()
+    until(lambda: not Path("/proc", mark.read_text()).exists())
+
+
+def until(condition):
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
