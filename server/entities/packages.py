@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import tomllib
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -81,24 +82,31 @@ def _satisfied(requirement: Requirement) -> bool:
     return not requirement.extras and requirement.specifier.contains(version, prereleases=True)
 
 
-def provide(folder: Path, root: Path) -> tuple[str, ...]:
-    """Search paths with the packages that a plugin folder asks for, installed below ``root`` when they are not yet.
+@dataclass(frozen=True)
+class Environments:
+    """Where packages are installed: below ``root``, by way of ``scratch`` on the same disk."""
 
-    Blocks for as long as an installation takes. ``MldbError`` when it fails.
-    """
-    wanted = sorted(str(requirement) for requirement in requirements(folder))
-    if not wanted:
-        return ()
-    digest = hashlib.sha256("\n".join([sys.version, sys.platform, *wanted]).encode()).hexdigest()
-    place = root / digest[:24]
-    if not place.is_dir():
-        _install(wanted, place)
-    return (str(place),)
+    root: Path
+    scratch: Path
+
+    def provide(self, folder: Path) -> tuple[str, ...]:
+        """Search paths with the packages that a plugin folder asks for, installed when they are not yet.
+
+        Blocks for as long as an installation takes. ``MldbError`` when it fails.
+        """
+        wanted = sorted(str(requirement) for requirement in requirements(folder))
+        if not wanted:
+            return ()
+        digest = hashlib.sha256("\n".join([sys.version, sys.platform, *wanted]).encode()).hexdigest()
+        place = self.root / digest[:24]
+        if not place.is_dir():
+            _install(wanted, place, self.scratch)
+        return (str(place),)
 
 
-def _install(wanted: list[str], place: Path) -> None:
+def _install(wanted: list[str], place: Path, scratch: Path) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=place.parent, prefix=".installing-") as work:
+    with tempfile.TemporaryDirectory(dir=scratch, prefix="packages-") as work:
         listed = Path(work, "requirements.txt")
         listed.write_text("\n".join(wanted) + "\n", encoding="utf-8")
         target = Path(work, "packages")

@@ -18,7 +18,7 @@ from urllib.parse import quote
 from runtime.messages import Code, Launch
 from server.declarations import Services
 from server.entities import git
-from server.entities.packages import provide
+from server.entities.packages import Environments
 from server.errors import MldbError
 from server.settings import Settings
 
@@ -49,7 +49,7 @@ class Opened:
     version: dict[str, str] = field(default_factory=dict)
     shown: Path | None = None
     watched: bool = False
-    environments: Path | None = None
+    environments: Environments | None = None
     language: str = "python"
     fetched: bool = False
     discard: Callable[[], None] = lambda: None
@@ -100,7 +100,7 @@ class Opened:
     def _packages(self) -> tuple[str, ...]:
         if self.folder is None or self.environments is None or not self.watched:
             return ()
-        return provide(self.folder, self.environments)
+        return self.environments.provide(self.folder)
 
     def _main(self) -> Code | None:
         name = MAIN[self.language]
@@ -137,8 +137,9 @@ class Opener:
         self._services = services
         self._language = language
         self._main = MAIN[language]
-        self.root = services.settings.data_dir.resolve() / "plugins"
-        self.environments = services.settings.data_dir.resolve() / "environments"
+        data = services.settings.data_dir.resolve()
+        self.root = data / "plugins"
+        self.environments = Environments(data / "environments", services.settings.scratch)
 
     def plugin(
         self, id: str, address: str, source: dict[str, str] | None, stored: dict[str, Any] | None = None

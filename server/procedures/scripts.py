@@ -22,7 +22,6 @@ from typing import Any, Final, Literal
 
 from pydantic import Field
 
-import runtime
 from server.declarations import (
     Creation,
     EntityType,
@@ -41,7 +40,7 @@ from server.values.batches import ANY_ROW, RowBatch, RowType
 from server.values.cells import Cell, atoms_of, cells_array, cells_of
 from server.values.paths import format_path
 
-_PROJECT: Final = str(FilePath(runtime.__file__).resolve().parent.parent)
+_PROJECT: Final = str(FilePath(__file__).resolve().parents[2])
 _MAIN: Final = {"python": "main.py", "javascript": "main.js"}
 _CHUNK: Final = 1 << 20  # bytes
 

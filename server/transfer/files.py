@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import stat as stat_modes
 import tempfile
 from collections.abc import Iterable
@@ -29,6 +30,7 @@ CODE_SUFFIXES = frozenset((
 CODE_NAMES = frozenset(("mldb_plugin.json", "package.json", "manifest.json", "requirements.txt", "constraints.txt"))
 # Beginnings of names at the top of the data root.
 _PRIVATE_NAMES = ("mldb.duckdb", "credentials.json", "known_hosts", "saved_queries.json", "stopped_plugins.json", ".")
+_PART = ".part"  # the end of the name of a file that is being written
 
 
 class FileAccess:
@@ -177,16 +179,25 @@ class FileScheme:
 
 
 class FileSink:
-    """Writes beside the target and takes its place on ``commit``, durably."""
+    """Writes beside the target and takes its place on ``commit``, durably.
+
+    The draft has no name until it is whole, so that nothing stays of a server that is killed; where the file system
+    has no such files it has one.
+    """
 
     def __init__(self, access: FileAccess, target: Path) -> None:
         self._access = access
         self._target = target
         if target.is_dir():
             raise IsADirectoryError(21, "Is a directory")
-        descriptor, name = tempfile.mkstemp(prefix=f".{target.name[:64]}.", suffix=".part", dir=target.parent)
+        self._beginning = f".{target.name[:64]}."  # of the draft's name
+        self._part: Path | None = None
+        try:
+            descriptor = os.open(target.parent, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+        except OSError:
+            descriptor, name = tempfile.mkstemp(prefix=self._beginning, suffix=_PART, dir=target.parent)
+            self._part = Path(name)
         self._file = os.fdopen(descriptor, "wb", buffering=1 << 20)
-        self._part = Path(name)
 
     def write(self, data: bytes, /) -> int:
         return self._file.write(data)
@@ -195,17 +206,30 @@ class FileSink:
         try:
             self._file.flush()
             os.fchmod(self._file.fileno(), 0o644)
-            self._file.close()
             self._access.writable(self._target)
-            durable.replace(self._part, self._target)
+            part = self._part = self._part or self._named()
+            self._file.close()
+            durable.replace(part, self._target)
         except BaseException:
             self.discard()
             raise
 
+    def _named(self) -> Path:
+        """The draft under a name of its own, from which it can take the place of another file."""
+        name = f"{self._beginning}{secrets.token_hex(4)}{_PART}"
+        folder = os.open(self._target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            # With a descriptor of the folder the link is followed to the file: without, it would itself be linked.
+            os.link(f"/proc/self/fd/{self._file.fileno()}", name, dst_dir_fd=folder, follow_symlinks=True)
+        finally:
+            os.close(folder)
+        return self._target.with_name(name)
+
     def discard(self) -> None:
         with suppress(OSError):  # a full disk refuses what is left in the buffer too
             self._file.close()
-        self._part.unlink(missing_ok=True)
+        if self._part is not None:
+            self._part.unlink(missing_ok=True)
 
 
 def file_error(error: OSError, rest: str) -> MldbError:

@@ -34,7 +34,7 @@ class ImportXlsxParams(ProcedureParams):
 def workbook(services: Services, url: str) -> Iterator[tuple[Any, float]]:
     """An open workbook and the time of its last change. Zip archives are read from a file, so others are copied."""
     openpyxl = extra("openpyxl", "excel", "Importing Excel workbooks")
-    with tempfile.TemporaryDirectory(prefix="mldb-") as folder:
+    with tempfile.TemporaryDirectory(prefix="workbook-", dir=services.settings.scratch) as folder:
         source = services.urls.open_source(url, patient=True)
         file = Path(folder) / "workbook.xlsx"
         with source.stream as stream, file.open("wb") as copy:

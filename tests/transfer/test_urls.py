@@ -215,6 +215,22 @@ def test_list_and_stat(urls, root):
     assert urls.list(f"file://{root}")["objects"] == {}
 
 
+def test_a_file_that_is_being_written_has_no_name(urls, root):
+    """So nothing stays of one that a kill breaks off."""
+    try:
+        os.close(os.open(root, os.O_TMPFILE | os.O_WRONLY))
+    except OSError:
+        pytest.skip("this file system has no files without a name")
+    (root / "a").write_bytes(b"old")
+    file = urls.open_write(f"file://{root}/a")
+    file.write(TEXT * 100)
+    assert list(root.iterdir()) == [root / "a"]
+    file.close()
+    assert (root / "a").read_bytes() == TEXT * 100
+    assert (root / "a").stat().st_mode & 0o777 == 0o644
+    assert list(root.iterdir()) == [root / "a"]
+
+
 def test_check_writable(urls, root):
     urls.check_writable(f"file://{root}/new/model.cls", "modelFileUrl")
     assert list((root / "new").iterdir()) == []
