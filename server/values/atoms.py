@@ -340,10 +340,19 @@ def _blob_from_json(runs: Any) -> bytes:
         return b""
     if isinstance(runs, str):
         return runs.encode()
-    try:
-        return b"".join(run.encode() if isinstance(run, str) else bytes([run]) for run in runs)
-    except (TypeError, ValueError):
-        raise MldbError("a blob is a list of byte numbers from 0 to 255 and strings") from None
+    if not isinstance(runs, list):
+        raise MldbError(f"JSON blob is not an array: '{json.dumps({'blob': runs}, separators=(',', ':'))}'")
+    return b"".join(map(_blob_run, runs))
+
+
+def _blob_run(run: Any) -> bytes:
+    if isinstance(run, str):
+        return run.encode()
+    if not isinstance(run, int) or isinstance(run, bool):
+        raise MldbError(f"Can't deal with unknown array entry '{json.dumps(run)}' reading blob data")
+    if not 0 <= run <= 255:
+        raise MldbError(f"Invalid byte value {run} reading blob data (must be 0-255)")
+    return bytes([run])
 
 
 _UNITS = {

@@ -206,7 +206,7 @@ def negate(value: Atom) -> Atom:
 def parse_number(text: str) -> int | float | None:
     """A whole text as int64, uint64 or double, as the C library reads them."""
     body = text.lstrip(" \t\n\v\f\r")
-    if not body or body[-1].isspace() or "_" in body:
+    if not body or body[-1].isspace() or "_" in body or not body.isascii():  # int() takes more digits than C
         return None
     try:
         number = int(body)

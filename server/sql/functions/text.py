@@ -25,7 +25,7 @@ _NGRAMS = "ngramRange values must be bigger than 0 and the second value needs to
 
 @dataclass(frozen=True, slots=True)
 class Tokenizer:
-    """How a text is cut into tokens. ``limit`` -1 is no limit; ``value`` None counts the tokens."""
+    """How a text is cut into tokens. ``limit`` -1 (or a null given) is no limit; ``value`` None counts the tokens."""
 
     split_chars: str = ","
     quote_char: str = ""
@@ -43,6 +43,8 @@ class Tokenizer:
             if name not in _FIELDS:
                 raise MldbError(f"Unknown field '{name}' parsing tokenize configuration")
             field = _FIELDS[name]
+            if field == "limit" and value is None:
+                continue
             values[field] = _ngram_range(value) if field == "ngram_range" else _checked(name, field, value)
         return cls(**values)
 
