@@ -38,9 +38,11 @@ class Folders:
     def register(self, kind: str, route: str, folder: str) -> None:
         """Serve a folder of the plugin. Blocks on the disk."""
         name = route.replace("/", "")
+        if kind == DOC and not folder:
+            raise FolderError("Documentation directory cannot be empty")
         if not folder or (kind == STATIC and not name):
             raise FolderError("Route and static directory cannot be empty for serving static folder")
-        path = self._inside(folder)
+        path = self._inside(folder, "documentation" if kind == DOC else "static")
         if kind == DOC:
             if self._doc is not None:
                 raise FolderError("a documentation folder is served already")
@@ -52,9 +54,9 @@ class Folders:
         else:
             raise FolderError(f"unknown kind of folder '{kind}'")
 
-    def _inside(self, folder: str) -> Path:
+    def _inside(self, folder: str, what: str) -> Path:
         shown = Path(self.plugin_dir or "", folder)
-        missing = FolderError(f"Cannot serve static folder for path that does not exist: {shown}")
+        missing = FolderError(f"Cannot serve {what} folder for path that does not exist: {shown}")
         if self.plugin_dir is None or "\0" in folder:
             raise missing
         try:
@@ -65,7 +67,7 @@ class Folders:
         if not is_there:
             raise missing
         if not path.is_relative_to(root):
-            raise FolderError(f"Cannot serve static folder outside of the plugin: {shown}")
+            raise FolderError(f"Cannot serve {what} folder outside of the plugin: {shown}")
         return path
 
     def static(self, remaining: str) -> tuple[Path, str] | None:

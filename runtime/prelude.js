@@ -312,7 +312,7 @@
   };
 
   function checked(handler) {
-    if (typeof handler !== 'function') throw new TypeError('a handler is a function');
+    if (typeof handler !== 'function') throw new TypeError('Need a handler: a function');
     return handler;
   }
 

@@ -203,7 +203,7 @@ class Opener:
             access.protect(folder)
             return self._opened(address, folder, main, version=version, watched=True, environments=self.environments)
         if not path.is_file():
-            raise MldbError(f"opening file '{rest}': No such file or directory")
+            raise MldbError(f"Source does not exist: opening file '{rest}': No such file or directory")
         return self._opened(address, access.readable(path).parent, access.readable(path), version=version)
 
     def _download(self, address: str) -> Opened:

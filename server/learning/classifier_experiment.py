@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from server.declarations import EntityType, InputQuery, Progress, RunResult, Services, SqlText, checked
@@ -169,9 +170,9 @@ class ClassifierExperiment:
         result["resultsTest"] = self._evaluate(params, function, testing, dataset, progress)
         if dataset is not None:
             made.datasets.append(dataset)
-        tested = time.monotonic()
         if params.evalTrain:
             result["resultsTrain"] = self._evaluate(params, function, training, None, progress)
+        tested = time.monotonic()
         return result | {"durationSecs": {"train": trained - started, "test": tested - trained}}
 
     def _evaluate(
@@ -291,7 +292,9 @@ def aggregate(values: Sequence[Any]) -> Any:
         return {name: part for name, part in parts.items() if part is not None}
     if not isinstance(first, int | float):
         return None
-    deviation = statistics.stdev(values) if len(values) > 1 else 0.0
+    # MLDB's deviation is that of the folds themselves, not of a population that they are drawn from.
+    with np.errstate(invalid="ignore"):  # infinities have no deviation
+        deviation = float(np.std(values))
     return {"min": min(values), "max": max(values), "mean": statistics.fmean(values), "std": deviation}
 
 

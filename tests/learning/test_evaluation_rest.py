@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import random
 
 import pytest
 
+from server.learning.classifier_experiment import aggregate
 from tests.learning.test_classifier_rest import make_rows
 
 
@@ -153,6 +155,16 @@ def test_folds_are_read_when_the_experiment_is_made(toy, data_dir, fold, text):
     assert answer.status_code == 400
     assert answer.json()["error"].startswith(next(iter(fold.values())))
     assert text in answer.json()["error"]
+
+
+def test_aggregates_of_folds():
+    folds = [{"auc": 0.5, "of": {"n": 1, "matrix": []}}, {"auc": 1.0, "of": {"n": 3, "matrix": []}}]
+    assert aggregate(folds) == {
+        "auc": {"min": 0.5, "max": 1.0, "mean": 0.75, "std": 0.25},
+        "of": {"n": {"min": 1, "max": 3, "mean": 2, "std": 1}},
+    }
+    assert aggregate([{"a": 2.0}])["a"]["std"] == 0
+    assert math.isnan(aggregate([{"a": math.inf}, {"a": 1.0}])["a"]["std"])
 
 
 def test_limits_and_offsets_cover_all_rows(toy, data_dir):

@@ -290,6 +290,11 @@ def test_static_and_documentation_folders(client, folder):
     ("call", "text"),
     [
         ("serve_static_folder('', 'x')", "Route and static directory cannot be empty for serving static folder"),
+        ("serve_documentation_folder('')", "Documentation directory cannot be empty"),
+        (
+            "serve_documentation_folder('none')",
+            "Cannot serve documentation folder for path that does not exist: ",
+        ),
         ("serve_static_folder('s', 'none')", "Cannot serve static folder for path that does not exist: "),
         ("serve_static_folder('s', '../..')", "Cannot serve static folder outside of the plugin: "),
         ("serve_static_folder('s', '.'); mldb.plugin.serve_static_folder('/s/', '.')", "the route 's' serves a static"),
