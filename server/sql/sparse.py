@@ -17,6 +17,7 @@ from server.sql.coerce import to_cells
 from server.sql.duck import literal_text
 from server.sql.relations import Relation
 from server.storage.database import identifier
+from server.storage.layouts import TIME_ID
 from server.values.kinds import Kind
 from server.values.paths import Path, format_path
 
@@ -181,9 +182,9 @@ class SparseRelation(Relation):
     def _stream(self, condition: str, where: list[str], *, names: bool = False) -> str:
         """Cells one by one: ``line``, ``named``, value ``v``, timestamp ``t``, with ``names`` also ``name``."""
         only = f" WHERE {' AND '.join(where)}" if where else ""
+        ids = f"{self.line} AS line, {self.name} AS named, {TIME_ID} AS time"
         scans = " UNION ALL ".join(
-            f"SELECT {self.line} AS line, {self.name} AS named, time, {value} AS v FROM {self._table(store)}{only}"
-            for store, value in _STORE_ANY.items()
+            f"SELECT {ids}, {value} AS v FROM {self._table(store)}{only}" for store, value in _STORE_ANY.items()
         )
         joined = f" JOIN {self._table(self.names)} k ON k.id = named" if names or condition else ""
         return (
@@ -203,7 +204,8 @@ class SparseRelation(Relation):
         scans = []
         for store in stores:
             values = ", ".join(f"{'value' if each == store else 'NULL'} AS {identifier(each)}" for each in stores)
-            scans.append(f"SELECT {self.line} AS line, {self.name} AS named, time, {values} FROM {self._table(store)}")
+            ids = f"{self.line} AS line, {self.name} AS named, {TIME_ID} AS time"
+            scans.append(f"SELECT {ids}, {values} FROM {self._table(store)}")
         named = f" JOIN {self._table(self.names)} k ON k.id = named AND ({condition})" if condition else ""
         values = ", ".join(map(identifier, stores))
         return (
@@ -367,7 +369,7 @@ class CellsRelation(SparseRelation):
 
     def _scan(self, store: str, ids: str, timed: bool, *, mixed: bool) -> str:
         value = _STORE_ANY[store] if mixed else "value"
-        times = f" JOIN {self._table('times')} w ON w.id = time" if timed else ""
+        times = f" JOIN {self._table('times')} w ON w.id = {TIME_ID}" if timed else ""
         where = " AND ".join([f"col IN ({ids})", *self.only_kept("row")])
         ts = ", w.ts" if timed else ""
         return f"SELECT row, col, {value} AS value{ts} FROM {self._table(store)}{times} WHERE {where}"

@@ -22,7 +22,7 @@ import pyarrow as pa
 from server.declarations import NamedBatch
 from server.errors import MldbError
 from server.storage.database import identifier
-from server.storage.layouts import ROW, TIMESTAMP, Cells, Wide, WideColumn
+from server.storage.layouts import ROW, TIME_ID, TIMESTAMP, Cells, Wide, WideColumn
 from server.values import compute as pc
 from server.values.arrow_types import ANY_ARROW, CELL_ARROW
 from server.values.batches import RowBatch, RowType
@@ -102,7 +102,7 @@ def _stored_values(layout: Cells, since: Mapping[str, int] | None = None) -> str
         "any": _any_columns('"value"'),
     }
     return " UNION ALL ".join(
-        f'SELECT "row", col, "time", {columns} FROM {layout.prefix}_{store}'
+        f'SELECT "row", col, {TIME_ID} AS "time", {columns} FROM {layout.prefix}_{store}'
         + (f" WHERE rowid >= {since[store]}" if since else "")
         for store, columns in values.items()
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from server.values.kinds import Kind
 from server.values.paths import Path
@@ -67,6 +67,10 @@ class CellColumn:
     rows: int  # rows that have the column
 
 
+RELATIVE_TIME: Final = 1 << 30  # less this, and less its row's id, the id of a time is told
+TIME_ID: Final = f'CASE WHEN "time" < 0 THEN "time" + {RELATIVE_TIME} + "row" ELSE "time" END'
+
+
 class CellColumns(Protocol):
     """The columns of a sparse dataset; may be millions, so it is asked, not listed."""
 
@@ -89,6 +93,9 @@ class Cells:
     | ``_cols`` | ``id`` INTEGER (from 0), ``name`` VARCHAR (path text), ``seen`` (flags), ``multiple``, ``rows`` |
     | ``_times`` | ``id`` INTEGER, ``ts`` DOUBLE |
     | ``_int`` ``_num`` ``_str`` ``_any`` | ``row`` ``col`` ``time`` ids, ``value`` BIGINT, DOUBLE, VARCHAR, ANY |
+
+    A ``time`` below zero is relative to the row's id (``TIME_ID``): where each row has a time of its own it is the same
+    for all cells, and takes no room.
 
     ``ANY`` is used for what the first three cannot hold (NULL, timestamps, intervals, blobs, paths, unsigned).
     Whole numbers of any origin are in ``_int`` or, beside fractions of the same batch, in ``_num``.

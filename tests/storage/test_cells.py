@@ -2,7 +2,9 @@ import math
 
 from server.storage.cells import CellTables
 from server.storage.database import new_table
+from server.storage.dataset_files import cell_lines
 from server.storage.pending import Pending
+from server.storage.stores import STORES
 from server.values.atoms import Interval, PathValue, Timestamp
 from server.values.kinds import Kind
 
@@ -61,3 +63,37 @@ def test_a_second_value_of_a_cell_in_a_later_batch_is_noticed(database):
     tables.append(recorded((("r",), [(("x",), "b", 1.0)]), (("s",), [(("x",), 1, 0.0)])))
     column = tables.layout().columns.get(("x",))
     assert (column.multiple, column.rows, column.kind) == (True, 2, Kind.ANY)
+
+
+def stored(database, layout):
+    """The cells as the files of datasets have them: row, column, time, whole number."""
+    with database.cursor() as cursor:
+        lines = cell_lines(layout, dict.fromkeys(STORES, 0))
+        found = cursor.execute(f'SELECT "name", name_1, ts, "integer" FROM ({lines})').fetchall()
+    return sorted(found)
+
+
+def encoded(database, prefix):
+    with database.cursor() as cursor:
+        return {time for (time,) in cursor.execute(f'SELECT DISTINCT "time" FROM {prefix}_int').fetchall()}
+
+
+def test_a_time_for_each_row_is_told_once(database):
+    tables = CellTables(database, new_table())
+    rows = {f"r{row}": 1000.0 + 7 * (row * 37 % 100) for row in range(100)}
+    columns = ("a", "b", "c")
+    tables.append(recorded(*(((n,), [((c,), 1, time) for c in columns if n != "r9"]) for n, time in rows.items())))
+    assert max(encoded(database, tables.prefix)) < 0
+    assert len(encoded(database, tables.prefix)) <= 2  # r9 has no cells
+    wanted = [(n, c, time, 1) for n, time in rows.items() for c in columns if n != "r9"]
+    assert stored(database, tables.layout()) == sorted(wanted)
+    # A later batch knows some of the rows and of the times.
+    later = [("r5", "a", 1000.0, 2), ("r9", "a", 1007.0, 2), ("new", "a", math.inf, 2), ("new", "b", -math.inf, 2)]
+    tables.append(recorded(*(((n,), [((c,), value, time)]) for n, c, time, value in later)))
+    assert stored(database, tables.layout()) == sorted(wanted + later)
+
+
+def test_one_time_for_all_is_told_once(database):
+    tables = CellTables(database, new_table())
+    tables.append(recorded(*(((f"r{row}",), [(("a",), row, 5.0)]) for row in range(100))))
+    assert encoded(database, tables.prefix) == {0}
