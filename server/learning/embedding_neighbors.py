@@ -21,13 +21,14 @@ from server.learning.training_set import labels_of
 from server.procedures.validators import input_query
 from server.sql.positions import did_you_mean
 from server.sql.tree import DatasetRef, Select, Table, Wildcard
-from server.values.atoms import NEVER, atom_text
+from server.values.atoms import atom_text
 from server.values.batches import Column, RowBatch, RowType
 from server.values.cells import Cell, cells_array
 from server.values.kinds import Kind
 from server.values.paths import Path, natural_key, parse_path
 
 _COORDS = ("coords",)
+_TIME = 0.0  # of what is found: MLDB dates it 1970
 _INPUTS = ("coords", "numNeighbors", "maxDistance")
 
 
@@ -202,10 +203,10 @@ def _numbers(batch: RowBatch, name: str, default: float, unsaid: float | None = 
 def _cells(index: NeighborIndex, rows: Any, distances: Any) -> list[Cell]:
     """The neighbours' names by rank, and the distance of each, in the order of their names."""
     names = [index.names[row] for row in rows.tolist()]
-    cells = [Cell(("neighbors", str(rank)), name, NEVER) for rank, name in enumerate(names)]
+    cells = [Cell(("neighbors", str(rank)), name, _TIME) for rank, name in enumerate(names)]
     paths = [parse_path(name) for name in names]
     for path, distance in sorted(zip(paths, distances.tolist(), strict=True), key=lambda pair: natural_key(pair[0])):
-        cells.append(Cell(("distances", *path), distance, NEVER))
+        cells.append(Cell(("distances", *path), distance, _TIME))
     return cells
 
 

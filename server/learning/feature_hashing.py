@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,8 +18,10 @@ from server.learning.cell_functions import rows_below
 from server.values.atoms import atom_text
 from server.values.batches import Column, RowBatch, RowType
 from server.values.cityhash import hash_texts
+from server.values.highwayhash import ATOM_KEY
 from server.values.kinds import Kind
-from server.values.paths import format_path
+from server.values.paths import Path, format_path, parse_path
+from server.values.siphash import sip_hashes
 
 Mode = Literal["columns", "columnsAndValues"]
 _COLUMNS = ("columns",)
@@ -52,31 +55,43 @@ class FeatureHasher:
     def apply(self, batch: RowBatch) -> RowBatch:
         rows, texts = self._hashed(batch)
         codes = texts.dictionary_encode()
-        hashes = hash_texts(codes.dictionary)
+        hashes = self._hashes(codes.dictionary)
         # Each hash counts once in a row.
         different = np.unique(rows * len(hashes) + codes.indices.to_numpy(zero_copy_only=False))
         row, hash_ = different // max(len(hashes), 1), hashes[different % max(len(hashes), 1)]
         vectors = np.zeros(batch.length << self.bits)
-        for number in range(_WORD // self.bits):
+        for number in range(math.ceil(_WORD / self.bits)):  # the last slice may be a short one
             places = (hash_ >> np.uint64(number * self.bits)) & np.uint64((1 << self.bits) - 1)
             at = (row << self.bits) + places.astype(np.int64)
             np.add.at(vectors, at, -1.0 if number % 2 else 1.0)
         array = pa.FixedSizeListArray.from_arrays(pa.array(vectors), 1 << self.bits)
         return RowBatch(self.output, batch.length, [array])
 
+    def _hashes(self, texts: pa.Array) -> NDArray[np.uint64]:
+        """MLDB hashes values by another function than names."""
+        if self.mode == "columns":
+            return hash_texts(texts)
+        return sip_hashes([text.encode("utf-8", "surrogatepass") for text in texts.to_pylist()], ATOM_KEY[:2])
+
     def _hashed(self, batch: RowBatch) -> tuple[NDArray[np.int64], pa.Array]:
         """Row and text of what is hashed: names of columns that are not null, with their values where they count."""
         if self.mode == "columns":
             cells = cells_below(batch, "columns")
-            return cells.rows, cells.words
+            names = pa.array([parse_path(name)[0] for name in cells.names], pa.string())  # a row in the row counts once
+            return cells.rows, names.take(pa.array(cells.codes))
         found = [
-            (at, f"{format_path(cell.path)}::{atom_text(cell.value)}")
+            (at, f"{_name(cell.path)}::{atom_text(cell.value)}")
             for at, row in enumerate(rows_below(batch, "columns"))
             for cell in row
             if cell.value is not None
         ]
         rows = np.array([at for at, _ in found], np.int64)
         return rows, pa.array([text for _, text in found], pa.string())
+
+
+def _name(path: Path) -> str:
+    """The name of a column: without quotes where it is one element, whatever that is."""
+    return path[0] if len(path) == 1 else format_path(path)
 
 
 def _create(creation: Creation) -> FeatureHasher:

@@ -30,6 +30,15 @@ def test_by_row_name(corners):
     ]
 
 
+def test_what_is_found_is_dated_as_in_mldb(corners):
+    query = {"q": "SELECT nn({coords: 'ex4', numNeighbors: 1}) AS *"}
+    (found,) = corners.get_json("/v1/query", query).json()
+    assert sorted(found["columns"]) == [
+        ["distances.ex4", 0, "1970-01-01T00:00:00Z"],
+        ["neighbors.0", "ex4", "1970-01-01T00:00:00Z"],
+    ]
+
+
 def test_by_coordinates_in_any_order(corners):
     for coords in ("{x: 0.1, y: 0.2}", "{y: 0.2, x: 0.1}", "[0.1, 0.2]"):
         table = corners.query(f"SELECT nn({{coords: {coords}}})[distances] AS *")

@@ -11,7 +11,9 @@ from server.learning.tfidf import count_documents
 from server.learning.tokensplit import splitter
 from server.values.batches import Cell, Column, RowBatch, RowType
 from server.values.cells import any_array, cells_array
+from server.values.cityhash import hash_path
 from server.values.kinds import Kind
+from server.values.siphash import sip_hashes
 
 
 @pytest.fixture(scope="module")
@@ -139,6 +141,23 @@ def test_feature_hasher(client):
     assert sum(found.values()) == 0  # as many +1 as -1: 32 slices of each hash
     assert row(client, one.replace("names", "values")) != row(client, other.replace("names", "values"))
     assert function(client, "bad", "feature_hasher", numBits=0).status_code == 400
+
+
+def test_the_last_slice_of_a_hash_may_be_short(client):
+    def slices(hash_, bits):  # as MLDB cuts: from bit 0, 5, 10, … 60
+        vector = [0] * (1 << bits)
+        for number, bit in enumerate(range(0, 64, bits)):
+            vector[hash_ >> bit & (1 << bits) - 1] += -1 if number % 2 else 1
+        return vector
+
+    function(client, "five", "feature_hasher", numBits=5)
+    for columns in ("{a: 1}", "{a: {b: 1, c: 2}}"):
+        found = row(client, f"SELECT five({{columns: {columns}}})[hash] AS *")
+        assert list(found.values()) == slices(hash_path(("a",)), 5)
+    function(client, "five", "feature_hasher", numBits=5, mode="columnsAndValues")
+    hash_ = int(sip_hashes([b"a.b::x"], (0x1958DF94340E7CBA, 0x8928FC8B84A0))[0])
+    found = row(client, """SELECT five({columns: {'x' AS "a.b"}})[hash] AS *""")
+    assert list(found.values()) == slices(hash_, 5)
 
 
 def test_pooling(client):

@@ -9,6 +9,7 @@ from server.values.cityhash import hash_bytes, hash_numbers, hash_path, hash_pat
 from server.values.highwayhash import hash_atoms, hash_blobs, hash_row
 from server.values.numberhashes import NumberHashes
 from server.values.paths import format_path
+from server.values.siphash import sip_hashes
 
 PUBLISHED = {
     "x": 0x4FC82888D13DE398,
@@ -115,3 +116,10 @@ def test_published_value_hashes():
 def test_value_hashes_of_arrays():
     texts = [("0123456789" * 10)[:length] for length in range(100)]
     assert hash_atoms([*texts, None]) == [*(hash_atoms([text])[0] for text in texts), None]
+
+
+def test_siphash():
+    # The vectors of the authors' reference implementation: bytes 0, 1, … under the key 0, 1, … 15
+    key = tuple(int.from_bytes(bytes(range(at, at + 8)), "little") for at in (0, 8))
+    known = {0: 0x726FDB47DD0E0E31, 8: 0x93F5F5799A932462, 15: 0xA129CA6149BE45E5, 63: 0x958A324CEB064572}
+    assert sip_hashes([bytes(range(length)) for length in known], key).tolist() == list(known.values())
