@@ -38,6 +38,7 @@ def write_backup(settings: Settings, database: Database, target: IO[bytes]) -> N
             archive.add(copy, settings.database_file.name)
             for file in _files(root, settings.database_file.name):
                 _add(archive, file, str(file.relative_to(root)))
+            archive.getmembers().clear()  # each refers to the archive, whose megabytes would wait for the collector
 
 
 def _files(root: Path, database: str) -> Iterator[Path]:

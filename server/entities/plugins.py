@@ -230,7 +230,8 @@ def create(host: PluginHost, creation: Creation, language: str) -> Plugin:
     try:
         plugin = host.call(_start(host, creation, opened, args, held))
     except BaseException:
-        opened.discard()
+        if creation.stored is None:  # what was kept over a restart may start another time
+            opened.discard()
         raise
     if plugin.supervisor.last_answer is not None:
         traced("main.py", plugin.supervisor.last_answer, creation.id)

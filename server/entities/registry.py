@@ -174,6 +174,7 @@ class Registry:
         self.catalogue = catalogue
         self._changes = 0
         self.restored = threading.Event()  # set when all that was there before the start is there again
+        self._closing = False
         self._services: Services | None = None
         self._entries: dict[EntityKind, dict[str, Entry]] = {kind: {} for kind in PLURALS}
         self._lock = threading.Lock()
@@ -332,11 +333,15 @@ class Registry:
         return Ready(config, declared, params, entity, persisted(entity, made), made=made)
 
     def _install(self, entry: Entry, building: Building, ready: Ready, record: Record | None) -> None:
-        """Make a built entity the one in service; the old one may go then. One that cannot be goes itself."""
+        """Make a built entity the one in service; the old one may go then. One that cannot be goes itself, but keeps
+        what it has stored when it was there before: the server stops, and will start again."""
         try:
             old = self._replace(entry, building, ready, record)
         except BaseException:
-            self._discard(ready)
+            if record is not None and self._entries[entry.kind].get(entry.id) is entry:
+                call_hook(ready.entity, "close")
+            else:
+                self._discard(ready)
             raise
         if old is not None:
             self._discard(old)
@@ -427,12 +432,13 @@ class Registry:
         begun = time.monotonic()
         plugins = [each for each in waiting if each[0].kind == "plugin"]
         for each in waiting:
-            if each[0].kind != "plugin":
+            if each[0].kind != "plugin" and not self._closing:
                 self._restore(*each)
         if len(plugins) < len(waiting):
             log.info("restored %d entities in %.1f s", len(waiting) - len(plugins), time.monotonic() - begun)
         for each in plugins:
-            starts.begin(partial(self._restore, *each))
+            if not self._closing:
+                starts.begin(partial(self._restore, *each))
 
     def _restore(self, entry: Entry, building: Building, record: Record) -> None:
         try:
@@ -442,6 +448,7 @@ class Registry:
 
     def close(self) -> None:
         """Shut down: cancel what is being built and close every entity (stored data stay)."""
+        self._closing = True
         entries = [entry for kind in PLURALS for entry in self.entries(kind)]
         for entry in entries:
             if entry.building is not None:

@@ -144,7 +144,8 @@ class Database:
                     cursor.execute("FORCE CHECKPOINT")
             except duckdb.Error as error:
                 _log.error("the database was not folded into its file: %s", error)
-        self._root.close()
+        with self._defining:  # a connection that is at work cannot be closed
+            self._root.close()
 
     def drop_orphans(self, referenced: Iterable[str]) -> list[str]:
         """Drop the dataset tables that nothing refers to; their names.

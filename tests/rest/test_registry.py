@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ import pytest
 from server.declarations import EntityType, Params
 from server.entities.catalogue import Catalogue
 from server.entities.registry import Registry
+from server.entities.starts import Starts
 from server.entities.types import TypeRegistry
 from server.errors import MldbError
 from tests.datasets.parts import Parts
@@ -54,6 +55,37 @@ def test_what_cannot_be_saved_is_not_kept(parts: Parts) -> None:
         registry.create("function", {"id": "a", "type": "thing"})
     assert [thing.calls for thing in made] == [[], ["drop", "close"]]
     assert registry.ready("function", "a").entity is made[0]
+
+
+def test_a_stop_while_entities_are_restored_takes_nothing_from_them(parts: Parts) -> None:
+    made: list[Thing] = []
+    during: list[Callable[[], None]] = []
+
+    def create(_: object) -> Thing:
+        for action in during:
+            action()
+        made.append(Thing())
+        return made[-1]
+
+    types = TypeRegistry()
+    types.register([EntityType("function", "thing", Params, "A thing", create)])
+    registry = Registry(types, Catalogue(parts.database))
+    registry.attach(parts)  # type: ignore[arg-type]
+    for id in ("a", "b"):
+        registry.create("function", {"id": id, "type": "thing"})
+    made.clear()
+    again = Registry(types, Catalogue(parts.database))
+    again.attach(parts)  # type: ignore[arg-type]
+    during.append(again.close)
+    again.restore(again.announce(), Starts())
+    assert [thing.calls for thing in made] == [["close"]]  # the one under way; no other is begun
+    during[:] = [lambda: again.delete("function", "a")]
+    made.clear()
+    again = Registry(types, Catalogue(parts.database))
+    again.attach(parts)  # type: ignore[arg-type]
+    again.restore(again.announce(), Starts())
+    assert [thing.calls for thing in made] == [["drop", "close"], []]
+    assert again.ids("function") == ["b"]
 
 
 def test_a_function_that_was_deleted_is_freed(tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import io
+import tarfile
 import time
 from pathlib import Path
 
@@ -65,6 +67,21 @@ def test_a_backup_that_a_kill_breaks_off_leaves_nothing_beside_the_data(tmp_path
     database.close()
     assert database.copied.is_relative_to(settings.scratch)
     assert not any(settings.scratch.iterdir())
+
+
+def test_a_backup_leaves_no_garbage(tmp_path):
+    """Megabytes that the collector comes for late."""
+    settings = Settings(data_dir=tmp_path)
+    settings.scratch.mkdir()
+    database = Database(settings.database_file)
+    gc.collect()
+    gc.disable()
+    try:
+        write_backup(settings, database, io.BytesIO())
+        assert not [each for each in gc.get_objects() if isinstance(each, tarfile.TarFile)]
+    finally:
+        gc.enable()
+    database.close()
 
 
 def test_temporary_files_are_neither_data_nor_backed_up(start_server, tmp_path):

@@ -430,7 +430,9 @@ def test_what_was_fetched_stays_over_a_restart(start_server, tmp_path):
     server = start_server("--fetch-private")
     checkouts = server.data_dir / "plugins" / ".checkouts"
     work = tmp_path / "served" / "repo"
-    committed(work, {"main.py": "mark = 'first'", "routes.py": "request.set_return(mark)"})
+    brake = tmp_path / "brake"
+    main = f"import os\nassert not os.path.exists({str(brake)!r})\nmark = 'first'"
+    committed(work, {"main.py": main, "routes.py": "request.set_return(mark)"})
     with server.client() as client, served(work) as address:
         assert put(client, "g", address=address).status_code == 201
         before = client.get("/v1/plugins/g/version").json()
@@ -438,6 +440,12 @@ def test_what_was_fetched_stays_over_a_restart(start_server, tmp_path):
         (checkouts / "left").mkdir()
         committed(work, {"main.py": "mark = 'second'"})
     server.kill()
+    brake.touch()  # main.py may want what is not there at this start
+    server = start_server("--fetch-private", data_dir=server.data_dir)
+    with server.client() as client:
+        until(lambda: client.get("/v1/plugins/g").json()["state"] == "error")
+    server.kill()
+    brake.unlink()
     server = start_server("--fetch-private", data_dir=server.data_dir)
     with server.client() as client:
         until(lambda: client.get("/v1/plugins/g/routes/x").text == '"first"\n')
