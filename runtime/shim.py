@@ -248,8 +248,8 @@ class Mldb:
         reply = self._connection.call(str(verb), str(resource), _pairs(params, "parameter"), body, headers)
         return _perform_result(reply)
 
-    def read_lines(self, uri: str, max_lines: int = -1) -> list[str]:
-        return lines.read_lines(uri, max_lines, self._data_root)
+    def read_lines(self, path: str, max_lines: int = -1) -> list[str]:
+        return lines.read_lines(path, max_lines, self._data_root)
 
     def open_bytes(self, uri: str) -> IO[bytes]:
         """As ``lines.open_bytes``. The server's own pages are asked for in process: a plugin that does one thing at a

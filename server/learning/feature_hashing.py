@@ -15,7 +15,7 @@ from server.declarations import BoundFunction, Creation, EntityType, Params
 from server.errors import MldbError
 from server.learning.cell_arrays import cells_below
 from server.learning.cell_functions import rows_below
-from server.values.atoms import atom_text
+from server.values.atoms import NEVER, atom_text
 from server.values.batches import Column, RowBatch, RowType
 from server.values.cityhash import hash_texts
 from server.values.highwayhash import ATOM_KEY
@@ -53,7 +53,7 @@ class FeatureHasher:
         return self
 
     def apply(self, batch: RowBatch) -> RowBatch:
-        rows, texts = self._hashed(batch)
+        rows, texts, times = self._hashed(batch)
         codes = texts.dictionary_encode()
         hashes = self._hashes(codes.dictionary)
         # Each hash counts once in a row.
@@ -65,7 +65,9 @@ class FeatureHasher:
             at = (row << self.bits) + places.astype(np.int64)
             np.add.at(vectors, at, -1.0 if number % 2 else 1.0)
         array = pa.FixedSizeListArray.from_arrays(pa.array(vectors), 1 << self.bits)
-        return RowBatch(self.output, batch.length, [array])
+        newest = np.full(batch.length, NEVER)
+        np.fmax.at(newest, rows, times)
+        return RowBatch(self.output, batch.length, [array], [pa.array(newest)])
 
     def _hashes(self, texts: pa.Array) -> NDArray[np.uint64]:
         """MLDB hashes values by another function than names."""
@@ -73,20 +75,21 @@ class FeatureHasher:
             return hash_texts(texts)
         return sip_hashes([text.encode("utf-8", "surrogatepass") for text in texts.to_pylist()], ATOM_KEY[:2])
 
-    def _hashed(self, batch: RowBatch) -> tuple[NDArray[np.int64], pa.Array]:
-        """Row and text of what is hashed: names of columns that are not null, with their values where they count."""
+    def _hashed(self, batch: RowBatch) -> tuple[NDArray[np.int64], pa.Array, NDArray[np.float64]]:
+        """Row, text and time of what is hashed: names of columns that are not null, with values where they count."""
         if self.mode == "columns":
             cells = cells_below(batch, "columns")
             names = pa.array([parse_path(name)[0] for name in cells.names], pa.string())  # a row in the row counts once
-            return cells.rows, names.take(pa.array(cells.codes))
+            return cells.rows, names.take(pa.array(cells.codes)), cells.times
         found = [
-            (at, f"{_name(cell.path)}::{atom_text(cell.value)}")
+            (at, f"{_name(cell.path)}::{atom_text(cell.value)}", cell.timestamp)
             for at, row in enumerate(rows_below(batch, "columns"))
             for cell in row
             if cell.value is not None
         ]
-        rows = np.array([at for at, _ in found], np.int64)
-        return rows, pa.array([text for _, text in found], pa.string())
+        rows = np.array([at for at, _, _ in found], np.int64)
+        times = np.array([time for _, _, time in found], np.float64)
+        return rows, pa.array([text for _, text, _ in found], pa.string()), times
 
 
 def _name(path: Path) -> str:

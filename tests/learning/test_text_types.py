@@ -143,6 +143,19 @@ def test_feature_hasher(client):
     assert function(client, "bad", "feature_hasher", numBits=0).status_code == 400
 
 
+def test_hashes_are_as_new_as_what_was_hashed(client):
+    client.put("/v1/datasets/dated", json={"type": "sparse.mutable"})
+    rows = [["r", [["a", 1, 0], ["b", 2, "2020-01-01T00:00:00Z"]]], ["s", [["a", 1, 0]]]]
+    client.post("/v1/datasets/dated/multirows", json=rows)
+    client.post("/v1/datasets/dated/commit")
+    for mode in ("columns", "columnsAndValues"):
+        function(client, "dated_hash", "feature_hasher", numBits=1, mode=mode)
+        query = "SELECT dated_hash({columns: {*}})[hash] AS * FROM dated ORDER BY rowName()"
+        found = client.get_json("/v1/query", {"q": query}).json()
+        times = [{time for _, _, time in each["columns"]} for each in found]
+        assert times == [{"2020-01-01T00:00:00Z"}, {"1970-01-01T00:00:00Z"}]
+
+
 def test_the_last_slice_of_a_hash_may_be_short(client):
     def slices(hash_, bits):  # as MLDB cuts: from bit 0, 5, 10, … 60
         vector = [0] * (1 << bits)
