@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,11 @@ def add(commands: Any) -> None:
 
 
 def _serve(options: argparse.Namespace) -> int:
+    if sys.platform != "linux":
+        raise OSError(
+            "the server runs on Linux, whose kernel keeps the processes of plugins in hand;"
+            " elsewhere use a container: docker compose up"
+        )
     from server.serve import Script, serve
 
     settings = settings_from(options)

@@ -39,6 +39,12 @@ def test_version_and_help():
         assert row.variable in help
 
 
+def test_other_systems_are_told_what_to_do(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert main(["serve"]) == 1
+    assert "runs on Linux" in capsys.readouterr().err
+
+
 def test_settings_come_from_the_environment():
     values = from_environment(
         {"MLDB_PORT": "99", "MLDB_FILE_ROOT": "/a, /b", "MLDB_FETCH_PRIVATE": "yes", "OTHER": "1"}
