@@ -1,4 +1,4 @@
-"""Functions written over plain Python cells: a row goes in, a row comes out."""
+"""Functions from rows of any columns to such rows, and from texts to texts."""
 
 from __future__ import annotations
 
@@ -23,13 +23,12 @@ TextMap = Callable[[str], str]
 
 @dataclass(frozen=True)
 class RowFunction:
-    """Maps the cells of the input row ``given`` to the cells of the output row ``result``, row by row."""
+    """Maps the input row ``given`` to one of any columns: ``cells`` gives the cells of all rows of a batch."""
 
     given: str
-    result: str
-    apply: RowMap
-    output: RowType = field(default=RowType((), open=True), init=False)
+    cells: Callable[[RowBatch], pa.Array]
     told: Mapping[str, Any] | None = None  # of the model that it applies
+    output: RowType = field(default=RowType((), open=True), init=False)
 
     def details(self) -> Mapping[str, Any] | None:
         return self.told
@@ -45,26 +44,22 @@ class RowFunction:
     def bind(self, given: RowType) -> BoundFunction:
         if not given.under((self.given,)).columns and not given.open:
             raise MldbError(f"The function needs a row '{self.given}' as input")
-        return _BoundRows(self)
-
-
-@dataclass(frozen=True)
-class _BoundRows:
-    function: RowFunction
-
-    @property
-    def output(self) -> RowType:
-        return self.function.output
+        return self
 
     def apply(self, batch: RowBatch) -> RowBatch:
-        return RowBatch(self.output, batch.length, (), (), cells_array([self._row(row) for row in self._given(batch)]))
+        return RowBatch(self.output, batch.length, (), (), self.cells(batch))
 
-    def _given(self, batch: RowBatch) -> list[Row]:
-        return rows_below(batch, self.function.given)
 
-    def _row(self, row: Row) -> Row:
-        result = self.function.result
-        return [Cell((result, *cell.path), cell.value, cell.timestamp) for cell in self.function.apply(row)]
+def row_by_row(given: str, result: str, apply: RowMap) -> RowFunction:
+    """The cells of the input row ``given`` become those of the output row ``result``."""
+
+    def cells(batch: RowBatch) -> pa.Array:
+        return cells_array([
+            [Cell((result, *cell.path), cell.value, cell.timestamp) for cell in apply(row)]
+            for row in rows_below(batch, given)
+        ])  # fmt: skip
+
+    return RowFunction(given, cells)
 
 
 def rows_below(batch: RowBatch, name: str) -> list[Row]:

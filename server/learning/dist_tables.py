@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from dataclasses import astuple, dataclass, field
 from typing import Any, Literal
 
+import numpy as np
 import orjson
+import pyarrow as pa
 from pydantic import Field
 
 from server.declarations import (
@@ -32,10 +34,11 @@ from server.learning.origin import Origin, open_model
 from server.learning.outcome_rows import OutcomeRow, Outcomes, outcome_rows
 from server.learning.saved import Count, member, require
 from server.learning.stats_tables import check_training, key_of, outcome_query, record_rows
+from server.learning.value_cells import spread_cells, value_cells_below
 from server.messages import Request, Response
 from server.sql.tree import Select
 from server.values.atoms import Atom, atom_from_json
-from server.values.batches import Cell, Row, RowType
+from server.values.batches import Cell, Row, RowBatch, RowType
 from server.values.paths import format_path
 
 NAME = "experimental.distTable.train"
@@ -107,9 +110,12 @@ class DistTable:
 
     def place(self, cell: Cell) -> tuple[str, str] | None:
         """Column and key of a cell, None for one that does not count."""
+        return self._place(format_path(cell.path), cell.value)
+
+    def _place(self, name: str, value: Atom) -> tuple[str, str] | None:
         if self.mode == "fixedColumns":
-            return format_path(cell.path), key_of(cell.value)
-        return None if cell.value is None else ("", format_path(cell.path))
+            return name, key_of(value)
+        return None if value is None else ("", name)
 
     def statistics(self, row: Row, names: list[str]) -> Row:
         """``<outcome>.<column>.<statistic>`` for the columns of a row that are known."""
@@ -121,6 +127,23 @@ class DistTable:
                 known = _UNSEEN if distributions is None else distributions[number]
                 cells += [Cell((outcome, *cell.path, name), known.statistic(name), cell.timestamp) for name in names]
         return cells
+
+    def statistics_of(self, batch: RowBatch, names: list[str]) -> pa.Array:
+        """``stats.<outcome>.<column>.<statistic>`` for the columns of the row ``features`` that are known."""
+        cells = value_cells_below(batch, "features")
+        pairs, which = cells.pairs()
+        places = [self._place(name, atom) for name, atom in pairs]
+        known = np.array([at is not None and at[0] in self.columns for at in places], np.bool_)
+        numbers = np.zeros((len(self.outcomes), len(pairs), len(names)))
+        for pair, at in enumerate(places):
+            if at is not None and known[pair]:
+                found = self.columns[at[0]].get(at[1], [_UNSEEN] * len(self.outcomes))
+                numbers[:, pair] = [[one.statistic(name) for name in names] for one in found]
+        prefixes = [f"{format_path(('stats', outcome))}." for outcome in self.outcomes]
+        inside = known[which]
+        return spread_cells(
+            batch.length, cells.take(inside), prefixes, [f".{name}" for name in names], numbers[:, which[inside]]
+        )
 
     def add(self, row: Row, outcomes: list[float | None]) -> None:
         """Count the outcomes of a row in; one that is null does not count."""
@@ -243,7 +266,7 @@ class DistFunction:
         self._updates = 0
         self._statistics = statistics
         self._lock = threading.Lock()
-        self._function = RowFunction("features", "stats", self._row)
+        self._function = RowFunction("features", self._cells)
 
     @property
     def input(self) -> RowType:
@@ -256,9 +279,9 @@ class DistFunction:
     def bind(self, given: RowType) -> BoundFunction:
         return self._function.bind(given)
 
-    def _row(self, row: Row) -> Row:
+    def _cells(self, batch: RowBatch) -> pa.Array:
         with self._lock:
-            return self._table.statistics(row, self._statistics)
+            return self._table.statistics_of(batch, self._statistics)
 
     def details(self) -> dict[str, Any]:
         """As loaded; ``updates`` counts the rows that were counted in since."""

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import orjson
+import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
 
@@ -32,8 +33,9 @@ from server.declarations import (
 )
 from server.errors import MldbError
 from server.learning.archive import Archive, ModelFile, pack
-from server.learning.cell_arrays import CellArrays
+from server.learning.cell_arrays import CellArrays, cells_below
 from server.learning.cell_functions import RowFunction
+from server.learning.feature_reader import number_cells
 from server.learning.model_params import no_model_url, save_model
 from server.learning.origin import Origin, open_model, training_rows
 from server.learning.outcome_rows import (
@@ -46,11 +48,13 @@ from server.learning.outcome_rows import (
 )
 from server.learning.saved import Count, member, require
 from server.learning.training_set import is_true
+from server.learning.value_cells import spread_cells, value_cells_below
 from server.procedures.validators import input_query, require_from
 from server.sql.tree import Select
 from server.transfer.outputs import record_all, recording_dataset
+from server.values import compute as pc
 from server.values.atoms import NEVER, Atom, atom_to_json
-from server.values.batches import Cell, Row
+from server.values.batches import Cell, Row, RowBatch
 from server.values.paths import format_path, parse_path
 
 _STATS, _WORDS = "statsTable", "statsTable.bagOfWords"
@@ -83,11 +87,17 @@ class StatsTable:
         require(all(len(each) == 1 + len(outcomes) for each in counts), "a value has counts of other outcomes")
         return StatsTable(outcomes, columns)
 
-    def counts(self, row: Row) -> Row:
-        """``trial.<col>`` and ``<outcome>.<col>`` of the columns that were trained on; 0 for a value never seen."""
+    def counts(self, batch: RowBatch) -> pa.Array:
+        """``counts.trial.<col>`` and ``counts.<outcome>.<col>`` of the columns of the row ``keys`` that were trained
+        on; 0 for a value never seen."""
+        cells = value_cells_below(batch, "keys")
+        cells = cells.take(np.array([name in self.columns for name in cells.names], np.bool_)[cells.codes])
+        pairs, which = cells.pairs()
         none = [0] * (1 + len(self.outcomes))
-        places = ((cell, self.columns.get(format_path(cell.path))) for cell in row)
-        return self._told([(cell, at.get(key_of(cell.value), none)) for cell, at in places if at is not None])
+        found = np.array([self.columns[name].get(key_of(atom), none) for name, atom in pairs], np.float64)
+        prefixes = [f"{format_path(('counts', name))}." for name in ("trial", *self.outcomes)]
+        numbers = found.reshape(-1, len(prefixes))[which].T
+        return spread_cells(batch.length, cells, prefixes, [""], numbers[:, :, None])
 
     def _told(self, found: list[tuple[Cell, Counts]]) -> Row:
         return [
@@ -363,7 +373,7 @@ class PosnegParams(Params):
 def _create_counts(creation: Creation) -> RowFunction:
     table, file = open_model(creation.services, creation.params.statsTableFileUrl, _STATS, StatsTable.of)
     told = file.details({"type": _STATS, "outcomes": table.outcomes, "columns": list(table.columns)})
-    return RowFunction("keys", "counts", table.counts, told=told)
+    return RowFunction("keys", table.counts, told)
 
 
 def _create_posneg(creation: Creation) -> RowFunction:
@@ -371,12 +381,16 @@ def _create_posneg(creation: Creation) -> RowFunction:
     table, file = open_model(creation.services, params.statsTableFileUrl, _WORDS, WordTable.of)
     shares = table.extremes(params.outcomeToUse, params.numPos, params.numNeg, params.minTrials)
     told = file.details({"type": _WORDS, "outcomes": table.outcomes, "words": len(table.words)})
-    return RowFunction("words", "probs", partial(_shares_of, shares, params.outcomeToUse), told=told)
+    return RowFunction("words", partial(_shares_of, shares, params.outcomeToUse), told)
 
 
-def _shares_of(shares: dict[str, float], outcome: str, row: Row) -> Row:
-    named = ((format_path(cell.path), cell) for cell in row if cell.value is not None)
-    return [Cell((*cell.path, outcome), shares[name], cell.timestamp) for name, cell in named if name in shares]
+def _shares_of(shares: dict[str, float], outcome: str, batch: RowBatch) -> pa.Array:
+    """``probs.<word>.<outcome>`` of the chosen words of the row ``words``."""
+    cells = cells_below(batch, "words")
+    cells = cells.take(np.array([name in shares for name in cells.names], np.bool_)[cells.codes])
+    numbers = np.array([shares.get(name, np.nan) for name in cells.names])[cells.codes]
+    words = pc.binary_join_element_wise("probs", cells.words, format_path((outcome,)), ".")
+    return number_cells(batch.length, cells.rows, words, numbers, cells.times)
 
 
 def _create_derived(creation: Creation) -> DerivedColumns:

@@ -11,12 +11,15 @@ import pytest
 from server.errors import MldbError
 from server.learning.archive import unpack
 from server.learning.cell_arrays import cell_arrays
+from server.learning.cell_functions import rows_below
 from server.learning.dist_tables import Distribution, DistTable
 from server.learning.outcome_rows import OutcomeRow
-from server.learning.stats_tables import StatsTable, WordTable, derived_expression
+from server.learning.stats_tables import StatsTable, WordTable, derived_expression, key_of
+from server.values.atoms import Interval, PathValue, Timestamp
 from server.values.batches import Cell, Column, RowBatch, RowType
-from server.values.cells import cells_array
+from server.values.cells import any_array, cells_array, cells_of
 from server.values.kinds import Kind
+from server.values.paths import format_path
 
 
 def cells(**values):
@@ -27,14 +30,26 @@ def plain(row):
     return {".".join(cell.path): cell.value for cell in row}
 
 
+def given(name, *rows):
+    """Rows as the input ``name`` of a function."""
+    below = [[Cell((name, *cell.path), cell.value, cell.timestamp) for cell in row] for row in rows]
+    return RowBatch(RowType((), open=True), len(rows), (), (), cells_array(below))
+
+
+def told(found):
+    """The only row of an output, without the name that all of it lies below."""
+    (row,) = cells_of(found)
+    return {".".join(cell.path[1:]): cell.value for cell in row}
+
+
 def test_counts_are_those_before_the_row():
     table = StatsTable(["won"])
     assert set(plain(table.add(OutcomeRow("1", cells(host="a", n=1), [1]))).values()) == {0}
     expected = {"trial.host": 1, "trial.n": 0, "won.host": 1, "won.n": 0}  # the text "1" is not the number 1
     assert plain(table.add(OutcomeRow("2", cells(host="a", n="1"), [None]))) == expected
     again = StatsTable(**unpack("statsTable", table.to_bytes({})).body)
-    assert plain(again.counts(cells(host="a", other=1))) == {"trial.host": 2, "won.host": 1}
-    assert plain(again.counts(cells(host="never"))) == {"trial.host": 0, "won.host": 0}
+    assert told(again.counts(given("keys", cells(host="a", other=1)))) == {"trial.host": 2, "won.host": 1}
+    assert told(again.counts(given("keys", cells(host="never")))) == {"trial.host": 0, "won.host": 0}
 
 
 def test_a_word_counts_once_in_each_row_that_has_it():
@@ -95,9 +110,97 @@ def test_a_table_comes_back_from_its_file():
     table = DistTable(["price"], "fixedColumns", {"host": {}})
     table.add(cells(host=None), [2.0])
     again = DistTable.of(unpack("distTable", table.to_bytes({})))
-    assert plain(again.statistics(cells(host=None), ["count", "avg"])) == {"price.host.count": 1, "price.host.avg": 2}
-    assert plain(again.statistics(cells(host="x"), ["sum"])) == {"price.host.sum": 0}
-    assert again.statistics(cells(unknown=1), ["sum"]) == []
+    assert told(again.statistics_of(given("features", cells(host=None)), ["count", "avg"])) == {
+        "price.host.count": 1,
+        "price.host.avg": 2,
+    }
+    assert told(again.statistics_of(given("features", cells(host="x")), ["sum"])) == {"price.host.sum": 0}
+    assert told(again.statistics_of(given("features", cells(unknown=1)), ["sum"])) == {}
+
+
+def rows_of_all_sorts(name):
+    """Four rows: typed columns, some sparse, an embedding, and cells of every kind, some of a column twice."""
+    at = Timestamp(1e9)
+    atoms = [1, 1.5, "1", None, at, Interval(1, 2, 3.0), b"x", PathValue(("a", "b")), math.nan, 2**60, 2**63, -0.0]
+    rest = cells_array([
+        [Cell((name, "mixed"), atom, float(number)) for number, atom in enumerate(atoms)],
+        [Cell((name, "a.b", "c"), 1, 5.0), Cell((name, "n"), 7, 6.0), Cell((name, "mixed"), "1", 7.0)],
+        [],
+        [Cell((name, "host"), "a", 8.0)],
+    ])  # fmt: skip
+    columns = (
+        Column((name, "host"), Kind.STRING), Column((name, "n"), Kind.INTEGER, sparse=True),
+        Column((name, "x"), Kind.NUMBER), Column((name, "v"), Kind.NUMBER, (2,)), Column((name, "at"), Kind.TIMESTAMP),
+        Column((name, "yes"), Kind.BOOLEAN), Column((name, "nothing"), Kind.NULL), Column(("other",), Kind.INTEGER),
+        Column((name, "any"), Kind.ANY),
+    )  # fmt: skip
+    values = [
+        pa.array(["a", "b", None, "a"]), pa.array([1, None, 3, 1]), pa.array([1.0, math.nan, None, 1.0]),
+        pa.array([[1.0, None], None, [2.0, 1.5], [1.0, 1.5]], pa.list_(pa.float64(), 2)),
+        pa.array([1e9, 1e9, None, 0.0]), pa.array([True, False, None, True]), pa.nulls(4), pa.array([1, 2, 3, 4]),
+        any_array(["a", None, at, 1]),
+    ]  # fmt: skip
+    times = [pa.array([1.0, 2.0, 3.0, 4.0]), 9.0]
+    return RowBatch(RowType(columns, open=True), 4, values, times, rest)
+
+
+def shown(rows):
+    return [[(cell.path, repr(cell.value), cell.timestamp) for cell in row] for row in rows]
+
+
+def test_counts_of_a_batch_are_those_of_its_rows():
+    batch = rows_of_all_sorts("keys")
+    rows = rows_below(batch, "keys")
+    table = StatsTable(["won", "lost.by far"])
+    for number, row in enumerate(rows[:2] * 2 + rows[3:]):
+        table.count(OutcomeRow("", row, [number % 2, number]))
+    del table.columns["x"]
+    expected = []
+    for row in rows:
+        known = [cell for cell in row if format_path(cell.path) in table.columns]
+        counts = [table.columns[format_path(cell.path)].get(key_of(cell.value), [0, 0, 0]) for cell in known]
+        expected.append([
+            Cell(("counts", name, *cell.path), count[at], cell.timestamp)
+            for at, name in enumerate(["trial", "won", "lost.by far"])
+            for cell, count in zip(known, counts, strict=True)
+        ])  # fmt: skip
+    assert shown(cells_of(table.counts(batch))) == shown(cells_of(cells_array(expected)))
+    assert any(cell.value > 1 for cell in expected[0])
+    empty = RowBatch(RowType((Column(("keys",), Kind.NULL),)), 2, [pa.nulls(2)])
+    assert cells_of(table.counts(empty)) == [[], []]
+    whole = RowBatch(RowType((Column(("keys",), Kind.INTEGER),)), 2, [pa.array([None, 1])])
+    with pytest.raises(MldbError, match="The input 'keys' must be a row, not a single value"):
+        table.counts(whole)
+
+
+@pytest.mark.parametrize("mode", ["fixedColumns", "bagOfWords"])
+def test_statistics_of_a_batch_are_those_of_its_rows(mode):
+    batch = rows_of_all_sorts("features")
+    rows = rows_below(batch, "features")
+    table = DistTable(["price", "a.b"], mode)
+    for number, row in enumerate(rows[:2] * 2):
+        table.add(row, [number, None if number else 7.5])
+    names = ["count", "avg", "std", "last", "sum"]
+    expected = [
+        [Cell(("stats", *cell.path), cell.value, cell.timestamp) for cell in table.statistics(row, names)]
+        for row in rows
+    ]
+    assert shown(cells_of(table.statistics_of(batch, names))) == shown(cells_of(cells_array(expected)))
+    assert any(cell.value == 7.5 for cell in expected[0])
+
+
+def test_shares_of_words_are_those_of_the_chosen(visits, server):
+    url = f"file://{server.data_dir.resolve()}/words.st"
+    run(
+        visits, "statsTable.bagOfWords.train", trainingData="SELECT tokenize(host) AS * FROM visits",
+        outcomes=[["did win", "won = 1"]], statsTableFileUrl=url,
+    )  # fmt: skip
+    params = {"statsTableFileUrl": url, "outcomeToUse": "did win", "minTrials": 1, "numPos": 1, "numNeg": 1}
+    visits.put("/v1/functions/chosen", json={"type": "statsTable.bagOfWords.posneg", "params": params})
+    found = visits.query("SELECT chosen({words: {a: 3, b: 1, c: 1, d: null}}) AS *", "aos")
+    assert [{name: value for name, value in row.items() if name != "_rowName"} for row in found] == [
+        {"probs.a.did win": 0.5, "probs.b.did win": 0}
+    ]
 
 
 @pytest.fixture(scope="module")
