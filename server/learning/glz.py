@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from server.errors import MldbError
 from server.learning.attribution import through_link
 from server.learning.columns import single
 from server.learning.configurations import Glz, Link
@@ -170,7 +171,9 @@ def _look_up(table: Doubles, codes: Floats) -> Doubles:
 
 
 def train_glz(config: Glz, examples: Examples, rng: np.random.Generator, tick: Tick) -> GlzModel:
-    """Fit a linear model for each label (one, in regression)."""
+    """Fit a linear model for each label (one, in regression); ``MldbError`` for numbers that the link cannot give."""
+    if examples.regression:
+        _check_numbers(config.link_function, examples.labels)
     columns = columns_for(examples.space)
     if config.feature_proportion < 1:
         drawn = np.flatnonzero(rng.random(len(columns)) < config.feature_proportion)
@@ -181,6 +184,16 @@ def train_glz(config: Glz, examples: Examples, rng: np.random.Generator, tick: T
         with _threads(len(examples), len(columns)):
             weights = _fit(config, examples, columns, tick)
     return GlzModel(columns, weights, config.add_bias, config.link_function, config.decode, len(examples.space))
+
+
+def _check_numbers(link: Link, numbers: Floats) -> None:
+    low, high = float(numbers.min()), float(numbers.max())
+    if link != "linear" and (low < 0 or (link != "log" and high > 1)):
+        possible = "from 0 up" if link == "log" else "from 0 to 1"
+        raise MldbError(
+            f"A glz with the link function '{link}' predicts numbers {possible}, but the labels go from {low:g} to "
+            f'{high:g}: set "link_function" to "linear" (algorithm \'glz_linear\')'
+        )
 
 
 def _fit(config: Glz, examples: Examples, columns: Columns, tick: Tick) -> Floats:

@@ -5,11 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from server.errors import MldbError
+from server.learning.classifier import train_classifier
 from server.learning.committee import Committee, Constant
+from server.learning.config import builtin_configurations, resolve
 from server.learning.importance import importance_of
+from server.learning.one_vs_all import OneVsAllModel
+from server.learning.training_set import TrainingSet
 from server.learning.tree_nodes import leafless
 from server.learning.trees import TreeEnsemble
+from tests.learning.tables import space
 from tests.learning.test_classifier_rest import blobs, data_dir, train
+from tests.learning.test_explanations import check_every_label
 
 __all__ = ["blobs", "data_dir"]
 
@@ -107,3 +114,34 @@ def test_a_model_that_does_not_tell_says_so(blobs, data_dir):
     assert importance(blobs, "cls").json() == {"measure": None, "features": []}
     answer = blobs.get("/v1/functions/cls/routes/nothing")
     assert (answer.status_code, "there is GET /importance" in answer.json()["error"]) == (404, True)
+
+
+MODES = {
+    "boolean": lambda x: (x > 0).astype(np.int64),
+    "categorical": lambda x: np.digitize(x, [-0.5, 0.5]),
+    "multilabel": lambda x: np.stack([x > -0.5, x > 0.5, x < 0.2], axis=1),
+    "regression": lambda x: (3 * x).astype(np.float32),
+}
+BUILTIN = sorted(name for name in builtin_configurations() if not name.startswith("_"))
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("algorithm", BUILTIN)
+def test_every_configuration_tells_what_it_goes_by_and_explains_its_scores(algorithm, mode):
+    """The second of three features is all there is to the labels."""
+    matrix = np.random.default_rng(5).normal(size=(150, 3)).astype(np.float32)
+    labels = {"boolean": ("0", "1"), "regression": ()}.get(mode, ("0", "1", "2"))
+    data = TrainingSet(mode, space("a", "b", "c"), matrix, MODES[mode](matrix[:, 1]), labels, np.ones(150))
+    learner = resolve(builtin_configurations(), algorithm)
+    if mode == "regression" and algorithm in ("naive_bayes", "glz", "glz2", "bglz"):
+        with pytest.raises(MldbError, match=r'do not support regression mode|set "link_function" to "linear"'):
+            train_classifier(data, learner)
+        return
+    model = train_classifier(data, learner).model
+    told = importance_of(model, 3)
+    assert told is not None
+    assert told.shares.sum() == pytest.approx(1)
+    assert told.shares[1] > 0.5
+    check_every_label(
+        model, matrix, max(len(labels), 1), "explain_score" if isinstance(model, OneVsAllModel) else "explain"
+    )

@@ -127,6 +127,24 @@ def test_linear_regression_is_exact():
         assert float(score[0, 0]) == pytest.approx(10, abs=0.01)
 
 
+@pytest.mark.parametrize(("link", "numbers"), [
+    ("logit", [0, 2]), ("probit", [-0.1, 1]), ("comp_log_log", [0, 1.5]), ("log", [-1, 5])
+])  # fmt: skip
+def test_numbers_that_a_link_cannot_give_are_refused(link, numbers):
+    """The weights were not numbers, and nobody was told."""
+    labels = np.linspace(*numbers, 20).tolist()
+    with pytest.raises(MldbError, match=f'link function \'{link}\'.* set "link_function" to "linear"'):
+        trained(examples(np.arange(20)[:, None], labels, 1), {"type": "glz", "link_function": link})
+
+
+@pytest.mark.parametrize(("link", "highest"), [("logit", 1), ("probit", 1), ("comp_log_log", 1), ("log", 40)])
+def test_numbers_that_a_link_can_give_are_fitted(link, highest):
+    labels = np.linspace(0, highest, 20)
+    data = examples(np.arange(20)[:, None], labels.tolist(), 1)
+    scores = trained(data, {"type": "glz", "link_function": link}).scores(data.matrix)[:, 0]
+    assert np.corrcoef(scores, labels)[0, 1] > 0.8
+
+
 def test_lasso_agrees_with_scikit_learn():
     from sklearn.linear_model import Lasso
 
