@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from server.sql.bound import Several
+from server.sql.bound import Atom, Leaf, Several
 from server.sql.sparse import LINES, SparseRelation
 from server.storage.stores import STORES
 from server.values import compute as pc
@@ -109,10 +109,15 @@ def cell_stream(query: Query, row: Row, columns: Mapping[str, str]) -> CellStrea
     if few or not isinstance(relation, SparseRelation) or len(row.rests) != 1:
         return None
     condition = relation.condition_of(row.rests[0].sql)
-    if condition is None or any(isinstance(leaf, Several) for leaf in row.columns.values()):
+    if condition is None or any(_has_cells_beside(leaf) for leaf in row.columns.values()):
         return None
     rows = query.render({**columns, _LINE: relation.ref("_id")}, ordered=True)
     return CellStream(rows, relation, condition, row.rests[0].prefix)
+
+
+def _has_cells_beside(leaf: Leaf) -> bool:
+    """Whether a column has cells in the rest (``server.sql.plan.output_columns``)."""
+    return isinstance(leaf, Several) or (isinstance(leaf, Atom) and bool(leaf.there))
 
 
 def _place(cursor: duckdb.DuckDBPyConnection, lines: pa.Array | pa.ChunkedArray) -> None:

@@ -84,24 +84,28 @@ def compile_query(query: Query, *, timestamps: bool, text: str = "", whole: bool
 
 
 def output_columns(row: Row, *, timestamps: bool) -> tuple[RowType, dict[str, str]]:
-    """A row value as result columns. Cells of which NULL in a column would not tell all go to the rest."""
+    """A row value as result columns. What NULL in a column would not tell goes to the rest: cells of several values,
+    and NULLs that are there in a column that rows may lack."""
     columns: list[Column] = []
     fields: dict[str, str] = {}
-    several: dict[Path, Leaf] = {}
+    beside: dict[Path, Leaf] = {}
     for path, leaf in row.columns.items():
-        if isinstance(leaf, Several) or (isinstance(leaf, Atom) and leaf.there):
-            several[path] = leaf
+        if isinstance(leaf, Several):
+            beside[path] = leaf
             continue
+        if isinstance(leaf, Atom) and leaf.there:
+            null = f"({leaf.there} AND {leaf.sql} IS NULL)"
+            beside[path] = Atom("NULL", Kind.NULL, leaf.ts, sparse=True, there=null)
         index = len(columns)
         columns.append(_column(path, leaf))
         fields[f"c{index}"] = _leaf_sql(leaf)
         if timestamps:
             fields[f"t{index}"] = f"coalesce({leaf.ts()}, {NEVER_SQL})"
-    opened = bool(several or row.rests)
+    opened = bool(beside or row.rests)
     if opened:
-        cells = coerce.to_cells(Row(several, row.rests))
+        cells = coerce.to_cells(Row(beside, row.rests))
         fields["rest"] = f"CAST(coalesce({cells}, []) AS {CELL_TYPE}[])"
-    prefixes = {rest.prefix for rest in row.rests} | ({()} if several else set())
+    prefixes = {rest.prefix for rest in row.rests} | ({()} if beside else set())
     return RowType(tuple(columns), opened, tuple(sorted(prefixes))), fields
 
 

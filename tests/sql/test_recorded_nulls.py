@@ -148,3 +148,13 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcess]:
 )
 def test_columns_that_hold_no_null_stay_columns(full: InProcess, query: str) -> None:
     assert not full.engine.query(query).type.open
+
+
+def test_columns_that_hold_nulls_are_known(loaded: Client) -> None:
+    """Where rows go into a table of known columns they are among these, whatever the first row has."""
+    query = "SELECT * FROM tE LEFT JOIN tD ON tE.id = tD.x + 2 AND tD.y IS NULL ORDER BY tE.id"
+    target = {"id": "joined_nulls", "type": "tabular", "params": {"unknownColumns": "error"}}
+    params = {"inputData": query, "outputDataset": target, "runOnCreation": True}
+    loaded.must("PUT", "/v1/procedures/joined_nulls", {"type": "transform", "params": params})
+    columns = loaded.must("GET", "/v1/datasets/joined_nulls/columns")
+    assert sorted(columns) == ["tD.s", "tD.x", "tD.y", "tE.id", "tE.v"]

@@ -254,9 +254,9 @@ def map_atoms(value: Value, change: Callable[[Atom], Atom], *, every: bool = Fal
             builder = RowBuilder()
             for path, leaf in value.columns.items():
                 changed = map_atoms(leaf, change, every=every)
-                if isinstance(leaf, Atom) and leaf.sparse and isinstance(changed, Atom):
-                    changed = replace(changed, sparse=True, there=leaf.there)
-                elif isinstance(leaf, Several) and isinstance(changed, Atom):
+                if isinstance(leaf, Atom) and isinstance(changed, Atom) and leaf.sparse and not leaf.there:
+                    changed = replace(changed, sparse=True)
+                elif isinstance(leaf, Atom | Several) and isinstance(changed, Atom) and presence(leaf):
                     changed = changed.where(presence(leaf))
                 builder.add(path, changed)
             for rest in value.rests:
