@@ -94,7 +94,7 @@ def output_columns(row: Row, *, timestamps: bool) -> tuple[RowType, dict[str, st
             beside[path] = leaf
             continue
         if isinstance(leaf, Atom) and leaf.there:
-            null = f"({leaf.there} AND {leaf.sql} IS NULL)"
+            null = leaf.there if leaf.kind is Kind.NULL else f"({leaf.there} AND {leaf.sql} IS NULL)"
             beside[path] = Atom("NULL", Kind.NULL, leaf.ts, sparse=True, there=null)
         index = len(columns)
         columns.append(_column(path, leaf))

@@ -25,7 +25,7 @@ class Column:
 
     An embedding is one column: its elements' paths (``path.0``, ``path.0.1``, …) are spelled out only on output;
     ``names`` lists them (below ``path``) where they are not numbers. NULL in a ``sparse`` column means that the row
-    lacks the column.
+    lacks the column, or has NULL there among the open rest.
     """
 
     path: Path
