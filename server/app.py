@@ -7,6 +7,7 @@ import logging
 import shutil
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -167,12 +168,15 @@ class Server:
         self.models.close()
         self.host.registry.close()
         self.host.resources.threads.shutdown(wait=False, cancel_futures=True)
+        with suppress(OSError):  # of a disk that takes nothing: the next start comes to it
+            empty_scratch(self.services.settings.scratch)
         self.database.close()
         self.logs.close()
 
 
 def empty_scratch(folder: Path) -> None:
-    """Remove what a killed server left. Called once the database is ours: another server may work in the folder."""
+    """Remove temporary files, those of a killed server too. Called while the database is ours: another server may
+    work in the folder."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(exist_ok=True)
 

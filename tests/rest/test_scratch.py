@@ -39,6 +39,7 @@ def test_nothing_stays_in_the_systems_folder(tmp_path):
             assert not any(system.iterdir())
         finally:
             getattr(server, end)()
+        assert end == "kill" or not any((data / ".scratch").iterdir())
         (data / ".scratch" / "left").mkdir()
     assert not any(system.iterdir())
 
