@@ -214,7 +214,8 @@ def _in_row(node: InRow, scope: Scope) -> Value:
         test = f"c.v = {coerce.to_any(value)} AND m_single(c.p)"
     found = f"list_filter({cells}, lambda c: {test})"
     negation = "NOT " if node.negated else ""
-    sql = f"CASE WHEN {value.sql} IS NULL OR {cells} IS NULL THEN NULL ELSE {negation}(len({found}) > 0) END"
+    null = macro("m_null_cells", cells) if isinstance(row, Open) else f"{cells} IS NULL"
+    sql = f"CASE WHEN {value.sql} IS NULL OR {null} THEN NULL ELSE {negation}(len({found}) > 0) END"
 
     def ts() -> str:
         return f"greatest({value.ts()}, coalesce(m_newest({found}), {NEVER_SQL}))"

@@ -392,7 +392,8 @@ class RowTableRelation(Relation):
     def __init__(self, number: int, value: Value, given: Relation, *, atoms: bool, alias: str | None) -> None:
         """``given`` is the one row over which the value is bound."""
         super().__init__(number, alias)
-        self.value = value
+        # What shows only at run time to be an atom is refused then.
+        self.value = replace(value, sql=f"m_only_row({value.cells})", named=False) if isinstance(value, Open) else value
         self.given = given
         row = None if isinstance(value, Open) else require_row(value, "a row is needed")
         flat = row is not None and not row.rests and all(self._single(path, row.columns[path]) for path in row.columns)

@@ -410,6 +410,8 @@ MACROS = r"""
 m_row_cells(l) := CASE WHEN len(list_filter(l, lambda c: c.p = '')) = 0 THEN l
     WHEN m_atom(l) IS NOT NULL THEN u_fail_cells('Expression with AS * must return a row')
     ELSE list_filter(l, lambda c: c.p <> '') END
+m_only_row(l) := CASE WHEN l IS NULL OR (len(l) > 0 AND len(list_filter(l, lambda c: c.p <> '')) = 0)
+    THEN u_fail_cells('Argument to row_dataset must be a row, not a scalar or NULL') ELSE l END
 m_num_of(a, f) := CASE m_tag(a) WHEN 'n' THEN union_extract(a, 'n') WHEN 'i' THEN CAST(union_extract(a, 'i') AS DOUBLE)
     WHEN 'u' THEN CAST(union_extract(a, 'u') AS DOUBLE) ELSE u_num_of(a, f) END
 m_cast_integer(s) := CASE WHEN regexp_full_match(s, '-?[0-9]{1,18}') THEN TRY_CAST(s AS BIGINT)
