@@ -73,7 +73,7 @@ class SqlExpression:
             )
         if self.params.raw and not isinstance(self.clauses[0], Item):
             raise MldbError(
-                "An sql.expression function with raw=true must have a single statement in the select, an expression; "
+                "An sql.expression function with raw=true must have a single statement in the select; "
                 f"passed expression was {passed}"
             )
         if self.params.autoInput and (len(self.variables) != 1 or () in self.variables):

@@ -92,7 +92,7 @@ def test_procedures(table, type_, params, text):
         ),
         (
             {"expression": "*", "raw": True},
-            "An sql.expression function with raw=true must have a single statement in the select, an expression; "
+            "An sql.expression function with raw=true must have a single statement in the select; "
             "passed expression was *",
         ),
         (
