@@ -136,6 +136,10 @@ class ExplainFunction:
             "addsUpTo": "score" if self.of_score else _EXPLAINED.get(type(self.classifier.model), "score"),
         }
 
+    @property
+    def digest(self) -> str:
+        return self.classifier.digest
+
     def details(self) -> dict[str, Any]:
         return _details(self.classifier)
 

@@ -52,6 +52,7 @@ class Grower:
         update: UpdateAlgorithm,
         feature_share: float,
         rng: np.random.Generator,
+        tick: Tick = lambda _: None,
     ) -> tuple[TreeEnsemble, NDArray[np.int32]]:
         """A tree, and the leaf that each row of positive weight is in (others: -1)."""
         drawn = self._draw_features(feature_share, rng)
@@ -64,6 +65,7 @@ class Grower:
         while growth.open_nodes and depth != max_depth:
             growth.split_level(blocks, sweep, self.hashes, self.bins)
             depth += 1
+            tick(max(growth.settled, depth / max_depth if max_depth > 0 else 0.0))
         return TreeEnsemble.single(growth.finish()), growth.leaf
 
     def _draw_features(self, share: float, rng: np.random.Generator) -> NDArray[np.bool_]:
@@ -124,6 +126,11 @@ class _Growth:
     @property
     def size(self) -> int:
         return len(self.parts)
+
+    @property
+    def settled(self) -> float:
+        """The share of the rows whose leaf will not be split."""
+        return float((self.slot < 0).mean())
 
     def _add_nodes(self, count: int) -> None:
         self.parts = concatenate([self.parts, leafless(count, self.labels)])[0]
@@ -254,6 +261,7 @@ def train_tree(config: DecisionTree, examples: Examples, rng: np.random.Generato
         update=config.update_alg,
         feature_share=config.random_feature_propn,
         rng=rng,
+        tick=tick,
     )
     tick(1.0)
     return tree

@@ -28,7 +28,7 @@ from server.sql.tree import Select
 
 Origin = dict[str, Any]
 _Model = TypeVar("_Model")
-_LIBRARIES = ("numpy", "scipy", "scikit-learn", "lightgbm", "duckdb", "pyarrow")
+_LIBRARIES = ("numpy", "scipy", "scikit-learn", "lightgbm", "opentsne", "duckdb", "pyarrow")
 
 
 def training_rows(

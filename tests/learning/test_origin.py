@@ -38,7 +38,7 @@ def test_details_tell_the_origin(trained, server, name):
     assert origin["procedure"] == training.procedure
     assert origin["params"][training.query_parameter] == training.query
     assert origin["query"].startswith("SELECT ")
-    assert {"mldb", "python", "numpy"} <= set(origin["libraries"])
+    assert {"mldb", "python", "numpy", "scikit-learn", "lightgbm", "opentsne"} <= set(origin["libraries"])
     pairs, dense, sparse = (found(origin["datasets"], id) for id in ("pairs", "dense", "sparse"))
     assert pairs == {"id": "pairs", "type": "merged"}
     assert (dense["type"], dense["rows"]) == ("tabular", 40)
@@ -110,6 +110,19 @@ def test_functions_that_a_query_calls_are_named(trained, server):
     origin = trained.get("/v1/functions/chained/details").json()["origin"]
     assert origin["functions"] == [{"id": "glz", "type": "classifier", "digest": digest}]
     assert [dataset["id"] for dataset in origin["datasets"]] == ["dense"]
+
+
+def test_explanations_that_a_query_calls_are_named(trained, server):
+    _, file = train(trained, server, "glz")
+    explain = {"type": "classifier.explain", "params": {"modelFileUrl": f"file://{file}"}}
+    trained.put("/v1/functions/why", json=explain).raise_for_status()
+    query = "SELECT why({features: {x, y}, label: 1})[bias] AS x, y FROM dense"
+    config = TRAININGS["kmeans"].config("explained", f"file://{server.data_dir.resolve()}/explained.kms")
+    config["params"]["trainingData"] = query
+    trained.put("/v1/procedures/explain", json=config).raise_for_status()
+    digest = trained.get("/v1/functions/glz/details").json()["digest"]
+    origin = trained.get("/v1/functions/explained/details").json()["origin"]
+    assert origin["functions"] == [{"id": "why", "type": "classifier.explain", "digest": digest}]
 
 
 def test_updates_of_a_distribution_table_are_told(trained, server):

@@ -198,3 +198,16 @@ def test_wide_rows_are_boosted_in_no_time():
     for _ in range(10):
         grower.grow(data.weights, max_depth=3, update="gentle", feature_share=1.0, rng=rng)
     assert time.process_time() - started < 1
+
+
+@pytest.mark.parametrize("depth", [-1, 4])
+def test_a_tree_tells_how_far_it_is(depth):
+    rng = np.random.default_rng(1)
+    data = examples(rng.normal(size=(500, 3)), rng.integers(0, 2, 500).tolist(), 2)
+    told: list[float] = []
+    config = DecisionTree(type="decision_tree", max_depth=depth)
+    train_tree(config, data, rng, told.append)
+    assert len(told) > 4
+    assert told == sorted(told)
+    assert 0 <= told[0] < 0.5
+    assert told[-1] == 1
