@@ -67,9 +67,15 @@ class Atom:
     may_be_null: Callable[[], bool] = unknown
     literal: object = None
 
+    # Compiling makes hundreds of atoms: ``dataclasses.replace`` would take a third of its time.
+
     def present(self) -> Atom:
         """The atom as a value that is there: NULL where the row lacks the cell."""
-        return replace(self, sparse=False, there="", may_be_null=unknown) if self.sparse else self
+        if not self.sparse:
+            return self
+        return Atom(
+            self.sql, self.kind, self.ts, self.constant, False, self.may_be_nan, self.part, literal=self.literal
+        )  # fmt: skip
 
     @property
     def presence(self) -> str:
@@ -82,15 +88,23 @@ class Atom:
         """Whether a row may have the cell with NULL in it."""
         return bool(self.there) if self.sparse else self.kind is Kind.NULL or self.may_be_null()
 
-    def where(self, condition: str) -> Atom:
+    def where(self, condition: str, ts: Ts | None = None) -> Atom:
         """The atom in the rows in which a condition holds; other rows lack it."""
         sql = self.sql if self.kind is Kind.NULL else f"CASE WHEN {condition} THEN {self.sql} END"
-        return replace(self.only(condition), sql=sql, constant=False, literal=None)
+        return Atom(
+            sql, self.kind, ts or self.ts, False, True, self.may_be_nan, self.part, self._there(condition),
+            self.may_be_null,
+        )  # fmt: skip
 
     def only(self, condition: str) -> Atom:
         """As ``where``, of an atom that is NULL anyway where the condition does not hold."""
-        there = " AND ".join(filter(None, (condition, self.presence))) if self.nullable() else ""
-        return replace(self, sparse=True, there=there)
+        return Atom(
+            self.sql, self.kind, self.ts, self.constant, True, self.may_be_nan, self.part, self._there(condition),
+            self.may_be_null, self.literal,
+        )  # fmt: skip
+
+    def _there(self, condition: str) -> str:
+        return " AND ".join(filter(None, (condition, self.presence))) if self.nullable() else ""
 
 
 @dataclass(frozen=True, slots=True)

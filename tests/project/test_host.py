@@ -20,6 +20,7 @@ import pytest
 import uvicorn
 
 from benchmarks.processes import answers, free_port
+from server.entities.jobs import Jobs
 from server.http.security import Gate
 from server.serve import Application, listen
 from server.settings import Settings
@@ -131,7 +132,9 @@ class Watched:
 
 
 @pytest.fixture
-def watched(tmp_path: Path) -> Iterator[Watched]:
+def watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
+    # The place of a process's fork server is for good: other tests start jobs when this folder is gone.
+    monkeypatch.setattr(Jobs, "keep_socket_in", lambda *_: None)
     loop, listening, settings = asyncio.new_event_loop(), listen("127.0.0.1", 0), Settings(data_dir=tmp_path)
     loop.set_debug(True)
     loop.slow_callback_duration = math.inf  # the watch tells

@@ -87,15 +87,14 @@ class Exporter(Relation):
 
     def _export_atom(self, atom: Atom, missing: bool) -> Atom:
         null = atom.kind is Kind.NULL
-        return replace(
-            atom,
-            sql=atom.sql if null else self.offer(atom.sql),
-            ts=lambda: self.offer(atom.ts()),
-            constant=False,
+        return Atom(
+            atom.sql if null else self.offer(atom.sql),
+            atom.kind,
+            lambda: self.offer(atom.ts()),
             sparse=atom.sparse or (missing and not null),
-            part=None,
-            literal=None,
+            may_be_nan=atom.may_be_nan,
             there=atom.there and self.offer(atom.there),
+            may_be_null=atom.may_be_null,
         )
 
     def export_row(self, row: Row, *, missing: bool = False) -> Row:

@@ -112,7 +112,7 @@ class WhenScope(Scope):
     def _filter(self, value: Value) -> Value:
         match value:
             case Atom(ts=ts):
-                return replace(value.where(self._passes(ts())), ts=self._moment(ts))
+                return value.where(self._passes(ts()), self._moment(ts))
             case Several(sql, kind):
                 return Several(f"list_filter({sql}, lambda c: {self._passes(_CELL)})", kind)
             case Embedding(sql=sql, ts=ts):
