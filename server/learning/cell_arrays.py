@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,13 +58,9 @@ _NO_CELLS = CellArrays(
 def cell_arrays(batch: RowBatch) -> CellArrays:
     """The cells of a batch: known columns, the elements of embeddings, and the open rest."""
     parts = [_NO_CELLS, *_parts(batch)]
-    known: dict[str, int] = {}
-    codes = []
-    for part in parts:
-        places = np.array([known.setdefault(name, len(known)) for name in part.names], np.int64)
-        codes.append(places[part.codes])
+    names, codes = joint_codes([(part.names, part.codes) for part in parts])
     joined = CellArrays(
-        np.concatenate([part.rows for part in parts]), np.concatenate(codes), list(known),
+        np.concatenate([part.rows for part in parts]), codes, names,
         np.concatenate([part.numbers for part in parts]), np.concatenate([part.numeric for part in parts]),
         np.concatenate([part.times for part in parts]),
     )  # fmt: skip
@@ -79,11 +75,32 @@ def cells_below(batch: RowBatch, name: str) -> CellArrays:
     return found
 
 
-def _parts(batch: RowBatch) -> Iterator[CellArrays]:
+def timed_columns(batch: RowBatch) -> Iterator[tuple[Column, pa.Array, NDArray[np.float64]]]:
+    """The known columns of a batch, their values, and the time that these have in each row."""
     for index, (column, values) in enumerate(zip(batch.type.columns, batch.values, strict=True)):
         given = batch.timestamp(index)
         times = np.full(batch.length, given) if isinstance(given, float | int) else np.asarray(one_array(given))
-        yield _embedded(column, one_array(values), times) if column.shape else _atoms(column, one_array(values), times)
+        yield column, one_array(values), times
+
+
+def elements(column: Column, values: pa.Array) -> tuple[Places, Places, list[str]]:
+    """Of all elements of embeddings the row and the place in the names, and these names as path texts."""
+    lengths = np.array([each or 0 for each in pc.list_value_length(values).to_pylist()], np.int64)
+    rows = np.repeat(np.arange(len(values)), lengths)
+    places = np.arange(len(rows)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    return rows, places, [format_path(path) for path in element_paths(column, int(lengths.max(initial=0)))]
+
+
+def joint_codes(parts: Sequence[tuple[list[str], Places]]) -> tuple[list[str], Places]:
+    """Names that several parts have and the places in them, as one list of different names and the places in that."""
+    known: dict[str, int] = {}
+    codes = [np.array([known.setdefault(each, len(known)) for each in names], np.int64)[at] for names, at in parts]
+    return list(known), np.concatenate(codes)
+
+
+def _parts(batch: RowBatch) -> Iterator[CellArrays]:
+    for column, values, times in timed_columns(batch):
+        yield _embedded(column, values, times) if column.shape else _atoms(column, values, times)
     if batch.rest is not None:
         yield _rest(one_array(batch.rest))
 
@@ -98,10 +115,7 @@ def _atoms(column: Column, values: pa.Array, times: NDArray[np.float64]) -> Cell
 
 
 def _embedded(column: Column, values: pa.Array, times: NDArray[np.float64]) -> CellArrays:
-    lengths = np.array([0 if each is None else each for each in pc.list_value_length(values).to_pylist()], np.int64)
-    rows = np.repeat(np.arange(len(values)), lengths)
-    places = np.arange(len(rows)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    names = [format_path(path) for path in element_paths(column, int(lengths.max(initial=0)))]
+    rows, places, names = elements(column, values)
     flat = values.drop_null().flatten()
     there = np.flatnonzero(~is_null(flat))
     numbers, numeric = _numbers(flat)

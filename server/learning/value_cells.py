@@ -11,17 +11,16 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from server.errors import MldbError
+from server.learning.cell_arrays import Places, elements, joint_codes, timed_columns
 from server.learning.columns import one_array
 from server.learning.feature_reader import number_cells
-from server.transfer.results import element_paths, is_null
+from server.transfer.results import is_null
 from server.values import compute as pc
 from server.values.atoms import Atom
 from server.values.batches import Column, RowBatch
 from server.values.cells import atoms_of, type_codes
 from server.values.kinds import TAGS, Kind
 from server.values.paths import format_path
-
-Places = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -60,31 +59,27 @@ def value_cells_below(batch: RowBatch, name: str) -> ValueCells:
     """The cells of an input row. Null is an empty row; ``MldbError`` for any other atom in its place."""
     below = batch.under((name,))
     parts = [_NO_CELLS, *_parts(below)]
-    known: dict[str, int] = {}
-    codes, values, atoms = [], [], list[Atom]()
+    names, codes = joint_codes([(part.names, part.codes) for part in parts])
+    values, atoms = [], list[Atom]()
     for part in parts:
-        places = np.array([known.setdefault(each, len(known)) for each in part.names], np.int64)
-        codes.append(places[part.codes])
         values.append(part.values + len(atoms))
         atoms += part.atoms
     found = ValueCells(
-        np.concatenate([part.rows for part in parts]), np.concatenate(codes), list(known), np.concatenate(values),
-        atoms, np.concatenate([part.times for part in parts]),
+        np.concatenate([part.rows for part in parts]), codes, names, np.concatenate(values), atoms,
+        np.concatenate([part.times for part in parts]),
     )  # fmt: skip
     found = found.take(np.argsort(found.rows, kind="stable"))
-    if "" not in known:
+    if "" not in names:
         return found
-    whole = found.codes == known[""]
+    whole = found.codes == names.index("")
     if any(atoms[value] is not None for value in np.unique(found.values[whole])):
         raise MldbError(f"The input '{name}' must be a row, not a single value")
     return found.take(~whole)
 
 
 def _parts(batch: RowBatch) -> Iterator[ValueCells]:
-    for index, (column, values) in enumerate(zip(batch.type.columns, batch.values, strict=True)):
-        given = batch.timestamp(index)
-        times = np.full(batch.length, given) if isinstance(given, float | int) else np.asarray(one_array(given))
-        yield _embedded(column, one_array(values), times) if column.shape else _atoms(column, one_array(values), times)
+    for column, values, times in timed_columns(batch):
+        yield _embedded(column, values, times) if column.shape else _atoms(column, values, times)
     if batch.rest is not None:
         yield _rest(one_array(batch.rest))
 
@@ -97,10 +92,7 @@ def _atoms(column: Column, values: pa.Array, times: NDArray[np.float64]) -> Valu
 
 
 def _embedded(column: Column, values: pa.Array, times: NDArray[np.float64]) -> ValueCells:
-    lengths = np.array([each or 0 for each in pc.list_value_length(values).to_pylist()], np.int64)
-    rows = np.repeat(np.arange(len(values)), lengths)
-    at = np.arange(len(rows)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    names = [format_path(path) for path in element_paths(column, int(lengths.max(initial=0)))]
+    rows, at, names = elements(column, values)
     encoded = values.drop_null().flatten().dictionary_encode(null_encoding="encode")
     return ValueCells(rows, at, names, _places(encoded.indices), encoded.dictionary.to_pylist(), times[rows])
 

@@ -37,6 +37,15 @@ def parts(tmp_path: Path) -> Iterator[Parts]:
     parts.database.close()
 
 
+def registry_of(parts: Parts, create: Callable[[object], Thing]) -> Registry:
+    """One that makes things, over the catalogue of the parts."""
+    types = TypeRegistry()
+    types.register([EntityType("function", "thing", Params, "A thing", create)])
+    registry = Registry(types, Catalogue(parts.database))
+    registry.attach(parts)  # type: ignore[arg-type]  # parts are fewer than the services that they stand for
+    return registry
+
+
 def test_what_cannot_be_saved_is_not_kept(parts: Parts) -> None:
     made: list[Thing] = []
 
@@ -44,10 +53,7 @@ def test_what_cannot_be_saved_is_not_kept(parts: Parts) -> None:
         made.append(Thing())
         return made[-1]
 
-    types = TypeRegistry()
-    types.register([EntityType("function", "thing", Params, "A thing", create)])
-    registry = Registry(types, Catalogue(parts.database))
-    registry.attach(parts)  # type: ignore[arg-type]
+    registry = registry_of(parts, create)
     registry.create("function", {"id": "a", "type": "thing"})
     with parts.database.transaction() as cursor:
         cursor.execute("DROP TABLE mldb_catalogue")
@@ -67,22 +73,17 @@ def test_a_stop_while_entities_are_restored_takes_nothing_from_them(parts: Parts
         made.append(Thing())
         return made[-1]
 
-    types = TypeRegistry()
-    types.register([EntityType("function", "thing", Params, "A thing", create)])
-    registry = Registry(types, Catalogue(parts.database))
-    registry.attach(parts)  # type: ignore[arg-type]
+    registry = registry_of(parts, create)
     for id in ("a", "b"):
         registry.create("function", {"id": id, "type": "thing"})
     made.clear()
-    again = Registry(types, Catalogue(parts.database))
-    again.attach(parts)  # type: ignore[arg-type]
+    again = registry_of(parts, create)
     during.append(again.close)
     again.restore(again.announce(), Starts())
     assert [thing.calls for thing in made] == [["close"]]  # the one under way; no other is begun
     during[:] = [lambda: again.delete("function", "a")]
     made.clear()
-    again = Registry(types, Catalogue(parts.database))
-    again.attach(parts)  # type: ignore[arg-type]
+    again = registry_of(parts, create)
     again.restore(again.announce(), Starts())
     assert [thing.calls for thing in made] == [["drop", "close"], []]
     assert again.ids("function") == ["b"]

@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import duckdb
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from server.errors import MldbError
-from server.sql import functions
 from server.sql.functions.strings import decode_base64
-from server.storage.database import Database
 
 alphabet = st.text("ABab01+/==-_ \n.é", max_size=9)
 whole = st.binary(max_size=40).map(lambda data: duckdb.execute("SELECT base64(?)", [data]).fetchall()[0][0])
-
-
-@pytest.fixture(scope="module")
-def cursor() -> Iterator[duckdb.DuckDBPyConnection]:
-    database = Database()
-    database.define(functions.define)
-    with database.cursor() as cursor:
-        yield cursor
-    database.close()
 
 
 @settings(max_examples=400, deadline=None)

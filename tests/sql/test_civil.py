@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import duckdb
 import pytest
@@ -11,24 +10,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from server.errors import MldbError
-from server.sql import functions
 from server.sql.functions import civil, dates
 from server.sql.functions.core import arithmetic, cast_integer, cast_number
 from server.sql.routines import storage_class
-from server.storage.database import Database
 from server.values.atoms import Atom, Interval, Timestamp, collapse, number_text, parse_timestamp
 
 whole = st.integers(-62_300_000_000, 253_500_000_000).map(float)
 seconds = whole | st.floats(allow_nan=True, allow_infinity=True) | st.floats(-1e10, 1e10)
-
-
-@pytest.fixture(scope="module")
-def cursor() -> Iterator[duckdb.DuckDBPyConnection]:
-    database = Database()
-    database.define(functions.define)
-    with database.cursor() as cursor:
-        yield cursor
-    database.close()
 
 
 def found(cursor: duckdb.DuckDBPyConnection, sql: str, *values: object) -> object:
