@@ -6,7 +6,6 @@ import { navigate } from "../router";
 import { Dialog } from "./dialog";
 
 const OFF = "mldb.keys";
-const SECOND_MS = 2000;
 
 const shown = signal(false);
 const enabled = signal(localStorage.getItem(OFF) !== "off");
@@ -18,8 +17,10 @@ for (const entry of navigation) {
   if (letter) letters.set(letter, entry);
 }
 
+/** Does the element take what is typed? A box to tick does not: keys work while it has the focus. */
 const typing = (target: EventTarget | null) =>
-  target instanceof HTMLElement && (target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName));
+  target instanceof HTMLElement &&
+  (target.isContentEditable || target.matches("textarea, select, input:not([type=checkbox], [type=radio])"));
 
 function go(href: string): void {
   if (href === "/" || href.startsWith("/console")) navigate(href);
@@ -28,15 +29,15 @@ function go(href: string): void {
 
 function useKeys(): void {
   useEffect(() => {
-    let asked = 0;
+    let awaited = false; // `g` waits for its letter without a limit of time: a busy page is no wrong key
     const pressed = (event: KeyboardEvent) => {
+      if (event.key === "Shift") return;
+      const page = awaited ? letters.get(event.key) : undefined;
+      awaited = false;
       if (event.ctrlKey || event.metaKey || event.altKey || typing(event.target)) return;
       if (!enabled.value || document.querySelector("dialog[open]")) return;
-      const page = letters.get(event.key);
-      if (page && Date.now() - asked < SECOND_MS) {
-        asked = 0;
-        go(page.href);
-      } else if (event.key === "g") asked = Date.now();
+      if (page) go(page.href);
+      else if (event.key === "g") awaited = true;
       else if (event.key === "?") shown.value = true;
       else if (event.key === "/") document.querySelector<HTMLElement>("main input[type=search]")?.focus();
       else return;
