@@ -25,7 +25,7 @@ class Aside:
 
     def whole(self, sql: str) -> str:
         """SQL over what has been staged as SQL that can stand anywhere."""
-        if not self._relation.staged or self._relation.number not in references(sql):
+        if not self._relation.staged or not references(sql, self._relation.number):
             return sql
         return f"(SELECT {sql} FROM {self._relation.render(sql, ordered=False)})"
 

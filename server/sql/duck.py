@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import re
+from functools import cache
 
 from server.values.atoms import Atom, Interval, PathValue, Timestamp, collapse
 from server.values.kinds import INTERVAL_TYPE, Kind
 from server.values.paths import format_path
 
-_REFERENCE = re.compile(r'\br(\d+)\.(\w+|"(?:[^"]|"")*")')
+_COLUMN = r'\.(\w+|"(?:[^"]|"")*")'
+_REFERENCE = re.compile(r"\br(\d+)" + _COLUMN)
 _RELATION = re.compile(r"\bAS r(\d+)\b")
 _CALLS = re.compile(r"\b(?:m|u|s|any)_\w+\(")
 _NESTED_CALLS = 3
@@ -77,19 +79,25 @@ def _literal_integer(number: int) -> tuple[str, Kind]:
     return literal_number(float(number)), Kind.NUMBER
 
 
-def references(sql: str) -> dict[int, set[str]]:
-    """The columns that SQL reads from each of the compiler's own relations ``r<number>``.
+def references(sql: str, number: int) -> set[str]:
+    """The columns that SQL reads from the compiler's own relation ``r<number>``.
 
-    A text literal that looks like a reference only makes a relation offer a column too many.
+    What only looks like a reference, as part of a literal may, makes the relation offer a column too many, no more.
     """
-    found: dict[int, set[str]] = {}
-    for number, column in _REFERENCE.findall(sql):
-        found.setdefault(int(number), set()).add(column)
-    return found
+    return set(_reference(number).findall(sql))
+
+
+@cache
+def _reference(number: int) -> re.Pattern[str]:
+    return re.compile(f"r{number}{_COLUMN}")  # with nothing before it: text is then searched ten times as fast
 
 
 def reads(sql: str) -> dict[int, set[str]]:
     """The columns that SQL reads from relations around it: without what its own sub-queries read of each other."""
     bare = _LITERAL.sub("''", sql)
     own = set(map(int, _RELATION.findall(bare)))
-    return {number: columns for number, columns in references(bare).items() if number not in own}
+    found: dict[int, set[str]] = {}
+    for number, column in _REFERENCE.findall(bare):
+        if int(number) not in own:
+            found.setdefault(int(number), set()).add(column)
+    return found

@@ -150,11 +150,11 @@ class Relation:
 
     def used(self, above: str) -> tuple[set[str], list[int]]:
         """The columns, and the numbers of the staged expressions, that ``above`` reads in the end."""
-        read = set(references(above).get(self.number, ()))
+        read = references(above, self.number)
         staged: list[int] = []
         for index in reversed(range(len(self._staged))):
             if f"x{index}" in read:
-                read.update(references(self._staged[index]).get(self.number, ()))
+                read |= references(self._staged[index], self.number)
                 staged.append(index)
         return {name for name in read if not _is_staged(name)}, staged[::-1]
 

@@ -333,8 +333,7 @@ class CellsRelation(SparseRelation):
         fields = ["m.name AS _row", "m.hash AS _hash", "m.ord AS _ord"]
         joins: list[str] = []
         groups: dict[tuple[str, ...], list[CellColumn]] = {}
-        for id_ in self._pivoted(used):
-            column = self._known[id_]
+        for column in filter(None, map(self._known.get, self._pivoted(used))):
             groups.setdefault(tuple(sorted(column.stores)), []).append(column)
         for number, (stores, columns) in enumerate(groups.items()):
             text = self._pivot(stores, columns, used)

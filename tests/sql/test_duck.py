@@ -106,8 +106,9 @@ def test_literals(cursor: Any, value: Any, kind: Kind, back: Any) -> None:
 
 
 def test_references_are_found_by_relation() -> None:
-    assert references('r1.a + r12."b ""c""" || r1.c2') == {1: {"a", "c2"}, 12: {'"b ""c"""'}}
-    assert references("xr1.a + r.b + r1a.c") == {}
+    sql = 'r1.a + r12."b ""c""" || r1.c2'
+    assert (references(sql, 1), references(sql, 12), references(sql, 2)) == ({"a", "c2"}, {'"b ""c"""'}, set())
+    assert references("r.b + r1a.c + r11.d", 1) == set()
 
 
 def test_reads_leaves_out_texts_and_the_relations_of_its_own_sub_queries() -> None:
