@@ -13,7 +13,8 @@ import duckdb
 
 from benchmarks.processes import Client, mldb
 from benchmarks.runner import Comparison, Contender, compare
-from benchmarks.sql import milliseconds
+from benchmarks.sql import milliseconds, values
+from tests.inprocess import in_process
 
 ROWS, COLUMNS, CELLS_PER_ROW = 100_000, 1_000_000, 215
 MEMORY = "4GB"
@@ -41,6 +42,7 @@ def sparse_queries() -> Iterator[Comparison]:
         with mldb(folder / "data", "--file-root", str(folder), "--database-memory", MEMORY) as client:
             client.request("PUT", "/v1/datasets/s", {"type": "beh.binary", "params": {"dataFileUrl": f"file://{file}"}})
         copy = Path(shutil.copy(folder / "data" / "mldb.duckdb", folder / "copy.duckdb"))
+        shutil.copytree(folder / "data", folder / "service")
         client = stack.enter_context(mldb(folder / "data", "--file-root", str(folder), "--database-memory", MEMORY))
         for text in QUERIES:
             ours = Contender("MLDB over REST", lambda q=text: milliseconds(lambda: client.query(q)) / 1000)
@@ -51,9 +53,14 @@ def sparse_queries() -> Iterator[Comparison]:
         by_hand = written_by_hand(raw)
         if abs(client.query(AGGREGATE)[1][-1] - raw.execute(by_hand).fetchall()[0][0]) > 1e-6:
             raise RuntimeError("the sums differ")
+        service = stack.enter_context(in_process(folder / "service"))
         contenders = [
             Contender("MLDB over REST", lambda: milliseconds(lambda: client.query(AGGREGATE))),
             Contender("DuckDB, by hand, same tables", lambda: milliseconds(lambda: raw.execute(by_hand).fetchall())),
+            Contender(
+                "MLDB's SQL service, no HTTP",
+                lambda: milliseconds(lambda: values(service.engine.query(AGGREGATE))),
+            ),
         ]
         yield compare(f"`{AGGREGATE}`", "ms", contenders, goal="at most 1.5 times")
 

@@ -63,7 +63,7 @@ def dense_queries() -> Iterator[Comparison]:
                     Contender("raw DuckDB, same file", lambda q=text: milliseconds(lambda: raw.execute(q).fetchall())),
                     Contender(
                         "MLDB's SQL service, no HTTP",
-                        lambda q=text: milliseconds(lambda: _values(service.engine.query(q))),
+                        lambda q=text: milliseconds(lambda: values(service.engine.query(q))),
                     ),
                     Contender(
                         "raw DuckDB behind bare Starlette", lambda q=asked: milliseconds(lambda: bare.json("GET", q))
@@ -113,7 +113,7 @@ def fill(folder: Path) -> None:
         client.request("PUT", "/v1/procedures/import", {"type": "import.text", "params": parameters})
 
 
-def _values(result: Result) -> list[tuple[Any, ...]]:
+def values(result: Result) -> list[tuple[Any, ...]]:
     """The rows with their names, as Python values."""
     return [
         row
