@@ -21,7 +21,7 @@ from server.values.kinds import CELL_TYPE, Kind
 from server.values.paths import Path, common_prefix, format_path
 
 NEVER_SQL = "'-inf'::DOUBLE"
-NOT_A_DATE_SQL = "'nan'::DOUBLE"
+NAN_SQL = "'nan'::DOUBLE"
 NO_CELLS = f"[]::{CELL_TYPE}[]"
 _NUMBERS = frozenset({Kind.NUMBER, Kind.INTEGER, Kind.UNSIGNED})
 
@@ -339,9 +339,9 @@ def any_sql(sql: str, kind: Kind) -> str:
     return sql if kind is Kind.ANY else macro(_ANY_MACROS[kind], sql)
 
 
-def typed(atom: Atom) -> str:
-    """The atom's SQL with its type certain (a bare NULL has none)."""
-    return "NULL::any_value_t" if atom.kind is Kind.NULL else atom.sql
+def typed(leaf: Leaf) -> str:
+    """The SQL of a leaf with its type certain (an atom that is a bare NULL has none)."""
+    return "NULL::any_value_t" if isinstance(leaf, Atom) and leaf.kind is Kind.NULL else leaf.sql
 
 
 def only_latest(several: Several) -> Several:

@@ -19,6 +19,7 @@ from server.sql.sparse import LINES, SparseRelation
 from server.storage.stores import STORES
 from server.values import compute as pc
 from server.values.arrow_types import ANY_MEMBERS, CELL_ARROW
+from server.values.batches import one_array
 from server.values.cells import cells_array, type_codes
 from server.values.kinds import EXACT, TAGS
 from server.values.paths import Path, format_path
@@ -92,7 +93,7 @@ class CellStream:
         ids = found.column("id").to_numpy()
         places = np.zeros(int(ids.max(initial=-1)) + 1, np.int32)
         places[ids] = np.arange(len(ids), dtype=np.int32)
-        texts = _array(found, "name")
+        texts = one_array(found.column("name"))
         if self.prefix:
             before = format_path(self.prefix)
             texts = pc.if_else(pc.equal(texts, ""), before, pc.binary_join_element_wise(before, texts, "."))
@@ -167,7 +168,7 @@ class _Cells:
     def read(table: pa.Table, names: _Names) -> _Cells:
         keys = table.column("k").to_numpy()
         texts = names.texts.take(pa.array(names.places[keys & _LOW]))
-        members = [texts, _any(table), _array(table, "t")]
+        members = [texts, _any(table), one_array(table.column("t"))]
         return _Cells(keys >> 32, pa.StructArray.from_arrays(members, fields=list(CELL_ARROW)))
 
     def lists(self, start: int, stop: int) -> pa.Array:
@@ -181,14 +182,9 @@ class _Cells:
 _NO_CELLS = _Cells(np.zeros(0, np.int64), cells_array([]).values)
 
 
-def _array(table: pa.Table, name: str) -> pa.Array:
-    column = table.column(name)
-    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-
-
 def _any(table: pa.Table) -> pa.Array:
     """The values, each in the column ``int``, ``num``, ``str`` or ``any`` of its store, as ``ANY``."""
-    there = {name: _array(table, name) for name in STORES if name in table.column_names}
+    there = {name: one_array(table.column(name)) for name in STORES if name in table.column_names}
     codes = np.zeros(table.num_rows, np.int8)
     members = {field.name: pa.nulls(table.num_rows, field.type) for field in ANY_MEMBERS}
     if "any" in there:

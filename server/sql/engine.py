@@ -26,7 +26,7 @@ from server.sql.binder.rows import bind_clauses
 from server.sql.binder.select import bind_select
 from server.sql.bound import Atom, Embedding, Leaf, Rest, Row
 from server.sql.inputs import batch_from_json
-from server.sql.parser import parse_clauses, parse_statement, query_from_object
+from server.sql.parser import parse_clauses, parse_query
 from server.sql.plan import Plan, Result, compile_query, engine_errors, output_columns, read_rows, to_rows
 from server.sql.positions import located
 from server.sql.prepared import Prepared
@@ -39,7 +39,7 @@ from server.storage.database import Database, identifier, written_to_be_read
 from server.storage.layouts import Wide, WideColumn
 from server.values.arrow_types import ARROW_TYPES
 from server.values.atoms import NEVER
-from server.values.batches import Column, RowBatch, RowType
+from server.values.batches import Column, RowBatch, RowType, one_array
 from server.values.cells import any_array, cells_array
 from server.values.kinds import CELL_TYPE, Kind
 from server.values.paths import Path
@@ -113,9 +113,7 @@ class Engine:
         return Result(self.database, plan, inputs)
 
     def parse(self, query: QueryText) -> Select:
-        if isinstance(query, Select):
-            return query
-        return parse_statement(query) if isinstance(query, str) else query_from_object(query)
+        return query if isinstance(query, Select) else parse_query(query)
 
     def context(self, *, parameters: Row | None = None, layouts: Mapping[str, Layout] | None = None) -> Context:
         return Context(
@@ -335,9 +333,7 @@ def _define(connection: Any, name: str, bound: BoundFunction, type_: RowType, ti
     returned = f"STRUCT({_struct(output, timed)})"
 
     def call(column: pa.Array | pa.ChunkedArray) -> pa.Array:
-        structs = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-        if isinstance(structs, pa.ChunkedArray):
-            structs = pa.concat_arrays(structs.chunks)
+        structs = one_array(column)
         task = tasks.find(structs.field("task")[0].as_py()) if len(structs) else None
         values = [structs.field(f"c{index}") for index in range(given_columns)]
         times = [structs.field(f"t{index}") if timed else NEVER for index in range(given_columns)]
@@ -406,8 +402,7 @@ def _to_struct(batch: RowBatch, output: RowType, timed: bool) -> pa.Array:
 
 def _as_declared(array: pa.Array, column: Column) -> pa.Array:
     """A result column in the Arrow type that DuckDB expects (float32 results as DOUBLE, lists as lists)."""
-    if isinstance(array, pa.ChunkedArray):
-        array = array.combine_chunks()
+    array = one_array(array)
     if pa.types.is_union(array.type):
         return array
     wanted = ARROW_TYPES[column.kind]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, compress, repeat
+from itertools import accumulate, chain, compress, repeat
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,21 +15,18 @@ import pyarrow as pa
 from server.declarations import QueryResult
 from server.errors import MldbError
 from server.sql.functions.openaggregates import sort_key
+from server.values import compute as pc
 from server.values.atoms import Atom, atom_to_json, atom_to_table_json, number_text, timestamp_text
 from server.values.batches import Column, RowBatch, iterate_paths
 from server.values.cells import atoms_of, type_codes
 from server.values.cityhash import hash_path
-from server.values.kinds import TAGS, Kind
+from server.values.kinds import KIND_OF_TAG, TAGS, Kind
 from server.values.natural import natural_order
 from server.values.numbers import numbers_to_json
 from server.values.paths import Path, format_path, natural_key, natural_key_of, parse_path
 
 _PLAIN = {Kind.INTEGER, Kind.UNSIGNED, Kind.STRING}  # JSON as they are
 _MANY = 1000  # so many names are sorted sooner by Arrow than by keys of their own
-_KINDS_OF_TAGS = {
-    "n": Kind.NUMBER, "i": Kind.INTEGER, "u": Kind.UNSIGNED, "s": Kind.STRING, "t": Kind.TIMESTAMP,
-    "v": Kind.INTERVAL, "b": Kind.BLOB, "p": Kind.PATH,
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -249,7 +246,7 @@ def _mixed(array: pa.Array, encode: Callable[[Atom], Any]) -> list[Any]:
         rows = np.flatnonzero(codes == code)
         whole = len(rows) == len(array)
         part = array.field(code) if whole else array.field(code).take(pa.array(rows))
-        found = _encoded(part, _KINDS_OF_TAGS[TAGS[code]], encode)
+        found = _encoded(part, KIND_OF_TAG[TAGS[code]], encode)
         if whole:
             return found
         for row, value in zip(rows.tolist(), found, strict=True):
@@ -273,15 +270,8 @@ def _elements(
 ) -> Iterator[tuple[str, list[Any], list[Any]]]:
     """An embedding spelled out, one column per element."""
     flat = _encoded(array.flatten(), column.kind, encode)
-    lengths = [length or 0 for length in array.value_lengths().to_pylist()] if not _fixed(array) else None
-    if lengths is None:
-        size = array.type.list_size
-        lengths = [size if valid else 0 for valid in array.is_valid().to_pylist()]
-        flat = _encoded(array.flatten(), column.kind, encode)
-    starts, at = [], 0
-    for length in lengths:
-        starts.append(at)
-        at += length
+    lengths = [length or 0 for length in pc.list_value_length(array).to_pylist()]
+    starts = list(accumulate(lengths, initial=0))
     variable = column.shape is not None and -1 in column.shape and column.names is None
     paths = (
         [(*column.path, str(i)) for i in range(max(lengths, default=0))] if variable else list(iterate_paths(column))
@@ -289,13 +279,9 @@ def _elements(
     for position, path in enumerate(paths):
         values = [
             flat[start + position] if position < length else _ABSENT
-            for start, length in zip(starts, lengths, strict=True)
+            for start, length in zip(starts, lengths, strict=False)
         ]
         yield names.text(path), values, times
-
-
-def _fixed(array: pa.Array) -> bool:
-    return bool(pa.types.is_fixed_size_list(array.type))
 
 
 def _with_rest(
@@ -420,12 +406,11 @@ def _sparse(blocks: Iterator[_Rows], options: _Options) -> Iterator[list[Any]]:
 
 def _atom(blocks: Iterator[_Rows], options: _Options) -> Any:
     del options
-    prefix = "Query with atom format returning"
     first = next(blocks, None)
     if first is None:
-        raise MldbError(f"{prefix} no rows.".replace("returning", "returned"))
+        raise MldbError("Query with atom format returned no rows.")
     if len(first.names) > 1 or next(blocks, None) is not None:
-        raise MldbError(f"{prefix} multiple rows. Consider using limit.")
+        raise MldbError("Query with atom format returning multiple rows. Consider using limit.")
     if len(first.columns) != 1:
         raise MldbError(f"Query with atom format returned {'multiple' if first.columns else 'no'} columns.")
     return first.values[0][0]

@@ -17,7 +17,7 @@ from server.errors import Cancelled, MldbError, Vanished, is_of_dropped_table
 from server.sql import coerce, tasks
 from server.sql.binder.query import Query
 from server.sql.blame import blame, of_several, span_of
-from server.sql.bound import NEVER_SQL, Atom, Embedding, Leaf, Row, Several, any_sql, with_whole_embeddings
+from server.sql.bound import NEVER_SQL, Atom, Embedding, Leaf, Row, Several, typed, with_whole_embeddings
 from server.sql.cell_streams import CellStream, Rows, cell_stream
 from server.sql.parser import parse_statement
 from server.sql.positions import located
@@ -98,7 +98,7 @@ def output_columns(row: Row, *, timestamps: bool) -> tuple[RowType, dict[str, st
             beside[path] = Atom("NULL", Kind.NULL, leaf.ts, sparse=True, there=null)
         index = len(columns)
         columns.append(_column(path, leaf))
-        fields[f"c{index}"] = _leaf_sql(leaf)
+        fields[f"c{index}"] = typed(leaf)
         if timestamps:
             fields[f"t{index}"] = f"coalesce({leaf.ts()}, {NEVER_SQL})"
     opened = bool(beside or row.rests)
@@ -113,10 +113,6 @@ def _column(path: Path, leaf: Atom | Embedding) -> Column:
     if isinstance(leaf, Embedding):
         return Column(path, leaf.kind, leaf.shape or (-1,), names=leaf.names)
     return Column(path, Kind.ANY if leaf.kind is Kind.NULL else leaf.kind, sparse=leaf.sparse)
-
-
-def _leaf_sql(leaf: Atom | Embedding) -> str:
-    return any_sql(leaf.sql, leaf.kind) if isinstance(leaf, Atom) and leaf.kind is Kind.NULL else leaf.sql
 
 
 # What the engine raises for the values that it met; not for want of memory and the like.

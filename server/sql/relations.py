@@ -301,7 +301,7 @@ class WideRelation(Relation):
         self.layout = layout
         self._has_nan = has_nan
         self._has_null = has_null
-        self._row = Row({column.path: self._leaf(column) for column in layout.columns})
+        self._row = self._bound_row()
 
     @property
     def known_rows(self) -> int | None:
@@ -323,16 +323,16 @@ class WideRelation(Relation):
     def _ts(self) -> str:
         return self.ref("_ts")
 
-    def row(self) -> Row:
-        flat = [path for path, leaf in self._row.columns.items() if path == () and isinstance(leaf, Embedding)]
-        if not flat:
-            return self._row
-        columns = dict(self._row.columns)
-        for path in flat:
-            whole = columns.pop(path)
-            assert isinstance(whole, Embedding)
+    def _bound_row(self) -> Row:
+        columns = {column.path: self._leaf(column) for column in self.layout.columns}
+        whole = columns.get(())
+        if isinstance(whole, Embedding):  # without a name: its elements are the columns
+            del columns[()]
             columns.update(enumerate_elements(whole))
-        return Row(columns, self._row.rests)
+        return Row(columns)
+
+    def row(self) -> Row:
+        return self._row
 
     def row_path(self) -> Atom:
         return Atom(self.ref("_row"), Kind.INTEGER if self.layout.numbered else Kind.PATH)
@@ -375,9 +375,6 @@ class BatchRelation(Relation):
 
     def row(self) -> Row:
         return self._row
-
-    def order(self) -> list[str]:
-        return []
 
     def column_rows(self, path: Path) -> str | None:
         return None

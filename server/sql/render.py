@@ -75,7 +75,7 @@ def render_name(path: Path) -> str:
 def _element(name: str) -> str:
     if _BARE.fullmatch(name) and name.lower() not in _KEYWORDS and not LITERAL_PREFIX.match(name):
         return name
-    return '"' + name.replace('"', '""') + '"'
+    return _quoted(name, '"')
 
 
 # ── expressions ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -169,11 +169,12 @@ def _quoted(text: str, quote: str) -> str:
 
 def render_constant(atom: Atom) -> str:
     """The literal of an atom, or the call that makes it where there is no literal."""
+    quote = "'"
     match atom:
         case None:
             return "NULL"
         case str():
-            return _quoted(atom, "'")
+            return _quoted(atom, quote)
         case float() if not math.isfinite(atom):
             return "nan" if math.isnan(atom) else "inf" if atom > 0 else "-inf"
         case int() | float():
@@ -183,7 +184,7 @@ def render_constant(atom: Atom) -> str:
         case Timestamp():
             return f"TIMESTAMP '{atom}'"
         case PathValue(path):
-            return f"parse_path({_quoted(format_path(path), chr(39))})"
+            return f"parse_path({_quoted(format_path(path), quote)})"
         case bytes():
             return f"base64_decode('{base64.b64encode(atom).decode()}')"
 

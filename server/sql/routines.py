@@ -30,6 +30,7 @@ from server.values.atoms import (
     parse_timestamp,
     timestamp_text,
 )
+from server.values.batches import one_array
 from server.values.cells import any_array, atoms_of, cells_array, cells_of, rows_array, same_in_all
 from server.values.kinds import ANY_TYPE, CELL_TYPE, Kind
 from server.values.paths import format_path, natural_key, quote_element
@@ -250,9 +251,7 @@ _ARITIES: list[Callable[[Callable[..., pa.Array]], Callable[..., pa.Array]]] = [
 
 def from_arrow(column: pa.Array | pa.ChunkedArray, shape: Shape) -> list[Any]:
     """An Arrow vector as Python values of a shape."""
-    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    if isinstance(array, pa.ChunkedArray):
-        array = pa.concat_arrays(array.chunks)
+    array = one_array(column)
     if isinstance(shape, Kind):
         return atoms_of(array, shape)
     if shape == CELLS:

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from server.errors import MldbError
 from server.sql.bound import Atom, Open, Row, Value
+from server.sql.coerce import to_cells
 from server.sql.positions import did_you_mean
-from server.sql.relations import Relation, cut, lookup
+from server.sql.relations import Relation, lookup
 from server.values.kinds import Kind
 from server.values.paths import Path, format_path
 
@@ -86,24 +87,7 @@ class Context:
                 f"Reached a stack depth of over {MAX_DEPTH} functions while analysing query, "
                 "possible infinite recursion"
             )
-        return Context(
-            self.catalog,
-            self.register,
-            self.execute,
-            self.has_nan,
-            self.has_null,
-            None,
-            False,
-            self.layouts,
-            self.depth + 1,
-            self.numbers,
-            self.marks,
-            self.functions,
-            self.fetcher,
-            self.operations,
-            self.lasting,
-            self.views,
-        )
+        return replace(self, parameters=None, every_parameter=False, depth=self.depth + 1)
 
 
 class Scope:
@@ -137,10 +121,6 @@ class Scope:
 
     def atoms_only(self) -> bool:
         """Whether ``column[…]`` takes a column for an atom."""
-        return False
-
-    def aggregates(self) -> bool:
-        """Whether aggregate functions may be called here."""
         return False
 
     def parameter(self, name: str) -> Value:
@@ -290,8 +270,6 @@ class OverlayScope(Scope):
 
     def _or_behind(self, path: Path, cells: str) -> Value:
         """Only the data tell whether an open row has the column."""
-        from server.sql.coerce import to_cells
-
         try:
             behind = self.behind.column(path)
         except MldbError:
@@ -313,9 +291,6 @@ class OverlayScope(Scope):
     def call(self, call: Call) -> Value | None:
         return self.behind.call(call)
 
-    def aggregates(self) -> bool:
-        return self.behind.aggregates()
-
     def parameter(self, name: str) -> Value:
         return self.behind.parameter(name)
 
@@ -330,6 +305,3 @@ class OverlayScope(Scope):
 
     def once(self, sql: str) -> str:
         return self.behind.once(sql)
-
-
-__all__ = ["Catalog", "Context", "NoScope", "OverlayScope", "RowScope", "Scope", "TableScope", "cut"]

@@ -19,9 +19,9 @@ from server.sql.binder.base import bind
 from server.sql.binder.query import Query, SelectRelation
 from server.sql.binder.rows import bind_clauses
 from server.sql.binder.select import bind_select
-from server.sql.bound import Atom, Embedding, Open, Rest, Row, RowBuilder, Several, Value, any_sql, fixed, is_constant
+from server.sql.bound import Atom, Embedding, Open, Rest, Row, RowBuilder, Several, Value, fixed, is_constant, typed
 from server.sql.duck import literal_text
-from server.sql.parser import parse_clauses, parse_statement, query_from_object
+from server.sql.parser import parse_clauses, parse_query
 from server.sql.relations import lookup, require_row
 from server.sql.render import render
 from server.sql.scope import RowScope, Scope
@@ -160,7 +160,7 @@ class SqlQuery:
         self.services = creation.services
         self.id = creation.id
         query = self.params.query
-        self.select: Select = parse_statement(query) if isinstance(query, str) else query_from_object(query)
+        self.select: Select = parse_query(query)
         self.parameters = list(dict.fromkeys(node.name for node in _nodes(self.select) if isinstance(node, Parameter)))
 
     @cached_property
@@ -235,14 +235,7 @@ def _first_row(query: Query, scope: Scope) -> Row:
     row = relation.row()
     fields: list[str] = []
     for index, leaf in enumerate(row.columns.values()):
-        sql = (
-            leaf.sql
-            if not isinstance(leaf, Atom)
-            else any_sql("NULL", leaf.kind)
-            if leaf.kind is Kind.NULL
-            else leaf.sql
-        )
-        fields.append(f"c{index} := {sql}")
+        fields.append(f"c{index} := {typed(leaf)}")
         if not isinstance(leaf, Several):
             fields.append(f"t{index} := {leaf.ts()}")
         if isinstance(leaf, Atom) and leaf.there:

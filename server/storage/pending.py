@@ -11,10 +11,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from server.declarations import NamedBatch, Recorded
-from server.storage.stores import STORE_TYPES, STORES, Part, Seen, concatenate, one_array, split
+from server.storage.stores import STORE_TYPES, STORES, Part, Seen, split
 from server.values import compute as pc
-from server.values.atoms import Atom, collapse
-from server.values.batches import Column
+from server.values.atoms import Atom, Interval, PathValue, Timestamp, collapse
+from server.values.batches import Column, one_array
 from server.values.cells import any_array
 from server.values.kinds import EXACT, Kind
 from server.values.paths import Path, format_path, refuse_null
@@ -32,7 +32,7 @@ class Chunk:
 
 def joined(chunks: Sequence[Chunk]) -> Chunk:
     """Chunks of one store as one, whose values DuckDB takes."""
-    values = concatenate([chunk.values for chunk in chunks])
+    values = one_array(pa.chunked_array([chunk.values for chunk in chunks]))
     if len(chunks) == 1:
         return replace(chunks[0], values=values)
     return Chunk(
@@ -147,7 +147,7 @@ class Pending:
         start = self._add_names(batch.names)
         numbers = np.arange(start, start + rows.length, dtype=np.int32)
         for index, column in enumerate(rows.type.columns):
-            times = _times(rows.timestamp(index), rows.length)
+            times = rows.seconds(index)
             values = one_array(rows.values[index])
             if column.shape is None:
                 self._add_atoms(format_path(column.path), column.kind, values, numbers, times, nulls=not column.sparse)
@@ -288,28 +288,40 @@ class Pending:
         return self._chunks[store]
 
 
+# As plain numbers: flags of an enumeration cost more than all else that is done for a cell.
+_INTEGER, _NUMBER, _STRING, _UNSIGNED = map(int, (Seen.INTEGER, Seen.NUMBER, Seen.STRING, Seen.UNSIGNED))
+_WIDE_INTEGER = int(Seen.INTEGER | Seen.WIDE)
+_SEEN_OF = {
+    type(None): int(Seen.NULL),
+    Timestamp: int(Seen.TIMESTAMP),
+    Interval: int(Seen.INTERVAL),
+    bytes: int(Seen.BLOB),
+    PathValue: int(Seen.PATH),
+}
+
+
 def _place(value: Atom) -> tuple[str, int, Atom]:
     """Store, ``Seen`` flags and stored form of an atom."""
     if isinstance(value, float):
         value = collapse(value)
     if isinstance(value, str):
-        return "str", 4, value
+        return "str", _STRING, value
     if isinstance(value, int):
         if -EXACT <= value <= EXACT:
-            return "int", 1, int(value)
+            return "int", _INTEGER, int(value)
         if -(2**63) <= value < 2**63:
-            return "int", 1 | 512, value
+            return "int", _WIDE_INTEGER, value
         return _place_huge(value)
     if isinstance(value, float):
-        return "num", 2, value
-    return "any", _SEEN_OF[type(value).__name__], value
+        return "num", _NUMBER, value
+    return "any", _SEEN_OF[type(value)], value
 
 
 def _place_huge(value: int) -> tuple[str, int, Atom]:
     if 0 <= value < 2**64:
-        return "any", int(Seen.UNSIGNED), value
+        return "any", _UNSIGNED, value
     number = float(value) if abs(value) < 1 << 1023 else float("inf") if value > 0 else float("-inf")
-    return "num", int(Seen.NUMBER), number
+    return "num", _NUMBER, number
 
 
 def _by_column(part: Part, columns: npt.NDArray[np.int32]) -> Iterator[Part]:
@@ -329,22 +341,6 @@ def _null_places(values: pa.Array) -> npt.NDArray[np.int64]:
     """Where an ``ANY`` array is null."""
     places = [part.where for part in split(values, Kind.ANY) if part.seen == Seen.NULL and part.where is not None]
     return np.concatenate(places) if places else np.array([], np.int64)
-
-
-_SEEN_OF = {
-    "NoneType": int(Seen.NULL),
-    "Timestamp": int(Seen.TIMESTAMP),
-    "Interval": int(Seen.INTERVAL),
-    "bytes": int(Seen.BLOB),
-    "PathValue": int(Seen.PATH),
-}
-
-
-def _times(times: pa.Array | float, count: int) -> npt.NDArray[np.float64]:
-    if isinstance(times, int | float):
-        return np.full(count, float(times))
-    filled = one_array(times).fill_null(-np.inf)
-    return np.asarray(filled.to_numpy(zero_copy_only=False), np.float64)
 
 
 def _list_lengths(lists: pa.Array) -> npt.NDArray[np.int64]:

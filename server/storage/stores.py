@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from server.values import compute as pc
-from server.values.arrow_types import ANY_ARROW
+from server.values.arrow_types import ANY_ARROW, ANY_MEMBERS
 from server.values.cells import type_codes
 from server.values.kinds import EXACT, KIND_OF_TAG, TAGS, Kind
 
@@ -166,25 +166,6 @@ def tagged(tag: str, values: pa.Array) -> pa.Array:
     count = len(values)
     codes = pa.array(np.full(count, TAGS.index(tag), np.int8))
     children = [
-        values.cast(member.type) if member.name == tag else pa.nulls(count, member.type)
-        for member in (ANY_ARROW.field(index) for index in range(ANY_ARROW.num_fields))
+        values.cast(member.type) if member.name == tag else pa.nulls(count, member.type) for member in ANY_MEMBERS
     ]
     return pa.UnionArray.from_sparse(codes, children, field_names=list(TAGS))
-
-
-def concatenate(arrays: list[pa.Array]) -> pa.Array:
-    """Arrays of one type as one; also for ``ANY``, which Arrow cannot concatenate."""
-    if not pa.types.is_union(arrays[0].type):
-        return pa.concat_arrays(arrays) if len(arrays) > 1 else arrays[0]
-    if len(arrays) == 1 and not arrays[0].offset:
-        return arrays[0]  # else rebuilt: DuckDB refuses a union that is a slice
-    codes = pa.array(np.concatenate([type_codes(array) for array in arrays]))
-    children = [pa.concat_arrays([array.field(index) for array in arrays]) for index in range(len(TAGS))]
-    return pa.UnionArray.from_sparse(codes, children, field_names=list(TAGS))
-
-
-def one_array(array: pa.Array | pa.ChunkedArray) -> pa.Array:
-    """One array that DuckDB takes, of an array, a slice of one, or chunks."""
-    if isinstance(array, pa.ChunkedArray):
-        return concatenate(array.chunks) if array.num_chunks else pa.array([], array.type)
-    return concatenate([array])

@@ -12,10 +12,9 @@ import pyarrow as pa
 from server.declarations import NamedBatch
 from server.errors import MldbError
 from server.storage.pending import Pending
-from server.storage.stores import one_array
 from server.storage.wide_load import is_array, loosen
 from server.storage.wide_rows import WideRows
-from server.values.batches import Column, iterate_paths
+from server.values.batches import Column, iterate_paths, one_array
 from server.values.kinds import Kind
 from server.values.paths import Path, format_path, natural_key, parse_path
 
@@ -54,8 +53,7 @@ def vectors_of_batch(batch: NamedBatch) -> VectorRows:
     positions = {column: index for index, column in enumerate(type_.columns)}
     for column, array in zip(plain, values, strict=True):
         parts.append(_matrix(column, array) if column.shape else _part(column.path, column.kind, array))
-        stamp = batch.rows.timestamp(positions[column])
-        times = np.fmax(times, stamp if isinstance(stamp, float) else one_array(stamp).to_numpy(zero_copy_only=False))
+        times = np.fmax(times, batch.rows.seconds(positions[column]))
     return _joined(names, times, parts)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -23,9 +24,7 @@ def duck_type(column: WideColumn) -> str:
     """The DuckDB type of a stored column."""
     if column.shape is None:
         return column.kind.duck
-    size = 1
-    for extent in column.shape:
-        size *= extent
+    size = math.prod(column.shape)
     element = "FLOAT" if column.single else column.kind.duck
     return f"{element}[{size}]" if size > 0 else f"{element}[]"
 
@@ -113,7 +112,7 @@ def _kind_of(tags: list[str] | None, integral: bool | None) -> Kind:
     present = "".join(sorted(tags or (), key=TAGS.index))
     if not present:
         return Kind.NULL
-    if "n" in present and integral and present in ("n", "ni"):
+    if integral and present in ("n", "ni"):
         return Kind.INTEGER
     return KIND_OF_TAG.get(present, Kind.ANY)
 

@@ -6,7 +6,6 @@ from collections.abc import Collection
 
 import duckdb
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from server import tasks
@@ -15,10 +14,9 @@ from server.errors import MldbError
 from server.storage.database import arrow_view
 from server.storage.layouts import ROW, TIMESTAMP, WideColumn
 from server.storage.pending import Pending
-from server.storage.stores import concatenate, one_array
 from server.storage.wide import column_name, duck_type
 from server.storage.wide_rows import WideRows
-from server.values.batches import Column, RowBatch, RowType
+from server.values.batches import Column, RowBatch, RowType, one_array
 from server.values.kinds import Kind
 from server.values.paths import format_path, parse_path
 
@@ -61,8 +59,7 @@ def _batch_table(batch: NamedBatch, columns: list[WideColumn]) -> pa.Table:
     values = [one_array(array) for array in batch.rows.values]
     newest = np.full(batch.rows.length, -np.inf)
     for index in range(len(columns)):
-        times = batch.rows.timestamp(index)
-        newest = np.fmax(newest, times if isinstance(times, float) else _seconds(times))
+        newest = np.fmax(newest, batch.rows.seconds(index))
     names = [ROW, TIMESTAMP, *(column.name for column in columns)]
     return pa.Table.from_arrays([one_array(batch.names).cast(pa.string()), pa.array(newest), *values], names=names)
 
@@ -92,7 +89,7 @@ def gather(
             fixed |= dict.fromkeys(_columns_of_first_row(loose))
         pending.add_batch(loose)
     columns = _kept(pending, fixed, unknown)
-    return _stage(cursor, pending, columns, fixed, list(zip(arrays, map(concatenate, collected), strict=True)))
+    return _stage(cursor, pending, columns, fixed, list(zip(arrays, map(pa.concat_arrays, collected), strict=True)))
 
 
 def loosen(batch: NamedBatch, arrays: list[Column]) -> tuple[NamedBatch, list[pa.Array]]:
@@ -158,7 +155,3 @@ def _stage(
     )
     cursor.register(STAGE, table)
     return columns
-
-
-def _seconds(times: pa.Array) -> npt.NDArray[np.float64]:
-    return np.asarray(one_array(times).fill_null(-np.inf).to_numpy(zero_copy_only=False), np.float64)

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from server.storage.pending import Chunk, Pending, joined
-from server.storage.stores import STORES, Seen, concatenate, kind_of
+from server.storage.stores import STORES, Seen, kind_of
 from server.values.arrow_types import ANY_ARROW
 from server.values.cells import type_codes
 from server.values.kinds import EXACT, TAGS, Kind
@@ -68,12 +68,7 @@ class WideRows:
             if cells is not None:
                 numbers[cells[0]] = cells[1].to_numpy(zero_copy_only=False)
                 missing[cells[0]] = False
-        # A mask, as NaN is a value.
-        return pa.Array.from_buffers(
-            pa.float64(),
-            self._count,
-            [pa.array(~missing).buffers()[1], pa.py_buffer(numbers)],
-        )
+        return pa.array(numbers, mask=missing)
 
     def _any(self, number: int) -> pa.Array:
         """The values as ``ANY``; the tag of a missing one is the first."""
@@ -106,16 +101,7 @@ class _Sorted:
         if start == end:
             return None
         order = self._order[start:end]
-        return self.chunk.rows[order].astype(np.int64), take(self.chunk.values, order)
-
-
-def take(values: pa.Array, places: Integers) -> pa.Array:
-    """The values at some places; of ``ANY`` too, which Arrow cannot take from."""
-    indices = pa.array(places)
-    if not pa.types.is_union(values.type):
-        return values.take(indices)
-    children = [values.field(index).take(indices) for index in range(len(TAGS))]
-    return pa.UnionArray.from_sparse(pa.array(type_codes(values)[places]), children, field_names=list(TAGS))
+        return self.chunk.rows[order].astype(np.int64), self.chunk.values.take(pa.array(order))
 
 
 def _spread(rows: Integers, values: pa.Array, count: int) -> pa.Array:
@@ -130,7 +116,7 @@ def _child(tag: str, sources: list[pa.Array], places: Integers, codes: npt.NDArr
     if not sources:
         return pa.nulls(len(places), type_)
     hidden = (places < 0) | (codes != TAGS.index(tag))
-    return concatenate(sources).cast(type_).take(pa.array(places, mask=hidden))
+    return pa.concat_arrays(sources).cast(type_).take(pa.array(places, mask=hidden))
 
 
 def _tagged_parts(store: str, rows: Integers, values: pa.Array) -> list[tuple[str, Integers, pa.Array]]:

@@ -9,11 +9,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from server.declarations import NamedBatch, Progress, QueryResult, Recorded
-from server.storage.stores import concatenate, one_array, tagged
-from server.storage.wide_rows import take
+from server.storage.stores import tagged
 from server.transfer.results import is_null, rows_of, sliced
 from server.values import compute as pc
-from server.values.batches import ANY_ROW, Column, RowBatch, RowType
+from server.values.batches import ANY_ROW, Column, RowBatch, RowType, one_array
 from server.values.cells import Cell, Row, cells_array
 from server.values.kinds import KIND_OF_TAG, Kind
 from server.values.paths import Path, format_path, parse_path
@@ -95,17 +94,17 @@ def _by_column(batch: NamedBatch, fixed: list[int], melted: list[int], names: li
             present[at] = ~is_null(one_array(rows.values[index]))
     # Row by row, in each the columns in their order.
     row, column = np.divmod(np.flatnonzero(present.T), len(melted) or 1)
-    newest = pa.array(_newest(present, [_seconds(rows.timestamp(index), count) for index in melted])[row])
+    newest = pa.array(_newest(present, [rows.seconds(index) for index in melted])[row])
     keys = pa.array([format_path(columns[index].path[1:]) for index in melted], pa.string()).take(pa.array(column))
     kind, values = _joined([(columns[index].kind, one_array(rows.values[index])) for index in melted])
     made: list[tuple[Column, pa.Array, pa.Array | float]] = []
     for index, name in zip(fixed, names, strict=False):
         time = rows.timestamp(index)
         kept = Column(name, columns[index].kind, sparse=columns[index].sparse)
-        taken = take(one_array(rows.values[index]), row)
+        taken = one_array(rows.values[index]).take(pa.array(row))
         made.append((kept, taken, time if isinstance(time, float | int) else one_array(time).take(pa.array(row))))
     made.append((Column(names[-2], Kind.STRING), keys, newest))
-    made.append((Column(names[-1], kind), take(values, column * count + row), newest))
+    made.append((Column(names[-1], kind), values.take(pa.array(column * count + row)), newest))
     made.sort(key=lambda part: _first_row(part[0], part[1]))
     type_ = RowType(tuple(part[0] for part in made), open=True)
     texts = pc.binary_join_element_wise(_canonical(batch.names).take(pa.array(row)), keys, ".")
@@ -122,20 +121,14 @@ def _newest(present: npt.NDArray[np.bool_], times: Sequence[npt.NDArray[np.float
     return newest
 
 
-def _seconds(times: pa.Array | float, count: int) -> npt.NDArray[np.float64]:
-    if isinstance(times, float | int):
-        return np.full(count, float(times))
-    return np.asarray(one_array(times).fill_null(-np.inf).to_numpy(zero_copy_only=False), np.float64)
-
-
 def _joined(parts: list[tuple[Kind, pa.Array]]) -> tuple[Kind, pa.Array]:
     """Values of several columns one after another, and their kind: ANY where the columns' differ."""
     kinds = {kind for kind, _ in parts}
     if not kinds:
         return Kind.STRING, pa.array([], pa.string())
     if len(kinds) == 1:
-        return kinds.pop(), concatenate([values for _, values in parts])
-    return Kind.ANY, concatenate([_as_any(kind, values) for kind, values in parts])
+        return kinds.pop(), pa.concat_arrays([values for _, values in parts])
+    return Kind.ANY, pa.concat_arrays([_as_any(kind, values) for kind, values in parts])
 
 
 def _as_any(kind: Kind, values: pa.Array) -> pa.Array:

@@ -10,6 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
+
 from server.values.arrow import pa
 from server.values.atoms import NEVER
 from server.values.cells import Cell as Cell
@@ -78,6 +81,13 @@ class RowBatch:
     def timestamp(self, index: int) -> pa.Array | float:
         return self.timestamps[index] if index < len(self.timestamps) else NEVER
 
+    def seconds(self, index: int) -> npt.NDArray[np.float64]:
+        """The timestamps of a column, one for each row; that of what is missing is -Inf."""
+        times = self.timestamp(index)
+        if isinstance(times, float | int):
+            return np.full(self.length, float(times))
+        return np.asarray(one_array(times).fill_null(NEVER).to_numpy(zero_copy_only=False), np.float64)
+
     def under(self, prefix: Path) -> RowBatch:
         """The sub-rows below a prefix, as ``RowType.under``; the rest is narrowed likewise."""
         chosen = [i for i, column in enumerate(self.type.columns) if column.path[: len(prefix)] == prefix]
@@ -89,6 +99,14 @@ class RowBatch:
             [self.timestamp(i) for i in chosen],
             rest,
         )
+
+
+def one_array(array: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """One array that DuckDB takes, of an array, a slice of one, or chunks."""
+    if isinstance(array, pa.ChunkedArray):
+        array = array.chunk(0) if array.num_chunks == 1 else array.combine_chunks()
+    sliced = array.offset and (pa.types.is_union(array.type) or pa.types.is_struct(array.type))  # which it refuses
+    return pa.concat_arrays([array]) if sliced else array
 
 
 def columns_by_path(type_: RowType) -> Mapping[Path, int]:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from server.values import compute as pc
 from server.values.arrow import pa
+from server.values.batches import one_array
 from server.values.paths import Path, parse_path
 
 Hashes = npt.NDArray[np.uint64]
@@ -39,7 +40,7 @@ def hash_path(path: Path) -> int:
 
 def hash_path_texts(texts: pa.Array | pa.ChunkedArray) -> Hashes:
     """Hashes of canonical path texts; only those with dots or quotes are taken apart."""
-    texts = _one_array(texts)
+    texts = _short_texts(texts)
     hashes = hash_texts(texts)
     hashes[_indices(pc.equal(texts, ""))] = 0
     quoted = pc.fill_null(pc.match_substring(texts, '"'), False)
@@ -83,7 +84,7 @@ def _fold(elements: Hashes, lengths: Positions) -> Hashes:
 
 def hash_texts(texts: pa.Array | pa.ChunkedArray) -> Hashes:
     """CityHash64 of the UTF-8 bytes of each text (or the bytes of each blob); 0 for NULL."""
-    array = _one_array(texts)
+    array = _short_texts(texts)
     if not len(array):
         return np.empty(0, np.uint64)
     _, offset_buffer, data_buffer = array.buffers()
@@ -124,11 +125,10 @@ def hash_bytes(blobs: Sequence[bytes]) -> Hashes:
     return _hash_slices(np.frombuffer(b"".join(blobs), np.uint8), np.cumsum(lengths) - lengths, lengths)
 
 
-def _one_array(texts: pa.Array | pa.ChunkedArray) -> pa.Array:
-    array = texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts
-    if not (pa.types.is_string(array.type) or pa.types.is_binary(array.type)):
-        array = array.cast(pa.string())
-    return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
+def _short_texts(texts: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """Texts or blobs as one array with offsets of 32 bits."""
+    array = one_array(texts)
+    return array if pa.types.is_string(array.type) or pa.types.is_binary(array.type) else array.cast(pa.string())
 
 
 def _indices(mask: pa.Array) -> Positions:

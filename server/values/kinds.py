@@ -16,7 +16,7 @@ CELL_TYPE = f"STRUCT(p VARCHAR, v {ANY_TYPE}, t DOUBLE)"
 
 
 class Kind(Enum):
-    """The kind of an atom; ``value`` is the tag in ``ANY`` (for INTEGER and BOOLEAN: the usual one)."""
+    """The kind of an atom. ``value`` is how descriptions that are stored name it."""
 
     NULL = "null"
     BOOLEAN = "boolean"

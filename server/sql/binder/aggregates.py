@@ -10,6 +10,7 @@ from server.errors import MldbError
 from server.sql import coerce
 from server.sql.binder.base import bind
 from server.sql.bound import (
+    NAN_SQL,
     NEVER_SQL,
     Atom,
     Embedding,
@@ -36,8 +37,6 @@ from server.values.kinds import CELL_TYPE, Kind
 
 if TYPE_CHECKING:
     from server.sql.binder.groups import GroupRelation
-
-NAN = "'nan'::DOUBLE"
 
 
 class Grouping(Protocol):
@@ -124,9 +123,9 @@ _PLAIN: dict[str, Aggregate] = {
     "count": _count,
     "count_distinct": _count_distinct,
     "sum": _numeric("sum", "0"),
-    "avg": _numeric("avg", NAN),
-    "variance": _numeric("var_samp", NAN),
-    "stddev": _numeric("stddev_samp", NAN),
+    "avg": _numeric("avg", NAN_SQL),
+    "variance": _numeric("var_samp", NAN_SQL),
+    "stddev": _numeric("stddev_samp", NAN_SQL),
     "min": _extreme("min"),
     "max": _extreme("max"),
     "earliest": _temporal(""),
@@ -208,10 +207,7 @@ def aggregate(call: Call, scope: Scope, group: GroupRelation) -> Value:
     if call.name == "likelihood_ratio":
         return _likelihood_ratio(args, group)
     if len(args) != 1:
-        plural = "" if len(args) == 1 else "s"
-        raise MldbError(
-            f"function {call.name} expected 1 argument, got {len(args)}".replace("arguments", f"argument{plural}")
-        )
+        raise MldbError(f"function {call.name} expected 1 argument, got {len(args)}")
     return _spread(call.name, args[0], group, scope)
 
 

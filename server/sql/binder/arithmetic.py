@@ -1,7 +1,7 @@
 """Arithmetic on atoms, rows and embeddings (sql-dialect.md §7.1).
 
 Numbers are computed as DOUBLE; that integral results are integers shows on output. What two ``ANY`` mean is decided
-at run time by ``server.sql.functions.arithmetic``.
+at run time by ``server.sql.functions.core``.
 """
 
 from __future__ import annotations
@@ -45,8 +45,6 @@ def arithmetic(op: str, left: Value, right: Value) -> Value:
         return _atoms(op, left, right)
     if isinstance(left, Embedding | Atom) and isinstance(right, Embedding | Atom):
         return _embeddings(op, left, right)
-    if isinstance(left, Open | Row) and isinstance(right, Open | Row | Atom | Embedding):
-        return _rows(op, left, right)
     return _rows(op, left, right)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -46,11 +45,11 @@ def bind_call(node: Call, scope: Scope) -> Value:
             return call_function(node, function, scope)
     builtin = BUILTINS.get(node.name) or operation(node.name)
     if builtin is None:
-        raise MldbError(_unknown(node, scope, BUILTINS))
+        raise MldbError(_unknown(node))
     return builtin.call(node, scope, bind)
 
 
-def _unknown(node: Call, scope: Scope, builtins: Iterable[str]) -> str:
+def _unknown(node: Call) -> str:
     where = f" in dataset '{node.qualifier}'" if node.qualifier is not None else ""
     text = (
         f"Unable to find function '{node.name}' binding function call '{render(node)}'{where}.  The function is not a "
@@ -68,7 +67,7 @@ def _unknown(node: Call, scope: Scope, builtins: Iterable[str]) -> str:
     remedy = FUNCTIONS.get(node.name) or FUNCTIONS.get(node.name.lower())
     if remedy is not None:
         return f"{text}  Instead, {remedy}."
-    return text + did_you_mean(node.name, (*builtins, *AGGREGATES, *(note.name for note in NOTES)))
+    return text + did_you_mean(node.name, (*BUILTINS, *AGGREGATES, *(note.name for note in NOTES)))
 
 
 def _latest_values(argument: Value) -> Value:

@@ -122,9 +122,8 @@ def _logic(op: str, left: Value, right: Value, scope: Scope) -> Atom:
             return s
         s, t = (f"coalesce({scope.brief(moment)}, {NEVER_SQL})" for moment in (s, t))  # least() passes over NULLs
         both, one = ("least", "greatest") if op == "and" else ("greatest", "least")
-        nulls = both
         return (
-            f"CASE WHEN {a} IS NULL AND {b} IS NULL THEN {nulls}({s}, {t}) WHEN {a} = {decides} AND {b} = {decides} "
+            f"CASE WHEN {a} IS NULL AND {b} IS NULL THEN {both}({s}, {t}) WHEN {a} = {decides} AND {b} = {decides} "
             f"THEN {both}({s}, {t}) WHEN {a} = {decides} THEN {s} WHEN {b} = {decides} THEN {t} "
             f"WHEN {a} IS NULL THEN {s} WHEN {b} IS NULL THEN {t} ELSE {one}({s}, {t}) END"
         )
@@ -237,13 +236,10 @@ def _like(node: Like, scope: Scope) -> Value:
     return Atom(f"({negation}({text} LIKE {coerce.to_text(pattern)}))", Kind.BOOLEAN, value.ts, constant)
 
 
-_IS_TAGS = {
-    "string": ("s",), "number": ("n", "i", "u"), "timestamp": ("t",), "interval": ("v",),
-}  # fmt: skip
+_IS_TAGS = {"string": "s", "number": "niu", "timestamp": "t", "interval": "v"}
 _IS_KINDS = {
-    "string": {Kind.STRING}, "timestamp": {Kind.TIMESTAMP}, "interval": {Kind.INTERVAL},
-    "number": {Kind.BOOLEAN, Kind.INTEGER, Kind.UNSIGNED, Kind.NUMBER},
-    "integer": {Kind.BOOLEAN, Kind.INTEGER, Kind.UNSIGNED},
+    "string": (Kind.STRING,), "timestamp": (Kind.TIMESTAMP,), "interval": (Kind.INTERVAL,), "number": coerce.NUMERIC,
+    "integer": (Kind.BOOLEAN, Kind.INTEGER, Kind.UNSIGNED),
 }  # fmt: skip
 
 
@@ -376,28 +372,22 @@ def _case_rows(conditions: list[str], branches: list[Row]) -> Row:
     return builder.build()
 
 
+def _cast_integer(atom: Atom) -> str:
+    return macro("m_cast_integer", atom.sql) if atom.kind is Kind.STRING else f"u_cast_integer({coerce.to_any(atom)})"
+
+
+def _cast_number(atom: Atom) -> str:
+    return macro("m_cast_number", atom.sql) if atom.kind is Kind.STRING else f"u_cast_number({coerce.to_any(atom)})"
+
+
 _CASTS: dict[str, tuple[Kind, Callable[[Atom], str]]] = {
     "string": (Kind.STRING, coerce.to_text),
-    "integer": (Kind.INTEGER, lambda a: _to_integer(a)),
-    # Text may spell an integer that a double cannot hold.
-    "number": (Kind.ANY, lambda a: macro("m_cast_number", a.sql) if a.kind is Kind.STRING else _to_number(a)),
+    "integer": (Kind.INTEGER, _cast_integer),
+    "number": (Kind.ANY, _cast_number),  # text may spell an integer that a double cannot hold
     "boolean": (Kind.BOOLEAN, lambda a: f"u_cast_boolean({coerce.to_any(a)})"),
     "timestamp": (Kind.TIMESTAMP, coerce.to_timestamp),
     "blob": (Kind.BLOB, lambda a: f"u_cast_blob({coerce.to_any(a)})"),
 }
-
-
-def _to_integer(atom: Atom) -> str:
-    match atom.kind:
-        case Kind.STRING:
-            return macro("m_cast_integer", atom.sql)
-        case Kind.NUMBER:
-            return macro("m_truncated", atom.sql)
-    return f"u_cast_integer({coerce.to_any(atom)})"
-
-
-def _to_number(atom: Atom) -> str:
-    return f"u_cast_number({coerce.to_any(atom)})"
 
 
 @binds(Cast)

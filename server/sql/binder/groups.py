@@ -23,7 +23,7 @@ from server.sql.functions.notes import Note
 from server.sql.positions import did_you_mean
 from server.sql.relations import Relation, lookup, require_row
 from server.sql.render import render
-from server.sql.scope import OverlayScope, Scope, TableScope
+from server.sql.scope import OverlayScope, Scope
 from server.sql.tree import Call, Clause, ColumnRef, Constant, Expression, Item, Node, Select, Wildcard, children
 from server.values.kinds import Kind
 from server.values.paths import Path, format_path
@@ -241,9 +241,6 @@ class GroupScope(Scope):
                 return self.relation.key_values[index]
         raise MldbError(f"{call.name} takes the number of a group key, from 0")
 
-    def aggregates(self) -> bool:
-        return True
-
     def parameter(self, name: str) -> Value:
         return self.inner.parameter(name)
 
@@ -283,7 +280,7 @@ def _having(select: Select, scope: GroupScope) -> str:
     return coerce.truth(value)
 
 
-def has_aggregate(clauses: Iterable[Clause], scope: Scope) -> bool:
+def has_aggregate(clauses: Iterable[Clause]) -> bool:
     """Whether an aggregate is called in a SELECT list (which makes one implicit group)."""
     return any(_calls_aggregate(clause) for clause in clauses)
 
@@ -318,10 +315,6 @@ def _bare_wildcard(node: Node) -> Node | None:
     if isinstance(node, Call) and node.name in AGGREGATES:
         return None
     for child in children(node):
-        found = _bare_wildcard(child)
-        if found is not None:
-            return node if not isinstance(node, Item) else child if not isinstance(child, Wildcard) else found
+        if _bare_wildcard(child) is not None:
+            return child if isinstance(node, Item) else node
     return None
-
-
-__all__ = ["GroupRelation", "GroupScope", "TableScope", "bind_grouped", "has_aggregate"]

@@ -200,8 +200,8 @@ class JoinRelation(FromRelation):
             by_left = self.kind == "left" and not self._order_value
             sides = (self.left, self.right) if by_left else (self.right, self.left)
             return [*terms, *(f"{self.offer(side.ref(_LISTED))} ASC NULLS LAST" for side in sides)]
-        for side in (self.left, self.right):
-            terms.extend(f"{self.offer(sql)} ASC NULLS {nulls}" for sql, nulls in _name_order(side))
+        for side in (self.left, self.right):  # NULLs last: unmatched left rows stand before unmatched right ones
+            terms.append(f"{self.offer(_name_key(side))} ASC NULLS LAST")
         return terms
 
     def source(self, above: str, ordered: bool) -> str:
@@ -321,9 +321,7 @@ def _bracketed(side: Relation) -> str:
     return f"('[' || coalesce({side.row_text()}, '') || ']')"
 
 
-def _name_order(side: Relation) -> list[tuple[str, str]]:
-    """Sort keys of a side's row names in natural order; unmatched left rows stand before unmatched right ones."""
+def _name_key(side: Relation) -> str:
+    """The sort key of a side's row names in natural order."""
     path = side.row_path()
-    if path.kind is Kind.INTEGER:
-        return [(path.sql, "LAST")]
-    return [(f"u_natural_key({path.sql})", "LAST")]
+    return path.sql if path.kind is Kind.INTEGER else f"u_natural_key({path.sql})"

@@ -26,7 +26,7 @@ def bind_select(select: Select, context: Context) -> Query:
     scope: Scope = TableScope(context, relation)
     where = [bind_truth(select.where, scope)] if select.where is not None else []
     filtered = WhenScope(scope, select.when) if select.when is not None else scope
-    if select.group_by or has_aggregate(select.clauses, scope):
+    if select.group_by or has_aggregate(select.clauses):
         return bind_grouped(select, relation, filtered, where)
     if select.having is not None:
         with within(select.having):
@@ -35,11 +35,10 @@ def bind_select(select: Select, context: Context) -> Query:
 
 
 def _without_from(select: Select, context: Context) -> Query:
-    for expressions, text in ((select.group_by[:1], "GROUP BY"), ((select.having,), "HAVING")):
-        for expression in expressions:
-            if expression is not None:
-                with within(expression):
-                    raise MldbError(f"{text} usage requires a FROM statement")
+    for clause, expressions in (("GROUP BY", select.group_by), ("HAVING", (select.having,))):
+        if expressions and expressions[0] is not None:
+            with within(expressions[0]):
+                raise MldbError(f"{clause} usage requires a FROM statement")
     relation = NoTable(context.number())
     scope = NoScope(context, relation)
     where = [bind_truth(select.where, scope)] if select.where is not None else []

@@ -88,7 +88,7 @@ def bind_table_call(node: TableCall, context: Context) -> Relation:
             return SampleRelation(
                 context, bind_table(node.tables[0], context), sample_options(node.options), node.alias
             )
-    raise MldbError(f"could not bind dataset function {node.name}; known are merge, sample and transpose")
+    raise MldbError(f"could not bind dataset function {node.name}; known are merge, sample, transpose and union")
 
 
 class TransposeRelation(Relation):
@@ -220,10 +220,9 @@ class UnionRelation(Relation):
         self.inputs = inputs
         self._rows = [relation.row() for relation in inputs]
         paths = dict.fromkeys(path for row in self._rows for path in row.columns)
-        self._kinds = {path: self._form(path) for path in paths}
-        self._paths = list(paths)
+        self._kinds = {path: self._kind(path) for path in paths}
 
-    def _form(self, path: Path) -> Kind | None:
+    def _kind(self, path: Path) -> Kind | None:
         """The one kind of a column over all inputs; None where it is no plain atom and goes to the rest."""
         leaves = [row.columns[path] for row in self._rows if path in row.columns]
         if any(not isinstance(leaf, Atom) for leaf in leaves):
@@ -232,8 +231,7 @@ class UnionRelation(Relation):
 
     def row(self) -> Row:
         columns: dict[Path, Leaf] = {}
-        for index, path in enumerate(self._paths):
-            kind = self._kinds[path]
+        for index, (path, kind) in enumerate(self._kinds.items()):
             if kind is not None:
                 there = self.ref(f"h{index}") if self._nullable(path) else ""
                 columns[path] = Atom(self.ref(f"c{index}"), kind, self._ts(index), sparse=True, there=there)
@@ -264,10 +262,10 @@ class UnionRelation(Relation):
         order = relation.order()
         place = f"row_number() OVER ({'ORDER BY ' + ', '.join(order) if order else ''})" if ordered else "0"
         items.append(f"{place} AS _place")
-        for index, path in enumerate(self._paths):
-            kind, leaf = self._kinds[path], row.columns.get(path)
+        for index, (path, kind) in enumerate(self._kinds.items()):
             if kind is None:
                 continue
+            leaf = row.columns.get(path)
             if f"c{index}" in used:
                 one = Atom("NULL", Kind.NULL) if leaf is None else coerce.atom(leaf)
                 items.append(f"{coerce.as_kind(one, kind)} AS c{index}")
@@ -363,10 +361,8 @@ class SampleRelation(FromRelation):
         else:
             place = f"row_number() OVER (ORDER BY {name}) - 1"
             draws = f"SELECT hash(i, {self.seed}) % {max(self.count, 1)} AS draw FROM range({self.rows}) AS d(i)"
-            drawn = (
-                f"SELECT s.* EXCLUDE (place) FROM ({draws}) JOIN (SELECT {columns}, {place} AS place FROM {source}) s"
-            )
-            drawn += " ON s.place = draw"
+            placed = f"SELECT {columns}, {place} AS place FROM {source}"
+            drawn = f"SELECT s.* EXCLUDE (place) FROM ({draws}) JOIN ({placed}) s ON s.place = draw"
         return f"({drawn}) AS r{self.number}"
 
 
@@ -377,11 +373,9 @@ class SampleRelation(FromRelation):
 def bind_row_table(node: RowTable, context: Context) -> Relation:
     scope = constant_scope(context)
     value = bind(node.expression, scope)
-    if isinstance(value, Atom | Several) and not (isinstance(value, Atom) and value.kind is Kind.ANY):
-        got = "NULL" if isinstance(value, Atom) and value.kind is Kind.NULL else "scalar"
+    if isinstance(value, Atom | Several):
+        got = "NULL" if value.kind is Kind.NULL else "scalar"
         raise MldbError(f"Argument to {node.name} must be a row, not a scalar or NULL (got {got})")
-    if isinstance(value, Atom):
-        raise MldbError(f"Argument to {node.name} must be a row, not a scalar or NULL (got scalar)")
     atoms = node.name == "atom_dataset"
     return RowTableRelation(context.number(), value, scope.relation, atoms=atoms, alias=node.alias)
 

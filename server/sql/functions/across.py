@@ -5,6 +5,7 @@ A row of known columns becomes plain arithmetic; of open rows and vectors, list 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from server.sql import coerce
@@ -28,7 +29,7 @@ def _atoms(value: Value) -> list[Atom] | None:
     match value:
         case Atom() | Several():
             return [coerce.atom(value)]
-        case Embedding(shape=shape) if shape is None or _size(shape) > _INLINE:
+        case Embedding(shape=shape) if shape is None or math.prod(shape) > _INLINE:
             return None
         case Embedding():
             return [element for _, element in enumerate_elements(value)]
@@ -41,13 +42,6 @@ def _atoms(value: Value) -> list[Atom] | None:
                 found.extend(inner)
             return found
     return None
-
-
-def _size(shape: tuple[int, ...]) -> int:
-    size = 1
-    for dimension in shape:
-        size *= dimension
-    return size
 
 
 def _cells(value: Value, scope: Scope) -> str:

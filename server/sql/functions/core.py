@@ -416,7 +416,6 @@ m_num_of(a, f) := CASE m_tag(a) WHEN 'n' THEN union_extract(a, 'n') WHEN 'i' THE
     WHEN 'u' THEN CAST(union_extract(a, 'u') AS DOUBLE) ELSE u_num_of(a, f) END
 m_cast_integer(s) := CASE WHEN regexp_full_match(s, '-?[0-9]{1,18}') THEN TRY_CAST(s AS BIGINT)
     ELSE u_cast_integer(any_s(s)) END
-m_truncated(x) := CASE WHEN x >= -9223372036854775808 AND x < 9223372036854775808 THEN TRY_CAST(trunc(x) AS BIGINT) END
 m_cast_number(s) := CASE WHEN regexp_full_match(s, '-?[0-9]{1,15}(\.[0-9]{1,30})?([eE][-+]?[0-9]{1,2})?')
     THEN any_n(TRY_CAST(s AS DOUBLE)) ELSE u_cast_number(any_s(s)) END
 m_single(p) := p <> '' AND (NOT contains(p, '.') OR regexp_full_match(p, '"([^"]|"")*"'))

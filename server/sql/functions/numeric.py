@@ -9,6 +9,7 @@ from server.errors import MldbError
 from server.sql import coerce
 from server.sql.binder.arithmetic import map_atoms
 from server.sql.bound import (
+    NAN_SQL,
     Atom,
     Embedding,
     Open,
@@ -77,7 +78,6 @@ _BINARY = {
     ),
     "quantize": ("m_quantize({x}, {y})", "The multiple of y nearest to x.", ("quantize(2.17, 0.1)", "2.2")),
 }
-_NAN = "'nan'::DOUBLE"
 _NAME_THEM = "rows whose columns are not known before the query runs cannot be combined; name their columns"
 
 
@@ -178,9 +178,9 @@ def _sign(node: Call, args: list[Value], scope: Scope) -> Value:
             sql = f"m_sign({coerce.to_double(atom)})"
         elif atom.kind is Kind.ANY:
             sql = f"CASE WHEN m_tag({atom.sql}) IN ('n', 'i', 'u') THEN m_sign(m_num({atom.sql})) "
-            sql += f"WHEN {atom.sql} IS NOT NULL THEN {_NAN} END"
+            sql += f"WHEN {atom.sql} IS NOT NULL THEN {NAN_SQL} END"
         else:
-            sql = f"CASE WHEN {atom.sql} IS NOT NULL THEN {_NAN} END"
+            sql = f"CASE WHEN {atom.sql} IS NOT NULL THEN {NAN_SQL} END"
         return Atom(sql, Kind.NUMBER, atom.ts, atom.constant)
 
     return map_atoms(args[0], change)

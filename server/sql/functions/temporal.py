@@ -94,7 +94,7 @@ def _column(leaf: Leaf, name: str) -> Leaf:
     if not isinstance(leaf, Several):
         return leaf
     found = _OVER[name](leaf, name)
-    cell = f"[struct_pack(v := {found.sql}, t := coalesce({found.ts}, '-inf'::DOUBLE))]"
+    cell = f"[struct_pack(v := {found.sql}, t := coalesce({found.ts}, {NEVER_SQL}))]"
     return Several(f"CASE WHEN coalesce(len({leaf.sql}), 0) = 0 THEN [] ELSE {cell} END", found.kind)
 
 
@@ -105,7 +105,7 @@ def _temporal(node: Call, args: list[Value], scope: Scope) -> Value:
             return _over_one(value, name)
         case Several():
             found = _OVER[name](value, name)
-            return Atom(found.sql, found.kind, lambda: f"coalesce({found.ts}, '-inf'::DOUBLE)")
+            return Atom(found.sql, found.kind, lambda: f"coalesce({found.ts}, {NEVER_SQL})")
         case Open():
             return Open(scope.stage(f"u_temporal('{name}', {value.cells})"))
         case Row():

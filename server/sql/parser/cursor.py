@@ -12,11 +12,11 @@ from server.values.paths import Path
 # people stay below ten.
 NESTING_LIMIT = 100
 
-# Words that stand after a complete operand: where one follows, a prefix operator written as a word is a column name.
 # Words after which their clause begins: what follows them at once is never out of place.
 _NEVER_LAST = frozenset(
     ("named", "from", "when", "where", "having", "limit", "offset", "and", "or", "like", "in", "between")
 )
+# Words that stand after a complete operand: where one follows, a prefix operator written as a word is a column name.
 CLAUSE_WORDS = frozenset(
     (
         *("as", "asc", "desc", "named", "from", "when", "where", "group", "having", "order", "limit", "offset"),
