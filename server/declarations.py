@@ -7,10 +7,11 @@ Whatever a type needs of the server reaches it through ``Services``; no type kno
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -194,22 +195,28 @@ class Procedure(Protocol):
     def run(self, params: Any, progress: Progress) -> RunResult: ...
 
 
-class CheckedProcedure(Procedure, Protocol):
-    """A procedure that finds mistakes before it works."""
+@dataclass(frozen=True)
+class StatelessProcedure(ABC):
+    """A procedure that has nothing but the server's services and the parameters of each run.
 
-    def check(self, params: Any) -> object:
-        """``MldbError`` for what can be told to be wrong before any row is read."""
+    ``create`` is the factory for its ``EntityType``. Runs may be given other parameters: ``run`` checks again.
+    """
 
+    services: Services
 
-def checked(procedure: Callable[[Services], CheckedProcedure]) -> Callable[[Creation], CheckedProcedure]:
-    """A type's factory that also checks the parameters: who creates a procedure hears of mistakes at once."""
-
-    def create(creation: Creation) -> CheckedProcedure:
-        made = procedure(creation.services)
+    @classmethod
+    def create(cls, creation: Creation) -> Self:
+        """Whoever creates a procedure hears of mistakes at once."""
+        made = cls(creation.services)
         made.check(creation.params)
         return made
 
-    return create
+    def check(self, params: Any) -> Any:
+        """``MldbError`` for what can be told to be wrong before any row is read."""
+        return None
+
+    @abstractmethod
+    def run(self, params: Any, progress: Progress) -> RunResult: ...
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from server.declarations import EntityType, InputQuery, Progress, RunResult, Services, SqlText, checked
+from server.declarations import EntityType, InputQuery, Progress, RunResult, Services, SqlText, StatelessProcedure
 from server.errors import MldbError
 from server.learning.classifier_test import NAME as TEST
 from server.learning.classifier_test import TestingParams, Top, evaluate
@@ -26,6 +26,7 @@ from server.procedures.validators import (
     plain_columns,
     refuse,
     require_from,
+    required,
 )
 from server.sql.parser import parse_expression, parse_order
 from server.sql.render import render
@@ -94,11 +95,8 @@ class _Made:
                 self.services.urls.delete(url)
 
 
-@dataclass(frozen=True)
-class ClassifierExperiment:
+class ClassifierExperiment(StatelessProcedure):
     """Trains and tests a model per fold; the run's status holds all results and their aggregates."""
-
-    services: Services
 
     def check(self, params: ExperimentParams) -> tuple[Select, Select] | None:
         """The queries for training and testing, checked as far as can be without reading rows."""
@@ -124,9 +122,7 @@ class ClassifierExperiment:
         return select
 
     def run(self, params: ExperimentParams, progress: Progress) -> RunResult:
-        queries = self.check(params)
-        if queries is None:
-            raise MldbError("classifier.experiment requires 'inputData' to be set")
+        queries = required(self.check(params), NAME, "inputData")
         results, made = [], _Made(self.services)
         try:
             for number, fold in _numbered(params):
@@ -304,7 +300,7 @@ TYPES = [
         NAME,
         ExperimentParams,
         "Trains and tests classifiers on folds of the data",
-        checked(ClassifierExperiment),
+        ClassifierExperiment.create,
         "Cross-validates a classifier: for each fold a model, a scoring function and its test results, and aggregates "
         "of them over all folds.",
     )

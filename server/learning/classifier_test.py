@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from server.declarations import (
     Recorded,
     RunResult,
     Services,
-    checked,
+    StatelessProcedure,
 )
 from server.errors import MldbError
 from server.learning.array_results import ColumnsResult
@@ -39,7 +38,7 @@ from server.learning.scored_rows import (
     regression_rows,
 )
 from server.learning.training_set import Mode, check_weights, label_atom
-from server.procedures.validators import any_score_and_label, input_query, plain_columns, refuse, require_from
+from server.procedures.validators import any_score_and_label, input_query, plain_columns, refuse, require_from, required
 from server.sql.tree import Select
 from server.transfer.outputs import record_all, recording_dataset
 
@@ -57,11 +56,8 @@ class TestingParams(ProcedureParams):
     recallOverN: list[Top] = Field(default=[], description="Numbers of top scores to look for the right label in")
 
 
-@dataclass(frozen=True)
-class ClassifierTest:
+class ClassifierTest(StatelessProcedure):
     """Compares scores with labels; the run's status holds the statistics."""
-
-    services: Services
 
     def check(self, params: TestingParams) -> Select | None:
         if params.testingData is None:
@@ -69,9 +65,7 @@ class ClassifierTest:
         return testing_query(self.services, params.testingData)
 
     def run(self, params: TestingParams, progress: Progress) -> RunResult:
-        select = self.check(params)
-        if select is None:
-            raise MldbError("Classifier testing procedure requires 'testingData' to be set")
+        select = required(self.check(params), "Classifier testing procedure", "testingData")
         return RunResult(evaluate(self.services, params, select, progress))
 
 
@@ -129,7 +123,7 @@ TYPES = [
         NAME,
         TestingParams,
         "Measures how good a classifier is",
-        checked(ClassifierTest),
+        ClassifierTest.create,
         "Compares the scores of a query with its labels: area under the curve, best thresholds, precision, recall, "
         "confusion matrix, errors. The statistics are the status of the run.",
     )

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,7 @@ from server.declarations import (
     QueryResult,
     RunResult,
     Services,
-    checked,
+    StatelessProcedure,
 )
 from server.errors import MldbError
 from server.learning.config import resolve
@@ -27,6 +25,7 @@ from server.learning.model_params import check_model_url, configuration_of, crea
 from server.learning.origin import training_rows
 from server.learning.row_files import open_columns, write_rows
 from server.learning.text_columns import columns_with_texts
+from server.learning.training_job import training_files
 from server.learning.training_set import ALL_FILTERED, EMPTY_DATASET, Mode, Strategy
 from server.procedures.validators import (
     features_and_any_label,
@@ -36,6 +35,7 @@ from server.procedures.validators import (
     plain_columns,
     refuse,
     require_from,
+    required,
 )
 from server.sql.tree import Constant, Item, Select
 from server.values.paths import Path as ColumnPath
@@ -70,11 +70,8 @@ class TrainParams(LearnerParams):
     functionName: str | None = Field(default=None, description="Name of a classifier function to create from the model")
 
 
-@dataclass(frozen=True)
-class ClassifierTrain:
+class ClassifierTrain(StatelessProcedure):
     """Reads the rows here, trains in a job process, saves the model and creates its function."""
-
-    services: Services
 
     def check(self, params: TrainParams) -> Select | None:
         """What can be told before any row is read; the query's tree."""
@@ -85,9 +82,7 @@ class ClassifierTrain:
         return select
 
     def run(self, params: TrainParams, progress: Progress) -> RunResult:
-        select = self.check(params)
-        if select is None:
-            raise MldbError("Classifier training procedure requires 'trainingData' to be set")
+        select = required(self.check(params), "Classifier training procedure")
         train_to_file(self.services, params, select, params.modelFileUrl, progress)
         create_function(self.services, params.functionName, "classifier", params.modelFileUrl)
         return RunResult()
@@ -126,15 +121,14 @@ def train_to_file(
     result, origin = training_rows(services, *(told or (NAME, params)), select)
     check_parts(services, select, result, params.mode)
     configuration = learner_configuration(services, params)
-    with tempfile.TemporaryDirectory(prefix="train-", dir=services.settings.scratch) as folder:
-        rows, model = Path(folder) / "rows.arrow", Path(folder) / "model"
+    with training_files(services) as files:
         progress.step("iterating")
-        if not write_rows(rows, result, progress):
+        if not write_rows(files.rows, result, progress):
             raise MldbError(EMPTY_DATASET if _nothing_at_all(services, select) else ALL_FILTERED)
         if result.type.open:
-            check_open_features(select, rows, params.mode)
+            check_open_features(select, files.rows, params.mode)
         arguments = {
-            "rows": str(rows), "model": str(model), "texts": columns_with_texts(services, select, result, progress),
+            "folder": str(files.folder), "texts": columns_with_texts(services, select, result, progress),
             "mode": params.mode, "strategy": params.multilabelStrategy,
             "equalization": params.equalizationFactor, "configuration": configuration, "algorithm": params.algorithm,
             "origin": origin,
@@ -142,7 +136,7 @@ def train_to_file(
         found = services.job(job, arguments, progress)
         if found["labels"] == 1:
             services.log(told[0] if told else NAME, _ONE_LABEL, "warning")
-        save_model(services, url, model.read_bytes(), "classifier")
+        save_model(services, url, files.model.read_bytes(), "classifier")
 
 
 def check_parts(services: Services, select: Select, result: QueryResult, mode: Mode) -> None:
@@ -176,7 +170,7 @@ TYPES = [
         NAME,
         TrainParams,
         "Trains a classifier",
-        checked(ClassifierTrain),
+        ClassifierTrain.create,
         "Trains a model that predicts a label from features: trees, ensembles, linear models, naive Bayes, neural "
         "networks. The model is saved and, when `functionName` is given, is a live function at once.",
     )

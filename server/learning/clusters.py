@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -25,23 +24,23 @@ from server.declarations import (
     Progress,
     Recorded,
     RunResult,
-    Services,
-    checked,
+    StatelessProcedure,
 )
 from server.errors import MldbError
 from server.learning.archive import Archive, ModelFile, pack, unpack
 from server.learning.array_results import ColumnsResult
 from server.learning.clustering import Doubles, Metric, gaussian_mixture, most_likely
-from server.learning.columns import one_array
 from server.learning.coordinates import read_coordinates, require_all
 from server.learning.jobs_entry import Report, throttled
 from server.learning.kmeans import kmeans, nearest_centroids
 from server.learning.matrix import Floats
 from server.learning.model_params import checked_training, create_function, no_model_url, save_model
 from server.learning.origin import open_model, training_rows
-from server.learning.points import read_points
-from server.learning.row_files import read_rows, write_rows
+from server.learning.points import read_points, tells_order
+from server.learning.row_files import read_rows, row_names
 from server.learning.saved import FLOATS, member, require
+from server.learning.training_job import TrainingFiles, trained_in_job
+from server.procedures.validators import required
 from server.sql.tree import Select
 from server.values.atoms import NEVER
 from server.values.batches import Column, RowBatch, RowType
@@ -50,6 +49,7 @@ from server.values.paths import parse_path
 
 Method = Literal["kmeans", "gaussianclustering"]
 _EMBEDDING = ("embedding",)
+_ASSIGNED = "assigned.npy"  # among the files of a training: the cluster of each row
 _NO_POINTS = (
     "{} training requires at least 1 datapoint. Make sure your dataset is not empty and that your WHERE expression "
     "does not filter all the rows"
@@ -71,12 +71,11 @@ class KmeansParams(ClusterParams):
     metric: Metric = Field(default="cosine", description="How distances are measured")
 
 
-@dataclass(frozen=True)
-class ClusterTrain:
+class ClusterTrain(StatelessProcedure):
     """Reads the points here, clusters them in a job process, records clusters and centres."""
 
-    services: Services
-    method: Method
+    method: ClassVar[Method]
+    title: ClassVar[str]
 
     @property
     def name(self) -> str:
@@ -91,44 +90,45 @@ class ClusterTrain:
         return checked_training(self.services, self.name, params, "groupBy", "having")
 
     def run(self, params: ClusterParams, progress: Progress) -> RunResult:
-        select = self.check(params)
-        if select is None:
-            raise MldbError(f"{self.name} requires 'trainingData' to be set")
+        select = required(self.check(params), self.name)
         if self.method == "gaussianclustering" and params.numClusters < 2:
             raise MldbError("Gaussian clustering needs at least 2 clusters")
-        with tempfile.TemporaryDirectory(prefix="cluster-", dir=self.services.settings.scratch) as folder:
-            rows, model, assigned = (Path(folder) / name for name in ("rows.arrow", "model", "assigned.npy"))
-            progress.step("iterating")
-            result, origin = training_rows(self.services, self.name, params, select, whole=True)
-            if not write_rows(rows, result, progress):
-                title = "Kmeans" if self.method == "kmeans" else "Gaussian clustering"
-                raise MldbError(_NO_POINTS.format(title))
-            arguments = {
-                "rows": str(rows), "model": str(model), "assigned": str(assigned),
-                "method": self.method, "clusters": params.numClusters, "rounds": params.maxIterations,
-                "metric": getattr(params, "metric", "euclidean"), "dimensions": params.numInputDimensions,
-                "keepOrder": select.limit is not None or select.offset > 0, "origin": origin,
-            }  # fmt: skip
-            self.services.job("server.learning.clusters:train", arguments, progress)
-            data = model.read_bytes()
-            self._record(params, data, rows, np.load(assigned, allow_pickle=False), progress)
+        progress.step("iterating")
+        result, origin = training_rows(self.services, self.name, params, select, whole=True)
+        arguments = {
+            "method": self.method, "clusters": params.numClusters, "rounds": params.maxIterations,
+            "metric": getattr(params, "metric", "euclidean"), "dimensions": params.numInputDimensions,
+            "keepOrder": tells_order(select), "origin": origin,
+        }  # fmt: skip
+        job, empty = "server.learning.clusters:train", _NO_POINTS.format(self.title)
+        with trained_in_job(self.services, result, job, arguments, progress, empty=empty) as files:
+            data = files.model.read_bytes()
+            self._record(params, data, files, progress)
         save_model(self.services, params.modelFileUrl, data, self.method)
         create_function(self.services, params.functionName, self.method, params.modelFileUrl)
         return RunResult()
 
-    def _record(
-        self, params: ClusterParams, data: bytes, rows: Path, assigned: NDArray[np.int64], progress: Progress
-    ) -> None:
+    def _record(self, params: ClusterParams, data: bytes, files: TrainingFiles, progress: Progress) -> None:
         file = unpack(self.method, data)
         progress.step("recording", "counter")
         if params.outputDataset is not None:
             _, dataset = self.services.output_dataset(params.outputDataset, "embedding")
-            names = pa.concat_arrays([one_array(batch.names) for batch in read_rows(rows)])
-            dataset.write(ColumnsResult(names, {("cluster",): assigned}), progress)
+            assigned = np.load(files.folder / _ASSIGNED, allow_pickle=False)
+            dataset.write(ColumnsResult(row_names(files.rows), {("cluster",): assigned}), progress)
         if params.centroidsDataset is not None:
             _, dataset = self.services.output_dataset(params.centroidsDataset, "embedding")
             dataset.record_rows(_center_rows(file.body["columns"], file.archive))
             dataset.commit()
+
+
+class KmeansTrain(ClusterTrain):
+    method = "kmeans"
+    title = "Kmeans"
+
+
+class GaussianTrain(ClusterTrain):
+    method = "gaussianclustering"
+    title = "Gaussian clustering"
 
 
 def _center_rows(columns: list[str], archive: Archive) -> Iterator[Recorded]:
@@ -147,10 +147,10 @@ def _center_rows(columns: list[str], archive: Archive) -> Iterator[Recorded]:
 def train(arguments: Mapping[str, Any], report: Report) -> dict[str, Any]:
     """The job: points from a file of rows; the model and the clusters of the rows into others."""
     method: Method = arguments["method"]
+    files = TrainingFiles(Path(arguments["folder"]))
     points = read_points(
-        read_rows(Path(arguments["rows"])), f"{method}.train", dimensions=arguments["dimensions"],
-        keep_order=arguments["keepOrder"],
-    )  # fmt: skip
+        read_rows(files.rows), f"{method}.train", dimensions=arguments["dimensions"], keep_order=arguments["keepOrder"]
+    )
     tick = throttled("clustering", report)
     if method == "kmeans":
         found = kmeans(
@@ -163,8 +163,8 @@ def train(arguments: Mapping[str, Any], report: Report) -> dict[str, Any]:
     if found.covariances is not None:
         archive.put("covariances", found.covariances)
     body = {"columns": points.columns, "metric": arguments["metric"]}
-    np.save(arguments["assigned"], found.assigned)
-    Path(arguments["model"]).write_bytes(pack(method, body, archive, arguments["origin"]))
+    np.save(files.folder / _ASSIGNED, found.assigned)
+    files.model.write_bytes(pack(method, body, archive, arguments["origin"]))
     return {"rows": len(points)}
 
 
@@ -252,7 +252,7 @@ TYPES = [
         "kmeans.train",
         KmeansParams,
         "Clusters rows by k-means",
-        checked(lambda services: ClusterTrain(services, "kmeans")),
+        KmeansTrain.create,
     ),
     EntityType("function", "kmeans", FunctionParams, "Tells the cluster of a row", partial(_create_function, "kmeans")),
     EntityType(
@@ -260,7 +260,7 @@ TYPES = [
         "gaussianclustering.train",
         ClusterParams,
         "Clusters rows by a mixture of Gaussians",
-        checked(lambda services: ClusterTrain(services, "gaussianclustering")),
+        GaussianTrain.create,
     ),
     EntityType(
         "function",

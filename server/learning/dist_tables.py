@@ -24,7 +24,7 @@ from server.declarations import (
     Progress,
     RunResult,
     Services,
-    checked,
+    StatelessProcedure,
 )
 from server.errors import MldbError, NotFound
 from server.learning.archive import Archive, ModelFile, pack
@@ -36,6 +36,7 @@ from server.learning.saved import Count, member, require
 from server.learning.stats_tables import check_training, key_of, outcome_query, record_rows
 from server.learning.value_cells import spread_cells, value_cells_below
 from server.messages import Request, Response
+from server.procedures.validators import required
 from server.sql.tree import Select
 from server.values.atoms import Atom, atom_from_json
 from server.values.batches import Cell, Row, RowBatch, RowType
@@ -201,20 +202,15 @@ class TrainParams(ProcedureParams):
     outputDataset: OutputDataset = Field(default=None, description="Dataset for the statistics before each row")
 
 
-@dataclass(frozen=True)
-class DistTrain:
+class DistTrain(StatelessProcedure):
     """One pass; each row is recorded with the statistics of the rows before it."""
-
-    services: Services
 
     def check(self, params: TrainParams) -> Select | None:
         check_statistics(params.statistics)
         return check_training(self.services, NAME, params, params.distTableFileUrl, "distTableFileUrl")
 
     def run(self, params: TrainParams, progress: Progress) -> RunResult:
-        select = self.check(params)
-        if select is None:
-            raise MldbError(f"{NAME} requires 'trainingData' to be set")
+        select = required(self.check(params), NAME)
         progress.step("iterating", "counter")
         table = DistTable([name for name, _ in params.outcomes], params.mode)
         result, origin = outcome_query(self.services, NAME, params, select)
@@ -358,7 +354,7 @@ TYPES = [
         NAME,
         TrainParams,
         "Gathers statistics of numeric outcomes by value of each column",
-        checked(DistTrain),
+        DistTrain.create,
         "The dataset gets, for each row, `<outcome>.<column>.<statistic>` of the rows before it.",
     ),
     EntityType(

@@ -11,6 +11,7 @@ import numpy as np
 from server.learning.classifier import train_classifier
 from server.learning.config import resolve
 from server.learning.row_files import read_rows
+from server.learning.training_job import TrainingFiles
 from server.learning.training_set import TrainingSet, read_training_set
 
 Report = Callable[[str, str, float], None]
@@ -20,14 +21,14 @@ _SMALLEST_STEP = 0.01  # progress is told in steps no finer than this
 def train(arguments: Mapping[str, Any], report: Report) -> dict[str, Any]:
     """Train a classifier.
 
-    ``arguments``: ``rows`` and ``model`` (paths of the files), ``texts`` (features that are texts in rows not
-    trained on), ``mode``, ``strategy``, ``equalization``,
-    ``configuration``, ``algorithm``, ``origin``. The result tells how large the training was, and how many labels
-    there were to tell apart.
+    ``arguments``: ``folder`` (see ``TrainingFiles``), ``texts`` (features that are texts in rows not trained on),
+    ``mode``, ``strategy``, ``equalization``, ``configuration``, ``algorithm``, ``origin``. The result tells how large
+    the training was, and how many labels there were to tell apart.
     """
     learner = resolve(arguments["configuration"], arguments["algorithm"])
     report("reading", "percentile", 0.0)
-    table = read_training_set(read_rows(Path(arguments["rows"])), arguments["mode"], arguments["texts"])
+    files = TrainingFiles(Path(arguments["folder"]))
+    table = read_training_set(read_rows(files.rows), arguments["mode"], arguments["texts"])
     classifier = train_classifier(
         table,
         learner,
@@ -36,7 +37,7 @@ def train(arguments: Mapping[str, Any], report: Report) -> dict[str, Any]:
         tick=throttled("training", report),
         origin=arguments["origin"],
     )
-    Path(arguments["model"]).write_bytes(classifier.to_bytes())
+    files.model.write_bytes(classifier.to_bytes())
     return {"rows": len(table.weights), "features": len(table.space), "labels": labels_present(table)}
 
 

@@ -13,7 +13,7 @@ The version of a dataset names its content: it changes with every commit, and co
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, TypeVar
@@ -58,7 +58,8 @@ def training_rows(
 
 
 @cache
-def _installed() -> dict[str, str]:
+def library_versions() -> Mapping[str, str]:
+    """Versions of Python, of this server and of the libraries that train."""
     versions = {"mldb": __version__, "python": platform.python_version()}
     for name in _LIBRARIES:
         try:
@@ -66,10 +67,6 @@ def _installed() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return versions
-
-
-def library_versions() -> dict[str, str]:
-    return dict(_installed())
 
 
 def open_model(

@@ -14,6 +14,7 @@ from server.errors import MldbError
 from server.learning.columns import Piece, one_array, pieces_of
 from server.learning.matrix import Floats, Sparse
 from server.learning.table import build
+from server.sql.tree import Select
 from server.values.cityhash import Hashes, hash_path_texts
 
 _SEED = 1
@@ -48,6 +49,11 @@ class Points:
         """The points in their order."""
         order = self.draw(len(self))
         return Points(self.names.take(pa.array(order)), self.columns, self.matrix[order], None)
+
+
+def tells_order(query: Select) -> bool:
+    """Whether the order of a query's rows is part of what it says: it takes the first of them."""
+    return query.limit is not None or query.offset > 0
 
 
 def read_points(batches: Iterable[NamedBatch], what: str, *, dimensions: int = -1, keep_order: bool = False) -> Points:

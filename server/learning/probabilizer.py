@@ -20,8 +20,7 @@ from server.declarations import (
     ProcedureParams,
     Progress,
     RunResult,
-    Services,
-    checked,
+    StatelessProcedure,
 )
 from server.errors import MldbError
 from server.learning.archive import Archive, ModelFile, pack
@@ -34,7 +33,7 @@ from server.learning.probability import Calibration, calibrate
 from server.learning.saved import REMEDY
 from server.learning.scored_rows import read_scored
 from server.learning.training_set import check_weights
-from server.procedures.validators import score_and_label
+from server.procedures.validators import required, score_and_label
 from server.sql.tree import Select
 from server.values.atoms import NEVER, atom_text
 from server.values.batches import Column, RowBatch, RowType
@@ -59,11 +58,8 @@ class TrainParams(ProcedureParams):
     functionName: str | None = Field(default=None, description="Name of a probabilizer function to create")
 
 
-@dataclass(frozen=True)
-class ProbabilizerTrain:
+class ProbabilizerTrain(StatelessProcedure):
     """Fits two numbers; the run's status is the model."""
-
-    services: Services
 
     def check(self, params: TrainParams) -> Select | None:
         select = checked_training(self.services, NAME, params, "groupBy", "having")
@@ -72,9 +68,7 @@ class ProbabilizerTrain:
         return select
 
     def run(self, params: TrainParams, progress: Progress) -> RunResult:
-        select = self.check(params)
-        if select is None:
-            raise MldbError("probabilizer.train requires 'trainingData' to be set")
+        select = required(self.check(params), NAME)
         progress.step("iterating")
         result, origin = training_rows(self.services, NAME, params, select)
         found = read_scored(result.batches(progress), "boolean")
@@ -178,7 +172,7 @@ def _plain(data: bytes) -> ModelFile:
 
 TYPES = [
     EntityType(
-        "procedure", NAME, TrainParams, "Trains a model that makes scores probabilities", checked(ProbabilizerTrain)
+        "procedure", NAME, TrainParams, "Trains a model that makes scores probabilities", ProbabilizerTrain.create
     ),
     EntityType("function", "probabilizer", FunctionParams, "Makes scores probabilities", _create_function),
 ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,7 @@ from server.declarations import (
     ProcedureParams,
     Progress,
     RunResult,
-    Services,
-    checked,
+    StatelessProcedure,
 )
 from server.errors import MldbError
 from server.learning import jobs_entry
@@ -25,7 +23,8 @@ from server.learning.columns import pieces_of
 from server.learning.mixed import mixed_columns
 from server.learning.model_params import check_model_url, create_function
 from server.learning.row_files import read_rows
-from server.procedures.validators import features_and_label
+from server.learning.training_job import TrainingFiles
+from server.procedures.validators import features_and_label, required
 from server.sql.tree import Select
 
 NAME = "randomforest.binary.train"
@@ -43,11 +42,8 @@ class ForestParams(ProcedureParams):
     verbosity: bool = Field(default=False, description="Accepted for compatibility; has no effect")
 
 
-@dataclass(frozen=True)
-class ForestTrain:
+class ForestTrain(StatelessProcedure):
     """Bags decision trees, each on a draw of the rows and of the features; the score is the mean of their leaves."""
-
-    services: Services
 
     def check(self, params: ForestParams) -> Select | None:
         select = None
@@ -58,9 +54,7 @@ class ForestTrain:
         return select
 
     def run(self, params: ForestParams, progress: Progress) -> RunResult:
-        select = self.check(params)
-        if select is None:
-            raise MldbError(f"{NAME} requires 'trainingData' to be set")
+        select = required(self.check(params), NAME)
         if not params.modelFileUrl:
             raise MldbError("modelFileUrl is not valid: it says where the model is saved")
         learner = LearnerParams(mode="boolean", configuration=forest_configuration(params), equalizationFactor=0)
@@ -87,8 +81,8 @@ def forest_configuration(params: ForestParams) -> dict[str, Any]:
 
 def train(arguments: Mapping[str, Any], report: jobs_entry.Report) -> dict[str, Any]:
     """The job: as for any classifier, but columns must be of one kind."""
-    below = ("features",)
-    parts = [list(pieces_of(batch.rows.under(below))) for batch in read_rows(Path(arguments["rows"]))]
+    files = TrainingFiles(Path(arguments["folder"]))
+    parts = [list(pieces_of(batch.rows.under(("features",)))) for batch in read_rows(files.rows)]
     if mixed := mixed_columns(parts):
         raise MldbError(
             f"This classifier can't train on column {mixed[0]} which has both string and numeric values. "
@@ -103,7 +97,7 @@ TYPES = [
         NAME,
         ForestParams,
         "Trains a random forest",
-        checked(ForestTrain),
+        ForestTrain.create,
         "Trains many decision trees on random draws of rows and features to tell two labels apart. The score is the "
         "mean of their probabilities; the model is a classifier like those of `classifier.train`.",
     )

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.ipc
 
 from server.declarations import NamedBatch, Progress, QueryResult
+from server.learning.columns import one_array
 from server.values import compute as pc
 from server.values.batches import Column, RowBatch, RowType
 from server.values.kinds import Kind
@@ -56,6 +57,11 @@ def read_rows(file: Path) -> Iterator[NamedBatch]:
             values = [record.column(f"c{at}") for at in range(len(type_.columns))]
             rest = record.column("rest") if "rest" in record.schema.names else None
             yield NamedBatch(record.column("names"), RowBatch(type_, record.num_rows, values, (), rest))
+
+
+def row_names(file: Path) -> pa.Array:
+    """The path texts of the names of a file's rows."""
+    return pa.concat_arrays([one_array(batch.names) for batch in read_rows(file)])
 
 
 def open_columns(file: Path) -> set[ColumnPath]:

@@ -29,7 +29,7 @@ from server.declarations import (
     RunResult,
     Services,
     SqlText,
-    checked,
+    StatelessProcedure,
 )
 from server.errors import MldbError
 from server.learning.archive import Archive, ModelFile, pack
@@ -49,7 +49,7 @@ from server.learning.outcome_rows import (
 from server.learning.saved import Count, member, require
 from server.learning.training_set import is_true
 from server.learning.value_cells import spread_cells, value_cells_below
-from server.procedures.validators import input_query, require_from
+from server.procedures.validators import input_query, require_from, required
 from server.sql.tree import Select
 from server.transfer.outputs import record_all, recording_dataset
 from server.values import compute as pc
@@ -57,7 +57,8 @@ from server.values.atoms import NEVER, Atom, atom_to_json
 from server.values.batches import Cell, Row, RowBatch
 from server.values.paths import format_path, parse_path
 
-_STATS, _WORDS = "statsTable", "statsTable.bagOfWords"
+STATS_TRAIN, WORDS_TRAIN = "statsTable.train", "statsTable.bagOfWords.train"
+_STATS, _WORDS = "statsTable", "statsTable.bagOfWords"  # kinds of model files
 
 Counts = list[int]  # trials, then the number of each outcome
 
@@ -241,23 +242,17 @@ def outcome_query(services: Services, name: str, params: Any, select: Select) ->
     return training_rows(services, name, params, select, read=with_outcomes(select, params.outcomes), timestamps=True)
 
 
-@dataclass(frozen=True)
-class StatsTrain:
+class StatsTrain(StatelessProcedure):
     """Counts in one pass; each row is recorded with the counts before it."""
 
-    services: Services
-    name: str = "statsTable.train"
-
     def check(self, params: TrainParams) -> Select | None:
-        return check_training(self.services, self.name, params, params.statsTableFileUrl, "statsTableFileUrl")
+        return check_training(self.services, STATS_TRAIN, params, params.statsTableFileUrl, "statsTableFileUrl")
 
     def run(self, params: TrainParams, progress: Progress) -> RunResult:
-        select = self.check(params)
-        if select is None:
-            raise MldbError(f"{self.name} requires 'trainingData' to be set")
+        select = required(self.check(params), STATS_TRAIN)
         progress.step("iterating", "counter")
         table = StatsTable([name for name, _ in params.outcomes])
-        result, origin = outcome_query(self.services, self.name, params, select)
+        result, origin = outcome_query(self.services, STATS_TRAIN, params, select)
         rows = outcome_rows(result, params.outcomes, progress)
         if params.outputDataset is None:
             for row in rows:
@@ -285,27 +280,21 @@ def record_rows(
         record_all(dataset, recorded, progress)
 
 
-@dataclass(frozen=True)
-class WordTrain:
+class WordTrain(StatelessProcedure):
     """Counts words in one pass."""
-
-    services: Services
-    name: str = "statsTable.bagOfWords.train"
 
     def check(self, params: WordTrainParams) -> Select | None:
         if params.functionName and not params.functionOutcomeToUse:
             raise MldbError(
                 "The 'functionOutcomeToUse' parameter must be set when the 'functionName' parameter is set."
             )
-        return check_training(self.services, self.name, params, params.statsTableFileUrl, "statsTableFileUrl")
+        return check_training(self.services, WORDS_TRAIN, params, params.statsTableFileUrl, "statsTableFileUrl")
 
     def run(self, params: WordTrainParams, progress: Progress) -> RunResult:
-        select = self.check(params)
-        if select is None:
-            raise MldbError(f"{self.name} requires 'trainingData' to be set")
+        select = required(self.check(params), WORDS_TRAIN)
         progress.step("iterating", "counter")
         table = WordTable([name for name, _ in params.outcomes])
-        result, origin = outcome_query(self.services, self.name, params, select)
+        result, origin = outcome_query(self.services, WORDS_TRAIN, params, select)
         for cells, won in outcome_batches(result, params.outcomes, progress):
             table.add(cells, won)
         if params.outputDataset is not None:
@@ -400,18 +389,18 @@ def _create_derived(creation: Creation) -> DerivedColumns:
 TYPES = [
     EntityType(
         "procedure",
-        "statsTable.train",
+        STATS_TRAIN,
         TrainParams,
         "Counts how often each value of a column comes with each outcome",
-        checked(StatsTrain),
+        StatsTrain.create,
         "The dataset gets, for each row, the counts of the rows before it: `trial.<column>` and `<outcome>.<column>`.",
     ),
     EntityType(
         "procedure",
-        "statsTable.bagOfWords.train",
+        WORDS_TRAIN,
         WordTrainParams,
         "Counts how often each word comes with each outcome",
-        checked(WordTrain),
+        WordTrain.create,
     ),
     EntityType(
         "procedure",

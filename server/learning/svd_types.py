@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +21,7 @@ from server.declarations import (
     ProcedureParams,
     Progress,
     RunResult,
-    Services,
-    checked,
+    StatelessProcedure,
 )
 from server.errors import MldbError
 from server.learning.archive import Archive, ModelFile, pack, unpack
@@ -35,9 +33,11 @@ from server.learning.jobs_entry import Report, throttled
 from server.learning.mixed import mixed_columns
 from server.learning.model_params import checked_training, create_function, save_model
 from server.learning.origin import open_model, training_rows
-from server.learning.row_files import read_rows, write_rows
+from server.learning.row_files import read_rows, row_names
 from server.learning.svd import SvdModel, decompose
 from server.learning.table import build, take_values
+from server.learning.training_job import TrainingFiles, trained_in_job
+from server.procedures.validators import required
 from server.sql.tree import Select
 from server.values.batches import Column, RowBatch, RowType
 from server.values.kinds import Kind
@@ -46,6 +46,7 @@ from server.values.paths import parse_path
 NAME = "svd.train"
 KIND = "svd"
 _ROW = ("row",)
+_COORDINATES = "coordinates.npy"  # among the files of a training: those of the rows
 
 
 class SvdParams(ProcedureParams):
@@ -59,11 +60,8 @@ class SvdParams(ProcedureParams):
     functionName: str | None = Field(default=None, description="Name of a function to create from the model")
 
 
-@dataclass(frozen=True)
-class SvdTrain:
+class SvdTrain(StatelessProcedure):
     """Reads the rows here, decomposes them in a job process, records the coordinates."""
-
-    services: Services
 
     def check(self, params: SvdParams) -> Select | None:
         if not params.outputColumn:
@@ -71,37 +69,33 @@ class SvdTrain:
         return checked_training(self.services, NAME, params, "groupBy", "having")
 
     def run(self, params: SvdParams, progress: Progress) -> RunResult:
-        select = self.check(params)
-        if select is None:
-            raise MldbError("svd.train requires 'trainingData' to be set")
-        with tempfile.TemporaryDirectory(prefix="svd-", dir=self.services.settings.scratch) as folder:
-            files = {name: str(Path(folder) / name) for name in ("rows", "model", "coordinates")}
-            progress.step("classifying columns")
-            result, origin = training_rows(self.services, NAME, params, select, whole=True)
-            if not write_rows(Path(files["rows"]), result, progress):
-                raise MldbError("SVD training requires at least 1 row: the query gave none")
-            arguments = {**files, "wanted": params.numSingularValues, "origin": origin}
-            trained = self.services.job("server.learning.svd_types:train", arguments, progress)
-            data = Path(files["model"]).read_bytes()
-            self._record(params, data, np.load(files["coordinates"], allow_pickle=False), trained["names"], progress)
+        select = required(self.check(params), NAME)
+        progress.step("classifying columns")
+        result, origin = training_rows(self.services, NAME, params, select, whole=True)
+        arguments = {"wanted": params.numSingularValues, "origin": origin}
+        job, empty = "server.learning.svd_types:train", "SVD training requires at least 1 row: the query gave none"
+        with trained_in_job(self.services, result, job, arguments, progress, empty=empty) as files:
+            data = files.model.read_bytes()
+            self._record(params, data, files, progress)
         save_model(self.services, params.modelFileUrl, data, "SVD")
         create_function(self.services, params.functionName, "svd.embedRow", params.modelFileUrl)
         return RunResult()
 
-    def _record(self, params: SvdParams, data: bytes, rows: Any, names: list[str], progress: Progress) -> None:
+    def _record(self, params: SvdParams, data: bytes, files: TrainingFiles, progress: Progress) -> None:
         progress.step("recording")
         file = unpack(KIND, data)
         model = SvdModel.load(file.body, file.archive)
-        columns = model.columns.names()
-        for spec, labels, vectors in (
-            (params.rowOutputDataset, names, rows),
-            (params.columnOutputDataset, columns, model.vectors),
+        path = parse_path(params.outputColumn)
+        coordinates = np.load(files.folder / _COORDINATES, allow_pickle=False)
+        for spec, vectors in (
+            (params.rowOutputDataset, VectorResult(row_names(files.rows), path, coordinates)),
+            (params.columnOutputDataset, VectorResult(model.columns.names(), path, model.vectors)),
         ):
             if spec is None:
                 continue
             _, dataset = self.services.output_dataset(spec, "embedding")
             if model.size:
-                dataset.write(VectorResult(labels, parse_path(params.outputColumn), vectors), progress)
+                dataset.write(vectors, progress)
             else:
                 dataset.commit()
 
@@ -111,7 +105,8 @@ def train(arguments: Mapping[str, Any], report: Report) -> dict[str, Any]:
     names: list[str] = []
     parts: list[tuple[int, list[Piece]]] = []
     report("extracting features", "percentile", 0.0)
-    for batch in read_rows(Path(arguments["rows"])):
+    files = TrainingFiles(Path(arguments["folder"]))
+    for batch in read_rows(files.rows):
         names += batch.names.to_pylist()
         parts.append((batch.rows.length, list(pieces_of(batch.rows))))
     if mixed := mixed_columns([pieces for _, pieces in parts]):
@@ -119,12 +114,11 @@ def train(arguments: Mapping[str, Any], report: Report) -> dict[str, Any]:
     space, matrix = build(parts, names.__getitem__)
     report("inverting features", "percentile", 0.0)
     model = decompose(space, matrix, arguments["wanted"], throttled("calculating correlations", report))
-    with Path(arguments["coordinates"]).open("wb") as file:
-        np.save(file, model.embed(matrix))
+    np.save(files.folder / _COORDINATES, model.embed(matrix))
     archive = Archive()
     body = model.save(archive)
-    Path(arguments["model"]).write_bytes(pack(KIND, body, archive, arguments["origin"]))
-    return {"names": names}
+    files.model.write_bytes(pack(KIND, body, archive, arguments["origin"]))
+    return {"rows": len(names)}
 
 
 class EmbedParams(Params):
@@ -226,6 +220,6 @@ def _create_embed(creation: Creation) -> EmbedRow:
 
 
 TYPES = [
-    EntityType("procedure", NAME, SvdParams, "Finds coordinates of rows and columns", checked(SvdTrain)),
+    EntityType("procedure", NAME, SvdParams, "Finds coordinates of rows and columns", SvdTrain.create),
     EntityType("function", "svd.embedRow", EmbedParams, "Gives a row's coordinates", _create_embed),
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +20,7 @@ from server.declarations import (
     ProcedureParams,
     Progress,
     RunResult,
-    Services,
-    checked,
+    StatelessProcedure,
 )
 from server.errors import MldbError
 from server.learning.archive import ModelFile
@@ -30,9 +28,11 @@ from server.learning.coordinates import read_coordinates, require_all
 from server.learning.jobs_entry import Report
 from server.learning.model_params import checked_training, create_function, save_model
 from server.learning.origin import open_model, training_rows
-from server.learning.points import read_points
-from server.learning.row_files import read_rows, write_rows
+from server.learning.points import read_points, tells_order
+from server.learning.row_files import read_rows
 from server.learning.svm import KIND, Kernel, Settings, SvmModel, SvmType, train_svm
+from server.learning.training_job import TrainingFiles, trained_in_job
+from server.procedures.validators import required
 from server.sql.tree import Select
 from server.values.batches import Column, RowBatch, RowType
 from server.values.kinds import Kind
@@ -75,32 +75,23 @@ class TrainParams(ProcedureParams):
     functionName: str | None = Field(default=None, description="Name of an svm function to create")
 
 
-@dataclass(frozen=True)
-class SvmTrain:
+class SvmTrain(StatelessProcedure):
     """Writes the rows to a file and fits in a job process."""
-
-    services: Services
 
     def check(self, params: TrainParams) -> Select | None:
         return checked_training(self.services, NAME, params, "groupBy", "having")
 
     def run(self, params: TrainParams, progress: Progress) -> RunResult:
-        select = self.check(params)
-        if select is None:
-            raise MldbError(f"{NAME} requires 'trainingData' to be set")
-        with tempfile.TemporaryDirectory(prefix="svm-", dir=self.services.settings.scratch) as folder:
-            rows, model = Path(folder) / "rows.arrow", Path(folder) / "model"
-            progress.step("iterating")
-            result, origin = training_rows(self.services, NAME, params, select, whole=True)
-            if not write_rows(rows, result, progress):
-                raise MldbError(f"{NAME} needs at least one row")
-            arguments = {
-                "rows": str(rows), "model": str(model), "type": params.svmType,
-                "settings": params.configuration.model_dump(exclude={"probability"}),
-                "keepOrder": select.limit is not None or select.offset > 0, "origin": origin,
-            }  # fmt: skip
-            self.services.job("server.learning.svm_types:train", arguments, progress)
-            data = model.read_bytes()
+        select = required(self.check(params), NAME)
+        progress.step("iterating")
+        result, origin = training_rows(self.services, NAME, params, select, whole=True)
+        arguments = {
+            "type": params.svmType, "settings": params.configuration.model_dump(exclude={"probability"}),
+            "keepOrder": tells_order(select), "origin": origin,
+        }  # fmt: skip
+        job, empty = "server.learning.svm_types:train", f"{NAME} needs at least one row"
+        with trained_in_job(self.services, result, job, arguments, progress, empty=empty) as files:
+            data = files.model.read_bytes()
         save_model(self.services, params.modelFileUrl, data, "SVM")
         create_function(self.services, params.functionName, "svm", params.modelFileUrl)
         return RunResult()
@@ -108,7 +99,8 @@ class SvmTrain:
 
 def train(arguments: Mapping[str, Any], report: Report) -> dict[str, Any]:
     """The job: points and labels from a file of rows, the model into another."""
-    points = read_points(read_rows(Path(arguments["rows"])), NAME, keep_order=arguments["keepOrder"]).arranged()
+    files = TrainingFiles(Path(arguments["folder"]))
+    points = read_points(read_rows(files.rows), NAME, keep_order=arguments["keepOrder"]).arranged()
     if _LABEL not in points.columns:
         raise MldbError(f"{NAME} needs a numeric column called 'label'")
     at = points.columns.index(_LABEL)
@@ -117,7 +109,7 @@ def train(arguments: Mapping[str, Any], report: Report) -> dict[str, Any]:
     report("training", "percentile", 0.0)
     settings = Settings(**arguments["settings"])
     model = train_svm(columns, np.delete(matrix, at, axis=1), matrix[:, at], arguments["type"], settings)
-    Path(arguments["model"]).write_bytes(model.to_bytes(arguments["origin"]))
+    files.model.write_bytes(model.to_bytes(arguments["origin"]))
     return {"rows": len(points), "vectors": len(model.vectors)}
 
 
@@ -176,7 +168,7 @@ TYPES = [
         NAME,
         TrainParams,
         "Trains a support vector machine",
-        checked(SvmTrain),
+        SvmTrain.create,
         "Labels are numbers. Columns are used as they are: bring them to similar scales first.",
     ),
     EntityType(

@@ -22,8 +22,7 @@ from server.declarations import (
     Progress,
     Recorded,
     RunResult,
-    Services,
-    checked,
+    StatelessProcedure,
 )
 from server.errors import MldbError
 from server.learning.archive import Archive, ModelFile, pack
@@ -32,6 +31,7 @@ from server.learning.feature_reader import number_cells
 from server.learning.model_params import checked_training, create_function, save_model
 from server.learning.origin import open_model, training_rows
 from server.learning.saved import Count, member
+from server.procedures.validators import required
 from server.sql.tree import Select
 from server.transfer.outputs import record_all
 from server.values import compute as pc
@@ -148,19 +148,14 @@ class TrainParams(ProcedureParams):
     functionName: str | None = Field(default=None, description="Name of a tfidf function to create")
 
 
-@dataclass(frozen=True)
-class TfidfTrain:
+class TfidfTrain(StatelessProcedure):
     """Counts in how many documents each term is."""
-
-    services: Services
 
     def check(self, params: TrainParams) -> Select | None:
         return checked_training(self.services, NAME, params)
 
     def run(self, params: TrainParams, progress: Progress) -> RunResult:
-        select = self.check(params)
-        if select is None:
-            raise MldbError(f"{NAME} requires 'trainingData' to be set")
+        select = required(self.check(params), NAME)
         progress.step("iterating")
         result, origin = training_rows(self.services, NAME, params, select)
         found = count_documents(batch.rows for batch in result.batches(progress))
@@ -191,7 +186,7 @@ def _create_function(creation: Creation) -> TfidfFunction:
 
 
 TYPES = [
-    EntityType("procedure", NAME, TrainParams, "Counts in how many documents each term is", checked(TfidfTrain)),
+    EntityType("procedure", NAME, TrainParams, "Counts in how many documents each term is", TfidfTrain.create),
     EntityType(
         "function",
         "tfidf",

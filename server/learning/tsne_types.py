@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +20,7 @@ from server.declarations import (
     ProcedureParams,
     Progress,
     RunResult,
-    Services,
-    checked,
+    StatelessProcedure,
 )
 from server.errors import MldbError
 from server.learning.archive import Archive, ModelFile, pack, unpack
@@ -31,10 +29,12 @@ from server.learning.jobs_entry import Report, throttled
 from server.learning.matrix import Floats
 from server.learning.model_params import checked_training, create_function, save_model
 from server.learning.origin import open_model, training_rows
-from server.learning.points import read_points
-from server.learning.row_files import read_rows, write_rows
+from server.learning.points import read_points, tells_order
+from server.learning.row_files import read_rows
 from server.learning.saved import FLOATS, member
+from server.learning.training_job import TrainingFiles, trained_in_job
 from server.learning.tsne import SHORTEST_RUN, tsne
+from server.procedures.validators import required
 from server.sql.tree import Select
 from server.values.batches import Column, RowBatch, RowType
 from server.values.kinds import Kind
@@ -63,31 +63,20 @@ class TsneParams(ProcedureParams):
     functionName: str | None = Field(default=None, description="Name of a function to create from the model")
 
 
-@dataclass(frozen=True)
-class TsneTrain:
+class TsneTrain(StatelessProcedure):
     """Reads the points here, places them in a job process, records the positions."""
-
-    services: Services
 
     def check(self, params: TsneParams) -> Select | None:
         return checked_training(self.services, NAME, params, "groupBy", "having")
 
     def run(self, params: TsneParams, progress: Progress) -> RunResult:
-        select = self.check(params)
-        if select is None:
-            raise MldbError(f"{NAME} requires 'trainingData' to be set")
-        with tempfile.TemporaryDirectory(prefix="tsne-", dir=self.services.settings.scratch) as folder:
-            rows, model = Path(folder) / "rows.arrow", Path(folder) / "model"
-            progress.step("iterating")
-            result, origin = training_rows(self.services, NAME, params, select, whole=True)
-            if not write_rows(rows, result, progress):
-                raise MldbError(_NO_POINTS)
-            keep_order = select.limit is not None or select.offset > 0
-            arguments = {
-                "rows": str(rows), "model": str(model), "keepOrder": keep_order, "origin": origin, **_options(params),
-            }  # fmt: skip
-            self.services.job("server.learning.tsne_types:train", arguments, progress)
-            data = model.read_bytes()
+        select = required(self.check(params), NAME)
+        progress.step("iterating")
+        result, origin = training_rows(self.services, NAME, params, select, whole=True)
+        arguments = {"keepOrder": tells_order(select), "origin": origin, **_options(params)}
+        job = "server.learning.tsne_types:train"
+        with trained_in_job(self.services, result, job, arguments, progress, empty=_NO_POINTS) as files:
+            data = files.model.read_bytes()
         if params.rowOutputDataset is not None:
             progress.step("recording")
             _, dataset = self.services.output_dataset(params.rowOutputDataset, "embedding")
@@ -122,10 +111,10 @@ def axis_names(dimensions: int) -> list[str]:
 
 def train(arguments: Mapping[str, Any], report: Report) -> dict[str, Any]:
     """The job: from a file of rows to a model that holds the positions of the rows."""
+    files = TrainingFiles(Path(arguments["folder"]))
     points = read_points(
-        read_rows(Path(arguments["rows"])), NAME, dimensions=arguments["inputDimensions"],
-        keep_order=arguments["keepOrder"],
-    ).arranged()  # fmt: skip
+        read_rows(files.rows), NAME, dimensions=arguments["inputDimensions"], keep_order=arguments["keepOrder"]
+    ).arranged()
     positions = tsne(
         points.matrix,
         arguments["outputDimensions"],
@@ -140,7 +129,7 @@ def train(arguments: Mapping[str, Any], report: Report) -> dict[str, Any]:
     archive = Archive()
     archive.put("positions", positions)
     body = {"columns": points.columns, "names": points.names.to_pylist()}
-    Path(arguments["model"]).write_bytes(pack(KIND, body, archive, arguments["origin"]))
+    files.model.write_bytes(pack(KIND, body, archive, arguments["origin"]))
     return {"rows": len(points)}
 
 
@@ -198,7 +187,7 @@ TYPES = [
         NAME,
         TsneParams,
         "Places rows in a plane, neighbours together",
-        checked(TsneTrain),
+        TsneTrain.create,
         "Finds a position of two or three numbers for each row such that rows near each other stay so: a map of many "
         "dimensions for the eye. Equal rows give equal maps.",
     ),

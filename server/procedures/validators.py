@@ -6,7 +6,7 @@ Each takes the tree of the query and the type's name, which begins the error's t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from server.declarations import Services
 from server.errors import MldbError
@@ -35,6 +35,7 @@ from server.sql.tree import (
 from server.values.paths import Path
 
 ClauseName = Literal["groupBy", "having", "where", "limit", "offset"]
+_Query = TypeVar("_Query")
 _FEATURES_AND_LABEL = "{} expects a row named 'features' and a scalar named 'label'"
 _SCORE_AND_LABEL = "{} expects a scalar named 'score' and a scalar named 'label'"
 _PLAIN = (ColumnRef, RowLiteral, Constant, Call, Extract, Is)
@@ -46,6 +47,13 @@ _CLAUSES: dict[ClauseName, tuple[str, Callable[[Select], bool]]] = {
     "limit": ("limit", lambda select: select.limit is not None),
     "offset": ("offset", lambda select: select.offset != 0),
 }
+
+
+def required(query: _Query | None, name: str, parameter: str = "trainingData") -> _Query:
+    """The query of a run. A procedure may be created without it; ``MldbError`` when no run gives it either."""
+    if query is None:
+        raise MldbError(f"{name} requires '{parameter}' to be set")
+    return query
 
 
 def input_query(services: Services, query: Any) -> Select:
