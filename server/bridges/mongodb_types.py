@@ -25,15 +25,14 @@ from server.declarations import (
     BoundFunction,
     Creation,
     EntityType,
-    NamedBatch,
     OutputDataset,
     ProcedureParams,
     Progress,
-    QueryResult,
     Recorded,
     RunResult,
     Services,
     SqlText,
+    StatelessProcedure,
 )
 from server.errors import MldbError
 from server.learning.training_set import labels_of
@@ -42,6 +41,7 @@ from server.sql.views import Layout
 from server.transfer.extras import extra
 from server.transfer.inputs import STAGED, import_select, replace_calls, require_atom_name
 from server.transfer.outputs import record_all
+from server.transfer.results import Counted
 from server.values.atoms import NEVER
 from server.values.batches import ANY_ROW, Cell, Column, Row, RowBatch, RowType
 from server.values.cells import cells_array
@@ -122,16 +122,14 @@ class ImportParams(ProcedureParams, Collection):
     named: SqlText = Field("oid()", description="Name of a document's row; `oid()` is its `_id`")
 
 
-class MongodbImport:
-    """The procedure entity."""
-
-    def __init__(self, services: Services) -> None:
-        self._services = services
+class MongodbImport(StatelessProcedure):
+    def check(self, params: ImportParams) -> None:
+        checked_uri(self.services, params.uriConnectionScheme)
 
     def run(self, params: ImportParams, progress: Progress) -> RunResult:
         progress.step("iterating", "counter")
         errors: list[str] = []
-        with collection_of(self._services, params) as collection:
+        with collection_of(self.services, params) as collection:
             documents = found(collection, skip=params.offset, limit=max(params.limit, 0), sort=[("_id", 1)])
             rows = self._rows(documents if params.limit else (), params, errors)
             count = self._record(rows, params, progress)
@@ -149,45 +147,25 @@ class MongodbImport:
     def _record(self, rows: Iterator[Recorded], params: ImportParams, progress: Progress) -> int:
         """Record the rows, or what the SQL parameters make of them; the rows recorded."""
         if (params.select.strip(), params.where.strip(), params.named.strip()) == ("*", "true", "oid()"):
-            _, dataset = self._services.output_dataset(params.outputDataset, "sparse.mutable")
+            _, dataset = self.services.output_dataset(params.outputDataset, "sparse.mutable")
             return record_all(dataset, rows, progress)
-        staged_id, staged = self._services.output_dataset({"persistent": False}, "sparse.mutable")
+        staged_id, staged = self.services.output_dataset({"persistent": False}, "sparse.mutable")
         try:
             record_all(staged, rows, progress)
             return self._record_staged(staged.layout(), params, progress)
         finally:
-            self._services.delete("dataset", staged_id)
+            self.services.delete("dataset", staged_id)
 
     def _record_staged(self, layout: Layout, params: ImportParams, progress: Progress) -> int:
         lines = import_select(
             select=params.select, where=params.where, named=params.named, timestamp=None, file_timestamp=NEVER, url=""
         )
         tree: Select = replace_calls(lines, {"oid": lambda: Call("rowName", ())})
-        require_atom_name(self._services, tree, layout)
-        result = Counted(self._services.query(tree, layouts={STAGED: layout}, timestamps=True))
-        _, dataset = self._services.output_dataset(params.outputDataset, "sparse.mutable")
+        require_atom_name(self.services, tree, layout)
+        result = Counted(self.services.query(tree, layouts={STAGED: layout}, timestamps=True))
+        _, dataset = self.services.output_dataset(params.outputDataset, "sparse.mutable")
         dataset.write(result, progress)
         return result.count
-
-
-class Counted:
-    """A query result that counts its rows as they go by."""
-
-    def __init__(self, inner: QueryResult) -> None:
-        self._inner = inner
-        self.type = inner.type
-        self.count = 0
-
-    def batches(self, progress: Progress | None = None) -> Iterator[NamedBatch]:
-        self.count = 0
-        for batch in self._inner.batches(progress):
-            self.count += batch.rows.length
-            yield batch
-
-
-def _create_import(creation: Creation) -> MongodbImport:
-    checked_uri(creation.services, creation.params.uriConnectionScheme)
-    return MongodbImport(creation.services)
 
 
 # ── querying ──
@@ -268,7 +246,7 @@ TYPES = [
         "written by the commit, timestamps are not kept. Needs the extra `mongodb`.",
     ),
     EntityType(
-        "procedure", "mongodb.import", ImportParams, "Import a collection of MongoDB", _create_import,
+        "procedure", "mongodb.import", ImportParams, "Import a collection of MongoDB", MongodbImport.create,
         "Each document becomes a row; `select`, `where` and `named` are SQL that is evaluated for each. Needs the "
         "extra `mongodb`.",
     ),

@@ -23,6 +23,7 @@ from server.declarations import (
     Recorded,
     RunResult,
     Services,
+    StatelessProcedure,
 )
 from server.errors import MldbError
 from server.transfer.extras import extra
@@ -187,26 +188,19 @@ class ImportParams(ProcedureParams, Place):
     )
 
 
-class PostgresqlImport:
-    """The procedure entity."""
-
-    def __init__(self, services: Services) -> None:
-        self._services = services
+class PostgresqlImport(StatelessProcedure):
+    def check(self, params: ImportParams) -> None:
+        extra("psycopg", "postgresql", "PostgreSQL")
 
     def run(self, params: ImportParams, progress: Progress) -> RunResult:
         progress.step("iterating", "counter")
         now = time.time()
-        with connected(self._services, params) as connection:
+        with connected(self.services, params) as connection:
             found = selected(connection, params.postgresqlQuery)
             rows = (((f"row_{number}",), cells_of(row, now)) for number, row in enumerate(found))
-            _, dataset = self._services.output_dataset(params.outputDataset, "sparse.mutable")
+            _, dataset = self.services.output_dataset(params.outputDataset, "sparse.mutable")
             record_all(dataset, rows, progress)
             return RunResult(dataset.status())
-
-
-def _create_import(creation: Creation) -> PostgresqlImport:
-    extra("psycopg", "postgresql", "PostgreSQL")
-    return PostgresqlImport(creation.services)
 
 
 # ── querying ──
@@ -281,7 +275,8 @@ TYPES = [
         f"Rows are inserted by the commit, all or none; timestamps are not kept. {_EXTRA}",
     ),
     EntityType(
-        "procedure", "postgresql.import", ImportParams, "Import what a query of PostgreSQL selects", _create_import,
+        "procedure", "postgresql.import", ImportParams, "Import what a query of PostgreSQL selects",
+        PostgresqlImport.create,
         f"Each row becomes a row named by its number, from 1. {_EXTRA}",
     ),
     EntityType(

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import Field
 
-from server.declarations import Creation, EntityType, ProcedureParams, Progress, RunResult, Services
+from server.declarations import Creation, EntityType, ProcedureParams, Progress, RunResult, StatelessProcedure
 from server.errors import MldbError
 
 Leaf = tuple[tuple[str, ...], Any]
@@ -23,12 +23,7 @@ class PermuterParams(ProcedureParams):
     permutations: dict[str, Any] = Field(description="Parameters of it, each with a list of the values to try")
 
 
-class Permuter:
-    """The procedure entity."""
-
-    def __init__(self, services: Services) -> None:
-        self._services = services
-
+class Permuter(StatelessProcedure):
     def run(self, params: PermuterParams, progress: Progress) -> RunResult:
         combinations = list(permuted(params.permutations))
         progress.step("permutations", "counter")
@@ -37,7 +32,7 @@ class Permuter:
             progress.check()
             config = params.procedure | {"params": with_leaves(params.procedure.get("params") or {}, leaves)}
             config = numbered(config, number)
-            found = self._services.run_procedure(config)
+            found = self.services.run_procedure(config)
             results.append({"configuration": config["params"], "results": found.status})
             progress.update(number)
         return RunResult(results)

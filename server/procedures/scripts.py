@@ -31,6 +31,7 @@ from server.declarations import (
     Progress,
     RunResult,
     Services,
+    StatelessProcedure,
 )
 from server.errors import MldbError
 from server.procedures.script_config import ScriptConfig
@@ -66,18 +67,18 @@ class ScriptRunParams(ProcedureParams):
     args: Any = Field(None, description="Arguments that take the place of the script's own")
 
 
-class ScriptRun:
-    """The procedure entity. A script that raises does not fail the run: its exception is in the details."""
+class ScriptRun(StatelessProcedure):
+    """A script that raises does not fail the run: its exception is in the details."""
 
-    def __init__(self, services: Services) -> None:
-        self._services = services
+    def check(self, params: ScriptRunParams) -> None:
+        check_language(params.language)
 
     def run(self, params: ScriptRunParams, progress: Progress) -> RunResult:
         progress.step("running")
         config = params.scriptConfig.model_dump(exclude_defaults=True)
         if params.args is not None:
             config["args"] = params.args
-        answer = _run_script(self._services, params.language, config)
+        answer = _run_script(self.services, params.language, config)
         output = json.loads(answer.body)
         if "error" in output:
             raise MldbError(str(output["error"]), code=answer.status)
@@ -193,20 +194,17 @@ class ExternalParams(ProcedureParams):
     stdInData: str = Field("", description="What the script reads from its standard input")
 
 
-class External:
-    """The procedure entity: a Python process of its own, outside of the server's interfaces."""
-
-    def __init__(self, services: Services) -> None:
-        self._services = services
+class External(StatelessProcedure):
+    """A Python process of its own, outside of the server's interfaces."""
 
     def run(self, params: ExternalParams, progress: Progress) -> RunResult:
         progress.step("running")
         config = params.scriptConfig
-        source = config.source or _fetched(self._services, config.address, "python")
-        with tempfile.TemporaryDirectory(prefix="external-", dir=self._services.settings.scratch) as folder:
+        source = config.source or _fetched(self.services, config.address, "python")
+        with tempfile.TemporaryDirectory(prefix="external-", dir=self.services.settings.scratch) as folder:
             script = FilePath(folder, "main.py")
             script.write_text(source, encoding="utf-8")
-            return RunResult(_external(script, params.stdInData, self._services.settings.read_size, progress))
+            return RunResult(_external(script, params.stdInData, self.services.settings.read_size, progress))
 
 
 def _external(script: FilePath, given: str, most: int, progress: Progress) -> dict[str, Any]:
@@ -270,18 +268,9 @@ def _kill(group: int) -> None:
         os.killpg(group, signal.SIGKILL)
 
 
-def _create_run(creation: Creation) -> ScriptRun:
-    check_language(creation.params.language)
-    return ScriptRun(creation.services)
-
-
 def _create_apply(creation: Creation) -> ScriptApply:
     check_language(creation.params.language)
     return ScriptApply(creation.services, creation.params)
-
-
-def _create_external(creation: Creation) -> External:
-    return External(creation.services)
 
 
 TYPES = [
@@ -290,7 +279,7 @@ TYPES = [
         name="script.run",
         params=ScriptRunParams,
         summary="Run a script",
-        create=_create_run,
+        create=ScriptRun.create,
         doc="The run's status is what the script returned; its output and exception are in the details.",
     ),
     EntityType(
@@ -306,7 +295,7 @@ TYPES = [
         name="experimental.external.procedure",
         params=ExternalParams,
         summary="Run a Python process of its own",
-        create=_create_external,
+        create=External.create,
         doc="A last line of output that is JSON becomes `return`. An exit code other than 0 does not fail the run.",
     ),
 ]

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from server.declarations import (
-    Creation,
     EntityType,
     InputQuery,
     NamedBatch,
@@ -18,9 +17,10 @@ from server.declarations import (
     ProcedureParams,
     Progress,
     RunResult,
-    Services,
+    StatelessProcedure,
 )
 from server.procedures.validators import input_query
+from server.sql.tree import Select
 from server.transfer.results import is_null
 from server.values import compute as pc
 from server.values.atoms import NEVER, Atom, Timestamp
@@ -89,30 +89,23 @@ class Counts:
         }
 
 
-class DatasetStats:
-    """The procedure entity."""
-
-    def __init__(self, services: Services) -> None:
-        self._services = services
+class DatasetStats(StatelessProcedure):
+    def check(self, params: DatasetStatsParams) -> Select:
+        return input_query(self.services, params.inputData)
 
     def run(self, params: DatasetStatsParams, progress: Progress) -> RunResult:
         progress.step("counting", "counter")
         counts = Counts()
         batch: NamedBatch
-        result = self._services.query(input_query(self._services, params.inputData), timestamps=True)
+        result = self.services.query(self.check(params), timestamps=True)
         for batch in result.batches(progress):
             counts.add(batch.rows)
             progress.update(counts.rows)
-        _, dataset = self._services.output_dataset(params.outputDataset, "tabular")
+        _, dataset = self.services.output_dataset(params.outputDataset, "tabular")
         cells: list[tuple[Path, Atom, float]] = [((name,), value, NEVER) for name, value in counts.row().items()]
         dataset.record_rows([(("result",), cells)])
         dataset.commit()
         return RunResult(dataset.status())
-
-
-def create(creation: Creation) -> DatasetStats:
-    input_query(creation.services, creation.params.inputData)
-    return DatasetStats(creation.services)
 
 
 TYPES = [
@@ -121,7 +114,7 @@ TYPES = [
         name="dataset.stats",
         params=DatasetStatsParams,
         summary="Count rows, columns, cells and timestamps of a query",
-        create=create,
+        create=DatasetStats.create,
         doc=(
             "Gives one row `result` with `rowsCount`, `columnsCount`, `distinctTimestampsCount`, `cellsCount`, "
             "`dataPointsCount` (a cell may have several values over time), `earliestTimestamp` and `latestTimestamp`. "

@@ -12,14 +12,13 @@ import pyarrow as pa
 from pydantic import Field
 
 from server.declarations import (
-    Creation,
     EntityType,
     InputQuery,
     ProcedureParams,
     Progress,
     QueryResult,
     RunResult,
-    Services,
+    StatelessProcedure,
 )
 from server.errors import MldbError
 from server.procedures.validators import input_query, require_from
@@ -47,18 +46,23 @@ class ExportCsvParams(ProcedureParams):
     skipDuplicateCells: bool = Field(False, description="Write the first value of a cell that has several")
 
 
-class ExportCsv:
-    """The procedure entity."""
-
-    def __init__(self, services: Services) -> None:
-        self._services = services
+class ExportCsv(StatelessProcedure):
+    def check(self, params: ExportCsvParams) -> Select:
+        """The tree of the query; ``MldbError`` for it and for characters that are none."""
+        if len(params.delimiter) != 1:
+            raise MldbError("delimiter must be 1 char long.")
+        if len(params.quoteChar) != 1:
+            raise MldbError("Quotechar must be 1 char long.")
+        tree = input_query(self.services, params.exportData)
+        require_from(tree, NAME)
+        return tree
 
     def run(self, params: ExportCsvParams, progress: Progress) -> RunResult:
-        tree = checked_query(self._services, params)
+        tree = self.check(params)
         progress.step("exporting", "counter")
         table = self._table(tree, progress)
         writer = CsvWriter(params.delimiter, params.quoteChar)
-        with self._services.urls.open_write(params.dataFileUrl) as file:
+        with self.services.urls.open_write(params.dataFileUrl) as file:
             if params.headers:
                 file.write(writer.line(table.headers()))
             if table.columnar:
@@ -68,12 +72,12 @@ class ExportCsv:
         return RunResult()
 
     def _table(self, tree: Select, progress: Progress) -> Table:
-        result = self._services.query(tree)
+        result = self.services.query(tree)
         if not result.type.open:
             return Table(result, known_paths(result.type), prefixed=False)
         # Columns that come twice, or that only the rows know: each clause gets an element of its own in front, and
         # the rows are read once for the names.
-        result = self._services.query(clause_by_clause(tree))
+        result = self.services.query(clause_by_clause(tree))
         return Table(result, discovered_paths(result, progress), prefixed=True)
 
 
@@ -226,29 +230,13 @@ class CsvWriter:
         return self._quote + cell.replace(self._quote, self._quote * 2) + self._quote
 
 
-def checked_query(services: Services, params: ExportCsvParams) -> Select:
-    """The tree of the query; ``MldbError`` for it and for characters that are none."""
-    if len(params.delimiter) != 1:
-        raise MldbError("delimiter must be 1 char long.")
-    if len(params.quoteChar) != 1:
-        raise MldbError("Quotechar must be 1 char long.")
-    tree = input_query(services, params.exportData)
-    require_from(tree, NAME)
-    return tree
-
-
-def create(creation: Creation) -> ExportCsv:
-    checked_query(creation.services, creation.params)
-    return ExportCsv(creation.services)
-
-
 TYPES = [
     EntityType(
         kind="procedure",
         name=NAME,
         params=ExportCsvParams,
         summary="Write the rows of a query to a CSV file",
-        create=create,
+        create=ExportCsv.create,
         doc="Row names are written only if the query selects them. Null cells are empty.",
     )
 ]

@@ -11,7 +11,6 @@ from typing import Any
 from pydantic import Field
 
 from server.declarations import (
-    Creation,
     EntityType,
     OutputDataset,
     ProcedureParams,
@@ -19,6 +18,7 @@ from server.declarations import (
     Recorded,
     RunResult,
     Services,
+    StatelessProcedure,
 )
 from server.errors import MldbError
 from server.transfer.extras import extra
@@ -143,19 +143,17 @@ def opened(services: Services, url: str) -> tuple[Any, Any]:
         raise MldbError(f"'{url}' is no git repository: {error}") from None
 
 
-class ImportGit:
-    """The procedure entity."""
-
-    def __init__(self, services: Services) -> None:
-        self._services = services
+class ImportGit(StatelessProcedure):
+    def check(self, params: ImportGitParams) -> None:
+        check_revisions(params.revisions)
 
     def run(self, params: ImportGitParams, progress: Progress) -> RunResult:
         check_revisions(params.revisions)
         progress.step("iterating", "counter")
-        git, repository = opened(self._services, params.repository)
+        git, repository = opened(self.services, params.repository)
         try:
             rows = History(git, repository, params).rows()
-            dataset = recording_dataset(self._services, params.outputDataset, "sparse.mutable")
+            dataset = recording_dataset(self.services, params.outputDataset, "sparse.mutable")
             return RunResult({"rowCount": record_all(dataset, rows, progress)})
         finally:
             repository.free()
@@ -166,18 +164,13 @@ def check_revisions(revisions: Sequence[str]) -> None:
         raise MldbError("import.git needs at least one revision")
 
 
-def create(creation: Creation) -> ImportGit:
-    check_revisions(creation.params.revisions)
-    return ImportGit(creation.services)
-
-
 TYPES = [
     EntityType(
         kind="procedure",
         name="import.git",
         params=ImportGitParams,
         summary="Import the commits of a git repository",
-        create=create,
+        create=ImportGit.create,
         doc=(
             "Each commit becomes a row named by its hash and dated by its commit time: people, message, parents, and "
             "on demand numbers of changed lines and the files it touched. Needs the extra `git`."

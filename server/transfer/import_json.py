@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any, Protocol, cast
+from typing import Protocol, runtime_checkable
 
 import duckdb
 from pydantic import Field
 
 from server.declarations import (
-    Creation,
     EntityType,
     OutputDataset,
     ProcedureParams,
     Progress,
     RunResult,
-    Services,
     SqlText,
+    StatelessProcedure,
 )
 from server.errors import MldbError
-from server.storage.database import drop_tables, new_table
 from server.storage.layouts import Wide
-from server.transfer.inputs import STAGED, TimedResult, import_select, is_default, require_atom_name
+from server.transfer.inputs import Fillable, import_select, is_default, staged
 from server.transfer.jsoncolumns import Arrays
 from server.transfer.jsonlines import BLOCK_BYTES, JsonLines
 from server.transfer.jsonload import LinesResult, Unknown, load
 from server.transfer.lines import LineSource
 from server.transfer.outputs import recording_dataset
+from server.transfer.results import Counted
 
 
 class ImportJsonParams(ProcedureParams):
@@ -45,26 +43,19 @@ class ImportJsonParams(ProcedureParams):
     )
 
 
-class TableDataset(Protocol):
-    """A dataset that lets its one table be built in place, and says what becomes of columns the first row lacks."""
+@runtime_checkable
+class FillableTable(Fillable, Protocol):
+    """It says what becomes of columns that the first row lacks."""
 
     unknown: Unknown
 
-    def fill(self, build: Callable[[duckdb.DuckDBPyConnection, str], Wide]) -> None:
-        """``build(cursor, table)`` makes the table and its description within a transaction of the dataset's."""
 
-
-class ImportJson:
-    """The procedure entity."""
-
-    def __init__(self, services: Services) -> None:
-        self._services = services
-
+class ImportJson(StatelessProcedure):
     def run(self, params: ImportJsonParams, progress: Progress) -> RunResult:
         if not params.dataFileUrl:
             raise MldbError("dataFileUrl is a required property and must not be empty")
         progress.step("iterating", "lines")
-        source = self._services.urls.open_source(params.dataFileUrl, patient=True)
+        source = self.services.urls.open_source(params.dataFileUrl, patient=True)
         with source.stream as stream:
             lines = JsonLines(
                 LineSource(stream, BLOCK_BYTES),
@@ -81,14 +72,14 @@ class ImportJson:
 
     def _record(self, lines: JsonLines, params: ImportJsonParams, time: float, progress: Progress) -> int:
         """Record the lines as they are; their number."""
-        dataset = recording_dataset(self._services, params.outputDataset, "tabular")
-        if not hasattr(dataset, "fill"):
-            result = LinesResult(lines, time)
-            dataset.write(result, progress)
-            return result.rows
-        table = cast(TableDataset, dataset)
-        table.fill(lambda cursor, name: load(lines.blocks(), cursor, name, time, table.unknown, progress))
-        return lines.rows
+        dataset = recording_dataset(self.services, params.outputDataset, "tabular")
+        if isinstance(dataset, FillableTable):
+            unknown = dataset.unknown
+            dataset.fill(lambda cursor, table: load(lines.blocks(), cursor, table, time, unknown, progress))
+            return lines.rows
+        result = LinesResult(lines, time)
+        dataset.write(result, progress)
+        return result.rows
 
     def _record_query(self, lines: JsonLines, params: ImportJsonParams, time: float, progress: Progress) -> int:
         """Stage the lines, then record what the SQL parameters make of them; the rows recorded."""
@@ -100,34 +91,15 @@ class ImportJson:
             file_timestamp=time,
             url=params.dataFileUrl,
         )
-        database, table = self._services.database, new_table()
-        try:
-            with database.transaction(stoppable=True) as cursor:
-                wide = load(lines.blocks(), cursor, table, time, "add", progress)
-            require_atom_name(self._services, tree, wide)
-            result = Counted(self._services.query(tree, layouts={STAGED: wide}, timestamps=True))
-            dataset = recording_dataset(self._services, params.outputDataset, "tabular")
+
+        def stage(cursor: duckdb.DuckDBPyConnection, table: str) -> Wide:
+            return load(lines.blocks(), cursor, table, time, "add", progress)
+
+        with staged(self.services, tree, stage) as found:
+            result = Counted(found)
+            dataset = recording_dataset(self.services, params.outputDataset, "tabular")
             dataset.write(result, progress)
-            return result.count
-        finally:
-            with database.transaction() as cursor:
-                drop_tables(cursor, table)
-
-
-class Counted(TimedResult):
-    """Counts the rows as they go by."""
-
-    count = 0
-
-    def batches(self, progress: Progress | None = None) -> Iterator[Any]:
-        self.count = 0
-        for batch in super().batches(progress):
-            self.count += batch.rows.length
-            yield batch
-
-
-def create(creation: Creation) -> ImportJson:
-    return ImportJson(creation.services)
+        return result.count
 
 
 TYPES = [
@@ -136,7 +108,7 @@ TYPES = [
         name="import.json",
         params=ImportJsonParams,
         summary="Import a file with one JSON object per line",
-        create=create,
+        create=ImportJson.create,
         doc=(
             "Each line becomes a row named by its number, members of nested objects become columns such as `a.b`. "
             "`select`, `where` and `named` are SQL that is evaluated for each line."

@@ -12,7 +12,6 @@ import pyarrow as pa
 from pydantic import Field
 
 from server.declarations import (
-    Creation,
     EntityType,
     NamedBatch,
     OutputDataset,
@@ -21,6 +20,7 @@ from server.declarations import (
     RunResult,
     Services,
     SqlText,
+    StatelessProcedure,
 )
 from server.errors import MldbError
 from server.values import compute as pc
@@ -128,24 +128,15 @@ def _json(array: pa.Array) -> pa.Array:
     return pa.array(texts, pa.string())
 
 
-class ImportParquet:
-    """The procedure entity."""
-
-    def __init__(self, services: Services) -> None:
-        self._services = services
-
+class ImportParquet(StatelessProcedure):
     def run(self, params: ImportParquetParams, progress: Progress) -> RunResult:
         progress.step("reading")
-        with parquet_file(self._services, params.dataFileUrl) as (file, modified):
+        with parquet_file(self.services, params.dataFileUrl) as (file, modified):
             rows = ParquetRows(file, params.named, modified)
             progress.step("importing")
-            _, dataset = self._services.output_dataset(params.outputDataset, "tabular")
+            _, dataset = self.services.output_dataset(params.outputDataset, "tabular")
             dataset.write(rows, progress)
         return RunResult(dataset.status())
-
-
-def create(creation: Creation) -> ImportParquet:
-    return ImportParquet(creation.services)
 
 
 TYPES = [
@@ -154,7 +145,7 @@ TYPES = [
         name="import.parquet",
         params=ImportParquetParams,
         summary="Import a Parquet file",
-        create=create,
+        create=ImportParquet.create,
         doc=(
             "Each row of the file becomes a row, each column a column of the kind that holds it; lists and structures "
             "become their JSON texts. Rows are numbered from 1, or named by a column."

@@ -12,14 +12,13 @@ from collections.abc import Iterator
 from pydantic import Field
 
 from server.declarations import (
-    Creation,
     EntityType,
     OutputDataset,
     ProcedureParams,
     Progress,
     Recorded,
     RunResult,
-    Services,
+    StatelessProcedure,
 )
 from server.errors import MldbError
 from server.transfer.lines import LineSource
@@ -84,24 +83,15 @@ def rows_of(sums: Sums, time: float) -> Iterator[Recorded]:
         yield (f"{word}#{speech}",), [((name,), value, time) for name, value in cells.items()]
 
 
-class ImportSentiWordNet:
-    """The procedure entity."""
-
-    def __init__(self, services: Services) -> None:
-        self._services = services
-
+class ImportSentiWordNet(StatelessProcedure):
     def run(self, params: ImportSentiWordNetParams, progress: Progress) -> RunResult:
         progress.step("iterating", "lines")
-        source = self._services.urls.open_source(params.dataFileUrl, patient=True)
+        source = self.services.urls.open_source(params.dataFileUrl, patient=True)
         with source.stream as stream:
             sums = sums_of(LineSource(stream), progress)
         progress.step("recording", "counter")
-        _, dataset = self._services.output_dataset(params.outputDataset, "sparse.mutable")
+        _, dataset = self.services.output_dataset(params.outputDataset, "sparse.mutable")
         return RunResult({"rowCount": record_all(dataset, rows_of(sums, source.last_modified), progress)})
-
-
-def create(creation: Creation) -> ImportSentiWordNet:
-    return ImportSentiWordNet(creation.services)
 
 
 TYPES = [
@@ -110,7 +100,7 @@ TYPES = [
         name="import.sentiwordnet",
         params=ImportSentiWordNetParams,
         summary="Import the sentiments of words from SentiWordNet",
-        create=create,
+        create=ImportSentiWordNet.create,
         doc=(
             "Each word becomes a row `word#part of speech` with `SentiPos`, `SentiNeg` and `SentiObj` (their rest to "
             "1), means over its meanings weighted by 1/rank, and with `POS` and `baseWord`."

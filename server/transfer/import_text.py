@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol, cast
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import duckdb
 from pydantic import Field, field_validator
 
 from server.declarations import (
-    Creation,
     Dataset,
     EntityType,
     OutputDataset,
     ProcedureParams,
     Progress,
     RunResult,
-    Services,
     SqlText,
+    StatelessProcedure,
 )
 from server.errors import MldbError
 from server.sql.positions import did_you_mean
 from server.sql.tree import Clause, ColumnExpr, ColumnRef, Extract, Item, Node, Select, children
-from server.storage.database import drop_tables, new_table
 from server.storage.layouts import Wide
 from server.storage.readers import interrupted_by
 from server.storage.wide import write_wide
 from server.transfer.csvformat import CsvFormat, checked_format
 from server.transfer.csvread import CsvReader, ReadOptions
-from server.transfer.inputs import STAGED, WHEN, TimedResult, ahead, import_select, is_default, require_atom_name
+from server.transfer.inputs import WHEN, Fillable, TimedResult, ahead, import_select, is_default, staged
 from server.transfer.lines import LineSource
 from server.transfer.staging import Staging
 from server.values.paths import Path, format_path
@@ -68,25 +66,17 @@ class ImportTextParams(ProcedureParams):
         return [str(name) for name in names] if isinstance(names, list) else names
 
 
-class Fillable(Protocol):
-    """A dataset that lets its one table be built in place."""
-
-    def fill(self, build: Callable[[duckdb.DuckDBPyConnection, str], Wide]) -> None:
-        """``build(cursor, table)`` makes the table and its description within a transaction of the dataset's."""
-
-
-class ImportText:
-    """The procedure entity."""
-
-    def __init__(self, services: Services) -> None:
-        self._services = services
+class ImportText(StatelessProcedure):
+    def check(self, params: ImportTextParams) -> None:
+        csv_format(params)
+        read_options(params)
 
     def run(self, params: ImportTextParams, progress: Progress) -> RunResult:
         csv, options = csv_format(params), read_options(params)
         if not params.dataFileUrl:
             raise MldbError("dataFileUrl is a required property and must not be empty")
         progress.step("iterating", "lines")
-        source = self._services.urls.open_source(params.dataFileUrl, patient=True)
+        source = self.services.urls.open_source(params.dataFileUrl, patient=True)
         with source.stream as stream:
             reader = CsvReader(LineSource(stream), csv, options)
             self._record(reader, params, source.last_modified, progress)
@@ -97,9 +87,9 @@ class ImportText:
         if not plain:
             self._record_query(reader, params, file_time, progress)
             return
-        _, dataset = self._services.output_dataset(params.outputDataset, "tabular")
-        if hasattr(dataset, "fill"):
-            cast(Fillable, dataset).fill(lambda cursor, table: load(reader, cursor, table, file_time, progress))
+        _, dataset = self.services.output_dataset(params.outputDataset, "tabular")
+        if isinstance(dataset, Fillable):
+            dataset.fill(lambda cursor, table: load(reader, cursor, table, file_time, progress))
         else:
             self._record_query(reader, params, file_time, progress, dataset)
 
@@ -121,19 +111,13 @@ class ImportText:
             url=params.dataFileUrl,
         )
         require_known(tree, reader.paths)
-        database, table = self._services.database, new_table()
-        try:
-            with database.transaction(stoppable=True) as cursor:
-                wide = load(reader, cursor, table, file_time, progress)
-            require_atom_name(self._services, tree, wide)
-            result = TimedResult(self._services.query(tree, layouts={STAGED: wide}, timestamps=True))
+        with staged(
+            self.services, tree, lambda cursor, table: load(reader, cursor, table, file_time, progress)
+        ) as result:
             refuse_rows(result, tree.clauses)
             if dataset is None:
-                _, dataset = self._services.output_dataset(params.outputDataset, "tabular")
+                _, dataset = self.services.output_dataset(params.outputDataset, "tabular")
             dataset.write(result, progress)
-        finally:
-            with database.transaction() as cursor:
-                drop_tables(cursor, table)
 
 
 def load(
@@ -224,19 +208,13 @@ def read_options(params: ImportTextParams) -> ReadOptions:
     )
 
 
-def create(creation: Creation) -> ImportText:
-    csv_format(creation.params)
-    read_options(creation.params)
-    return ImportText(creation.services)
-
-
 TYPES = [
     EntityType(
         kind="procedure",
         name="import.text",
         params=ImportTextParams,
         summary="Import a text file, such as CSV, line by line",
-        create=create,
+        create=ImportText.create,
         doc=(
             "Each line becomes a row named by its number in the file. A cell that is a number becomes one, an empty "
             "cell is null, everything else is text. `select`, `where`, `named` and `timestamp` are SQL that is "

@@ -17,7 +17,6 @@ from pydantic import AliasChoices, Field
 
 from server.declarations import (
     BoundFunction,
-    Creation,
     EntityType,
     NamedBatch,
     OutputDataset,
@@ -26,6 +25,7 @@ from server.declarations import (
     RunResult,
     Services,
     SqlText,
+    StatelessProcedure,
 )
 from server.errors import MldbError
 from server.values.atoms import Atom, PathValue, number_text
@@ -171,26 +171,19 @@ def bound_name(services: Services, named: str) -> BoundFunction:
     return bound
 
 
-class ImportWord2Vec:
-    """The procedure entity."""
-
-    def __init__(self, services: Services) -> None:
-        self._services = services
+class ImportWord2Vec(StatelessProcedure):
+    def check(self, params: ImportWord2VecParams) -> BoundFunction:
+        return bound_name(self.services, params.named)
 
     def run(self, params: ImportWord2VecParams, progress: Progress) -> RunResult:
         progress.step("iterating", "counter")
-        named = bound_name(self._services, params.named)
-        source = self._services.urls.open_source(params.dataFileUrl, patient=True)
+        named = self.check(params)
+        source = self.services.urls.open_source(params.dataFileUrl, patient=True)
         with source.stream as stream:
             rows = VectorRows(VectorFile(stream), params, named, source.last_modified)
-            _, dataset = self._services.output_dataset(params.outputDataset, "embedding")
+            _, dataset = self.services.output_dataset(params.outputDataset, "embedding")
             dataset.write(rows, progress)
         return RunResult({"rowCount": rows.count})
-
-
-def create(creation: Creation) -> ImportWord2Vec:
-    bound_name(creation.services, creation.params.named)
-    return ImportWord2Vec(creation.services)
 
 
 TYPES = [
@@ -199,7 +192,7 @@ TYPES = [
         name="import.word2vec",
         params=ImportWord2VecParams,
         summary="Import word vectors from a binary word2vec file",
-        create=create,
+        create=ImportWord2Vec.create,
         doc=(
             "Each word becomes a row whose columns `0`, `1`, … are its vector: the neighbours of a word are then "
             "`embedding.neighbors` away, the vector of a text `pooling`."

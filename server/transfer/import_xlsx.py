@@ -12,7 +12,15 @@ from typing import Any
 
 from pydantic import AliasChoices, Field
 
-from server.declarations import Creation, EntityType, ProcedureParams, Progress, Recorded, RunResult, Services
+from server.declarations import (
+    EntityType,
+    ProcedureParams,
+    Progress,
+    Recorded,
+    RunResult,
+    Services,
+    StatelessProcedure,
+)
 from server.errors import MldbError
 from server.transfer.extras import extra
 from server.transfer.outputs import record_all, recording_dataset
@@ -75,24 +83,15 @@ def rows_of(book: Any, time: float) -> Iterator[Recorded]:
                 yield (name,), [((cell.column_letter,), atom_of_python(cell.value), time) for cell in filled]
 
 
-class ImportXlsx:
-    """The procedure entity."""
-
-    def __init__(self, services: Services) -> None:
-        self._services = services
-
+class ImportXlsx(StatelessProcedure):
     def run(self, params: ImportXlsxParams, progress: Progress) -> RunResult:
         if not params.output.get("type"):
             raise MldbError("experimental.import.xlsx needs the type of its output dataset")
         progress.step("iterating", "counter")
-        with workbook(self._services, params.dataFileUrl) as (book, modified):
-            dataset = recording_dataset(self._services, params.output, "sparse.mutable")
+        with workbook(self.services, params.dataFileUrl) as (book, modified):
+            dataset = recording_dataset(self.services, params.output, "sparse.mutable")
             count = record_all(dataset, rows_of(book, modified), progress)
         return RunResult({"rowCount": count})
-
-
-def create(creation: Creation) -> ImportXlsx:
-    return ImportXlsx(creation.services)
 
 
 TYPES = [
@@ -101,7 +100,7 @@ TYPES = [
         name="experimental.import.xlsx",
         params=ImportXlsxParams,
         summary="Import the sheets of an Excel workbook",
-        create=create,
+        create=ImportXlsx.create,
         doc=(
             "Each row of each sheet becomes a row `Sheet:number` with columns `A`, `B`, …; formulas give the value "
             "that was saved with them, dates become timestamps. Needs the extra `excel`."

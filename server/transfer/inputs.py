@@ -10,8 +10,10 @@ import dataclasses
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, TypeVar
+from contextlib import contextmanager
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
+import duckdb
 import pyarrow as pa
 
 from server.declarations import NamedBatch, Progress, QueryResult, Services
@@ -19,6 +21,8 @@ from server.errors import MldbError
 from server.sql.parser import parse_expression, parse_select_list
 from server.sql.tree import Call, Cast, Constant, DatasetRef, Expression, Item, Node, Select
 from server.sql.views import Layout
+from server.storage.database import drop_tables, new_table
+from server.storage.layouts import Wide
 from server.values.atoms import NOT_A_DATE, Atom, Timestamp, parse_timestamp
 from server.values.batches import Column, RowBatch, RowType
 from server.values.cells import Cell, atoms_of, cells_array, cells_of
@@ -26,6 +30,15 @@ from server.values.cells import Cell, atoms_of, cells_array, cells_of
 STAGED = "lines"  # the FROM of an importer's query
 WHEN = ("timestamp of the import",)  # the column that carries the rows' timestamps; cut off before they are written
 Thing = TypeVar("Thing")
+# Makes a table of this name in DuckDB, and its description, within a transaction.
+Build = Callable[[duckdb.DuckDBPyConnection, str], Wide]
+
+
+@runtime_checkable
+class Fillable(Protocol):
+    """A dataset that lets its one table be built in place."""
+
+    def fill(self, build: Build) -> None: ...
 
 
 def import_select(
@@ -51,6 +64,20 @@ def import_select(
     replaced = replace_calls(tree, functions)
     assert isinstance(replaced, Select)
     return replaced
+
+
+@contextmanager
+def staged(services: Services, tree: Select, build: Build) -> Iterator[TimedResult]:
+    """The result of an importer's query over the lines; their table goes when the block ends."""
+    database, table = services.database, new_table()
+    try:
+        with database.transaction(stoppable=True) as cursor:
+            wide = build(cursor, table)
+        require_atom_name(services, tree, wide)
+        yield TimedResult(services.query(tree, layouts={STAGED: wide}, timestamps=True))
+    finally:
+        with database.transaction() as cursor:
+            drop_tables(cursor, table)
 
 
 def require_atom_name(services: Services, tree: Select, layout: Layout) -> None:

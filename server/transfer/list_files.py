@@ -8,14 +8,13 @@ from typing import Any
 from pydantic import Field
 
 from server.declarations import (
-    Creation,
     EntityType,
     OutputDataset,
     ProcedureParams,
     Progress,
     Recorded,
     RunResult,
-    Services,
+    StatelessProcedure,
 )
 from server.transfer.outputs import record_all
 from server.values.atoms import NEVER, Atom, Timestamp, parse_timestamp, timestamp_from_json
@@ -34,11 +33,9 @@ class ListFilesParams(ProcedureParams):
     outputDataset: OutputDataset = Field(default={}, description="Dataset to create; tabular unless it says otherwise")
 
 
-class ListFiles:
-    """The procedure entity."""
-
-    def __init__(self, services: Services) -> None:
-        self._services = services
+class ListFiles(StatelessProcedure):
+    def check(self, params: ListFilesParams) -> None:
+        seconds_of(params.modifiedSince)
 
     def run(self, params: ListFilesParams, progress: Progress) -> RunResult:
         since = seconds_of(params.modifiedSince)
@@ -46,14 +43,14 @@ class ListFiles:
         files = (
             row for row, modified in self._files(params.path, params.maxDepth, progress) if not modified < since
         )  # fmt: skip
-        _, dataset = self._services.output_dataset(params.outputDataset, "tabular")
+        _, dataset = self.services.output_dataset(params.outputDataset, "tabular")
         record_all(dataset, files, progress)
         return RunResult(dataset.status())
 
     def _files(self, url: str, depth: int, progress: Progress) -> Iterator[tuple[Recorded, float]]:
         """A row for each file below a folder, folder by folder, with the time of its last change."""
         progress.check()
-        listing = self._services.urls.list(url)
+        listing = self.services.urls.list(url)
         for file, facts in listing["objects"].items():
             modified = parse_timestamp(facts["lastModified"])
             yield row_of(file, facts, NEVER if modified is None else modified), modified or NEVER
@@ -73,18 +70,13 @@ def seconds_of(moment: Any) -> float:
     return NEVER if moment is None else timestamp_from_json(moment)
 
 
-def create(creation: Creation) -> ListFiles:
-    seconds_of(creation.params.modifiedSince)
-    return ListFiles(creation.services)
-
-
 TYPES = [
     EntityType(
         kind="procedure",
         name="list.files",
         params=ListFilesParams,
         summary="List the files below a URL",
-        create=create,
+        create=ListFiles.create,
         doc=(
             "Each file becomes a row named by its URL, with `uri`, `size` in bytes, `last_modified` and, where the "
             "storage tells, `etag`, `storage_class`, `owner_id` and `owner_name`."

@@ -13,7 +13,6 @@ import pyarrow as pa
 from pydantic import Field
 
 from server.declarations import (
-    Creation,
     EntityType,
     InputQuery,
     NamedBatch,
@@ -22,6 +21,7 @@ from server.declarations import (
     Progress,
     RunResult,
     Services,
+    StatelessProcedure,
 )
 from server.errors import MldbError
 from server.procedures.validators import input_query, require_from
@@ -59,16 +59,15 @@ class RankingParams(ProcedureParams):
     rankingColumnName: str = Field("rank", description="Column for the rank")
 
 
-class Bucketize:
-    """The procedure entity."""
-
-    def __init__(self, services: Services) -> None:
-        self._services = services
+class Bucketize(StatelessProcedure):
+    def check(self, params: BucketizeParams) -> Select:
+        checked_buckets(params.percentileBuckets)
+        return checked_query(self.services, params.inputData, BUCKETIZE)
 
     def run(self, params: BucketizeParams, progress: Progress) -> RunResult:
         buckets = checked_buckets(params.percentileBuckets)
         progress.step("iterating")
-        names, newest = ordered_names(self._services, params.inputData, BUCKETIZE, progress)
+        names, newest = ordered_names(self.services, self.check(params), progress)
         progress.step("bucketizing")
         labels = np.full(len(names), None, dtype=object)
         for label, (low, high) in buckets:
@@ -82,24 +81,22 @@ class Bucketize:
             pa.array(labels[inside].tolist(), pa.string()),
             newest,
         )
-        _, dataset = self._services.output_dataset(params.outputDataset, "sparse.mutable")
+        _, dataset = self.services.output_dataset(params.outputDataset, "sparse.mutable")
         dataset.write(result, progress)
         return RunResult(dataset.status())
 
 
-class Ranking:
-    """The procedure entity."""
-
-    def __init__(self, services: Services) -> None:
-        self._services = services
+class Ranking(StatelessProcedure):
+    def check(self, params: RankingParams) -> Select:
+        return checked_query(self.services, params.inputData, RANKING)
 
     def run(self, params: RankingParams, progress: Progress) -> RunResult:
         progress.step("iterating")
-        names, newest = ordered_names(self._services, params.inputData, RANKING, progress)
+        names, newest = ordered_names(self.services, self.check(params), progress)
         progress.step("ranking")
         ranks = pa.array(np.arange(len(names), dtype=np.int64))
         result = one_column(names, params.rankingColumnName, Kind.INTEGER, ranks, newest)
-        _, dataset = self._services.output_dataset(params.outputDataset, "sparse.mutable")
+        _, dataset = self.services.output_dataset(params.outputDataset, "sparse.mutable")
         dataset.write(result, progress)
         return RunResult(dataset.status())
 
@@ -110,9 +107,8 @@ def checked_query(services: Services, query: Any, name: str) -> Select:
     return tree
 
 
-def ordered_names(services: Services, query: Any, name: str, progress: Progress) -> tuple[pa.Array, float]:
+def ordered_names(services: Services, tree: Select, progress: Progress) -> tuple[pa.Array, float]:
     """Row names in the query's order, and the newest timestamp of what it is ordered by (-inf without an order)."""
-    tree = checked_query(services, query, name)
     keys = tuple(Item(key.expression, ("key", str(index))) for index, key in enumerate(tree.order_by))
     tree = dataclasses.replace(tree, clauses=keys or (Item(Constant(1), ("one",)),))
     names: list[pa.Array] = []
@@ -161,24 +157,13 @@ def _shown(bounds: Bounds) -> str:
     return f"[{bounds[0]:f}, {bounds[1]:f}]"
 
 
-def create_bucketize(creation: Creation) -> Bucketize:
-    checked_buckets(creation.params.percentileBuckets)
-    checked_query(creation.services, creation.params.inputData, BUCKETIZE)
-    return Bucketize(creation.services)
-
-
-def create_ranking(creation: Creation) -> Ranking:
-    checked_query(creation.services, creation.params.inputData, RANKING)
-    return Ranking(creation.services)
-
-
 TYPES = [
     EntityType(
         kind="procedure",
         name=BUCKETIZE,
         params=BucketizeParams,
         summary="Put rows into buckets by their place in an order",
-        create=create_bucketize,
+        create=Bucketize.create,
         doc="Rows are taken in the query's order; column `bucket` names the percentile range that a row falls into.",
     ),
     EntityType(
@@ -186,7 +171,7 @@ TYPES = [
         name=RANKING,
         params=RankingParams,
         summary="Number rows by their place in an order",
-        create=create_ranking,
+        create=Ranking.create,
         doc="Rows are taken in the query's order and numbered from 0.",
     ),
 ]

@@ -20,6 +20,21 @@ from server.values.paths import Path
 _ROWS_AT_ONCE = 4096  # made Python objects before a cancel is looked for
 
 
+class Counted:
+    """A query result that counts its rows as they go by."""
+
+    def __init__(self, inner: QueryResult) -> None:
+        self._inner = inner
+        self.type = inner.type
+        self.count = 0
+
+    def batches(self, progress: Progress | None = None) -> Iterator[NamedBatch]:
+        self.count = 0
+        for batch in self._inner.batches(progress):
+            self.count += batch.rows.length
+            yield batch
+
+
 def named_rows(result: QueryResult, progress: Progress | None = None) -> Iterator[tuple[str, Row]]:
     """Name and cells of each row: known columns in their order, then the rest. Absent cells are left out."""
     for batch in result.batches(progress):

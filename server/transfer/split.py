@@ -10,14 +10,13 @@ from typing import Any
 from pydantic import Field
 
 from server.declarations import (
-    Creation,
     EntityType,
     InputQuery,
     OutputDataset,
     ProcedureParams,
     Progress,
     RunResult,
-    Services,
+    StatelessProcedure,
 )
 from server.errors import MldbError
 from server.procedures.validators import input_query
@@ -45,16 +44,21 @@ class SplitParams(ProcedureParams):
     randomSeed: int = Field(0, description="Seed for the order of examples; 0 for none")
 
 
-class Split:
-    """The procedure entity."""
-
-    def __init__(self, services: Services) -> None:
-        self._services = services
+class Split(StatelessProcedure):
+    def check(self, params: SplitParams) -> None:
+        if len(params.splits) != len(params.outputDatasets):
+            raise MldbError("Number of splits requested is different than the number of datasets provided")
+        if len(params.splits) < 2:
+            raise MldbError("Insufficient number of splits")
+        if abs(sum(params.splits) - 1) > TOLERANCE:
+            raise MldbError(f"Sum of split factors does not approximate to 1.0, actual sum is: {sum(params.splits):f}")
+        if min(params.splits) < 0:
+            raise MldbError("Split factors must not be below zero")
 
     def run(self, params: SplitParams, progress: Progress) -> RunResult:
-        check(params)
+        self.check(params)
         progress.step("reading")
-        result = self._services.query(input_query(self._services, params.labels), timestamps=True)
+        result = self.services.query(input_query(self.services, params.labels), timestamps=True)
         examples = dict(named_rows(result, progress))
         labels = {
             name: frozenset(cell.path for cell in row if cell.value is not None) for name, row in examples.items()
@@ -67,22 +71,11 @@ class Split:
         return RunResult({"incompleteLabels": incomplete(labels, placed, len(params.splits))})
 
     def _record(self, spec: Any, rows: Mapping[str, Row], progress: Progress) -> None:
-        dataset = recording_dataset(self._services, spec, "sparse.mutable")
+        dataset = recording_dataset(self.services, spec, "sparse.mutable")
         recorded = (
             (parse_path(name), [(cell.path, cell.value, cell.timestamp) for cell in row]) for name, row in rows.items()
         )
         record_all(dataset, recorded, progress)
-
-
-def check(params: SplitParams) -> None:
-    if len(params.splits) != len(params.outputDatasets):
-        raise MldbError("Number of splits requested is different than the number of datasets provided")
-    if len(params.splits) < 2:
-        raise MldbError("Insufficient number of splits")
-    if abs(sum(params.splits) - 1) > TOLERANCE:
-        raise MldbError(f"Sum of split factors does not approximate to 1.0, actual sum is: {sum(params.splits):f}")
-    if min(params.splits) < 0:
-        raise MldbError("Split factors must not be below zero")
 
 
 def place(
@@ -170,18 +163,13 @@ def incomplete(labels: Mapping[str, frozenset[Path]], placed: Mapping[str, int],
     return [format_path(label) for label in sorted(seen, key=natural_key) if len(seen[label]) < splits]
 
 
-def create(creation: Creation) -> Split:
-    check(creation.params)
-    return Split(creation.services)
-
-
 TYPES = [
     EntityType(
         kind="procedure",
         name="split",
         params=SplitParams,
         summary="Split rows into datasets with the labels spread evenly",
-        create=create,
+        create=Split.create,
         doc=(
             "Every column of `labels` that is not null is a label of its row. Rows go to the output datasets in the "
             "given shares, and so do, as far as can be, the rows of each label."

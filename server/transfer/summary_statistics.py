@@ -5,14 +5,12 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
 from server.declarations import (
-    Creation,
     EntityType,
     InputQuery,
     OutputDataset,
@@ -20,7 +18,7 @@ from server.declarations import (
     Progress,
     Recorded,
     RunResult,
-    Services,
+    StatelessProcedure,
 )
 from server.procedures.validators import input_query, refuse, require_from, whole_columns
 from server.sql.tree import Select
@@ -43,29 +41,23 @@ class SummaryStatisticsParams(ProcedureParams):
     )
 
 
-class SummaryStatistics:
-    """The procedure entity."""
-
-    def __init__(self, services: Services) -> None:
-        self._services = services
+class SummaryStatistics(StatelessProcedure):
+    def check(self, params: SummaryStatisticsParams) -> Select:
+        tree = input_query(self.services, params.inputData)
+        require_from(tree, NAME)
+        refuse(tree, NAME, "groupBy", "having")
+        whole_columns(tree, NAME)
+        return tree
 
     def run(self, params: SummaryStatisticsParams, progress: Progress) -> RunResult:
-        tree = checked_query(self._services, params.inputData)
+        tree = self.check(params)
         progress.step("reading")
-        result = self._services.query(tree)
+        result = self.services.query(tree)
         described = occurrences(result, progress)
         progress.step("summarising", "counter")
-        dataset = recording_dataset(self._services, params.outputDataset, "sparse.mutable")
+        dataset = recording_dataset(self.services, params.outputDataset, "sparse.mutable")
         record_all(dataset, (row_of(path, occurring) for path, occurring in described), progress)
         return RunResult(dataset.status())
-
-
-def checked_query(services: Services, query: Any) -> Select:
-    tree = input_query(services, query)
-    require_from(tree, NAME)
-    refuse(tree, NAME, "groupBy", "having")
-    whole_columns(tree, NAME)
-    return tree
 
 
 def row_of(path: Path, occurring: Occurring) -> Recorded:
@@ -111,18 +103,13 @@ def most_frequent(occurring: Occurring) -> list[tuple[str, int]]:
     return [(text, -count) for count, text in heapq.nsmallest(MOST_FREQUENT, found)]
 
 
-def create(creation: Creation) -> SummaryStatistics:
-    checked_query(creation.services, creation.params.inputData)
-    return SummaryStatistics(creation.services)
-
-
 TYPES = [
     EntityType(
         kind="procedure",
         name=NAME,
         params=SummaryStatisticsParams,
         summary="Figures about each column of a query",
-        create=create,
+        create=SummaryStatistics.create,
         doc=(
             "Gives a row for each selected column: type of data, numbers of nulls and of distinct values, the most "
             "frequent values, and for numbers the extremes, mean, sample standard deviation and quartiles."

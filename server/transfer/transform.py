@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pydantic import Field
 
 from server.declarations import (
-    Creation,
     EntityType,
     InputQuery,
     NamedBatch,
@@ -16,7 +15,7 @@ from server.declarations import (
     Progress,
     QueryResult,
     RunResult,
-    Services,
+    StatelessProcedure,
 )
 from server.errors import MldbError
 from server.procedures.validators import input_query
@@ -33,21 +32,16 @@ class TransformParams(ProcedureParams):
     skipEmptyRows: bool = Field(False, description="Leave out rows that hold no value")
 
 
-class Transform:
-    """The procedure entity."""
-
-    def __init__(self, services: Services) -> None:
-        self._services = services
-
+class Transform(StatelessProcedure):
     def run(self, params: TransformParams, progress: Progress) -> RunResult:
         if params.inputData is None:
             raise MldbError("You need to define inputData")
         progress.step("binding")
-        tree = input_query(self._services, params.inputData)
-        result = self._services.query(tree, timestamps=True)
+        tree = input_query(self.services, params.inputData)
+        result = self.services.query(tree, timestamps=True)
         progress.check()
         progress.step("transforming")
-        _, dataset = self._services.output_dataset(params.outputDataset, "sparse.mutable")
+        _, dataset = self.services.output_dataset(params.outputDataset, "sparse.mutable")
         dataset.write(FilledRows(result) if params.skipEmptyRows else result, progress)
         return RunResult(dataset.status())
 
@@ -65,17 +59,13 @@ class FilledRows:
             yield chosen(batch, ~empty) if empty.any() else batch
 
 
-def create(creation: Creation) -> Transform:
-    return Transform(creation.services)
-
-
 TYPES = [
     EntityType(
         kind="procedure",
         name="transform",
         params=TransformParams,
         summary="Record the rows of a query as a dataset",
-        create=create,
+        create=Transform.create,
         doc="Runs `inputData`, any query, and records its rows under the names that the query gives them.",
     )
 ]
