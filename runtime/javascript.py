@@ -29,7 +29,12 @@ _EVALUATED: Final = "<input>"  # how QuickJS names code that it was given as tex
 _FRAME: Final = re.compile(r"^\s*at (?:(?P<name>.*?) \()?(?P<uri>.*?):(?P<line>\d+)(?::(?P<column>\d+))?\)?$")
 _BEGUN: Final = "at <eval> ("
 COMPILING: Final = "Compiling plugin script"
-_DOING: Final = {"request": "JS Plugin request callback", "status": "JS Plugin Status callback"}
+_DOING: Final = {
+    "script": "Running script",
+    "main": "Running plugin script",
+    "request": "JS Plugin request callback",
+    "status": "JS Plugin Status callback",
+}
 _DEEPEST: Final = 32  # requests of a plugin that wait for each other: they share a stack
 
 
@@ -41,7 +46,7 @@ class Interpreter:
         self._uri = uri
         self._sink = sink
         self._text = ""
-        self._running = "Running script" if raw.script is not None else "Running plugin script"
+        self._kind = "script" if raw.script is not None else "main"
         self._thread = SingleThread("javascript")
         self._host = _Host(raw, self._thread)
         self._thread.run(partial(self._prepare, args))
@@ -64,7 +69,7 @@ class Interpreter:
 
         def work() -> execution.Outcome:
             self._text = source.text()
-            return self._run("main", self._text)
+            return self._run(self._kind, self._text)
 
         return self._captured(work, request)
 
@@ -121,12 +126,12 @@ class Interpreter:
 
     def _doing(self, what: str, raised: dict[str, Any]) -> str:
         """What went wrong, in MLDB's words. Code that did not even begin to run has no place in the stack."""
-        if what == "main" and raised["type"] == "SyntaxError" and _BEGUN not in (raised["stack"] or ""):
+        if what in ("script", "main") and raised["type"] == "SyntaxError" and _BEGUN not in (raised["stack"] or ""):
             return COMPILING
-        return _DOING.get(what, self._running)
+        return _DOING[what]
 
     def _raised(self, what: str, raised: dict[str, Any], request: shim.Request | None) -> execution.Outcome:
-        described: dict[str, Any] = {"message": raised["message"], "type": raised["type"]}
+        described: dict[str, Any] = {"message": f"Uncaught {raised['message']}", "type": raised["type"]}
         described["context"] = [self._doing(what, raised)]
         stack = [frame for line in (raised["stack"] or "").splitlines() if (frame := self._frame(line))]
         if stack:

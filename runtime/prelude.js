@@ -12,6 +12,22 @@
     return value;
   }
 
+  // The members of what comes from the server are sorted by name, as in MLDB: code compares it as JSON text.
+  function ordered(value) {
+    if (value === null || typeof value !== 'object') return value;
+    if (Array.isArray(value)) {
+      for (let at = 0; at < value.length; at++) value[at] = ordered(value[at]);
+      return value;
+    }
+    return Object.fromEntries(Object.keys(value).sort().map((name) => [name, ordered(value[name])]));
+  }
+
+  function needed(value, number, name) {
+    if (value === undefined) throw new Error(`argument ${number} (${name}) must be present`);
+    if (value === null) throw new Error(`argument ${number} (${name}) was null`);
+    return value;
+  }
+
   // ── values ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
   // An atom that JSON has no form for: `json` is its form in MLDB's API.
@@ -21,9 +37,28 @@
     toString() { return Object.values(this.json).join('.'); }
   }
 
-  function elements(name) {
+  const ELEMENT = /(?:"((?:[^"]|"")*)"|([^."]*))(\.|$)/y;
+
+  // The elements of a path's text.
+  function elements(text) {
+    const found = [];
+    ELEMENT.lastIndex = 0;
+    for (let more = true; more;) {
+      const match = ELEMENT.exec(text);
+      if (match === null) throw new Error(`this is no path: ${text}`);
+      found.push(match[1] === undefined ? match[2] : match[1].replace(/""/g, '"'));
+      more = match[3] !== '';
+    }
+    return found;
+  }
+
+  // A text is the text of a path; an array has the elements.
+  function path(name) {
+    if (name === null || name === undefined) return [];
     if (name instanceof Atom && name.json.path) return name.json.path;
-    return (Array.isArray(name) ? name : [name]).map(String);
+    if (Array.isArray(name)) return name.map(String);
+    if (typeof name === 'string' || Number.isInteger(name)) return elements(String(name));
+    throw new Error(`Unparseable JSON Path value: ${shown(name)}`);
   }
 
   function atom(value) {
@@ -41,13 +76,13 @@
     return Number.isNaN(date.getTime()) ? 'NaD' : date.toISOString();
   }
 
-  const cells = (tuples) => (tuples || []).map(([name, value, ts]) => [elements(name), atom(value), moment(ts)]);
+  const cells = (tuples) => (tuples || []).map(([name, value, ts]) => [path(name), atom(value), moment(ts)]);
   const groups = (rows) => rows.map((row) => Array.isArray(row)
-    ? [elements(row[0]), cells(row[1])]
-    : [elements(row.rowPath === undefined ? row.rowName : row.rowPath), cells(row.columns)]);
+    ? [path(row[0]), cells(row[1])]
+    : [path(row.rowPath === undefined ? row.rowName : row.rowPath), cells(row.columns)]);
 
   function shown(value) {
-    if (value instanceof Date) return value.toJSON() === null ? 'NaD' : value.toISOString();
+    if (value instanceof Date) return value.toJSON() === null ? 'NaD' : value.toISOString().replace(/\.?0+Z$/, 'Z');
     return value !== null && typeof value === 'object' ? stringify(value, null, 3) : String(value);
   }
 
@@ -73,23 +108,52 @@
 
   // ── requests ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-  const pairs = (given) => !given ? [] : (Array.isArray(given)
-    ? (given.length === 2 && !Array.isArray(given[0]) ? [given] : given)
-    : Object.entries(given)).map(([name, value]) => [String(name), typeof value === 'string' ? value : stringify(value)]);
+  function dated(name, value) {
+    return this[name] instanceof Date ? atom(this[name]) : value;
+  }
+
+  function pair(given) {
+    if (!Array.isArray(given) || given.length !== 2) throw new Error('invalid length for pair extraction');
+    const [name, value] = given;
+    return [String(name), typeof value === 'string' ? value : stringify(value, dated)];
+  }
+
+  // Names and values of parameters or headers.
+  function pairs(given) {
+    if (given === undefined || given === null || given === '') return [];
+    if (typeof given !== 'object') throw new Error(`couldn't convert JS value '${given}' to REST parameters`);
+    if (!Array.isArray(given)) return Object.entries(given).map(pair);
+    return (given.length === 2 && !Array.isArray(given[0]) ? [given] : given).map(pair);
+  }
 
   function perform(verb, resource, params, payload, headers) {
-    const text = payload === undefined || payload === null ? ''
+    needed(verb, 0, 'verb');
+    needed(resource, 1, 'resource');
+    const body = payload === undefined || payload === null ? ''
       : typeof payload === 'string' ? payload : stringify(payload);
-    const answer = ask('perform', verb, resource, pairs(params), text, pairs(headers));
+    const found = ask('perform', String(verb), String(resource), pairs(params), body, pairs(headers));
+    const answer = {responseCode: found.responseCode};
+    for (const name of ['contentType', 'headers', 'response']) if (name in found) answer[name] = found[name];
     if (answer.contentType === 'application/json' && answer.response) {
-      try { answer.json = parse(answer.response); } catch (error) { answer.json = null; }
+      try { answer.json = ordered(parse(answer.response)); } catch (error) { answer.json = null; }
     }
     return answer;
   }
 
+  const to = (verb) => (resource, payload, headers) =>
+    perform(verb, needed(resource, 0, 'resource'), [], payload, headers);
+  const soon = (verb) => (resource, payload, headers) =>
+    to(verb)(resource, payload, [...pairs(headers), ['async', 'true']]);
+
+  // The error of the server with what it tells besides its text.
+  function failure(message, httpCode, details) {
+    return Object.assign(new Error(message), {httpCode, details, error: message});
+  }
+
   function made(answer) {
     if (answer.responseCode >= 400) {
-      throw new Error(answer.json && answer.json.error ? answer.json.error : answer.response);
+      const {error = answer.response, httpCode = answer.responseCode, details = null} = answer.json || {};
+      throw failure(error, httpCode, details);
     }
     return answer.json;
   }
@@ -101,6 +165,7 @@
   // One that is there already is taken as it is.
   class Entity {
     constructor(kind, config) {
+      needed(config, 0, 'Config');
       const found = config.id === undefined ? {responseCode: 404} : perform('GET', at(kind, config.id));
       const answer = found.responseCode === 200 ? found.json : made(perform('POST', `/v1/${kind}`, [], config, NEW));
       config.id = answer.id;
@@ -118,12 +183,16 @@
 
   class Dataset extends Entity {
     constructor(config) { super('datasets', config); }
-    recordRow(name, tuples) { return this._post('/rows', {rowName: elements(name), columns: cells(tuples)}); }
+    recordRow(name, tuples) {
+      return this._post('/rows', {rowName: path(needed(name, 0, 'rowName')), columns: cells(tuples)});
+    }
     recordRows(rows) { return this._post('/multirows', groups(rows)); }
-    recordColumn(name, tuples) { return this._post('/columns', {columnName: elements(name), rows: cells(tuples)}); }
+    recordColumn(name, tuples) {
+      return this._post('/columns', {columnName: path(needed(name, 0, 'columnName')), rows: cells(tuples)});
+    }
     recordColumns(columns) { return this._post('/multicolumns', groups(columns)); }
     commit() { return this._post('/commit'); }
-    getColumnPaths() { return this._get('/columns'); }
+    getColumnPaths() { return this._get('/columns').map(elements); }
     getTimestampRange() { return this._get('/timestampRange').map((one) => new Date(one)); }
   }
 
@@ -278,22 +347,23 @@
   const mldb = {
     log: logger('log', () => mldb),
     perform,
-    get: (resource, params, headers) => perform('GET', resource, params, '', headers),
-    put: (resource, payload, headers) => perform('PUT', resource, [], payload, headers),
-    post: (resource, payload, headers) => perform('POST', resource, [], payload, headers),
-    del: (resource, headers) => perform('DELETE', resource, [], '', headers),
-    putAsync: (resource, payload, headers) => perform('PUT', resource, [], payload, [...pairs(headers), ['async', 'true']]),
-    postAsync: (resource, payload, headers) => perform('POST', resource, [], payload, [...pairs(headers), ['async', 'true']]),
+    get: (resource, params, headers) => perform('GET', needed(resource, 0, 'resource'), params, '', headers),
+    put: to('PUT'),
+    post: to('POST'),
+    del: (resource, headers) => perform('DELETE', needed(resource, 0, 'resource'), [], '', headers),
+    putAsync: soon('PUT'),
+    postAsync: soon('POST'),
     createDataset: (config) => new Dataset(config),
     createProcedure: (config) => new Procedure(config),
     createFunction: (config) => new Function_(config),
+    createSensor: (config) => new Entity('sensors', config),
     createInterval: interval,
-    createPath: (name) => new Atom({path: elements(name)}),
+    createPath: (name) => new Atom({path: path(needed(name, 0, 'argument'))}),
     createRandomNumberGenerator: (seed) => new RandomNumberGenerator(seed),
-    openStream: (uri) => new Stream(String(uri)),
-    ls: (uri) => ask('ls', String(uri)),
-    query: (sql) => made(perform('GET', '/v1/query', [], {q: String(sql)})),
-    sqlEscape: (text) => `'${String(text).replace(/'/g, "''")}'`,
+    openStream: (uri) => new Stream(String(needed(uri, 0, 'uri'))),
+    ls: (uri) => ordered(ask('ls', String(needed(uri, 0, 'dir')))),
+    query: (sql) => made(perform('GET', '/v1/query', [], {q: String(needed(sql, 0, 'sql'))})),
+    sqlEscape: (text) => `'${String(needed(text, 0, 'str')).replace(/'/g, "''")}'`,
     diff,
     patch,
     getHttpBoundAddress: () => ask('address'),
@@ -304,12 +374,27 @@
   const plugin = {
     args: undefined,
     log: logger('logs', () => plugin),
-    serveStaticFolder: (route, folder) => { ask('static', String(route), String(folder)); return plugin; },
-    serveDocumentationFolder: (...given) => { ask('documentation', String(given[given.length - 1])); return plugin; },
+    serveStaticFolder: (route, folder) => {
+      ask('static', String(needed(route, 0, 'route')), String(needed(folder, 1, 'dir')));
+      return plugin;
+    },
+    serveDocumentationFolder: document,
     getPluginDir: () => ask('folder'),
     setRequestHandler: (handler) => { handlers.request = checked(handler); return plugin; },
     setStatusHandler: (handler) => { handlers.status = checked(handler); ask('status'); return plugin; },
   };
+
+  let documented = false;
+
+  // On a route of the plugin, and at its /doc. A folder alone is for /doc.
+  function document(...given) {
+    const folder = String(needed(given[given.length - 1], given.length - 1, 'dir'));
+    const route = given.length > 1 ? String(given[0]).replace(/\//g, '') : '';
+    if (route !== '') ask('static', route, folder);
+    if (!documented) ask('documentation', folder);
+    documented = true;
+    return plugin;
+  }
 
   function checked(handler) {
     if (typeof handler !== 'function') throw new TypeError('Need a handler: a function');
@@ -354,10 +439,12 @@
   };
 
   function require(name) {
-    if (!Object.hasOwn(modules, name)) {
-      throw new Error(`Unable to find javascript module ${name}: there are ${Object.keys(modules).join(' and ')}`);
+    if (Object.hasOwn(modules, needed(name, 0, 'moduleName'))) return modules[name];
+    const known = Object.keys(modules).join(' and ');
+    if (String(name).startsWith('mldb/')) {
+      throw failure(`Unable to find javascript module ${name}: there are ${known}`, 400, {moduleName: name});
     }
-    return modules[name];
+    throw failure(`Only require modules under mldb are supported: ${known}, not ${name}`, 400, {required: name});
   }
 
   Object.assign(globalThis, {mldb, plugin, require, console: {log: mldb.log, info: mldb.log, warn: mldb.log, error: mldb.log}});
@@ -381,8 +468,9 @@
   const run = eval; // called by another name, it works in the global scope
   return function (what, text) {
     const given = parse(text);
-    if (what === 'args') { plugin.args = globalThis.args = given; return 'null'; }
-    if (what === 'main') return outcome(() => run(given));
+    if (what === 'args') { plugin.args = globalThis.args = ordered(given); return 'null'; }
+    if (what === 'script') return outcome(() => run(given));
+    if (what === 'main') return outcome(() => { run(given); }); // what a plugin's code comes to is nobody's
     if (what === 'status') return outcome(() => handlers.status.call(plugin));
     if (!handlers.request) return 'null';
     return outcome(() => handlers.request.call(plugin, ...given));

@@ -75,14 +75,14 @@ def test_nothing_to_tell(run, source):
 
 def test_a_failure_without_words_has_its_name(run):
     failed = run("mldb.openStream('file:///dev/zero').readBlob(2 ** 62)", fails=True)
-    assert failed["exception"]["message"] in ("Error: MemoryError", "Error: OverflowError")
+    assert failed["exception"]["message"] in ("Uncaught Error: MemoryError", "Uncaught Error: OverflowError")
 
 
 def test_logs_are_in_order_with_objects_as_json(run):
     logs = run("mldb.log('one', 2, {three: [3]}); plugin.log(new Date(0)); console.log('four')")["logs"]
     assert [(entry["s"], entry["c"]) for entry in logs] == [
         ("log", 'one 2 {\n   "three": [\n      3\n   ]\n}'),
-        ("logs", "1970-01-01T00:00:00.000Z"),
+        ("logs", "1970-01-01T00:00:00Z"),
         ("log", "four"),
     ]
 
@@ -94,7 +94,14 @@ def test_logs_are_in_order_with_objects_as_json(run):
         ("\n\nvar = 4", "SyntaxError", "SyntaxError: ", 3),
         ("function f() {\n  throw new TypeError('no') }\nf()", "TypeError", "TypeError: no", 2),
         ("1;\nmldb.createDataset({type: 'nosuch'})", "Error", "Error: couldn't find type 'nosuch' in registry", 2),
-        ("require('fs')", "Error", "Error: Unable to find javascript module fs: there are mldb and mldb/unittest", 1),
+        ("require('fs')", "Error", "Error: Only require modules under mldb are supported: mldb and mldb/unittest, not", 1),
+        ("require('mldb/no')", "Error", "Error: Unable to find javascript module mldb/no: there are mldb and", 1),
+        ("mldb.get()", "Error", "Error: argument 0 (resource) must be present", 1),
+        ("mldb.createDataset(null)", "Error", "Error: argument 0 (Config) was null", 1),
+        ("mldb.get('/ping', 3)", "Error", "Error: couldn't convert JS value '3' to REST parameters", 1),
+        ("mldb.get('/ping', [['a']])", "Error", "Error: invalid length for pair extraction", 1),
+        ("mldb.createPath(1.5)", "Error", "Error: Unparseable JSON Path value: 1.5", 1),
+        ("mldb.createPath('a\"b')", "Error", 'Error: this is no path: a"b', 1),
         (
             "mldb.createInterval({months: {}})",
             "TypeError",
@@ -109,7 +116,7 @@ def test_logs_are_in_order_with_objects_as_json(run):
 def test_exceptions_name_their_place(run, source, type_, message, line):
     exception = run(source, fails=True)["exception"]
     assert exception["type"] == type_
-    assert exception["message"].startswith(message)
+    assert exception["message"].startswith(f"Uncaught {message}")
     assert exception["lineNumber"] == exception["stack"][0]["lineNumber"] == line
     assert exception["lineContents"] == source.splitlines()[line - 1]
     assert {frame["scriptUri"] for frame in exception["stack"]} == {"/main.js"}
@@ -117,7 +124,7 @@ def test_exceptions_name_their_place(run, source, type_, message, line):
 
 def test_anything_can_be_thrown(run):
     assert run("throw {a: 1}", fails=True)["exception"]["extra"] == {"a": 1}
-    assert run("throw 'words'", fails=True)["exception"]["message"] == "words"
+    assert run("throw 'words'", fails=True)["exception"]["message"] == "Uncaught words"
 
 
 def test_an_address(client, server):
@@ -133,7 +140,7 @@ def test_datasets(run):
     source = """
     var config = {id: 'from js', type: 'sparse.mutable'};
     var dataset = mldb.createDataset(config);
-    dataset.recordRow('a.b', [['x', 1, 0], ['y', 'é', new Date(1000)]])
+    dataset.recordRow(['a.b'], [['x', 1, 0], ['y', 'é', new Date(1000)]])
            .recordRows([['r2', [['x', NaN, 0], [['p', 'q'], mldb.createInterval(1, 2, 3), '2016-01-01']]]])
            .recordColumn('z', [['r2', null, 0]]);
     dataset.commit();
@@ -148,6 +155,55 @@ def test_datasets(run):
     }
     second = {name: value for name, value, _ in rows[1]["columns"]}
     assert second == {"p.q": {"interval": "1 MONTH 2D 3S"}, "x": {"num": "NaN"}, "z": None}
+
+
+def test_names_are_texts_of_paths_or_elements(run):
+    source = """
+    var dataset = mldb.createDataset({id: 'paths_js', type: 'sparse.mutable'});
+    dataset.recordRow('a."b.c"', [['x.y', 1, 0], [['x.y'], 2, 0], [7, 3, 0]]);
+    dataset.recordRows([{rowPath: ['p', 'q'], columns: [[mldb.createPath('u.v'), 4, 0]]}]).commit();
+    [mldb.query('SELECT * FROM paths_js ORDER BY rowName()').map((row) => [row.rowName, row.columns.map(([name]) => name)]),
+     dataset.getColumnPaths(), mldb.createPath('a."b""c".'), mldb.createPath(3)]
+    """
+    rows, columns, path, number = run(source)["result"]
+    assert rows == [['a."b.c"', ["7", "x.y", '"x.y"']], ["p.q", ["u.v"]]]
+    assert sorted(columns) == [["7"], ["u", "v"], ["x", "y"], ["x.y"]]
+    assert (path, number) == ({"path": ["a", 'b"c', ""]}, {"path": ["3"]})
+
+
+def test_what_comes_from_the_server_has_its_members_sorted(run):
+    """Tests written for MLDB compare it as JSON text."""
+    source = """
+    var u = require('mldb/unittest');
+    var answer = mldb.get('/v1/query', {q: 'SELECT 1 AS x', format: 'full'});
+    u.assertEqual(Object.keys(answer), ['responseCode', 'contentType', 'response', 'json']);
+    u.assertEqual(answer.json, [{columns: [['x', 1, '-Inf']], rowName: 'result'}]);
+    u.assertEqual(mldb.query('SELECT 1 AS x'), [{columns: [['x', 1, '-Inf']], rowName: 'result'}]);
+    u.assertEqual(args, {a: {c: 1, d: 2}, b: null});
+    Object.keys(JSON.parse('{"__proto__": 1, "a": 2}')).length
+    """
+    assert run(source, {"b": None, "a": {"d": 2, "c": 1}})["result"] == 2
+
+
+def test_errors_of_the_server_tell_what_it_told(run):
+    source = "try { mldb.createFunction({id: 'f', type: 'nosuch'}) } catch (e) { [e.message, e.error, e.httpCode, e.details] }"
+    message, error, code, details = run(source)["result"]
+    assert (message, error, code) == ("couldn't find type 'nosuch' in registry", message, 400)
+    failed = run("mldb.query('SELECT * FROM nosuch_js')", fails=True)["exception"]
+    assert failed["extra"]["httpCode"] == 404
+    assert failed["extra"]["details"]["entry"] == "nosuch_js"
+    refused = run("mldb.createSensor({type: 'nosuch'})", fails=True)
+    assert refused["exception"]["extra"]["httpCode"] == 404
+    assert details is None or isinstance(details, dict)
+
+
+def test_times_among_parameters_are_times(run):
+    source = """
+    mldb.createFunction({id: 'later_js', type: 'sql.expression', params: {expression: "t + INTERVAL '1D' AS t"}});
+    [mldb.get('/v1/functions/later_js/application', {input: {t: new Date(0)}, outputFormat: 'json'}).json,
+     mldb.get('/v1/functions/later_js/application', [['input', {t: new Date(0)}], ['outputFormat', 'json']]).json]
+    """
+    assert run(source)["result"] == [{"t": {"ts": "1970-01-02T00:00:00Z"}}] * 2
 
 
 def test_functions_and_procedures(run):
@@ -265,7 +321,7 @@ def test_assertions_of_the_module(run):
     source = "var u = require('mldb/unittest'); u.assertEqual([1], [1]); u.assertNearlyEqual({a: 1}, {a: 1.001})"
     assert run(source)["result"] is True
     failed = run("require('mldb/unittest').assertEqual(1, 2, 'numbers')", fails=True)
-    assert failed["exception"]["message"] == "Assertion failure: numbers: 1 not equal to 2"
+    assert failed["exception"]["message"] == "Uncaught Assertion failure: numbers: 1 not equal to 2"
     assert [entry["c"] for entry in failed["logs"]] == ["expected 2", "received 1"]
 
 
@@ -311,7 +367,7 @@ def test_a_plugin_answers_requests_and_tells_its_status(client, plugin):
     assert client.get("/v1/plugins/js/routes/query").json()[0]["rowName"] == "result"
     failed = client.get("/v1/plugins/js/routes/fail")
     assert failed.status_code == 400
-    assert failed.json()["exception"]["message"] == "TypeError: bad /fail"
+    assert failed.json()["exception"]["message"] == "Uncaught TypeError: bad /fail"
     assert client.get("/v1/plugins/js").json()["status"] == {"count": 3, "greeting": "hi"}
 
 
@@ -395,6 +451,27 @@ def test_streams_that_nobody_has_any_more_are_closed(client, plugin, tmp_path):
     assert plugin(source, args=f"file://{tmp_path}/bytes").status_code == 201
     open_files = [client.get("/v1/plugins/js/routes/x").json() for _ in range(40)]
     assert max(open_files) <= open_files[0] + 3
+
+
+def test_what_the_code_of_a_plugin_comes_to_is_nobodys(client, plugin):
+    assert plugin("var a = {}; a.self = a").status_code == 201
+    assert plugin("plugin.setRequestHandler(() => 1)").status_code == 201
+    assert client.get("/v1/plugins/js/routes/lastoutput").json() == {}
+
+
+def test_documentation_is_served_on_its_route_too(client, server):
+    folder = server.data_dir / "documented"
+    (folder / "pages").mkdir(parents=True)
+    (folder / "pages" / "index.md").write_text("# Read *me*")
+    (folder / "main.js").write_text(
+        "plugin.serveDocumentationFolder('/manual', 'pages').serveDocumentationFolder('again', 'pages')"
+    )
+    config = {"type": "javascript", "params": {"address": f"file://{folder}"}}
+    made = client.put("/v1/plugins/documented", json=config)
+    assert made.status_code == 201, made.text
+    for place in ("routes/manual/index.md.html", "routes/again/index.md", "doc/index.md.html"):
+        assert "<em>me</em>" in client.get(f"/v1/plugins/documented/{place}").text
+    client.delete("/v1/plugins/documented")
 
 
 def test_without_a_handler_there_are_no_routes(client, plugin):
