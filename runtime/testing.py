@@ -12,17 +12,22 @@ from typing import Any
 
 from runtime.wrapper import MldbBaseException
 
+_LINE = "\n**********\n"
 
-def _shown(value: Any) -> str:
-    return json.dumps(value, indent=4, ensure_ascii=False, default=str)
+
+def _both(msg: str, result: Any, expected: Any) -> str:
+    shown = [json.dumps(value, indent=4, ensure_ascii=False, default=str) for value in (result, expected)]
+    return f"{msg}{_LINE}Result: {shown[0]}{_LINE}Expected: {shown[1]}"
 
 
 class _RaisesContext:
     """Holds the exception that ``assertMldbRaises`` met."""
 
-    def __init__(self, test: unittest.TestCase, expected_regexp: str | None, status_code: int | None) -> None:
+    def __init__(
+        self, test: unittest.TestCase, expected_regexp: str | re.Pattern[str] | None, status_code: int | None
+    ) -> None:
         self._test = test
-        self._pattern = expected_regexp
+        self._pattern = re.compile(expected_regexp) if expected_regexp else None
         self._status_code = status_code
         self.exception: Any = None
 
@@ -33,7 +38,7 @@ class _RaisesContext:
         self, kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
     ) -> bool:
         if error is None:
-            raise self._test.failureException("MldbBaseException not raised")
+            raise self._test.failureException(f"{MldbBaseException} not raised")
         if not isinstance(error, MldbBaseException):
             return False
         self.exception = error
@@ -41,10 +46,11 @@ class _RaisesContext:
         return True
 
     def _check(self, response: Any) -> None:
-        if self._pattern and not re.search(self._pattern, response.text):
-            raise self._test.failureException(f'"{self._pattern}" does not match "{response.text}"')
+        if self._pattern is not None and not self._pattern.search(response.text):
+            raise self._test.failureException(f'"{self._pattern.pattern}" does not match "{response.text}"')
         if self._status_code is not None and response.status_code != self._status_code:
-            raise self._test.failureException(f"status is {response.status_code}, not {self._status_code}")
+            differ = f"{response.status_code} != {self._status_code}"
+            raise self._test.failureException(f"Status codes are not equal: {differ}")
 
 
 class MldbUnitTest(unittest.TestCase):
@@ -56,13 +62,12 @@ class MldbUnitTest(unittest.TestCase):
     def assertTableResultEquals(self, res: Any, expected: Any, msg: str = "") -> None:  # noqa: N802
         """Equal tables: the same set of columns in any order, the same rows in order."""
         self._assert_tables(res, expected)
-        self.assertEqual(len(res), len(expected), self._both("different row counts", res, expected, msg))
-        same_columns = sorted(res[0]) == sorted(expected[0])
-        self.assertTrue(same_columns, self._both("different columns", res[0], expected[0], msg))
+        shown = _both(msg, res, expected)
+        self.assertEqual(len(res), len(expected), shown)
+        self.assertEqual(sorted(res[0]), sorted(expected[0]), shown)
         order = [res[0].index(column) for column in expected[0]]
-        for number, (row, wanted) in enumerate(zip(res, expected, strict=True)):
-            arranged = [row[at] for at in order] if number else list(expected[0])
-            self.assertEqual(arranged, list(wanted), self._both(f"different row {number}", res, expected, msg))
+        for row, wanted in zip(res[1:], expected[1:], strict=True):
+            self.assertEqual([row[at] for at in order], list(wanted), shown)
 
     def _assert_tables(self, res: Any, expected: Any) -> None:
         for table in (res, expected):
@@ -71,18 +76,14 @@ class MldbUnitTest(unittest.TestCase):
 
     def assertFullResultEquals(self, res: Any, expected: Any, msg: str = "") -> None:  # noqa: N802
         """Equal results of the ``full`` format: rows in order, the cells of a row in any order."""
-        self.assertEqual(len(res), len(expected), self._both("different row counts", res, expected, msg))
+        shown = _both(msg, res, expected)
+        self.assertEqual(len(res), len(expected), shown)
         for row, wanted in zip(res, expected, strict=True):
-            shown = self._both("different rows", row, wanted, msg)
             self.assertEqual(row["rowName"], wanted["rowName"], shown)
             self.assertEqual(sorted(row["columns"]), sorted(wanted["columns"]), shown)
 
     def assertMldbRaises(  # noqa: N802
-        self, expected_regexp: str | None = None, status_code: int | None = None
+        self, expected_regexp: str | re.Pattern[str] | None = None, status_code: int | None = None
     ) -> _RaisesContext:
         """A context that expects a failing call; the pattern is searched in the answer's text."""
         return _RaisesContext(self, expected_regexp, status_code)
-
-    @staticmethod
-    def _both(what: str, result: Any, expected: Any, msg: str) -> str:
-        return f"{msg}\n{what}\nresult: {_shown(result)}\nexpected: {_shown(expected)}"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import io
 import json
 import threading
-import time
 import unittest
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from runtime.calls import parameter, procedure_path, run_path, steps_of, with_run_on_creation
@@ -76,6 +76,8 @@ class Headers(dict[str, str]):
 
 class Response:
     """An answer, with the names that ``requests`` has."""
+
+    __module__ = _MODULE
 
     # `requests` has these too; the in-process answer has nothing to fill them with.
     apparent_encoding = close = conn = content = cookies = elapsed = encoding = error = "unimplemented"
@@ -206,29 +208,25 @@ def _async_headers(asynch: bool, keywords: dict[str, Any]) -> list[list[str]]:
 
 
 class StepsLogger:
-    """Logs the steps of a run: each when it begins, advances and ends."""
+    """Logs the steps of a run: those under way each time that it is told of them, those that ended once."""
 
     def __init__(self, mldb: Any) -> None:
-        self._mldb = mldb
-        self._ended: set[str] = set()
-        self._seen: dict[str, tuple[float, float]] = {}  # step → (seconds, value) when last looked at
+        self.log = mldb.log
+        self.done_steps: set[str] = set()
 
-    def log_progress_steps(self, steps: list[dict[str, Any]]) -> None:
-        for step in steps:
-            if step["name"] in self._ended or "started" not in step:
+    def log_progress_steps(self, progress_steps: list[dict[str, Any]]) -> None:
+        for step in progress_steps:
+            name = step["name"]
+            if "started" not in step or name in self.done_steps:
                 continue
+            began = datetime.fromisoformat(step["started"])
             if "ended" in step:
-                self._ended.add(step["name"])
-                self._mldb.log(f"{step['name']} completed (started {step['started']}, ended {step['ended']})")
+                self.done_steps.add(name)
+                took, how = datetime.fromisoformat(step["ended"]) - began, "completed in"
             else:
-                self._log_advance(step)
-
-    def _log_advance(self, step: dict[str, Any]) -> None:
-        now, value = time.monotonic(), float(step.get("value", 0.0))
-        before, old = self._seen.get(step["name"], (now, value))
-        self._seen[step["name"]] = (now, value)
-        rate = (value - old) / (now - before) if now > before else 0.0
-        self._mldb.log(f"{step['name']}: {value:g} {step.get('type', '')} ({rate:g} a second)")
+                took, how = datetime.now(UTC) - began, "running since"
+            value = step.get("value", 0.0)
+            self.log(f"{name} {how} {took.total_seconds()} seconds - {step.get('type', '')} {value}")
 
 
 class MldbWrapper:

@@ -211,6 +211,56 @@ mldb.run_tests()
     assert "FAIL" in report
 
 
+def test_failed_assertions_say_what_mldbs_say():
+    source = """
+import re
+from mldb import mldb, MldbUnitTest
+test = MldbUnitTest()
+def told(work):
+    try: work()
+    except AssertionError as error: return str(error)
+def raises(call, *expected):
+    def work():
+        with test.assertMldbRaises(*expected): call()
+    return told(work)
+missing = lambda: mldb.get("/missing")
+row = {"rowName": "r", "columns": [["a", 1, 0]]}
+request.set_return([
+    raises(lambda: None),
+    raises(missing, re.compile("x+")),
+    raises(missing, "is missing", 400),
+    told(lambda: test.assertTableResultEquals([["a"], [1]], [["b"], [1]], "hey")),
+    told(lambda: test.assertFullResultEquals([row], [], "hey")),
+])
+"""
+    nothing, pattern, status, table, full = result(source)
+    assert nothing == "<class 'mldb.mldb_wrapper.mldb_wrapper.MldbBaseException'> not raised"
+    assert pattern.startswith('"x+" does not match "')
+    assert status == "Status codes are not equal: 404 != 400"
+    line = "\n**********\n"
+    assert table.startswith("Lists differ: ['a'] != ['b']")
+    assert f' : hey{line}Result: [\n    [\n        "a"' in table
+    assert full.startswith(f"1 != 0 : hey{line}Result: [")
+    assert full.endswith(f"{line}Expected: []")
+
+
+def test_steps_are_logged_while_they_run_and_once_when_they_ended():
+    source = """
+from mldb import StepsLogger, Response, mldb
+step = {"name": "iterate", "type": "percentile", "value": 0.5, "started": "2020-01-01T00:00:00Z"}
+steps = StepsLogger(mldb)
+steps.log_progress_steps([step, {"name": "later", "type": "counter", "value": 0}])
+for _ in range(2):
+    steps.log_progress_steps([{**step, "value": 1.0, "ended": "2020-01-01T00:00:02.5Z"}])
+assert steps.done_steps == {"iterate"} and "mldb.mldb_wrapper" in repr(Response)
+"""
+    answer, _ = run(source)
+    running, ended = [content for _, content in logs(answer)]
+    assert running.startswith("iterate running since ")
+    assert running.endswith(" seconds - percentile 0.5")
+    assert ended == "iterate completed in 2.5 seconds - percentile 1.0"
+
+
 def test_threads_share_output_and_unjoined_ones_do_no_harm():
     source = """
 import threading, time
