@@ -62,8 +62,8 @@ def _message(error: BaseException) -> str:
 
 
 def type_name(kind: type) -> str:
-    """``NameError``, dotted for all but the builtins and what the code itself defines."""
-    if kind.__module__ in ("builtins", "__main__"):
+    """``NameError``, dotted for all but the builtins."""
+    if kind.__module__ == "builtins":
         return kind.__qualname__
     return f"{kind.__module__}.{kind.__qualname__}"
 

@@ -131,7 +131,7 @@ class Interpreter:
         return _DOING[what]
 
     def _raised(self, what: str, raised: dict[str, Any], request: shim.Request | None) -> execution.Outcome:
-        described: dict[str, Any] = {"message": f"Uncaught {raised['message']}", "type": raised["type"]}
+        described: dict[str, Any] = {"message": raised["message"], "type": raised["type"]}
         described["context"] = [self._doing(what, raised)]
         stack = [frame for line in (raised["stack"] or "").splitlines() if (frame := self._frame(line))]
         if stack:
@@ -232,7 +232,7 @@ class _Host:
         return sys.executable
 
     def _do_optimize(self, level: str) -> None:
-        self._raw.debugSetPathOptimizationLevel(level.lower())
+        self._raw.debugSetPathOptimizationLevel(level)
 
     def _do_open(self, uri: str) -> int:
         number = next(self._numbers)

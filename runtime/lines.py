@@ -21,13 +21,21 @@ _HTTP: Final = 80
 
 
 def read_lines(uri: str, max_lines: int = -1, data_root: str = "") -> list[str]:
-    """Lines without their newlines; decompressed by the name's ending. ``RuntimeError`` when it cannot be read."""
+    """Lines without their newlines (those of DOS too), decompressed by the name's ending.
+
+    ``RuntimeError`` when it cannot be read.
+    """
     try:
         with _open(uri, data_root) as raw, decompressed(raw, urlsplit(uri).path) as stream:
-            lines = (line.rstrip("\n") for line in io.TextIOWrapper(stream, encoding="utf-8", newline="\n"))
+            lines = (_line(each) for each in io.BufferedReader(cast(io.RawIOBase, stream)))
             return list(lines if max_lines < 0 else islice(lines, max_lines))
     except (OSError, EOFError, lzma.LZMAError) as error:
         raise RuntimeError(f"{uri} cannot be read: {error}") from error
+
+
+def _line(read: bytes) -> str:
+    line = read.removesuffix(b"\n")
+    return line.removesuffix(b"\r").decode("utf-8")
 
 
 def open_bytes(uri: str, data_root: str = "") -> IO[bytes]:

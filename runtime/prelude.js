@@ -166,6 +166,10 @@
   class Entity {
     constructor(kind, config) {
       needed(config, 0, 'Config');
+      if (config.id === undefined && config.type === undefined) {
+        throw failure(`Attempt to obtain ${kind.slice(0, -1)} without setting 'id' (to refer to existing) or`
+          + " 'type' and 'params' (to create new)", 400, {configPassedIn: config});
+      }
       const found = config.id === undefined ? {responseCode: 404} : perform('GET', at(kind, config.id));
       const answer = found.responseCode === 200 ? found.json : made(perform('POST', `/v1/${kind}`, [], config, NEW));
       config.id = answer.id;

@@ -274,6 +274,8 @@ class Mldb:
         """Create a dataset that must be new; ``RuntimeError`` with the REST text when it cannot be."""
         if not isinstance(config, Mapping):
             raise TypeError("the configuration of a dataset is a dict")
+        if not config.get("type"):
+            raise RuntimeError("Attempt to create dataset without type being set")
         body = to_bytes(encode_payload(dict(config))) + b"\n"
         reply = raise_for(self._connection.call("POST", "/v1/datasets", [], body, dict(MUST_BE_NEW)))
         return Dataset(self._connection, json.loads(reply.body)["id"])
@@ -291,7 +293,7 @@ class Mldb:
 
     def debugSetPathOptimizationLevel(self, level: str) -> None:  # noqa: N802 - MLDB's name
         """Accepted: there are no such paths to choose from."""
-        if level not in ("always", "never", "sometimes"):
+        if level.lower() not in ("always", "never", "sometimes"):
             raise RuntimeError(
                 f"Couldn't parse path optimization level '{level}': accepted are 'always', 'never' and 'sometimes'"
             )

@@ -7,6 +7,7 @@ from typing import Any
 
 from server.declarations import EntityKind, EntityType
 from server.entities.dispatch import Call, FreeForm, Param, Reply, Typed, boolean, empty
+from server.entities.registry import Unreachable, missing
 from server.entities.types import KINDS
 from server.errors import NotFound
 from server.http.answers import IDS, NAMES, OWN, TEXT, answers, array, members, pair, ref
@@ -58,13 +59,19 @@ def _kind(name: str) -> EntityKind | None:
     return KINDS.get(name)
 
 
-def _find(host: Host, call: Call) -> EntityType:
+def _find(host: Host, call: Call) -> EntityType | None:
     """It may have to load the type's module, which takes its time."""
     kind = _kind(call["class"])
-    found = host.types.find(kind, call["type"]) if kind is not None else None
+    return host.types.find(kind, call["type"]) if kind is not None else None
+
+
+def _reach(host: Host, call: Call) -> EntityType:
+    """The type below which a route is asked for."""
+    found = _find(host, call)
     if found is None:
-        details = {"collection": call["class"], "entry": call["type"]}
-        raise NotFound(f"type entry '{call['type']}' doesn't exist", details=details)
+        noun, name = call["class"].removesuffix("s"), call["type"]
+        members = {"kind": noun, "resource": name}
+        raise Unreachable(f"{noun} entry '{name}' does not exist or has been deleted", members)
     return found
 
 
@@ -77,12 +84,13 @@ def _names(host: Host, call: Call) -> Typed:
 
 
 def _state(host: Host, call: Call) -> Typed:
-    _find(host, call)
+    if _find(host, call) is None:
+        raise missing(call["class"].removesuffix("s"), call["type"])
     return Typed({"state": "ok"})
 
 
 def _info(host: Host, call: Call) -> FreeForm:
-    return FreeForm(info(_find(host, call)))
+    return FreeForm(info(_reach(host, call)))
 
 
 def info(declared: EntityType) -> dict[str, Any]:
@@ -95,13 +103,13 @@ def info(declared: EntityType) -> dict[str, Any]:
 
 
 def _doc(host: Host, call: Call) -> Response:
-    declared = _find(host, call)
+    declared = _reach(host, call)
     page = f"/doc/builtin/{declared.kind}s/{declared.name}.md.html"
     return empty(301, [("location" if call.request.in_process else "Location", page)])
 
 
 async def _route(host: Host, call: Call) -> Any:
-    declared = await host.resources.in_thread(_find, host, call)
+    declared = await host.resources.in_thread(_reach, host, call)
     if declared.route is None:
         raise NotFound(f"type {declared.name} has no custom route handler registered")
     return await host.resources.own(declared.route, host.services, call.request)

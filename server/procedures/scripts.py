@@ -85,7 +85,7 @@ class ScriptRun(StatelessProcedure):
         details: dict[str, Any] = {"statusCode": answer.status, "contentType": answer.content_type}
         if answer.headers:
             details["headers"] = [list(pair) for pair in answer.headers]
-        return RunResult(output.get("result"), {**details, **output})
+        return RunResult(output.get("result"), dict(sorted((details | output).items())))
 
 
 # ── script.apply ──

@@ -67,6 +67,16 @@ EXACT = [
         "GET", "/v1/types", None, 200,
         '["datasets","functions","plugin.setups","plugin.startups","plugins","procedures"]',
     ),
+    (
+        "GET", "/v1/types/procedures/nosuch", None, 404,
+        '{"details":{"collection":"procedures","entry":"nosuch"},"error":"procedure entry \'nosuch\' doesn\'t exist",'
+        '"httpCode":404}\n',
+    ),
+    (
+        "GET", "/v1/types/procedures/nosuch/info", None, 404,
+        '{"error":"procedure entry \'nosuch\' does not exist or has been deleted","kind":"procedure",'
+        '"resource":"nosuch"}\n',
+    ),
     ("GET", "/v1/types/procedures/mock", None, 200, '{"state":"ok"}'),
     (
         "GET", "/v1/types/procedures/mock/routes/x", None, 404,

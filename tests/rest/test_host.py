@@ -57,10 +57,10 @@ def test_many_waiting_calls_do_not_starve_the_host(server, client):
 def test_plugin_code_finds_the_data_root(server, client):
     """``file:///mldb_data/`` means the same to read_lines and ls as to the host."""
     (server.data_dir / "shelf").mkdir()
-    (server.data_dir / "shelf" / "a b.txt").write_text("one\ntwo\n")
+    (server.data_dir / "shelf" / "a b.txt").write_bytes(b"one\r\n\ntwo\n\xff")
     source = """
 uri = "file:///mldb_data/shelf"
-request.set_return([mldb.read_lines(uri + "/a%20b.txt"), list(mldb.ls(uri)["objects"])])
+request.set_return([mldb.read_lines(uri + "/a%20b.txt", 3), list(mldb.ls(uri)["objects"])])
 """
     answer = client.post("/v1/types/plugins/python/routes/run", json={"source": source})
-    assert answer.json()["result"] == [["one", "two"], ["file:///mldb_data/shelf/a b.txt"]]
+    assert answer.json()["result"] == [["one", "", "two"], ["file:///mldb_data/shelf/a b.txt"]]

@@ -113,7 +113,7 @@ def test_host_frames_are_dropped():
 
 def test_exception_whose_text_fails():
     answer, _ = run("class E(Exception):\n    def __str__(self): raise ValueError\nraise E()\n")
-    assert answer.exception["type"] == "E"
+    assert answer.exception["type"] == "__main__.E"
 
 
 def test_all_names_of_both_generations():
@@ -209,6 +209,15 @@ mldb.run_tests()
     (report,) = [content for stream, content in logs(answer) if stream == "log"]
     assert "test_wrong" in report
     assert "FAIL" in report
+
+
+def test_a_dataset_needs_a_type_and_levels_any_case():
+    source = """
+mldb.debugSetPathOptimizationLevel("ALWAYS")
+try: mldb.create_dataset({"id": "x"})
+except RuntimeError as error: request.set_return(str(error))
+"""
+    assert result(source) == "Attempt to create dataset without type being set"
 
 
 def test_failed_assertions_say_what_mldbs_say():
