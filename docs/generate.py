@@ -26,7 +26,7 @@ from server.builtin_types import BUILTIN_TYPES  # noqa: E402
 from server.declarations import EntityType  # noqa: E402
 from server.http.docpages import site  # noqa: E402
 from server.settings import rows  # noqa: E402
-from server.sql.functions.notes import Noted  # noqa: E402
+from server.sql.notes import Noted  # noqa: E402
 from server.sql.reference import reference  # noqa: E402
 
 KINDS = {"dataset": "Datasets", "procedure": "Procedures", "function": "Functions", "plugin": "Plugins"}

@@ -45,7 +45,7 @@ def _stored_row_names(services: Services, layout: Wide | Cells, start: int, limi
 
 def _fetched(services: Services, sql: str, values: Sequence[object] = ()) -> Iterator[tuple[Any, ...]]:
     """Rows of DuckDB's own SQL; ``Cancelled`` when the task of this thread is to stop."""
-    from server.sql.plan import engine_errors
+    from server.sql.engine_errors import engine_errors
 
     task = tasks.current()
     with engine_errors(task), services.database.readers.reader(task) as reader:

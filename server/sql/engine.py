@@ -25,9 +25,10 @@ from server.sql.binder.query import Query
 from server.sql.binder.rows import bind_clauses
 from server.sql.binder.select import bind_select
 from server.sql.bound import Atom, Embedding, Leaf, Rest, Row
+from server.sql.engine_errors import engine_errors, reading
 from server.sql.inputs import batch_from_json
 from server.sql.parser import parse_clauses, parse_query
-from server.sql.plan import Plan, Result, compile_query, engine_errors, output_columns, read_rows, to_rows
+from server.sql.plan import Plan, Result, compile_query, output_columns, read_rows, to_rows
 from server.sql.positions import located
 from server.sql.prepared import Prepared
 from server.sql.relations import BatchRelation
@@ -149,11 +150,7 @@ class Engine:
 
     def _execute(self, sql: str) -> list[tuple[Any, ...]]:
         task = tasks.current()
-        with (
-            engine_errors(task),
-            self.database.readers.reader(task) as reader,
-            tasks.numbered(reader.cursor, task, sql),
-        ):
+        with reading(self.database, sql, task) as reader:
             found = reader.fetch(sql)
             tasks.check()
             return found
@@ -273,11 +270,7 @@ class BoundExpression:
                 rows = self._prepared.run(table_of(batch), task)
             tasks.check()  # functions that saw the cancel gave NULL
             return read_rows(rows, self.plan)
-        with (
-            engine_errors(task),
-            self.database.readers.reader(task) as reader,
-            tasks.numbered(reader.cursor, task, self.plan.sql),
-        ):
+        with reading(self.database, self.plan.sql, task) as reader:
             reader.cursor.register(self.table, table_of(batch))
             table = reader.cursor.sql(self.plan.sql).to_arrow_table().combine_chunks()
             reader.cursor.unregister(self.table)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,15 +12,15 @@ import pyarrow as pa
 
 from server import tracing
 from server.declarations import NamedBatch, Progress
-from server.errors import Cancelled, MldbError, Vanished, is_of_dropped_table
+from server.errors import Cancelled, MldbError
 from server.sql import coerce, tasks
 from server.sql.binder.query import Query
 from server.sql.blame import blame, of_several, span_of
 from server.sql.bound import NEVER_SQL, Atom, Embedding, Leaf, Row, Several, typed, with_whole_embeddings
 from server.sql.cell_streams import CellStream, Rows, cell_stream
+from server.sql.engine_errors import OF_VALUES, engine_errors, reading
 from server.sql.parser import parse_statement
 from server.sql.positions import located
-from server.sql.routines import CODE_MEMBER, DETAILS_MARK
 from server.sql.scope import DefinedFunction
 from server.storage.database import Database
 from server.values.arrow_types import ARROW_TYPES, CELLS_ARROW
@@ -115,10 +114,6 @@ def _column(path: Path, leaf: Atom | Embedding) -> Column:
     return Column(path, Kind.ANY if leaf.kind is Kind.NULL else leaf.kind, sparse=leaf.sparse)
 
 
-# What the engine raises for the values that it met; not for want of memory and the like.
-OF_VALUES = (duckdb.InvalidInputException, duckdb.ConversionException, duckdb.OutOfRangeException)
-
-
 @dataclass
 class Result:
     """A query ready to run, as ``server.declarations.QueryResult``. ``inputs`` are Arrow tables it reads by name.
@@ -163,9 +158,7 @@ class Result:
     def _batches(self, task: Progress | None) -> Iterator[NamedBatch]:
         with (
             tracing.detached("duckdb"),
-            engine_errors(task),
-            self.database.readers.reader(task) as reader,
-            tasks.numbered(reader.cursor, task, self.plan.sql),
+            reading(self.database, self.plan.sql, task) as reader,
         ):
             cursor = reader.cursor
             for name, table in self.inputs.items():
@@ -239,41 +232,3 @@ def read_rows(rows: list[tuple[Any, ...]], plan: Plan, skip: int = 0) -> RowBatc
     columns = plan.type.columns
     arrays = [pa.array(field, ARROW_TYPES[column.kind]) for column, field in zip(columns, values, strict=False)]
     return RowBatch(plan.type, len(rows), arrays, [pa.array(field, pa.float64()) for field in times])
-
-
-class engine_errors:  # noqa: N801 - a context manager that reads as a statement
-    """Turns DuckDB's exceptions into ours: the message without DuckDB's wrapping."""
-
-    def __init__(self, progress: Progress | None = None) -> None:
-        self.progress = progress
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        stopped = isinstance(error, duckdb.Error) and self.progress is not None and self.progress.cancelled
-        if stopped or isinstance(error, duckdb.InterruptException):
-            raise Cancelled("the query was cancelled") from None
-        if isinstance(error, duckdb.Error):
-            raise translated(error) from error
-
-
-_WRAPPERS = (
-    "Invalid Input Error: ",
-    "Python exception occurred while executing the UDF: ",
-    "MldbError: ",
-    "ValueError: ",
-)
-
-
-def translated(error: Exception) -> MldbError:
-    """An engine error as ``MldbError``: what a Python function or ``error()`` said, as it said it."""
-    if is_of_dropped_table(error):
-        return Vanished()
-    text = str(error)
-    for wrapper in _WRAPPERS:
-        text = text.removeprefix(wrapper)
-    text = text.split("\n\nAt:", 1)[0].rstrip()
-    text, _, details = text.partition(DETAILS_MARK)
-    found = json.loads(details) if details else {}
-    return MldbError(text, code=found.pop(CODE_MEMBER, None), details=found)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from server.sql.binder import aggregates, columnexpr, groups, rowfunctions, tables, when
 from server.sql.functions import families
-from server.sql.functions.notes import Noted
+from server.sql.notes import Noted
 
 
 def reference() -> Iterator[tuple[str, Sequence[Noted]]]:

@@ -2,6 +2,7 @@
 
 NoScope      nothing can be read (a statement without FROM)
 TableScope   the columns of a relation
+NestedScope  what stands within another scope, among them:
 RowScope     the columns of a row value (``e[…]``, function bodies)
 OverlayScope one row value first, another scope behind it (ORDER BY sees SELECT's output)
 GroupScope   (server.sql.binder.groups) group keys and aggregates
@@ -15,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from server.errors import MldbError
+from server.sql.binder.rowfunctions import row_function
 from server.sql.bound import Atom, Open, Row, Value
 from server.sql.coerce import to_cells
 from server.sql.positions import did_you_mean
@@ -96,6 +98,11 @@ class Scope:
     def __init__(self, context: Context) -> None:
         self.context = context
 
+    @property
+    def source(self) -> Relation | None:
+        """The relation whose rows the expressions are computed over; None where they stand deeper inside of a row."""
+        return None
+
     def known(self, expression: Expression) -> Value | None:
         """A value that stands for a whole expression (a group key)."""
         return None
@@ -159,6 +166,10 @@ class NoScope(Scope):
         super().__init__(context)
         self.relation = relation
 
+    @property
+    def source(self) -> Relation:
+        return self.relation
+
     def stage(self, sql: str) -> str:
         return self.relation.stage(sql)
 
@@ -168,15 +179,31 @@ class NoScope(Scope):
         return None
 
 
-class RowScope(Scope):
-    """The columns of a row value; parameters and staging come from where the row stands.
+class NestedScope(Scope):
+    """A scope within another one, which has the parameters and says where things are computed."""
 
-    With ``closed`` a column that the row cannot have is an error, as in ``e[x]``.
-    """
-
-    def __init__(self, outer: Scope, row: Row, *, closed: bool) -> None:
+    def __init__(self, outer: Scope) -> None:
         super().__init__(outer.context)
         self.outer = outer
+
+    def parameter(self, name: str) -> Value:
+        return self.outer.parameter(name)
+
+    def stage(self, sql: str) -> str:
+        return self.outer.stage(sql)
+
+    def in_cells(self) -> bool:
+        return self.outer.in_cells()
+
+    def once(self, sql: str) -> str:
+        return self.outer.once(sql)
+
+
+class RowScope(NestedScope):
+    """The columns of a row value. With ``closed`` a column that the row cannot have is an error, as in ``e[x]``."""
+
+    def __init__(self, outer: Scope, row: Row, *, closed: bool) -> None:
+        super().__init__(outer)
         self.row = row
         self.closed = closed
 
@@ -195,18 +222,6 @@ class RowScope(Scope):
     def everything(self) -> Row:
         return self.row
 
-    def parameter(self, name: str) -> Value:
-        return self.outer.parameter(name)
-
-    def stage(self, sql: str) -> str:
-        return self.outer.stage(sql)
-
-    def in_cells(self) -> bool:
-        return self.outer.in_cells()
-
-    def once(self, sql: str) -> str:
-        return self.outer.once(sql)
-
 
 class TableScope(Scope):
     """The columns of a relation, with or without its alias."""
@@ -214,6 +229,10 @@ class TableScope(Scope):
     def __init__(self, context: Context, relation: Relation) -> None:
         super().__init__(context)
         self.relation = relation
+
+    @property
+    def source(self) -> Relation:
+        return self.relation
 
     def column(self, path: Path) -> Value:
         found = self._lookup(path)
@@ -246,32 +265,33 @@ class TableScope(Scope):
         return self.relation.folded(cells, aggregate)
 
     def call(self, call: Call) -> Value | None:
-        from server.sql.binder.rowfunctions import row_function
-
         return row_function(self.relation, call)
 
 
-class OverlayScope(Scope):
+class OverlayScope(NestedScope):
     """A row's columns first; what it lacks (or has as NULL, for dotted names) comes from the scope behind."""
 
-    def __init__(self, row: Row, behind: Scope) -> None:
-        super().__init__(behind.context)
+    def __init__(self, row: Row, outer: Scope) -> None:
+        super().__init__(outer)
         self.row = row
-        self.behind = behind
+
+    @property
+    def source(self) -> Relation | None:
+        return self.outer.source
 
     def known(self, expression: Expression) -> Value | None:
-        return self.behind.known(expression)
+        return self.outer.known(expression)
 
     def column(self, path: Path) -> Value:
         found = lookup(self.row, path)
         if found is None or (isinstance(found, Atom) and found.kind is Kind.NULL):
-            return self.behind.column(path)
+            return self.outer.column(path)
         return self._or_behind(path, found.sql) if isinstance(found, Open) else found
 
     def _or_behind(self, path: Path, cells: str) -> Value:
         """Only the data tell whether an open row has the column."""
         try:
-            behind = self.behind.column(path)
+            behind = self.outer.column(path)
         except MldbError:
             return Open(cells)  # a group has no such column
         if isinstance(behind, Atom) and behind.kind is Kind.NULL:
@@ -280,28 +300,16 @@ class OverlayScope(Scope):
         return Open(f"CASE WHEN coalesce(len({own}), 0) = 0 THEN {to_cells(behind)} ELSE {own} END")
 
     def everything(self) -> Row:
-        return self.behind.everything()
+        return self.outer.everything()
 
     def beginning(self, prefix: Path) -> Row:
-        return self.behind.beginning(prefix)
+        return self.outer.beginning(prefix)
 
     def qualified(self, prefix: Path) -> Row | None:
-        return self.behind.qualified(prefix)
+        return self.outer.qualified(prefix)
 
     def call(self, call: Call) -> Value | None:
-        return self.behind.call(call)
-
-    def parameter(self, name: str) -> Value:
-        return self.behind.parameter(name)
-
-    def stage(self, sql: str) -> str:
-        return self.behind.stage(sql)
+        return self.outer.call(call)
 
     def folded(self, cells: str, aggregate: str) -> str | None:
-        return self.behind.folded(cells, aggregate)
-
-    def in_cells(self) -> bool:
-        return self.behind.in_cells()
-
-    def once(self, sql: str) -> str:
-        return self.behind.once(sql)
+        return self.outer.folded(cells, aggregate)

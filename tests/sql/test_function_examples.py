@@ -14,8 +14,8 @@ from server.sql.binder import aggregates, columnexpr, groups, rowfunctions
 from server.sql.engine import Engine
 from server.sql.formats import render
 from server.sql.functions import BUILTINS
-from server.sql.functions.notes import NO_ARGUMENTS, PROPAGATED, Noted
 from server.sql.functions.registry import Builtin
+from server.sql.notes import NO_ARGUMENTS, PROPAGATED, Noted
 from server.sql.parser import parse_expression
 from server.sql.reference import reference
 from server.sql.tree import Call, children

@@ -29,8 +29,8 @@ from server.sql.bound import (
     unknown,
 )
 from server.sql.duck import literal, reads
-from server.sql.functions.notes import Example, Note
 from server.sql.functions.openaggregates import AGGREGATES as OVER_CELLS
+from server.sql.notes import Example, Note
 from server.sql.scope import Scope
 from server.sql.tree import Call
 from server.values.kinds import CELL_TYPE, Kind

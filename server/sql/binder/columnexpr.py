@@ -15,9 +15,9 @@ from server.sql.binder.base import bind, bind_atom, bind_truth, within
 from server.sql.binder.rowfunctions import path_element
 from server.sql.bound import Atom, Embedding, Open, Rest, Row, RowBuilder, Several, Value, presence, present
 from server.sql.duck import literal_text, reads
-from server.sql.functions.notes import Note
+from server.sql.notes import Note
 from server.sql.relations import cut
-from server.sql.scope import Scope, TableScope
+from server.sql.scope import NestedScope, Scope, TableScope
 from server.sql.sparse import CellsRelation
 from server.sql.tree import Binary, Call, ColumnExpr, Constant, Expression, OrderKey, conjuncts
 from server.values.atoms import PathValue
@@ -48,12 +48,11 @@ NOTES = [
 ]  # fmt: skip
 
 
-class ColumnScope(Scope):
+class ColumnScope(NestedScope):
     """What the parts of COLUMN EXPR see: one column. ``path`` is None for the cells of an open row."""
 
     def __init__(self, outer: Scope, value: Value, name: Atom, path: Path | None) -> None:
-        super().__init__(outer.context)
-        self.outer = outer
+        super().__init__(outer)
         self.value = value
         self.name = name
         self.path = path
@@ -85,32 +84,24 @@ class ColumnScope(Scope):
         return None
 
     def _row_count(self) -> Atom:
-        table = self.outer
-        while not isinstance(table, TableScope) and hasattr(table, "inner"):
-            table = table.inner
-        if not isinstance(table, TableScope):
+        relation = self.outer.source
+        if relation is None:
             return Atom("1::BIGINT", Kind.INTEGER)
         if self.path is None:
-            counts = self.outer.once(table.relation.rows_by_column())
+            counts = self.outer.once(relation.rows_by_column())
             return Atom(f"coalesce({counts}[{self.name.sql}], 0)", Kind.INTEGER)
-        rows = table.relation.column_rows(self.path)
+        rows = relation.column_rows(self.path)
         if rows is None or rows.isdigit():
             return Atom(f"{rows or 1}::BIGINT", Kind.INTEGER, constant=True)
         if reads(rows) or self.context.parameters is not None:  # known only while the query runs
             return Atom(self.outer.once(rows), Kind.INTEGER)
         return Atom(f"{self.context.execute(f'SELECT {rows}')[0][0]}::BIGINT", Kind.INTEGER, constant=True)
 
-    def parameter(self, name: str) -> Value:
-        return self.outer.parameter(name)
-
     def in_cells(self) -> bool:
         return self.path is None or self.outer.in_cells()
 
     def stage(self, sql: str) -> str:
         return sql if self.in_cells() else self.aside.stage(sql)
-
-    def once(self, sql: str) -> str:
-        return self.outer.once(sql)
 
 
 class _ReadsMore(Exception):

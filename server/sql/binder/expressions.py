@@ -304,15 +304,15 @@ def _case(node: Case, scope: Scope) -> Value:
 class _Branch(OverlayScope):
     """The scope of a branch of CASE: what is computed once per row is so only for the rows that take the branch."""
 
-    def __init__(self, behind: Scope, guard: str) -> None:
-        super().__init__(Row(), behind)
+    def __init__(self, outer: Scope, guard: str) -> None:
+        super().__init__(Row(), outer)
         self.guard = guard
 
     def atoms_only(self) -> bool:
-        return self.behind.atoms_only()
+        return self.outer.atoms_only()
 
     def stage(self, sql: str) -> str:
-        return self.behind.stage(f"CASE WHEN {self.guard} THEN {sql} END")
+        return self.outer.stage(f"CASE WHEN {self.guard} THEN {sql} END")
 
 
 def _guards(conditions: list[str]) -> list[str]:

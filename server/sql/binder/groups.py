@@ -19,7 +19,7 @@ from server.sql.binder.query import Query
 from server.sql.binder.rowfunctions import row_function
 from server.sql.binder.rows import bind_clauses
 from server.sql.bound import Atom, Embedding, Open, Row, Ts, Value, as_any_list, timestamp_of
-from server.sql.functions.notes import Note
+from server.sql.notes import Note
 from server.sql.positions import did_you_mean
 from server.sql.relations import Relation, lookup, require_row
 from server.sql.render import render
@@ -168,6 +168,10 @@ class GroupScope(Scope):
         self.relation = relation
         self.inner = inner
         self.keys: dict[Expression, Value] = {}
+
+    @property
+    def source(self) -> Relation:
+        return self.relation
 
     def add_key(self, expression: Expression) -> None:
         bound = bind(expression, self.inner)

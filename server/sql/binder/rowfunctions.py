@@ -5,7 +5,7 @@ from __future__ import annotations
 from server.errors import MldbError
 from server.sql import coerce
 from server.sql.bound import Atom, Value, never_is
-from server.sql.functions.notes import Note
+from server.sql.notes import Note
 from server.sql.relations import Relation
 from server.sql.tree import Call, Constant
 from server.values.kinds import Kind

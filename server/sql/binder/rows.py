@@ -103,7 +103,7 @@ def wildcard(node: Wildcard, scope: Scope, *, inside: bool) -> Row:
 def _behind(scope: Scope) -> Scope:
     """The scope that names what wildcards mean: try() and branches of CASE lay nothing over it."""
     while isinstance(scope, OverlayScope) and not scope.row.columns and not scope.row.rests:
-        scope = scope.behind
+        scope = scope.outer
     return scope
 
 

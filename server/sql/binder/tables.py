@@ -26,7 +26,7 @@ from server.sql.bound import (
     only_where,
     presence,
 )
-from server.sql.functions.notes import Note
+from server.sql.notes import Note
 from server.sql.relations import Relation, lookup, require_row
 from server.sql.scope import Context
 from server.sql.sparse import CellsRelation, SparseRelation, TransposedCells

@@ -9,8 +9,9 @@ from server.sql.aside import Aside
 from server.sql.binder.base import bind_truth
 from server.sql.binder.rowfunctions import asked, count_of_columns
 from server.sql.bound import NEVER_SQL, Atom, Embedding, Leaf, Open, Rest, Row, Several, Ts, Value
-from server.sql.functions.notes import Note
-from server.sql.scope import Scope, TableScope
+from server.sql.notes import Note
+from server.sql.relations import Relation
+from server.sql.scope import NestedScope, Scope
 from server.sql.tree import Between, Binary, Call, Constant, Expression, Unary
 from server.values.atoms import Timestamp, parse_timestamp
 from server.values.kinds import Kind
@@ -26,12 +27,11 @@ NOTES = [
 _COMPARISONS = frozenset(("=", "!=", "<", "<=", ">", ">="))
 
 
-class _CellScope(Scope):
+class _CellScope(NestedScope):
     """The scope of the predicate: as outside, with ``value_timestamp()``."""
 
     def __init__(self, outer: Scope, moment: str) -> None:
-        super().__init__(outer.context)
-        self.outer = outer
+        super().__init__(outer)
         self.moment = moment
         self.aside = Aside(outer.context)
         self.asked = False  # whether the predicate calls value_timestamp()
@@ -41,9 +41,6 @@ class _CellScope(Scope):
 
     def everything(self) -> Row:
         return self.outer.everything()
-
-    def parameter(self, name: str) -> Value:
-        return self.outer.parameter(name)
 
     def call(self, call: Call) -> Value | None:
         if call.name == "value_timestamp" and not call.args:
@@ -56,9 +53,6 @@ class _CellScope(Scope):
 
     def stage(self, sql: str) -> str:
         return sql if self.in_cells() else self.aside.stage(sql)
-
-    def once(self, sql: str) -> str:
-        return self.outer.once(sql)
 
 
 def dated(predicate: Expression) -> Expression:
@@ -87,19 +81,22 @@ def _as_time(expression: Expression) -> Expression:
     return expression if seconds is None else replace(expression, value=Timestamp(seconds))
 
 
-class WhenScope(Scope):
+class WhenScope(NestedScope):
     """A scope in which only the cells that pass the predicate are there."""
 
-    def __init__(self, inner: Scope, predicate: Expression) -> None:
-        super().__init__(inner.context)
-        self.inner = inner
+    def __init__(self, outer: Scope, predicate: Expression) -> None:
+        super().__init__(outer)
         self.predicate = dated(predicate)
         self._known: dict[str, str] = {}  # the predicate by the timestamp that it asks about: columns often share it
+
+    @property
+    def source(self) -> Relation | None:
+        return self.outer.source
 
     def _passes(self, moment: str) -> str:
         known = self._known.get(moment)
         if known is None:
-            scope = _CellScope(self.inner, moment)
+            scope = _CellScope(self.outer, moment)
             sql = f"coalesce({scope.aside.whole(bind_truth(self.predicate, scope))}, FALSE)"
             # Without a question about the timestamp it is the same for all cells of a row.
             known = self._known[moment] = sql if scope.asked else self.once(sql)
@@ -133,26 +130,20 @@ class WhenScope(Scope):
         return Row(columns, tuple(rests))
 
     def column(self, path: Path) -> Value:
-        return self._filter(self.inner.column(path))
+        return self._filter(self.outer.column(path))
 
     def everything(self) -> Row:
-        return self._filter_row(self.inner.everything())
+        return self._filter_row(self.outer.everything())
 
     def beginning(self, prefix: Path) -> Row:
-        return self._filter_row(self.inner.beginning(prefix))
+        return self._filter_row(self.outer.beginning(prefix))
 
     def qualified(self, prefix: Path) -> Row | None:
-        row = self.inner.qualified(prefix)
+        row = self.outer.qualified(prefix)
         return None if row is None else self._filter_row(row)
 
     def call(self, call: Call) -> Value | None:
-        if call.name == "columnCount" and isinstance(self.inner, TableScope):
-            row = self._filter_row(asked(self.inner.relation, call).row())
+        if call.name == "columnCount" and self.source is not None:
+            row = self._filter_row(asked(self.source, call).row())
             return count_of_columns(coerce.to_cells(row))
-        return self.inner.call(call)
-
-    def parameter(self, name: str) -> Value:
-        return self.inner.parameter(name)
-
-    def stage(self, sql: str) -> str:
-        return self.inner.stage(sql)
+        return self.outer.call(call)

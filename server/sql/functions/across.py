@@ -11,9 +11,9 @@ from collections.abc import Callable
 from server.sql import coerce
 from server.sql.bound import NEVER_SQL, Atom, Embedding, Rest, Row, Several, Ts, Value, enumerate_elements, is_constant
 from server.sql.duck import reads
-from server.sql.functions.notes import Null
 from server.sql.functions.openaggregates import AGGREGATES
 from server.sql.functions.registry import Builtin, number_argument
+from server.sql.notes import Null
 from server.sql.routines import CELLS, Routine
 from server.sql.scope import Scope
 from server.sql.tree import Call

@@ -12,8 +12,10 @@ from duckdb.func import FunctionNullHandling, PythonUDFType
 from server.errors import MldbError
 from server.sql import coerce, tasks
 from server.sql.aside import Aside
+from server.sql.binder.base import bind, is_bound
 from server.sql.bound import Atom, Open, Row, Several, Value, as_constant, is_constant
 from server.sql.duck import QUERY, literal_text, reads
+from server.sql.engine_errors import OF_VALUES, translated
 from server.sql.functions.registry import Builtin, cells_or_null, fixed_row
 from server.sql.routines import CELLS, Shape, duck_type, to_arrow
 from server.sql.scope import OverlayScope, Scope
@@ -27,17 +29,15 @@ from server.values.kinds import CELL_TYPE, Kind
 class _Inside(OverlayScope):
     """The scope of what is tried: nothing of it may be computed elsewhere, where its errors would not be caught."""
 
-    def __init__(self, behind: Scope) -> None:
-        super().__init__(Row(), behind)
-        self.aside = Aside(behind.context)
+    def __init__(self, outer: Scope) -> None:
+        super().__init__(Row(), outer)
+        self.aside = Aside(outer.context)
 
     def stage(self, sql: str) -> str:
         return sql if self.in_cells() else self.aside.stage(sql)
 
 
 def _try(node: Call, args: list[Value], scope: Scope) -> Value:
-    from server.sql.binder.base import bind
-
     del args
     if len(node.args) not in (1, 2):
         raise MldbError("Binding builtin function try: requires one or two arguments")
@@ -80,8 +80,6 @@ def _delayed(fallback: Value, scope: Scope) -> Value:
 
 def _constant_fails(expression: Node, scope: Scope) -> bool:
     """Whether a part of an expression is a constant that cannot be computed."""
-    from server.sql.binder.base import bind, is_bound
-
     if isinstance(expression, Item | Flatten):
         expression = expression.expression
     if isinstance(expression, ColumnRef) or not is_bound(type(expression)) or not _computes(expression):
@@ -101,18 +99,11 @@ def _constant_fails(expression: Node, scope: Scope) -> bool:
 
 def _fails_while_planned(value: Value, scope: Scope) -> bool:
     """Whether the engine cannot even plan an expression over its table, as for ``x @ 'no date'``."""
-    from server.sql.plan import OF_VALUES
-
-    table: Any = scope
-    while not hasattr(table, "relation"):
-        if not hasattr(table, "behind"):
-            return False
-        table = table.behind
     sql = cells_or_null(value)
-    if QUERY in sql:
-        return False  # it is run apart anyway
+    if scope.source is None or QUERY in sql:
+        return False  # a sub-query is run apart anyway
     try:
-        scope.context.execute(f"EXPLAIN SELECT {sql} FROM {table.relation.render(sql, ordered=False)}")
+        scope.context.execute(f"EXPLAIN SELECT {sql} FROM {scope.source.render(sql, ordered=False)}")
     except MldbError as error:
         return isinstance(error.__cause__, OF_VALUES)
     return False
@@ -224,8 +215,6 @@ def _each_row(connection: duckdb.DuckDBPyConnection, result: Shape, run: Callabl
 
 
 def _message(cursor: duckdb.DuckDBPyConnection, sql: str, rows: Any, at: int) -> str | None:
-    from server.sql.plan import translated
-
     try:
         _table(cursor, sql, rows, at)
     except duckdb.Error as error:

@@ -8,8 +8,8 @@ from server.sql.binder.arithmetic import set_timestamp
 from server.sql.bound import NEVER_SQL, Atom, Embedding, Several, Value, is_constant
 from server.sql.duck import macro
 from server.sql.functions import civil, dates
-from server.sql.functions.notes import NO_ARGUMENTS
 from server.sql.functions.registry import Builtin, executing, routine
+from server.sql.notes import NO_ARGUMENTS
 from server.sql.routines import Routine, unconverted
 from server.sql.scope import Scope
 from server.sql.tree import Call, Constant

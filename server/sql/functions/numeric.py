@@ -22,7 +22,6 @@ from server.sql.bound import (
 )
 from server.sql.duck import literal_text
 from server.sql.functions import numbers
-from server.sql.functions.notes import NO_ARGUMENTS
 from server.sql.functions.openaggregates import sort_key
 from server.sql.functions.registry import (
     Builtin,
@@ -32,6 +31,7 @@ from server.sql.functions.registry import (
     result,
     routine,
 )
+from server.sql.notes import NO_ARGUMENTS
 from server.sql.relations import require_row
 from server.sql.scope import Scope
 from server.sql.tree import Call

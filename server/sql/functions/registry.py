@@ -12,7 +12,7 @@ from server.errors import MldbError
 from server.sql import coerce
 from server.sql.bound import Atom, Embedding, Open, Value, as_any_list, as_constant, is_constant, latest_ts
 from server.sql.duck import literal_text, macro, reads
-from server.sql.functions.notes import PROPAGATED, Example, Null
+from server.sql.notes import PROPAGATED, Example, Null
 from server.sql.routines import ANYS, CELLS, CODE_MEMBER, DETAILS_MARK, NUMBERS, TEXTS, Routine, Shape
 from server.sql.scope import Scope
 from server.sql.tasks import TASK_SQL
@@ -45,7 +45,7 @@ class Builtin:
 
     A ``lazy`` one binds its arguments itself: ``bind`` gets none of them bound. What a ``volatile`` one gives may
     differ from call to call; of all others the value is constant when the arguments are.
-    ``signature``, ``summary``, ``example`` and ``null`` are as in ``server.sql.functions.notes``.
+    ``signature``, ``summary``, ``example`` and ``null`` are as in ``server.sql.notes``.
     """
 
     name: str

@@ -7,6 +7,7 @@ from itertools import groupby
 from server.errors import MldbError
 from server.sql import coerce
 from server.sql.binder.arithmetic import map_atoms
+from server.sql.binder.base import bind
 from server.sql.bound import Atom, Embedding, Leaf, Open, Row, RowBuilder, Several, Value, is_constant, latest_ts
 from server.sql.duck import literal
 from server.sql.functions.core import parse_number
@@ -126,8 +127,6 @@ def _type_of(value: Value) -> Description:
 
 def _branches(expression: Expression, scope: Scope) -> list[Value]:
     """The values an expression may have: one, or of CASE one for each branch that is written."""
-    from server.sql.binder.base import bind
-
     if not isinstance(expression, Case):
         return [bind(expression, scope)]
     results = [then for _, then in expression.whens]
