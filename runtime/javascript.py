@@ -117,7 +117,7 @@ class Interpreter:
             told = {"type": "InternalError", "message": str(error).partition("\n")[0], "stack": ""}
             text = json.dumps({"raised": told})
         self._host.check()
-        outcome = json.loads(text)
+        outcome = json.loads(text, parse_int=_number)
         if outcome is None:
             return execution.Outcome(protocol.UNROUTED)
         if "raised" in outcome:
@@ -164,6 +164,12 @@ class Interpreter:
             "scriptUri": self._uri,
             "where": f"{place}, in {name}" if name else place,
         }
+
+
+def _number(text: str) -> int | float:
+    """JavaScript writes numbers up to 1e21 without an exponent; those beyond 64 bits stay the floats that they are."""
+    value = int(text)
+    return value if -(2**63) <= value < 2**64 else float(value)
 
 
 class _Host:

@@ -56,6 +56,7 @@ def eventually(check):
         ("args.n * 2", 42),
         ("plugin.args.n", 21),
         ("[NaN, Infinity]", [None, None]),
+        ("[1e20, -1e19, 2 ** 53, 1e300]", [1e20, -1e19, 2**53, 1e300]),
         ('mldb.sqlEscape("It\'s hot")', "'It''s hot'"),
         ("require('mldb') === mldb", True),
         ("mldb.createPath(['a', 1])", {"path": ["a", "1"]}),
