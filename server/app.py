@@ -8,6 +8,7 @@ import shutil
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,7 @@ from server.http import (
     uploads,
     workbench,
 )
+from server.http.doc_macros import expand as expand_macro
 from server.http.gateway import Gateway
 from server.http.host import Host
 from server.http.security import Gate
@@ -132,7 +134,9 @@ class Server:
     async def start(self) -> None:
         """Called on the event loop before the first request."""
         self.services.attach(asyncio.get_running_loop(), self.host.resources)
-        self.plugins.attach(asyncio.get_running_loop(), self.host.resources.dispatch)
+        self.plugins.attach(
+            asyncio.get_running_loop(), self.host.resources.dispatch, partial(expand_macro, self.host.types)
+        )
         waiting = await asyncio.to_thread(self._announce)
         threading.Thread(target=self._restore, args=(waiting,), name="restore", daemon=True).start()
 

@@ -10,23 +10,27 @@ from functools import cache
 from html import escape
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from server.templating import markup, rendered
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
+    from markdown_it.rules_inline import StateInline
     from markdown_it.token import Token
 
-_MACRO = re.compile(r"!\[[^\]\n]*\]\(%%(\w+)\s*([^)\n]*)\)")
+_MACRO = re.compile(r"!\[[^\]\n]*\]\(%%(\w+)[ \t]*([^)\n]*)\)")
+_MACRO_KIND = "macro"
 _LOCAL_PAGE = re.compile(r"(?![a-z][a-z0-9+.-]*:|//)([^?#]*\.md)([?#].*)?", re.IGNORECASE)
-_KINDS = ("dataset", "function", "plugin", "procedure")
 _FIRST_TITLE = re.compile(r"^#\s+(.+)$", re.MULTILINE)
 _NOT_OF_ANCHORS = re.compile(r"[^\w\- ]")
 # A file that a shell command writes is shown as what it is.
 _HERE_DOCUMENT = re.compile(
     r"^[^\n]*\.(?P<ending>\w+) <<'(?P<mark>\w+)'\n(?P<content>.*?)^(?P=mark)$", re.MULTILINE | re.DOTALL
 )
+
+
+# What a macro of a page stands for, by its name and its arguments: Markdown; None for an unknown one.
+Macros = Callable[[str, str], str | None]
 
 
 @dataclass(frozen=True)
@@ -39,9 +43,9 @@ class Section:
     text: str
 
 
-def render(text: str, name: str) -> bytes:
+def render(text: str, name: str, macros: Macros | None = None) -> bytes:
     """A full page: tables, fenced code in colours, links to local ``.md`` pages turned to their HTML."""
-    return rendered("markdown.html", title=title(text) or name, body=markup(body(text))).encode()
+    return rendered("markdown.html", title=title(text) or name, body=markup(body(text, macros=macros))).encode()
 
 
 def title(text: str) -> str:
@@ -50,9 +54,9 @@ def title(text: str) -> str:
     return found.group(1) if found else ""
 
 
-def body(text: str, relink: Callable[[str], str | None] | None = None) -> str:
+def body(text: str, relink: Callable[[str], str | None] | None = None, macros: Macros | None = None) -> str:
     """What stands in the page, as HTML; ``relink`` gives the target of each link or picture anew, None for no link."""
-    tokens = _tokens(text)
+    tokens = _tokens(text, macros)
     if relink is not None:
         for token in tokens:
             token.children = _relinked(token.children, relink) if token.children else token.children
@@ -90,9 +94,9 @@ def sections(text: str) -> list[Section]:
     ]
 
 
-def _tokens(text: str) -> list[Token]:
+def _tokens(text: str, macros: Macros | None = None) -> list[Token]:
     """What the parser finds, with an ``id`` on every heading below the title, as GitHub makes them."""
-    tokens = _parser().parse(_MACRO.sub(_macro, text))
+    tokens = _expanded(_parser().parse(text), macros)
     taken: Counter[str] = Counter()
     for token, content in pairwise(tokens):
         if token.type == "heading_open" and token.tag != "h1":
@@ -119,15 +123,45 @@ def _plain(inline: Token) -> str:
     return "".join(each.content or " " for each in inline.children or () if each.type in shown)
 
 
-def _macro(match: re.Match[str]) -> str:
-    """``![](%%doclink name kind)`` and ``![](%%config kind name)`` lead to a type's page; others are shown as code."""
-    words = match.group(2).split()
-    name, kind = words if len(words) == 2 else (words[0] if words else match.group(1), "")
-    if match.group(1) == "config":
-        name, kind = kind, name
-    if kind in _KINDS:
-        return f"[`{name}`](/doc/builtin/{kind}s/{quote(name)}.md.html)"
-    return f"`{name}`"
+def _expanded(tokens: list[Token], macros: Macros | None) -> list[Token]:
+    """With what the macros stand for: one that is a paragraph of its own may be of several blocks."""
+    result: list[Token] = []
+    for token in tokens:
+        for child in token.children or ():
+            if child.type == _MACRO_KIND:
+                child.content = _expansion(child, macros)
+        result.append(token)
+        macro = _lone_macro(result[-2]) if token.type == "paragraph_close" else None
+        if macro is not None and "\n" in macro.content:
+            result[-3:] = _parser().parse(macro.content)
+    return result
+
+
+def _expansion(token: Token, macros: Macros | None) -> str:
+    name, arguments = token.meta["name"], token.meta["arguments"]
+    text = macros(name, arguments) if macros is not None else None
+    return f"Unable to find macro %%{name} with arguments {arguments}" if text is None else text
+
+
+def _lone_macro(inline: Token) -> Token | None:
+    children = inline.children or []
+    return children[0] if len(children) == 1 and children[0].type == _MACRO_KIND else None
+
+
+def _parse_macro(state: StateInline, silent: bool) -> bool:
+    """A rule of the parser: macros look like pictures, but for the blanks between their arguments."""
+    found = _MACRO.match(state.src, state.pos)
+    if found is None:
+        return False
+    if not silent:
+        state.push(_MACRO_KIND, "", 0).meta = {"name": found[1], "arguments": found[2].strip()}
+    state.pos = found.end()
+    return True
+
+
+def _render_macro(_: Any, tokens: list[Token], index: int, __: Any, ___: Any) -> str:
+    text = tokens[index].content
+    return str(_parser().render(text) if "\n" in text else _parser().renderInline(text))
 
 
 @cache
@@ -136,7 +170,9 @@ def _parser() -> MarkdownIt:
 
     options = {"html": True, "linkify": False, "highlight": _highlight}
     parser = MarkdownIt("commonmark", options).enable(["table", "strikethrough"])
+    parser.inline.ruler.before("image", _MACRO_KIND, _parse_macro)
     parser.add_render_rule("link_open", _link)
+    parser.add_render_rule(_MACRO_KIND, _render_macro)
     return parser
 
 

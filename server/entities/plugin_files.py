@@ -10,12 +10,16 @@ import mimetypes
 import os
 import re
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 from runtime.folders import RefusedPath, decode_path, open_inside
 from server.errors import MldbError
 from server.messages import Request, Response
+
+if TYPE_CHECKING:
+    from server.entities.markdown import Macros
 
 # Plugin pages may use inline code and libraries from elsewhere (the talk's page does); they may not be framed by
 # other sites, send forms away or load plug-ins.
@@ -40,10 +44,11 @@ _TYPES_BY_PART: Final = (
 _TYPES_BY_SUFFIX: Final = {".json": "application/json", ".md": "text/plain", ".wasm": "application/wasm",
     ".webp": "image/webp", ".woff2": "font/woff2", ".mjs": "application/javascript", ".map": "application/json",
     ".ipynb": "application/json"}  # fmt: skip
-_TEXT_TYPES: Final = ("text/", "application/javascript", "image/svg+xml")
+_TEXT_TYPES: Final = ("text/", "application/javascript", "application/json", "image/svg+xml")
 _BASE_URL: Final = b"{{HTTP_BASE_URL}}"
 _WHOLE_FILE: Final = 4 * 2**20  # larger files are streamed
 _CHUNK: Final = 256 * 1024
+_BACKTICKS: Final = re.compile("`+")
 _RANGE: Final = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 
 Headers = list[tuple[str, str]]
@@ -61,42 +66,56 @@ def content_type(name: str) -> str:
     return mimetypes.guess_type(lowered, strict=False)[0] or "text/plain"
 
 
-async def serve(folder: Path, path: str, request: Request) -> Response:
-    """Answer for the file that a path (as sent) below the folder names."""
+async def serve(folder: Path, path: str, request: Request, macros: Macros) -> Response:
+    """Answer for the file that a path (as sent) below the folder names; ``macros`` are those of Markdown pages."""
     try:
         name = decode_path(path)
     except RefusedPath as error:
         raise MldbError(f"{error}: {request.path[:200]}") from None
-    return await asyncio.to_thread(_serve, folder, name, request)
+    return await asyncio.to_thread(_serve, folder, name, request, partial(_expand, folder, macros))
 
 
-def _serve(folder: Path, name: str, request: Request) -> Response:
+def _serve(folder: Path, name: str, request: Request, macros: Macros) -> Response:
     target = folder / name
     try:
         if target.is_dir() and target.resolve().is_relative_to(folder):
             if name and not name.endswith("/"):
                 return Response(301, b"", "", [("Location", request.path + "/"), *HEADERS])
-            return _index(folder, name, request)
-        return _file(folder, name, request)
+            return _index(folder, name, request, macros)
+        return _file(folder, name, request, macros)
     except (OSError, ValueError):
         return _text(404, f"File 'file://{target}' doesn't exist")
 
 
-def _index(folder: Path, name: str, request: Request) -> Response:
+def _index(folder: Path, name: str, request: Request, macros: Macros) -> Response:
     for index in ("index.html", "index.md"):
         if (folder / name / index).is_file():
-            return _file(folder, name + index, request)
+            return _file(folder, name + index, request, macros)
     return _text(403, "Directory listing not allowed")
 
 
-def _file(folder: Path, name: str, request: Request) -> Response:
+def _expand(folder: Path, macros: Macros, name: str, arguments: str) -> str | None:
+    """The macros, and the one that shows a file of the folder: ``![](%%codeexample example.py python)``."""
+    if name != "codeexample":
+        return macros(name, arguments)
+    file, _, language = arguments.partition(" ")
+    try:
+        with open_inside(folder, decode_path(file)) as stream:
+            text = stream.read().decode("utf-8", "replace")
+    except (OSError, ValueError, RefusedPath):
+        return f"Error running codeexample macro: there is no file `{file}`"
+    fence = "`" * (1 + max(2, *map(len, _BACKTICKS.findall(text)), 0))
+    return f"{fence}{language.strip()}\n{text.rstrip()}\n{fence}"
+
+
+def _file(folder: Path, name: str, request: Request, macros: Macros) -> Response:
     page = _markdown_source(folder, name)
     if page is not None:
         with open_inside(folder, page) as stream:
             from server.entities.markdown import render
 
             text = stream.read().decode("utf-8", "replace")
-            return Response(200, render(text, Path(page).stem), "text/html; charset=utf-8", list(HEADERS))
+            return Response(200, render(text, Path(page).stem, macros), "text/html; charset=utf-8", list(HEADERS))
     stream = open_inside(folder, name)
     kind = content_type(name)
     status = os.fstat(stream.fileno())

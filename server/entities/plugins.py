@@ -35,6 +35,7 @@ from server.messages import Request, Response
 from server.settings import Settings
 
 if TYPE_CHECKING:
+    from server.entities.markdown import Macros
     from server.entities.registry import Registry
 
 Dispatch = Callable[[Request], Awaitable[Response]]
@@ -68,6 +69,7 @@ class PluginHost:
 
     settings: Settings
     executor: Executor = field(default_factory=LocalExecutor)
+    macros: Macros = lambda _name, _arguments: None
     _dispatch: Dispatch | None = None
     _loop: asyncio.AbstractEventLoop | None = None
     _plugins: dict[int, Plugin] = field(default_factory=dict)
@@ -77,9 +79,12 @@ class PluginHost:
         self.stopped = StoppedPlugins(self.settings.data_dir / "stopped_plugins.json")
         self._restoring = True
 
-    def attach(self, loop: asyncio.AbstractEventLoop, dispatch: Dispatch) -> None:
-        """``dispatch`` answers what plugin code asks of the server. Called on the event loop."""
-        self._loop, self._dispatch = loop, dispatch
+    def attach(self, loop: asyncio.AbstractEventLoop, dispatch: Dispatch, macros: Macros) -> None:
+        """``dispatch`` answers what plugin code asks of the server, ``macros`` are those of its documentation.
+
+        Called on the event loop.
+        """
+        self._loop, self._dispatch, self.macros = loop, dispatch, macros
         self.watcher.start()
 
     def load_folders(self, registry: Registry, starts: Starts) -> None:
@@ -389,7 +394,7 @@ class Plugin:
             generation = self.supervisor.generation
             found = generation.folders.static(remaining) if generation is not None else None
             if found is not None:
-                return await plugin_files.serve(*found, request)
+                return await plugin_files.serve(*found, request, self._host.macros)
         return await self._run_routes(request)
 
     async def documentation(self, request: Request) -> Response:
@@ -398,7 +403,9 @@ class Plugin:
         folder = generation.folders.doc() if generation is not None else None
         if folder is None:
             raise unknown(request)
-        return await plugin_files.serve(folder, request.remaining.removeprefix("/"), request)
+        if not request.remaining:  # links of the page are relative to the folder
+            return Response(301, b"", "", [("Location", f"{request.path}/")])
+        return await plugin_files.serve(folder, request.remaining.removeprefix("/"), request, self._host.macros)
 
     async def _run_routes(self, request: Request) -> Response:
         message = PluginRequest(

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from html import escape
-from typing import Any, Final
+from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
@@ -75,30 +74,11 @@ def _type_page(host: Host, request: Request) -> Response:
 
 def type_markdown(declared: EntityType) -> str:
     """What a type is, and its parameters as a table."""
-    from server.http.describe import describe_params
+    from server.http.doc_macros import parameters
 
-    fields = describe_params(declared.params)["fields"]
-    rows = [
-        f"| `{field['name']}` | {field['type']['typeName']} | {_default(field)} | {_cell(field['comment'])} |"
-        for field in fields
-    ]
-    table = (
-        "\n".join(["| parameter | type | default | meaning |", "|---|---|---|---|", *rows])
-        if rows
-        else "No parameters."
-    )
     title = f"# {declared.kind.capitalize()} type {declared.name}"
-    return "\n\n".join([title, declared.summary, declared.doc.strip(), table, "[All types](../../reference/types.md)"])
-
-
-def _default(field: dict[str, Any]) -> str:
-    if "default" not in field:
-        return "required"
-    return "" if field["default"] is None else f"`{_cell(field['default'])}`"
-
-
-def _cell(value: Any) -> str:
-    return escape(str(value), quote=False).replace("|", "\\|").replace("\n", " ")
+    parts = [title, declared.summary, declared.doc.strip(), parameters(declared)]
+    return "\n\n".join([*parts, "[All types](../../reference/types.md)"])
 
 
 _MISSING: Final = "# There is no such page\n\n[All pages](/doc/)\n"

@@ -79,17 +79,57 @@ def test_odd_files(client, folder):
     assert get(client, "page.html", range="bytes=0-2").headers["content-range"] == f"bytes 0-2/{len(page.text)}"
 
 
+SQL_QUERY = '<a href="/doc/builtin/functions/sql.query.md.html"><code>sql.query</code> function type</a>'
+
+
 @pytest.mark.parametrize(
     ("macro", "shown"),
     [
-        ("doclink sql.query function", '<a href="/doc/builtin/functions/sql.query.md.html"><code>sql.query</code></a>'),
-        ("config procedure import.text", '<a href="/doc/builtin/procedures/import.text.md.html"><code>import.text'),
-        ("nblink _tutorials/One", "<p><code>_tutorials/One</code></p>"),
-        ('doclink a"b function', '<a href="/doc/builtin/functions/a%22b.md.html"><code>a&quot;b</code></a>'),
-        ("unknown", "<p><code>unknown</code></p>"),
+        ("doclink sql.query function", SQL_QUERY),
+        ("doclink sql.query", "<p>Macro %%doclink needs 2 parameters</p>"),
+        (
+            'doclink a"b function',
+            '<a href="/doc/builtin/functions/a%22b.md.html"><code>a&quot;b</code> function type</a>',
+        ),
+        ("config procedure null", "<p>A new procedure of type <code>null</code> named <code>&lt;id&gt;</code> can be"),
+        ("config procedure import.text", "<tr>\n<td><code>dataFileUrl</code></td>"),
+        ("config procedure nosuch", "<p>There is no procedure type <code>nosuch</code>.</p>"),
+        ("availabletypes plugin list", '<li><a href="/doc/builtin/plugins/javascript.md.html">javascript</a></li>'),
+        ("availabletypes plugin table", "<td><code>javascript</code></td>\n<td>"),
+        ("type MLDB::SvdConfig", "<td><code>trainingData</code></td>"),
+        ("type MLDB::Nosuch", "<p>Type with name <code>MLDB::Nosuch</code> not found</p>"),
+        ("nblink _tutorials/One of many", "<p><em>One of many</em></p>"),
+        ("codeexample page.html html", '<pre tabindex="0"><code class="language-html">'),
+        ("codeexample ../main.py", "<p>Error running codeexample macro: there is no file <code>../main.py</code></p>"),
+        ("unknown a b", "<p>Unable to find macro %%unknown with arguments a b</p>"),
     ],
 )
 def test_macros_of_mldbs_documentation(client, folder, macro, shown):
     (folder / "macro.md").write_text(f"![](%%{macro})")
     assert shown in get(client, "macro.md").text
     assert client.get("/doc/builtin/functions/sql.query.md.html").status_code == 200
+
+
+def test_macros_stand_in_lines_and_are_shown_in_code(client, folder):
+    (folder / "macro.md").write_text(
+        "See ![](%%doclink sql.query function) and `![](%%config a b)`.\n\n```\n![](%%type x)\n```\n"
+    )
+    text = get(client, "macro.md").text
+    assert f"<p>See {SQL_QUERY} and <code>![](%%config a b)</code>.</p>" in text
+    assert "![](%%type x)\n</code></pre>" in text
+
+
+def test_the_base_address_is_put_into_text(client, folder):
+    (folder / "here.json").write_text('{"at": "{{HTTP_BASE_URL}}/v1"}')
+    assert get(client, "here.json").json() == {"at": "/v1"}
+
+
+def test_documentation_is_a_folder(client, server):
+    folder = server.data_dir / "manual"
+    (folder / "doc").mkdir(parents=True)
+    (folder / "doc" / "index.md").write_text("[next](next.md)")
+    (folder / "main.py").write_text("mldb.plugin.serve_documentation_folder('doc')")
+    client.must("PUT", "/v1/plugins/manual", {"type": "python", "params": {"address": f"file://{folder}"}})
+    answer = client.get("/v1/plugins/manual/doc", follow_redirects=False)
+    assert (answer.status_code, answer.headers["location"]) == (301, "/v1/plugins/manual/doc/")
+    assert '<a href="next.md.html">next</a>' in client.get("/v1/plugins/manual/doc/").text
