@@ -14,7 +14,7 @@ from server.sql.binder.query import Query, SelectRelation
 from server.sql.binder.rows import item_name
 from server.sql.bound import Atom, Embedding
 from server.sql.render import render
-from server.sql.tree import Call, Item, Node, Select, children, parts
+from server.sql.tree import Call, Item, Node, Select, children, walk
 from server.values.paths import format_path
 
 if TYPE_CHECKING:
@@ -53,15 +53,9 @@ def of_several(query: Query) -> bool:
 
 def span_of(expression: str, statement: Select) -> tuple[int, int] | None:
     """Where an expression that was blamed stands in the text of its statement; None where that is not certain."""
-    found = {span for select in _selects(statement) for span in _spans(expression, select)}
+    selects = (node for node in walk(statement) if isinstance(node, Select))
+    found = {span for select in selects for span in _spans(expression, select)}
     return found.pop() if len(found) == 1 else None
-
-
-def _selects(node: Node) -> Iterator[Select]:
-    if isinstance(node, Select):
-        yield node
-    for part in parts(node):
-        yield from _selects(part)
 
 
 def _spans(expression: str, select: Select) -> Iterator[tuple[int, int]]:

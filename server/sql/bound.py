@@ -344,6 +344,11 @@ def typed(leaf: Leaf) -> str:
     return "NULL::any_value_t" if isinstance(leaf, Atom) and leaf.kind is Kind.NULL else leaf.sql
 
 
+def path_text(path: Atom) -> str:
+    """SQL of the text of a path, which is an INTEGER where rows are numbered."""
+    return path.sql if path.kind is Kind.PATH else f"CAST({path.sql} AS VARCHAR)"
+
+
 def only_latest(several: Several) -> Several:
     """The cell with its newest value alone; the row still lacks it where it did."""
     return Several(f"m_only_latest({several.sql})", several.kind)

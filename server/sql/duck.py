@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping, Sequence
 from functools import cache
 
 from server.values.atoms import Atom, Interval, PathValue, Timestamp, collapse
@@ -54,6 +55,19 @@ def literal(value: Atom) -> tuple[str, Kind]:
             return f"unhex('{value.hex()}')", Kind.BLOB
         case PathValue(path):
             return literal_text(format_path(path)), Kind.PATH
+
+
+def select_list(columns: Mapping[str, str]) -> str:
+    """What stands behind SELECT, of SQL by name; a query of no columns has rows all the same."""
+    return ", ".join(f"{sql} AS {name}" for name, sql in columns.items()) or "1 AS one"
+
+
+def where_clause(conditions: Sequence[str]) -> str:
+    return f" WHERE {' AND '.join(conditions)}" if conditions else ""
+
+
+def order_clause(terms: Sequence[str]) -> str:
+    return f" ORDER BY {', '.join(terms)}" if terms else ""
 
 
 def macro(name: str, *arguments: str) -> str:

@@ -16,7 +16,7 @@ from server.errors import Cancelled, MldbError
 from server.sql import coerce, tasks
 from server.sql.binder.query import Query
 from server.sql.blame import blame, of_several, span_of
-from server.sql.bound import NEVER_SQL, Atom, Embedding, Leaf, Row, Several, typed, with_whole_embeddings
+from server.sql.bound import NEVER_SQL, Atom, Embedding, Leaf, Row, Several, path_text, typed, with_whole_embeddings
 from server.sql.cell_streams import CellStream, Rows, cell_stream
 from server.sql.engine_errors import OF_VALUES, engine_errors, reading
 from server.sql.parser import parse_statement
@@ -73,7 +73,7 @@ class Plan:
 
 def compile_query(query: Query, *, timestamps: bool, text: str = "", whole: bool = False) -> Plan:
     """The final step: which columns leave, and the SQL that makes them. ``whole``: see ``Engine.query``."""
-    items: dict[str, str] = {"name": query.path_text()}
+    items: dict[str, str] = {"name": path_text(query.path)}
     row = with_whole_embeddings(query.row) if whole else query.row
     columns, fields = output_columns(row, timestamps=timestamps)
     items.update(fields)

@@ -22,12 +22,13 @@ from server.sql.bound import (
     Row,
     Value,
     enumerate_elements,
+    path_text,
     presence,
     unknown,
 )
 from server.sql.coerce import to_cells
-from server.sql.duck import literal_text, references
-from server.storage.database import NUMBER_HASH, identifier
+from server.sql.duck import literal_text, order_clause, references, where_clause
+from server.storage.database import NUMBER_HASH, PATH_HASH, identifier
 from server.values.kinds import CELL_TYPE, Kind
 from server.values.paths import Path, format_path
 
@@ -93,11 +94,10 @@ class Relation:
 
     def row_text(self) -> str:
         """SQL of the row path's text."""
-        path = self.row_path()
-        return path.sql if path.kind is Kind.PATH else f"CAST({path.sql} AS VARCHAR)"
+        return path_text(self.row_path())
 
     def row_hash(self) -> str:
-        return f"mldb_path_hash({self.row_text()})"
+        return f"{PATH_HASH}({self.row_text()})"
 
     def order(self) -> list[str]:
         """ORDER BY terms of the listing order; none when rows come in it anyway."""
@@ -168,10 +168,8 @@ class Relation:
 
     def choice(self, item: str, where: list[str], order: list[str], tail: str) -> str:
         """SQL of one thing about each of the rows that WHERE, ORDER BY and LIMIT leave: what ``chosen`` begins with."""
-        condition = f" WHERE {' AND '.join(where)}" if where else ""
-        sorting = f" ORDER BY {', '.join(order)}" if order else ""
         source = self.render(" ".join([*where, *order, item]), ordered=False)
-        return f"SELECT {item} FROM {source}{condition}{sorting}{tail}"
+        return f"SELECT {item} FROM {source}{where_clause(where)}{order_clause(order)}{tail}"
 
     def leading(self, order: list[str], where: list[str], count: int) -> str | None:
         """The FROM item of fewer rows than all, among which are the first ``count`` in this order that WHERE leaves."""
@@ -352,9 +350,8 @@ class WideRelation(Relation):
         if stored.shape is not None or stored.kind not in _ORDERED:
             return None
         last, within = ("max", "<=") if way == "ASC NULLS FIRST" else ("min", ">=")
-        wanted = f" WHERE {' AND '.join(where)}" if where else ""
         sorting = f"{column} {way.split()[0]} NULLS LAST"  # a condition on NULL keeps DuckDB from passing rows over
-        first = f"SELECT {column} FROM {table} AS r{self.number}{wanted} ORDER BY {sorting} LIMIT {count}"
+        first = f"SELECT {column} FROM {table} AS r{self.number}{where_clause(where)} ORDER BY {sorting} LIMIT {count}"
         parts = [f"{column} {within} (SELECT {last}({column}) FROM ({first}))"]
         if self._has_null is None or self._has_null(self.layout, stored.name):
             parts.append(f"{column} IS NULL")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from server.sql.bound import Atom, Leaf, Open, Rest, Row, Several, Value
 from server.sql.coerce import to_cells
-from server.sql.duck import literal_text
+from server.sql.duck import literal_text, where_clause
 from server.sql.relations import Relation
 from server.storage.database import identifier
 from server.storage.layouts import TIME_ID
@@ -181,7 +181,7 @@ class SparseRelation(Relation):
 
     def _stream(self, condition: str, where: list[str], *, names: bool = False) -> str:
         """Cells one by one: ``line``, ``named``, value ``v``, timestamp ``t``, with ``names`` also ``name``."""
-        only = f" WHERE {' AND '.join(where)}" if where else ""
+        only = where_clause(where)
         ids = f"{self.line} AS line, {self.name} AS named, {TIME_ID} AS time"
         scans = " UNION ALL ".join(
             f"SELECT {ids}, {value} AS v FROM {self._table(store)}{only}" for store, value in _STORE_ANY.items()

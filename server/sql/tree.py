@@ -6,6 +6,7 @@ SELECT (sql-dialect.md §5), and it makes every node a dictionary key.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from functools import cache
 from typing import Any
@@ -299,15 +300,20 @@ def conjuncts(expression: Expression | None) -> list[Expression]:
     return [] if expression is None else [expression]
 
 
-def children(node: object) -> list[Node]:
+def children(node: Node) -> list[Node]:
     """The nodes directly below one; a sub-query is closed in itself and is not entered."""
     return [one for one in parts(node) if not isinstance(one, Select)]
 
 
-def parts(node: object) -> list[Node]:
+def walk(node: Node) -> Iterator[Node]:
+    """A node and all nodes below it, sub-queries among them."""
+    yield node
+    for part in parts(node):
+        yield from walk(part)
+
+
+def parts(node: Node) -> list[Node]:
     """The nodes directly below one, sub-queries among them."""
-    if not isinstance(node, Node):
-        return []
     found: list[Node] = []
     kind: Any = type(node)
     for name in _members(kind):
@@ -317,7 +323,7 @@ def parts(node: object) -> list[Node]:
             if isinstance(one, Node):
                 found.append(one)
             elif isinstance(one, tuple):
-                stack.extend(one)
+                stack.extend(reversed(one))
     return found
 
 

@@ -5,7 +5,6 @@ Both are bound into the query that calls them; over REST the caller is a query o
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
@@ -14,7 +13,7 @@ from pydantic import Field
 from server.declarations import BoundFunction, Creation, EntityType, Params, Services, SqlText, TypeName
 from server.errors import MldbError
 from server.sql import coerce
-from server.sql.binder.application import apply_function
+from server.sql.batch_functions import apply_function
 from server.sql.binder.base import bind
 from server.sql.binder.query import Query, SelectRelation
 from server.sql.binder.rows import bind_clauses
@@ -25,7 +24,7 @@ from server.sql.parser import parse_clauses, parse_query
 from server.sql.relations import lookup, require_row
 from server.sql.render import render
 from server.sql.scope import RowScope, Scope
-from server.sql.tree import Clause, ColumnRef, Extract, Item, Node, Parameter, Select, Wildcard, children
+from server.sql.tree import Clause, ColumnRef, Extract, Item, Node, Parameter, Select, Wildcard, children, walk
 from server.values.batches import Column, RowType
 from server.values.info import function_info
 from server.values.kinds import CELL_TYPE, Kind
@@ -161,7 +160,7 @@ class SqlQuery:
         self.id = creation.id
         query = self.params.query
         self.select: Select = parse_query(query)
-        self.parameters = list(dict.fromkeys(node.name for node in _nodes(self.select) if isinstance(node, Parameter)))
+        self.parameters = list(dict.fromkeys(node.name for node in walk(self.select) if isinstance(node, Parameter)))
 
     @cached_property
     def input(self) -> RowType:
@@ -278,18 +277,6 @@ def engine(services: Services) -> Any:
     return services.engine
 
 
-def _nodes(node: object) -> Iterator[Node]:
-    from dataclasses import fields
-
-    if isinstance(node, Node):
-        yield node
-        for field in fields(node):
-            yield from _nodes(getattr(node, field.name))
-    elif isinstance(node, tuple):
-        for item in node:
-            yield from _nodes(item)
-
-
 def _variables(clauses: tuple[Clause, ...]) -> list[Path]:
     """The columns that a SELECT list reads; ``()`` when a wildcard reads them all.
 
@@ -297,7 +284,7 @@ def _variables(clauses: tuple[Clause, ...]) -> list[Path]:
     """
     found: dict[Path, None] = {}
 
-    def visit(node: object) -> None:
+    def visit(node: Node) -> None:
         if isinstance(node, ColumnRef):
             found.setdefault(node.path)
         elif isinstance(node, Wildcard):

@@ -81,12 +81,14 @@ class RowBatch:
     def timestamp(self, index: int) -> pa.Array | float:
         return self.timestamps[index] if index < len(self.timestamps) else NEVER
 
-    def seconds(self, index: int) -> npt.NDArray[np.float64]:
-        """The timestamps of a column, one for each row; that of what is missing is -Inf."""
+    def times(self, index: int) -> pa.Array:
+        """The timestamps of a column, one for each row."""
         times = self.timestamp(index)
-        if isinstance(times, float | int):
-            return np.full(self.length, float(times))
-        return np.asarray(one_array(times).fill_null(NEVER).to_numpy(zero_copy_only=False), np.float64)
+        return pa.array(np.full(self.length, float(times))) if isinstance(times, float | int) else one_array(times)
+
+    def seconds(self, index: int) -> npt.NDArray[np.float64]:
+        """As ``times``, as numbers; that of what is missing is -Inf."""
+        return np.asarray(self.times(index).fill_null(NEVER).to_numpy(zero_copy_only=False), np.float64)
 
     def under(self, prefix: Path) -> RowBatch:
         """The sub-rows below a prefix, as ``RowType.under``; the rest is narrowed likewise."""

@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from server.errors import MldbError
+from server.sql.batch_functions import apply_function
 from server.sql.binder.aggregates import AGGREGATES
-from server.sql.binder.application import apply_function
 from server.sql.binder.base import bind, binds, elsewhere
 from server.sql.binder.rowfunctions import JOIN_ONLY, NOTES, ROW_FUNCTIONS, outside_of_join
 from server.sql.bound import Row, Several, Value, as_constant, only_latest

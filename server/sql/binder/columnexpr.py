@@ -20,6 +20,7 @@ from server.sql.relations import cut
 from server.sql.scope import NestedScope, Scope, TableScope
 from server.sql.sparse import CellsRelation
 from server.sql.tree import Binary, Call, ColumnExpr, Constant, Expression, OrderKey, conjuncts
+from server.storage.database import PATH_HASH
 from server.values.atoms import PathValue
 from server.values.kinds import Kind
 from server.values.paths import Path, format_path, natural_key, parse_path
@@ -76,7 +77,7 @@ class ColumnScope(NestedScope):
             case "columnPathLength":
                 return Atom(f"u_path_length({self.name.sql})", Kind.INTEGER, constant=self.name.constant)
             case "columnHash":
-                return Atom(f"mldb_path_hash({self.name.sql})", Kind.UNSIGNED, constant=self.name.constant)
+                return Atom(f"{PATH_HASH}({self.name.sql})", Kind.UNSIGNED, constant=self.name.constant)
             case "value":
                 return self.value
             case "rowCount":

@@ -19,12 +19,14 @@ from server.sql.binder.query import Query
 from server.sql.binder.rowfunctions import row_function
 from server.sql.binder.rows import bind_clauses
 from server.sql.bound import Atom, Embedding, Open, Row, Ts, Value, as_any_list, timestamp_of
+from server.sql.duck import where_clause
 from server.sql.notes import Note
 from server.sql.positions import did_you_mean
 from server.sql.relations import Relation, lookup, require_row
 from server.sql.render import render
 from server.sql.scope import OverlayScope, Scope
 from server.sql.tree import Call, Clause, ColumnRef, Constant, Expression, Item, Node, Select, Wildcard, children
+from server.storage.database import PATH_HASH
 from server.values.kinds import Kind
 from server.values.paths import Path, format_path
 
@@ -121,7 +123,7 @@ class GroupRelation(Relation):
             return f"(SELECT {columns} FROM {source}) AS r{self.number}"
         if items and not self.keys and not self.counts:
             columns += ", count(*) AS rows"
-        where = f" WHERE {' AND '.join(self.where)}" if self.where else ""
+        where = where_clause(self.where)
         group = f" GROUP BY {', '.join(str(n + 1) for n in range(len(self.keys)))}" if self.keys else ""
         having = " HAVING count(*) > 0" if not self.keys and not self.counts else ""
         source = self.inner.render(f"{columns}{where}", ordered=False)
@@ -269,9 +271,7 @@ def bind_grouped(select: Select, relation: Relation, scope: Scope, where: list[s
     if order:
         order += grouped.order()
     distinct = distinct_terms(select, OverlayScope(row, inner))
-    return Query(
-        grouped, row, path, f"mldb_path_hash({path.sql})", having, order, distinct, select.limit, select.offset
-    )
+    return Query(grouped, row, path, f"{PATH_HASH}({path.sql})", having, order, distinct, select.limit, select.offset)
 
 
 def _having(select: Select, scope: GroupScope) -> str:
@@ -289,7 +289,7 @@ def has_aggregate(clauses: Iterable[Clause]) -> bool:
     return any(_calls_aggregate(clause) for clause in clauses)
 
 
-def _calls_aggregate(node: object) -> bool:
+def _calls_aggregate(node: Node) -> bool:
     if isinstance(node, Call) and node.name in AGGREGATES and node.qualifier is None:
         return True
     return any(_calls_aggregate(child) for child in children(node))

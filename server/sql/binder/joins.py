@@ -20,6 +20,7 @@ from server.sql.tree import (
     ColumnRef,
     Expression,
     Join,
+    Node,
     RowTable,
     Wildcard,
     children,
@@ -307,7 +308,7 @@ class _OnScope(TableScope):
 _ALL = "*"
 
 
-def _tables(node: object) -> set[str]:
+def _tables(node: Node) -> set[str]:
     """The table names that qualify the columns and functions of an expression; ``*`` for all columns."""
     if isinstance(node, ColumnRef):
         return {node.path[0]}

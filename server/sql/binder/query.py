@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from server.sql.bound import Atom, Embedding, Leaf, Open, Row, Several, Value
+from server.sql.duck import order_clause, select_list, where_clause
 from server.sql.relations import Relation
 from server.values.kinds import Kind
 from server.values.paths import Path
@@ -29,9 +30,6 @@ class Query:
     limit: int | None = None
     offset: int = 0
 
-    def path_text(self) -> str:
-        return self.path.sql if self.path.kind is Kind.PATH else f"CAST({self.path.sql} AS VARCHAR)"
-
     def render(self, items: Mapping[str, str], *, ordered: bool) -> str:
         """SELECT of these columns (name → SQL). ``ordered``: the order of the rows matters to who reads them."""
         order = self.order
@@ -39,10 +37,9 @@ class Query:
             order = self.relation.order()
         elif not ordered and self.limit is None and not self.offset and not self.distinct:
             order = []
-        columns = ", ".join(f"{sql} AS {name}" for name, sql in items.items()) or "1 AS one"
+        columns = select_list(items)
         distinct = f"DISTINCT ON ({', '.join(self.distinct)}) " if self.distinct else ""
-        where = f" WHERE {' AND '.join(self.where)}" if self.where else ""
-        sorting = f" ORDER BY {', '.join(order)}" if order else ""
+        where, sorting = where_clause(self.where), order_clause(order)
         tail = f" LIMIT {self.limit}" if self.limit is not None else ""
         tail += f" OFFSET {self.offset}" if self.offset else ""
         if (where or tail) and not distinct:
@@ -142,6 +139,5 @@ class FromRelation(Exporter):
         raise TypeError(f"{type(self).__name__} has no source")
 
     def base(self, used: set[str], ordered: bool) -> str:
-        items = self.exported(used)
-        columns = ", ".join(f"{sql} AS {name}" for name, sql in items.items()) or "1 AS one"
+        columns = select_list(self.exported(used))
         return f"(SELECT {columns} FROM {self.source(columns, ordered)}) AS r{self.number}"

@@ -10,11 +10,12 @@ from server.sql.binder.output import distinct_terms, named, order_terms
 from server.sql.binder.query import Query, SelectRelation
 from server.sql.binder.rows import bind_clauses
 from server.sql.binder.when import WhenScope
-from server.sql.bound import Atom, Row, Value
+from server.sql.bound import Atom, Row, Value, path_text
 from server.sql.duck import literal_text
 from server.sql.relations import NoTable, Relation
 from server.sql.scope import Context, NoScope, OverlayScope, Scope, TableScope
 from server.sql.tree import Call, Constant, Expression, InList, InQuery, Select, SubSelect
+from server.storage.database import PATH_HASH
 from server.values.kinds import CELL_TYPE, Kind
 
 
@@ -44,7 +45,7 @@ def _without_from(select: Select, context: Context) -> Query:
     where = [bind_truth(select.where, scope)] if select.where is not None else []
     row = bind_clauses(select.clauses, scope)
     path = named(select.named, relation, scope)
-    return Query(relation, row, path, _hash(path, relation), where, limit=select.limit, offset=select.offset)
+    return Query(relation, row, path, _hash(path), where, limit=select.limit, offset=select.offset)
 
 
 def _ungrouped(select: Select, relation: Relation, scope: Scope, where: list[str]) -> Query:
@@ -55,14 +56,13 @@ def _ungrouped(select: Select, relation: Relation, scope: Scope, where: list[str
         order.append(relation.row_hash())
     elif select.where is not None:
         order = _order_of_list(select.where, relation)
-    hash_ = relation.row_hash() if select.named is None else _hash(path, relation)
+    hash_ = relation.row_hash() if select.named is None else _hash(path)
     distinct = distinct_terms(select, OverlayScope(row, scope))
     return Query(relation, row, path, hash_, where, order, distinct, select.limit, select.offset)
 
 
-def _hash(path: Atom, relation: Relation) -> str:
-    text = path.sql if path.kind is Kind.PATH else f"CAST({path.sql} AS VARCHAR)"
-    return f"mldb_path_hash({text})"
+def _hash(path: Atom) -> str:
+    return f"{PATH_HASH}({path_text(path)})"
 
 
 def _order_of_list(where: Expression, relation: Relation) -> list[str]:

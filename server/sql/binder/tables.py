@@ -26,6 +26,7 @@ from server.sql.bound import (
     only_where,
     presence,
 )
+from server.sql.duck import select_list
 from server.sql.notes import Note
 from server.sql.relations import Relation, lookup, require_row
 from server.sql.scope import Context
@@ -352,8 +353,7 @@ class SampleRelation(FromRelation):
         return self.offer(self.inner.row_hash())
 
     def base(self, used: set[str], ordered: bool) -> str:
-        items = self.exported(used)
-        columns = ", ".join(f"{sql} AS {name}" for name, sql in items.items()) or "1 AS one"
+        columns = select_list(self.exported(used))
         name = self.inner.row_text()
         source = self.inner.render(f"{columns} {name}", ordered=False)
         if not self.replaced:

@@ -8,7 +8,7 @@ from typing import Any
 
 from server.errors import MldbError
 from server.sql import coerce
-from server.sql.binder.application import apply_function
+from server.sql.batch_functions import apply_function
 from server.sql.bound import Atom, Open, Row, Several, Value, timestamp_of
 from server.sql.functions.filetypes import describe
 from server.sql.functions.registry import Builtin, executing, result, routine

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
 from server.errors import MldbError
-from server.sql.binder.application import apply_function
+from server.sql.batch_functions import apply_function
 from server.sql.bound import Atom, Embedding, Open, Row, RowBuilder, Value, is_constant
 from server.sql.duck import literal_text
 from server.sql.functions.registry import Builtin, fixed_atom, fixed_row, nested

@@ -5,14 +5,9 @@ Nesting is limited while parsing; a long chain (``a + a + a + …``) nests only 
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from dataclasses import fields
-from functools import cache
-from typing import Any, cast
-
 from server.sql.parser.cursor import Cursor
 from server.sql.tokens import SqlSyntaxError
-from server.sql.tree import Node
+from server.sql.tree import Node, parts
 
 # A walk needs two to four Python frames per level, and Python allows 1000. People write chains of dozens.
 HEIGHT_LIMIT = 200
@@ -23,9 +18,9 @@ def check_height(parser: Cursor, tree: Node | tuple[Node, ...]) -> None:
     """Raise ``SqlSyntaxError`` at the first node that lies too deep. The walk is spared where it cannot be."""
     if parser.chained + _LEVELS_PER_NESTING * parser.deepest <= HEIGHT_LIMIT:
         return
-    level: list[Any] = [tree]
+    level = list(tree) if isinstance(tree, tuple) else [tree]
     for _ in range(HEIGHT_LIMIT):
-        level = [child for node in level for child in _children(node)]
+        level = [part for node in level for part in parts(node)]
         if not level:
             return
     deepest = level[0]
@@ -35,22 +30,3 @@ def check_height(parser: Cursor, tree: Node | tuple[Node, ...]) -> None:
         f"the expression is more than {HEIGHT_LIMIT} levels high; use IN (…) for a long list of alternatives, "
         "or split it with sub-selects",
     )
-
-
-def _children(node: Any) -> list[Any]:
-    found = (
-        node if isinstance(node, tuple) else [getattr(node, name) for name in _field_names(cast(Hashable, type(node)))]
-    )
-    nodes: list[Any] = []
-    for child in found:
-        if isinstance(child, Node):
-            nodes.append(child)
-        elif isinstance(child, tuple):
-            # Tuples of nodes and the pairs of CASE are no level of their own.
-            nodes.extend(_children(child))
-    return nodes
-
-
-@cache
-def _field_names(type_: Hashable) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(cast(Any, type_)) if field.name != "span")
