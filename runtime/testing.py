@@ -59,6 +59,17 @@ class MldbUnitTest(unittest.TestCase):
     longMessage = True
     json = json  # tests write self.json
 
+    # MLDB's tests, and those of its time, use names that unittest has dropped since, the last of them in Python 3.12.
+    assert_ = unittest.TestCase.assertTrue
+    assertEquals = unittest.TestCase.assertEqual
+    assertNotEquals = unittest.TestCase.assertNotEqual
+    assertAlmostEquals = unittest.TestCase.assertAlmostEqual
+    assertNotAlmostEquals = unittest.TestCase.assertNotAlmostEqual
+    assertItemsEqual = unittest.TestCase.assertCountEqual
+    assertRegexpMatches = unittest.TestCase.assertRegex
+    assertNotRegexpMatches = unittest.TestCase.assertNotRegex
+    assertRaisesRegexp = unittest.TestCase.assertRaisesRegex
+
     def assertTableResultEquals(self, res: Any, expected: Any, msg: str = "") -> None:  # noqa: N802
         """Equal tables: the same set of columns in any order, the same rows in order."""
         self._assert_tables(res, expected)

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from runtime import protocol
 from runtime.executor import Executor, LocalExecutor, WorkerFailure
@@ -59,8 +59,15 @@ class PluginParams(Params):
     """Parameters of a plugin."""
 
     address: str = Field("", description="Folder, file, page or repository that holds the code")
-    source: PluginSource | None = Field(None, description="The code itself, instead of an address")
+    source: PluginSource | None = Field(
+        None, description="The code itself, instead of an address; a text is that of main"
+    )
     args: Any = Field(None, description="Any JSON; the plugin reads it as mldb.plugin.args, in JavaScript plugin.args")
+
+    @field_validator("source", mode="before")
+    @classmethod
+    def _plain(cls, given: Any) -> Any:
+        return {"main": given} if isinstance(given, str) else given
 
 
 @dataclass

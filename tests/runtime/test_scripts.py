@@ -220,6 +220,20 @@ except RuntimeError as error: request.set_return(str(error))
     assert result(source) == "Attempt to create dataset without type being set"
 
 
+def test_names_that_unittest_dropped_are_there():
+    source = """
+from mldb import MldbUnitTest
+test = MldbUnitTest()
+test.assertEquals(1, 1); test.assertNotEquals(1, 2); test.assert_(True); test.assertItemsEqual([1, 2], [2, 1])
+test.assertAlmostEquals(1.0, 1.00000001); test.assertNotAlmostEquals(1.0, 1.1)
+test.assertRegexpMatches("abc", "b"); test.assertNotRegexpMatches("abc", "d")
+with test.assertRaisesRegexp(ValueError, "no"): raise ValueError("no")
+try: test.assertItemsEqual([1], [2])
+except AssertionError: request.set_return("told")
+"""
+    assert result(source) == "told"
+
+
 def test_failed_assertions_say_what_mldbs_say():
     source = """
 import re

@@ -44,6 +44,16 @@ def folder(server, tmp_path_factory):
     return make
 
 
+def test_the_source_may_be_the_text_of_main(client):
+    made = put(client, "texted", source="print('here')")
+    assert made.status_code == 201, made.text
+    assert made.json()["config"]["params"] == {"source": "print('here')"}
+    assert client.get("/v1/plugins/texted/routes/lastoutput").json()["logs"][0]["c"] == "here"
+    refused = put(client, "texted", source=[1])
+    assert (refused.status_code, "'source'" in refused.json()["error"]) == (400, True)
+    client.delete("/v1/plugins/texted")
+
+
 class Load:
     """Requests at a steady rate; collects what did not answer 200."""
 
