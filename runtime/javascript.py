@@ -28,6 +28,7 @@ _PRELUDE_LINE: Final = 1_000_000  # QuickJS calls all code by one name: this far
 _EVALUATED: Final = "<input>"  # how QuickJS names code that it was given as text
 _FRAME: Final = re.compile(r"^\s*at (?:(?P<name>.*?) \()?(?P<uri>.*?):(?P<line>\d+)(?::(?P<column>\d+))?\)?$")
 _BEGUN: Final = "at <eval> ("
+_PROMISE: Final = '{"promise":'
 COMPILING: Final = "Compiling plugin script"
 _DOING: Final = {
     "script": "Running script",
@@ -111,8 +112,12 @@ class Interpreter:
 
         try:
             text = self._call(what, json.dumps(given))
-            while self._thread.depth == 1 and self._context.execute_pending_job():  # what promises have left to do
+            promised = text.startswith(_PROMISE)
+            # What promises have left to do. Within another request it has to wait, unless the answer waits for it.
+            while (promised or self._thread.depth == 1) and self._context.execute_pending_job():
                 continue
+            if promised:
+                text = self._call("settled", text)
         except quickjs.JSException as error:  # no memory, or no stack, is left even to tell of it
             told = {"type": "InternalError", "message": str(error).partition("\n")[0], "stack": ""}
             text = json.dumps({"raised": told})

@@ -5,6 +5,8 @@
   'use strict';
 
   const {parse, stringify} = JSON; // as they were: the code may give JSON others
+  const {then} = Promise.prototype;
+  const isPromise = ((Promise) => (value) => value instanceof Promise)(Promise);
 
   function ask(name, ...given) {
     const [done, value] = parse(host(name, stringify(given)));
@@ -458,23 +460,48 @@
   function outcome(work) {
     try {
       const value = work();
-      return `{"value":${stringify(value) ?? 'null'}}`; // a function has no JSON
+      return isPromise(value) ? `{"promise":${follow(value)}}` : `{"value":${stringify(value) ?? 'null'}}`;
     } catch (error) {
-      const known = error instanceof Error;
-      const raised = {type: known ? error.name : typeof error, message: String(error), stack: known ? error.stack : ''};
-      try { raised.extra = known ? {...error} : error; stringify(raised); } catch (unwritable) { delete raised.extra; }
-      return stringify({raised});
+      return failed(error);
     } finally {
       closeForgotten();
     }
   }
+
+  function failed(error) {
+    const known = error instanceof Error;
+    const raised = {type: known ? error.name : typeof error, message: String(error), stack: known ? error.stack : ''};
+    try { raised.extra = known ? {...error} : error; stringify(raised); } catch (unwritable) { delete raised.extra; }
+    return stringify({raised});
+  }
+
+  const promises = new Map(); // what they came to, by number
+  let followed = 0;
+
+  function follow(promise) {
+    const number = ++followed;
+    const keep = (work) => (value) => { if (promises.has(number)) promises.set(number, work(value)); };
+    promises.set(number, failed(new Error('the promise is not settled, and nothing is left to run that could')));
+    then.call(promise, keep((value) => outcome(() => value)), keep(failed));
+    return number;
+  }
+
+  function settled(number) {
+    const text = promises.get(number);
+    promises.delete(number);
+    return text;
+  }
+
+  // What a plugin's code comes to is nobody's, unless it fails later.
+  const begun = (value) => isPromise(value) ? then.call(value, () => undefined) : undefined;
 
   const run = eval; // called by another name, it works in the global scope
   return function (what, text) {
     const given = parse(text);
     if (what === 'args') { plugin.args = globalThis.args = ordered(given); return 'null'; }
     if (what === 'script') return outcome(() => run(given));
-    if (what === 'main') return outcome(() => { run(given); }); // what a plugin's code comes to is nobody's
+    if (what === 'main') return outcome(() => begun(run(given)));
+    if (what === 'settled') return settled(given.promise);
     if (what === 'status') return outcome(() => handlers.status.call(plugin));
     if (!handlers.request) return 'null';
     return outcome(() => handlers.request.call(plugin, ...given));

@@ -456,6 +456,31 @@ def test_streams_that_nobody_has_any_more_are_closed(client, plugin, tmp_path):
     assert max(open_files) <= open_files[0] + 3
 
 
+def test_promises_are_waited_for(client, plugin, run):
+    assert run("(async () => { const two = await Promise.resolve(2); return [two, await 3] })()")["result"] == [2, 3]
+    failed = run("(async () => {\n  await null;\n  throw new TypeError('late') })()", fails=True)["exception"]
+    assert (failed["type"], failed["lineNumber"]) == ("TypeError", 3)
+    assert "nothing is left to run" in run("new Promise(() => {})", fails=True)["exception"]["message"]
+    assert run("globalThis.Promise = null; (async () => 4)()")["result"] == 4
+    source = """
+    plugin.setStatusHandler(async () => 'well');
+    plugin.setRequestHandler(async (path) => {
+      await null;
+      if (path === '/fail') throw new Error('no');
+      return path === '/outer' ? [await mldb.get('/v1/plugins/js/routes/inner').json] : path;
+    });
+    """
+    assert plugin(source).status_code == 201
+    assert client.get("/v1/plugins/js/routes/outer").json() == ["/inner"]
+    assert client.get("/v1/plugins/js/routes/fail").json()["exception"]["message"] == "Error: no"
+    assert client.get("/v1/plugins/js").json()["status"] == "well"
+    assert plugin("(async () => { await null; nosuch() })()").status_code == 400
+    with ThreadPoolExecutor(8) as threads:
+        assert plugin(source).status_code == 201
+        found = threads.map(client.get, ["/v1/plugins/js/routes/outer", "/v1/plugins/js/routes/x"] * 10)
+        assert [answer.json() for answer in found] == [["/inner"], "/x"] * 10
+
+
 def test_what_the_code_of_a_plugin_comes_to_is_nobodys(client, plugin):
     assert plugin("var a = {}; a.self = a").status_code == 201
     assert plugin("plugin.setRequestHandler(() => 1)").status_code == 201
