@@ -16,8 +16,15 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.waiting import PATIENCE
+
 ROOT = Path(__file__).resolve().parents[1]
-_START_SECONDS = 30
+
+
+def pytest_configure() -> None:
+    """Interrupts work, though whatever started the tests in the background had them ignored: processes inherit that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class Client(httpx.Client):
@@ -67,7 +74,7 @@ class RunningServer:
 
     def _until_ready(self) -> list[str]:
         assert self.process.stdout is not None
-        timer = threading.Timer(_START_SECONDS, self.kill)
+        timer = threading.Timer(PATIENCE, self.kill)
         timer.start()
         lines: list[str] = []
         for line in self.process.stdout:
@@ -85,7 +92,7 @@ class RunningServer:
             self.errors.extend(self.process.stderr)
 
     def client(self, **options: Any) -> Client:
-        return Client(base_url=self.url, timeout=30, **options)
+        return Client(base_url=self.url, timeout=PATIENCE, **options)
 
     def kill(self) -> None:
         """As the power cut does."""
@@ -98,7 +105,7 @@ class RunningServer:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         try:
-            self.process.wait(20)
+            self.process.wait(PATIENCE)
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)

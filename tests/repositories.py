@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import socket
+import socketserver
 import subprocess
-import time
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,33 +15,32 @@ def git(folder: Path, *arguments: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
+class _Daemon(socketserver.ThreadingTCPServer):
+    """Hands each connection to a git daemon of its own: one that listened itself could not choose its port."""
+
+    daemon_threads = True
+
+    def __init__(self, folder: Path) -> None:
+        self.command = ["git", "daemon", "--inetd", "--export-all", f"--base-path={folder}"]
+        super().__init__(("127.0.0.1", 0), _Connection)
+
+
+class _Connection(socketserver.BaseRequestHandler):
+    def handle(self) -> None:
+        assert isinstance(self.server, _Daemon)
+        pipes = {"stdin": self.request, "stdout": self.request, "stderr": subprocess.DEVNULL}
+        subprocess.run(self.server.command, check=False, **pipes)
+
+
 @contextlib.contextmanager
 def served(work: Path) -> Iterator[str]:
-    """The address of the repository in a folder, served by a git daemon."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    address = ["--listen=127.0.0.1", f"--port={port}"]
-    command = ["git", "daemon", "--export-all", "--reuseaddr", f"--base-path={work.parent}", *address]
-    daemon = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-    try:
-        _await(port)
-        yield f"git://127.0.0.1:{port}/{work.name}"
-    finally:
-        subprocess.run(["kill", "--", f"-{daemon.pid}"], check=False)
-        daemon.wait()
-
-
-def _await(port: int) -> None:
-    deadline = time.monotonic() + 10
-    while True:
+    """The address of the repository in a folder, served over git's own protocol."""
+    with _Daemon(work.parent) as daemon:
+        threading.Thread(target=daemon.serve_forever, args=(0.05,)).start()
         try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-        except OSError:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        else:
-            return
+            yield f"git://127.0.0.1:{daemon.server_address[1]}/{work.name}"
+        finally:
+            daemon.shutdown()
 
 
 def committed(work: Path, files: dict[str, str], message: str = "x") -> None:

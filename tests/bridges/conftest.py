@@ -5,11 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,13 +16,8 @@ import pymongo
 import pytest
 
 from tests.conftest import RunningServer
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+from tests.ports import free_port
+from tests.waiting import PATIENCE, until
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +62,7 @@ def postgresql() -> Iterator[dict[str, object]]:
         yield {"host": "localhost", "port": port, "databaseName": "postgres"}
     finally:
         process.send_signal(signal.SIGINT)  # does not wait for clients
-        process.wait(20)
+        process.wait(PATIENCE)
         temporary.cleanup()
 
 
@@ -89,16 +82,16 @@ def mongodb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield f"mongodb://127.0.0.1:{port}/shop"
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(PATIENCE)
 
 
 def _wait(attempt, process: subprocess.Popen[bytes]) -> None:
-    for _ in range(300):
+    def answers() -> bool:
         try:
             attempt()
         except (psycopg.OperationalError, pymongo.errors.PyMongoError):
             assert process.poll() is None, "the database server ended"
-            time.sleep(0.1)
-        else:
-            return
-    raise AssertionError("the database server does not answer")
+            return False
+        return True
+
+    until(answers, "the database server does not answer")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from tests.bridges.conftest import free_port
+from tests.ports import free_port
 
 TABLE = """
 CREATE TABLE person (id INT PRIMARY KEY, name TEXT, height DOUBLE PRECISION, born DATE, seen TIMESTAMPTZ, photo BYTEA,

@@ -19,13 +19,15 @@ import psutil
 import pytest
 import uvicorn
 
-from benchmarks.processes import answers, free_port
+from benchmarks.processes import answers
 from server.entities.jobs import Jobs
 from server.http.security import Gate
 from server.serve import Application, listen
 from server.settings import Settings
 from tests.conftest import RunningServer
+from tests.ports import free_port
 from tests.project.loop_watch import LoopWatch
+from tests.waiting import PATIENCE
 
 START_SECONDS = 1.0  # of processor time: what else the machine does is not ours
 SLOW_SECONDS = 0.1  # in the watch's own measure: what the machine and other threads take does not count
@@ -45,13 +47,13 @@ def start_seconds(data: Path) -> float:
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
         while not answers(port, "/healthz"):
-            assert time.perf_counter() - start < 30
+            assert time.perf_counter() - start < PATIENCE
             time.sleep(0.01)
         taken = psutil.Process(process.pid).cpu_times()
         return taken.user + taken.system
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(PATIENCE)
 
 
 def test_an_idle_host_is_small(start_server: Callable[..., RunningServer]):
@@ -89,8 +91,8 @@ def held(process: psutil.Process) -> dict[str, int]:
 
 
 def settled(look: Callable[[], dict[str, int]], good: Callable[[dict[str, int]], bool]) -> dict[str, int]:
-    """What is left after idle threads and ended processes had some seconds to go."""
-    deadline = time.monotonic() + 10
+    """What is left after idle threads and ended processes had their time to go."""
+    deadline = time.monotonic() + PATIENCE
     while not good(now := look()) and time.monotonic() < deadline:
         time.sleep(0.2)
     return now
@@ -146,13 +148,13 @@ def watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched
     thread.start()
     watch = LoopWatch(loop, thread, SLOW_SECONDS)
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{listening.getsockname()[1]}", timeout=30) as client:
+        with httpx.Client(base_url=f"http://127.0.0.1:{listening.getsockname()[1]}", timeout=PATIENCE) as client:
             settled(lambda: {"ready": client.get("/readyz").status_code}, lambda now: now["ready"] == 200)
             yield Watched(client, watch, loop)
     finally:
         watch.stop()
         running.should_exit = True
-        thread.join(20)
+        thread.join(PATIENCE)
         loop.close()
 
 

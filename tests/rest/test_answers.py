@@ -9,7 +9,6 @@ import io
 import json
 import re
 import threading
-import time
 import zipfile
 from typing import Any
 
@@ -18,6 +17,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from tests.conftest import Client
+from tests.waiting import until
 
 # Routes whose answer ends the server, or never ends.
 _APART = {"POST /v1/shutdown", "GET /v1/events"}
@@ -133,10 +133,7 @@ def _queries(ask: Checked, client: Client) -> None:
     text = "SELECT count(*) FROM (SELECT * FROM many AS a JOIN many AS b ON a.x != b.x JOIN many AS c ON b.x != c.x)"
     asking = threading.Thread(target=lambda: client.get_json("/v1/query", {"q": text}))
     asking.start()
-    deadline = time.monotonic() + 10
-    while not (listed := ask("GET", "/v1/queries").json()):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    listed = until(lambda: ask("GET", "/v1/queries").json())
     ask("GET", f"/v1/queries/{listed[0]['id']}")
     ask("DELETE", f"/v1/queries/{listed[0]['id']}", 204)
     asking.join()
@@ -174,8 +171,7 @@ def _procedures(ask: Checked, client: Client) -> None:
         ask("GET", path)
     ask("GET", f"{one}/runs/{run}/details")
     ask("GET", f"{one}/latestrun", 307)
-    while ask("GET", f"{one}/runs/started").json()["state"] != "finished":
-        time.sleep(0.02)
+    until(lambda: ask("GET", f"{one}/runs/started").json()["state"] == "finished")
     ask("PUT", f"{one}/runs/{run}/state", json={"state": "cancelled"})
     ask("DELETE", f"{one}/runs/{run}", 204)
     broken = {"type": "transform", "params": {"inputData": "SELECT x FROM nowhere", "outputDataset": "lost"}}
@@ -208,8 +204,7 @@ def _plugins(ask: Checked) -> None:
     ask("POST", "/v1/plugin-folders/fresh", 201)
     ask("POST", "/v1/plugin-folders/fresh", 409)
     ask("GET", "/v1/plugin-folders")
-    while ask("GET", "/v1/plugins").json().count("packed") == 0:
-        time.sleep(0.05)
+    until(lambda: "packed" in ask("GET", "/v1/plugins").json())
     ask("DELETE", "/v1/plugin-folders/packed", 204)
 
 

@@ -7,9 +7,10 @@ import os
 import re
 import subprocess
 import sys
-import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,7 @@ from server.cli.query import as_text
 from server.entities.scaffold import create_plugin
 from server.settings import from_environment, rows
 from tests.conftest import ROOT
+from tests.waiting import PATIENCE, until
 
 
 def mldb(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -27,8 +29,18 @@ def mldb(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str
         env=os.environ | environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
     )
+
+
+@contextmanager
+def started(*arguments: str, **options: Any) -> Iterator[subprocess.Popen[str]]:
+    """The command under way; whatever becomes of the test, it does not outlive it."""
+    with subprocess.Popen([sys.executable, "-m", "server", *arguments], cwd=ROOT, text=True, **options) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def test_version_and_help():
@@ -140,10 +152,7 @@ def test_a_new_plugin_is_not_overwritten(tmp_path):
 def test_a_new_plugin_lives(server, client):
     """From the command to a live route; then an edit and a reload."""
     assert mldb("plugin", "new", "fresh", "--data-dir", str(server.data_dir)).returncode == 0
-    end = time.monotonic() + 20
-    while client.get("/v1/plugins/fresh").status_code != 200 or client.get("/v1/plugins/fresh").json()["state"] != "ok":
-        assert time.monotonic() < end, client.get("/v1/plugins/fresh").text
-        time.sleep(0.1)
+    until(lambda: client.get("/v1/plugins/fresh").json().get("state") == "ok")
     assert client.get("/v1/plugins/fresh/routes/double?x=4").json() == {"doubled": 8}
     assert "<h1>fresh</h1>" in client.get("/v1/plugins/fresh/routes/static/index.html").text
     assert mldb("plugin", "list", "--server", server.url).stdout == "fresh\tok\tpython\n"
@@ -155,11 +164,11 @@ def test_a_new_plugin_lives(server, client):
 def test_a_plugin_that_fails_is_seen(server, client):
     """The list says where the newest version failed, the log shows the plugin's lines and no others."""
     assert mldb("plugin", "new", "torn", "--data-dir", str(server.data_dir)).returncode == 0
-    wait_until(lambda: client.get("/v1/plugins/torn/routes/double?x=4").status_code == 200)
+    until(lambda: client.get("/v1/plugins/torn/routes/double?x=4").status_code == 200)
     with (server.data_dir / "plugins" / "torn" / "main.py").open("a") as main_file:
         main_file.write("mldb.log('about to fail')\n1 / 0\n")
     listed = "torn\tok\tpython\tnewest version failed at "
-    wait_until(lambda: listed in mldb("plugin", "list", "--server", server.url).stdout)
+    until(lambda: listed in mldb("plugin", "list", "--server", server.url).stdout)
     line = mldb("plugin", "list", "--server", server.url).stdout
     assert "main.py:12: ZeroDivisionError: division by zero" in line
     log = mldb("plugin", "logs", "torn", "--server", server.url).stdout.splitlines()
@@ -174,14 +183,7 @@ def test_a_worker_that_died_is_seen(server, client):
     client.put("/v1/plugins/dies", json={"type": "python", "params": {"source": {"routes": routes}}})
     assert client.get("/v1/plugins/dies/routes/x").status_code == 502
     shown = re.compile(r"dies\tok\tpython\tthe worker was killed by SIGKILL at \S+; restarts: 1\tGET /x failed at ")
-    wait_until(lambda: bool(shown.search(mldb("plugin", "list", "--server", server.url).stdout)))
-
-
-def wait_until(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + 30
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.1)
+    until(lambda: bool(shown.search(mldb("plugin", "list", "--server", server.url).stdout)))
 
 
 SCRIPT = "from mldb import mldb\nrequest.set_return(mldb.script.args['n'] + 1)\n"

@@ -16,7 +16,8 @@ import zipfile
 import pytest
 
 from tests.conftest import ROOT
-from tests.rest.test_cli import mldb, wait_until
+from tests.rest.test_cli import mldb, started
+from tests.waiting import PATIENCE, SOON, until
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +30,14 @@ def cli(server):
         return done.stdout if not code else done.stderr
 
     return run
+
+
+@pytest.fixture(scope="module")
+def sizes(cli, server):
+    """A dataset with the names and sizes of two things, imported from a file."""
+    file = server.data_dir / "größen.csv"
+    file.write_text("name;size\nÄ;1\nB;2.5\n")
+    assert cli("import", str(file), "sizes", "--param", "delimiter=;") == "sizes: 2 rows\n"
 
 
 def test_entities(cli):
@@ -57,10 +66,8 @@ def test_without_a_command_the_commands_are_told(cli):
     assert "run an SQL query" in cli(code=2)
 
 
+@pytest.mark.usefixtures("sizes")
 def test_import_and_query(cli, server, tmp_path):
-    file = server.data_dir / "größen.csv"
-    file.write_text("name;size\nÄ;1\nB;2.5\n")
-    assert cli("import", str(file), "sizes", "--param", "delimiter=;") == "sizes: 2 rows\n"
     assert cli("dataset", "columns", "sizes") == "name\nsize\n"
     assert json.loads(cli("query", "SELECT name FROM sizes WHERE size < 2", "--json"))[0]["name"] == "Ä"
     assert "Ä" in cli("dataset", "rows", "sizes", "--limit", "1")
@@ -118,6 +125,7 @@ def test_a_procedure_that_cannot_run_says_why(cli):
     assert failed == "mldb: failed to create the initial run: dataset entry 'nothing' doesn't exist\n"
 
 
+@pytest.mark.usefixtures("sizes")
 def test_datasets_go_to_files(cli, tmp_path):
     cli("dataset", "create", "out", '{"type": "sparse.mutable"}')
     cli("query", "SELECT 1")
@@ -148,30 +156,36 @@ def test_queries_under_way_are_listed_and_cancelled(cli, client):
     text = "SELECT count(*) FROM (SELECT * FROM many AS a JOIN many AS b ON a.x != b.x JOIN many AS c ON b.x != c.x)"
     asking = threading.Thread(target=lambda: client.get_json("/v1/query", {"q": text}))
     asking.start()
-    wait_until(lambda: client.get("/v1/queries").json())
+    until(lambda: client.get("/v1/queries").json())
     (found,) = json.loads(cli("queries", "list", "--json"))
     assert found["query"] == text
     assert "cancelled" in cli("queries", "cancel", found["id"])
-    asking.join(20)
+    asking.join(PATIENCE)
     assert cli("queries", "list") == ""
 
 
 def test_events_tell_what_happens(server, client):
-    command = [sys.executable, "-m", "server", "events", "--server", server.url]
-    with subprocess.Popen([*command, "--kind", "procedure"], cwd=ROOT, stdout=subprocess.PIPE, text=True) as follower:
-        time.sleep(3)  # what is there at the start is not told
+    command = ("events", "--server", server.url)
+    with started(*command, "--kind", "procedure", stdout=subprocess.PIPE) as follower:
+
+        def knocked():
+            """Whether it follows already: what is there at the start is not told."""
+            client.put("/v1/procedures/knock", json={"type": "null"})
+            return select.select([follower.stdout], [], [], 0.2)[0]
+
+        until(knocked)
+        lines = (line.rstrip("\n").split("\t")[1:4] for line in follower.stdout if "\tknock\t" not in line)
         client.put("/v1/datasets/not told", json={"type": "tabular"})
         client.put("/v1/procedures/told", json={"type": "null"})
-        line = follower.stdout.readline().rstrip("\n").split("\t")
-        assert line[1:4] == ["procedure", "told", "finished"]
+        assert next(lines) == ["procedure", "told", "finished"]
         client.delete("/v1/procedures/told")
-        assert follower.stdout.readline().rstrip("\n").split("\t")[1:4] == ["procedure", "told", "gone"]
+        assert next(lines) == ["procedure", "told", "gone"]
         follower.send_signal(signal.SIGINT)
-        assert follower.wait(20) == 130
-    with subprocess.Popen([*command, "--all", "--json"], cwd=ROOT, stdout=subprocess.PIPE, text=True) as follower:
+        assert follower.wait(PATIENCE) == 130
+    with started(*command, "--all", "--json", stdout=subprocess.PIPE) as follower:
         assert json.loads(follower.stdout.readline())["kind"] in ("plugin", "dataset", "function", "procedure")
         follower.send_signal(signal.SIGINT)
-        assert follower.wait(20) == 130
+        assert follower.wait(PATIENCE) == 130
 
 
 def test_a_plugin_is_stopped_and_started(cli, client):
@@ -185,12 +199,10 @@ def test_a_plugin_is_stopped_and_started(cli, client):
 
 def test_an_interrupt_cancels_the_run(cli, server, client):
     cli("procedure", "create", "long", '{"type": "mock", "params": {"durationMs": 60000, "runOnCreation": false}}')
-    command = [sys.executable, "-m", "server", "run", "long", "--server", server.url]
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
-    wait_until(lambda: client.get("/v1/procedures/long/runs").json())
-    (run,) = client.get("/v1/procedures/long/runs").json()
-    process.send_signal(signal.SIGINT)
-    assert process.wait(20) == 130
+    with started("run", "long", "--server", server.url, stderr=subprocess.DEVNULL) as process:
+        (run,) = until(lambda: client.get("/v1/procedures/long/runs").json())
+        process.send_signal(signal.SIGINT)
+        assert process.wait(SOON) == 130
     assert client.get(f"/v1/procedures/long/runs/{run}/state").json() == {"state": "cancelled"}
 
 
@@ -204,7 +216,7 @@ def test_nobody_there_has_a_code_of_its_own():
 def test_a_plugin_from_nothing_to_its_tests(cli, server, client, tmp_path):
     data = ("--data-dir", str(server.data_dir))
     cli("plugin", "new", "made", *data)
-    wait_until(lambda: client.get("/v1/plugins/made/routes/double?x=4").status_code == 200)
+    until(lambda: client.get("/v1/plugins/made/routes/double?x=4").status_code == 200)
     assert "OK" in cli("plugin", "test", "made")
     assert json.loads(cli("plugin", "test", "made", "--json"))["run"] == 2
     tests = server.data_dir / "plugins" / "made" / "test_plugin.py"
@@ -214,7 +226,7 @@ def test_a_plugin_from_nothing_to_its_tests(cli, server, client, tmp_path):
     tests.unlink()
     assert "has no tests" in cli("plugin", "test", "made", code=1)
     assert cli("plugin", "remove", "made", *data) == "made was removed\n"
-    wait_until(lambda: client.get("/v1/plugins/made").status_code == 404)
+    until(lambda: client.get("/v1/plugins/made").status_code == 404)
 
 
 def test_plugins_from_folders_archives_and_repositories(cli, server, client, tmp_path):
@@ -231,7 +243,7 @@ def test_plugins_from_folders_archives_and_repositories(cli, server, client, tmp
     assert "packed was installed" in cli("plugin", "install", str(tmp_path / "packed.zip"), *data)
     cli("plugin", "install", folder.as_uri(), "--name", "cloned", *data)
     for name in ("given", "packed", "cloned"):
-        wait_until(lambda name=name: client.get(f"/v1/plugins/{name}").json().get("state") == "ok")
+        until(lambda name=name: client.get(f"/v1/plugins/{name}").json().get("state") == "ok")
     assert "is there already" in cli("plugin", "install", str(folder), *data, code=1)
     (tmp_path / "empty").mkdir()
     assert "no main.py" in cli("plugin", "install", str(tmp_path / "empty"), *data, code=1)
@@ -243,22 +255,23 @@ def test_plugins_of_a_server_elsewhere(cli, server, client, tmp_path):
     """One that does not share a disk with us is sent what is installed."""
     there = ("--server", server.url)
     assert cli("plugin", "new", "far", "--type", "javascript", *there).startswith(f"far was made: {server.url}/")
-    wait_until(lambda: client.get("/v1/plugins/far/routes/double?x=4").text == '{"doubled":8}\n')
+    until(lambda: client.get("/v1/plugins/far/routes/double?x=4").text == '{"doubled":8}\n')
     folder = tmp_path / "sent"
     (folder / "static").mkdir(parents=True)
     (folder / "main.py").write_text("mldb.plugin.serve_static_folder('static', 'static')\n")
     (folder / "static" / "a.txt").write_text("here")
     assert cli("plugin", "install", str(folder), *there) == "sent was installed\n"
-    wait_until(lambda: client.get("/v1/plugins/sent/routes/static/a.txt").text == "here")
+    until(lambda: client.get("/v1/plugins/sent/routes/static/a.txt").text == "here")
     assert "remove it first" in cli("plugin", "install", str(folder), *there, code=1)
     (tmp_path / "empty").mkdir()
     assert "no main.py" in cli("plugin", "install", str(tmp_path / "empty"), *there, code=1)
     for name in ("far", "sent"):
         assert cli("plugin", "remove", name, *there) == f"{name} was removed\n"
-        wait_until(lambda name=name: client.get(f"/v1/plugins/{name}").status_code == 404)
+        until(lambda name=name: client.get(f"/v1/plugins/{name}").status_code == 404)
     assert "no plugin folder 'far'" in cli("plugin", "remove", "far", *there, code=1)
 
 
+@pytest.mark.usefixtures("sizes")
 def test_completion(cli, server):
     assert "complete" in cli("completion", "bash")
     line = "mldb dataset show "
@@ -271,7 +284,7 @@ def test_completion(cli, server):
         [sys.executable, "-m", "server"],
         cwd=ROOT,
         env=os.environ | environment | {"MLDB_SERVER": server.url},
-        timeout=30,
+        timeout=PATIENCE,
     )
     assert "sizes" in out.read_text()
 
@@ -303,19 +316,18 @@ def test_a_session_of_queries(server, tmp_path):
     """In a terminal: lines until a semicolon, results, errors that do not end it, history for the next time."""
     mine, theirs = pty.openpty()
     environment = os.environ | {"MLDB_SERVER": server.url, "XDG_STATE_HOME": str(tmp_path), "TERM": "xterm"}
-    command = [sys.executable, "-m", "server", "query"]
-    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdin=theirs, stdout=theirs, stderr=theirs)
-    os.close(theirs)
-    read_until(mine, "mldb>")
-    os.write(mine, b"SELECT 6 * 7\r")
-    os.write(mine, b"AS answer;\r")
-    read_until(mine, "42")
-    os.write(mine, b"SELECT nothing(1);\r")
-    read_until(mine, "nothing")
-    os.write(mine, b"help\r")
-    read_until(mine, "formats: text")
-    os.write(mine, b"\\q\r")
-    assert process.wait(20) == 0
+    with started("query", env=environment, stdin=theirs, stdout=theirs, stderr=theirs) as process:
+        os.close(theirs)
+        read_until(mine, "mldb>")
+        os.write(mine, b"SELECT 6 * 7\r")
+        os.write(mine, b"AS answer;\r")
+        read_until(mine, "42")
+        os.write(mine, b"SELECT nothing(1);\r")
+        read_until(mine, "nothing")
+        os.write(mine, b"help\r")
+        read_until(mine, "formats: text")
+        os.write(mine, b"\\q\r")
+        assert process.wait(PATIENCE) == 0
     os.close(mine)
     assert "6 * 7" in (tmp_path / "mldb" / "query_history").read_text()
     assert (tmp_path / "mldb" / "query_history").stat().st_mode & 0o077 == 0
@@ -323,7 +335,7 @@ def test_a_session_of_queries(server, tmp_path):
 
 def read_until(terminal: int, text: str) -> None:
     seen = ""
-    end = time.monotonic() + 20
+    end = time.monotonic() + PATIENCE
     while text not in seen:
         assert time.monotonic() < end, seen
         if select.select([terminal], [], [], 1)[0]:

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from tests.waiting import PATIENCE, SOON
+
 Event = tuple[str, dict[str, Any]]
 
 
@@ -59,7 +61,7 @@ def test_failures_and_runs_are_told(client):
         failed = until(stream, changed("function", "broken"))
         assert (failed["state"], failed["serving"]) == ("error", False)
         assert failed["error"]["error"]
-        config = {"type": "mock", "params": {"durationMs": 30_000, "refreshRateMs": 100}}
+        config = {"type": "mock", "params": {"durationMs": 120_000, "refreshRateMs": 100}}
         client.put("/v1/procedures/slow", json=config, headers={"async": "true"})
         run = until(stream, lambda event: next(iter((changed("procedure", "slow")(event) or {}).get("runs", ())), None))
         assert run["state"] in ("initializing", "executing")
@@ -88,7 +90,7 @@ def test_plugins_tell_how_they_are_served(client):
     assert report["generation"] == 1
     assert report["memory"] > 0
     assert report["requests"]["total"] == 3
-    assert 0 < report["requests"]["p95"] < 5
+    assert 0 < report["requests"]["p95"] < PATIENCE
     client.delete("/v1/plugins/told")
 
 
@@ -102,7 +104,7 @@ def test_streams_are_limited_and_end_with_the_server(start_server):
         assert "event-streams" in refused.json()["error"]
         begun = time.monotonic()
         assert server.stop() == 0
-        assert time.monotonic() - begun < 8
+        assert time.monotonic() - begun < SOON
 
 
 def test_plugin_code_is_refused(client):

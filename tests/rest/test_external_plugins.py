@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from tests.rest.test_plugin_folders import told
+from tests.waiting import SOON, until
 
 SERVER = """
 import json, os, signal, sys
@@ -93,14 +94,6 @@ def script(tmp_path) -> Path:
     return tmp_path / "server.py"
 
 
-def eventually(check):
-    deadline = time.monotonic() + 20
-    while not (found := check()):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    return found
-
-
 def is_alive(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
@@ -125,12 +118,12 @@ def test_its_life(client, script, tmp_path):
     assert "cookie" not in seen["seen"]
     assert client.get("/v1/plugins/own/doc/index.html").json() == "read me"
     assert client.get("/v1/plugins/own/version").json() == {"revision": "7"}
-    log = eventually(lambda: (text := client.get("/logs/mldb", params={"source": "own", "format": "text"}).text)
-                     and "and later" in text and text)  # fmt: skip
+    log = until(lambda: (text := client.get("/logs/mldb", params={"source": "own", "format": "text"}).text)
+                and "and later" in text and text)  # fmt: skip
     assert "some words first []" in log
     assert client.delete("/v1/plugins/own").status_code == 204
-    eventually(goodbye.exists)
-    eventually(lambda: not is_alive(pid))
+    until(goodbye.exists)
+    until(lambda: not is_alive(pid))
 
 
 def test_consoles_are_told_how_it_is(client, script, tmp_path):
@@ -139,7 +132,7 @@ def test_consoles_are_told_how_it_is(client, script, tmp_path):
     report = told(client, "shown", lambda report: report["requests"]["total"] == 1)
     assert (report["state"], report["requests"]["failed"], "lastError" in report) == ("serving", 0, False)
     os.kill(client.get("/v1/plugins/shown").json()["status"]["pid"], signal.SIGKILL)
-    eventually(lambda: client.get("/v1/plugins/shown/routes/y").status_code == 502)
+    until(lambda: client.get("/v1/plugins/shown/routes/y").status_code == 502)
     report = told(client, "shown", lambda report: report["state"] == "ended" and "lastError" in report)
     assert report["lastFailure"]["message"].startswith("the plugin ended with ")
     assert report["lastError"]["request"] == "GET /routes/y"
@@ -152,14 +145,14 @@ def test_it_ends_with_a_killed_server(start_server, script, tmp_path):
         client.must("PUT", "/v1/plugins/own", config(sys.executable, str(script), str(tmp_path / "goodbye")))
         pid = client.get("/v1/plugins/own").json()["status"]["pid"]
     server.kill()
-    eventually((tmp_path / "goodbye").exists)
-    eventually(lambda: not is_alive(pid))
+    until((tmp_path / "goodbye").exists)
+    until(lambda: not is_alive(pid))
 
 
 def test_one_that_dies_is_told(client, script, tmp_path):
     client.must("PUT", "/v1/plugins/dies", config(sys.executable, str(script), str(tmp_path / "goodbye")))
     os.kill(client.get("/v1/plugins/dies").json()["status"]["pid"], signal.SIGKILL)
-    eventually(lambda: client.get("/v1/plugins/dies").json()["status"].get("state") == "ended")
+    until(lambda: client.get("/v1/plugins/dies").json()["status"].get("state") == "ended")
     assert client.get("/v1/plugins/dies/routes/x").status_code == 502
     assert client.delete("/v1/plugins/dies").status_code == 204
 
@@ -199,16 +192,17 @@ def test_the_setup_comes_first(client, script, tmp_path):
 
 
 def test_a_setup_can_be_cancelled(client):
-    setup = {"type": "subprocess", "params": {"command": ["sh", "-c", "echo setting up; exec sleep 61"]}}
+    sleep = f"120.{os.getpid()}"  # known from those of other runs of the tests
+    setup = {"type": "subprocess", "params": {"command": ["sh", "-c", f"echo setting up; exec sleep {sleep}"]}}
     answer = client.put("/v1/plugins/slow", json=config("true", setup=setup), headers={"async": "true"})
     assert answer.status_code == 202
     log = {"source": "slow", "format": "text"}
-    eventually(lambda: "setting up" in client.get("/logs/mldb", params=log).text)
+    until(lambda: "setting up" in client.get("/logs/mldb", params=log).text)
     assert client.get("/v1/plugins/slow").json()["state"] == "executing"
     began = time.monotonic()
     assert client.delete("/v1/plugins/slow").status_code == 204
-    assert time.monotonic() - began < 10
-    eventually(lambda: not running(["sleep", "61"]))
+    assert time.monotonic() - began < SOON
+    until(lambda: not running(["sleep", sleep]))
 
 
 def running(command: list[str]) -> bool:
@@ -225,23 +219,28 @@ def test_metrics_do_not_ask_it(client, script, tmp_path):
     config_ = config(sys.executable, str(script), str(tmp_path / "bye"))
     pid = client.must("PUT", "/v1/plugins/stopped", config_)["status"]["pid"]
     os.kill(pid, signal.SIGSTOP)
-    try:
+
+    def seconds():
         began = time.monotonic()
         assert 'mldb_entities{kind="plugin",state="ok"}' in client.get("/metrics").text
-        assert time.monotonic() - began < 1.9
+        return time.monotonic() - began
+
+    try:
+        assert min(seconds() for _ in range(3)) < 1.9  # its status is waited for two seconds
     finally:
         os.kill(pid, signal.SIGCONT)
     client.must("DELETE", "/v1/plugins/stopped")
 
 
 def test_a_setup_that_never_ends(start_server):
+    sleep = f"121.{os.getpid()}"
     server = start_server("--start-timeout", "1")
     with server.client() as client:
-        setup = {"type": "subprocess", "params": {"command": ["sleep", "62"]}}
+        setup = {"type": "subprocess", "params": {"command": ["sleep", sleep]}}
         answer = client.put("/v1/plugins/slow", json=config("true", setup=setup))
         assert answer.status_code == 400
         assert "start-timeout" in answer.json()["error"]
-    eventually(lambda: not running(["sleep", "62"]))
+    until(lambda: not running(["sleep", sleep]))
 
 
 def test_answers_are_handed_on_as_they_come(client, script, tmp_path):
@@ -253,7 +252,7 @@ def test_answers_are_handed_on_as_they_come(client, script, tmp_path):
         first = next(endless.iter_bytes())
     assert first.startswith(b"0  ")
     log = {"source": "streams", "format": "text"}
-    eventually(lambda: "the visitor of the stream has gone" in client.get("/logs/mldb", params=log).text)
+    until(lambda: "the visitor of the stream has gone" in client.get("/logs/mldb", params=log).text)
     client.must("DELETE", "/v1/plugins/streams")
 
 
@@ -266,7 +265,7 @@ def test_one_that_is_deleted_while_it_streams(client, script, tmp_path):
         with pytest.raises(httpx.HTTPError):
             sum(map(len, pieces))
     log = {"source": "server", "format": "text"}
-    text = eventually(lambda: (text := client.get("/logs/mldb", params=log).text) and "broke off" in text and text)
+    text = until(lambda: (text := client.get("/logs/mldb", params=log).text) and "broke off" in text and text)
     assert "Traceback" not in text
 
 
@@ -294,7 +293,7 @@ def test_odd_answers_and_paths(client, script, tmp_path):
     with pytest.raises(httpx.RemoteProtocolError, match="complete message body"):
         get("/short")
     log = {"source": "server", "format": "text"}
-    text = eventually(lambda: (text := client.get("/logs/mldb", params=log).text) and "broke off" in text and text)
+    text = until(lambda: (text := client.get("/logs/mldb", params=log).text) and "broke off" in text and text)
     assert "Traceback" not in text
     assert get("/both").text == "abc"
     assert (get("/999").status_code, get("/a%2Fb%23c").json()["path"]) == (502, "/routes/a%2Fb%23c")
@@ -313,7 +312,7 @@ def test_a_flood_of_output(client, script, tmp_path):
     client.must("PUT", "/v1/plugins/floods", config(sys.executable, str(script), str(tmp_path / "bye")))
     assert client.get("/v1/plugins/floods/routes/flood").json() == "done"
     log = {"source": "floods", "format": "text", "limit": "100000"}
-    text = eventually(lambda: (text := client.get("/logs/mldb", params=log).text) and "were dropped" in text and text)
+    text = until(lambda: (text := client.get("/logs/mldb", params=log).text) and "were dropped" in text and text)
     assert text.count("flood") < 20000
     client.must("DELETE", "/v1/plugins/floods")
 

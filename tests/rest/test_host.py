@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+
+from tests.waiting import until
 
 
-def slowest_ping(client, work) -> float:
+def slowest_ping(client, work) -> tuple[float, float]:
+    """Seconds; and those of the work beside it."""
     thread = threading.Thread(target=work)
     thread.start()
+    started = time.monotonic()
     slowest = 0.0
     while thread.is_alive():
         begun = time.monotonic()
         assert client.get("/ping").status_code == 200
         slowest = max(slowest, time.monotonic() - begun)
         time.sleep(0.005)
-    return slowest
+    return slowest, time.monotonic() - started
 
 
 def test_nothing_blocks_the_event_loop(server, client):
@@ -33,25 +40,30 @@ def test_nothing_blocks_the_event_loop(server, client):
             other.put("/v1/functions/length", json={"type": "sql.expression", "params": params})
             other.get_json("/v1/functions/length/application", {"input": {"v": vector}})
 
-    assert slowest_ping(client, work) < 2.0
+    slowest, all_of_it = slowest_ping(client, work)
+    assert slowest < max(2.0, all_of_it / 5)  # the machine may be slow
 
 
 def test_many_waiting_calls_do_not_starve_the_host(server, client):
     """As many slow requests as clients care to open: the next one is served all the same."""
-    config = {"type": "mock", "params": {"durationMs": 3000}}
+    config = {"type": "mock", "params": {"durationMs": 120_000}}
+    names = [f"waiting{index}" for index in range(60)]
 
-    def work():
-        def one(index):
-            with server.client() as other:
-                other.put(f"/v1/procedures/waiting{index}", json=config)
+    def under_way(name):
+        runs = client.get(f"/v1/procedures/{name}/runs")
+        return runs.status_code == 200 and runs.json() != []
 
-        threads = [threading.Thread(target=one, args=(index,)) for index in range(60)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-
-    assert slowest_ping(client, work) < 1.5
+    with server.client(limits=httpx.Limits(max_connections=None)) as others, ThreadPoolExecutor(len(names)) as pool:
+        calls = [pool.submit(others.put, f"/v1/procedures/{name}", json=config) for name in names]
+        try:
+            until(lambda: all(map(under_way, names)))
+            assert client.get("/ping").status_code == 200
+            assert client.query("SELECT 1 AS x") == [["_rowName", "x"], ["result", 1]]
+            assert not any(call.done() for call in calls)
+        finally:
+            for name in names:
+                client.delete(f"/v1/procedures/{name}")
+    assert {call.result().status_code for call in calls} == {409}
 
 
 def test_plugin_code_finds_the_data_root(server, client):

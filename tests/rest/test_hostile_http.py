@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
+from tests.waiting import SOON
+
 GROWTH = 60 * 2**20  # bytes that the host may take for any of these
 
 
@@ -78,7 +80,7 @@ def test_a_head_that_never_ends_is_given_up(start_server):
             start = time.monotonic()
             slow.sendall(HEAD)
             assert slow.recv(100).startswith(b"HTTP/1.1 408")
-            assert time.monotonic() - start < 5
+            assert time.monotonic() - start < SOON
         assert silent.recv(100).startswith(b"HTTP/1.1 408")
 
 
@@ -131,4 +133,4 @@ def test_very_many_parts(client):
     assert answer.json() == len(body)
     assert client.post("/v1/procedures", content=body, headers=headers).status_code == 400
     assert client.post("/login", content=body, headers=headers).status_code in (403, 413)
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < 2 * SOON

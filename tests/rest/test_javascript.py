@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import gzip
 import json
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+
+from tests.waiting import SOON, until
 
 RUN = "/v1/types/plugins/javascript/routes/run"
 
@@ -34,13 +35,6 @@ def plugin(client):
 
     yield make
     client.delete("/v1/plugins/js")
-
-
-def eventually(check):
-    deadline = time.monotonic() + 20
-    while not check():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 # ── scripts ──
@@ -396,7 +390,7 @@ def test_a_handler_may_read_a_page_of_its_own_plugin(server, client, plugin):
       ? params : mldb.openStream(mldb.getHttpBoundAddress() + '/v1/plugins/js/routes/inner?a=b%20c').readJson());
     """
     assert plugin(source).status_code == 201
-    assert client.get("/v1/plugins/js/routes/outer", timeout=10).json() == [["a", "b c"]]
+    assert client.get("/v1/plugins/js/routes/outer", timeout=SOON).json() == [["a", "b c"]]
     none = "plugin.setRequestHandler(() => mldb.openStream('ADDRESS/v1/datasets/none').readLine())"
     assert plugin(none.replace("ADDRESS", server.url)).status_code == 201
     answer = client.get("/v1/plugins/js/routes/x")
@@ -536,19 +530,19 @@ def test_a_dropped_folder_is_served_and_follows_its_edits(client, server):
     source = "plugin.serveStaticFolder('/static', 'static'); plugin.setRequestHandler(() => 'VERSION')"
     main.write_text(source.replace("VERSION", "first"))
     routes = "/v1/plugins/dropped_js/routes"
-    eventually(lambda: client.get(f"{routes}/x").text == '"first"\n')
+    until(lambda: client.get(f"{routes}/x").text == '"first"\n')
     assert client.get(f"{routes}/static/page.txt").text == "a page"
     assert client.get("/v1/plugins/dropped_js").json()["type"] == "javascript"
     main.write_text(source.replace("VERSION", "second"))
-    eventually(lambda: client.get(f"{routes}/x").text == '"second"\n')
+    until(lambda: client.get(f"{routes}/x").text == '"second"\n')
     main.write_text("this is wrong")
-    eventually(lambda: "lastFailure" in json.dumps(client.get("/v1/plugins/dropped_js").json()))
+    until(lambda: "lastFailure" in json.dumps(client.get("/v1/plugins/dropped_js").json()))
     assert client.get(f"{routes}/x").text == '"second"\n'  # the last good one serves on
     main.unlink()
     (folder / "static" / "page.txt").unlink()
     (folder / "static").rmdir()
     folder.rmdir()
-    eventually(lambda: client.get("/v1/plugins/dropped_js").status_code == 404)
+    until(lambda: client.get("/v1/plugins/dropped_js").status_code == 404)
 
 
 def test_code_that_never_ends_is_replaced(start_server):
@@ -558,7 +552,7 @@ def test_code_that_never_ends_is_replaced(start_server):
         config = {"type": "javascript", "params": {"source": {"main": source}}}
         assert client.put("/v1/plugins/loop", json=config).status_code == 201
         assert client.get("/v1/plugins/loop/routes/forever").status_code == 504
-        eventually(lambda: client.get("/v1/plugins/loop/routes/x").text == '"here"\n')
+        until(lambda: client.get("/v1/plugins/loop/routes/x").text == '"here"\n')
 
 
 def test_code_that_takes_all_memory_hurts_nobody_else(start_server):

@@ -11,8 +11,9 @@ import pytest
 import zstandard
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from tests.rest.test_cli import mldb, wait_until
+from tests.rest.test_cli import mldb
 from tests.rest.test_survival import wait_restored
+from tests.waiting import until
 
 
 def figures(client) -> dict[str, float]:
@@ -116,7 +117,7 @@ def test_traces_go_through_host_sql_and_workers(start_server, collector):
         source = {"main": "1"}
         client.put("/v1/plugins/q", json={"type": "python", "params": {"source": source}}, headers=header)
 
-        wait_until(lambda: {"plugin worker", "routes.py", "script", "main.py", "sql bind", "duckdb"} <= mine().keys())
+        until(lambda: {"plugin worker", "routes.py", "script", "main.py", "sql bind", "duckdb"} <= mine().keys())
         request = mine()["GET /v1/plugins/{plugin}/routes/{*}"]
         assert request.parent_span_id.hex() == parent
         assert mine()["plugin worker"].parent_span_id == request.span_id
@@ -159,7 +160,7 @@ def test_backup_while_others_write(start_server, tmp_path):
         stop = threading.Event()
         writer = threading.Thread(target=write_rows, args=(server, stop))
         writer.start()
-        wait_until(lambda: client.query("SELECT count(*) AS n FROM second", "atom") > 5)
+        until(lambda: client.query("SELECT count(*) AS n FROM second", "atom") > 5)
         done = mldb("backup", str(tmp_path / "b.tar.zst"), "--server", server.url)
         stop.set()
         writer.join()

@@ -6,14 +6,14 @@ import io
 import json
 import shutil
 import stat
-import time
 import zipfile
 from typing import Any
 
 import pytest
 
 from tests.repositories import committed, git, served
-from tests.rest.test_cli import mldb, wait_until
+from tests.rest.test_cli import mldb
+from tests.waiting import PATIENCE, until
 
 HELLO = {"main.py": "pass", "routes.py": "mldb.plugin.set_return('hello')"}
 
@@ -29,10 +29,7 @@ def archive(files: dict[str, str], **modes: int) -> bytes:
 
 
 def answers(client, id: str, wanted: str) -> None:
-    deadline = time.monotonic() + 20
-    while (answer := client.get(f"/v1/plugins/{id}/routes/x")).text.strip() != f'"{wanted}"':
-        assert time.monotonic() < deadline, answer.text
-        time.sleep(0.1)
+    until(lambda: client.get(f"/v1/plugins/{id}/routes/x").text.strip() == f'"{wanted}"')
 
 
 def test_an_uploaded_folder_becomes_a_plugin_is_replaced_and_goes(client):
@@ -44,10 +41,7 @@ def test_an_uploaded_folder_becomes_a_plugin_is_replaced_and_goes(client):
     assert client.put("/v1/plugin-folders/grüß", content=archive(second)).status_code == 201
     answers(client, "grüß", "second")
     assert client.delete("/v1/plugin-folders/grüß").status_code == 204
-    deadline = time.monotonic() + 20
-    while client.get("/v1/plugins/grüß").status_code != 404:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    until(lambda: client.get("/v1/plugins/grüß").status_code == 404)
     assert client.delete("/v1/plugin-folders/grüß").status_code == 404
 
 
@@ -94,10 +88,7 @@ def test_plugin_code_may_not_install_plugins(client):
 def test_a_new_plugin_serves_a_page_and_can_be_stopped(client):
     assert client.post("/v1/plugin-folders/mine").status_code == 201
     assert client.post("/v1/plugin-folders/mine").status_code == 409
-    deadline = time.monotonic() + 20
-    while client.get("/v1/plugins/mine/routes/static/index.html").status_code != 200:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    until(lambda: client.get("/v1/plugins/mine/routes/static/index.html").status_code == 200)
     assert client.post("/v1/plugins/mine/stop").json()["status"]["state"] == "stopped"
     refused = client.get("/v1/plugins/mine/routes/double")
     assert refused.status_code == 503
@@ -139,10 +130,7 @@ def test_a_stopped_plugin_stays_stopped_over_a_restart(start_server):
 
 
 def wait_for_state(client, id, state):
-    deadline = time.monotonic() + 20
-    while client.get(f"/v1/plugins/{id}").json().get("state") != state:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until(lambda: client.get(f"/v1/plugins/{id}").json().get("state") == state)
 
 
 def written(folder, version: str):
@@ -180,14 +168,9 @@ def test_the_folder_of_plugins_changes_places_or_is_made_anew(start_server, tmp_
         (tmp_path / "next").rename(plugins)
         for id in ("stays", "comes"):
             answers(client, id, "2")
-        deadline = time.monotonic() + 20
-        while client.get("/v1/plugins").json() != ["comes", "stays"]:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        until(lambda: client.get("/v1/plugins").json() == ["comes", "stays"])
         shutil.rmtree(plugins)
-        while client.get("/v1/plugins").json() != []:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        until(lambda: client.get("/v1/plugins").json() == [])
         plugins.mkdir()
         written(tmp_path / "last", "3").rename(plugins / "last")
         answers(client, "last", "3")
@@ -200,10 +183,7 @@ def test_routes_may_come_after_main_and_go_again(start_server):
     folder.mkdir(parents=True)
     (folder / "main.py").write_text("value = 'here'")
     with server.client() as client:
-        deadline = time.monotonic() + 20
-        while client.get("/v1/plugins/slowly").json().get("state") != "ok":
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        wait_for_state(client, "slowly", "ok")
         assert client.get("/v1/plugins/slowly/routes/x").status_code == 404
         (folder / "routes.py").write_text("mldb.plugin.set_return(value)")
         assert client.get("/v1/plugins/slowly/routes/x").json() == "here"
@@ -220,10 +200,7 @@ def test_main_may_change_while_it_runs(start_server):
     (folder / "routes.py").write_text("mldb.plugin.set_return(value)")
     (folder / "main.py").write_text("import time\nvalue = 'first'\nmldb.log('running')\ntime.sleep(1)")
     with server.client() as client:
-        deadline = time.monotonic() + 20
-        while "running" not in client.get("/logs/mldb", headers={"accept": "text/plain"}).text:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        until(lambda: "running" in client.get("/logs/mldb", headers={"accept": "text/plain"}).text)
         (folder / "main.py").write_text("value = 'second'")
         answers(client, "hasty", "second")
 
@@ -247,7 +224,7 @@ def test_a_repository_is_installed_whatever_its_language(start_server, tmp_path)
         assert f"\tmaster@{at['commit'][:10]}\n" in mldb("plugin", "list", "--server", server.url).stdout
         committed(installed, {"main.py": "'pulled'"})
         at["commit"] = git(installed, "rev-parse", "HEAD")
-        wait_until(lambda: client.get("/v1/plugins/py/version").json()["commit"] == at["commit"])
+        until(lambda: client.get("/v1/plugins/py/version").json()["commit"] == at["commit"])
         first = client.put("/v1/plugin-folders/first", params={"address": f"{address}#master~1"})
         assert first.status_code == 201
         answers(client, "first", "in JavaScript")
@@ -266,10 +243,7 @@ def test_a_new_plugin_has_a_route_a_page_and_tests_that_pass(server, client, typ
     """Under a name that is no name of Python or SQL."""
     id = f"new-{type}"
     assert client.post(f"/v1/plugin-folders/{id}", params={"type": type}).status_code == 201
-    deadline = time.monotonic() + 20
-    while client.get(f"/v1/plugins/{id}/routes/double?x=4").text.strip() != '{"doubled":8}':
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    until(lambda: client.get(f"/v1/plugins/{id}/routes/double?x=4").text.strip() == '{"doubled":8}')
     assert client.get(f"/v1/plugins/{id}").json()["type"] == type
     assert f"<h1>{id}</h1>" in client.get(f"/v1/plugins/{id}/routes/static/index.html").text
     done = mldb("plugin", "test", id, "--json", MLDB_SERVER=server.url)
@@ -308,7 +282,7 @@ def test_the_last_request_that_failed_is_told(server, client, type, routes, mess
 
 def told(client, id: str, awaited) -> dict[str, Any]:
     """What consoles are told of a plugin, as soon as it is what is awaited."""
-    with client.stream("GET", "/v1/events", timeout=20) as events:
+    with client.stream("GET", "/v1/events", timeout=PATIENCE) as events:
         for line in events.iter_lines():
             changed = json.loads(line[5:])["changed"] if line.startswith("data:") else []
             for each in changed:

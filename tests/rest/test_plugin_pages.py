@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from urllib.parse import urlsplit
 
 import httpx
@@ -12,6 +11,7 @@ import pytest
 from server.http.plugin_origin import PluginOrigin, page_may
 from server.http.security import Gate, Login, Refusal
 from server.settings import Settings
+from tests.waiting import PATIENCE, until
 
 ROUTES = "request.set_return(request.headers)"
 PAGE = {"accept": "text/html,*/*"}
@@ -27,10 +27,7 @@ def add_plugin(data_dir, page):
 
 
 def ready(client):
-    deadline = time.monotonic() + 20
-    while client.get("/readyz").status_code != 200 or client.get("/v1/plugins").json() != ["app"]:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until(lambda: client.get("/readyz").status_code == 200 and client.get("/v1/plugins").json() == ["app"])
 
 
 @pytest.fixture
@@ -46,7 +43,7 @@ def with_token(start_server, tmp_path):
 @pytest.fixture
 def console(with_token):
     """A browser that is signed in; cookies go to every port of the host, as in browsers."""
-    with httpx.Client(base_url=with_token.url, timeout=30) as client:
+    with httpx.Client(base_url=with_token.url, timeout=PATIENCE) as client:
         assert client.post("/login", data={"token": "secret", "next": "/"}).status_code == 303
         yield client
 
@@ -97,7 +94,7 @@ def test_neither_session_counts_at_the_other_origin(console, with_token):
 
 
 def test_who_is_not_signed_in_is_led_to_the_console(with_token):
-    with httpx.Client(base_url=with_token.url, timeout=30) as client:
+    with httpx.Client(base_url=with_token.url, timeout=PATIENCE) as client:
         asked = client.get(INDEX, headers=PAGE)
         assert asked.headers["location"].startswith("/login?next=")
         client.post("/login", data={"token": "secret", "next": "/"})

@@ -1,11 +1,13 @@
-"""Queries end within a second of a cancel, of a limit, or of their client's going, whatever they are busy with."""
+"""Queries end at once after a cancel, at a limit, or when their client goes, whatever they are busy with."""
 
 from __future__ import annotations
 
 import socket
-import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from urllib.parse import urlencode, urlsplit
 
 import httpx
 import psutil
@@ -18,7 +20,8 @@ from server.http import limits
 from server.http.security import Gate
 from server.messages import Request
 from server.settings import Settings
-from tests.conftest import Client
+from tests.conftest import Client, RunningServer
+from tests.waiting import PATIENCE, SOON, until
 
 # Ways of keeping a query busy: DuckDB itself, a script of V8, Python below a user function, slow rows of Python's.
 JOIN = "SELECT count(*) FROM (SELECT * FROM many AS a JOIN many AS b ON a.x != b.x JOIN many AS c ON b.x != c.x)"
@@ -29,8 +32,6 @@ FETCH = "SELECT fetcher(url) AS content FROM (SELECT '%s' AS url FROM many)"
 HOSTILE = r"(a|a)+\1x"
 PATTERNS = f"SELECT try(regex_search('{'a' * 60}' + x, '{HOSTILE}'), 0) AS y FROM many"
 FLAGS = ("--fetch-private", "true", "--jseval-time", "30", "--regex-time", "0.2")
-
-SOON = 3.0  # seconds: one, on a machine that does nothing else
 
 
 def fill(client: Client) -> None:
@@ -54,10 +55,16 @@ def silent():
 
 @pytest.fixture(scope="module")
 def limited(tmp_path_factory):
-    from tests.conftest import RunningServer
+    server = RunningServer(tmp_path_factory.mktemp("limited") / "data", "--query-timeout", "1", *FLAGS)
+    with server.client() as client:
+        fill(client)
+        yield client
+    server.stop()
 
-    flags = ("--query-timeout", "1", "--result-size", "1", *FLAGS)
-    server = RunningServer(tmp_path_factory.mktemp("limited") / "data", *flags)
+
+@pytest.fixture(scope="module")
+def narrow(tmp_path_factory):
+    server = RunningServer(tmp_path_factory.mktemp("narrow") / "data", "--result-size", "1")
     with server.client() as client:
         fill(client)
         yield client
@@ -66,8 +73,6 @@ def limited(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def patient(tmp_path_factory):
-    from tests.conftest import RunningServer
-
     server = RunningServer(tmp_path_factory.mktemp("patient") / "data", *FLAGS)
     with server.client() as client:
         fill(client)
@@ -89,16 +94,21 @@ def busy(request, silent):
 
 
 def ask(client: Client, text: str, **headers: str) -> httpx.Response:
-    return httpx.get(f"{client.base_url}/v1/query", params={"q": text}, headers=headers, timeout=30)
+    return httpx.get(f"{client.base_url}/v1/query", params={"q": text}, headers=headers, timeout=PATIENCE)
 
 
-def until(condition, seconds: float = 10.0) -> float:
-    """Seconds until a condition holds."""
-    begun = time.monotonic()
-    while not condition():
-        assert time.monotonic() - begun < seconds, "it did not come about"
-        time.sleep(0.02)
-    return time.monotonic() - begun
+@contextmanager
+def asked_and_left(client: Client, path: str) -> Iterator[None]:
+    """A request whose client goes away, without the answer, when the block ends."""
+    address = urlsplit(str(client.base_url))
+    with socket.create_connection((address.hostname, address.port), PATIENCE) as link:
+        link.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        yield
+
+
+def idle(server: RunningServer) -> bool:
+    """Whether the host leaves the processor alone."""
+    return psutil.Process(server.process.pid).cpu_percent(0.3) < 50
 
 
 def test_time(limited, busy):
@@ -110,12 +120,12 @@ def test_time(limited, busy):
     assert limited.get("/v1/queries").json() == []
 
 
-def test_size(limited):
+def test_size(narrow):
     text = f"SELECT '{'x' * 500}' AS a FROM many"
     for headers in ({}, {"accept": "application/vnd.apache.arrow.stream"}):
-        small = ask(limited, f"{text} LIMIT 1000", **headers)
+        small = ask(narrow, f"{text} LIMIT 1000", **headers)
         assert small.status_code == 200
-        large = ask(limited, text, **headers)
+        large = ask(narrow, text, **headers)
         assert large.status_code == 413, large.text[:300]
         assert "more than the 1 MiB that the setting result-size allows" in large.json()["error"]
         assert "LIMIT" in large.json()["error"]
@@ -139,19 +149,12 @@ def test_cancel(patient, busy):
 
 
 def test_client_that_goes(patient, busy):
-    """Nobody waits for the answer: the query is off the list within a second, and the processor idle."""
-
-    def hang_up():
-        with pytest.raises(httpx.ReadTimeout):
-            httpx.get(f"{patient.base_url}/v1/query", params={"q": busy}, timeout=0.6)
-
-    thread = threading.Thread(target=hang_up)
-    thread.start()
-    until(lambda: len(patient.get("/v1/queries").json()) == 1)
-    thread.join()
-    assert until(lambda: patient.get("/v1/queries").json() == []) < SOON
-    process = psutil.Process(patient.server.process.pid)
-    until(lambda: process.cpu_percent(0.3) < 50)
+    """Nobody waits for the answer: the query goes off the list at once, and the processor is idle."""
+    with asked_and_left(patient, f"/v1/query?{urlencode({'q': busy})}"):
+        until(lambda: len(patient.get("/v1/queries").json()) == 1)
+        time.sleep(0.3)  # it is at work
+    until(lambda: patient.get("/v1/queries").json() == [], seconds=SOON)
+    until(lambda: idle(patient.server))
 
 
 def test_entries(patient):
@@ -217,7 +220,7 @@ def test_time_of_routes(limited, route):
 @pytest.mark.parametrize("route", ROUTES)
 def test_cancel_of_routes(patient, route):
     with ThreadPoolExecutor(1) as pool:
-        asked = pool.submit(httpx.get, f"{patient.base_url}{route}", timeout=30)
+        asked = pool.submit(httpx.get, f"{patient.base_url}{route}", timeout=PATIENCE)
         until(lambda: len(patient.get("/v1/queries").json()) == 1)
         time.sleep(0.2)
         (entry,) = patient.get("/v1/queries").json()
@@ -228,17 +231,16 @@ def test_cancel_of_routes(patient, route):
         assert asked.result().status_code == 409
         assert "the query was cancelled by DELETE" in asked.result().text
         assert time.monotonic() - begun < SOON
-    process = psutil.Process(patient.server.process.pid)
-    until(lambda: process.cpu_percent(0.3) < 50)
+    until(lambda: idle(patient.server))
 
 
 @pytest.mark.parametrize("route", ROUTES)
 def test_client_of_a_route_that_goes(patient, route):
-    with pytest.raises(httpx.ReadTimeout):
-        httpx.get(f"{patient.base_url}{route}", timeout=0.6)
-    assert until(lambda: patient.get("/v1/queries").json() == []) < SOON
-    process = psutil.Process(patient.server.process.pid)
-    until(lambda: process.cpu_percent(0.3) < 50)
+    with asked_and_left(patient, route):
+        until(lambda: len(patient.get("/v1/queries").json()) == 1)
+        time.sleep(0.2)  # it is at work
+    until(lambda: patient.get("/v1/queries").json() == [], seconds=SOON)
+    until(lambda: idle(patient.server))
 
 
 def test_a_call_that_is_stopped_leaves_those_beside_it(patient):
@@ -250,7 +252,7 @@ def test_a_call_that_is_stopped_leaves_those_beside_it(patient):
     def apply(id: str) -> httpx.Response:
         return httpx.get(
             f"{patient.base_url}/v1/functions/pick/application",
-            params={"input": '{"ms": 700}'}, headers={"x-query-id": id}, timeout=30,
+            params={"input": '{"ms": 2500}'}, headers={"x-query-id": id}, timeout=PATIENCE,
         )  # fmt: skip
 
     with ThreadPoolExecutor(3) as pool:
@@ -259,17 +261,17 @@ def test_a_call_that_is_stopped_leaves_those_beside_it(patient):
         assert patient.delete("/v1/queries/call1").status_code == 204
         answers = [call.result() for call in calls]
     assert [answer.status_code for answer in answers] == [200, 409, 200]
-    assert answers[0].json() == {"output": {"y": 700}}
+    assert answers[0].json() == {"output": {"y": 2500}}
     assert patient.get("/v1/queries").json() == []
 
 
-def test_size_of_routes(limited):
+def test_size_of_routes(narrow):
     rows = [[f"{'r' * 400}{number}", [["x", 1, 0]]] for number in range(3000)]
-    limited.put("/v1/datasets/long", json={"type": "sparse.mutable"})
-    limited.post("/v1/datasets/long/multirows", json=rows)
-    limited.post("/v1/datasets/long/commit")
-    assert limited.get("/v1/datasets/long/rows?limit=100").status_code == 200
-    answer = limited.get("/v1/datasets/long/rows")
+    narrow.put("/v1/datasets/long", json={"type": "sparse.mutable"})
+    narrow.post("/v1/datasets/long/multirows", json=rows)
+    narrow.post("/v1/datasets/long/commit")
+    assert narrow.get("/v1/datasets/long/rows?limit=100").status_code == 200
+    answer = narrow.get("/v1/datasets/long/rows")
     assert answer.status_code == 413
     assert "more than the 1 MiB that the setting result-size allows" in answer.text
 
@@ -279,24 +281,25 @@ def test_size_of_routes(limited):
 
 @pytest.fixture(scope="module")
 def impatient(tmp_path_factory):
-    from tests.conftest import RunningServer
-
     running = RunningServer(tmp_path_factory.mktemp("impatient") / "data", "--regex-time", "0.5")
     yield running
     running.stop()
 
 
-def slowest_ping_beside(server, work):
-    """Seconds; and what the work gave."""
+# A loop that waits for a pattern answers one before it and one after it.
+PINGS = 8
+
+
+def pings_beside(server, work):
+    """How many pings were answered while the work was under way; and what it gave."""
     with ThreadPoolExecutor(1) as pool, server.client() as client:
         future = pool.submit(work)
-        slowest = 0.0
+        answered = 0
         while not future.done():
-            begun = time.monotonic()
             assert client.get("/ping").status_code == 200
-            slowest = max(slowest, time.monotonic() - begun)
+            answered += 1
             time.sleep(0.01)
-        return slowest, future.result()
+        return answered, future.result()
 
 
 def test_hostile_patterns_end(impatient):
@@ -312,11 +315,11 @@ def test_hostile_patterns_end(impatient):
                 )
             ]
 
-    slowest, replies = slowest_ping_beside(impatient, work)
+    answered, replies = pings_beside(impatient, work)
     for reply in replies:
         assert reply.status_code == 400
         assert "regex-time allows" in reply.json()["error"]
-    assert slowest < SOON
+    assert answered > PINGS
 
 
 def test_hostile_patterns_of_imports_end(impatient):
@@ -327,10 +330,10 @@ def test_hostile_patterns_of_imports_end(impatient):
         with impatient.client() as other:
             return other.put("/v1/procedures/lines", json={"type": "import.text", "params": params})
 
-    slowest, reply = slowest_ping_beside(impatient, work)
+    answered, reply = pings_beside(impatient, work)
     assert reply.status_code == 400
     assert "regex-time allows" in reply.text
-    assert slowest < SOON
+    assert answered > PINGS
 
 
 def spin(running):

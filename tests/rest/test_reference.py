@@ -8,7 +8,7 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from server.http import docpages
-from tests.rest.test_cli import wait_until
+from tests.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def test_routes_of_plugins_are_declared(server, client):
     (folder / "main.py").write_text("")
     (folder / "routes.py").write_text(ROUTES)
     (folder / "routes.yaml").write_text("/items/{name}:\n  get:\n    summary: One item\n")
-    wait_until(lambda: client.get("/v1/plugins/declaring/routes/items/x").status_code == 200)
+    until(lambda: client.get("/v1/plugins/declaring/routes/items/x").status_code == 200)
     item = client.get("/openapi.json").json()["paths"]["/v1/plugins/declaring/routes/items/{name}"]["get"]
     assert (item["summary"], item["x-mldb-source"]) == ("One item", "declared")
     assert item["parameters"][0]["in"] == "path"

@@ -14,6 +14,7 @@ from server.entities.backup import restore_backup, write_backup
 from server.settings import Settings
 from server.storage.database import Database
 from tests.conftest import Client, RunningServer
+from tests.waiting import SOON
 
 
 def train(client: Client) -> None:
@@ -94,7 +95,7 @@ def test_temporary_files_are_neither_data_nor_backed_up(start_server, tmp_path):
         assert answer.status_code == 403
         begun = time.monotonic()
         content = client.get("/v1/backup").content
-        assert time.monotonic() - begun < 20
+        assert time.monotonic() - begun < SOON
     (tmp_path / "backup").write_bytes(content)
     with (tmp_path / "backup").open("rb") as file:
         restore_backup(file, tmp_path / "restored")

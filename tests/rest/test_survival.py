@@ -9,6 +9,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.waiting import until
+
 COUNT = 400
 
 
@@ -17,10 +19,7 @@ def restart(start_server, server):
 
 
 def wait_restored(client):
-    end = time.monotonic() + 20
-    while client.get("/readyz").status_code != 200:
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    until(lambda: client.get("/readyz").status_code == 200)
 
 
 def fill(client, name, rows=3):
@@ -75,10 +74,7 @@ def test_a_slow_plugin_does_not_hold_up_what_comes_after_it(start_server, tmp_pa
     brake.write_text("")
     server = restart(start_server, server)
     with server.client() as client:
-        end = time.monotonic() + 20
-        while client.get("/v1/plugins/dropped/routes/x").status_code != 200:
-            assert time.monotonic() < end
-            time.sleep(0.05)
+        until(lambda: client.get("/v1/plugins/dropped/routes/x").status_code == 200)
         assert client.get("/v1/datasets/later").json()["status"]["rowCount"] == 3
         assert client.get("/v1/plugins/quick/routes/x").json() == "here"
         assert client.get("/v1/plugins/slow").json()["state"] == "initializing"
@@ -171,7 +167,7 @@ def test_every_run_that_was_answered_survives_a_kill(start_server):
 
     thread = threading.Thread(target=work)
     thread.start()
-    time.sleep(0.7)
+    until(lambda: len(answered) > 20)
     server.kill()
     thread.join()
     server = restart(start_server, server)
@@ -247,7 +243,8 @@ def test_killed_while_entities_are_made_and_replaced(start_server, delay):
 
     thread = threading.Thread(target=work)
     thread.start()
-    time.sleep(0.3 + delay)
+    until(lambda: len(deleted) > 2)
+    time.sleep(delay)
     server.kill()
     thread.join()
     server = restart(start_server, server)

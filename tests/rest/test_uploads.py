@@ -7,7 +7,6 @@ import datetime
 import io
 import socket
 import threading
-import time
 import zipfile
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from pyarrow import parquet
 from server.entities.dispatch import Resources, Spool
 from server.http import gateway
 from server.settings import Settings
+from tests.waiting import PATIENCE, until
 
 
 def upload(client, name, content, dataset):
@@ -177,8 +177,8 @@ def test_an_upload_that_breaks_off_leaves_nothing(start_server):
         link.sendall(
             b"PUT /v1/uploads/part.txt HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5000000\r\n\r\n" + b"x" * 2000000
         )
-        wait_for(lambda: folder.is_dir() and any(folder.iterdir()))
-    wait_for(lambda: not any(folder.iterdir()))
+        until(lambda: folder.is_dir() and any(folder.iterdir()))
+    until(lambda: not any(folder.iterdir()))
     server.kill()
     (folder / ".upload-left").write_bytes(b"x")
     with start_server(data_dir=server.data_dir).client() as client:
@@ -221,7 +221,7 @@ def test_an_upload_that_the_disk_has_no_room_for_leaves_nothing(tmp_path, monkey
 def test_a_name_that_will_not_do_is_refused_before_the_file_comes(start_server):
     server = start_server()
     url = httpx.URL(server.url)
-    with socket.create_connection((url.host, url.port), timeout=10) as link:
+    with socket.create_connection((url.host, url.port), timeout=PATIENCE) as link:
         link.sendall(b"PUT /v1/uploads/.hidden HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5000000\r\n\r\n")
         assert link.recv(4096).startswith(b"HTTP/1.1 400")
 
@@ -232,13 +232,13 @@ def test_an_upload_that_is_cancelled_as_it_begins_leaves_nothing(tmp_path, monke
 
     def slow(folder):
         begun.set()
-        assert go_on.wait(10)
+        assert go_on.wait(PATIENCE)
         return make(folder)
 
     async def cancel():
         app = gateway.Gateway(Settings(), Resources(), None, None, frozenset(), None)
         upload = asyncio.create_task(app._spooled(Spool(tmp_path, 2**22, "upload-size", lambda _: None), {}, None))
-        assert await asyncio.to_thread(begun.wait, 10)
+        assert await asyncio.to_thread(begun.wait, PATIENCE)
         upload.cancel()
         with pytest.raises(asyncio.CancelledError):
             await upload
@@ -248,13 +248,6 @@ def test_an_upload_that_is_cancelled_as_it_begins_leaves_nothing(tmp_path, monke
     monkeypatch.setattr(gateway, "_draft", slow)
     asyncio.run(cancel())
     assert not any(tmp_path.iterdir())
-
-
-def wait_for(true):
-    deadline = time.monotonic() + 20
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_large_uploads_are_not_held_in_memory(start_server):

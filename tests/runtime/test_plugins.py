@@ -14,6 +14,7 @@ from runtime import protocol
 from runtime.generation import RequestFailed
 from runtime.supervisor import MainFailed
 from tests.runtime.harness import get, host, plugin
+from tests.waiting import PATIENCE, SOON
 
 
 def with_plugin(tmp_path, main, routes, work, **limits):
@@ -31,7 +32,7 @@ def answers(tmp_path, main, routes, *requests, **limits):
     return with_plugin(tmp_path, main, routes, work, **limits)
 
 
-async def until(condition, seconds=5.0):
+async def until(condition, seconds=PATIENCE):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not happen in time"
@@ -213,20 +214,26 @@ else:
 
 
 def test_blocked_requests_do_not_hold_up_others(tmp_path):
-    routes = "import time\nif request.remaining == '/slow': time.sleep(1)\nrequest.set_return(1)"
+    routes = f"""
+import time
+from pathlib import Path
+folder = Path({str(tmp_path)!r})
+if request.remaining != "/quick":
+    (folder / f"begun{{request.remaining[1:]}}").touch()
+    while not (folder / "over").exists():
+        time.sleep(0.02)
+request.set_return(1)
+"""
 
     async def work(supervisor, _there):
-        slow = [asyncio.ensure_future(supervisor.request(get("/slow"))) for _ in range(20)]
-        await asyncio.sleep(0.2)
-        begun = time.monotonic()
+        slow = [asyncio.ensure_future(supervisor.request(get(f"/{number}"))) for number in range(20)]
+        await until(lambda: len(list(tmp_path.glob("begun*"))) == 20)
         await supervisor.request(get("/quick"))
-        quick = time.monotonic() - begun
-        await asyncio.gather(*slow)
-        return quick, time.monotonic() - begun
+        done = [request.done() for request in slow]
+        (tmp_path / "over").touch()
+        return done, [answer.body for answer in await asyncio.gather(*slow)]
 
-    quick, all_of_them = with_plugin(tmp_path, "", routes, work)
-    assert quick < 0.3
-    assert all_of_them < 3
+    assert with_plugin(tmp_path, "", routes, work) == ([False] * 20, [b"1"] * 20)
 
 
 def test_more_blocked_requests_than_threads_can_be_had_for(tmp_path):
@@ -306,11 +313,12 @@ def test_a_child_that_writes_without_end_does_not_hold_up_the_host(tmp_path):
     main = "import subprocess\nsubprocess.Popen(['yes'])"
 
     async def work(_supervisor, there):
-        longest = 0.0
-        for _ in range(100):
-            begun = time.monotonic()
+        longest, turns = 0.0, 0
+        while turns < 100 or there.logged().count("y") <= 100:
+            begun = time.thread_time()  # of the loop's thread: the machine may have others to run
             await asyncio.sleep(0.01)
-            longest = max(longest, time.monotonic() - begun)
+            longest = max(longest, time.thread_time() - begun)
+            turns += 1
         return longest, there.logged()
 
     longest, logged = with_plugin(tmp_path, main, None, work)
@@ -328,7 +336,7 @@ def test_a_child_that_writes_without_end_does_not_hold_up_the_host(tmp_path):
         ("import os; os.abort()", 502),
         ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", 502),
         ("while True: pass", 504),
-        ("import time; time.sleep(60)", 504),
+        ("import time; time.sleep(600)", 504),
         ("x = [0] * 500_000_000", 503),
         ("import os; os._exit(0)", 502),
         ("import ctypes; ctypes.string_at(0)", 502),
@@ -338,7 +346,10 @@ def test_main_that_kills_or_hangs_its_worker(tmp_path, main, code):
     async def run():
         async with host() as there:
             with pytest.raises(RequestFailed) as caught:
-                async with plugin(there, tmp_path, main, start_seconds=1.0, memory=512 * 2**20):
+                # One that dies may take its time to, on a busy machine.
+                async with plugin(
+                    there, tmp_path, main, start_seconds=1.0 if code == 504 else PATIENCE, memory=512 * 2**20
+                ):
                     raise AssertionError("it started")
             fine = await there.script("request.set_return(1)")
             return caught.value.code, fine.body
@@ -360,7 +371,7 @@ def test_main_that_raises(tmp_path, main):
 
 
 def test_blocked_import_in_main_is_ended(tmp_path):
-    (tmp_path / "stuck.py").write_text("import time\ntime.sleep(60)")
+    (tmp_path / "stuck.py").write_text("import time\ntime.sleep(600)")
     test_main_that_kills_or_hangs_its_worker(tmp_path, "import stuck", 504)
 
 
@@ -388,7 +399,7 @@ def test_children_of_a_plugin_end_by_signals(tmp_path):
 import os, signal, time
 child = os.fork()
 if child == 0:
-    time.sleep(60)
+    time.sleep(600)
     os._exit(0)
 os.kill(child, signal.SIGTERM)
 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGTERM
@@ -418,7 +429,7 @@ if what == "/kill": os.kill(os.getpid(), signal.SIGKILL)
 if what == "/exit": os._exit(0)
 if what == "/spin":
     while True: pass
-if what == "/sleep": time.sleep(60)
+if what == "/sleep": time.sleep(600)
 if what == "/memory": hold = [0] * 500_000_000
 if what == "/import": import stuck
 if what == "/close": os.close(3)
@@ -443,7 +454,7 @@ request.set_return("fine")
     ],
 )
 def test_route_that_kills_or_hangs_its_worker(tmp_path, what, codes):
-    (tmp_path / "stuck.py").write_text("import time\ntime.sleep(60)")
+    (tmp_path / "stuck.py").write_text("import time\ntime.sleep(600)")
 
     async def work(supervisor, _there):
         begun = time.monotonic()
@@ -454,13 +465,15 @@ def test_route_that_kills_or_hangs_its_worker(tmp_path, what, codes):
         answer = await supervisor.request(get("/ok"))
         return caught.value.code, failed_after, answer.body, time.monotonic() - begun, supervisor.status()
 
+    # One that dies may take its time to, on a busy machine.
+    patience = 1.0 if codes == {504} else PATIENCE
     code, failed_after, body, back_after, status = with_plugin(
-        tmp_path, "", ROUTES, work, request_seconds=1.0, memory=512 * 2**20
+        tmp_path, "", ROUTES, work, request_seconds=patience, memory=512 * 2**20
     )
     assert code in codes
-    assert failed_after < 2.5
+    assert failed_after < SOON
     assert body == b'"fine"'
-    assert back_after < 2.0
+    assert back_after < SOON
     assert status["restarts"] == 1
     assert status["lastFailure"]["message"].startswith("the worker ")
 
@@ -473,31 +486,52 @@ def test_route_that_is_odd_but_answers(tmp_path, what):
 
 
 def test_requests_in_flight_are_told_when_the_worker_dies(tmp_path):
+    routes = f"""
+import time
+from pathlib import Path
+if request.remaining != "/ok":
+    Path({str(tmp_path)!r}, f"begun{{request.remaining[1:]}}").touch()
+    time.sleep(600)
+request.set_return("fine")
+"""
+
     async def work(supervisor, _there):
-        sleeping = [asyncio.ensure_future(supervisor.request(get("/sleep"))) for _ in range(3)]
-        await asyncio.sleep(0.3)
+        sleeping = [asyncio.ensure_future(supervisor.request(get(f"/{number}"))) for number in range(3)]
+        await until(lambda: len(list(tmp_path.glob("begun*"))) == 3)
         os.kill(supervisor.generation.worker.pid, signal.SIGKILL)
         results = await asyncio.gather(*sleeping, return_exceptions=True)
         return [result.code for result in results], (await supervisor.request(get("/ok"))).body
 
-    assert with_plugin(tmp_path, "", ROUTES, work) == ([502] * 3, b'"fine"')
+    assert with_plugin(tmp_path, "", routes, work) == ([502] * 3, b'"fine"')
 
 
 def test_a_hung_request_does_not_take_the_others_with_it(tmp_path):
-    routes = "import time\ntime.sleep(float(request.remaining[1:]))\nrequest.set_return('done')"
+    routes = f"""
+import time
+from pathlib import Path
+folder = Path({str(tmp_path)!r})
+(folder / f"begun{{request.remaining[1:]}}").touch()
+while request.remaining == "/hung" or not (folder / "over").exists():
+    time.sleep(0.02)
+request.set_return("done")
+"""
 
     async def work(supervisor, _there):
-        hung = asyncio.ensure_future(supervisor.request(get("/60")))
-        await asyncio.sleep(1.9)
+        hung = asyncio.ensure_future(supervisor.request(get("/hung")))
+        await asyncio.sleep(3)
         worker = supervisor.generation.worker.pid
-        other = await supervisor.request(get("/2.5"))  # beyond what the hung one is waited for
+        other = asyncio.ensure_future(supervisor.request(get("/other")))
+        await until(lambda: (tmp_path / "begunother").exists())
         with pytest.raises(RequestFailed) as caught:
             await hung
-        assert supervisor.generation.worker.pid != worker
+        assert not other.done()
+        (tmp_path / "over").touch()
+        body = (await other).body
+        await until(lambda: supervisor.generation is not None and supervisor.generation.worker.pid != worker)
         await until(lambda: not Path(f"/proc/{worker}").exists())
-        return other.body, caught.value.code
+        return body, caught.value.code
 
-    assert with_plugin(tmp_path, "", routes, work, request_seconds=2.8) == (b'"done"', 504)
+    assert with_plugin(tmp_path, "", routes, work, request_seconds=5) == (b'"done"', 504)
 
 
 def test_a_crash_loop_backs_off_and_shows(tmp_path):
@@ -506,7 +540,7 @@ def test_a_crash_loop_backs_off_and_shows(tmp_path):
     async def work(supervisor, _there):
         (tmp_path / "armed").touch()
         os.kill(supervisor.generation.worker.pid, signal.SIGKILL)
-        await until(lambda: (supervisor.status() or {}).get("state") == "backing off", 20)
+        await until(lambda: (supervisor.status() or {}).get("state") == "backing off")
         status = supervisor.status()
         with pytest.raises(RequestFailed) as caught:
             await supervisor.request(get("/ok"))
@@ -537,7 +571,7 @@ def test_requests_wait_for_a_restart_though_the_clock_is_set_back(tmp_path, monk
     async def work(supervisor, _there):
         supervisor._crashes.extend([time.monotonic()] * 3)
         os.kill(supervisor.generation.worker.pid, signal.SIGKILL)
-        await until(lambda: supervisor.generation is None, 20)
+        await until(lambda: supervisor.generation is None)
         await asyncio.sleep(0)
         past = time.time() - 3600
         monkeypatch.setattr(time, "time", lambda: past)
@@ -553,25 +587,35 @@ def test_other_plugins_do_not_notice(tmp_path):
     async def run():
         async with (
             host() as there,
-            plugin(there, tmp_path / "bad", "", ROUTES, request_seconds=0.5) as bad,
+            plugin(there, tmp_path / "bad", "", ROUTES, request_seconds=3) as bad,
             plugin(there, tmp_path / "good", "", ROUTES) as good,
         ):
-            hurting = asyncio.ensure_future(asyncio.gather(
-                *(bad.request(get(what)) for what in ("/abort", "/spin", "/fork")), return_exceptions=True
-            ))  # fmt: skip
-            times = []
-            for _ in range(50):
-                begun = time.monotonic()
-                assert (await good.request(get("/ok"))).body == b'"fine"'
-                times.append(time.monotonic() - begun)
-                await asyncio.sleep(0.02)
-            await hurting
-            return sorted(times)[-3]
 
-    assert asyncio.run(run()) < 0.5
+            async def hurt():
+                with pytest.raises(RequestFailed) as died:
+                    await bad.request(get("/abort"))
+                with pytest.raises(RequestFailed) as hung:  # which takes as long as a request may
+                    await bad.request(get("/spin"))
+                await bad.request(get("/fork"))
+                return died.value.code, hung.value.code
+
+            hurting = asyncio.ensure_future(hurt())
+            answered = 0
+            while not hurting.done():
+                assert (await good.request(get("/ok"))).body == b'"fine"'
+                answered += 1
+                await asyncio.sleep(0.02)
+            return answered, await hurting
+
+    answered, codes = asyncio.run(run())
+    assert codes == (502, 504)
+    assert answered > 10
 
 
 # ── what is left behind ──
+
+
+MARK = f"12345.{os.getpid()}"  # seconds of sleep, known from those of other runs of the tests
 
 
 def processes():
@@ -580,20 +624,20 @@ def processes():
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with suppress(OSError):
-                if "12345.678" in (entry / "cmdline").read_text():
+                if MARK in (entry / "cmdline").read_text():
                     found.append(entry.name)
     return found
 
 
 def test_nothing_survives_a_worker(tmp_path):
-    main = """
+    main = f"""
 import os, subprocess
-subprocess.Popen(["sleep", "12345.678"])
-subprocess.Popen(["sleep", "12345.678"], start_new_session=True)
+subprocess.Popen(["sleep", "{MARK}"])
+subprocess.Popen(["sleep", "{MARK}"], start_new_session=True)
 if os.fork() == 0:
     os.setsid()
     if os.fork() == 0:
-        os.execvp("sleep", ["sleep", "12345.678"])
+        os.execvp("sleep", ["sleep", "{MARK}"])
     os._exit(0)
 """
 
@@ -623,12 +667,14 @@ def test_cycles_leak_nothing(tmp_path):
         for _ in range(3):
             await cycle()
         await asyncio.sleep(0.5)
-        before = counted()
+        files, threads = counted()
         for _ in range(10):
             await cycle()
-        await asyncio.sleep(0.5)
-        return before, counted()
 
-    before, after = with_plugin(tmp_path, "", ROUTES, work)
-    assert after[0] <= before[0] + 2
-    assert after[1] <= before[1] + 1
+        def as_few():
+            now = counted()
+            return now[0] <= files + 2 and now[1] <= threads + 1
+
+        await until(as_few)
+
+    with_plugin(tmp_path, "", ROUTES, work)

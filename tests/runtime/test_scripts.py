@@ -289,7 +289,7 @@ def test_threads_share_output_and_unjoined_ones_do_no_harm():
 import threading, time
 t = threading.Thread(target=lambda: (print("in thread"), mldb.log(mldb.perform("GET", "/v1/x")["statusCode"])))
 t.start(); t.join()
-threading.Thread(target=lambda: time.sleep(60)).start()
+threading.Thread(target=lambda: time.sleep(600)).start()
 request.set_return("done")
 """
     answer, _ = run(source)
@@ -333,11 +333,11 @@ def test_time_in_host_calls_does_not_count():
             echo = there.perform
 
             async def slow(call):
-                await asyncio.sleep(1.0)
+                await asyncio.sleep(4.0)
                 return await echo(call)
 
             there.perform = slow
-            return await there.script("mldb.perform('GET', '/v1/x')\nrequest.set_return(1)", start_seconds=0.7)
+            return await there.script("mldb.perform('GET', '/v1/x')\nrequest.set_return(1)", start_seconds=3.0)
 
     assert asyncio.run(main()).body == b"1"
 

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from runtime.watcher import SETTLE_SECONDS, Watcher
+from tests.waiting import PATIENCE
 
 
 def test_changes_of_code_are_told_until_the_watch_is_stopped(tmp_path):
@@ -15,7 +16,7 @@ def test_changes_of_code_are_told_until_the_watch_is_stopped(tmp_path):
     told = threading.Event()
     watch = watcher.watch(tmp_path, lambda paths: told.set())
     (tmp_path / "main.py").write_text("1")
-    assert told.wait(10)
+    assert told.wait(PATIENCE)
     watch.stop()
     watch.stop()
     watcher.stop()
@@ -51,9 +52,9 @@ def test_what_fails_once_does_not_end_the_watching(watcher, tmp_path):
     again = threading.Event()
     watcher.watch(tmp_path, changed)
     (tmp_path / "main.py").write_text("1")
-    assert told.wait(10)
+    assert told.wait(PATIENCE)
     (tmp_path / "main.py").write_text("22")
-    assert again.wait(10)
+    assert again.wait(PATIENCE)
 
 
 def swapped(folder, new):
@@ -88,10 +89,10 @@ def test_a_folder_that_another_takes_the_place_of_is_told_and_watched(watcher, t
         watcher.watch(folder, lambda paths, event=event: event.set())
     change(folder, new)
     for event in told.values():
-        assert event.wait(10)
+        assert event.wait(PATIENCE)
     time.sleep(5 * SETTLE_SECONDS)  # nothing more comes of it
     for event in told.values():
         event.clear()
     (folder / "main.py").write_text("2")
     for event in told.values():
-        assert event.wait(10)
+        assert event.wait(PATIENCE)

@@ -6,7 +6,6 @@ import io
 import os
 import subprocess
 import sys
-import time
 import zipfile
 from pathlib import Path
 
@@ -15,9 +14,10 @@ import httpx
 import pytest
 from botocore.config import Config
 
-from tests.bridges.conftest import free_port
 from tests.conftest import RunningServer
+from tests.ports import free_port
 from tests.transfer.runs import error, status
+from tests.waiting import PATIENCE, until
 
 BUCKET = "mldb-bucket"
 
@@ -27,6 +27,14 @@ def server(tmp_path_factory):
     running = RunningServer(tmp_path_factory.mktemp("server") / "data", environment={"AWS_MAX_ATTEMPTS": "1"})
     yield running
     running.stop()
+
+
+def answers(port, process):
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/moto-api/").is_success
+    except httpx.HTTPError:
+        assert process.poll() is None, "moto ended"
+        return False
 
 
 @pytest.fixture(scope="module")
@@ -39,17 +47,11 @@ def s3(tmp_path_factory):
         cwd=tmp_path_factory.mktemp("s3"), env=os.environ | {"AWS_DEFAULT_REGION": "us-east-1"},
     )  # fmt: skip
     try:
-        for _ in range(300):
-            try:
-                httpx.get(f"http://127.0.0.1:{port}/moto-api/").raise_for_status()
-                break
-            except httpx.HTTPError:
-                assert process.poll() is None
-                time.sleep(0.1)
+        until(lambda: answers(port, process), "moto does not answer")
         yield f"127.0.0.1:{port}"
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(PATIENCE)
 
 
 @pytest.fixture(scope="module")
