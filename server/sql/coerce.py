@@ -114,6 +114,12 @@ def to_text(value: Value) -> str:
     return macro("m_text", to_any(one))
 
 
+def to_blob(value: Value) -> str:
+    """SQL of an atom as BLOB: of what is none the text form, as UTF-8."""
+    one = atom(value)
+    return one.sql if one.kind is Kind.BLOB else f"u_cast_blob({to_any(one)})"
+
+
 def to_timestamp(value: Value) -> str:
     """SQL of an atom as seconds; text that is no date gives NULL."""
     one = _only_atom(value)

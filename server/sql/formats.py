@@ -14,9 +14,8 @@ import pyarrow as pa
 
 from server.declarations import QueryResult
 from server.errors import MldbError
-from server.sql.functions.openaggregates import sort_key
 from server.values import compute as pc
-from server.values.atoms import Atom, atom_to_json, atom_to_table_json, number_text, timestamp_text
+from server.values.atoms import Atom, atom_to_json, atom_to_table_json, number_text, sort_key, timestamp_text
 from server.values.batches import Column, RowBatch, iterate_paths
 from server.values.cells import atoms_of, type_codes
 from server.values.cityhash import hash_path

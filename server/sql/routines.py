@@ -349,13 +349,19 @@ def unconverted(value: Atom, target: str) -> MldbError:
     return MldbError(f"Can't convert value '{text}' of type '{storage_class(value)}' to {target}")
 
 
-def _number(value: Atom) -> float:
+def as_number(value: Atom) -> float:
     if isinstance(value, int | float):
         return float(value)
     raise unconverted(value, "double")
 
 
-def _integer(value: Atom) -> int:
+def as_integer(value: Atom) -> int:
+    if isinstance(value, int):
+        return value
+    raise unconverted(value, "integer")
+
+
+def _signed_integer(value: Atom) -> int:
     if isinstance(value, int) and value < 2**63:
         return value
     raise unconverted(value, "integer")
@@ -380,14 +386,14 @@ def _join_path(elements: list[Atom]) -> str:
 
 
 def _numbers(cells: list[Any]) -> list[float]:
-    return [_number(cell.value) for cell in sorted(cells, key=lambda cell: natural_key(cell.path))]
+    return [as_number(cell.value) for cell in sorted(cells, key=lambda cell: natural_key(cell.path))]
 
 
 _CORE = (
     Routine("u_numtext", (Kind.NUMBER,), Kind.STRING, number_text),
     Routine("u_tstext", (Kind.TIMESTAMP,), Kind.STRING, lambda moment: timestamp_text(moment.seconds)),
-    Routine("u_num", (Kind.ANY,), Kind.NUMBER, _number),
-    Routine("u_int", (Kind.ANY,), Kind.INTEGER, _integer),
+    Routine("u_num", (Kind.ANY,), Kind.NUMBER, as_number),
+    Routine("u_int", (Kind.ANY,), Kind.INTEGER, _signed_integer),
     Routine("u_text", (Kind.ANY,), Kind.STRING, _text_or_null),
     # Not DuckDB's error(), which counts as volatile and so cannot stand inside TRY. One for each type needed.
     Routine("u_fail_text", (Kind.STRING,), Kind.STRING, fail),

@@ -254,6 +254,25 @@ def timestamp_from_json(value: Any) -> float:
     raise MldbError(f"couldn't parse date: {value!r}; use seconds since 1970 or an ISO 8601 text")
 
 
+def sort_key(value: Atom) -> tuple[object, ...]:
+    """What orders atoms of all kinds (sql-dialect.md §7.3)."""
+    match value:
+        case None:
+            return (0,)
+        case int() | float():
+            return (1,) if math.isnan(value) else (2, value)
+        case str():
+            return (3, value.encode())
+        case Timestamp(seconds):
+            return (4, seconds)
+        case Interval(months, days, seconds):
+            return (5, months, days, seconds)
+        case bytes():
+            return (6, value)
+        case PathValue(path):
+            return (7, format_path(path).encode())
+
+
 def atom_to_json(atom: Atom) -> Any:
     """The cell encoding of rest-api.md §7.1."""
     match atom:

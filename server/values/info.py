@@ -7,17 +7,22 @@ from typing import Any
 from server.values.batches import Column, RowType
 from server.values.kinds import Kind
 
-_SCALARS = {
-    Kind.BOOLEAN: ("boolean", "MLDB::BooleanValueInfo"),
-    Kind.INTEGER: ("integer", "MLDB::IntegerValueInfo"),
-    Kind.UNSIGNED: ("integer", "MLDB::Uint64ValueInfo"),
-    Kind.NUMBER: ("float", "MLDB::Float64ValueInfo"),
-    Kind.STRING: ("string", "MLDB::Utf8StringValueInfo"),
-    Kind.TIMESTAMP: ("timestamp", "MLDB::TimestampValueInfo"),
-    Kind.INTERVAL: ("interval", "MLDB::IntervalValueInfo"),
-    Kind.BLOB: ("blob", "MLDB::BlobValueInfo"),
-    Kind.PATH: ("path", "MLDB::PathValueInfo"),
+TYPE_NAMES = {  # upstream's classes
+    Kind.BOOLEAN: "MLDB::BooleanValueInfo",
+    Kind.INTEGER: "MLDB::IntegerValueInfo",
+    Kind.UNSIGNED: "MLDB::Uint64ValueInfo",
+    Kind.NUMBER: "MLDB::Float64ValueInfo",
+    Kind.STRING: "MLDB::Utf8StringValueInfo",
+    Kind.TIMESTAMP: "MLDB::TimestampValueInfo",
+    Kind.INTERVAL: "MLDB::IntervalValueInfo",
+    Kind.BLOB: "MLDB::BlobValueInfo",
+    Kind.PATH: "MLDB::PathValueInfo",
+    Kind.NULL: "MLDB::EmptyValueInfo",
 }
+_SCALARS = {
+    Kind.BOOLEAN: "boolean", Kind.INTEGER: "integer", Kind.UNSIGNED: "integer", Kind.NUMBER: "float",
+    Kind.STRING: "string", Kind.TIMESTAMP: "timestamp", Kind.INTERVAL: "interval", Kind.BLOB: "blob", Kind.PATH: "path",
+}  # fmt: skip
 
 
 def row_info(type_: RowType) -> dict[str, Any]:
@@ -62,15 +67,18 @@ def _leaf_info(column: Column) -> dict[str, Any]:
     if column.names is not None:
         return row_info(RowType(tuple(Column(name, column.kind) for name in column.names)))
     if column.shape is not None:
-        scalar = _SCALARS.get(column.kind, ("any", ""))[0]
         return {
             "kind": "embedding",
             "isConstant": False,
             "shape": list(column.shape),
-            "scalar": scalar,
+            "scalar": _SCALARS.get(column.kind, "any"),
             "type": "MLDB::EmbeddingValueInfo",
         }
     if column.kind not in _SCALARS:
         return {"isConstant": False, "type": "MLDB::AnyValueInfo"}
-    scalar, name = _SCALARS[column.kind]
-    return {"kind": "scalar", "scalar": scalar, "isConstant": False, "type": name}
+    return {
+        "kind": "scalar",
+        "scalar": _SCALARS[column.kind],
+        "isConstant": False,
+        "type": TYPE_NAMES[column.kind],
+    }

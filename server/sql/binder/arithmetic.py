@@ -1,7 +1,7 @@
 """Arithmetic on atoms, rows and embeddings (sql-dialect.md §7.1).
 
 Numbers are computed as DOUBLE; that integral results are integers shows on output. What two ``ANY`` mean is decided
-at run time by ``server.sql.functions.core``.
+at run time by ``server.sql.functions.arithmetic``.
 """
 
 from __future__ import annotations

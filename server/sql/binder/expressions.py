@@ -386,7 +386,7 @@ _CASTS: dict[str, tuple[Kind, Callable[[Atom], str]]] = {
     "number": (Kind.ANY, _cast_number),  # text may spell an integer that a double cannot hold
     "boolean": (Kind.BOOLEAN, lambda a: f"u_cast_boolean({coerce.to_any(a)})"),
     "timestamp": (Kind.TIMESTAMP, coerce.to_timestamp),
-    "blob": (Kind.BLOB, lambda a: f"u_cast_blob({coerce.to_any(a)})"),
+    "blob": (Kind.BLOB, coerce.to_blob),
 }
 
 

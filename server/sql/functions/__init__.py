@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import ModuleType
 
 import duckdb
 
 from server.sql.functions import (
     across,
+    arithmetic,
     attempts,
     core,
     embeddings,
@@ -29,62 +30,39 @@ from server.sql.functions import (
 from server.sql.functions.registry import Builtin
 from server.sql.routines import Routine, install
 
-_FAMILIES: tuple[ModuleType, ...] = (
-    core,
-    numeric,
-    valuetypes,
-    attempts,
-    scripts,
-    strings,
-    tokens,
-    markup,
-    jsonvalues,
-    pathnames,
-    moments,
-    embeddings,
-    across,
-    temporal,
-    places,
-    media,
-    tensors,
-)
-
-TITLES = {
-    "numeric": "Numbers",
-    "valuetypes": "Values and types",
-    "attempts": "Errors as values",
-    "scripts": "JavaScript",
-    "strings": "Strings",
-    "tokens": "Tokens",
-    "markup": "HTML",
-    "jsonvalues": "JSON",
-    "pathnames": "Paths",
-    "moments": "Time",
-    "embeddings": "Vectors and embeddings",
-    "across": "Over the columns of a row",
-    "temporal": "Over the values of a cell",
-    "places": "Places",
-    "media": "Files and pictures",
-    "tensors": "TensorFlow",
+# Titles of the reference, each with the module of its functions.
+_FAMILIES: dict[str, ModuleType] = {
+    "Numbers": numeric,
+    "Values and types": valuetypes,
+    "Errors as values": attempts,
+    "JavaScript": scripts,
+    "Strings": strings,
+    "Tokens": tokens,
+    "HTML": markup,
+    "JSON": jsonvalues,
+    "Paths": pathnames,
+    "Time": moments,
+    "Vectors and embeddings": embeddings,
+    "Over the columns of a row": across,
+    "Over the values of a cell": temporal,
+    "Places": places,
+    "Files and pictures": media,
+    "TensorFlow": tensors,
 }
+_MODULES = (arithmetic, core, *_FAMILIES.values())
 
-BUILTINS: dict[str, Builtin] = {one.name: one for family in _FAMILIES for one in family.BUILTINS}
-ROUTINES: list[Routine] = [one for family in _FAMILIES for one in getattr(family, "ROUTINES", ())]
-MACROS: list[str] = [getattr(family, "MACROS", "") for family in _FAMILIES]
+BUILTINS: dict[str, Builtin] = {one.name: one for module in _MODULES for one in getattr(module, "BUILTINS", ())}
+ROUTINES: list[Routine] = [one for module in _MODULES for one in getattr(module, "ROUTINES", ())]
+MACROS: list[str] = [getattr(module, "MACROS", "") for module in _MODULES]
 
 
 def families() -> Iterator[tuple[str, list[Builtin]]]:
     """The families with functions to document: a title, and the functions."""
-    for family in _FAMILIES:
-        if family is not core:
-            yield TITLES[family.__name__.rpartition(".")[2]], family.BUILTINS
-
-
-DEFINITIONS: list[Callable[[duckdb.DuckDBPyConnection], None]] = [attempts.define]
+    for title, module in _FAMILIES.items():
+        yield title, module.BUILTINS
 
 
 def define(connection: duckdb.DuckDBPyConnection) -> None:
     """Define everything that compiled queries call."""
     install(connection, ROUTINES, MACROS)
-    for definition in DEFINITIONS:
-        definition(connection)
+    attempts.define(connection)

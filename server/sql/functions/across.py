@@ -11,7 +11,7 @@ from collections.abc import Callable
 from server.sql import coerce
 from server.sql.bound import NEVER_SQL, Atom, Embedding, Rest, Row, Several, Ts, Value, enumerate_elements, is_constant
 from server.sql.duck import reads
-from server.sql.functions.openaggregates import AGGREGATES
+from server.sql.functions.openaggregates import AGGREGATES, by_path
 from server.sql.functions.registry import Builtin, number_argument
 from server.sql.notes import Null
 from server.sql.routines import CELLS, Routine
@@ -19,7 +19,6 @@ from server.sql.scope import Scope
 from server.sql.tree import Call
 from server.values.batches import Cell
 from server.values.kinds import Kind
-from server.values.paths import Path
 
 _INLINE = 32  # more columns than these are put into a list: expressions must not nest too deeply
 
@@ -211,11 +210,8 @@ def _by_time(node: Call, args: list[Value], scope: Scope) -> Value:
 
 def latest_cells(cells: list[Cell]) -> list[Cell]:
     """One cell for each path: the newest, of those the smallest (§2.4)."""
-    by_path: dict[Path, list[Cell]] = {}
-    for cell in cells:
-        by_path.setdefault(cell.path, []).append(cell)
     latest = AGGREGATES["latest"]
-    return [group[0] if len(group) == 1 else latest(path, group) for path, group in by_path.items()]
+    return [group[0] if len(group) == 1 else latest(path, group) for path, group in by_path(cells).items()]
 
 
 ROUTINES = [Routine("u_latest_cells", (CELLS,), CELLS, latest_cells)]

@@ -85,7 +85,7 @@ _HARNESS = """
 
 
 class JsFunction:
-    """A compiled ``jseval`` script. One isolate each: it is not to be called by two threads at once."""
+    """A compiled ``jseval`` script, in an isolate of its own that one thread uses at a time."""
 
     def __init__(self, code: str, names: str) -> None:
         """``names``: the arguments' names, separated by commas. ``MldbError`` if the script does not compile."""
@@ -95,6 +95,7 @@ class JsFunction:
         for name in self.names:
             if not name.isidentifier():
                 raise MldbError(f"Exception compiling jseval script: '{name}' is no name of an argument")
+        self._lock = threading.Lock()
         isolate = mini_racer(_loop())
         self._context = isolate.__enter__()
         weakref.finalize(self, isolate.__exit__, None, None, None)
@@ -115,9 +116,17 @@ class JsFunction:
         ``MldbError`` when the script throws, or takes more time or memory than it may; ``Cancelled`` as soon as the
         task of this thread is to stop.
         """
+        text = json.dumps([[_written(argument) for argument in row] for row in rows])
+        with self._lock:
+            answer = self._answer(text)
+        results, logged = json.loads(answer)
+        for line in logged:
+            log.info("%s", line)
+        return [_result(*result) for result in results]
+
+    def _answer(self, text: str) -> str:
         from py_mini_racer import JSEvalException
 
-        text = json.dumps([[_written(argument) for argument in row] for row in rows])
         try:
             answer = self._run(text)
         except TimeoutError:
@@ -130,10 +139,7 @@ class JsFunction:
             self._check_memory()
             raise MldbError(f"Javascript jseval script threw exception: {error}") from None
         self._check_memory()
-        results, logged = json.loads(answer)
-        for line in logged:
-            log.info("%s", line)
-        return [_result(*result) for result in results]
+        return answer
 
     def _run(self, text: str) -> str:
         async def run() -> str:
@@ -219,9 +225,3 @@ def _atom(value: Any) -> Atom:
     if tag == "undefined":
         return None
     raise MldbError("Don't understand expression")
-
-
-def check_arity(count: int) -> None:
-    """Check the number of arguments of ``jseval(code, names, …)``."""
-    if count < 2:
-        raise MldbError(f"jseval expected at least 2 arguments, got {count}")

@@ -8,7 +8,7 @@ from server.errors import MldbError
 from server.sql import coerce
 from server.sql.bound import Embedding, Value, is_constant, latest_ts
 from server.sql.duck import literal_text
-from server.sql.functions.registry import Builtin, direct, fixed_row, nested, routine
+from server.sql.functions.registry import Builtin, direct, only_option, routine
 from server.sql.routines import TEXTS
 from server.sql.scope import Scope
 from server.sql.tasks import TASK_SQL
@@ -56,13 +56,7 @@ def extract_links(html: str, selector: str) -> list[str]:
 
 def _extract_links(node: Call, args: list[Value], scope: Scope) -> Value:
     del node
-    selector = "a"
-    if len(args) == 2:
-        cells = fixed_row(args[1], scope)
-        options = nested(cells) if cells is not None else None
-        if not isinstance(options, dict) or set(options) - {"selector"}:
-            raise MldbError("the options of extract_links are a constant row with the one field selector")
-        selector = str(options.get("selector") or "a")
+    selector = str(only_option("extract_links", "selector", args, scope) or "a")
     sql = scope.stage(f"s_extract_links({TASK_SQL}, {coerce.to_text(args[0])}, {literal_text(selector)})")
     return Embedding(sql, Kind.STRING, None, latest_ts(args), constant=all(map(is_constant, args)))
 
@@ -77,7 +71,6 @@ ROUTINES = [
 BUILTINS = [
     direct(
         _EXTRACT_TEXT,
-        None,
         "extract_text(html: text) → text",
         "The text that a reader of HTML sees.",
         ("extract_text('<p>Hello <b>world</b></p>')", '"Hello world"'),

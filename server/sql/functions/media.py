@@ -24,9 +24,7 @@ from server.values.kinds import Kind
 
 def _blob_length(node: Call, args: list[Value], scope: Scope) -> Value:
     del node, scope
-    one = coerce.atom(args[0])
-    data = one.sql if one.kind is Kind.BLOB else f"u_cast_blob({coerce.to_any(one)})"
-    return result(f"octet_length({data})", Kind.INTEGER, args)
+    return result(f"octet_length({coerce.to_blob(args[0])})", Kind.INTEGER, args)
 
 
 def _mime_type(node: Call, args: list[Value], scope: Scope) -> Value:

@@ -1,15 +1,13 @@
-"""Numeric functions that DuckDB lacks (sql-dialect.md §7.1, §8.1)."""
+"""Numeric functions that DuckDB lacks (sql-dialect.md §8.1)."""
 
 from __future__ import annotations
 
 import math
 
 from server.errors import MldbError
-from server.values.atoms import collapse
 
 # Quantile of the normal distribution for a two-sided interval of 80 %.
 _Z80 = 1.2815515655446004
-_WORD = 2**64
 
 
 def binomial_lb_80(trials: int, successes: int) -> float:
@@ -32,14 +30,3 @@ def _wilson(trials: int, successes: int, side: int) -> float:
     share, square = successes / trials, _Z80 * _Z80
     half_width = _Z80 * math.sqrt((share * (1 - share) + square / (4 * trials)) / trials)
     return (share + square / (2 * trials) + side * half_width) / (1 + square / trials)
-
-
-def modulo(left: int | float, right: int | float) -> int | float:
-    """The operator ``%``. Two integers: C's remainder, where mixed signs convert the negative one to unsigned."""
-    if not isinstance(left, int) or not isinstance(right, int):
-        return collapse(math.fmod(left, right)) if right and math.isfinite(left) else math.nan
-    if right == 0:
-        raise MldbError("Integer Modulus by a zero dividend")
-    if left < 0 and right < 0:
-        return -(-left % -right)
-    return left % _WORD % (right % _WORD)

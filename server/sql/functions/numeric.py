@@ -22,7 +22,6 @@ from server.sql.bound import (
 )
 from server.sql.duck import literal_text
 from server.sql.functions import numbers
-from server.sql.functions.openaggregates import sort_key
 from server.sql.functions.registry import (
     Builtin,
     direct,
@@ -36,38 +35,40 @@ from server.sql.relations import require_row
 from server.sql.scope import Scope
 from server.sql.tree import Call
 from server.values.atoms import Atom as PlainAtom
+from server.values.atoms import sort_key
 from server.values.kinds import Kind
 from server.values.paths import Path
 
 Bind = Callable[[Call, list[Value], Scope], Value]
 
-# name → DuckDB SQL on a DOUBLE x, what it gives, an example; DuckDB has the C library's edge cases.
+# name, which is DuckDB's too → what it gives, an example; DuckDB has the C library's edge cases.
 _UNARY = {
-    "ceil": ("ceil({x})", "The smallest integer that is not less than x.", ("ceil(1.2)", "2")),
-    "floor": ("floor({x})", "The greatest integer that is not greater than x.", ("floor(-1.2)", "-2")),
-    "round": ("round({x})", "The nearest integer; halves go away from zero.", ("round(2.5)", "3")),
-    "exp": ("exp({x})", "e to the power of x.", ("exp(0)", "1")),
-    "abs": ("abs({x})", "The absolute value.", ("abs({a: -1, b: 2})", '{"a": 1, "b": 2}')),
-    "ln": ("ln({x})", "The natural logarithm.", ("ln(0)", '"-Inf"')),
-    "sqrt": ("sqrt({x})", "The square root.", ("sqrt(16)", "4")),
-    "sin": ("sin({x})", "The sine of an angle in radians.", ("sin(0)", "0")),
-    "cos": ("cos({x})", "The cosine of an angle in radians.", ("cos(0)", "1")),
-    "tan": ("tan({x})", "The tangent of an angle in radians.", ("tan(0)", "0")),
-    "asin": ("asin({x})", "The arc sine in radians.", ("asin(0)", "0")),
-    "acos": ("acos({x})", "The arc cosine in radians.", ("acos(1)", "0")),
-    "atan": ("atan({x})", "The arc tangent in radians.", ("atan(0)", "0")),
-    "sinh": ("sinh({x})", "The hyperbolic sine.", ("sinh(0)", "0")),
-    "cosh": ("cosh({x})", "The hyperbolic cosine.", ("cosh(0)", "1")),
-    "tanh": ("tanh({x})", "The hyperbolic tangent.", ("tanh(0)", "0")),
-    "asinh": ("asinh({x})", "The inverse hyperbolic sine.", ("asinh(0)", "0")),
-    "acosh": ("acosh({x})", "The inverse hyperbolic cosine.", ("acosh(1)", "0")),
-    "atanh": ("atanh({x})", "The inverse hyperbolic tangent.", ("atanh(0)", "0")),
+    "ceil": ("The smallest integer that is not less than x.", ("ceil(1.2)", "2")),
+    "floor": ("The greatest integer that is not greater than x.", ("floor(-1.2)", "-2")),
+    "round": ("The nearest integer; halves go away from zero.", ("round(2.5)", "3")),
+    "exp": ("e to the power of x.", ("exp(0)", "1")),
+    "abs": ("The absolute value.", ("abs({a: -1, b: 2})", '{"a": 1, "b": 2}')),
+    "ln": ("The natural logarithm.", ("ln(0)", '"-Inf"')),
+    "sqrt": ("The square root.", ("sqrt(16)", "4")),
+    "sin": ("The sine of an angle in radians.", ("sin(0)", "0")),
+    "cos": ("The cosine of an angle in radians.", ("cos(0)", "1")),
+    "tan": ("The tangent of an angle in radians.", ("tan(0)", "0")),
+    "asin": ("The arc sine in radians.", ("asin(0)", "0")),
+    "acos": ("The arc cosine in radians.", ("acos(1)", "0")),
+    "atan": ("The arc tangent in radians.", ("atan(0)", "0")),
+    "sinh": ("The hyperbolic sine.", ("sinh(0)", "0")),
+    "cosh": ("The hyperbolic cosine.", ("cosh(0)", "1")),
+    "tanh": ("The hyperbolic tangent.", ("tanh(0)", "0")),
+    "asinh": ("The inverse hyperbolic sine.", ("asinh(0)", "0")),
+    "acosh": ("The inverse hyperbolic cosine.", ("acosh(1)", "0")),
+    "atanh": ("The inverse hyperbolic tangent.", ("atanh(0)", "0")),
 }
 _TESTS = {
-    "isfinite": ("isfinite({x})", "Whether a number is neither infinite nor NaN.", ("isfinite(1 / 0)", "0")),
-    "isinf": ("isinf({x})", "Whether a number is infinite.", ("isinf(1 / 0)", "1")),
-    "isnan": ("isnan({x})", "Whether a number is NaN.", ("isnan(0 / 0)", "1")),
+    "isfinite": ("Whether a number is neither infinite nor NaN.", ("isfinite(1 / 0)", "0")),
+    "isinf": ("Whether a number is infinite.", ("isinf(1 / 0)", "1")),
+    "isnan": ("Whether a number is NaN.", ("isnan(0 / 0)", "1")),
 }
+# name → DuckDB SQL on DOUBLEs x and y, what it gives, an example
 _BINARY = {
     "pow": ("pow({x}, {y})", "x to the power of y.", ("pow(2, 10)", "1024")),
     "power": ("pow({x}, {y})", "x to the power of y.", ("power([1, 2], 2)", "[1, 4]")),
@@ -279,24 +280,13 @@ BUILTINS = [
             name,
             1,
             1,
-            _elementwise(sql, Kind.NUMBER),
+            _elementwise(f"{name}({{x}})", kind),
             f"{name}(x: number | row | embedding) → the form of x",
             text,
             example,
         )
-        for name, (sql, text, example) in _UNARY.items()
-    ),
-    *(
-        Builtin(
-            name,
-            1,
-            1,
-            _elementwise(sql, Kind.BOOLEAN),
-            f"{name}(x: number | row | embedding) → the form of x",
-            text,
-            example,
-        )
-        for name, (sql, text, example) in _TESTS.items()
+        for table, kind in ((_UNARY, Kind.NUMBER), (_TESTS, Kind.BOOLEAN))
+        for name, (text, example) in table.items()
     ),
     *(
         Builtin(name, 2, 2, _binary(sql), f"{name}{_TWO}", text, example)
@@ -381,14 +371,12 @@ BUILTINS = [
     ),
     direct(
         _LOWER,
-        None,
         "binomial_lb_80(trials: integer, successes: integer) → number",
         "The lower bound of the share of successes, with a confidence of 80 %.",
         ("round(binomial_lb_80(20, 10) * 100)", "36"),
     ),
     direct(
         _UPPER,
-        None,
         "binomial_ub_80(trials: integer, successes: integer) → number",
         "The upper bound of the share of successes, with a confidence of 80 %.",
         ("round(binomial_ub_80(20, 10) * 100)", "64"),

@@ -4,37 +4,20 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-from server.sql.routines import unconverted
-from server.values.atoms import NEVER, Atom, Interval, PathValue, Timestamp
+from server.sql.routines import as_number
+from server.values.atoms import NEVER, Atom, sort_key
 from server.values.batches import Cell
-from server.values.paths import Path, format_path
+from server.values.paths import Path
 
 
-def sort_key(value: Atom) -> tuple[object, ...]:
-    """MLDB's order of atoms (§7.3)."""
-    match value:
-        case None:
-            return (0,)
-        case int() | float():
-            return (1,) if math.isnan(value) else (2, value)
-        case str():
-            return (3, value.encode())
-        case Timestamp(seconds):
-            return (4, seconds)
-        case Interval(months, days, seconds):
-            return (5, months, days, seconds)
-        case bytes():
-            return (6, value)
-        case PathValue(path):
-            return (7, format_path(path).encode())
-
-
-def number(value: Atom) -> float:
-    if isinstance(value, int | float):
-        return float(value)
-    raise unconverted(value, "double")
+def by_path(cells: Iterable[Cell]) -> dict[Path, list[Cell]]:
+    """Cells grouped by their paths, in the order in which these come."""
+    groups: dict[Path, list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault(cell.path, []).append(cell)
+    return groups
 
 
 def _newest(cells: list[Cell]) -> float:
@@ -62,14 +45,14 @@ def _choosing(choose: Callable[[list[Cell]], Cell], none: float = NEVER) -> Call
 
 
 def _spread(fold: Callable[[list[float]], float]) -> Callable[[list[Atom]], Atom]:
-    return lambda values: fold([number(value) for value in values]) if len(values) > 1 else math.nan
+    return lambda values: fold([as_number(value) for value in values]) if len(values) > 1 else math.nan
 
 
 AGGREGATES: dict[str, Callable[[Path, list[Cell]], Cell]] = {
     "count": _folding(len),
     "count_distinct": _folding(lambda values: len(set(values))),
-    "sum": _folding(lambda values: math.fsum(map(number, values))),
-    "avg": _folding(lambda values: math.fsum(map(number, values)) / len(values) if values else math.nan),
+    "sum": _folding(lambda values: math.fsum(map(as_number, values))),
+    "avg": _folding(lambda values: math.fsum(map(as_number, values)) / len(values) if values else math.nan),
     "variance": _folding(_spread(statistics.variance)),
     "stddev": _folding(_spread(statistics.stdev)),
     "min": _choosing(lambda cells: min(cells, key=lambda c: (sort_key(c.value), c.timestamp))),

@@ -31,6 +31,7 @@ Bind = Callable[[Call, list[Value], Scope], Value]
 _COUNTS = {
     "extract_domain": ("extract_domain function takes 1 or 2 arguments",) * 2,
     "horizontal_string_agg": ("horizontal_string_agg function takes one or two arguments",) * 2,
+    "jseval": ("jseval expected at least 2 arguments, got {}",) * 2,
     "jaccard_index": ("jaccard_index function takes two arguments",) * 2,
     "parse_json": ("takes 1 or 2 argument, got {}",) * 2,
     "split_part": ("requires two arguments",) * 2,
@@ -137,24 +138,15 @@ def routine(
     return Routine(name, arguments, result, executing(function, body), strict, slow=slow)
 
 
-def direct(
-    routine: Routine,
-    least: int | None = None,
-    signature: str = "",
-    summary: str = "",
-    example: Example = None,
-    null: Null = PROPAGATED,
-) -> Builtin:
-    """A builtin function that is its routine; arguments left out are NULL."""
-    name = routine.function
-    most = len(routine.arguments)
+def direct(routine: Routine, signature: str, summary: str, example: Example) -> Builtin:
+    """A builtin function that is its routine."""
 
     def bind(node: Call, args: list[Value], scope: Scope) -> Value:
         del node
-        missing: list[Value] = [Atom("NULL", Kind.NULL, constant=True)] * (most - len(args))
-        return routine_call(routine, [*args, *missing], scope)
+        return routine_call(routine, args, scope)
 
-    return Builtin(name, most if least is None else least, most, bind, signature, summary, example, null=null)
+    count = len(routine.arguments)
+    return Builtin(routine.function, count, count, bind, signature, summary, example)
 
 
 def routine_call(routine: Routine, args: list[Value], scope: Scope) -> Value:
@@ -198,6 +190,7 @@ _CONVERT: dict[Kind, Callable[[Value], str]] = {
     Kind.PATH: coerce.to_path,
     Kind.ANY: coerce.to_any,
     Kind.BOOLEAN: coerce.truth,
+    Kind.BLOB: coerce.to_blob,
 }
 
 
@@ -207,8 +200,6 @@ def convert(value: Value, shape: Shape, function: str) -> str:
         return number_argument(value, function)
     if shape is Kind.INTEGER:
         return integer_argument(value, function)
-    if shape is Kind.BLOB:
-        return f"u_cast_blob({coerce.to_any(value)})"
     if isinstance(shape, Kind):
         return _CONVERT[shape](value)
     if shape == CELLS:
@@ -242,6 +233,17 @@ def fixed_atom(value: Value, scope: Scope) -> tuple[bool, PlainAtom]:
     """Whether an atom is known before any row is read, and if so the atom."""
     cells = fixed_row(coerce.atom(value), scope)
     return (False, None) if cells is None else (True, cells[0].value if cells else None)
+
+
+def only_option(function: str, option: str, args: list[Value], scope: Scope) -> Any:
+    """The one option that a function has, of the row that is its second argument; None where it is not given."""
+    if len(args) < 2:
+        return None
+    cells = fixed_row(args[1], scope)
+    options = nested(cells) if cells is not None else None
+    if not isinstance(options, dict) or set(options) - {option}:
+        raise MldbError(f"the options of {function} are a constant row with the one field {option}")
+    return options.get(option)
 
 
 def nested(cells: list[Cell], change: Callable[[PlainAtom], Any] = lambda atom: atom) -> Any:

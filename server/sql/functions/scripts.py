@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from functools import lru_cache
 from typing import Any
 
@@ -10,7 +9,7 @@ from server.errors import Cancelled, MldbError
 from server.sql import coerce, tasks
 from server.sql.bound import Atom, Open, Several, Value, concat_lists, latest_ts
 from server.sql.duck import literal_text
-from server.sql.functions.jseval import UNDEFINED, JsFunction, Result, check_arity
+from server.sql.functions.jseval import UNDEFINED, JsFunction, Result
 from server.sql.functions.registry import Builtin, failed, fixed_atom, nested
 from server.sql.routines import CELLS, Routine
 from server.sql.scope import Scope
@@ -22,25 +21,13 @@ from server.values.kinds import Kind
 CACHED_SCRIPTS = 32  # each has a JavaScript heap of its own
 
 
-class _Script:
-    """A compiled script that one thread calls at a time."""
-
-    def __init__(self, code: str, names: str) -> None:
-        self._function = JsFunction(code, names)
-        self._lock = threading.Lock()
-
-    def call(self, rows: list[list[Any]]) -> list[Result]:
-        with self._lock:
-            return self._function.call(rows)
-
-
 @lru_cache(maxsize=CACHED_SCRIPTS)
-def _script(code: str, names: str) -> _Script:
-    return _Script(code, names)
+def _script(code: str, names: str) -> JsFunction:
+    return JsFunction(code, names)
 
 
 def _jseval(node: Call, args: list[Value], scope: Scope) -> Value:
-    check_arity(len(node.args))
+    del node
     code, names = (_constant_text(value, scope) for value in args[:2])
     _script(code, names)
     given = args[2:]
@@ -110,7 +97,7 @@ ROUTINES = [
 BUILTINS = [
     Builtin(
         "jseval",
-        0,
+        2,
         None,
         _jseval,
         "jseval(script: text, names: text[, arguments: any, …]) → atom | row",

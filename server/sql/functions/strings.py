@@ -12,7 +12,7 @@ from server.sql import coerce
 from server.sql.bound import Atom, Embedding, Open, Row, Value
 from server.sql.duck import literal_text, macro
 from server.sql.functions.patterns import compile_regex, extract_domain, regex_replace
-from server.sql.functions.registry import Builtin, convert, fixed_atom, fixed_row, nested, result, routine
+from server.sql.functions.registry import Builtin, fixed_atom, only_option, result, routine
 from server.sql.routines import Routine
 from server.sql.scope import Scope
 from server.sql.tasks import TASK_SQL
@@ -58,7 +58,7 @@ def _levenshtein(node: Call, args: list[Value], scope: Scope) -> Value:
     del scope
     message = "The parameters passed to the levenshtein_distance function must be strings"
     left, right = _strings(node, args, message)
-    return result(f"s_levenshtein({TASK_SQL}, {left}, {right})", Kind.INTEGER, args)
+    return result(f"m_levenshtein({TASK_SQL}, {left}, {right})", Kind.INTEGER, args)
 
 
 def levenshtein(left: str, right: str) -> int:
@@ -149,9 +149,12 @@ def _jaccard(node: Call, args: list[Value], scope: Scope) -> Value:
 
 def _base64_encode(node: Call, args: list[Value], scope: Scope) -> Value:
     del node, scope
-    one = coerce.atom(args[0])
-    data = one.sql if one.kind is Kind.BLOB else f"u_cast_blob({coerce.to_any(one)})"
-    return result(f"base64({data})", Kind.STRING, args)
+    return result(f"base64({coerce.to_blob(args[0])})", Kind.STRING, args)
+
+
+def _base64_decode(node: Call, args: list[Value], scope: Scope) -> Value:
+    del node, scope
+    return result(macro("m_base64_decode", coerce.to_text(args[0])), Kind.BLOB, args)
 
 
 def decode_base64(text: str) -> bytes:
@@ -163,26 +166,12 @@ def decode_base64(text: str) -> bytes:
 
 def _extract_domain(node: Call, args: list[Value], scope: Scope) -> Value:
     del node
-    remove = "FALSE"
-    if len(args) == 2:
-        cells = fixed_row(args[1], scope)
-        options = nested(cells) if cells is not None else None
-        if not isinstance(options, dict) or set(options) - {"removeSubdomain"}:
-            raise MldbError("the options of extract_domain are a constant row with the one field removeSubdomain")
-        remove = "TRUE" if options.get("removeSubdomain") else "FALSE"
+    remove = "TRUE" if only_option("extract_domain", "removeSubdomain", args, scope) else "FALSE"
     return result(f"s_extract_domain({TASK_SQL}, {coerce.to_text(args[0])}, {remove})", Kind.STRING, args)
 
 
 def _domain(url: str, remove: int) -> str:
     return extract_domain(url, remove_subdomain=bool(remove))
-
-
-_DECODE = routine("base64_decode", (Kind.STRING,), Kind.BLOB, decode_base64)
-
-
-def _base64_decode(node: Call, args: list[Value], scope: Scope) -> Value:
-    del scope
-    return result(macro("m_base64_decode", convert(args[0], Kind.STRING, node.name)), Kind.BLOB, args)
 
 
 ROUTINES = [
@@ -193,7 +182,7 @@ ROUTINES = [
     routine("extract_domain", (Kind.STRING, Kind.BOOLEAN), Kind.STRING, _domain, slow=True),
     Routine("u_upper", (Kind.STRING,), Kind.STRING, str.upper),
     Routine("u_lower", (Kind.STRING,), Kind.STRING, str.lower),
-    _DECODE,
+    routine("base64_decode", (Kind.STRING,), Kind.BLOB, decode_base64),
 ]
 
 # Letters whose other case has several, or depends on its place: DuckDB changes letter by letter.
@@ -213,7 +202,7 @@ m_remove_prefix(s, p) := CASE WHEN starts_with(s, p) THEN substr(s, length(p) + 
     THEN s END END
 m_remove_suffix(s, p) := CASE WHEN suffix(s, p) THEN substr(s, 1, length(s) - length(p)) ELSE CASE WHEN p IS NOT NULL
     THEN s END END
-s_levenshtein(k, a, b) := CASE WHEN strlen(a) = length(a) AND strlen(b) = length(b) THEN levenshtein(a, b)
+m_levenshtein(k, a, b) := CASE WHEN strlen(a) = length(a) AND strlen(b) = length(b) THEN levenshtein(a, b)
     ELSE s_levenshtein_distance(k, a, b) END
 m_column_names(l) := list_distinct(list_transform(list_filter(l, lambda c: c.v IS NOT NULL), lambda c: c.p))
 m_jaccard(a, b) := CASE WHEN len(a) + len(b) = 0 THEN 1.0::DOUBLE

@@ -7,14 +7,13 @@ from dataclasses import dataclass, replace
 
 from server.errors import MldbError
 from server.sql.bound import NEVER_SQL, Atom, Leaf, Open, Row, RowBuilder, Several, Value, unknown
-from server.sql.functions.openaggregates import AGGREGATES
+from server.sql.functions.openaggregates import AGGREGATES, by_path
 from server.sql.functions.registry import Builtin, executing, number_argument
 from server.sql.routines import CELLS, Routine
 from server.sql.scope import Scope
 from server.sql.tree import Call
 from server.values.batches import Cell
 from server.values.kinds import Kind
-from server.values.paths import Path
 
 
 @dataclass(frozen=True)
@@ -127,11 +126,8 @@ def _row(row: Row, name: str, scope: Scope) -> Row:
 
 def temporal(name: str, cells: list[Cell]) -> list[Cell]:
     """The answer for each path of at most one element; deeper cells stay as they are."""
-    by_path: dict[Path, list[Cell]] = {}
-    for cell in cells:
-        by_path.setdefault(cell.path, []).append(cell)
     found: list[Cell] = []
-    for path, group in by_path.items():
+    for path, group in by_path(cells).items():
         if len(path) > 1:
             found.extend(group)
         elif all(cell.value is None for cell in group):

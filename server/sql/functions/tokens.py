@@ -17,7 +17,7 @@ from server.sql.functions.registry import (
     result,
     routine,
 )
-from server.sql.functions.text import Tokenizer, split_part
+from server.sql.functions.tokenizer import Tokenizer, split_part
 from server.sql.routines import CELLS, DATED, TEXTS
 from server.sql.scope import Scope
 from server.sql.tasks import TASK_SQL
@@ -109,7 +109,6 @@ BUILTINS = [
     ),
     direct(
         _SPLIT_PART,
-        None,
         "split_part(text: atom, characters: text) → embedding",
         "All tokens of a text that are not empty, cut at any of the characters.",
         ("split_part('a,b;c', ',;')", '["a", "b", "c"]'),

@@ -21,6 +21,7 @@ from server.values.atoms import Atom as PlainAtom
 from server.values.atoms import PathValue
 from server.values.batches import Cell
 from server.values.highwayhash import hash_atoms, hash_row
+from server.values.info import TYPE_NAMES
 from server.values.kinds import Kind
 from server.values.paths import Path, natural_key
 
@@ -92,18 +93,10 @@ def _latest(value: Value, scope: Scope) -> Value:
 
 # ── what is known while a query is bound ─────────────────────────────────────────────────────────────────────
 
-_TYPES = {
-    Kind.BOOLEAN: ("MLDB::BooleanValueInfo", "i64"),
-    Kind.INTEGER: ("MLDB::IntegerValueInfo", "i64"),
-    Kind.UNSIGNED: ("MLDB::Uint64ValueInfo", "u64"),
-    Kind.NUMBER: ("MLDB::Float64ValueInfo", "double"),
-    Kind.STRING: ("MLDB::Utf8StringValueInfo", "string"),
-    Kind.TIMESTAMP: ("MLDB::TimestampValueInfo", "timestamp"),
-    Kind.INTERVAL: ("MLDB::IntervalValueInfo", "interval"),
-    Kind.BLOB: ("MLDB::BlobValueInfo", "blob"),
-    Kind.PATH: ("MLDB::PathValueInfo", "path"),
-    Kind.NULL: ("MLDB::EmptyValueInfo", "empty"),
-}
+_SCALARS = {
+    Kind.BOOLEAN: "i64", Kind.INTEGER: "i64", Kind.UNSIGNED: "u64", Kind.NUMBER: "double", Kind.STRING: "string",
+    Kind.TIMESTAMP: "timestamp", Kind.INTERVAL: "interval", Kind.BLOB: "blob", Kind.PATH: "path", Kind.NULL: "empty",
+}  # fmt: skip
 _VARIANT = "MLDB::VariantExpressionValueInfo"
 
 Description = dict[str, PlainAtom]
@@ -113,9 +106,8 @@ def _type_of(value: Value) -> Description:
     """The type of a value, by the names that upstream has for it."""
     constant = {"isConstant": int(is_constant(value))}
     match value:
-        case Atom(kind=kind) | Several(kind=kind) if kind in _TYPES:
-            name, scalar = _TYPES[kind]
-            return {**constant, "kind": "scalar", "scalar": scalar, "type": name}
+        case Atom(kind=kind) | Several(kind=kind) if kind in _SCALARS:
+            return {**constant, "kind": "scalar", "scalar": _SCALARS[kind], "type": TYPE_NAMES[kind]}
         case Atom() | Several():
             return {**constant, "kind": "scalar", "scalar": "any", "type": "MLDB::AtomValueInfo"}
         case Embedding():

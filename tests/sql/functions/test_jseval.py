@@ -11,8 +11,8 @@ from functools import cache
 import pytest
 
 from server.errors import MldbError
-from server.sql.functions import jseval
-from server.sql.functions.jseval import UNDEFINED, JsFunction, check_arity
+from server.sql.functions import jseval, scripts
+from server.sql.functions.jseval import UNDEFINED, JsFunction
 from server.values.atoms import Timestamp
 from server.values.batches import Cell
 from tests.conftest import Client
@@ -112,9 +112,10 @@ def test_called_from_another_thread() -> None:
 
 
 def test_arity() -> None:
-    check_arity(2)
+    (builtin,) = scripts.BUILTINS
+    builtin.check(2)
     with pytest.raises(MldbError, match="jseval expected at least 2 arguments, got 1"):
-        check_arity(1)
+        builtin.check(1)
 
 
 def test_threads_that_begin_at_once_share_one_loop(monkeypatch):

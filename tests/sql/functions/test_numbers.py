@@ -5,7 +5,8 @@ import math
 import pytest
 
 from server.errors import MldbError
-from server.sql.functions.numbers import binomial_lb_80, binomial_ub_80, modulo
+from server.sql.functions.arithmetic import modulo
+from server.sql.functions.numbers import binomial_lb_80, binomial_ub_80
 
 
 def test_binomial_bounds() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from server.errors import MldbError
-from server.sql.functions.text import Tokenizer, split_part
+from server.sql.functions.tokenizer import Tokenizer, split_part
 
 
 @pytest.mark.parametrize(
