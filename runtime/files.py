@@ -19,12 +19,17 @@ _NOT_PLAIN: Final = re.compile(r"[^ -~]|%")  # some browsers decode % in the pla
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """How a file is sent. With a name browsers save it, without one they show it. ``ValueError`` for no media type."""
+    """How a file is sent. With a name browsers save it, without one they show it.
+
+    ``ValueError`` for no media type, ``TypeError`` for a name that is no text.
+    """
 
     content_type: str = BYTES
     name: str = ""
 
     def __post_init__(self) -> None:
+        if not isinstance(self.name, str):
+            raise TypeError(f"the name of a file is a text, not {type(self.name).__name__}")
         if not _MEDIA_TYPE.fullmatch(self.content_type):
             raise ValueError(f"{self.content_type[:100]!r} is not a media type such as text/csv; charset=utf-8")
 

@@ -7,9 +7,10 @@
         "One item"
         return {"name": name, "count": count}
 
-Parts of the path, query parameters (GET, DELETE) and members of the JSON body (PUT, POST) become arguments by name, as
-the annotations say; an argument called ``request`` is the request. What the function returns is the answer
-as JSON, unless it has given one by ``request.set_return`` or ``request.send_file``. It may be a coroutine function.
+Parts of the path, query parameters (GET, DELETE) and members of the JSON body, or fields of a form (PUT, POST), become
+arguments by name, as the annotations say; an argument called ``request`` is the request. What the function returns is
+the answer as JSON, unless it has given one by ``request.set_return`` or ``request.send_file``. It may be a coroutine
+function.
 """
 
 from __future__ import annotations
@@ -22,12 +23,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import NoneType
 from typing import Any, Final, NoReturn, get_args, get_origin, get_type_hints
-from urllib.parse import quote, unquote
+from urllib.parse import parse_qsl, quote, unquote
 
 VERBS: Final = ("GET", "PUT", "POST", "DELETE")
 PLACES: Final = ("path", "query", "body")
 LONGEST_PATH: Final = 200
 KINDS: Final = ("string", "integer", "number", "boolean", "array", "object", "")
+_FORM: Final = "application/x-www-form-urlencoded"
 _KINDS: Final[dict[Any, str]] = {
     str: "string", int: "integer", float: "number", bool: "boolean", list: "array", dict: "object",
 }  # fmt: skip
@@ -104,17 +106,25 @@ class Route:
     def _values(self, request: Any, named: dict[str, str]) -> dict[str, Any]:
         values: dict[str, Any] = {"request": request} if self.wants_request else {}
         query = dict(reversed(request.rest_params))
-        body = _members(request) if any(each.place == "body" for each in self.arguments) else {}
+        form = request.content_type.partition(";")[0].strip().lower() == _FORM
+        takes_body = any(each.place == "body" for each in self.arguments)
+        body = {} if not takes_body else self._fields(request) if form else _members(request)
         for each in self.arguments:
             if each.place == "path":
                 values[each.name] = each.read(unquote(named[each.name]))
             elif each.place == "query" and each.name in query:
                 values[each.name] = each.read(query[each.name])
             elif each.place == "body" and each.name in body:
-                values[each.name] = each.checked(body[each.name])
+                values[each.name] = each.read(body[each.name]) if form else each.checked(body[each.name])
             elif each.required:
                 raise BadArgument(f"'{each.name}' is missing")
         return values
+
+    def _fields(self, request: Any) -> dict[str, str]:
+        """The fields of a form. Browsers send those that were left empty too: only a text is empty, nothing else is."""
+        texts = {each.name for each in self.arguments if each.kind in ("string", "")}
+        fields = parse_qsl(request.payload, keep_blank_values=True)
+        return {name: value for name, value in reversed(fields) if value or name in texts}
 
 
 def _integer(text: str) -> int:

@@ -77,7 +77,7 @@ class Request:
         self._returned = Returned(encode(return_val), code)
 
     def send_file(
-        self, content: bytes, content_type: str = files.BYTES, name: str = "", return_code: int = 200
+        self, content: bytes, content_type: str = files.BYTES, name: str | None = "", return_code: int = 200
     ) -> None:
         """Answer with bytes instead of JSON; the last call wins. With a name browsers save them under it.
 
@@ -88,7 +88,7 @@ class Request:
         if not isinstance(content, bytes | bytearray | memoryview):
             raise TypeError(f"the content of a file is bytes, not {type(content).__name__}")
         code = _status_code(return_code)
-        self._returned = Returned(bytes(content), code, files.File(content_type, name))
+        self._returned = Returned(bytes(content), code, files.File(content_type, name or ""))
 
     def returned(self) -> Returned | None:
         """What the last ``set_return`` or ``send_file`` left."""

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from server.cli.client import Server, add_server_flags
 from server.cli.completion import complete_ids
-from server.cli.output import add_json_flag, as_text, say, show, show_rows
+from server.cli.output import add_json_flag, as_lines, as_text, say, show, show_rows
 
 EXPORTS = ("csv", "json", "parquet", "arrow")
 _HELP = {
@@ -164,7 +164,8 @@ def _rows(options: argparse.Namespace) -> int:
     if options.json:
         show(server.json("GET", "/v1/query", {**query, "format": "aos"}))
     else:
-        print(as_text(server.json("GET", "/v1/query", {**query, "format": "table"})))  # noqa: T201
+        rows = server.json("GET", "/v1/query", {**query, "format": "table"})
+        print(as_text(rows) if sys.stdout.isatty() else as_lines(rows))  # noqa: T201
     return 0
 
 

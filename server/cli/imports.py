@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import secrets
 import tempfile
@@ -19,19 +18,20 @@ from server.cli.output import add_json_flag, say
 from server.cli.run import tracked
 
 _NOT_READABLE = "outside the folders that may be accessed"
+_EXCEL: Final = "experimental.import.xlsx"
 _TYPES: Final = {
     ".json": "import.json",
     ".jsonl": "import.json",
     ".ndjson": "import.json",
     ".parquet": "import.parquet",
+    ".xlsx": _EXCEL,
 }
 _PICTURES: Final = (".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp")
-_HEAD: Final = 8192  # characters that tell the delimiter
 
 
 def add(commands: Any) -> None:
     load = commands.add_parser("import", help="import a file or a URL into a dataset, with its progress")
-    load.add_argument("source", help="a file or a URL: CSV, or by its name JSON or Parquet; a zip of pictures")
+    load.add_argument("source", help="a file or a URL: CSV, or by its name JSON, Parquet or Excel; a zip of pictures")
     load.add_argument("dataset", help="the dataset to make")
     load.add_argument("--type", help="the procedure type to use, such as import.text")
     load.add_argument(
@@ -103,8 +103,9 @@ def _step(options: argparse.Namespace, url: str, type_: str = "") -> dict[str, A
     name = options.type or type_ or _type_of(options.source)
     params = dict(options.param)
     if name == "import.text" and "://" not in options.source:
-        params = _delimiter(Path(options.source)) | params
-    output = {"id": options.dataset, "type": "tabular"}
+        params = _told_by(Path(options.source)) | params
+    # Rows of a sheet have the columns that are filled in them.
+    output = {"id": options.dataset, "type": "sparse.mutable" if name == _EXCEL else "tabular"}
     return {"type": name, "params": {"dataFileUrl": url, "outputDataset": output, **params}}
 
 
@@ -113,17 +114,21 @@ def _type_of(source: str) -> str:
     return next((_TYPES[suffix] for suffix in suffixes if suffix in _TYPES), "import.text")
 
 
-def _delimiter(file: Path) -> dict[str, str]:
-    """The parameter that names what separates the cells, where that is no comma and can be told."""
-    try:
-        with file.open(encoding="utf-8") as lines:
-            found = csv.Sniffer().sniff(lines.read(_HEAD), ",;\t|").delimiter
-    except (csv.Error, UnicodeDecodeError):  # one column, or packed: as the server takes it
+def _told_by(file: Path) -> dict[str, Any]:
+    """The parameters of import.text that the file's first bytes tell; none of a packed file."""
+    from server.transfer import csvguess
+
+    with file.open("rb") as stream:
+        head = stream.read(csvguess.HEAD)
+    if b"\0" in head:
         return {}
-    return {} if found == "," else {"delimiter": found}
+    found, _ = csvguess.parameters(head, complete=file.stat().st_size <= csvguess.HEAD)
+    return found
 
 
 def _holds_pictures(file: Path) -> bool:
+    if _type_of(file.name) == _EXCEL:
+        return False
     if not zipfile.is_zipfile(file):
         if file.suffix.lower() == ".zip":
             raise ValueError(f"{file} is no zip archive, or a damaged one")

@@ -11,6 +11,7 @@ from typing import Any
 from server.cli.client import ServerError
 
 _WIDEST = 60  # characters of a cell that are shown
+_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 _STYLES = {
     "ok": "green",
     "finished": "green",
@@ -94,6 +95,8 @@ def complain_of(error: Exception, *, as_json: bool = False) -> None:
         place = f"{details['line']}:{details['column']}"
         text = str(error).rpartition(f":{place}: ")[2]  # the query itself is before it
         complain(f"{place}: {text}\n{details['caret']}")
+    elif "lineNumber" in details:
+        complain(f"line {details['lineNumber']}: {error}\n{_shortened(details.get('line'))}")
     else:
         complain(_said(error))
 
@@ -116,6 +119,11 @@ def _text(value: Any) -> str:
     if value is None:
         return ""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def as_lines(rows: list[list[Any]]) -> str:
+    """Tab-separated lines with all of each value; tabs and ends of lines in one are written as ``\\t`` and ``\\n``."""
+    return "\n".join("\t".join(_text(value).translate(_ESCAPES) for value in row) for row in rows)
 
 
 def as_text(rows: list[list[Any]]) -> str:

@@ -13,13 +13,14 @@ from urllib.parse import quote
 
 from server.cli.client import Server, ServerError, add_server_flags
 from server.cli.completion import complete_names
-from server.cli.output import add_json_flag, as_text, complain, complain_of
+from server.cli.output import add_json_flag, as_lines, as_text, complain, complain_of
 from server.cli.queries import saved_names, saved_text
 
-_FORMATS = ("text", "csv", "table", "full", "aos", "soa", "sparse", "atom")
+_FORMATS = ("text", "tsv", "csv", "table", "full", "aos", "soa", "sparse", "atom")
 _KEYWORDS = (
     "SELECT FROM WHERE GROUP BY HAVING ORDER LIMIT OFFSET WHEN NAMED JOIN LEFT OUTER ON AS AND OR NOT NULL IS IN"
 )
+_TABLES = {"text": as_text, "tsv": as_lines}
 _WORD = re.compile(r"\w+")
 _MOST_COLUMNS = 1000  # of a dataset, to be completed
 _LEAVES = ("\\q", "exit", "quit")
@@ -37,15 +38,19 @@ def add(commands: Any) -> None:
     parser.add_argument("sql", nargs="?", help="the query; - reads it from standard input")
     saved = parser.add_argument("--saved", metavar="NAME", help="run the query that is saved under this name")
     saved.completer = complete_names(saved_names)
-    parser.add_argument("--format", choices=_FORMATS, default="text", help="text for people, csv, else the API's JSON")
+    parser.add_argument(
+        "--format",
+        choices=_FORMATS,
+        help="text, as on a terminal; tsv (tab-separated), as into a pipe; csv; else the API's JSON",
+    )
     add_json_flag(parser)
     add_server_flags(parser)
     parser.set_defaults(run=_query)
 
 
 def _query(options: argparse.Namespace) -> int:
-    if options.json and options.format == "text":
-        options.format = "aos"
+    if options.format is None:
+        options.format = "aos" if options.json else "text" if sys.stdout.isatty() else "tsv"
     if options.saved is not None and options.sql is not None:
         raise ValueError("either a query or --saved, not both")
     if options.saved is None and options.sql is None and sys.stdin.isatty():
@@ -62,8 +67,8 @@ def answer(server: Server, sql: str, format: str) -> str:
     """The result of a query as text, in the format asked for."""
     if format == "csv":
         return server.text("GET", "/v1/query/export", params={"q": sql, "format": "csv"}).rstrip("\n")
-    rows = server.json("GET", "/v1/query", {"q": sql, "format": "table" if format == "text" else format})
-    return as_text(rows) if format == "text" else json.dumps(rows, ensure_ascii=False)
+    rows = server.json("GET", "/v1/query", {"q": sql, "format": "table" if format in _TABLES else format})
+    return _TABLES[format](rows) if format in _TABLES else json.dumps(rows, ensure_ascii=False)
 
 
 class Session:

@@ -172,5 +172,9 @@ TYPES = [
         TabularParams,
         "Dense table of typed columns, recorded once",
         _create,
+        doc=(
+            "A cell has one value, and a row one timestamp, the latest that its cells were given: what needs a time "
+            "for each cell, or several values, goes into `sparse.mutable`."
+        ),
     ),
 ]

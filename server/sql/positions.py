@@ -39,8 +39,13 @@ def located(error: MldbError, text: str) -> MldbError:
     return error
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """`` Did you mean 'x'?`` with the known name that is nearest, empty where none is near."""
+def did_you_mean(name: str, known: Iterable[str], likeness: float = 0.6) -> str:
+    """`` Did you mean 'x'?`` with the known name that is nearest, empty where none is near.
+
+    ``likeness`` is how much alike two names must be, from 0 to 1.
+    """
     others = [other for other in known if other != name]
-    near = [other for other in others if other.casefold() == name.casefold()] or get_close_matches(name, others, n=1)
+    near = [other for other in others if other.casefold() == name.casefold()] or get_close_matches(
+        name, others, 1, likeness
+    )
     return f" Did you mean '{near[0]}'?" if near else ""

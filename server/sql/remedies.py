@@ -20,6 +20,10 @@ WORDS = {
     "fetch": "write LIMIT n",
     "into": "the procedure type transform writes the rows of a query into a dataset",
     "collate": "texts are compared by their bytes; write lower(x)",
+    "exclude": "columns are left out by * EXCLUDING (name, …)",
+    "within": "there are no percentiles; the procedure type summary.statistics has medians and quartiles",
+    "qualify": "there are no window functions",
+    "tablesample": "write FROM sample(t, {rows: n})",
 }  # fmt: skip
 
 # Two operators in a row → the remedy.
@@ -63,6 +67,14 @@ _REPLACE = "write regex_replace(text, 'pattern', 'new')"
 _SEARCH = "write regex_search(text, 'pattern')"
 _COLUMNS = "write COLUMN EXPR (SELECT … WHERE …), in which columns have names, values and counts"
 _ACROSS = "write horizontal_{}({{x, y}})"
+_QUARTILES = "have medians and quartiles from the procedure type summary.statistics, any percentiles from bucketize"
+_PARTS = "write split_part(text, ','), or tokenize(text, {splitChars: ' '})"
+_OTHER_DATES = (
+    "write to_timestamp(x) for ISO 8601, as 2024-12-31; bring other texts into that form before: "
+    r"to_timestamp(regex_replace(x, '(\d+)\.(\d+)\.(\d+)', '$3-$2-$1')) reads 31.12.2024"
+)
+_RANDOM = "write rowHash() % n, which is the same for the same row, or FROM sample(t, {rows: n})"
+_DATE_TEXT = "write date_part('year', x) and its like, or CAST (x AS string)"
 
 # A function of other dialects → the remedy.
 FUNCTIONS = {
@@ -73,10 +85,21 @@ FUNCTIONS = {
     "year": _DATE_PART, "month": _DATE_PART, "day": _DATE_PART, "hour": _DATE_PART, "extract": _DATE_PART,
     "datepart": _DATE_PART, "datediff": _DIFFERENCE, "date_diff": _DIFFERENCE,
     "date_add": "write x + INTERVAL '1 day'", "dateadd": "write x + INTERVAL '1 day'",
-    "current_timestamp": "write now()", "getdate": "write now()", "to_date": _TIMESTAMP, "date": _TIMESTAMP,
+    "current_timestamp": "write now()", "getdate": "write now()", "date": _TIMESTAMP,
+    "to_date": _OTHER_DATES, "parse_date": _OTHER_DATES, "strptime": _OTHER_DATES, "str_to_date": _OTHER_DATES,
+    "parse_datetime": _OTHER_DATES, "parse_timestamp": _OTHER_DATES,
+    "strftime": _DATE_TEXT, "to_char": _DATE_TEXT, "date_format": _DATE_TEXT, "format_date": _DATE_TEXT,
     "replace": _REPLACE, "regexp_replace": _REPLACE, "substr": _REPLACE, "substring": _REPLACE, "trim": _REPLACE,
     "regexp_matches": _SEARCH, "strpos": _SEARCH, "instr": _SEARCH, "contains": _SEARCH,
     "group_concat": "write string_agg(x, ',')", "listagg": "write string_agg(x, ',')",
+    "median": _QUARTILES, "percentile": _QUARTILES, "quantile": _QUARTILES, "percentile_cont": _QUARTILES,
+    "approx_quantile": _QUARTILES, "ntile": _QUARTILES,
+    "split": _PARTS, "string_split": _PARTS, "str_split": _PARTS,
+    "unnest": "write FROM row_dataset(x)", "explode": "write FROM row_dataset(x)",
+    "array_agg": "write pivot(name, value)", "list": "write pivot(name, value)",
+    "first": "write earliest(x)", "last": "write latest(x)", "any_value": "write min(x)",
+    "concat_ws": "texts are joined with +",
+    "random": _RANDOM, "rand": _RANDOM,
     "std": "write stddev(x)", "mean": "write avg(x)", "var": "write variance(x)",
     "approx_count_distinct": "write count_distinct(x)",
     "convert": "write CAST (x AS type)", "try_cast": "CAST (x AS type) gives NULL where it cannot convert",

@@ -26,6 +26,10 @@ NOT_ENOUGH = "not enough columns in row"
 UNCLOSED = "Unclosed quoted CSV value"
 GARBAGE = "Garbage after closing quote"
 BAD_TEXT = "invalid character for the encoding"
+_REMEDIES = {
+    UNCLOSED: "a value that goes on in the next line needs allowMultiLines",
+    BAD_TEXT: "name the file's encoding, such as latin1, or a character as replaceInvalidCharactersWith",
+}
 
 
 class RowError(Exception):
@@ -151,9 +155,10 @@ def checked_format(
     return CsvFormat(delimiter, quote, _ENCODINGS[encoding.lower()], replacement, multi_line, ignore_extra, excel)
 
 
-def row_error(error: RowError, line_number: int, line: str) -> MldbError:
-    """What the caller sees of a bad line."""
+def row_error(error: RowError, line_number: int, line: str, *, joined: bool = False) -> MldbError:
+    """What the caller sees of a bad line; ``joined`` when the lines after it have been taken to it."""
+    remedy = None if joined and error.why == UNCLOSED else _REMEDIES.get(error.why)
     return MldbError(
-        f"Error parsing CSV row: {error.why}",
+        f"Error parsing CSV row: {error.why}{f'; {remedy}' if remedy else ''}",
         details={"lineNumber": line_number, "columnNumber": error.column, "line": line[:_SHOWN]},
     )

@@ -139,9 +139,9 @@ class CsvReader:
                 return self.csv.split(text.rstrip(BLANKS)) if text.strip(BLANKS) else []
             except RowError as error:
                 if not (self.csv.multi_line and error.why == UNCLOSED):
-                    raise row_error(error, number, text) from None
+                    raise row_error(error, number, text, joined=self.csv.multi_line) from None
         if text:
-            raise row_error(RowError(UNCLOSED, len(text)), number, text)
+            raise row_error(RowError(UNCLOSED, len(text)), number, text, joined=True)
         return []
 
     def _path(self, name: str) -> Path:
@@ -197,7 +197,7 @@ class CsvReader:
         if not self._counts():
             return
         if not self.options.ignore_bad:
-            raise row_error(error, number, text.rstrip(BLANKS))
+            raise row_error(error, number, text.rstrip(BLANKS), joined=self.csv.multi_line)
         self.errors += 1
 
     def _finish_pending(self) -> None:

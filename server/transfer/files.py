@@ -94,7 +94,9 @@ class FileAccess:
             raise MldbError(f"cannot resolve '{path.name}': {error}") from None
         if not any(resolved.is_relative_to(root) for root in self._roots):
             raise MldbError(
-                f"file '{path}' is outside the folders that may be accessed; the setting is file_root", code=403
+                f"file '{path}' is outside the folders that may be accessed: the data root, file:///mldb_data/…, and "
+                "what --file-root names",
+                code=403,
             )
         return resolved
 

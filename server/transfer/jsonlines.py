@@ -80,11 +80,18 @@ class JsonLines:
                 yield number, value
             except (ValueError, RecursionError) as error:
                 if not self._ignore_bad:
-                    reason = "it is nested too deep" if isinstance(error, RecursionError) else error
-                    shown = line.decode("utf-8", "replace")[:_SHOWN]
-                    details = {"lineNumber": number, "line": shown}
-                    raise MldbError(f"Error parsing JSON row: {reason}", details=details) from None
+                    raise _bad_line(error, number, line) from None
                 self.errors += 1
+
+
+def _bad_line(error: ValueError | RecursionError, number: int, line: bytes) -> MldbError:
+    """What the caller sees of a line that holds no object."""
+    reason = "it is nested too deep" if isinstance(error, RecursionError) else str(error)
+    details: dict[str, Any] = {"lineNumber": number, "line": line.decode("utf-8", "replace")[:_SHOWN]}
+    if isinstance(error, orjson.JSONDecodeError):
+        reason = error.msg  # without the number of the line, which counts within this one
+        details["columnNumber"] = error.pos + 1
+    return MldbError(f"Error parsing JSON row: {reason}", details=details)
 
 
 def parsed(line: bytes) -> dict[str, Any]:

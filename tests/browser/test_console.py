@@ -430,6 +430,20 @@ def test_a_file_is_previewed_and_imported(browser, server):
     closed(page)
 
 
+def test_lines_that_cannot_be_read_are_named_and_left_out(browser, server):
+    page = opened(browser, server, "/console/datasets")
+    file = {"name": "ragged.csv", "mimeType": "text/csv", "buffer": b"a,b\n1,2\n3,4,5\n6,7\n"}
+    page.get_by_label("Data file", exact=True).set_input_files(file)
+    page.get_by_role("button", name="Import").click()
+    expect(page.get_by_role("alert")).to_contain_text("Line 3: Error parsing CSV row: too many columns in row")
+    page.get_by_label("Leave out lines that cannot be read").check()
+    page.get_by_role("button", name="Import").click()
+    page.wait_for_url("**/console/datasets/ragged")
+    expect(page.get_by_text("2 rows").first).to_be_visible()
+    page.troubles.clear()  # the browser notes the refusal
+    closed(page)
+
+
 def test_a_file_beyond_the_limit_is_refused_with_its_name(browser, start_server):
     """Before any of it is sent."""
     limited = start_server("--upload-size", "1")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
+import sys
 import threading
 import time
 
@@ -85,6 +87,29 @@ def test_errors_say_which_request_failed_and_why(mldb):
     assert caught.value.result.json()["httpCode"] == 404
     with pytest.raises(ValueError, match="must start with 'http'"):
         Connection("localhost:8080")
+
+
+def test_errors_of_queries_end_with_their_place(mldb):
+    with pytest.raises(ResourceError) as caught:
+        mldb.query("SELECT 1 +")
+    assert str(caught.value).endswith("\nSELECT 1 +\n          ^")
+    broken = {"type": "transform", "params": {"inputData": "SELECT x FROM", "outputDataset": "out"}}
+    with pytest.raises(ResourceError) as caught:
+        mldb.put("/v1/procedures/broken", broken)
+    assert str(caught.value).splitlines()[-2] == "SELECT x FROM"
+
+
+def test_timestamps_are_timestamps_in_frames(mldb):
+    frame = mldb.query("SELECT TIMESTAMP '2024-05-01T12:00:00.25Z' AS t", format="polars")
+    assert frame["t"][0] == datetime.datetime(2024, 5, 1, 12, 0, 0, 250000, datetime.UTC)
+    table = mldb.query("SELECT to_timestamp('') AS none, to_timestamp(1e300) AS far", format="arrow")
+    assert (table["none"][0].as_py(), table["far"].type) == (None, "double")
+
+
+def test_a_library_that_is_not_there_is_named_with_the_remedy(mldb, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ModuleNotFoundError, match="the extra 'client' brings it"):
+        mldb.query("SELECT 1")
 
 
 def test_answers_show_themselves_in_notebooks(mldb):

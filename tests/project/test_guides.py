@@ -136,6 +136,12 @@ def test_routes_as_functions(guide: Shell):
     assert "count" in guide.client.get(f"{routes}/items/a", params={"count": "x"}).json()["error"]
 
 
+def test_pages_of_templates(guide: Shell):
+    routes = put(guide.client, "pages", marked(PLUGINS, "main.py: pages").text)
+    page = guide.client.get(f"{routes}/hello", params={"name": "<b>"})
+    assert (page.text, page.headers["content-type"]) == ("<h1>Hello &lt;b&gt;</h1>", "text/html; charset=utf-8")
+
+
 # ── the client ──
 
 _NOTEBOOK = """

@@ -111,7 +111,7 @@ def test_the_port_is_written_where_launchers_look(start_server, tmp_path):
 
 def test_query(server, client):
     done = mldb("query", "SELECT 1 AS one, 'x' AS text", "--server", server.url)
-    assert done.stdout.splitlines() == ["_rowName  one  text", "--------  ---  ----", "result      1  x"]
+    assert done.stdout.splitlines() == ["_rowName\tone\ttext", "result\t1\tx"]
     assert json.loads(mldb("query", "SELECT 1", "--format", "aos", MLDB_SERVER=server.url).stdout)
     wrong = mldb("query", "SELECT FROM", "--server", server.url)
     assert wrong.returncode == 1

@@ -109,6 +109,33 @@ def test_what_the_console_imports_is_imported_here_too(cli, server, tmp_path):
     assert not list((server.data_dir / "uploads").iterdir())
 
 
+def test_messy_files_are_imported_as_they_are(cli, tmp_path):
+    (tmp_path / "latin.csv").write_bytes("Stadt;Preis\nKöln;1\n".encode("latin-1"))
+    assert cli("import", str(tmp_path / "latin.csv"), "latin") == "latin: 1 row\n"
+    assert cli("query", "SELECT Stadt FROM latin", "--format", "atom") == '"Köln"\n'
+    (tmp_path / "long.csv").write_text('a,b\n1,"x\ny"\n2,z\n')
+    assert cli("import", str(tmp_path / "long.csv"), "long") == "long: 2 rows\n"
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    book.active.append(["only a title"])
+    book.active.append(["a", 2])
+    book.save(tmp_path / "book.xlsx")
+    assert cli("import", str(tmp_path / "book.xlsx"), "book") == "book: 2 rows\n"
+
+
+def test_a_bad_line_is_shown(cli, tmp_path):
+    (tmp_path / "bad.csv").write_text("a,b\n1,2\n1,2,3\n")
+    told = cli("import", str(tmp_path / "bad.csv"), "bad", code=1)
+    assert told == "mldb: line 3: Error parsing CSV row: too many columns in row\n1,2,3\n"
+
+
+def test_results_go_into_pipes_whole(cli):
+    long = "x" * 100
+    assert cli("query", f"SELECT '{long}' AS a, 1 AS b") == f"_rowName\ta\tb\nresult\t{long}\t1\n"
+    assert cli("query", f"SELECT '{long}' AS a", "--format", "text").splitlines()[2].endswith("…")
+    assert cli("query", "SELECT 'a\tb\nc' AS a", "--format", "tsv").splitlines()[1] == "result\ta\\tb\\nc"
+
+
 def test_runs(cli):
     cli("procedure", "create", "wait", '{"type": "mock", "params": {"durationMs": 50, "runOnCreation": false}}')
     assert "finished" in cli("run", "wait")

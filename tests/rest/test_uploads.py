@@ -55,8 +55,8 @@ def test_csv_from_preview_to_rows(client):
 
 
 def test_json_lines(client):
-    shown = upload(client, "lines.json", b'{"a": 1}\n{"a": 2, "b": "x"}\n', "lines")
-    assert (shown["columns"], shown["rows"]) == (["a", "b"], [[1, None], [2, "x"]])
+    shown = upload(client, "lines.json", b'{"a": 1}\n{"a": 2, "b": {"x": ["\xc3\xa9"]}}\n', "lines")
+    assert (shown["columns"], shown["rows"]) == (["a", "b"], [[1, None], [2, '{"x": ["é"]}']])
     run(client, shown["steps"])
     assert client.query("SELECT sum(a) FROM lines")[1][1] == 3
 
@@ -264,3 +264,28 @@ def resident(pid):
     """The peak of the process's memory, in bytes."""
     (line,) = (line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmHWM"))
     return int(line.split()[1]) * 1024
+
+
+def test_a_preview_tells_encoding_and_bad_lines_leave_it(client):
+    shown = upload(client, "latin.csv", "Stadt,n\nKöln,1\n".encode("latin-1"), "latin")
+    assert (shown["rows"], shown["steps"][0]["params"]["encoding"]) == ([["Köln", "1"]], "latin1")
+    run(client, shown["steps"])
+    assert client.query("SELECT Stadt FROM latin")[1][1] == "Köln"
+    shown = upload(client, "some.jsonl", b'{"a": 1}\n{broken\n{"a": 3}\n', "some")
+    assert shown["rows"] == [[1], [3]]
+    refused = client.post("/v1/procedures", json=shown["steps"][0]).json()
+    assert refused["details"]["runError"]["details"]["lineNumber"] == 2
+
+
+def test_a_workbook(client):
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    book.active.title = "S"
+    book.active.append(["only a title"])
+    book.active.append(["a", 2])
+    content = io.BytesIO()
+    book.save(content)
+    shown = upload(client, "book.xlsx", content.getvalue(), "book")
+    assert shown["kind"] == "Excel workbook"
+    run(client, shown["steps"])
+    assert client.query("SELECT A, B FROM book WHERE B = 2")[1][1:] == ["a", 2]

@@ -47,6 +47,10 @@ async def later(name):
     await asyncio.sleep(0)
     return name
 
+@mldb.plugin.route("POST", "/form")
+def form(name: str, price: float, note: str = "none", count: int | None = None):
+    return {"name": name, "price": price, "note": note, "count": count}
+
 @mldb.plugin.route("GET", "/ends/{code}")
 def ends(request, code: int):
     import sys
@@ -65,6 +69,14 @@ def ask(client):
         return client.request(verb, f"/v1/plugins/declares/routes{path}", **options)
 
     return ask
+
+
+def test_arguments_come_from_the_fields_of_a_form(ask):
+    sent = {"name": "Käse & Brot", "price": "2.5", "note": "", "count": ""}
+    assert ask("POST", "/form", data=sent).json() == {"name": "Käse & Brot", "price": 2.5, "note": "", "count": None}
+    empty = ask("POST", "/form", data=sent | {"price": ""})
+    assert (empty.status_code, empty.json()["error"]) == (400, "'price' is missing")
+    assert ask("POST", "/form", data=sent | {"price": "x"}).json()["error"] == "'price' is a number, not x"
 
 
 def test_arguments_come_from_path_query_and_body(ask):
@@ -123,7 +135,7 @@ def test_declared_routes_are_in_the_reference(ask, client):
     OpenAPIV31SpecValidator(document).validate()
     paths = {path.partition("/routes")[2]: item for path, item in document["paths"].items() if "/declares/" in path}
     assert sorted(paths) == [
-        "/breaks", "/ends/{code}", "/file", "/größe in m:s/{name}", "/items", "/items/{name}", "/later/{name}",
+        "/breaks", "/ends/{code}", "/file", "/form", "/größe in m:s/{name}", "/items", "/items/{name}", "/later/{name}",
         "/nothing", "/typed",
     ]  # fmt: skip
     item = paths["/items/{name}"]["get"]

@@ -90,6 +90,7 @@ def test_a_large_file_and_a_code(client):
         ("b'x', 'html'", "'html' is not a media type such as text/csv; charset=utf-8"),
         ("b'x', 'text/html\\r\\nX-Evil: 1'", "is not a media type"),
         ("b'x', 'text/html\\n'", "is not a media type"),
+        ("b'x', 'text/plain', 7", "the name of a file is a text, not int"),
         ("b'x', 'text/plain', 'n', '200'", "the return code is an integer"),
         ("bytes(300 * 2**20)", "are more than the"),
     ],
@@ -99,6 +100,12 @@ def test_what_is_refused(client, arguments, message):
     answer = call(client, "refused", "x")
     assert answer.status_code == 400
     assert message in answer.json()["exception"]["message"]
+
+
+def test_no_name_may_be_none(client):
+    put(client, "nameless", "request.send_file(b'x', 'text/plain', None)")
+    answer = call(client, "nameless", "x")
+    assert (answer.status_code, answer.text, "content-disposition" in answer.headers) == (200, "x", False)
 
 
 def test_the_older_style_has_it_too(client):

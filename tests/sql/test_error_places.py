@@ -137,3 +137,16 @@ def test_runtime_errors_without_a_table_name_the_expression(loaded: Client) -> N
 )
 def test_nearest_name(loaded: Client, query: str, near: str) -> None:
     assert failure(loaded, query)["error"].endswith(f" Did you mean '{near}'?")
+
+
+@pytest.mark.parametrize("name", ["reverse", "nofun"])
+def test_a_function_that_is_like_none_is_not_guessed(loaded: Client, name: str) -> None:
+    assert failure(loaded, f"SELECT {name}(x) FROM d")["error"].endswith("in the scope of the expression.")
+
+
+@pytest.mark.parametrize(
+    ("call", "remedy"),
+    [("median(x)", "summary.statistics"), ("strptime(x, '%d.%m.%Y')", "to_timestamp(regex_replace(x, ")],
+)
+def test_functions_of_other_dialects(loaded: Client, call: str, remedy: str) -> None:
+    assert remedy in failure(loaded, f"SELECT {call} FROM d")["error"]

@@ -10,7 +10,16 @@ from server.sql.binder.rowfunctions import NOTES
 from server.sql.functions import BUILTINS
 from server.sql.parser.expressions import LEVELS
 
-FUNCTIONS = {*BUILTINS, *AGGREGATES, *(note.name for note in NOTES), "merge", "value_timestamp", "groupKeyElement"}
+FUNCTIONS = {
+    *BUILTINS,
+    *AGGREGATES,
+    *(note.name for note in NOTES),
+    "merge",
+    "row_dataset",
+    "sample",
+    "value_timestamp",
+    "groupKeyElement",
+}
 
 
 def test_functions_of_other_dialects_are_none_of_this() -> None:

@@ -53,14 +53,16 @@ def measured(step: dict[str, Any]) -> tuple[float, float | None, str]:
 
 
 class Bars:
-    """Progress bars on standard error."""
+    """Progress bars on standard error, where that is a terminal or the output of a notebook's cell."""
 
     def __init__(self) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
         columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeElapsedColumn()
-        self._progress = Progress(*columns, console=Console(stderr=True))
+        console = Console(stderr=True)
+        shown = console.is_terminal or console.is_jupyter
+        self._progress = Progress(*columns, console=console, disable=not shown)
         self._tasks: dict[str, Any] = {}
         self.cancel_asked = False
 

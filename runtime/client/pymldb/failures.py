@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 
@@ -13,15 +14,24 @@ class ResourceError(Exception):
         request = result.request
         reason = getattr(result, "reason", None) or getattr(result, "reason_phrase", "")
         line = f"'{result.status_code} {reason}' response to '{request.method} {request.url}'"
-        super().__init__(f"{line}\n\n{_body(result)}")
+        super().__init__("\n\n".join((line, *_told(result))))
         self.result = result
 
 
-def _body(result: Any) -> str:
+def _told(result: Any) -> Iterator[str]:
+    """The body, and last, where an error tells its place in a query, the line with that place marked."""
     try:
-        return json.dumps(result.json(), indent=2, ensure_ascii=False)
+        body = result.json()
     except ValueError:
-        return str(result.text)
+        yield str(result.text)
+        return
+    yield json.dumps(body, indent=2, ensure_ascii=False)
+    while isinstance(body, dict):  # the error of a procedure's first run is within that of its making
+        details = body.get("details")
+        details = details if isinstance(details, dict) else {}
+        if "caret" in details:
+            yield f"{body.get('error', '')}\n{details['caret']}"
+        body = details.get("runError")
 
 
 def checked(result: Any) -> Any:

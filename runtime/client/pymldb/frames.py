@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib import import_module
 from typing import Any, Final
 
 import pyarrow as pa
@@ -13,14 +14,30 @@ DATAFRAME: Final = "dataframe"
 TYPED: Final = ("arrow", "polars")
 _ROW_NAME: Final = "_rowName"
 _REST: Final = "_rest"
+# The years 1 to 9999, which is what Python's own times can be.
+_FIRST_SECOND: Final = -62_135_596_800
+_LAST_SECOND: Final = 253_402_300_800
 # Integers beyond 63 bits, some of which may be negative, or none.
 _LARGE: Final = {False: pa.float64(), True: pa.uint64()}
 
 
+def _library(name: str) -> Any:
+    """A library that makes frames; ``ImportError`` with the remedy where it is not installed."""
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name:
+            raise
+        raise ModuleNotFoundError(
+            f"{name} is not installed: the extra 'client' brings it, uv sync --inexact --extra client (or pip install "
+            "'.[client]') in the folder of MLDB's sources",
+            name=name,
+        ) from None
+
+
 def to_pandas(table: list[list[Any]]) -> Any:
     """The rows of a ``table`` answer as a DataFrame by row name; an empty one when there are none."""
-    import pandas as pd
-
+    pd = _library("pandas")
     if not table:
         return pd.DataFrame()
     return pd.DataFrame.from_records(table[1:], columns=table[0], index=_ROW_NAME)
@@ -31,25 +48,36 @@ def from_stream(stream: bytes, format: str) -> Any:
     table = to_arrow(stream)
     if format == "arrow":
         return table
-    import polars as pl
-
-    return pl.from_arrow(table)
+    return _library("polars").from_arrow(table)
 
 
 def to_arrow(stream: bytes) -> pa.Table:
     """One column per column of the query, also of rows whose columns nobody knew before they were read.
 
-    A column of mixed types becomes one of the type that all its values have, of numbers, or of JSON texts.
+    A column of mixed types becomes one of the type that all its values have, of numbers, or of JSON texts. Timestamps
+    are those of Arrow, in UTC.
     """
     table = pa.ipc.open_stream(stream).read_all()
-    columns = {name: _plain(table[name]) for name in table.column_names if name != _REST}
+    columns = {field.name: _plain(field, table[field.name]) for field in table.schema if field.name != _REST}
     if _REST in table.column_names:
         columns |= _spread(table[_REST])
     return pa.table(columns)
 
 
-def _plain(column: pa.ChunkedArray) -> Any:
+def _plain(field: pa.Field, column: pa.ChunkedArray) -> Any:
+    if (field.metadata or {}).get(b"mldb.kind") == b"timestamp":
+        return _moments(column)
     return _uniform(column.to_pylist()) if pa.types.is_union(column.type) else column
+
+
+def _moments(seconds: pa.ChunkedArray) -> Any:
+    """Seconds since 1970 as timestamps, null for what is no date; seconds where one is beyond the years 1 to 9999."""
+    values = seconds.to_numpy().astype(float)
+    if ((values < _FIRST_SECOND) | (values >= _LAST_SECOND)).any():
+        return seconds
+    missing = values != values
+    values[missing] = 0
+    return pa.array((values * 1e6).round().astype("int64"), pa.timestamp("us", "UTC"), mask=missing)
 
 
 def _spread(rest: pa.ChunkedArray) -> dict[str, pa.Array]:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 
 IMPORT_ONLY = {"rowNumber", "totalRows"}
+_LIKE_A_FUNCTION = 0.7  # of 250 short names there is always one that looks a little alike
 
 
 @runtime_checkable
@@ -67,7 +68,8 @@ def _unknown(node: Call) -> str:
     remedy = FUNCTIONS.get(node.name) or FUNCTIONS.get(node.name.lower())
     if remedy is not None:
         return f"{text}  Instead, {remedy}."
-    return text + did_you_mean(node.name, (*BUILTINS, *AGGREGATES, *(note.name for note in NOTES)))
+    known = (*BUILTINS, *AGGREGATES, *(note.name for note in NOTES))
+    return text + did_you_mean(node.name, known, _LIKE_A_FUNCTION)
 
 
 def _latest_values(argument: Value) -> Value:

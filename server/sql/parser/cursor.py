@@ -95,6 +95,10 @@ class Cursor:
     def remedy_here(self) -> str:
         """What may help where an unexpected token stands."""
         key, before = self.keys[self.at], self.at - 1
+        if key == "except" and self.keys[before] == "*":
+            return f"; {WORDS['exclude']}"
+        if before >= 0 and self.keys[before] == "top" and self.kinds[self.at] == NUMBER:
+            return f"; {WORDS['fetch']}"
         if key in WORDS:
             return f"; {WORDS[key]}"
         if key == "as":

@@ -14,7 +14,7 @@ export class ApiError extends Error {
     readonly body: ErrorBody,
     readonly request: string,
   ) {
-    super(body.error);
+    super(told(body));
   }
 
   /** A member of `details`, when there is an object of them. */
@@ -22,6 +22,13 @@ export class ApiError extends Error {
     const { details } = this.body;
     return details && typeof details === "object" ? (details as Record<string, unknown>)[name] : undefined;
   }
+}
+
+/** What went wrong: of a procedure whose first run failed that run's error, of a file the line. */
+function told({ error, details }: ErrorBody): string {
+  const { runError, lineNumber } = (details ?? {}) as { runError?: ErrorBody; lineNumber?: number };
+  if (runError) return told(runError);
+  return lineNumber === undefined ? error : `Line ${lineNumber}: ${error}`;
 }
 
 export interface CallOptions {

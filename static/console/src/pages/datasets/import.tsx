@@ -28,7 +28,9 @@ type State =
   | { at: "preview"; name: string; dataset: string; preview: Preview }
   | { at: "importing"; name: string; dataset: string; procedure: string };
 
-const ENDINGS = ".csv,.tsv,.txt,.json,.jsonl,.ndjson,.parquet,.zip";
+const ENDINGS = ".csv,.tsv,.txt,.json,.jsonl,.ndjson,.parquet,.xlsx,.zip";
+// Procedure types that read line by line, and may leave out what is no row.
+const LINES = ["import.text", "import.json"];
 const LARGEST_ARRAY = 64 << 20;
 
 export function ImportFile() {
@@ -47,7 +49,7 @@ export function ImportFile() {
       {current.at === "nothing" && (
         <DropFile
           label="Data file"
-          text={`Drop a CSV, JSON or Parquet file, or a zip of pictures${most}`}
+          text={`Drop a CSV, JSON, Parquet or Excel file, or a zip of pictures${most}`}
           accept={ENDINGS}
           onFile={(file) => begin(file, limit.value, state)}
         />
@@ -119,6 +121,7 @@ async function asLines(file: File): Promise<Blob> {
 function ShowPreview({ current, state }: { current: Extract<State, { at: "preview" }>; state: Signal<State> }) {
   const { name, preview } = current;
   const dataset = useSignal(current.dataset);
+  const lenient = useSignal(false);
   const taken = entity("dataset", dataset.value) !== undefined;
   const stop = () => {
     call("DELETE", path("uploads", name)).catch(complain);
@@ -126,7 +129,7 @@ function ShowPreview({ current, state }: { current: Extract<State, { at: "previe
   };
   const submit = (event: Event) => {
     event.preventDefault();
-    run(name, dataset.value, state);
+    run(name, dataset.value, lenient.value, state);
   };
   return (
     <form class="stack" onSubmit={submit}>
@@ -134,27 +137,7 @@ function ShowPreview({ current, state }: { current: Extract<State, { at: "previe
         <strong>{name}</strong> <span class="soft">{preview.kind}</span>
         {preview.total !== undefined && <span class="soft">, {count(preview.total)} rows</span>}
       </p>
-      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by keyboard */}
-      <section class="scroll-x preview" tabIndex={0} aria-label="First rows">
-        <table class="list">
-          <thead>
-            <tr>
-              {preview.columns.map((column) => (
-                <th key={column}>{column}</th>
-              ))}
-            </tr>
-          </thead>
-          <tbody>
-            {preview.rows.map((row, index) => (
-              <tr key={index}>
-                {preview.columns.map((column, at) => (
-                  <td key={column}>{row[at] === null ? <span class="soft">null</span> : String(row[at])}</td>
-                ))}
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </section>
+      {preview.columns.length > 0 && <FirstRows preview={preview} />}
       <div class="row">
         <label class="field grow">
           Name of the dataset
@@ -173,20 +156,59 @@ function ShowPreview({ current, state }: { current: Extract<State, { at: "previe
           Discard
         </button>
       </div>
+      {preview.steps.some((step) => LINES.includes(step.type)) && (
+        <label class="row">
+          <input
+            type="checkbox"
+            checked={lenient.value}
+            onInput={(event) => {
+              lenient.value = event.currentTarget.checked;
+            }}
+          />
+          Leave out lines that cannot be read
+        </label>
+      )}
       {taken && <p class="notice warning">The dataset {dataset.value} is there already; it will be replaced.</p>}
     </form>
   );
 }
 
+function FirstRows({ preview }: { preview: Preview }) {
+  return (
+    // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by keyboard
+    <section class="scroll-x preview" tabIndex={0} aria-label="First rows">
+      <table class="list">
+        <thead>
+          <tr>
+            {preview.columns.map((column) => (
+              <th key={column}>{column}</th>
+            ))}
+          </tr>
+        </thead>
+        <tbody>
+          {preview.rows.map((row, index) => (
+            <tr key={index}>
+              {preview.columns.map((column, at) => (
+                <td key={column}>{row[at] === null ? <span class="soft">null</span> : String(row[at])}</td>
+              ))}
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </section>
+  );
+}
+
 /** The procedures, each with a run that is followed; the uploaded file goes when all of them have ended. */
-async function run(name: string, dataset: string, state: Signal<State>): Promise<void> {
+async function run(name: string, dataset: string, lenient: boolean, state: Signal<State>): Promise<void> {
   try {
     const { steps } = await propose(name, dataset);
     for (const step of steps) {
       const procedure = `import ${dataset} ${step.type}`;
       state.value = { at: "importing", name, dataset, procedure };
+      const chosen = lenient && LINES.includes(step.type) ? { ignoreBadLines: true } : {};
       await call("PUT", path("procedures", procedure), {
-        json: { ...step, persistent: false, params: { ...step.params, runOnCreation: true } },
+        json: { ...step, persistent: false, params: { ...step.params, ...chosen, runOnCreation: true } },
       });
       await call("DELETE", path("procedures", procedure));
     }
