@@ -216,7 +216,7 @@ class SparseRelation(Relation):
     def streamed_names(self, condition: str) -> str:
         """``id`` and ``name`` of the names that the cells of ``LINES`` have."""
         scans = " UNION ALL ".join(
-            f"SELECT {self.name} FROM {self._table(store)} SEMI JOIN {LINES} l ON l.id = {self.line}"
+            f"SELECT {self.name} FROM {self._table(store)} JOIN {LINES} l ON l.id = {self.line}"
             for store in _STORE_ANY
         )
         also = f" AND ({condition})" if condition else ""
