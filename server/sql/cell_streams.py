@@ -15,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from server.sql.bound import Atom, Leaf, Several
-from server.sql.sparse import LINES, SparseRelation
+from server.sql.sparse import LINES, NAMES, SparseRelation
 from server.storage.stores import STORES
 from server.values import compute as pc
 from server.values.arrow_types import ANY_MEMBERS, CELL_ARROW
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 _LINE: Final = "line"  # the column of the rows that says whose cells each has
 _GIVEN: Final = "given_lines"
 _PIECE = 1 << 20  # cells
-_FEW_ROWS = 100  # for which one query is sooner answered than two
 _LOW = (1 << 32) - 1
 
 Rows = tuple[pa.RecordBatch, pa.Array | None]
@@ -58,15 +57,22 @@ class CellStream:
         if rows.num_rows:
             _place(cursor, rows.column(_LINE))
             yield from _joined(rows.drop_columns([_LINE]), self._pieces(cursor, task), size)
-            cursor.execute(f"DROP TABLE {LINES}")
+            cursor.execute(f"DROP TABLE IF EXISTS {NAMES}; DROP TABLE {LINES}")
         cursor.execute("COMMIT")
 
     def statements(self, cursor: duckdb.DuckDBPyConnection) -> list[str]:
         """The SQL of the rows, of the names of their cells and of the cells, as a run executes it."""
         _place(cursor, pa.array([], pa.int64()))
-        return [
-            self.rows, self.relation.streamed_names(self.condition), self.relation.streamed(cursor, self.condition)
-        ]  # fmt: skip
+        names = self._prepared_names(cursor)
+        kept = [self.relation.streamed_names("k.*")] if self.condition else []
+        return [self.rows, *kept, names, self.relation.streamed(cursor, self.condition)]
+
+    def _prepared_names(self, cursor: duckdb.DuckDBPyConnection) -> str:
+        """SQL of ``id`` and ``name`` of the names that are wanted: a condition is tried on those that occur only."""
+        if not self.condition:
+            return self.relation.streamed_names("k.id, k.name")
+        cursor.execute(f"CREATE TEMP TABLE {NAMES} AS {self.relation.streamed_names('k.*')}")
+        return f"SELECT k.id, k.name FROM {NAMES} k WHERE {self.condition}"
 
     def _pieces(self, cursor: duckdb.DuckDBPyConnection, task: Progress | None) -> Iterator[_Cells]:
         """The cells, those of a row always in one piece."""
@@ -89,7 +95,7 @@ class CellStream:
             yield _Cells.read(pa.Table.from_batches(read).combine_chunks(), names)
 
     def _names(self, cursor: duckdb.DuckDBPyConnection) -> _Names:
-        found = cursor.sql(self.relation.streamed_names(self.condition)).to_arrow_table().combine_chunks()
+        found = cursor.sql(self._prepared_names(cursor)).to_arrow_table().combine_chunks()
         ids = found.column("id").to_numpy()
         places = np.zeros(int(ids.max(initial=-1)) + 1, np.int32)
         places[ids] = np.arange(len(ids), dtype=np.int32)
@@ -106,8 +112,7 @@ def cell_stream(query: Query, row: Row, columns: Mapping[str, str]) -> CellStrea
     ``row`` is what leaves, ``columns`` the SQL of what is not open.
     """
     relation = query.relation
-    few = query.limit is not None and query.limit <= _FEW_ROWS
-    if few or not isinstance(relation, SparseRelation) or len(row.rests) != 1:
+    if not isinstance(relation, SparseRelation) or len(row.rests) != 1:
         return None
     condition = relation.condition_of(row.rests[0].sql)
     if condition is None or any(_has_cells_beside(leaf) for leaf in row.columns.values()):

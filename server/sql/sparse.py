@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 PIVOT_COLUMNS: Final = 1000
 PIVOT_WORK: Final = 200_000_000  # columns × rows
 
+NAMES: Final = "streamed_names"  # the table of the names that their cells have, where not all are wanted
 LINES: Final = "streamed_lines"  # the table of the lines that are streamed: ``id``, and ``place`` in the result
 
 _FEW_COLUMNS: Final = 8  # so many are pivoted for all rows in less time than it takes to find the wanted rows first
@@ -193,7 +194,7 @@ class SparseRelation(Relation):
         )
 
     def streamed(self, cursor: duckdb.DuckDBPyConnection, condition: str) -> str:
-        """The cells of ``LINES`` as they lie, in order of their places.
+        """The cells of ``LINES`` as they lie, in order of their places; those of ``NAMES`` that meet the condition.
 
         Of each: ``k`` (place << 32 | id of the name), the timestamp ``t``, and the value in the column that is named
         as its store, one for each store that holds anything.
@@ -206,21 +207,19 @@ class SparseRelation(Relation):
             values = ", ".join(f"{'value' if each == store else 'NULL'} AS {identifier(each)}" for each in stores)
             ids = f"{self.line} AS line, {self.name} AS named, {TIME_ID} AS time"
             scans.append(f"SELECT {ids}, {values} FROM {self._table(store)}")
-        named = f" JOIN {self._table(self.names)} k ON k.id = named AND ({condition})" if condition else ""
+        named = f" JOIN {NAMES} k ON k.id = named AND ({condition})" if condition else ""
         values = ", ".join(map(identifier, stores))
         return (
             f"SELECT (l.place << 32) | named AS k, w.ts AS t, {values} FROM ({' UNION ALL '.join(scans)})"
             f" JOIN {LINES} l ON l.id = line JOIN {self._table('times')} w ON w.id = time{named} ORDER BY 1"
         )
 
-    def streamed_names(self, condition: str) -> str:
-        """``id`` and ``name`` of the names that the cells of ``LINES`` have."""
+    def streamed_names(self, columns: str) -> str:
+        """``columns`` of the names ``k`` that the cells of ``LINES`` have."""
         scans = " UNION ALL ".join(
-            f"SELECT {self.name} FROM {self._table(store)} JOIN {LINES} l ON l.id = {self.line}"
-            for store in _STORE_ANY
+            f"SELECT {self.name} FROM {self._table(store)} JOIN {LINES} l ON l.id = {self.line}" for store in _STORE_ANY
         )
-        also = f" AND ({condition})" if condition else ""
-        return f"SELECT k.id, k.name FROM {self._table(self.names)} k WHERE k.id IN ({scans}){also}"
+        return f"SELECT {columns} FROM {self._table(self.names)} k WHERE k.id IN ({scans})"
 
 
 def _joined(column: str, lines: str) -> str:

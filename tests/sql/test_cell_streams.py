@@ -18,6 +18,8 @@ QUERIES = [
     "SELECT {* EXCLUDING (a)} AS f.g FROM d",
     "SELECT {b*} AS f FROM d WHERE a > 3",
     "SELECT * FROM d WHERE rowName() = 'r7'",
+    "SELECT * FROM d LIMIT 1",
+    "SELECT {b*} AS f FROM d LIMIT 5",
     "SELECT * FROM d ORDER BY a DESC, rowName() LIMIT 150 OFFSET 3",
     "SELECT * FROM d WHERE FALSE",
     "SELECT zz* FROM d",
@@ -77,10 +79,6 @@ def test_a_stream_gives_what_lists_give(
     assert answers(result) == lists  # a reader that was used once reads again
 
 
-def test_a_few_rows_are_one_query(server: InProcess) -> None:
-    assert server.engine.query(parse_statement("SELECT * FROM d LIMIT 5"), timestamps=False).plan.stream is None
-
-
 def test_the_plan_shows_what_runs(server: InProcess) -> None:
     shown = server.must("GET", "/v1/query/plan?q=SELECT%20*%20FROM%20d")
     rows, names, cells = shown["sql"].split(";\n")
@@ -89,3 +87,5 @@ def test_the_plan_shows_what_runs(server: InProcess) -> None:
     assert "k.name" in names
     assert "ORDER BY" in cells
     assert shown["plan"].count("streamed_lines") >= 2
+    shown = server.must("GET", "/v1/query/plan?q=SELECT%20b*%20FROM%20d%20LIMIT%201")
+    assert [" k WHERE " in statement for statement in shown["sql"].split(";\n")] == [False, True, True, False]
