@@ -2,11 +2,11 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 
 import pytest
 
 from tests.conftest import ROOT, RunningServer
+from tests.waiting import PATIENCE, until
 
 FLAGS = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 
@@ -25,8 +25,9 @@ def chromium():
 @pytest.fixture(scope="package")
 def browser(chromium):
     """Playwright runs an event loop in this thread as long as it lives: it ends before the tests of other folders."""
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=1000 * PATIENCE)
     with sync_playwright() as playwright:
         opened = playwright.chromium.launch(executable_path=chromium, args=[*FLAGS, "--no-first-run"])
         yield opened
@@ -55,9 +56,8 @@ def server(tmp_path_factory, graphs, chromium):
         data, "--plugin-directory", str(ROOT / "plugins" / "image_classifier"), environment=environment
     )
     with running.client() as client:
-        deadline = time.monotonic() + 60
-        while client.get("/readyz").status_code != 200:  # folders of plugins are loaded after the first requests
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        until(
+            lambda: client.get("/readyz").status_code == 200
+        )  # folders of plugins are loaded after the first requests
     yield running.url
     running.stop()

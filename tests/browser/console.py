@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 from typing import Any
 
 from tests.conftest import ROOT, RunningServer
+from tests.waiting import until
 
 AXE = ROOT / "static" / "console" / "node_modules" / "axe-core" / "axe.min.js"
 BUNDLE = ROOT / "static" / "console" / "dist" / "manifest.json"
 PHONE = {"width": 360, "height": 740}
 DESK = {"width": 1280, "height": 860}
 SERIOUS = ("serious", "critical")
+# Kept: nothing moves that ends by itself, and nothing was changed for a while.
+STILL = """() => new Promise((done) => {
+  let timer;
+  const wait = () => { clearTimeout(timer); timer = setTimeout(look, 200); };
+  const ends = (each) => Number.isFinite(each.effect?.getComputedTiming().endTime ?? 0);
+  const look = () => {
+    if (document.getAnimations().some((each) => each.playState === 'running' && ends(each))) return wait();
+    observer.disconnect();
+    done();
+  };
+  const observer = new MutationObserver(wait);
+  observer.observe(document, {subtree: true, childList: true, attributes: true, characterData: true});
+  wait();
+})"""
 
 
 def opened(browser: Any, server: RunningServer, path: str = "/", *, tour: bool = False, **options: Any) -> Any:
@@ -24,6 +38,10 @@ def opened(browser: Any, server: RunningServer, path: str = "/", *, tour: bool =
         context.add_init_script("localStorage.setItem('mldb.tour', 'seen')")
     page = context.new_page()
     page.troubles = []
+    page.awaited = set()
+    page.on("request", lambda request: page.awaited.add(request) if "/events" not in request.url else None)
+    page.on("requestfinished", lambda request: page.awaited.discard(request))
+    page.on("requestfailed", lambda request: page.awaited.discard(request))
     page.on("pageerror", lambda error: page.troubles.append(str(error)))
     page.on("console", lambda line: page.troubles.append(line.text) if line.type in ("error", "warning") else None)
     page.goto(server.url + path)
@@ -37,8 +55,15 @@ def closed(page: Any) -> None:
     page.context.close()
 
 
+def settled(page: Any) -> None:
+    """Everything that the page asked for is there and shown."""
+    until(lambda: page.wait_for_timeout(20) or not getattr(page, "awaited", ()), "the page waits for something")
+    page.evaluate(STILL)
+
+
 def findings(page: Any) -> list[str]:
-    """What axe finds serious or worse, each with the first element concerned."""
+    """What axe finds serious or worse on the settled page, each with the first element concerned."""
+    settled(page)
     page.evaluate(AXE.read_text(encoding="utf-8"))
     found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
     return [
@@ -58,13 +83,6 @@ def keep(page: Any, name: str) -> None:
     """A picture for people, where MLDB_SCREENSHOTS names a folder."""
     if folder := os.environ.get("MLDB_SCREENSHOTS"):
         page.screenshot(path=Path(folder) / f"{name}.png")
-
-
-def until(test: Any, what: str, seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not test():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.1)
 
 
 def fill(server: RunningServer) -> None:

@@ -73,7 +73,6 @@ def test_what_a_query_shows(browser, server, scheme, size):
     expect(page.get_by_role("status").filter(has_text="301 rows")).to_be_visible()
     for view in ("Table", "Plot", "Pictures", "Compiled"):
         page.get_by_role("tab", name=view).click()
-        page.wait_for_timeout(500)
         assert (findings(page), fits(page)) == ([], True), view
     page.locator("summary", has_text="Saved").click()
     assert (findings(page), fits(page)) == ([], True), "saved queries"

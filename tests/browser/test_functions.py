@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from tests.browser.console import DESK, PHONE, closed, fill, findings, fits, keep, opened, until
+from tests.browser.console import DESK, PHONE, closed, fill, findings, fits, keep, opened
 from tests.conftest import RunningServer
+from tests.waiting import until
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -34,8 +35,10 @@ def config_of(server, kind, name):
         return client.get(f"/v1/{kind}s/{name}").json()["config"]
 
 
-def as_json(page):
-    return json.loads(page.get_by_label("Configuration as JSON").input_value())
+def expect_json(page, wanted):
+    """The form's configuration, as text beside it, becomes what is wanted."""
+    text = page.get_by_label("Configuration as JSON")
+    until(lambda: json.loads(text.input_value()) == wanted, f"the form never said {wanted}")
 
 
 # ── forms ──
@@ -50,7 +53,7 @@ def test_a_function_is_made_from_its_form_and_tried(browser, server):
     page.keyboard.insert_text("x * 3 AS y")
     page.get_by_label("prepared").check()
     wanted = {"expression": "x * 3 AS y", "prepared": True}
-    assert as_json(page) == {"type": "sql.expression", "params": wanted}
+    expect_json(page, {"type": "sql.expression", "params": wanted})
     keep(page, "new-function")
     page.get_by_role("button", name="Create").click()
     page.wait_for_url("**/console/functions/tripled")
@@ -63,14 +66,25 @@ def test_a_function_is_made_from_its_form_and_tried(browser, server):
     closed(page)
 
 
+def test_all_that_is_typed_quickly_is_there(browser, server):
+    """Faster than the page is painted: an older text never takes the place of the newer one."""
+    page = opened(browser, server, "/console/new/function?type=sql.expression")
+    typed = "x + 1 AS one, x + 2 AS two, x + 3 AS three"
+    page.get_by_label("expression", exact=True).click()
+    page.keyboard.type(typed)
+    expect(page.get_by_label("expression", exact=True)).to_have_text(typed)
+    expect_json(page, {"type": "sql.expression", "params": {"expression": typed}})
+    closed(page)
+
+
 def test_the_form_and_its_json_follow_each_other(browser, server):
     page = opened(browser, server, "/console/new/procedure?type=svm.train")
     text = page.get_by_label("Configuration as JSON")
     page.get_by_label("svmType").select_option("regression")
     page.get_by_label("degree").fill("5")
-    assert as_json(page)["params"] == {"svmType": "regression", "configuration": {"degree": 5}}
-    page.get_by_label("svmType").select_option("classification")
-    assert as_json(page)["params"] == {"configuration": {"degree": 5}}, "what is the default is left out"
+    expect_json(page, {"type": "svm.train", "params": {"svmType": "regression", "configuration": {"degree": 5}}})
+    page.get_by_label("svmType").select_option("classification")  # the default, which is left out
+    expect_json(page, {"type": "svm.train", "params": {"configuration": {"degree": 5}}})
     query = "SELECT x, label FROM demo"
     params = {"trainingData": query, "configuration": {"kernel": "linear", "shrinking": False}}
     text.fill(json.dumps({"type": "svm.train", "params": params}))
@@ -119,7 +133,7 @@ def test_datasets_and_plugins_are_made_from_their_forms(browser, server):
     page.get_by_label("args").fill("[42]")
     page.get_by_role("button", name="Create", exact=True).click()
     card = page.get_by_role("listitem").filter(has=page.get_by_role("heading", name="from its text"))
-    expect(card.get_by_text("serving")).to_be_visible(timeout=20_000)
+    expect(card.get_by_text("serving")).to_be_visible()
     with server.client() as client:
         assert client.get("/v1/plugins/from its text/routes/x").json() == [42]
         client.delete("/v1/plugins/from its text")
@@ -155,7 +169,7 @@ def test_lists_maps_and_datasets_are_entered(browser, server):
     page.get_by_role("button", name="Remove name 2").click()
     page.get_by_role("button", name="Create and run").click()
     page.wait_for_url("**/console/procedures/halves/runs/*")
-    expect(page.get_by_text("finished")).to_be_visible(timeout=20_000)
+    expect(page.get_by_text("finished")).to_be_visible()
     page.get_by_role("link", name="halves_of_demo").click()
     page.wait_for_url("**/console/datasets/halves_of_demo")
     config = config_of(server, "procedure", "halves")
@@ -166,7 +180,7 @@ def test_lists_maps_and_datasets_are_entered(browser, server):
         page.get_by_role("button", name="Add to recallOverN").click()
         page.get_by_label(f"recallOverN {n}", exact=True).fill(str(n * 5))
     page.get_by_role("button", name="Remove recallOverN 1").click()
-    assert as_json(page)["params"] == {"recallOverN": [10]}
+    expect_json(page, {"type": "classifier.test", "params": {"recallOverN": [10]}})
     closed(page)
 
 
@@ -264,7 +278,7 @@ def test_what_a_function_refuses_is_told(browser, server):
 
 
 def test_a_run_goes_by_steps_and_is_cancelled(browser, server):
-    create(server, "procedure", "slow", "mock", {"durationMs": 60_000, "refreshRateMs": 100, "runOnCreation": False})
+    create(server, "procedure", "slow", "mock", {"durationMs": 600_000, "refreshRateMs": 100, "runOnCreation": False})
     page = opened(browser, server, "/console/procedures/slow")
     page.get_by_role("button", name="Run slow").click()
     page.wait_for_url("**/console/procedures/slow/runs/*")

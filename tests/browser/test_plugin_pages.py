@@ -47,14 +47,20 @@ ATTACK = """async (console_) => {
   await attempt('runs a script there', console_ + run, {
     method: 'POST', mode: 'no-cors', body: script, credentials: 'include'});
   await attempt('looks there', console_ + '/v1/datasets', {mode: 'no-cors', credentials: 'include'});
-  const opened = window.open(console_ + '/login');
-  await new Promise((done) => setTimeout(done, 1000));
-  try { seen.document = opened.document.title; } catch { seen.document = 'refused'; }
+  // What a window shows, as soon as it is no longer the empty page that every window begins with.
+  const looked = async (view) => {
+    for (;;) {
+      try {
+        if (view.location.href !== 'about:blank') return view.document.title;
+      } catch { return 'refused'; }
+      await new Promise((done) => setTimeout(done, 50));
+    }
+  };
+  seen.document = await looked(window.open(console_ + '/login'));
   const frame = document.createElement('iframe');
   frame.src = console_ + '/';
   document.body.append(frame);
-  await new Promise((done) => setTimeout(done, 500));
-  try { seen.frame = frame.contentDocument.title; } catch { seen.frame = 'refused'; }
+  seen.frame = await looked(frame.contentWindow);
   return seen;
 }"""
 
@@ -96,6 +102,7 @@ def test_a_page_cannot_use_the_session_of_the_console(browser, make_server):
     page.goto(server.url + "/")
     page.get_by_label("Token").fill("secret")
     page.get_by_role("button").click()
+    page.wait_for_url(server.url + "/")
     # From the console, as its users come: signed in once, and the page is there at its own origin.
     page.goto(server.url + INDEX)
     expect(page.locator("#out")).to_have_text("42 200")

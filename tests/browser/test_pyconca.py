@@ -94,7 +94,7 @@ def test_both_buttons_show_the_brand_and_the_picture(page, client, site, button)
         page.locator("#url").fill(url)
         page.get_by_role("button", name=button, exact=True).click()
         shown = page.locator(f'#displayZone img[src="{url}"]')
-        expect(shown).to_be_visible(timeout=20_000)
+        expect(shown).to_be_visible()
         heading = page.locator("#displayZone h2").inner_text().replace('"', "")
         assert heading == f"Your new car is a {expected}"
         assert shown.evaluate("(image) => image.decode().then(() => image.naturalWidth)") == 40
@@ -107,7 +107,7 @@ def test_both_buttons_show_the_brand_and_the_picture(page, client, site, button)
 @pytest.mark.parametrize("button", ["Score", "Score using PyRoute"])
 def test_both_buttons_tell_of_a_picture_that_is_not_there(page, site, button):
     page.locator("#url").fill(f"{site}/none.jpg")
-    with page.expect_event("dialog", timeout=20_000) as told:
+    with page.expect_event("dialog") as told:
         page.get_by_role("button", name=button, exact=True).click()
     assert "An exception occured" in told.value.message
     assert "Unable to run model: the value of 'DecodeJpeg/contents' is null" in told.value.message

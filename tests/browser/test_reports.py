@@ -9,10 +9,11 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.console import DESK, PHONE, closed, findings, fits, keep, opened
+from tests.browser.console import DESK, PHONE, closed, findings, fits, keep, opened, settled
 from tests.browser.models import furnish, picture
 from tests.browser.test_functions import focus
 from tests.conftest import RunningServer
+from tests.waiting import until
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -62,11 +63,11 @@ def test_a_boolean_classifier_has_curves_and_a_threshold(browser, server):
     keep(page, "report-boolean")
     slider = page.get_by_role("slider", name="Threshold")
     slider.press("Home")
-    assert fact(page, "Recall") == 1, "at the lowest threshold everything is said to be true"
+    until(lambda: fact(page, "Recall") == 1, "at the lowest threshold everything is said to be true")
     slider.press("End")
-    assert fact(page, "Recall") < 1
+    until(lambda: fact(page, "Recall") < 1)
     page.get_by_role("button", name="Best MCC").click()
-    assert fact(page, "Precision") == pytest.approx(status["bestMcc"]["pr"]["precision"], abs=1e-3)
+    until(lambda: fact(page, "Precision") == pytest.approx(status["bestMcc"]["pr"]["precision"], abs=1e-3))
     importance = page.get_by_role("region", name="Feature importance of versicolor_scorer")
     expect(importance.get_by_role("row").first).to_contain_text("petal")
     closed(page)
@@ -137,7 +138,7 @@ def test_an_experiment_shows_its_folds(browser, server):
     page.get_by_role("tab", name="Fold 3").click()
     third = status["folds"][2]
     expect(page.get_by_role("region", name=f"Feature importance of {third['functionName']}")).to_be_visible()
-    assert fact(page, "Area under the ROC curve") == pytest.approx(third["resultsTest"]["auc"], abs=1e-3)
+    until(lambda: fact(page, "Area under the ROC curve") == pytest.approx(third["resultsTest"]["auc"], abs=1e-3))
     closed(page)
 
 
@@ -165,6 +166,7 @@ def test_coordinates_are_a_map_whose_rows_are_looked_at(browser, server, procedu
     expect(chart.locator("image")).to_have_count(150)
     page.get_by_label("Row: type its name, or click on a point").fill("flower 5")
     expect(page.locator(".output-name").filter(has_text="sepal_width")).to_be_visible()
+    settled(page)  # nothing moves the chart any more
     box = chart.locator("image").first.bounding_box()  # of another flower
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
@@ -195,7 +197,7 @@ def test_pictures_come_from_addresses_and_bytes_too(browser, server, pictured, d
     chart = page.get_by_role("img", name=re.compile("^t-SNE map"))
     expect(chart.locator("image")).to_have_count(150)
     page.get_by_role("combobox", name="Described by", exact=True).select_option(dataset)
-    expect(chart.locator("image")).to_have_count(12, timeout=20_000)
+    expect(chart.locator("image")).to_have_count(12)
     assert chart.locator("image").first.get_attribute("href").startswith("data:image/png;base64,")
     closed(page)
 
@@ -245,7 +247,7 @@ def test_the_keyboard_reads_a_report(browser, server):
     before = fact(page, "Recall")
     for _ in range(8):
         page.keyboard.press("ArrowLeft")
-    assert fact(page, "Recall") > before or before == 1
+    until(lambda: fact(page, "Recall") > before or before == 1)
     focus(page, page.get_by_role("button", name="Best F1"))
     page.keyboard.press("Enter")
     focus(page, page.get_by_role("link", name="versicolor_scorer").last)
@@ -260,6 +262,5 @@ def test_reports_are_accessible_and_fit(browser, server, scheme, size):
     for procedure in REPORTS:
         page.goto(server.url + run_of(server, procedure)[0])
         page.get_by_role("region", name="Report").wait_for()
-        page.wait_for_timeout(800)
         assert (findings(page), fits(page)) == ([], True), procedure
     closed(page)

@@ -38,8 +38,12 @@ function Create({ kind }: { kind: Kind }) {
   const id = useSignal(from);
   useEffect(() => {
     attempt(async () => {
-      types.value = await json("GET", `/v1/types/${kind}s`, { query: { details: true } });
-      if (from) config.value = await existing(kind, from);
+      const [known, before] = await Promise.all([
+        json<[string, EntityTypeInfo][]>("GET", `/v1/types/${kind}s`, { query: { details: true } }),
+        from ? existing(kind, from) : undefined,
+      ]);
+      if (before) config.value = before; // before there is a form: what is entered is not overwritten
+      types.value = known;
     });
   }, [kind, from, types, config]);
   const info = types.value.find(([name]) => name === config.value.type)?.[1];

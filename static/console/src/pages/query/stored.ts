@@ -31,18 +31,29 @@ export function remember(query: string): void {
   localStorage.setItem(HISTORY, JSON.stringify(past.value));
 }
 
+let asked = 0;
+
+/** What is saved now. An answer that comes after that to a later question is old. */
+async function readSaved(): Promise<Saved[]> {
+  asked += 1;
+  const number = asked;
+  const found = await json<Saved[]>("GET", path("saved-queries"));
+  if (number === asked) saved.value = found;
+  return found;
+}
+
 export async function loadSaved(): Promise<void> {
-  saved.value = await json<Saved[]>("GET", path("saved-queries"));
+  const now = await readSaved();
   const earlier = Object.entries(read<Record<string, string>>(EARLIER, {}));
   if (!earlier.length) return;
-  const known = new Map(saved.value.map(({ name, query }) => [name, query]));
+  const known = new Map(now.map(({ name, query }) => [name, query]));
   for (const [name, query] of earlier) {
     const free = freeName(name, query, known);
     if (!known.has(free)) await json("PUT", path("saved-queries", free), { json: { query } });
     known.set(free, query);
   }
   localStorage.removeItem(EARLIER);
-  saved.value = await json<Saved[]>("GET", path("saved-queries"));
+  await readSaved();
 }
 
 /** A name under which the query may be kept: one that is free, or has this very query. */

@@ -1,5 +1,5 @@
 // An SQL text in a form: the query editor in small, loaded when the first one is shown.
-import { useEffect, useRef } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 import { ApiError, type ErrorBody, json } from "../../api";
 import type { Editor } from "../../pages/query/editor";
 import { complain } from "../../toasts";
@@ -50,7 +50,8 @@ export function Sql({ label, value, hint, statement, error, onChange }: SqlProps
       editor.current = undefined;
     };
   }, [label, hint, statement]);
-  useEffect(() => {
+  // With the page, not after it is painted: by then more may have been typed, which an older value would undo.
+  useLayoutEffect(() => {
     if (editor.current && editor.current.text() !== value) editor.current.setText(value);
   }, [value]);
   useEffect(() => {
