@@ -149,7 +149,7 @@ class Opener:
         if address and given:
             raise MldbError("Cannot specify both address and source for plugin")
         if given:
-            return self._opened("", source=given)
+            return self._opened("", source=given, shown=self.root / file_name(id))
         try:
             return self._linked(id, self._fetched(address, stored) or self._open(address))
         except (MldbError, OSError) as error:

@@ -12,10 +12,10 @@ import duckdb
 import pyarrow as pa
 from duckdb.func import FunctionNullHandling, PythonUDFType
 
-from server.errors import Cancelled
+from server.errors import Cancelled, MldbError
 from server.sql import coerce, tasks
 from server.sql.bound import Atom, Embedding, Rest, Row, RowBuilder, Several, fixed, latest_ts, typed
-from server.sql.routines import duck_type
+from server.sql.routines import carrying, duck_type
 from server.storage.database import identifier
 from server.values.arrow_types import ARROW_TYPES
 from server.values.atoms import NEVER
@@ -102,6 +102,8 @@ def define(connection: duckdb.DuckDBPyConnection, name: str, bound: BoundFunctio
             result = tasks.stoppable(task, lambda: bound.apply(rows))
         except Cancelled:
             result = _nothing(output, len(structs))  # an error could be caught by try(), row by row
+        except MldbError as error:
+            raise carrying(error) from None
         return _to_struct(result, output, timed)
 
     connection.create_function(

@@ -6,6 +6,7 @@ cannot say; they see whole vectors. ``install`` defines both, once per database.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -375,6 +376,12 @@ def _text_or_null(value: Atom) -> str | None:
         except UnicodeDecodeError:
             return None
     return atom_text(value)
+
+
+def carrying(error: MldbError) -> MldbError:
+    """The error with its details and its code in its text, for ``server.sql.engine_errors``."""
+    details = error.details | ({CODE_MEMBER: error.code} if error.code != MldbError.code else {})
+    return MldbError(f"{error.message}{DETAILS_MARK}{json.dumps(details)}") if details else error
 
 
 def fail(message: str) -> None:

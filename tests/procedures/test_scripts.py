@@ -83,6 +83,10 @@ def test_script_apply_failures(client):
     answer = client.get_json("/v1/functions/g/application", {"input": {"args": {}}})
     assert (answer.status_code, answer.json()["error"]) == (400, "responseCode != 200 for function")
     assert answer.json()["details"]["exception"]["type"] == "ZeroDivisionError"
+    answer = client.get("/v1/query", params={"q": "SELECT 1, g({args: {x: 1}})"})
+    assert (answer.status_code, answer.json()["error"][:31]) == (400, "responseCode != 200 for function"[:31])
+    assert answer.json()["details"]["exception"]["type"] == "ZeroDivisionError"
+    assert answer.json()["details"]["expression"] == "g({args: {x: 1}})"
     for result, error in (
         ("3", "Function should return array of arrays."),
         ("[[1]]", "elem should be array of size 3"),

@@ -37,6 +37,16 @@ def folder(server, tmp_path_factory):
     return make
 
 
+def test_a_plugin_of_a_text_knows_where_its_folder_would_be(client, server):
+    source = "print(mldb.plugin.get_plugin_dir())\nmldb.plugin.serve_static_folder('static', 'pages')"
+    failed = put(client, "nowhere", source=source).json()["details"]
+    place = server.data_dir.resolve() / "plugins" / "nowhere"
+    assert failed["logs"][0]["c"] == str(place)
+    missing = f"Cannot serve static folder for path that does not exist: {place / 'pages'}"
+    assert failed["exception"]["message"] == missing
+    assert not place.exists()
+
+
 def test_the_source_may_be_the_text_of_main(client):
     made = put(client, "texted", source="print('here')")
     assert made.status_code == 201, made.text

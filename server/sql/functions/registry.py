@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +12,7 @@ from server.sql import coerce
 from server.sql.bound import Atom, Embedding, Open, Value, as_any_list, as_constant, is_constant, latest_ts
 from server.sql.duck import literal_text, macro, reads
 from server.sql.notes import PROPAGATED, Example, Null
-from server.sql.routines import ANYS, CELLS, CODE_MEMBER, DETAILS_MARK, NUMBERS, TEXTS, Routine, Shape
+from server.sql.routines import ANYS, CELLS, NUMBERS, TEXTS, Routine, Shape, carrying
 from server.sql.scope import Scope
 from server.sql.tasks import TASK_SQL
 from server.sql.tree import Call
@@ -111,9 +110,8 @@ def executing(function: str, body: Callable[..., Any]) -> Callable[..., Any]:
 def failed(function: str, error: MldbError, args: Sequence[Any]) -> MldbError:
     """What a routine raises: the error under the function's name, with the function and its arguments as details."""
     details: dict[str, Any] = {"functionName": function, "functionArgs": [_as_json(value) for value in args]}
-    if error.code != MldbError.code:
-        details[CODE_MEMBER] = error.code
-    return MldbError(f"Executing builtin function {function}: {error.message}{DETAILS_MARK}{json.dumps(details)}")
+    text = f"Executing builtin function {function}: {error.message}"
+    return carrying(MldbError(text, code=error.code, details=details))
 
 
 def _as_json(value: Any) -> Any:
