@@ -10,7 +10,7 @@ from pathlib import Path
 import classifiers
 import pixels
 import teaching
-from inception import FOLDER
+from inception import ADDRESS, FOLDER
 from mldb import mldb
 
 ID = "digits"
@@ -25,7 +25,7 @@ def train() -> None:
     library = importlib.util.find_spec("sklearn")  # found, not imported: that would take longer than the training
     file = FOLDER / "digits.csv.gz"
     shutil.copyfile(Path(library.origin).parent / "datasets" / "data" / file.name, file)
-    source = {"dataFileUrl": f"file://{file}", "headers": [*pixels.NAMES, "label"], "select": SELECT}
+    source = {"dataFileUrl": f"{ADDRESS}/{file.name}", "headers": [*pixels.NAMES, "label"], "select": SELECT}
     classifiers.keep(ID, "Handwritten digits", network="", weights="none")
     first = {"type": "import.text", "params": {**source, "outputDataset": "digits_features"}}
     teaching.learn(ID, "digits_features", first)

@@ -7,7 +7,7 @@ import secrets
 from typing import Any
 
 from classifiers import Refused, forget, keep, make_function
-from inception import FOLDER
+from inception import ADDRESS, FOLDER
 from mldb import ResponseException, mldb
 
 TOLD = {"title": str, "network": str, "weights": str, "labels": list, "pictures": int, "accuracy": float}
@@ -36,7 +36,8 @@ def load(content: bytes) -> dict[str, Any]:
         if not 0 <= about["accuracy"] <= 1:
             raise ValueError("its accuracy is no share")
         file.write_bytes(base64.b64decode(told["model"]))
-        mldb.put(f"/v1/functions/{id}_scorer", {"type": "classifier", "params": {"modelFileUrl": f"file://{file}"}})
+        model = {"modelFileUrl": f"{ADDRESS}/{file.name}"}
+        mldb.put(f"/v1/functions/{id}_scorer", {"type": "classifier", "params": model})
         if about["network"]:
             make_function(id)
     except (LookupError, TypeError, ValueError, ArithmeticError, RecursionError, ResponseException) as error:

@@ -20,6 +20,8 @@ from mldb import mldb
 
 # The data root holds the plugin's folder in plugins/ and the models beside that.
 FOLDER = Path(mldb.plugin.get_plugin_dir()).parent.parent / "models" / "image_classifier"
+# The folder as an address: it holds after the data root was moved, or restored elsewhere.
+ADDRESS = "file:///mldb_data/models/image_classifier"
 SETTINGS = ("weights", "hash", "labels")
 REMEDY = (
     "Give the plugin Inception-v3 weights: set INCEPTION_WEIGHTS to a file or URL of "
@@ -66,7 +68,7 @@ def make_functions(description: Path) -> None:
         ("inception_labels", "content", "softmax"),
     ):
         inputs = f'{source} AS "DecodeJpeg/contents"'
-        ensure(name, "tensorflow.graph", modelFileUrl=f"file://{graph}", inputs=inputs, outputs=output)
+        ensure(name, "tensorflow.graph", modelFileUrl=f"{ADDRESS}/{graph.name}", inputs=inputs, outputs=output)
     ensure("image_labels", "sql.expression", expression="inception_labels({content: base64_decode(image)}) AS *")
     random = about["weights"] == "random"
     labels[:] = [] if random else about["labels"]

@@ -12,7 +12,7 @@ from typing import Any
 
 import inception
 from classifiers import FEATURES, Refused, forget, keep, known, make_function, runs
-from inception import FOLDER
+from inception import ADDRESS
 from mldb import mldb
 
 FOLDS = 3
@@ -73,8 +73,8 @@ def learn(id: str, table: str, first: dict[str, Any]) -> dict[str, Any]:
     such classifiers are at pictures that they were not trained on. ``first`` makes the table."""
     examples = f"SELECT {{* EXCLUDING (label)}} AS features, label FROM (SELECT * FROM {table} WHERE label IS NOT NULL)"
     learning = {"mode": "categorical", "configuration": ALGORITHM}
-    model = {"modelFileUrl": f"file://{FOLDER}/{id}.cls", "functionName": f"{id}_scorer"}
-    pattern = f"file://{FOLDER}/{id}-$runid.cls"
+    model = {"modelFileUrl": f"{ADDRESS}/{id}.cls", "functionName": f"{id}_scorer"}
+    pattern = f"{ADDRESS}/{id}-$runid.cls"
     test = {"inputData": examples, "kfold": FOLDS, "experimentName": f"{id}_test", "modelFileUrlPattern": pattern}
     tidy = {"keepArtifacts": False, "outputAccuracyDataset": False}
     steps = [

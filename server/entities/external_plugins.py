@@ -44,7 +44,8 @@ _OF_THE_CONNECTION: Final = frozenset(
     ["connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade", "proxy-authorization", "host",
      "content-type"]
 )  # fmt: skip
-_OF_THE_SERVER: Final = frozenset(["cookie", "set-cookie", "authorization"])  # its visitors' and nobody else's
+# Its visitors' and nobody else's, and what each of its own answers tells.
+_OF_THE_SERVER: Final = frozenset(["cookie", "set-cookie", "authorization", "date", "server"])
 _PLAIN: Final = {"accept-encoding": "identity"}  # unless the visitor takes others
 _UNLIMITED: Final = httpx.Limits(max_connections=None)
 _logger = logging.getLogger("mldb.plugins")

@@ -22,7 +22,7 @@ PAGE_POLICY = (
 )
 LOGIN_PATH = "/login"
 # The login page and its looks must come before the token.
-_OPEN_TO_ALL = frozenset({"/healthz", LOGIN_PATH, "/static/landing.css"})
+_OPEN_TO_ALL = frozenset({"/healthz", LOGIN_PATH, "/static/landing.css", "/static/icon.svg"})
 _KNOWN_HOSTS = 64  # Host headers that were found good are not taken apart again
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -46,6 +46,9 @@ class Login:
 
 Headers = dict[str, str]
 _NO_TOKEN = Refusal(401, "a token is needed: Authorization: Bearer …", (("WWW-Authenticate", "Bearer"),))
+_WRONG_TOKEN = Refusal(
+    401, "that is not the token of this server, which is the setting token", (("WWW-Authenticate", "Bearer"),)
+)
 _BEYOND_PAGES = (
     "pages of plugins may call routes, query and apply functions; for anything else call a route of the plugin, "
     "or send the token: Authorization: Bearer …"
@@ -161,7 +164,7 @@ class Gate:
         if wants_page:
             target = path + (f"?{query}" if query and offered is None else "")
             return Login(f"{LOGIN_PATH}?{urlencode({'next': target}, errors='replace')}")
-        return _NO_TOKEN
+        return _without_token(headers)
 
     def _check_page(self, verb: str, path: str, query: str, headers: Headers) -> Refusal | Login | None:
         """At the origin of plugin pages the console's session counts for nothing."""
@@ -176,7 +179,7 @@ class Gate:
         console = self._pages.console(headers["host"], path, query) if _wants_page(verb, headers) else None
         if console is not None:
             return Login(console)
-        return Refusal(403, _BEYOND_PAGES) if known else _NO_TOKEN
+        return Refusal(403, _BEYOND_PAGES) if known else _without_token(headers)
 
     def without_credentials(self, headers: Headers) -> Headers:
         """The headers as plugin code may see them: its visitors' token and sessions are none of its business."""
@@ -201,6 +204,10 @@ class Gate:
         location = "/" + quote(target.lstrip("/\\"), safe="/?&=%:@!$'()*+,;~", errors="replace")
         secure = "; Secure" if _is_secure(headers) else ""
         return Login(location, f"{COOKIE}={self._session}; Path=/; HttpOnly; SameSite=Strict{secure}")
+
+
+def _without_token(headers: Headers) -> Refusal:
+    return _WRONG_TOKEN if "authorization" in headers else _NO_TOKEN
 
 
 def _is_secure(headers: Headers) -> bool:

@@ -48,12 +48,18 @@ _ONE_LABEL = "the rows have one label only: there is nothing to tell apart (in m
 class LearnerParams(ProcedureParams):
     """What ``classifier.train`` and ``classifier.experiment`` have in common."""
 
-    mode: Mode = Field(default="boolean", description="What labels are: boolean, regression, categorical or multilabel")
+    mode: Mode = Field(
+        default="boolean",
+        description="What labels are: boolean (a text is true unless it is empty), regression, categorical (texts or "
+        "numbers as names) or multilabel",
+    )
     multilabelStrategy: Strategy = Field(
         default="one-vs-all", description="How rows of several labels are learned from"
     )
     algorithm: str = Field(
-        default="", description="Dotted path of the learner in the configuration; empty is its top level"
+        default="",
+        description="Dotted path of the learner in the configuration, empty for its top level; of the built-in one "
+        "bdt (boosted trees), bbdt (bags of them), dt (one tree), glz (linear), naive_bayes, nn (neural network), …",
     )
     configuration: dict[str, Any] | None = Field(default=None, description="Configuration of learners")
     configurationFile: str | None = Field(default=None, description="URL of the configuration; else the built-in one")
@@ -172,6 +178,7 @@ TYPES = [
         "Trains a classifier",
         ClassifierTrain.create,
         "Trains a model that predicts a label from features: trees, ensembles, linear models, naive Bayes, neural "
-        "networks. The model is saved and, when `functionName` is given, is a live function at once.",
+        "networks. The model is saved and, when `functionName` is given, is a live function at once. `trainingData` is "
+        "a query such as `SELECT {* EXCLUDING (kind)} AS features, kind AS label FROM flowers`.",
     )
 ]

@@ -219,7 +219,14 @@ def _create_embed(creation: Creation) -> EmbedRow:
     return EmbedRow(model, params.acceptUnknownValues, file)
 
 
+_DOC = (
+    "Rows with similar values come near each other, as do columns that go together. Numbers are taken as they are, "
+    "each other value is a column of its own, as is a column that holds one number alone, such as 1 for *seen*. "
+    "The rows of `columnOutputDataset` say which: `price.numericValue`, `colour.stringEquals.red`, "
+    "`seen.numberEquals.1`."
+)
+
 TYPES = [
-    EntityType("procedure", NAME, SvdParams, "Finds coordinates of rows and columns", SvdTrain.create),
+    EntityType("procedure", NAME, SvdParams, "Finds coordinates of rows and columns", SvdTrain.create, _DOC),
     EntityType("function", "svd.embedRow", EmbedParams, "Gives a row's coordinates", _create_embed),
 ]

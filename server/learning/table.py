@@ -97,7 +97,10 @@ def take_values(values: Values, rows: NDArray[np.int64]) -> Values:
 
 
 def _duplicated(name: str, row: str) -> MldbError:
-    return MldbError(f"Training dataset cannot have duplicated column '{name}' for row '{row}'")
+    return MldbError(
+        f"Training dataset cannot have duplicated column '{name}' for row '{row}': it has several values, of "
+        "which SELECT temporal_latest({{*}}) AS * takes the last"
+    )
 
 
 def _fill_dense(space: FeatureSpace, parts: Sequence[_Part], count: int, row_name: Callable[[int], str]) -> Floats:

@@ -312,7 +312,7 @@ def test_a_training_that_fails_says_so_and_leaves_nothing(plugin):
     assert not [name for name in plugin.client.get("/v1/datasets").json() if name.startswith(job["id"])]
 
 
-def test_what_is_forgotten_leaves_nothing_and_the_rest_survives_a_restart(plugin, taught, data, running):
+def test_what_is_forgotten_leaves_nothing_and_the_rest_survives_a_restart_elsewhere(plugin, taught, data, running):
     other = plugin.teach("other")
     assert plugin.checked(plugin.client.delete(f"{ROUTES}/models", params={"model": other}), 200)
     assert "there is no classifier" in plugin.post("predict", coloured(1, 0), 404, model=other)["error"]
@@ -322,7 +322,7 @@ def test_what_is_forgotten_leaves_nothing_and_the_rest_survives_a_restart(plugin
     before = plugin.get("models")
     expected = plugin.post("predict", coloured(7, 2), model=taught)["labels"]
     running.kill()
-    again = started(data)
+    again = started(data.rename(data.parent / "moved"))
     try:
         with again.client() as client:
             plugin = Plugin(client)

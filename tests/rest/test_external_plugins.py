@@ -295,7 +295,8 @@ def test_odd_answers_and_paths(client, script, tmp_path):
     log = {"source": "server", "format": "text"}
     text = until(lambda: (text := client.get("/logs/mldb", params=log).text) and "broke off" in text and text)
     assert "Traceback" not in text
-    assert get("/both").text == "abc"
+    both = get("/both")
+    assert (both.text, len(both.headers.get_list("date")), "server" in both.headers) == ("abc", 1, False)
     assert (get("/999").status_code, get("/a%2Fb%23c").json()["path"]) == (502, "/routes/a%2Fb%23c")
     client.must("DELETE", "/v1/plugins/odd")
 

@@ -108,6 +108,7 @@ async function answer(preview, question) {
   page.preview.hidden = false;
   page["drop-hint"].hidden = page.start.hidden = page.share.hidden = page["share-link"].hidden = true;
   page.result.classList.add("busy");
+  page["result-note"].textContent = "Looking at the picture …";
   show(page["result-error"]);
   try {
     const found = await question();

@@ -40,6 +40,9 @@ const theme = EditorView.theme({
     backgroundColor: "var(--accent) !important",
     color: "var(--on-accent) !important",
   },
+  // Narrow enough for the explanation to stand beside it instead of upon it.
+  ".cm-tooltip.cm-tooltip-autocomplete > ul": { maxWidth: "min(26rem, 90vw)" },
+  "@media (max-width: 52rem)": { ".cm-tooltip.cm-completionInfo": { display: "none" } },
   ".cm-completionInfo": { maxWidth: "24rem", whiteSpace: "pre-wrap", padding: "0.5rem 0.7rem" },
   ".cm-completionDetail": { fontStyle: "normal", opacity: "0.75" },
 });
