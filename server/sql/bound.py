@@ -38,11 +38,13 @@ def fixed(sql: str) -> Ts:
     return lambda: sql
 
 
-def unknown() -> bool:
+def possible() -> bool:
+    """That a value may be NULL, or NaN, where nothing is known of it."""
     return True
 
 
-def never_is() -> bool:
+def impossible() -> bool:
+    """That it cannot."""
     return False
 
 
@@ -61,10 +63,10 @@ class Atom:
     ts: Ts = never
     constant: bool = False
     sparse: bool = False
-    may_be_nan: Callable[[], bool] = unknown
+    may_be_nan: Callable[[], bool] = possible
     part: tuple[Embedding, int] | None = field(default=None, compare=False, repr=False)
     there: str = ""
-    may_be_null: Callable[[], bool] = unknown
+    may_be_null: Callable[[], bool] = possible
     literal: object = None
 
     # Compiling makes hundreds of atoms: ``dataclasses.replace`` would take a third of its time.
@@ -133,7 +135,7 @@ class Embedding:
     ts: Ts = never
     names: tuple[Path, ...] | None = None
     constant: bool = False
-    may_be_null: Callable[[], bool] = field(default=unknown, compare=False, repr=False)
+    may_be_null: Callable[[], bool] = field(default=possible, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,10 @@ The rules are those of sql-dialect.md §1.4 and §7.3. What a kind decides is de
 
 from __future__ import annotations
 
+import operator
 from dataclasses import replace
+from itertools import groupby
+from operator import itemgetter
 
 from server.errors import MldbError
 from server.sql.bound import (
@@ -258,17 +261,9 @@ def _leaf_cells(path: str, leaf: Value) -> tuple[str, bool]:
 def _merge_singles(lists: list[tuple[str, bool]]) -> list[str]:
     """Neighbouring single cells as one list literal."""
     merged: list[str] = []
-    run: list[str] = []
-    for text, single in lists:
-        if single:
-            run.append(text)
-            continue
-        if run:
-            merged.append(f"[{', '.join(run)}]::{CELL_TYPE}[]")
-            run = []
-        merged.append(text)
-    if run:
-        merged.append(f"[{', '.join(run)}]::{CELL_TYPE}[]")
+    for single, run in groupby(lists, key=itemgetter(1)):
+        texts = [text for text, _ in run]
+        merged += [f"[{', '.join(texts)}]::{CELL_TYPE}[]"] if single else texts
     return merged
 
 
@@ -290,16 +285,12 @@ def _compare_sql(op: str, left: Value, right: Value) -> str:
         return "NULL::BOOLEAN"
     if a.kind in NUMERIC and b.kind in NUMERIC:
         return _compare_numbers(op, a, b)
+    if Kind.ANY in (a.kind, b.kind) and op in ("=", "<>"):
+        return f"({to_any(a)} {op} {to_any(b)})"
     if Kind.ANY in (a.kind, b.kind):
-        return (
-            f"({to_any(a)} {op} {to_any(b)})"
-            if op in ("=", "<>")
-            else f"({macro('m_compare', to_any(a), to_any(b))} {op} 0)"
-        )
+        return f"({macro('m_compare', to_any(a), to_any(b))} {op} 0)"
     if a.kind is not b.kind:
-        fixed = {"=": False, "<>": True}.get(op)
-        if fixed is None:
-            fixed = _holds(op, _RANK[a.kind] - _RANK[b.kind])
+        fixed = _holds(op, _RANK[a.kind] - _RANK[b.kind])
         return f"CASE WHEN {a.sql} IS NULL OR {b.sql} IS NULL THEN NULL ELSE {str(fixed).upper()} END"
     return f"({a.sql} {op} {b.sql})"
 
@@ -334,14 +325,19 @@ def _compare_numbers(op: str, a: Atom, b: Atom) -> str:
     return f"({left} {op} {right})"
 
 
+_COMPARED = {
+    "=": operator.eq, "<>": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
+}  # fmt: skip
+
+
 def _holds(op: str, difference: int) -> bool:
-    return {"<": difference < 0, "<=": difference <= 0, ">": difference > 0, ">=": difference >= 0}[op]
+    """What a comparison says of values of two kinds, by the difference of their ranks."""
+    return bool(_COMPARED[op](difference, 0))
 
 
 def _compare_complex(op: str, left: Value, right: Value) -> str:
     if {type(left), type(right)} == {Row, Embedding}:
-        rank = _holds(op, -1 if isinstance(left, Row) else 1) if op not in ("=", "<>") else op == "<>"
-        return str(rank).upper()
+        return str(_holds(op, -1 if isinstance(left, Row) else 1)).upper()
     if isinstance(left, Embedding) and isinstance(right, Embedding):
         if left.kind is not right.kind:
             left, right = (replace(one, sql=as_any_list(one), kind=Kind.ANY) for one in (left, right))
@@ -360,17 +356,14 @@ def sort_terms(value: Value, descending: bool) -> list[str]:
     if isinstance(value, Embedding):
         return [f"{_sort_list(value)} {direction}"]
     one = atom(value)
-    match one.kind:
-        case Kind.NULL:
-            return []
-        case Kind.NUMBER if not one.may_be_nan():
-            return [f"{one.sql} {direction}"]
-        case Kind.NUMBER:
-            return [f"isnan({one.sql}) {'ASC' if descending else 'DESC'} NULLS {'LAST' if descending else 'FIRST'}",
-                    f"{one.sql} {direction}"]  # fmt: skip
-        case Kind.ANY:
-            return [f"{macro('m_sort_key', one.sql)} {direction}"]
-    return [f"{one.sql} {direction}"]
+    if one.kind is Kind.NULL:
+        return []
+    if one.kind is Kind.ANY:
+        return [f"{macro('m_sort_key', one.sql)} {direction}"]
+    terms = [f"{one.sql} {direction}"]
+    if _may_be_nan(one):
+        terms.insert(0, f"isnan({one.sql}) {'ASC NULLS LAST' if descending else 'DESC NULLS FIRST'}")
+    return terms
 
 
 _SORT_LISTS = {Kind.NUMBER: "m_sort_numbers", Kind.ANY: "m_sort_anys"}

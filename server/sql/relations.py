@@ -23,8 +23,8 @@ from server.sql.bound import (
     Value,
     enumerate_elements,
     path_text,
+    possible,
     presence,
-    unknown,
 )
 from server.sql.coerce import to_cells
 from server.sql.duck import literal_text, order_clause, references, where_clause
@@ -307,7 +307,7 @@ class WideRelation(Relation):
 
     def _leaf(self, column: WideColumn) -> Leaf:
         sql = self.ref(identifier(column.name))
-        may_be_nan = may_be_null = unknown
+        may_be_nan = may_be_null = possible
         if self._has_null is not None:
             may_be_null = partial(self._has_null, self.layout, column.name)
         if column.shape is not None:

@@ -55,7 +55,7 @@ class DefinedFunction:
 
 @dataclass
 class Context:
-    """One binding: the catalogue, running numbers, parameters. ``calls`` are the function calls met so far."""
+    """One binding: the catalogue, running numbers, parameters."""
 
     catalog: Catalog
     register: Callable[[Any, Any], DefinedFunction]  # bound function, input shape → its DuckDB function

@@ -22,11 +22,11 @@ from server.sql.bound import (
     Ts,
     Value,
     fixed,
+    impossible,
     never,
-    never_is,
+    possible,
     presence,
     spelled,
-    unknown,
 )
 from server.sql.duck import literal, reads
 from server.sql.functions.openaggregates import AGGREGATES as OVER_CELLS
@@ -67,16 +67,13 @@ def _newest(group: Grouping, atom: Atom) -> Ts:
     return lambda: group.aggregate(f"max({atom.ts()}) FILTER (WHERE {atom.sql} IS NOT NULL)", atom.sql)
 
 
-def _count(group: Grouping, atom: Atom) -> Atom:
-    argument = "NULL" if atom.kind is Kind.NULL else atom.sql
-    sql = group.aggregate(f"count({argument})", argument)
-    return Atom(sql, Kind.INTEGER, _newest(group, atom), may_be_null=never_is)
+def _counting(distinct: str) -> Aggregate:
+    def build(group: Grouping, atom: Atom) -> Atom:
+        argument = "NULL" if atom.kind is Kind.NULL else atom.sql
+        sql = group.aggregate(f"count({distinct}{argument})", argument)
+        return Atom(sql, Kind.INTEGER, _newest(group, atom), may_be_null=impossible)
 
-
-def _count_distinct(group: Grouping, atom: Atom) -> Atom:
-    argument = "NULL" if atom.kind is Kind.NULL else atom.sql
-    sql = group.aggregate(f"count(DISTINCT {argument})", argument)
-    return Atom(sql, Kind.INTEGER, _newest(group, atom), may_be_null=never_is)
+    return build
 
 
 def _numeric(function: str, empty: str) -> Aggregate:
@@ -84,7 +81,7 @@ def _numeric(function: str, empty: str) -> Aggregate:
         number = coerce.to_double(atom)
         group.arguments.setdefault(number, group.calling)
         sql = group.aggregate(f"coalesce({function}({number}), {empty})", atom.sql)
-        return Atom(sql, Kind.NUMBER, _newest(group, atom), may_be_null=never_is)
+        return Atom(sql, Kind.NUMBER, _newest(group, atom), may_be_null=impossible)
 
     return build
 
@@ -120,8 +117,8 @@ def _temporal(sign: str) -> Aggregate:
 
 
 _PLAIN: dict[str, Aggregate] = {
-    "count": _count,
-    "count_distinct": _count_distinct,
+    "count": _counting(""),
+    "count_distinct": _counting("DISTINCT "),
     "sum": _numeric("sum", "0"),
     "avg": _numeric("avg", NAN_SQL),
     "variance": _numeric("var_samp", NAN_SQL),
@@ -197,13 +194,13 @@ NOTES = [
 def aggregate(call: Call, scope: Scope, group: GroupRelation) -> Value:
     """A call of an aggregate, its arguments bound over the ungrouped rows."""
     if call.star:
-        return Atom(group.aggregate("count(*)"), Kind.INTEGER, may_be_null=never_is)
+        return Atom(group.aggregate("count(*)"), Kind.INTEGER, may_be_null=impossible)
     args = [bind(argument, scope) for argument in call.args]
     group.calling = call
     if call.name in ("string_agg", "vertical_string_agg"):
         return _string_agg(call, args, group)
     if call.name == "pivot":
-        return _pivot(call, args, group)
+        return _pivot(args, group)
     if call.name == "likelihood_ratio":
         return _likelihood_ratio(args, group)
     if len(args) != 1:
@@ -245,7 +242,7 @@ def _row(name: str, row: Row, group: GroupRelation, scope: Scope) -> Row:
             present = group.aggregate(f"coalesce(bool_or({there}), FALSE)")
             # Where the rows have only nulls, what chooses among them is a null that is there.
             full = name.removeprefix("vertical_") not in _CHOOSING or (isinstance(leaf, Atom) and not leaf.there)
-            one = replace(one, may_be_null=never_is if full else unknown).where(present)
+            one = replace(one, may_be_null=impossible if full else possible).where(present)
         builder.add(path, one)
     for rest in row.rests:
         builder.rests.append(Rest(rest.prefix, _cells(name, rest.sql, group)))
@@ -289,7 +286,7 @@ def _string_agg(call: Call, args: list[Value], group: GroupRelation) -> Atom:
     return Atom(f"coalesce({sql}, '')", Kind.STRING, _newest(group, value))
 
 
-def _pivot(call: Call, args: list[Value], group: GroupRelation) -> Open:
+def _pivot(args: list[Value], group: GroupRelation) -> Open:
     if len(args) != 2:
         raise MldbError(f"function pivot expected 2 arguments, got {len(args)}")
     name, value = coerce.atom(args[0]), args[1]

@@ -25,15 +25,16 @@ from server.sql.bound import (
     is_constant,
     latest_ts,
     never,
+    possible,
     presence,
     spelled,
     typed,
-    unknown,
 )
 from server.sql.duck import macro
 from server.values.kinds import Kind
 
 _BITS = {"&": "&", "|": "|", "^": "xor"}
+_FAST = {"-": "1", "*": "2", "/": "3"}  # what ``m_arithmetic_fast`` does of numbers, by its numbers
 _SIGNED = {Kind.INTEGER, Kind.BOOLEAN}
 _WHOLE = {*_SIGNED, Kind.UNSIGNED}
 
@@ -59,29 +60,44 @@ def _atoms(op: str, left: Atom, right: Atom) -> Atom:
     ts, constant = latest_ts([left, right]), left.constant and right.constant
     if Kind.NULL in (left.kind, right.kind):
         return Atom("NULL", Kind.NULL, ts, constant)
-    kinds, may_be_null = (left.kind, right.kind), if_one_may_be_null((left, right))
-    if op in _BITS and Kind.UNSIGNED in kinds and (words := _words(left, right)):
-        sql, kind = _bits(op, *words)
-    elif all(kind in coerce.NUMERIC for kind in kinds) and not (op in _BITS and Kind.UNSIGNED in kinds):
-        sql, kind = _numbers(op, left, right)
-    elif op == "+" and Kind.STRING in kinds:
-        sql, kind = f"({coerce.to_text(left)} || {coerce.to_text(right)})", Kind.STRING
-    else:
-        sql, kind = f"u_arithmetic('{op}', {coerce.to_any(left)}, {coerce.to_any(right)})", Kind.ANY
-        may_be_null = unknown
-        if kinds == (Kind.TIMESTAMP, Kind.TIMESTAMP) and op == "-":
-            sql, kind = macro("m_between", left.sql, right.sql), Kind.INTERVAL
-        elif kinds == (Kind.TIMESTAMP, Kind.INTERVAL) and op in "+-":
-            sql, kind = macro("m_shift", left.sql, right.sql, f"{op}1"), Kind.TIMESTAMP
-        elif kinds == (Kind.INTERVAL, Kind.TIMESTAMP) and op == "+":
-            sql, kind = macro("m_shift", right.sql, left.sql, "1"), Kind.TIMESTAMP
-        elif Kind.TIMESTAMP in kinds and op in "+-" and kinds != (Kind.TIMESTAMP, Kind.TIMESTAMP):
-            sql, kind = f"union_extract({sql}, 't')", Kind.TIMESTAMP
-        elif Kind.INTERVAL in kinds and Kind.ANY not in kinds:
-            sql, kind = f"union_extract({sql}, 'v')", Kind.INTERVAL
-        elif Kind.ANY in kinds and op in "-*/" and all(k is Kind.ANY or k in coerce.NUMERIC for k in kinds):
-            sql = macro("m_arithmetic_fast", coerce.to_any(left), coerce.to_any(right), _fast(op), sql)
+    known = _known(op, left, right)
+    may_be_null = possible if known is None else if_one_may_be_null((left, right))
+    sql, kind = known or _at_run_time(op, left, right)
     return Atom(sql, kind, ts, constant, may_be_null=may_be_null)
+
+
+def _known(op: str, left: Atom, right: Atom) -> tuple[str, Kind] | None:
+    """What the kinds of numbers and texts decide; NULL only of NULL."""
+    kinds = (left.kind, right.kind)
+    if op in _BITS and Kind.UNSIGNED in kinds:
+        words = _words(left, right)
+        return None if words is None else _bits(op, *words)
+    if all(kind in coerce.NUMERIC for kind in kinds):
+        return _numbers(op, left, right)
+    if op == "+" and Kind.STRING in kinds:
+        return f"({coerce.to_text(left)} || {coerce.to_text(right)})", Kind.STRING
+    return None
+
+
+def _at_run_time(op: str, left: Atom, right: Atom) -> tuple[str, Kind]:
+    """Dates and intervals, and what only the data decide."""
+    kinds = (left.kind, right.kind)
+    match op, *kinds:
+        case "-", Kind.TIMESTAMP, Kind.TIMESTAMP:
+            return macro("m_between", left.sql, right.sql), Kind.INTERVAL
+        case "+" | "-", Kind.TIMESTAMP, Kind.INTERVAL:
+            return macro("m_shift", left.sql, right.sql, f"{op}1"), Kind.TIMESTAMP
+        case "+", Kind.INTERVAL, Kind.TIMESTAMP:
+            return macro("m_shift", right.sql, left.sql, "1"), Kind.TIMESTAMP
+    first, second = coerce.to_any(left), coerce.to_any(right)
+    sql = f"u_arithmetic('{op}', {first}, {second})"
+    if Kind.TIMESTAMP in kinds and op in "+-" and kinds != (Kind.TIMESTAMP, Kind.TIMESTAMP):
+        return f"union_extract({sql}, 't')", Kind.TIMESTAMP
+    if Kind.INTERVAL in kinds and Kind.ANY not in kinds:
+        return f"union_extract({sql}, 'v')", Kind.INTERVAL
+    if op in _FAST and all(kind is Kind.ANY or kind in coerce.NUMERIC for kind in kinds):
+        return macro("m_arithmetic_fast", first, second, _FAST[op], sql), Kind.ANY
+    return sql, Kind.ANY
 
 
 def _words(left: Atom, right: Atom) -> tuple[Atom, Atom] | None:
@@ -99,10 +115,6 @@ def _bits(op: str, word: Atom, other: Atom) -> tuple[str, Kind]:
     sql = f"{_BITS[op]}({word.sql}, {_unsigned(other)})" if op == "^" else f"({word.sql} {op} {_unsigned(other)})"
     small = op == "&" and other.kind is not Kind.UNSIGNED
     return (f"CAST({sql} AS BIGINT)", Kind.INTEGER) if small else (sql, Kind.UNSIGNED)
-
-
-def _fast(op: str) -> str:
-    return {"-": "1", "*": "2", "/": "3"}[op]
 
 
 def _numbers(op: str, left: Atom, right: Atom) -> tuple[str, Kind]:

@@ -36,7 +36,7 @@ class Inlined(Protocol):
 
 
 @binds(Call)
-def bind_call(node: Call, scope: Scope) -> Value:
+def _call(node: Call, scope: Scope) -> Value:
     found = scope.call(node)
     if found is not None:
         return found

@@ -24,13 +24,13 @@ from server.sql.bound import (
     any_sql,
     as_constant,
     if_one_may_be_null,
+    impossible,
     is_constant,
     latest_ts,
-    never_is,
+    possible,
     presence,
     spelled,
     timestamp_of,
-    unknown,
 )
 from server.sql.duck import literal, macro
 from server.sql.relations import require_row
@@ -61,8 +61,8 @@ from server.values.kinds import CELL_TYPE, Kind
 def _constant(node: Constant, scope: Scope) -> Value:
     sql, kind = literal(node.value)
     nan = isinstance(node.value, float) and math.isnan(node.value)
-    may_be_null = unknown if node.value is None else never_is
-    may_be_nan = unknown if nan else never_is
+    may_be_null = possible if node.value is None else impossible
+    may_be_nan = possible if nan else impossible
     return Atom(sql, kind, constant=True, may_be_nan=may_be_nan, may_be_null=may_be_null, literal=node.value)
 
 
@@ -366,7 +366,7 @@ def _case_rows(conditions: list[str], branches: list[Row]) -> Row:
         there = ["FALSE" if leaf is None else presence(leaf) or "TRUE" for leaf in leaves]
         if set(there) != {"TRUE"}:
             nullable = any(not isinstance(leaf, Atom) or leaf.nullable() for leaf in leaves if leaf is not None)
-            merged = replace(merged, may_be_null=unknown if nullable else never_is)
+            merged = replace(merged, may_be_null=possible if nullable else impossible)
             merged = merged.only(_case_sql(conditions, there))
         builder.add(path, merged)
     return builder.build()

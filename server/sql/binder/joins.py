@@ -33,7 +33,7 @@ _SQL = {"inner": "INNER JOIN", "left": "LEFT JOIN", "right": "RIGHT JOIN", "full
 
 
 @reads(Join)
-def bind_join(join: Join, context: Context) -> Relation:
+def _join(join: Join, context: Context) -> Relation:
     left, right = bind_table(join.left, context), bind_table(join.right, context)
     for table, side in ((join.left, left), (join.right, right)):
         if isinstance(table, RowTable) and side.alias is None:
@@ -164,7 +164,7 @@ class JoinRelation(FromRelation):
     def raw_name(self) -> str:
         """The one element of the joined row's path, over the sides, unquoted."""
         if isinstance(self.left, JoinRelation):
-            left = f"coalesce({self.left.raw_name_above()}, {literal_text(self.left.missing_name())})"
+            left = f"coalesce({self.left.offer(self.left.raw_name())}, {literal_text(self.left.missing_name())})"
         else:
             left = _bracketed(self.left)
         return f"({left} || '-' || {_bracketed(self.right)})"
@@ -173,9 +173,6 @@ class JoinRelation(FromRelation):
         """The name where the whole row is missing: a pair of brackets for each table of the chain."""
         left = self.left.missing_name() if isinstance(self.left, JoinRelation) else "[]"
         return f"{left}-[]"
-
-    def raw_name_above(self) -> str:
-        return self.offer(self.raw_name())
 
     def row_path(self) -> Atom:
         return Atom(self.offer(f"m_quote({self.raw_name()})"), Kind.PATH)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from server.errors import MldbError
 from server.sql import coerce
-from server.sql.bound import Atom, Value, never_is
+from server.sql.bound import Atom, Value, impossible
 from server.sql.notes import Note
 from server.sql.relations import Relation
 from server.sql.tree import Call, Constant
@@ -46,7 +46,7 @@ def row_function(relation: Relation, call: Call) -> Value | None:
     target = asked(relation, call)
     match call.name:
         case "rowName":
-            return Atom(target.row_text(), Kind.STRING, may_be_null=never_is)
+            return Atom(target.row_text(), Kind.STRING, may_be_null=impossible)
         case "rowPath":
             path = target.row_path()
             return Atom(target.row_text(), Kind.PATH) if path.kind is Kind.INTEGER else path

@@ -43,11 +43,11 @@ def bind_clauses(clauses: tuple[Clause, ...], scope: Scope, *, inside: bool = Fa
 def _add_clause(builder: RowBuilder, clause: Clause, scope: Scope, *, inside: bool) -> None:
     match clause:
         case Wildcard():
-            builder.add((), wildcard(clause, scope, inside=inside))
+            builder.add((), _wildcard(clause, scope, inside=inside))
         case Item():
             builder.add(item_name(clause), _item(clause, scope))
         case Flatten():
-            builder.add((), flatten(clause, scope))
+            builder.add((), _flatten(clause, scope))
         case ColumnExpr():
             builder.add((), column_expression(clause, scope))
 
@@ -73,7 +73,7 @@ def item_name(item: Item) -> Path:
     return (item.text,)
 
 
-def flatten(clause: Flatten, scope: Scope) -> Row:
+def _flatten(clause: Flatten, scope: Scope) -> Row:
     value = bind(clause.expression, scope)
     if isinstance(value, Atom | Several) and not (isinstance(value, Atom) and value.kind is Kind.NULL):
         raise MldbError("Expression with AS * must return a row")
@@ -83,7 +83,7 @@ def flatten(clause: Flatten, scope: Scope) -> Row:
     return require_row(value, "Expression with AS * must return a row")
 
 
-def wildcard(node: Wildcard, scope: Scope, *, inside: bool) -> Row:
+def _wildcard(node: Wildcard, scope: Scope, *, inside: bool) -> Row:
     """The columns that a wildcard names, renamed as it says."""
     if isinstance(scope, NoScope):
         text = "Cannot use wildcards with no FROM clause." if inside else "Wildcard usage requires a FROM statement"
@@ -154,11 +154,11 @@ def _splits(path: Path, node: Wildcard) -> bool:
 
 
 def _choose(builder: RowBuilder, path: Path, leaf: Value, node: Wildcard) -> None:
-    if starts_with(path, node.prefix) and not any(_excludes(e, path) for e in node.excluding):
-        builder.add(path if node.target is None else renamed(path, node.prefix, node.target), leaf)
+    if _starts_with(path, node.prefix) and not any(_excludes(e, path) for e in node.excluding):
+        builder.add(path if node.target is None else _renamed(path, node.prefix, node.target), leaf)
 
 
-def starts_with(path: Path, prefix: Path) -> bool:
+def _starts_with(path: Path, prefix: Path) -> bool:
     """Whether a name is under a wildcard's prefix: elements equal, the last one a prefix of its element."""
     if not prefix:
         return True
@@ -167,10 +167,10 @@ def starts_with(path: Path, prefix: Path) -> bool:
 
 
 def _excludes(exclusion: Exclusion, path: Path) -> bool:
-    return starts_with(path, exclusion.path) if exclusion.prefix else path == exclusion.path
+    return _starts_with(path, exclusion.path) if exclusion.prefix else path == exclusion.path
 
 
-def renamed(path: Path, prefix: Path, target: Path) -> Path:
+def _renamed(path: Path, prefix: Path, target: Path) -> Path:
     """``prefix* AS target*`` applied to a name; an empty prefix puts a new element in front."""
     if not prefix:
         return (*target, *path)

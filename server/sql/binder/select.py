@@ -76,7 +76,7 @@ def _order_of_list(where: Expression, relation: Relation) -> list[str]:
     return []
 
 
-def value_set(select: Select, scope: Scope) -> str:
+def _value_set(select: Select, scope: Scope) -> str:
     """SQL of the non-null values of all columns and rows of a sub-query, as ``ANY`` (for IN)."""
     context = scope.context
     query = bind_select(select, context)
@@ -100,7 +100,7 @@ def _one_column(row: Row) -> str | None:
 @binds(InQuery)
 def _in_query(node: InQuery, scope: Scope) -> Value:
     value = coerce.atom(bind(node.operand, scope))
-    members = value_set(node.query, scope)
+    members = _value_set(node.query, scope)
     if scope.in_cells():
         listed = scope.once(f"(SELECT coalesce(list(v), []) FROM ({members}))")
         hit = f"list_contains({listed}, {coerce.to_any(value)})"

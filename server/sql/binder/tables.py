@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -54,42 +55,53 @@ NOTES = [
 
 
 @reads(TableCall)
-def bind_table_call(node: TableCall, context: Context) -> Relation:
-    match node.name:
-        case "transpose":
-            if len(node.tables) != 1:
-                raise MldbError("transpose() takes a single argument", code=500)
-            if node.options is not None:
-                raise MldbError("transpose() does not take any options", code=500)
-            inner = bind_table(node.tables[0], context)
-            if isinstance(inner, CellsRelation):
-                return TransposedCells(context.number(), inner.layout, node.alias)
-            return TransposeRelation(context.number(), inner, node.alias)
-        case "merge":
-            if not node.tables:
-                raise MldbError("merge() needs at least 1 argument", code=500)
-            if node.options is not None:
-                raise MldbError("merge() does not take any options", code=500)
-            inputs = [bind_table(table, context) for table in node.tables]
-            if len(inputs) > 1:
-                return MergeRelation(context, inputs, node.alias)
-            inputs[0].alias = node.alias or inputs[0].alias
-            return inputs[0]
-        case "union":
-            if not node.tables or node.options is not None:
-                raise MldbError("union takes one table or more, and no options")
-            inputs = [bind_table(table, context) for table in node.tables]
-            return UnionRelation(context.number(), inputs, node.alias)
-        case "sample":
-            if len(node.tables) != 1:
-                raise MldbError(
-                    "The 'sample' function takes 1 dataset as input, "
-                    "followed by a row expression of optional parameters"
-                )
-            return SampleRelation(
-                context, bind_table(node.tables[0], context), sample_options(node.options), node.alias
-            )
-    raise MldbError(f"could not bind dataset function {node.name}; known are merge, sample, transpose and union")
+def _table_call(node: TableCall, context: Context) -> Relation:
+    function = _FUNCTIONS.get(node.name)
+    if function is None:
+        raise MldbError(f"could not bind dataset function {node.name}; known are {', '.join(_FUNCTIONS)}")
+    return function(node, context)
+
+
+def _merge(node: TableCall, context: Context) -> Relation:
+    if not node.tables:
+        raise MldbError("merge() needs at least 1 argument", code=500)
+    if node.options is not None:
+        raise MldbError("merge() does not take any options", code=500)
+    inputs = [bind_table(table, context) for table in node.tables]
+    if len(inputs) > 1:
+        return MergeRelation(context, inputs, node.alias)
+    inputs[0].alias = node.alias or inputs[0].alias
+    return inputs[0]
+
+
+def _sample(node: TableCall, context: Context) -> Relation:
+    if len(node.tables) != 1:
+        raise MldbError(
+            "The 'sample' function takes 1 dataset as input, followed by a row expression of optional parameters"
+        )
+    return SampleRelation(context, bind_table(node.tables[0], context), sample_options(node.options), node.alias)
+
+
+def _transpose(node: TableCall, context: Context) -> Relation:
+    if len(node.tables) != 1:
+        raise MldbError("transpose() takes a single argument", code=500)
+    if node.options is not None:
+        raise MldbError("transpose() does not take any options", code=500)
+    inner = bind_table(node.tables[0], context)
+    if isinstance(inner, CellsRelation):
+        return TransposedCells(context.number(), inner.layout, node.alias)
+    return TransposeRelation(context.number(), inner, node.alias)
+
+
+def _union(node: TableCall, context: Context) -> Relation:
+    if not node.tables or node.options is not None:
+        raise MldbError("union takes one table or more, and no options")
+    return UnionRelation(context.number(), [bind_table(table, context) for table in node.tables], node.alias)
+
+
+_FUNCTIONS: dict[str, Callable[[TableCall, Context], Relation]] = {
+    "merge": _merge, "sample": _sample, "transpose": _transpose, "union": _union,
+}  # fmt: skip
 
 
 class TransposeRelation(Relation):
@@ -370,7 +382,7 @@ class SampleRelation(FromRelation):
 
 
 @reads(RowTable)
-def bind_row_table(node: RowTable, context: Context) -> Relation:
+def _row_table(node: RowTable, context: Context) -> Relation:
     scope = constant_scope(context)
     value = bind(node.expression, scope)
     if isinstance(value, Atom | Several):

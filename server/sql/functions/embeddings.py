@@ -61,20 +61,10 @@ def _null(args: list[Value]) -> Atom:
     return Atom("NULL", Kind.NULL, latest_ts(args), all(map(is_constant, args)))
 
 
-def _names(row: Row) -> tuple[Path, ...]:
-    """The columns of a row in natural order, embeddings spelled out."""
-    found: list[Path] = []
-    for path, leaf in row.columns.items():
-        found.extend((*path, *below) for below, _ in enumerate_elements(leaf)) if isinstance(
-            leaf, Embedding
-        ) else found.append(path)
-    return tuple(sorted(found, key=natural_key))
-
-
 def _numbers(value: Value, function: str, scope: Scope) -> str:
     """A vector argument as DOUBLE[], computed once per row; errors of elements name the function."""
     if isinstance(value, Row) and not value.rests:
-        parts = [number_argument(leaf, function) for leaf in _leaves(value)]
+        parts = [number_argument(leaf, function) for leaf in _atoms(value).values()]
         return scope.stage(f"CAST([{', '.join(parts)}] AS DOUBLE[])")
     if isinstance(value, Embedding) and value.kind not in coerce.NUMERIC:
         element = number_argument(Atom("e", value.kind), function)
@@ -82,15 +72,15 @@ def _numbers(value: Value, function: str, scope: Scope) -> str:
     return scope.stage(coerce.as_double_list(value))
 
 
-def _leaves(row: Row) -> list[Atom]:
-    """The atoms of a row of known columns, in natural order."""
+def _atoms(row: Row) -> dict[Path, Atom]:
+    """The atoms of a row of known columns by their paths, in natural order; embeddings are spelled out."""
     atoms: dict[Path, Atom] = {}
     for path, leaf in row.columns.items():
         if isinstance(leaf, Embedding):
             atoms.update({(*path, *below): element for below, element in enumerate_elements(leaf)})
         else:
             atoms[path] = coerce.atom(leaf)
-    return [atoms[path] for path in sorted(atoms, key=natural_key)]
+    return {path: atoms[path] for path in sorted(atoms, key=natural_key)}
 
 
 def _like(first: Value, sql: str, args: list[Value], scope: Scope) -> Value:
@@ -100,7 +90,8 @@ def _like(first: Value, sql: str, args: list[Value], scope: Scope) -> Value:
         case Embedding():
             return Embedding(sql, Kind.NUMBER, first.shape, ts, first.names, constant)
         case Row(rests=()):
-            return Embedding(sql, Kind.NUMBER, (len(_names(first)),), ts, _names(first), constant)
+            names = tuple(_atoms(first))
+            return Embedding(sql, Kind.NUMBER, (len(names),), ts, names, constant)
     values, cells = scope.stage(sql), coerce.to_cells(first)
     cell = f"struct_pack(p := c.p, v := any_n({values}[i]), t := c.t)"
     return Open(scope.stage(f"list_transform(u_natural_cells({cells}), lambda c, i: {cell})"))
@@ -169,7 +160,7 @@ def _names_sql(value: Value) -> str | None:
         case Embedding():
             paths = [path for path, _ in enumerate_elements(value)]
         case Row(rests=()):
-            paths = list(_names(value))
+            paths = list(_atoms(value))
         case _:
             return f"list_transform(u_natural_cells({coerce.to_cells(value)}), lambda c: c.p)"
     return f"[{', '.join(literal_text(format_path(path)) for path in paths)}]::VARCHAR[]"
@@ -186,7 +177,7 @@ def _flatten(node: Call, args: list[Value], scope: Scope) -> Value:
             shape = None if value.shape is None else (math.prod(value.shape),)
             return Embedding(value.sql, value.kind, shape, value.ts, constant=value.constant)
         case Row(rests=()):
-            atoms = _leaves(value)
+            atoms = list(_atoms(value).values())
             kind = coerce.unify(atoms)
             kind = Kind.ANY if kind is Kind.NULL else kind
             parts = ", ".join(coerce.as_kind(atom, kind) for atom in atoms)

@@ -93,13 +93,9 @@ def _text(atom: Atom) -> str:
     return number_text(atom) if isinstance(atom, int | float) else str(atom)
 
 
-def print_json(value: Atom | Sequence[Any] | Iterable[Cell]) -> str:
-    """The JSON text of an atom, of an embedding (nested lists of atoms) or of the cells of a row."""
-    if isinstance(value, list | tuple) and any(isinstance(item, Cell) for item in value):
-        return _dumps(_row(value))
-    if isinstance(value, list | tuple):
-        return _dumps(_embedding(value))
-    return _dumps(atom_to_json(value))  # type: ignore[arg-type]
+def print_json(value: Atom | Sequence[Any]) -> str:
+    """The JSON text of an atom, or of an embedding: nested lists of atoms."""
+    return _dumps(_plain(value))
 
 
 def print_json_row(cells: Iterable[Cell]) -> str:
@@ -114,8 +110,8 @@ def _dumps(value: Any, option: int = 0) -> str:
         raise MldbError(f"value cannot be written as JSON: {error}") from None
 
 
-def _embedding(items: Sequence[Any]) -> list[Any]:
-    return [_embedding(item) if isinstance(item, list | tuple) else atom_to_json(item) for item in items]
+def _plain(value: Any) -> Any:
+    return list(map(_plain, value)) if isinstance(value, list | tuple) else atom_to_json(value)
 
 
 def _row(cells: Iterable[Cell]) -> Any:

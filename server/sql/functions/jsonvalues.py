@@ -12,7 +12,6 @@ from server.sql.scope import Scope
 from server.sql.tasks import TASK_SQL
 from server.sql.tree import Call
 from server.values.atoms import NEVER, Timestamp
-from server.values.atoms import Atom as PlainAtom
 from server.values.batches import Cell
 from server.values.cells import DatedRow
 from server.values.kinds import Kind
@@ -59,10 +58,6 @@ def _print_json(node: Call, args: list[Value], scope: Scope) -> Value:
     return result(f"s_print_json_row({TASK_SQL}, {coerce.to_cells(value)})", Kind.STRING, args)
 
 
-def _print_list(items: list[PlainAtom]) -> str:
-    return jsontext.print_json(items)
-
-
 def _print_row(cells: list[Cell]) -> str:
     """The JSON text of the cells of a row, or of the atom that they are."""
     if any(not cell.path for cell in cells):
@@ -75,7 +70,7 @@ ROUTINES = [
         "parse_json", (Kind.STRING, Kind.STRING, Kind.BOOLEAN, Kind.TIMESTAMP), DATED, parse, strict=False, slow=True
     ),
     routine("print_json", (Kind.ANY,), Kind.STRING, jsontext.print_json, strict=False, slow=True),
-    routine("print_json_list", (ANYS,), Kind.STRING, _print_list, slow=True),
+    routine("print_json_list", (ANYS,), Kind.STRING, jsontext.print_json, slow=True),
     routine("print_json_row", (CELLS,), Kind.STRING, _print_row, slow=True),
 ]
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from server.errors import MldbError
-from server.sql.bound import NEVER_SQL, Atom, Leaf, Open, Row, RowBuilder, Several, Value, unknown
+from server.sql.bound import NEVER_SQL, Atom, Leaf, Open, Row, RowBuilder, Several, Value, possible
 from server.sql.functions.openaggregates import AGGREGATES, by_path
 from server.sql.functions.registry import Builtin, executing, number_argument
 from server.sql.routines import CELLS, Routine
@@ -83,7 +83,7 @@ def _over_one(atom: Atom, name: str) -> Atom:
     def ts() -> str:
         return f"CASE WHEN {atom.sql} IS NULL THEN {NEVER_SQL} ELSE {atom.ts()} END"
 
-    return replace(atom, sql=sql, kind=kind, ts=ts, may_be_nan=unknown, literal=None)
+    return replace(atom, sql=sql, kind=kind, ts=ts, may_be_nan=possible, literal=None)
 
 
 def _column(leaf: Leaf, name: str) -> Leaf:

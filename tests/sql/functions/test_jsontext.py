@@ -75,9 +75,9 @@ def test_print_json() -> None:
     assert print_json(math.nan) == '{"num":"NaN"}'
     assert print_json([[1, 2.5], [3, None]]) == "[[1,2.5],[3,null]]"
     assert print_json([]) == "[]"
-    assert print_json(row(b=1, a_x=2)) == '{"a":{"x":2},"b":1}'
-    assert print_json([Cell(("x10",), 1), Cell(("x2",), 2)]) == '{"x2":2,"x10":1}'
-    assert print_json([Cell(("I.am.a",), 1)]) == '{"I.am.a":1}'
+    assert print_json_row(row(b=1, a_x=2)) == '{"a":{"x":2},"b":1}'
+    assert print_json_row([Cell(("x10",), 1), Cell(("x2",), 2)]) == '{"x2":2,"x10":1}'
+    assert print_json_row([Cell(("I.am.a",), 1)]) == '{"I.am.a":1}'
 
 
 def test_rows_with_index_names_are_arrays() -> None:
