@@ -18,6 +18,8 @@ from itertools import count
 from pathlib import Path
 from typing import IO, Any, Final
 
+import orjson
+
 from runtime import capture, execution, protocol, shim
 from runtime.connection import RequestCancelled
 from runtime.jsontext import encode, to_bytes
@@ -28,6 +30,7 @@ _PRELUDE_LINE: Final = 1_000_000  # QuickJS calls all code by one name: this far
 _EVALUATED: Final = "<input>"  # how QuickJS names code that it was given as text
 _FRAME: Final = re.compile(r"^\s*at (?:(?P<name>.*?) \()?(?P<uri>.*?):(?P<line>\d+)(?::(?P<column>\d+))?\)?$")
 _BEGUN: Final = "at <eval> ("
+_JSON: Final = "application/json"
 _PROMISE: Final = '{"promise":'
 COMPILING: Final = "Compiling plugin script"
 _DOING: Final = {
@@ -63,7 +66,7 @@ class Interpreter:
             " return make(...given); }"
         )
         self._call = begin(context.eval("\n" * _PRELUDE_LINE + _PRELUDE.read_text(encoding="utf-8")))
-        self._call("args", json.dumps(args))
+        self._call("args", json.dumps(args, sort_keys=True))
 
     def main(self, source: execution.Source, request: shim.Request) -> execution.Outcome:
         """Run main.js or a script; its return is the value of the last expression."""
@@ -177,6 +180,14 @@ def _number(text: str) -> int | float:
     return value if -(2**63) <= value < 2**64 else float(value)
 
 
+def _in_order(text: str) -> str:
+    """JSON with the members of objects sorted by name, as MLDB's JavaScript has them: code compares it as text."""
+    try:
+        return orjson.dumps(orjson.loads(text), option=orjson.OPT_SORT_KEYS).decode()
+    except ValueError:
+        return text
+
+
 class _Host:
     """What the prelude can ask for. Nothing is raised through QuickJS, which would lose it."""
 
@@ -197,7 +208,7 @@ class _Host:
         except Exception as error:
             # The boundary to JavaScript: there it is an Error with this text.
             return json.dumps([False, str(error) or type(error).__name__])
-        return json.dumps([True, value])
+        return json.dumps([True, value], sort_keys=True)
 
     def check(self) -> None:
         """Let the request end here when it was cancelled meanwhile, whatever the code made of that."""
@@ -214,6 +225,8 @@ class _Host:
         body = payload.encode("utf-8", "replace")
         result = self._thread.ask(lambda: self._raw.send(verb, resource, params, body, headers))
         result["responseCode"] = result.pop("statusCode")
+        if result.get("contentType") == _JSON and "response" in result:
+            result["json"] = _in_order(result["response"])
         return result
 
     def _do_static(self, route: str, folder: str) -> None:

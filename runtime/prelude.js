@@ -14,16 +14,6 @@
     return value;
   }
 
-  // The members of what comes from the server are sorted by name, as in MLDB: code compares it as JSON text.
-  function ordered(value) {
-    if (value === null || typeof value !== 'object') return value;
-    if (Array.isArray(value)) {
-      for (let at = 0; at < value.length; at++) value[at] = ordered(value[at]);
-      return value;
-    }
-    return Object.fromEntries(Object.keys(value).sort().map((name) => [name, ordered(value[name])]));
-  }
-
   function needed(value, number, name) {
     if (value === undefined) throw new Error(`argument ${number} (${name}) must be present`);
     if (value === null) throw new Error(`argument ${number} (${name}) was null`);
@@ -136,8 +126,8 @@
     const found = ask('perform', String(verb), String(resource), pairs(params), body, pairs(headers));
     const answer = {responseCode: found.responseCode};
     for (const name of ['contentType', 'headers', 'response']) if (name in found) answer[name] = found[name];
-    if (answer.contentType === 'application/json' && answer.response) {
-      try { answer.json = ordered(parse(answer.response)); } catch (error) { answer.json = null; }
+    if ('json' in found) {
+      try { answer.json = parse(found.json); } catch (error) { answer.json = null; }
     }
     return answer;
   }
@@ -367,7 +357,7 @@
     createPath: (name) => new Atom({path: path(needed(name, 0, 'argument'))}),
     createRandomNumberGenerator: (seed) => new RandomNumberGenerator(seed),
     openStream: (uri) => new Stream(String(needed(uri, 0, 'uri'))),
-    ls: (uri) => ordered(ask('ls', String(needed(uri, 0, 'dir')))),
+    ls: (uri) => ask('ls', String(needed(uri, 0, 'dir'))),
     query: (sql) => made(perform('GET', '/v1/query', [], {q: String(needed(sql, 0, 'sql'))})),
     sqlEscape: (text) => `'${String(needed(text, 0, 'str')).replace(/'/g, "''")}'`,
     diff,
@@ -498,7 +488,7 @@
   const run = eval; // called by another name, it works in the global scope
   return function (what, text) {
     const given = parse(text);
-    if (what === 'args') { plugin.args = globalThis.args = ordered(given); return 'null'; }
+    if (what === 'args') { plugin.args = globalThis.args = given; return 'null'; }
     if (what === 'script') return outcome(() => run(given));
     if (what === 'main') return outcome(() => begun(run(given)));
     if (what === 'settled') return settled(given.promise);
