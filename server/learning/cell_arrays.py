@@ -91,6 +91,10 @@ def elements(column: Column, values: pa.Array) -> tuple[Places, Places, list[str
     return rows, places, [format_path(path) for path in element_paths(column, int(lengths.max(initial=0)))]
 
 
+def places_of(array: pa.Array) -> Places:
+    return np.asarray(array.to_numpy(zero_copy_only=False)).astype(np.int64)
+
+
 def joint_codes(parts: Sequence[tuple[list[str], Places]]) -> tuple[list[str], Places]:
     """Names that several parts have and the places in them, as one list of different names and the places in that."""
     known: dict[str, int] = {}
@@ -128,8 +132,7 @@ def _rest(lists: pa.Array) -> CellArrays:
     there = np.flatnonzero(~is_null(cells.field("v")))
     numbers, numeric = _numbers(cells.field("v"))
     return CellArrays(
-        pc.list_parent_indices(lists).to_numpy(zero_copy_only=False).astype(np.int64)[there],
-        named.indices.to_numpy(zero_copy_only=False).astype(np.int64)[there],
+        places_of(pc.list_parent_indices(lists))[there], places_of(named.indices)[there],
         named.dictionary.to_pylist(), numbers[there], numeric[there],
         pc.fill_null(cells.field("t"), -np.inf).to_numpy(zero_copy_only=False)[there],
     )  # fmt: skip

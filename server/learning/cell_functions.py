@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from server.declarations import BoundFunction
 from server.errors import MldbError
+from server.learning.function_inputs import require_atom, require_row
 from server.learning.training_set import labels_of
 from server.transfer.results import rows_of
 from server.values.atoms import Atom, atom_text
@@ -42,8 +43,7 @@ class RowFunction:
         return RowType((Column((self.given,), Kind.ANY),), open=True)
 
     def bind(self, given: RowType) -> BoundFunction:
-        if not given.under((self.given,)).columns and not given.open:
-            raise MldbError(f"The function needs a row '{self.given}' as input")
+        require_row(given, (self.given,))
         return self
 
     def apply(self, batch: RowBatch) -> RowBatch:
@@ -68,15 +68,6 @@ def rows_below(batch: RowBatch, name: str) -> list[Row]:
     if any(not cell.path and cell.value is not None for row in rows for cell in row):
         raise MldbError(f"The input '{name}' must be a row, not a single value")
     return [[cell for cell in row if cell.path] for row in rows]
-
-
-def require_atom(given: RowType, name: str, what: str) -> None:
-    """``MldbError`` unless rows of this type have, or may have, a single value under a name."""
-    column = given.column((name,))
-    if column is None and not given.open:
-        raise MldbError(f"The function needs a {what} '{name}' as input")
-    if column is not None and column.shape is not None:
-        raise MldbError(f"The input '{name}' must be a single {what}, not an embedding")
 
 
 @dataclass(frozen=True)

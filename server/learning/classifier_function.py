@@ -15,14 +15,15 @@ from pydantic import Field
 from server.declarations import BoundFunction, Creation, EntityType, Params
 from server.errors import MldbError, NotFound
 from server.learning import importance
-from server.learning.cell_functions import require_atom
 from server.learning.classifier import Classifier
-from server.learning.classifier_files import load_classifier
+from server.learning.classifier_files import read_classifier
 from server.learning.fasttext import FastTextModel
 from server.learning.feature_reader import FEATURES, FeatureReader, number_cells
 from server.learning.feature_space import Feature
+from server.learning.function_inputs import require_atom
 from server.learning.matrix import Floats
 from server.learning.one_vs_all import OneVsAllModel
+from server.learning.origin import read_model
 from server.learning.training_set import is_true, label_text, labels_of
 from server.learning.trees import TreeEnsemble
 from server.messages import Request, Response
@@ -221,11 +222,11 @@ class _BoundExplain:
 
 
 def _create_classifier(creation: Creation) -> ClassifierFunction:
-    return ClassifierFunction(load_classifier(creation.services, creation.params.modelFileUrl))
+    return ClassifierFunction(read_model(creation.services, creation.params.modelFileUrl, read_classifier))
 
 
 def _create_explain(creation: Creation) -> ExplainFunction:
-    classifier = load_classifier(creation.services, creation.params.modelFileUrl)
+    classifier = read_model(creation.services, creation.params.modelFileUrl, read_classifier)
     return ExplainFunction(classifier, creation.params.ofScore)
 
 

@@ -30,7 +30,8 @@ from server.errors import MldbError
 from server.learning.archive import Archive, ModelFile, pack, unpack
 from server.learning.array_results import ColumnsResult
 from server.learning.clustering import Doubles, Metric, gaussian_mixture, most_likely
-from server.learning.coordinates import read_coordinates, require_all
+from server.learning.coordinates import EMBEDDING, embedding_type, read_embedding
+from server.learning.function_inputs import require_row
 from server.learning.jobs_entry import Report, throttled
 from server.learning.kmeans import kmeans, nearest_centroids
 from server.learning.matrix import Floats
@@ -48,7 +49,6 @@ from server.values.kinds import Kind
 from server.values.paths import parse_path
 
 Method = Literal["kmeans", "gaussianclustering"]
-_EMBEDDING = ("embedding",)
 _ASSIGNED = "assigned.npy"  # among the files of a training: the cluster of each row
 _NO_POINTS = (
     "{} training requires at least 1 datapoint. Make sure your dataset is not empty and that your WHERE expression "
@@ -212,16 +212,14 @@ class ClusterFunction:
 
     @property
     def input(self) -> RowType:
-        columns = (Column((*_EMBEDDING, *parse_path(name)), Kind.NUMBER) for name in self.model.columns)
-        return RowType(tuple(columns), True)
+        return embedding_type(self.model.columns)
 
     @property
     def output(self) -> RowType:
         return RowType((Column(("cluster",), Kind.INTEGER),))
 
     def bind(self, given: RowType) -> BoundFunction:
-        if not given.under(_EMBEDDING).columns and not given.open:
-            raise MldbError("The function needs a row 'embedding' as input")
+        require_row(given, EMBEDDING)
         return _BoundClusters(self, self.output)
 
     def clusters(self, points: Floats) -> NDArray[np.int64]:
@@ -236,8 +234,7 @@ class _BoundClusters:
     output: RowType
 
     def apply(self, batch: RowBatch) -> RowBatch:
-        columns = self.function.model.columns
-        points = require_all(read_coordinates(columns, batch.under(_EMBEDDING)), columns, "The embedding")
+        points = read_embedding(self.function.model.columns, batch)
         return RowBatch(self.output, batch.length, [pa.array(self.function.clusters(points), pa.int64())])
 
 

@@ -17,6 +17,18 @@ from server.values.batches import Column, RowBatch, RowType
 from server.values.kinds import Kind
 from server.values.paths import parse_path
 
+EMBEDDING = ("embedding",)  # the input of functions of one point
+
+
+def embedding_type(columns: Sequence[str]) -> RowType:
+    """The input of functions that take an ``embedding`` of these columns."""
+    return RowType(tuple(Column((*EMBEDDING, *parse_path(name)), Kind.NUMBER) for name in columns), open=True)
+
+
+def read_embedding(columns: Sequence[str], batch: RowBatch) -> Floats:
+    """The point in each row, [row, column]; ``MldbError`` when it lacks one of the columns."""
+    return require_all(read_coordinates(columns, batch.under(EMBEDDING)), columns, "The embedding")
+
 
 def read_coordinates(columns: Sequence[str], rows: RowBatch) -> Floats:
     """A point per row, NaN where a coordinate is missing; other columns are ignored."""

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from server.declarations import BoundFunction, Creation, EntityType, Params
-from server.errors import MldbError
 from server.learning.cell_arrays import cells_below
 from server.learning.cell_functions import rows_below
+from server.learning.function_inputs import require_row
 from server.values.atoms import NEVER, atom_text
 from server.values.batches import Column, RowBatch, RowType
 from server.values.cityhash import hash_texts
@@ -48,8 +48,7 @@ class FeatureHasher:
         return RowType((Column(("hash",), Kind.NUMBER, (1 << self.bits,), names=names),))
 
     def bind(self, given: RowType) -> BoundFunction:
-        if not given.under(_COLUMNS).columns and not given.open:
-            raise MldbError("The function needs a row 'columns' as input")
+        require_row(given, _COLUMNS)
         return self
 
     def apply(self, batch: RowBatch) -> RowBatch:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from server.errors import MldbError
 from server.learning.columns import CellsPiece, Piece, block_of, element_names, pieces_of, single, values_of
 from server.learning.feature_space import FeatureSpace
+from server.learning.function_inputs import require_row
 from server.learning.matrix import Floats
 from server.learning.table import Encoder, encode_cells
 from server.values.atoms import NEVER
@@ -34,12 +35,10 @@ class FeatureReader:
     @staticmethod
     def bind(space: FeatureSpace, given: RowType, row: Path = FEATURES) -> FeatureReader:
         """``MldbError`` when the input has no such row."""
-        below, name = given.under(row), format_path(row)
-        if not below.columns and not given.open:
-            raise MldbError(f"The function needs a row '{name}' as input")
+        below = require_row(given, row)
         for column in below.columns:
             if column.path == () and column.shape is None and column.kind not in (Kind.NULL, Kind.ANY):
-                raise MldbError(f"The input '{name}' must be a row, not a single value")
+                raise MldbError(f"The input '{format_path(row)}' must be a row, not a single value")
         return FeatureReader(space, below)
 
     @cached_property

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from server.declarations import BoundFunction, Creation, EntityType, Params, Services, SqlText
 from server.errors import MldbError
-from server.learning.cell_functions import require_atom
+from server.learning.function_inputs import require_atom
 from server.learning.training_set import labels_of
 from server.values.atoms import Atom, atom_text, number_text
 from server.values.batches import Column, RowBatch, RowType

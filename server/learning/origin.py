@@ -69,6 +69,20 @@ def library_versions() -> Mapping[str, str]:
     return versions
 
 
+def read_model(services: Services, url: str, read: Callable[[bytes, int], _Model]) -> _Model:
+    """The model that a URL holds, decompressed by its extension; errors name the URL.
+
+    ``read`` is given the content, and how many bytes it may unpack to.
+    """
+    limit = services.settings.model_size << 20
+    data = services.urls.read(url, limit=limit, setting="model_size").content
+    try:
+        with model_content():
+            return read(data, limit)
+    except MldbError as error:
+        raise MldbError(f"The model '{url}' cannot be read. {error.message}") from None
+
+
 def open_model(
     services: Services,
     url: str,
@@ -76,15 +90,13 @@ def open_model(
     read: Callable[[ModelFile], _Model],
     plain: Callable[[bytes], ModelFile] | None = None,
 ) -> tuple[_Model, ModelFile]:
-    """The model of a kind that a URL holds, decompressed by its extension, and its file; errors name the URL.
+    """The model of a kind that a URL holds, and its file; see ``read_model``.
 
     ``read`` makes the file's content a model; ``plain`` reads what is no archive, where an older format is known.
     """
-    limit = services.settings.model_size << 20
-    data = services.urls.read(url, limit=limit, setting="model_size").content
-    try:
-        with model_content():
-            file = unpack(kind, data, limit) if plain is None or is_archive(data) else plain(data)
-            return read(file), file
-    except MldbError as error:
-        raise MldbError(f"The model '{url}' cannot be read. {error.message}") from None
+
+    def opened(data: bytes, limit: int) -> tuple[_Model, ModelFile]:
+        file = unpack(kind, data, limit) if plain is None or is_archive(data) else plain(data)
+        return read(file), file
+
+    return read_model(services, url, opened)

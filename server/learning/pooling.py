@@ -15,6 +15,7 @@ from server.declarations import BoundFunction, Creation, DatasetSpec, EntityType
 from server.errors import MldbError
 from server.learning.cell_functions import rows_below
 from server.learning.embedding_neighbors import read_vectors, table_of
+from server.learning.function_inputs import require_row
 from server.learning.matrix import Floats
 from server.sql.tree import Select, Wildcard
 from server.values.atoms import NEVER
@@ -54,8 +55,7 @@ class Pooling:
         return RowType((Column(("embedding",), Kind.NUMBER, (self.size,)),))
 
     def bind(self, given: RowType) -> BoundFunction:
-        if not given.under(_WORDS).columns and not given.open:
-            raise MldbError("The function needs a row 'words' as input")
+        require_row(given, _WORDS)
         return _BoundPooling(self, self.output)
 
     def pool(self, row: Row) -> NDArray[np.float64]:

@@ -24,9 +24,9 @@ from server.declarations import (
 )
 from server.errors import MldbError
 from server.learning.archive import Archive, ModelFile, pack
-from server.learning.cell_functions import require_atom
 from server.learning.columns import values_of
 from server.learning.configurations import Link
+from server.learning.function_inputs import require_atom
 from server.learning.model_params import checked_training, create_function, save_model
 from server.learning.origin import open_model, training_rows
 from server.learning.probability import Calibration, calibrate

@@ -24,7 +24,8 @@ from server.declarations import (
 )
 from server.errors import MldbError
 from server.learning.archive import ModelFile
-from server.learning.coordinates import read_coordinates, require_all
+from server.learning.coordinates import EMBEDDING, embedding_type, read_embedding
+from server.learning.function_inputs import require_row
 from server.learning.jobs_entry import Report
 from server.learning.model_params import checked_training, create_function, save_model
 from server.learning.origin import open_model, training_rows
@@ -36,10 +37,8 @@ from server.procedures.validators import required
 from server.sql.tree import Select
 from server.values.batches import Column, RowBatch, RowType
 from server.values.kinds import Kind
-from server.values.paths import parse_path
 
 NAME = "svm.train"
-_EMBEDDING = ("embedding",)
 _LABEL = "label"
 _KERNELS: tuple[Kernel, ...] = ("linear", "poly", "rbf", "sigmoid")
 
@@ -133,16 +132,14 @@ class SvmFunction:
 
     @property
     def input(self) -> RowType:
-        paths = ((*_EMBEDDING, *parse_path(name)) for name in self.model.columns)
-        return RowType(tuple(Column(path, Kind.NUMBER) for path in paths), open=True)
+        return embedding_type(self.model.columns)
 
     @property
     def output(self) -> RowType:
         return RowType((Column(("output",), Kind.NUMBER),))
 
     def bind(self, given: RowType) -> BoundFunction:
-        if not given.under(_EMBEDDING).columns and not given.open:
-            raise MldbError("The function needs a row 'embedding' as input")
+        require_row(given, EMBEDDING)
         return _BoundSvm(self.model, self.output)
 
 
@@ -152,8 +149,7 @@ class _BoundSvm:
     output: RowType
 
     def apply(self, batch: RowBatch) -> RowBatch:
-        columns = self.model.columns
-        points = require_all(read_coordinates(columns, batch.under(_EMBEDDING)), columns, "The embedding")
+        points = read_embedding(self.model.columns, batch)
         found = self.model.apply(points.astype(np.float64))
         return RowBatch(self.output, batch.length, [pa.array(found, pa.float64())])
 

@@ -24,10 +24,10 @@ from server.declarations import (
     RunResult,
     StatelessProcedure,
 )
-from server.errors import MldbError
 from server.learning.archive import Archive, ModelFile, pack
 from server.learning.cell_arrays import cell_arrays, cells_below
 from server.learning.feature_reader import number_cells
+from server.learning.function_inputs import require_row
 from server.learning.model_params import checked_training, create_function, save_model
 from server.learning.origin import open_model, training_rows
 from server.learning.saved import Count, member
@@ -115,8 +115,7 @@ class TfidfFunction:
         return self.file.details(model)
 
     def bind(self, given: RowType) -> BoundFunction:
-        if not given.under(_INPUT).columns and not given.open:
-            raise MldbError("The function needs a row 'input' as input")
+        require_row(given, _INPUT)
         return self
 
     def apply(self, batch: RowBatch) -> RowBatch:

@@ -25,6 +25,7 @@ from server.declarations import (
 from server.errors import MldbError
 from server.learning.archive import Archive, ModelFile, pack, unpack
 from server.learning.array_results import ColumnsResult
+from server.learning.coordinates import embedding_type
 from server.learning.jobs_entry import Report, throttled
 from server.learning.matrix import Floats
 from server.learning.model_params import checked_training, create_function, save_model
@@ -38,11 +39,9 @@ from server.procedures.validators import required
 from server.sql.tree import Select
 from server.values.batches import Column, RowBatch, RowType
 from server.values.kinds import Kind
-from server.values.paths import parse_path
 
 NAME = "tsne.train"
 KIND = "tsne"
-_EMBEDDING = ("embedding",)
 _NO_POINTS = (
     "t-sne training requires at least 1 datapoint. Make sure your dataset is not empty and that your WHERE, offset "
     "and limit expressions do not filter all the rows"
@@ -156,7 +155,7 @@ class TsneEmbedRow:
 
     @property
     def input(self) -> RowType:
-        return RowType(tuple(Column((*_EMBEDDING, *parse_path(name)), Kind.NUMBER) for name in self.columns), True)
+        return embedding_type(self.columns)
 
     @property
     def output(self) -> RowType:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from server.errors import MldbError
-from server.learning.cell_arrays import Places, elements, joint_codes, timed_columns
+from server.learning.cell_arrays import Places, elements, joint_codes, places_of, timed_columns
 from server.learning.columns import one_array
 from server.learning.feature_reader import number_cells
 from server.transfer.results import is_null
@@ -94,7 +94,7 @@ def _atoms(column: Column, values: pa.Array, times: NDArray[np.float64]) -> Valu
 def _embedded(column: Column, values: pa.Array, times: NDArray[np.float64]) -> ValueCells:
     rows, at, names = elements(column, values)
     encoded = values.drop_null().flatten().dictionary_encode(null_encoding="encode")
-    return ValueCells(rows, at, names, _places(encoded.indices), encoded.dictionary.to_pylist(), times[rows])
+    return ValueCells(rows, at, names, places_of(encoded.indices), encoded.dictionary.to_pylist(), times[rows])
 
 
 def _rest(lists: pa.Array) -> ValueCells:
@@ -102,7 +102,7 @@ def _rest(lists: pa.Array) -> ValueCells:
     named = cells.field("p").dictionary_encode()
     places, atoms = coded_atoms(cells.field("v"), Kind.ANY)
     return ValueCells(
-        _places(pc.list_parent_indices(lists)), _places(named.indices), named.dictionary.to_pylist(), places, atoms,
+        places_of(pc.list_parent_indices(lists)), places_of(named.indices), named.dictionary.to_pylist(), places, atoms,
         pc.fill_null(cells.field("t"), -np.inf).to_numpy(zero_copy_only=False),
     )  # fmt: skip
 
@@ -114,7 +114,7 @@ def coded_atoms(values: pa.Array, kind: Kind) -> tuple[Places, list[Atom]]:
     if pa.types.is_nested(values.type) or pa.types.is_null(values.type):  # which Arrow does not encode
         return np.arange(len(values)), atoms_of(values, kind)
     encoded = values.dictionary_encode(null_encoding="encode")
-    return _places(encoded.indices), atoms_of(encoded.dictionary, kind)
+    return places_of(encoded.indices), atoms_of(encoded.dictionary, kind)
 
 
 _KINDS = {
@@ -133,10 +133,6 @@ def _coded_members(values: pa.Array) -> tuple[Places, list[Atom]]:
             places[rows] = found + len(atoms)
             atoms += listed
     return places, atoms
-
-
-def _places(array: pa.Array) -> Places:
-    return np.asarray(array.to_numpy(zero_copy_only=False)).astype(np.int64)
 
 
 def spread_cells(
