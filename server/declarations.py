@@ -129,9 +129,9 @@ class Entity(Protocol):
     handed back as ``Creation.stored``; ``close()``: free what it holds in memory, called once, also at shutdown;
     ``drop()``: called before ``close()`` when the entity was deleted or replaced: remove what it has stored;
     ``route(request)``: answers ``/v1/<kind>s/<id>/routes/…``, ``documentation(request)`` ``…/doc/…`` (what follows
-    is ``request.remaining``; they may be coroutine functions, others run in a thread); ``version()``: JSON of a
-    plugin's ``…/version``;
-    ``details()``: JSON of a function's ``…/details``.
+    is ``request.remaining``; they may be coroutine functions, others run in a thread); ``details()``: JSON of a
+    function's ``…/details``; of a plugin ``version()`` and ``report()``, JSON of the routes of these names, and the
+    coroutine functions ``reload()`` and ``stop()``.
     """
 
 

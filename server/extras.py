@@ -1,6 +1,9 @@
-"""Libraries that only some installations have: what is said where one is missing."""
+"""Libraries that only some installations have: imported when they are needed, with an error that names the extra."""
 
 from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
 
 from server.errors import MldbError
 
@@ -13,3 +16,11 @@ def remedy(name: str) -> str:
 def missing(what: str, name: str) -> MldbError:
     """The error for what needs an extra that is not there."""
     return MldbError(f"{what} needs the extra '{name}': {remedy(name)}")
+
+
+def extra(module: str, name: str, what: str) -> Any:
+    """The module of a library that the extra ``name`` installs; ``MldbError`` when it is not there."""
+    try:
+        return import_module(module)
+    except ImportError:
+        raise missing(what, name) from None

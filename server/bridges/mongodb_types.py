@@ -35,10 +35,10 @@ from server.declarations import (
     StatelessProcedure,
 )
 from server.errors import MldbError
+from server.extras import extra
 from server.learning.training_set import labels_of
 from server.sql.tree import Call, Select
 from server.sql.views import Layout
-from server.transfer.extras import extra
 from server.transfer.inputs import STAGED, import_select, replace_calls, require_atom_name
 from server.transfer.outputs import record_all
 from server.transfer.results import Counted

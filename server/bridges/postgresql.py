@@ -14,8 +14,8 @@ from pydantic import Field
 
 from server.declarations import Params, Services
 from server.errors import MldbError
+from server.extras import extra
 from server.transfer.addresses import checked_addresses
-from server.transfer.extras import extra
 from server.transfer.pythonvalues import cells_of_python, python_of
 from server.values.atoms import NEVER, Atom, Interval, Timestamp
 from server.values.paths import Path

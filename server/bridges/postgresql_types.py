@@ -26,7 +26,7 @@ from server.declarations import (
     StatelessProcedure,
 )
 from server.errors import MldbError
-from server.transfer.extras import extra
+from server.extras import extra
 from server.transfer.outputs import record_all
 from server.transfer.pythonvalues import python_of
 from server.transfer.results import rows_of

@@ -120,10 +120,15 @@ def entity_headers(*path: str) -> list[tuple[str, str]]:
     return [("Location", "/v1/" + "/".join(encoded)), ("EntityPath", jsontext.typed(encoded).decode())]
 
 
-async def hand_on(host: Host, kind: EntityKind, hook: str, call: Call) -> Any:
+def hook(host: Host, kind: EntityKind, name: str, call: Call) -> Any:
+    """What the entity of a path offers under a name (see ``declarations.Entity``), None when its type does not."""
+    return getattr(host.registry.reachable(kind, call.segments[kind]).entity, name, None)
+
+
+async def hand_on(host: Host, kind: EntityKind, name: str, call: Call) -> Any:
     """Let the entity answer for what lies below its own route."""
     request = call.request
-    handler = getattr(host.registry.reachable(kind, call.segments[kind]).entity, hook, None)
+    handler = hook(host, kind, name, call)
     if handler is None:
         raise NotFound(f"unknown resource {request.verb} {request.path}")
     return await host.resources.own(handler, request)

@@ -12,7 +12,7 @@ from server.entities.rendering import compat, plain_json
 from server.entities.rows import read_row
 from server.errors import MldbError
 from server.http.answers import ANY, OWN, answers, note, ref
-from server.http.collections import hand_on
+from server.http.collections import hand_on, hook
 from server.http.host import Host
 from server.http.limits import Awaited, limited
 from server.messages import Response
@@ -118,6 +118,5 @@ def _info(host: Host, call: Call) -> Typed:
 
 
 def _details(host: Host, call: Call) -> Typed:
-    function = host.registry.reachable("function", call["function"]).entity
-    details = getattr(function, "details", None)
+    details = hook(host, "function", "details", call)
     return Typed(None if details is None else details(), newline=True)

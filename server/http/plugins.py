@@ -7,7 +7,7 @@ import functools
 from server.entities.dispatch import Call, FreeForm, Typed
 from server.errors import MldbError
 from server.http.answers import OBJECT, OWN, STATUS, answers, ref
-from server.http.collections import hand_on
+from server.http.collections import hand_on, hook
 from server.http.host import Host
 
 _ONE = "/v1/plugins/{plugin}"
@@ -56,7 +56,7 @@ def register(host: Host) -> None:
 
 async def _stop(host: Host, call: Call) -> Typed:
     entry = host.registry.entry("plugin", call["plugin"])
-    stop = getattr(host.registry.reachable("plugin", call["plugin"]).entity, "stop", None)
+    stop = hook(host, "plugin", "stop", call)
     if stop is None:
         raise MldbError(f"plugin '{call['plugin']}' cannot be stopped: DELETE it to end it")
     await stop()
@@ -66,7 +66,7 @@ async def _stop(host: Host, call: Call) -> Typed:
 async def _reload(host: Host, call: Call) -> Typed:
     """200 with the status when the new generation serves; 400 when it failed and the old one goes on."""
     entry = host.registry.entry("plugin", call["plugin"])
-    reload = getattr(host.registry.reachable("plugin", call["plugin"]).entity, "reload", None)
+    reload = hook(host, "plugin", "reload", call)
     if reload is None:
         raise MldbError(f"plugin '{call['plugin']}' cannot be reloaded: PUT its configuration again to start it anew")
     if not await reload():
@@ -75,12 +75,12 @@ async def _reload(host: Host, call: Call) -> Typed:
 
 
 def _report(host: Host, call: Call) -> FreeForm:
-    report = getattr(host.registry.reachable("plugin", call["plugin"]).entity, "report", None)
+    report = hook(host, "plugin", "report", call)
     if report is None:
         raise MldbError(f"plugin '{call['plugin']}' tells nothing of how it is served")
     return FreeForm(report())
 
 
 def _version(host: Host, call: Call) -> FreeForm:
-    version = getattr(host.registry.reachable("plugin", call["plugin"]).entity, "version", None)
+    version = hook(host, "plugin", "version", call)
     return FreeForm({} if version is None else version())

@@ -12,7 +12,7 @@ from server.errors import MldbError
 from server.learning.config import builtin_configurations
 from server.procedures.validators import ClauseName, input_query, refuse, require_from
 from server.sql.tree import Select
-from server.transfer.urls import split_scheme
+from server.transfer.schemes import split_scheme
 
 
 def no_model_url(type_name: str) -> str:

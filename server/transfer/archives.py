@@ -10,13 +10,14 @@ import io
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import BinaryIO, cast
 
 from server.errors import MldbError, NotFound
 from server.transfer import codecs
+from server.transfer.schemes import ARCHIVE, Scheme, UrlStat, split_archive
 from server.transfer.streams import MIB, CountingReader, LimitedReader, Source, buffered
 
 _ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
@@ -42,13 +43,32 @@ class Member:
     modified: float
 
 
+class ArchiveScheme(Scheme):
+    """``archive+<url>#member``. ``open_source`` opens the URL of the archive."""
+
+    def __init__(self, open_source: Callable[..., Source], limits: ArchiveLimits) -> None:
+        self._open_source = open_source
+        self._limits = limits
+
+    def open_read(self, url: str, *, patient: bool = False) -> Source:
+        archive, member = split_archive(url)
+        return open_member(self._open_source(archive, patient=patient), member, self._limits)
+
+    def entries(self, url: str) -> Iterator[tuple[str, UrlStat | None]]:
+        archive, prefix = split_archive(url if "#" in url else f"{url}#")
+        members = list_members(self._open_source(archive), self._limits)
+        for name, member in sub_entries(members, prefix):
+            stat = None if member is None else UrlStat(True, member.size, member.modified)
+            yield f"{ARCHIVE}{archive}#{name}", stat
+
+
 def open_member(archive: Source, name: str, limits: ArchiveLimits) -> Source:
     """The member of that name; the archive is closed with the stream, or at once on an error."""
     try:
         stream, magic = _peek(archive.stream)
         if magic.startswith(_ZIP_MAGIC):
             return _zip_member(_seekable(stream, limits), name, limits)
-        return _tar_member(_unpacked(stream, magic, limits), name, limits)
+        return _tar_member(_tar_stream(stream, magic, limits), name, limits)
     except _bad_archive() as error:
         archive.stream.close()
         raise MldbError(f"cannot read the archive: {error}") from None
@@ -65,7 +85,7 @@ def list_members(archive: Source, limits: ArchiveLimits) -> list[Member]:
             if magic.startswith(_ZIP_MAGIC):
                 with zipfile.ZipFile(_seekable(stream, limits)) as packed:
                     return [_zip_entry(info) for info in packed.infolist() if not info.is_dir()]
-            with _open_tar(_unpacked(stream, magic, limits)) as tar:
+            with _open_tar(_tar_stream(stream, magic, limits)) as tar:
                 return [Member(_plain(m.name), m.size, float(m.mtime)) for m in tar if m.isreg()]
         except _bad_archive() as error:
             raise MldbError(f"cannot read the archive: {error}") from None
@@ -98,23 +118,24 @@ def _seekable(stream: BinaryIO, limits: ArchiveLimits) -> BinaryIO:
     return cast(BinaryIO, spool)
 
 
-def _unpacked(stream: BinaryIO, magic: bytes, limits: ArchiveLimits) -> BinaryIO:
-    """A tar's own compression, where the file name did not tell (``.tgz``)."""
-    codec = next((codec for start, codec in _PACKED_MAGIC.items() if magic.startswith(start)), None)
-    if codec is None:
-        return stream
+def unpacked(stream: BinaryIO, codec: str, limits: ArchiveLimits) -> BinaryIO:
+    """A stream of what was packed, within limits."""
     counter = CountingReader(stream)
-    unpacked = codecs.decompressor(codec)(cast(BinaryIO, counter))
-    return buffered(
-        LimitedReader(
-            unpacked,
-            size=limits.size,
-            setting="archive_size",
-            ratio=limits.ratio,
-            packed=lambda: counter.count,
-            on_close=counter.close,
-        )
+    limited = LimitedReader(
+        codecs.decompressor(codec)(cast(BinaryIO, counter)),
+        size=limits.size,
+        setting="archive_size",
+        ratio=limits.ratio,
+        packed=lambda: counter.count,
+        on_close=counter.close,
     )
+    return buffered(limited)
+
+
+def _tar_stream(stream: BinaryIO, magic: bytes, limits: ArchiveLimits) -> BinaryIO:
+    """Without the tar's own compression, where the file name did not tell (``.tgz``)."""
+    codec = next((codec for start, codec in _PACKED_MAGIC.items() if magic.startswith(start)), None)
+    return stream if codec is None else unpacked(stream, codec, limits)
 
 
 # ── zip ──────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO, cast
 
@@ -12,6 +13,8 @@ _EXTENSIONS = {
     ".gz": "gzip", ".gzip": "gzip", ".bz2": "bz2", ".bzip2": "bz2", ".xz": "xz", ".lzma": "lzma",
     ".zst": "zstandard", ".zstd": "zstandard", ".lz4": "lz4", ".snappy": "snappy",
 }  # fmt: skip
+_LZMA_ALONE = 2  # lzma.FORMAT_ALONE, the older format
+Wrap = Callable[[BinaryIO], BinaryIO]
 
 
 def codec_of(name: str) -> str | None:
@@ -19,12 +22,12 @@ def codec_of(name: str) -> str | None:
     return _EXTENSIONS.get(PurePosixPath(name).suffix.lower())
 
 
-def decompressor(codec: str) -> Callable[[BinaryIO], BinaryIO]:
-    """Wraps a stream of packed bytes; errors of bad data are those of the codec (``DATA_ERRORS``)."""
+def decompressor(codec: str) -> Wrap:
+    """Wraps a stream of packed bytes; errors of bad data are those of the codec (``data_errors``)."""
     return _CODECS[codec][0]
 
 
-def compressor(codec: str) -> Callable[[BinaryIO], BinaryIO]:
+def compressor(codec: str) -> Wrap:
     """Wraps a stream to be written; closing it ends the packed data and leaves the stream open."""
     return _CODECS[codec][1]
 
@@ -48,46 +51,13 @@ def _optional_errors() -> list[type[Exception]]:
     return errors
 
 
-def _gzip_read(stream: BinaryIO) -> BinaryIO:
-    import gzip
-
-    return cast(BinaryIO, gzip.GzipFile(fileobj=stream, mode="rb"))
-
-
-def _gzip_write(stream: BinaryIO) -> BinaryIO:
-    import gzip
-
-    return cast(BinaryIO, gzip.GzipFile(filename="", fileobj=stream, mode="wb", compresslevel=6))
+def _reading(module: str) -> Wrap:
+    """By ``open`` of a module of the standard library, or of one that is like those."""
+    return lambda stream: cast(BinaryIO, import_module(module).open(stream, "rb"))
 
 
-def _bz2_read(stream: BinaryIO) -> BinaryIO:
-    import bz2
-
-    return cast(BinaryIO, bz2.BZ2File(stream, "rb"))
-
-
-def _bz2_write(stream: BinaryIO) -> BinaryIO:
-    import bz2
-
-    return cast(BinaryIO, bz2.BZ2File(stream, "wb"))
-
-
-def _xz_read(stream: BinaryIO) -> BinaryIO:
-    import lzma
-
-    return cast(BinaryIO, lzma.LZMAFile(stream, "rb"))
-
-
-def _xz_write(stream: BinaryIO) -> BinaryIO:
-    import lzma
-
-    return cast(BinaryIO, lzma.LZMAFile(stream, "wb"))
-
-
-def _lzma_write(stream: BinaryIO) -> BinaryIO:
-    import lzma
-
-    return cast(BinaryIO, lzma.LZMAFile(stream, "wb", format=lzma.FORMAT_ALONE))
+def _writing(module: str, **options: int) -> Wrap:
+    return lambda stream: cast(BinaryIO, import_module(module).open(stream, "wb", **options))
 
 
 def _zstandard_read(stream: BinaryIO) -> BinaryIO:
@@ -100,18 +70,6 @@ def _zstandard_write(stream: BinaryIO) -> BinaryIO:
     import zstandard
 
     return cast(BinaryIO, zstandard.ZstdCompressor().stream_writer(stream, closefd=False))
-
-
-def _lz4_read(stream: BinaryIO) -> BinaryIO:
-    import lz4.frame
-
-    return cast(BinaryIO, lz4.frame.LZ4FrameFile(stream, "rb"))
-
-
-def _lz4_write(stream: BinaryIO) -> BinaryIO:
-    import lz4.frame
-
-    return cast(BinaryIO, lz4.frame.LZ4FrameFile(stream, "wb"))
 
 
 class _SnappyReader:
@@ -157,13 +115,13 @@ def _snappy() -> Any:
     return snappy
 
 
-_CODECS: dict[str, tuple[Callable[[BinaryIO], BinaryIO], Callable[[BinaryIO], BinaryIO]]] = {
-    "gzip": (_gzip_read, _gzip_write),
-    "bz2": (_bz2_read, _bz2_write),
-    "xz": (_xz_read, _xz_write),
-    "lzma": (_xz_read, _lzma_write),
+_CODECS: dict[str, tuple[Wrap, Wrap]] = {
+    "gzip": (_reading("gzip"), _writing("gzip", compresslevel=6)),
+    "bz2": (_reading("bz2"), _writing("bz2")),
+    "xz": (_reading("lzma"), _writing("lzma")),
+    "lzma": (_reading("lzma"), _writing("lzma", format=_LZMA_ALONE)),
+    "lz4": (_reading("lz4.frame"), _writing("lz4.frame")),
     "zstandard": (_zstandard_read, _zstandard_write),
-    "lz4": (_lz4_read, _lz4_write),
     "snappy": (
         lambda stream: cast(BinaryIO, _SnappyReader(stream)),
         lambda stream: cast(BinaryIO, _SnappyWriter(stream)),

@@ -12,7 +12,8 @@ from pydantic import Field
 
 from server.declarations import Creation, EntityType, Params
 from server.errors import MldbError
-from server.transfer.urls import Urls, has_scheme
+from server.transfer.schemes import has_scheme
+from server.transfer.urls import Urls
 from server.values.arrow_types import ARROW_TYPES
 from server.values.atoms import Atom, atom_text
 from server.values.batches import Column, RowBatch, RowType

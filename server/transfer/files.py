@@ -16,6 +16,7 @@ import server
 from server import durable
 from server.errors import MldbError, NotFound
 from server.settings import Settings
+from server.transfer.schemes import Scheme, UrlStat, split_scheme
 from server.transfer.streams import Sink, Source
 
 DATA_ALIAS = "mldb_data"  # file:///mldb_data/… is the data root, wherever it lies
@@ -107,15 +108,15 @@ def is_code(name: str) -> bool:
     return lowered in CODE_NAMES or any(suffix in CODE_SUFFIXES for suffix in Path(lowered).suffixes[-1:])
 
 
-class FileScheme:
+class FileScheme(Scheme):
     """``file:`` behind the policy of ``FileAccess``."""
 
     def __init__(self, access: FileAccess) -> None:
         self.access = access
 
-    def open_read(self, rest: str) -> Source:
-        path = self.access.path_of(rest)
-        resolved = self.access.readable(path)
+    def open_read(self, url: str, *, patient: bool = False) -> Source:
+        _, rest = split_scheme(url)
+        resolved = self.access.readable(self.access.path_of(rest))
         stream = self._open_regular(resolved, rest)
         status = os.fstat(stream.fileno())
         return Source(stream, status.st_size, status.st_mtime)
@@ -142,42 +143,56 @@ class FileScheme:
                 raise file_error(error, rest) from None
             raise
 
-    def open_write(self, rest: str) -> Sink:
-        path = self.access.path_of(rest)
-        resolved = self.access.writable(path)
+    def make_room(self, url: str) -> None:
+        self._writable(url).parent.mkdir(parents=True, exist_ok=True)
+
+    def open_write(self, url: str) -> Sink:
+        resolved = self._writable(url)
         try:
             resolved.parent.mkdir(parents=True, exist_ok=True)
             return FileSink(self.access, resolved)
         except OSError as error:
-            raise file_error(error, rest) from None
+            raise file_error(error, split_scheme(url)[1]) from None
 
-    def stat(self, rest: str) -> os.stat_result | None:
-        """The file's status, None when there is none."""
-        resolved = self.access.readable(self.access.path_of(rest))
+    def stat(self, url: str) -> UrlStat:
+        resolved = self.access.readable(self.access.path_of(split_scheme(url)[1]))
         try:
-            return resolved.stat()
+            return _stat(resolved.stat())
         except OSError:
-            return None
+            return UrlStat(False)
 
-    def entries(self, rest: str) -> Iterable[tuple[str, os.stat_result]]:
-        """Name and status of each readable entry of a folder, sorted by name."""
+    def entries(self, url: str) -> Iterable[tuple[str, UrlStat | None]]:
+        """Readable files and folders, sorted by name."""
+        _, rest = split_scheme(url)
         folder = self.access.readable(self.access.path_of(rest))
         try:
             names = sorted(entry.name for entry in folder.iterdir())
         except OSError as error:
             raise file_error(error, rest) from None
+        above = f"file://{rest.rstrip('/')}/" if rest else "file://"
         for name in names:
             try:
-                yield name, self.access.readable(folder / name).stat()
+                status = self.access.readable(folder / name).stat()
             except (MldbError, OSError):
                 continue  # what may not be read is not listed; what vanished meanwhile neither
+            if stat_modes.S_ISDIR(status.st_mode):
+                yield above + name, None
+            elif stat_modes.S_ISREG(status.st_mode):
+                yield above + name, _stat(status)
 
-    def delete(self, rest: str) -> None:
-        resolved = self.access.writable(self.access.path_of(rest))
+    def delete(self, url: str) -> None:
+        resolved = self._writable(url)
         try:
             resolved.unlink()
         except OSError as error:
-            raise file_error(error, rest) from None
+            raise file_error(error, split_scheme(url)[1]) from None
+
+    def _writable(self, url: str) -> Path:
+        return self.access.writable(self.access.path_of(split_scheme(url)[1]))
+
+
+def _stat(status: os.stat_result) -> UrlStat:
+    return UrlStat(True, status.st_size, status.st_mtime)
 
 
 class FileSink:

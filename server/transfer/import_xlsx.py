@@ -22,7 +22,7 @@ from server.declarations import (
     StatelessProcedure,
 )
 from server.errors import MldbError
-from server.transfer.extras import extra
+from server.extras import extra
 from server.transfer.outputs import record_all, recording_dataset
 from server.transfer.pythonvalues import atom_of_python
 

@@ -7,37 +7,40 @@ import threading
 import time
 
 from server.errors import MldbError, NotFound
+from server.transfer.schemes import Scheme, UrlStat, split_scheme
 from server.transfer.streams import MIB, Source
 
 
-class MemoryScheme:
+class MemoryScheme(Scheme):
     """``limit`` is the total size in bytes of all blobs."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._blobs: dict[str, tuple[bytes, float]] = {}
+        self._blobs: dict[str, tuple[bytes, float]] = {}  # content, and when it was written
         self._lock = threading.Lock()
 
-    def get(self, name: str) -> tuple[bytes, float] | None:
-        """Content and time of the last write of a blob."""
-        with self._lock:
-            return self._blobs.get(name)
-
-    def open_read(self, name: str) -> Source:
-        blob = self.get(name)
+    def open_read(self, url: str, *, patient: bool = False) -> Source:
+        _, name = split_scheme(url)
+        blob = self._blobs.get(name)
         if blob is None:
-            raise NotFound(f"opening 'mem://{name}': No such file or directory", code=400)
+            raise _missing(name)
         return Source(io.BytesIO(blob[0]), len(blob[0]), blob[1])
 
-    def open_write(self, name: str) -> MemorySink:
+    def open_write(self, url: str) -> MemorySink:
+        _, name = split_scheme(url)
         if not name:
             raise MldbError("a mem:// URL needs a name")
         return MemorySink(self, name)
 
-    def delete(self, name: str) -> None:
+    def stat(self, url: str) -> UrlStat:
+        blob = self._blobs.get(split_scheme(url)[1])
+        return UrlStat(False) if blob is None else UrlStat(True, len(blob[0]), blob[1])
+
+    def delete(self, url: str) -> None:
+        _, name = split_scheme(url)
         with self._lock:
             if self._blobs.pop(name, None) is None:
-                raise NotFound(f"opening 'mem://{name}': No such file or directory", code=400)
+                raise _missing(name)
 
     def put(self, name: str, content: bytes) -> None:
         with self._lock:
@@ -48,6 +51,10 @@ class MemoryScheme:
     def check_size(self, size: int) -> None:
         if size > self._limit:
             raise MldbError(f"mem:// holds at most {self._limit // MIB} MiB; the setting is memory_files")
+
+
+def _missing(name: str) -> NotFound:
+    return NotFound(f"opening 'mem://{name}': No such file or directory", code=400)
 
 
 class MemorySink:

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from server.errors import MldbError, NotFound
 from server.extras import missing
 from server.transfer.addresses import checked_addresses
+from server.transfer.schemes import Scheme, UrlStat
 from server.transfer.streams import Source, buffered
 from server.values.atoms import NEVER
 
@@ -24,7 +25,7 @@ _SSH_PORT = 22
 _MODULES = {"s3": "s3fs", "sftp": "paramiko"}
 
 
-class RemoteScheme:
+class RemoteScheme(Scheme):
     """``credentials(resourceType, url)`` gives the ``credential`` object whose resource fits best, or None.
 
     ``known_hosts``: the file of host keys that SFTP servers must have, in OpenSSH's format.
@@ -36,12 +37,12 @@ class RemoteScheme:
         self._private = private
         self._known_hosts = known_hosts
 
-    def open_read(self, url: str) -> Source:
+    def open_read(self, url: str, *, patient: bool = False) -> Source:
         system, path = self._system(url)
         try:
             info = system.info(path)
             stream = buffered(RemoteReader(system, system.open(path, "rb"), url))
-            return Source(stream, info.get("size"), modified_of(info))
+            return Source(stream, info.get("size"), _modified(info))
         except Exception as error:
             release(system)
             raise remote_error(error, url) from None
@@ -54,25 +55,23 @@ class RemoteScheme:
             release(system)
             raise remote_error(error, url) from None
 
-    def info(self, url: str) -> dict[str, Any] | None:
-        """What fsspec says about an object, None when it does not exist."""
+    def stat(self, url: str) -> UrlStat:
         try:
             with self._using(url) as (system, path):
-                return dict(system.info(path))
+                return _stat(system.info(path))
         except FileNotFoundError:
-            return None
+            return UrlStat(False)
         except Exception as error:
             raise remote_error(error, url) from None
 
-    def entries(self, url: str) -> Iterable[tuple[str, dict[str, Any]]]:
-        """URL and description of each entry below a folder."""
+    def entries(self, url: str) -> Iterable[tuple[str, UrlStat | None]]:
         try:
             with self._using(url) as (system, path):
                 found = system.ls(path, detail=True)
         except Exception as error:
             raise remote_error(error, url) from None
         base = f"sftp://{urlsplit(url).netloc}" if self._scheme == "sftp" else "s3://"
-        return [(base + item["name"], item) for item in found]
+        return [(base + item["name"], None if item.get("type") == "directory" else _stat(item)) for item in found]
 
     def delete(self, url: str) -> None:
         try:
@@ -231,7 +230,12 @@ class RemoteSink:
             release(self._system)
 
 
-def modified_of(info: Mapping[str, Any]) -> float:
+def _stat(info: Mapping[str, Any]) -> UrlStat:
+    """What fsspec says of an object."""
+    return UrlStat(True, int(info.get("size") or 0), _modified(info), str(info.get("ETag", "")))
+
+
+def _modified(info: Mapping[str, Any]) -> float:
     """Seconds of the last change in an fsspec description."""
     found = info.get("LastModified") or info.get("mtime") or info.get("created")
     if isinstance(found, datetime):

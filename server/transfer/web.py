@@ -12,6 +12,7 @@ import ssl
 import time
 from base64 import b64encode
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, BinaryIO, cast
@@ -20,6 +21,7 @@ from urllib.parse import quote, unquote, urljoin, urlsplit, urlunsplit
 from server.errors import MldbError, NotFound
 from server.transfer.addresses import Resolver, resolve
 from server.transfer.limits import SLOW_SERVERS, WebLimits
+from server.transfer.schemes import Scheme, UrlStat
 from server.transfer.streams import MIB, LimitedReader, Source
 from server.values.atoms import NEVER
 
@@ -31,7 +33,7 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 _SAFE = "/:?#[]@!$&'()*+,;=%~-._"
 
 
-class WebScheme:
+class WebScheme(Scheme):
     """GET and HEAD with the policy above. ``private`` lets requests reach loopback and private addresses."""
 
     def __init__(self, *, private: bool, limits: WebLimits = SLOW_SERVERS, resolver: Resolver = resolve) -> None:
@@ -39,25 +41,26 @@ class WebScheme:
         self._limits = limits
         self._resolver = resolver
 
-    def open_read(self, url: str, limits: WebLimits | None = None) -> Source:
+    def open_read(self, url: str, *, patient: bool = False) -> Source:
         """The body of the answer after redirects; ``MldbError`` for any status but 2xx and for each limit."""
-        limits = limits or self._limits
+        limits = replace(self._limits, slow_rate=0) if patient else self._limits
         deadline = time.monotonic() + limits.total
         exchange = self._follow("GET", url, limits, deadline)
         size = _length(exchange.headers)
         stream = LimitedReader(
             cast(BinaryIO, io.BufferedReader(_Body(exchange, deadline), MIB)), size=limits.size, setting="fetch_size"
         )
-        return Source(cast(BinaryIO, io.BufferedReader(stream, MIB)), size, modified_at(exchange.headers))
+        return Source(cast(BinaryIO, io.BufferedReader(stream, MIB)), size, _modified(exchange.headers))
 
-    def head(self, url: str) -> dict[str, str] | None:
-        """Headers of a resource, None when the server does not have it."""
+    def stat(self, url: str) -> UrlStat:
         try:
             exchange = self._follow("HEAD", url, self._limits, time.monotonic() + self._limits.read)
         except NotFound:
-            return None
+            return UrlStat(False)
         exchange.close()
-        return exchange.headers
+        size = _length(exchange.headers)
+        etag = exchange.headers.get("etag", "")
+        return UrlStat(True, -1 if size is None else size, _modified(exchange.headers), etag)
 
     def _follow(self, verb: str, url: str, limits: WebLimits, deadline: float) -> _Exchange:
         for _ in range(limits.redirects + 1):
@@ -209,7 +212,7 @@ def _length(headers: dict[str, str]) -> int | None:
     return int(text) if text.isascii() and text.isdigit() else None
 
 
-def modified_at(headers: dict[str, str]) -> float:
+def _modified(headers: dict[str, str]) -> float:
     """The time of the Last-Modified header in seconds, -inf when it lacks."""
     text = headers.get("last-modified")
     if text is None:
