@@ -20,16 +20,16 @@ def generator() -> str:
     return "wrk" if shutil.which("wrk") else "python -m benchmarks.load"
 
 
-def requests_per_second(port: int, path: str, connections: int, seconds: float = SECONDS) -> float:
+def requests_per_second(port: int, path: str, connections: int) -> float:
     """``RuntimeError`` when any answer was not 2xx."""
     if shutil.which("wrk"):
-        return _wrk(port, path, connections, seconds)
-    command = [sys.executable, "-m", "benchmarks.load", str(port), path, str(connections), str(seconds)]
+        return _wrk(port, path, connections)
+    command = [sys.executable, "-m", "benchmarks.load", str(port), path, str(connections)]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
-def _wrk(port: int, path: str, connections: int, seconds: float) -> float:
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:.0f}s", f"http://127.0.0.1:{port}{path}"]
+def _wrk(port: int, path: str, connections: int) -> float:
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{SECONDS}s", f"http://127.0.0.1:{port}{path}"]
     shown = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     if "Non-2xx" in shown or "Socket errors" in shown:
         raise RuntimeError(f"{path}: {shown}")
@@ -39,11 +39,11 @@ def _wrk(port: int, path: str, connections: int, seconds: float) -> float:
     return float(found[1])
 
 
-async def _hammer(port: int, path: str, connections: int, seconds: float) -> float:
+async def _hammer(port: int, path: str, connections: int) -> float:
     request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode()
-    until = time.monotonic() + seconds
+    until = time.monotonic() + SECONDS
     counts = await asyncio.gather(*(_connection(port, request, until) for _ in range(connections)))
-    return sum(counts) / seconds
+    return sum(counts) / SECONDS
 
 
 async def _connection(port: int, request: bytes, until: float) -> int:
@@ -71,4 +71,4 @@ async def _answer(reader: asyncio.StreamReader) -> None:
 
 
 if __name__ == "__main__":
-    print(asyncio.run(_hammer(int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), float(sys.argv[4]))))
+    print(asyncio.run(_hammer(int(sys.argv[1]), sys.argv[2], int(sys.argv[3]))))

@@ -13,7 +13,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-_CARRIERS, _AIRPORTS = 22, 300
+_TEST_ROWS = 100_000
+_CARRIERS, _AIRPORTS, _AIRLINE_SEED = 22, 300, 7
+_HIGGS_FEATURES, _HIGGS_SEED = 28, 11
 
 
 @dataclass(frozen=True)
@@ -24,13 +26,13 @@ class Split:
     test: pa.Table
 
 
-def airline(rows: int, test: int = 100_000, seed: int = 7) -> Split:
+def airline(rows: int) -> Split:
     """Flights and whether they left late: six categories (12, 31, 7, 22, 300 and 300 levels) and two numbers.
 
     Every level has an effect of its own, drawn at random, so has each pair of carrier and origin; airports are as
     skewed as real ones. About a fifth of the flights is late, and most of that is chance.
     """
-    world = np.random.default_rng(seed)
+    world = np.random.default_rng(_AIRLINE_SEED)
     effects = {
         "Month": world.normal(0, 0.25, 12), "DayofMonth": world.normal(0, 0.12, 31),
         "DayOfWeek": world.normal(0, 0.2, 7), "UniqueCarrier": world.normal(0, 0.35, _CARRIERS),
@@ -40,8 +42,8 @@ def airline(rows: int, test: int = 100_000, seed: int = 7) -> Split:
     places = world.random((_AIRPORTS, 2)) * (2500, 1200)
     popularity = _zipf(_AIRPORTS, 0.9)
     carriers = world.dirichlet(np.full(_CARRIERS, 1.5))
-    random = np.random.default_rng([seed, rows])
-    count = rows + test
+    random = np.random.default_rng([_AIRLINE_SEED, rows])
+    count = rows + _TEST_ROWS
     codes = {name: random.integers(0, len(effect), count) for name, effect in effects.items()}
     codes["UniqueCarrier"] = random.choice(_CARRIERS, count, p=carriers)
     codes["Origin"], codes["Dest"] = random.choice(_AIRPORTS, (2, count), p=popularity)
@@ -58,20 +60,20 @@ def airline(rows: int, test: int = 100_000, seed: int = 7) -> Split:
     return _split(pa.table(columns | {"label": pa.array(late.astype(np.int64))}), rows)
 
 
-def higgs(rows: int, test: int = 100_000, features: int = 28, seed: int = 11) -> Split:
+def higgs(rows: int) -> Split:
     """Dense numbers in the manner of the Higgs set: two classes apart only in products and norms of features."""
-    world = np.random.default_rng(seed)
-    mixing = world.normal(0, 1, (6, features)) / np.sqrt(features)
-    random = np.random.default_rng([seed, rows])
-    count = rows + test
-    values = random.normal(0, 1, (count, features)).astype(np.float32)
+    world = np.random.default_rng(_HIGGS_SEED)
+    mixing = world.normal(0, 1, (6, _HIGGS_FEATURES)) / np.sqrt(_HIGGS_FEATURES)
+    random = np.random.default_rng([_HIGGS_SEED, rows])
+    count = rows + _TEST_ROWS
+    values = random.normal(0, 1, (count, _HIGGS_FEATURES)).astype(np.float32)
     values[:, 21:] = np.abs(values[:, 21:]) + 0.3 * np.abs(values[:, :7] * values[:, 7:14])
     hidden = values @ mixing.T.astype(np.float32)
     logit = 1.2 * hidden[:, 0] * hidden[:, 1] + 0.8 * np.abs(hidden[:, 2]) - hidden[:, 3] ** 2
     logit += 0.8 * values[:, 21] * values[:, 22] - 0.6 * values[:, 23] + 0.5 * np.sin(2 * hidden[:, 4])
     logit -= np.median(logit)
     label = random.random(count) < 1 / (1 + np.exp(-1.5 * logit))
-    columns = {f"f{number:02}": pa.array(values[:, number].astype(np.float64)) for number in range(features)}
+    columns = {f"f{number:02}": pa.array(values[:, number].astype(np.float64)) for number in range(_HIGGS_FEATURES)}
     return _split(pa.table(columns | {"label": pa.array(label.astype(np.int64))}), rows)
 
 
@@ -125,9 +127,9 @@ def documents(count: int, seed: int = 19) -> pa.Table:
     return _cells(text[starts], word[starts], counts, time[text[starts]])
 
 
-def sparse_cells(rows: int, columns: int, each: int, seed: int = 29) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def sparse_cells(rows: int, columns: int, each: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Row and column of the cells of a sparse matrix: about ``each`` a row, of skewed columns, in forty topics."""
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(29)
     row = np.repeat(np.arange(rows), each)
     column = np.minimum((random.pareto(1.1, len(row)) * columns * 0.001).astype(np.int64), columns - 1)
     topic = random.integers(0, 40, rows)[row] * (random.random(len(row)) < 0.5)

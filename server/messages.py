@@ -11,7 +11,7 @@ from typing import Protocol
 class Client(Protocol):
     """Who waits for the answer."""
 
-    def on_gone(self, callback: Callable[[], None]) -> None:
+    def on_gone(self, callback: Callable[[], object]) -> None:
         """Call this (once, on the event loop) when the caller has hung up before the answer was ready. Thread-safe."""
 
 

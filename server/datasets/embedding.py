@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import math
-import threading
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Literal
 
 import duckdb
 import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from server.datasets.base import checked_columns, checked_rows, stored_table, table_of, transposed
+from server.datasets.base import checked_rows, table_of
+from server.datasets.recorded_once import RecordedOnce
 from server.datasets.views import nothing
 from server.declarations import Creation, EntityType, NamedBatch, Params, Progress, QueryResult, Recorded
 from server.errors import MldbError
 from server.sql.views import Layout
-from server.storage.database import Database, arrow_view, drop_tables
+from server.storage.database import Database, arrow_view
 from server.storage.layouts import Wide, WideColumn
 from server.storage.pending import Pending
 from server.storage.vectors import VectorRows, vectors_of_batch, vectors_of_recorded
-from server.storage.wide import copy_wide, read_wide, repeated_names
+from server.storage.wide import copy_wide, repeated_names
 from server.values.kinds import Kind
 from server.values.paths import Path, common_prefix, format_path, parse_path
 
@@ -35,35 +34,24 @@ _OTHER_COLUMNS = (
 )
 
 
-class EmbeddingDataset:
+class EmbeddingDataset(RecordedOnce):
     """Rows are gathered until the one commit, then lie as one array column of single-precision numbers."""
 
+    type_name = "embedding"
+
     def __init__(self, database: Database, table: str, metric: str = "euclidean") -> None:
+        super().__init__(database, table)
         self.metric = metric
-        self._database = database
-        self._table = table
-        self._lock = threading.Lock()
-        self._pending = Pending()
         self._names: set[Path] = set()
         self._columns: frozenset[Path] = frozenset()  # of the rows that wait
-        with database.cursor() as cursor:
-            self._wide = read_wide(cursor, table)
 
     def layout(self) -> Layout:
         """What was committed. Before that a dataset without rows is empty; one with rows waits for its commit."""
         if self._wide is not None:
             return self._wide
         if self._pending:
-            raise MldbError("The embedding dataset has not been committed yet: it can be queried after its commit")
+            raise self._uncommitted()
         return nothing()
-
-    def status(self) -> dict[str, Any]:
-        wide = self._wide
-        columns = sum(math.prod(column.shape or ()) for column in wide.columns) if wide else 0
-        return {"columnCount": columns, "rowCount": wide.rows if wide else 0}
-
-    def persist(self) -> dict[str, Any]:
-        return stored_table(self._table)
 
     def record_rows(self, rows: Iterable[Recorded]) -> None:
         checked = checked_rows(rows)
@@ -87,25 +75,18 @@ class EmbeddingDataset:
             raise MldbError(_OTHER_COLUMNS)
         return before or frozenset(columns)
 
-    def record_columns(self, columns: Iterable[Recorded]) -> None:
-        self.record_rows(transposed(checked_columns(columns)))
-
     def commit(self) -> None:
         with self._lock:
-            if self._wide is not None:
-                return
-            with self._database.transaction(stoppable=True) as cursor:
-                self._wide = self._store(cursor, [vectors_of_recorded(self._pending)])
-            self._pending = Pending()
-            self._names = set()
-            self._columns = frozenset()
+            if self._wide is None:
+                self._make(lambda cursor: self._store(cursor, [vectors_of_recorded(self._pending)]))
+                self._pending = Pending()
+                self._names = set()
+                self._columns = frozenset()
 
     def write(self, result: QueryResult, progress: Progress) -> None:
+        parts = (_checked(batch, progress) for batch in result.batches(progress))
         with self._lock:
-            self._refuse_when_committed()
-            with self._database.transaction(stoppable=True) as cursor:
-                parts = (_checked(batch, progress) for batch in result.batches(progress))
-                self._wide = self._store(cursor, parts)
+            self._make(lambda cursor: self._store(cursor, parts))
 
     def _store(self, cursor: duckdb.DuckDBPyConnection, parts: Iterable[VectorRows]) -> Wide:
         paths: tuple[Path, ...] | None = None
@@ -128,14 +109,6 @@ class EmbeddingDataset:
         if repeated:
             raise MldbError(_twice(parse_path(repeated[0])))
         return wide
-
-    def _refuse_when_committed(self) -> None:
-        if self._wide is not None:
-            raise MldbError("The embedding dataset was committed already: nothing more can be recorded")
-
-    def drop(self) -> None:
-        with self._lock, self._database.transaction() as cursor:
-            drop_tables(cursor, self._table)
 
 
 def _twice(path: Path) -> str:

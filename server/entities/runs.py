@@ -15,7 +15,7 @@ from server import tasks
 from server.declarations import RunResult
 from server.entities import inline, jsontext
 from server.entities.progress import TaskProgress
-from server.entities.registry import Entry, Ready, Registry, Unreachable, exists
+from server.entities.registry import Entry, Ready, Registry, Unreachable
 from server.entities.types import validate
 from server.errors import Cancelled, Conflict, MldbError, NotFound, from_defect
 from server.values.atoms import timestamp_text
@@ -160,11 +160,9 @@ class Runs:
             raise NotFound("not found")
         return max(finished, key=lambda run: run.started)
 
-    def add(self, run: Run, *, must_be_new: bool = False) -> None:
+    def add(self, run: Run) -> None:
         with self._lock:
             old = self._runs.get(run.id)
-            if old is not None and must_be_new:
-                raise exists("run", run.id)
             if old is not None and not old.done.is_set():
                 raise Conflict(f"entry '{run.id}' in run could not be overwritten because it is being constructed")
             self._runs.pop(run.id, None)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
@@ -73,7 +72,7 @@ async def _run(host: PluginHost, opened: Opened, config: ScriptConfig, request: 
         )
     )
     if request.client is not None:
-        request.client.on_gone(canceller(task))
+        request.client.on_gone(task.cancel)
     answer = await task
     tracing.past("script", answer.begun, answer.ended, raised=answer.kind == protocol.RAISED)
     return answer
@@ -83,12 +82,3 @@ def _status(answer: Answer) -> int:
     if answer.kind == protocol.RAISED:
         return 400
     return answer.code if answer.kind == protocol.RETURNED else 200
-
-
-def canceller(task: asyncio.Future[Any]) -> Callable[[], None]:
-    """A callback that cancels a task."""
-
-    def cancel() -> None:
-        task.cancel()
-
-    return cancel

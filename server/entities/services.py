@@ -250,7 +250,7 @@ class _RunWaits:
         self._progress = progress
         self._loop = loop
 
-    def on_gone(self, callback: Callable[[], None]) -> None:
+    def on_gone(self, callback: Callable[[], object]) -> None:
         self._progress.on_cancel(lambda: self._loop.call_soon_threadsafe(callback))
 
 
