@@ -168,11 +168,18 @@ class Function(Protocol):
     def output(self) -> RowType: ...
 
     def bind(self, given: RowType) -> BoundFunction:
-        """Prepare for rows of this shape; ``MldbError`` when a required input cannot be had from it."""
+        """Prepare for rows of this shape; ``MldbError`` when a required input cannot be had from it.
+
+        It may be the function itself, where nothing depends on the shape.
+        """
 
 
 class BoundFunction(Protocol):
-    """A function for one input shape. Safe to call from several threads."""
+    """A function for one input shape. Safe to call from several threads.
+
+    With an attribute ``timestamps`` that is true, queries give and take the times of values; without it the times of
+    what it gives are those of its input.
+    """
 
     @property
     def output(self) -> RowType: ...

@@ -36,12 +36,11 @@ from server.declarations import (
 )
 from server.errors import MldbError
 from server.extras import extra
-from server.learning.training_set import labels_of
 from server.sql.tree import Call, Select
 from server.sql.views import Layout
 from server.transfer.inputs import STAGED, import_select, replace_calls, require_atom_name
 from server.transfer.outputs import record_all
-from server.transfer.results import Counted
+from server.transfer.results import Counted, column_atoms
 from server.values.atoms import NEVER
 from server.values.batches import ANY_ROW, Cell, Column, Row, RowBatch, RowType
 from server.values.cells import cells_array
@@ -189,24 +188,18 @@ class MongodbQuery:
     def bind(self, given: RowType) -> BoundFunction:
         if given.column(_QUERY) is None and not given.open:
             raise MldbError("The function needs a text 'query', a query of MongoDB in JSON, as input")
-        return _BoundQuery(self)
-
-
-@dataclass(frozen=True)
-class _BoundQuery:
-    function: MongodbQuery
-    output = ANY_ROW
+        return self
 
     def apply(self, batch: RowBatch) -> RowBatch:
-        with collection_of(self.function.services, self.function.params) as collection:
-            rows = [self._row(collection, query) for query in labels_of(batch, _QUERY[0])]
+        with collection_of(self.services, self.params) as collection:
+            rows = [self._row(collection, query) for query in column_atoms(batch, _QUERY[0])]
         return RowBatch(self.output, batch.length, [], [], cells_array(rows))
 
     def _row(self, collection: Any, text: Any) -> Row:
         query = query_of(text)
         now = time.time()
         try:
-            if self.function.params.output == "FIRST_ROW":
+            if self.params.output == "FIRST_ROW":
                 first: Mapping[str, Any] = next(iter(found(collection, query, limit=1)), {})
                 return [Cell(path, atom, now) for path, atom in cells_of(first)]
             return [

@@ -11,9 +11,8 @@ import pyarrow as pa
 from server.declarations import BoundFunction
 from server.errors import MldbError
 from server.learning.function_inputs import require_atom, require_row
-from server.learning.training_set import labels_of
-from server.transfer.results import rows_of
-from server.values.atoms import Atom, atom_text
+from server.transfer.results import column_atoms, rows_of
+from server.values.atoms import atom_text
 from server.values.batches import Cell, Column, Row, RowBatch, RowType
 from server.values.cells import cells_array
 from server.values.kinds import Kind
@@ -76,7 +75,7 @@ class TextFunction:
 
     given: str
     result: str
-    apply: TextMap
+    map: TextMap
 
     @property
     def input(self) -> RowType:
@@ -88,20 +87,9 @@ class TextFunction:
 
     def bind(self, given: RowType) -> BoundFunction:
         require_atom(given, self.given, "text")
-        return _BoundTexts(self)
-
-
-@dataclass(frozen=True)
-class _BoundTexts:
-    function: TextFunction
-
-    @property
-    def output(self) -> RowType:
-        return self.function.output
+        return self
 
     def apply(self, batch: RowBatch) -> RowBatch:
-        texts = [self._text(atom) for atom in labels_of(batch, self.function.given)]
+        atoms = column_atoms(batch, self.given)
+        texts = [None if atom is None else self.map(atom_text(atom)) for atom in atoms]
         return RowBatch(self.output, batch.length, [pa.array(texts, pa.string())])
-
-    def _text(self, atom: Atom) -> str | None:
-        return None if atom is None else self.function.apply(atom_text(atom))

@@ -19,15 +19,7 @@ from server.learning.classifier_test import TestingParams, Top, evaluate
 from server.learning.classifier_train import NAME as TRAIN
 from server.learning.classifier_train import LearnerParams, TrainParams, learner_configuration, train_to_file
 from server.learning.model_params import check_model_url, create_function
-from server.procedures.validators import (
-    features_and_any_label,
-    has_part,
-    input_query,
-    plain_columns,
-    refuse,
-    require_from,
-    required,
-)
+from server.procedures.validators import checked_query, features_and_any_label, has_part, plain_columns, required
 from server.sql.parser import parse_expression, parse_order
 from server.sql.render import render
 from server.sql.tree import Call, ColumnRef, Expression, Extract, Item, RowLiteral, Select, SubSelect
@@ -114,9 +106,7 @@ class ClassifierExperiment(StatelessProcedure):
         return training, testing
 
     def _query(self, query: Any) -> Select:
-        select = input_query(self.services, query)
-        require_from(select, NAME)
-        refuse(select, NAME, "groupBy", "having", "where", "limit", "offset")
+        select = checked_query(self.services, query, NAME, "groupBy", "having", "where", "limit", "offset")
         plain_columns(select, NAME)
         features_and_any_label(select, NAME)
         return select

@@ -24,9 +24,10 @@ from server.learning.function_inputs import require_atom
 from server.learning.matrix import Floats
 from server.learning.one_vs_all import OneVsAllModel
 from server.learning.origin import read_model
-from server.learning.training_set import is_true, label_text, labels_of
+from server.learning.training_set import is_true, label_text
 from server.learning.trees import TreeEnsemble
 from server.messages import Request, Response
+from server.transfer.results import column_atoms
 from server.values.atoms import Atom
 from server.values.batches import Column, RowBatch, RowType
 from server.values.kinds import Kind
@@ -175,7 +176,7 @@ class _BoundExplain:
                 "The specified features couldn't be found in the classifier. "
                 "At least one non-null feature column must be provided."
             )
-        numbers = np.array([self._label_number(label) for label in labels_of(batch)], np.int64)
+        numbers = np.array([self._label_number(label) for label in column_atoms(batch, "label")], np.int64)
         bias = np.zeros(len(matrix), np.float32)
         found: list[tuple[NDArray[Any], NDArray[Any], Floats]] = []
         step = max(1, _ROWS_AT_ONCE // max(matrix.shape[1], 1))

@@ -38,7 +38,7 @@ from server.learning.scored_rows import (
     regression_rows,
 )
 from server.learning.training_set import Mode, check_weights, label_atom
-from server.procedures.validators import any_score_and_label, input_query, plain_columns, refuse, require_from, required
+from server.procedures.validators import any_score_and_label, checked_query, plain_columns, required
 from server.sql.tree import Select
 from server.transfer.outputs import record_all, recording_dataset
 
@@ -70,9 +70,7 @@ class ClassifierTest(StatelessProcedure):
 
 
 def testing_query(services: Services, query: Any) -> Select:
-    select = input_query(services, query)
-    require_from(select, NAME)
-    refuse(select, NAME, "groupBy", "having")
+    select = checked_query(services, query, NAME, "groupBy", "having")
     plain_columns(select, NAME)
     any_score_and_label(select, NAME)
     return select

@@ -28,13 +28,11 @@ from server.learning.text_columns import columns_with_texts
 from server.learning.training_job import training_files
 from server.learning.training_set import ALL_FILTERED, EMPTY_DATASET, Mode, Strategy
 from server.procedures.validators import (
+    checked_query,
     features_and_any_label,
     has_part,
-    input_query,
     part_expression,
     plain_columns,
-    refuse,
-    require_from,
     required,
 )
 from server.sql.tree import Constant, Item, Select
@@ -96,9 +94,7 @@ class ClassifierTrain(StatelessProcedure):
 
 def training_query(services: Services, query: Any, name: str = NAME) -> Select:
     """The tree of a training query, refused for what training does not support; ``name`` is the procedure's type."""
-    select = input_query(services, query)
-    require_from(select, name)
-    refuse(select, name, "groupBy", "having")
+    select = checked_query(services, query, name, "groupBy", "having")
     plain_columns(select, name)
     features_and_any_label(select, name)
     return select

@@ -202,6 +202,8 @@ class ClusterFunction:
     model: ClusterModel
     file: ModelFile
 
+    output = RowType((Column(("cluster",), Kind.INTEGER),))
+
     @property
     def digest(self) -> str:
         return self.file.digest
@@ -214,28 +216,18 @@ class ClusterFunction:
     def input(self) -> RowType:
         return embedding_type(self.model.columns)
 
-    @property
-    def output(self) -> RowType:
-        return RowType((Column(("cluster",), Kind.INTEGER),))
-
     def bind(self, given: RowType) -> BoundFunction:
         require_row(given, EMBEDDING)
-        return _BoundClusters(self, self.output)
+        return self
+
+    def apply(self, batch: RowBatch) -> RowBatch:
+        points = read_embedding(self.model.columns, batch)
+        return RowBatch(self.output, batch.length, [pa.array(self.clusters(points), pa.int64())])
 
     def clusters(self, points: Floats) -> NDArray[np.int64]:
         if self.model.covariances is None:
             return nearest_centroids(points, self.model.centroids, self.model.metric)
         return most_likely(points, self.model.centroids.astype(np.float64), self.model.covariances)
-
-
-@dataclass(frozen=True)
-class _BoundClusters:
-    function: ClusterFunction
-    output: RowType
-
-    def apply(self, batch: RowBatch) -> RowBatch:
-        points = read_embedding(self.function.model.columns, batch)
-        return RowBatch(self.output, batch.length, [pa.array(self.function.clusters(points), pa.int64())])
 
 
 def _create_function(method: Method, creation: Creation) -> ClusterFunction:

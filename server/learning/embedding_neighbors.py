@@ -17,10 +17,10 @@ from server.learning.columns import AtomPiece, BlockPiece, pieces_of
 from server.learning.coordinates import read_coordinates, require_all
 from server.learning.matrix import Floats
 from server.learning.neighbors import NeighborIndex, as_floats
-from server.learning.training_set import labels_of
 from server.procedures.validators import input_query
 from server.sql.positions import did_you_mean
 from server.sql.tree import DatasetRef, Select, Table, Wildcard
+from server.transfer.results import column_atoms
 from server.values.atoms import atom_text
 from server.values.batches import Column, RowBatch, RowType
 from server.values.cells import Cell, cells_array
@@ -176,7 +176,7 @@ class _BoundNeighbors:
 
     def _points(self, index: NeighborIndex, batch: RowBatch) -> Floats:
         """Coordinates of each row: as given, or those of the row that is named."""
-        named = labels_of(batch, "coords")
+        named = column_atoms(batch, "coords")
         given = read_coordinates(index.columns, batch.under(_COORDS))
         for at, name in enumerate(named):
             if name is None:
@@ -192,7 +192,7 @@ class _BoundNeighbors:
 def _numbers(batch: RowBatch, name: str, default: float, unsaid: float | None = None) -> Any:
     """An input of each row; ``MldbError`` for what is neither null, ``unsaid`` nor a number from 0 on."""
     found = np.full(batch.length, default, np.float64)
-    for at, given in enumerate(labels_of(batch, name)):
+    for at, given in enumerate(column_atoms(batch, name)):
         if isinstance(given, int | float) and given >= 0:
             found[at] = given
         elif given is not None and given != unsaid:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ from pydantic import Field
 from server.declarations import BoundFunction, Creation, EntityType, Params, Services, SqlText
 from server.errors import MldbError
 from server.learning.function_inputs import require_atom
-from server.learning.training_set import labels_of
+from server.transfer.results import column_atoms
 from server.values.atoms import Atom, atom_text, number_text
 from server.values.batches import Column, RowBatch, RowType
 from server.values.kinds import Kind
@@ -44,12 +45,7 @@ def array_of(services: Services, expression: str, dimensions: int) -> Numbers:
     rows = [row for batch in result.batches() for row in batch.rows.values[0].to_pylist()]
     if len(rows) != 1 or rows[0] is None:
         raise MldbError(f"The expression '{expression}' gives no embedding")
-    return reshaped(np.array(rows[0], np.float64), columns[0].shape)
-
-
-def reshaped(flat: Numbers, shape: Sequence[int]) -> Numbers:
-    """A flat array in its shape, where the size of one dimension may not have been known."""
-    return flat.reshape(tuple(shape))
+    return np.array(rows[0], np.float64).reshape(columns[0].shape)  # which may have a size that was not known
 
 
 @dataclass(frozen=True)
@@ -71,24 +67,13 @@ class ArrayFunction:
     def bind(self, given: RowType) -> BoundFunction:
         for name in self.coordinates:
             require_atom(given, name, "number")
-        return _BoundArray(self)
-
-
-@dataclass(frozen=True)
-class _BoundArray:
-    function: ArrayFunction
-
-    @property
-    def output(self) -> RowType:
-        return self.function.output
+        return self
 
     def apply(self, batch: RowBatch) -> RowBatch:
-        function = self.function
-        given = [labels_of(batch, name) for name in function.coordinates]
-        parts = [function.part(_place(function.coordinates, point)) for point in zip(*given, strict=True)]
+        given = [column_atoms(batch, name) for name in self.coordinates]
+        parts = [self.part(_place(self.coordinates, point)) for point in zip(*given, strict=True)]
         flat = pa.array(np.concatenate([part.reshape(-1) for part in parts]) if parts else [], pa.float64())
-        size = int(np.prod(function.shape))
-        values = pa.FixedSizeListArray.from_arrays(flat, size) if function.shape else flat
+        values = pa.FixedSizeListArray.from_arrays(flat, math.prod(self.shape)) if self.shape else flat
         return RowBatch(self.output, batch.length, [values])
 
 

@@ -10,7 +10,7 @@ import orjson
 from server.declarations import Services
 from server.errors import MldbError
 from server.learning.config import builtin_configurations
-from server.procedures.validators import ClauseName, input_query, refuse, require_from
+from server.procedures.validators import ClauseName, checked_query
 from server.sql.tree import Select
 from server.transfer.schemes import split_scheme
 
@@ -43,10 +43,7 @@ def checked_training(services: Services, type_name: str, params: Any, *refused: 
     check_model_url(services, type_name, params.modelFileUrl, params.functionName)
     if params.trainingData is None:
         return None
-    select = input_query(services, params.trainingData)
-    require_from(select, type_name)
-    refuse(select, type_name, *refused)
-    return select
+    return checked_query(services, params.trainingData, type_name, *refused)
 
 
 def save_model(services: Services, url: str | None, data: bytes, what: str) -> None:

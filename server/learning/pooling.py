@@ -42,13 +42,11 @@ class Pooling:
     vectors: Floats
     aggregators: list[str]
 
+    input = RowType((Column(_WORDS, Kind.ANY),), open=True)
+
     @property
     def size(self) -> int:
         return int(self.vectors.shape[1]) * len(self.aggregators)
-
-    @property
-    def input(self) -> RowType:
-        return RowType((Column(_WORDS, Kind.ANY),), open=True)
 
     @property
     def output(self) -> RowType:
@@ -56,7 +54,13 @@ class Pooling:
 
     def bind(self, given: RowType) -> BoundFunction:
         require_row(given, _WORDS)
-        return _BoundPooling(self, self.output)
+        return self
+
+    def apply(self, batch: RowBatch) -> RowBatch:
+        pooled = [self.pool(row) for row in rows_below(batch, _WORDS[0])]
+        flat = np.concatenate(pooled) if pooled else np.zeros(0)
+        values = pa.FixedSizeListArray.from_arrays(pa.array(flat), self.size)
+        return RowBatch(self.output, batch.length, [values], [NEVER])
 
     def pool(self, row: Row) -> NDArray[np.float64]:
         """The aggregates one after the other; zeros when no word is known. Counts do not matter."""
@@ -66,18 +70,6 @@ class Pooling:
             return np.zeros(self.size)
         vectors = self.vectors[known].astype(np.float64)
         return np.concatenate([_AGGREGATORS[name](vectors, axis=0) for name in self.aggregators])
-
-
-@dataclass(frozen=True)
-class _BoundPooling:
-    function: Pooling
-    output: RowType
-
-    def apply(self, batch: RowBatch) -> RowBatch:
-        pooled = [self.function.pool(row) for row in rows_below(batch, _WORDS[0])]
-        flat = np.concatenate(pooled) if pooled else np.zeros(0)
-        values = pa.FixedSizeListArray.from_arrays(pa.array(flat), self.function.size)
-        return RowBatch(self.output, batch.length, [values], [NEVER])
 
 
 def _create(creation: Creation) -> Pooling:

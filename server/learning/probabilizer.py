@@ -100,30 +100,19 @@ class ProbabilizerFunction:
     calibration: Calibration
     file: ModelFile
 
+    input = RowType((Column(_SCORE, Kind.NUMBER),))
+    output = RowType((Column(("prob",), Kind.NUMBER),))
+
     @property
     def digest(self) -> str:
         return self.file.digest
 
-    @property
-    def input(self) -> RowType:
-        return RowType((Column(_SCORE, Kind.NUMBER),))
-
-    @property
-    def output(self) -> RowType:
-        return RowType((Column(("prob",), Kind.NUMBER),))
-
-    def bind(self, given: RowType) -> BoundFunction:
-        require_atom(given, _SCORE[0], "number")
-        return _BoundProbabilizer(self.calibration, self.output)
-
     def details(self) -> dict[str, Any]:
         return self.file.details(self.calibration.to_json())
 
-
-@dataclass(frozen=True)
-class _BoundProbabilizer:
-    calibration: Calibration
-    output: RowType
+    def bind(self, given: RowType) -> BoundFunction:
+        require_atom(given, _SCORE[0], "number")
+        return self
 
     def apply(self, batch: RowBatch) -> RowBatch:
         scores, times = _scores(batch)

@@ -15,7 +15,8 @@ from server.declarations import NamedBatch, Recorded
 from server.learning.array_results import ColumnsResult
 from server.learning.columns import AtomPiece, BlockPiece, CellsPiece, one_array, pieces_of, values_of
 from server.learning.metrics import Doubles, LabelledScores, Thresholds
-from server.learning.training_set import Mode, coded_labels, is_true, label_atom, label_text, labels_of, weights_of
+from server.learning.training_set import Mode, coded_labels, is_true, label_atom, label_text, weights_of
+from server.transfer.results import column_atoms
 from server.values.atoms import NEVER, Atom
 from server.values.batches import RowBatch
 from server.values.cells import any_array
@@ -97,7 +98,7 @@ def _one_score(rows: RowBatch) -> dict[str, Doubles]:
             numbers = values_of(rows.values[number], column.kind, "score").numbers
             if not np.isnan(numbers).all():
                 return {"": numbers}
-    given = labels_of(rows, "score")
+    given = column_atoms(rows, "score")
     if all(score is None for score in given):
         below = _columns_below(rows)
         if len(below) == 1:

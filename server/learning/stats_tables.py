@@ -49,7 +49,7 @@ from server.learning.outcome_rows import (
 from server.learning.saved import Count, member, require
 from server.learning.training_set import is_true
 from server.learning.value_cells import spread_cells, value_cells_below
-from server.procedures.validators import input_query, require_from, required
+from server.procedures.validators import checked_query, required
 from server.sql.tree import Select
 from server.transfer.outputs import record_all, recording_dataset
 from server.values import compute as pc
@@ -232,9 +232,7 @@ def check_training(services: Services, name: str, params: Any, url: str | None, 
     if params.trainingData is None:
         return None
     check_outcomes(params.outcomes, name)
-    select = input_query(services, params.trainingData)
-    require_from(select, name)
-    return select
+    return checked_query(services, params.trainingData, name)
 
 
 def outcome_query(services: Services, name: str, params: Any, select: Select) -> tuple[QueryResult, Origin]:

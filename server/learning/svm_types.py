@@ -123,6 +123,8 @@ class SvmFunction:
     model: SvmModel
     file: ModelFile
 
+    output = RowType((Column(("output",), Kind.NUMBER),))
+
     @property
     def digest(self) -> str:
         return self.file.digest
@@ -134,19 +136,9 @@ class SvmFunction:
     def input(self) -> RowType:
         return embedding_type(self.model.columns)
 
-    @property
-    def output(self) -> RowType:
-        return RowType((Column(("output",), Kind.NUMBER),))
-
     def bind(self, given: RowType) -> BoundFunction:
         require_row(given, EMBEDDING)
-        return _BoundSvm(self.model, self.output)
-
-
-@dataclass(frozen=True)
-class _BoundSvm:
-    model: SvmModel
-    output: RowType
+        return self
 
     def apply(self, batch: RowBatch) -> RowBatch:
         points = read_embedding(self.model.columns, batch)

@@ -18,6 +18,7 @@ from server.learning.examples import Examples, normalized
 from server.learning.feature_space import FeatureSpace
 from server.learning.matrix import Floats, Matrix, take_rows
 from server.learning.table import build, row_order
+from server.transfer.results import column_atoms
 from server.values import compute as pc
 from server.values.atoms import Atom, atom_to_json
 from server.values.batches import RowBatch
@@ -111,16 +112,6 @@ def check_weights(weights: NDArray[np.float64]) -> None:
         raise MldbError("classifier example weight cannot be negative")
 
 
-def labels_of(rows: RowBatch, name: str = "label") -> list[Atom]:
-    """The atom of a column in each row, None where it is missing."""
-    for number, column in enumerate(rows.type.columns):
-        if column.path == (name,) and column.shape is None:
-            return atoms_of(rows.values[number], column.kind)
-    if rows.rest is None:
-        return [None] * rows.length
-    return [next((cell.value for cell in row if cell.path == (name,)), None) for row in cells_of(rows.rest)]
-
-
 def coded_labels(rows: RowBatch, mode: Mode) -> tuple[Sequence[Any], NDArray[np.int64]]:
     """The labels that occur (lists of them in multilabel mode), and which of these each row has; -1: none."""
     return _multilabels(rows) if mode == "multilabel" else _labels(rows)
@@ -132,7 +123,7 @@ def _labels(rows: RowBatch) -> tuple[list[Atom], NDArray[np.int64]]:
             encoded = one_array(rows.values[number]).dictionary_encode()
             codes = pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False)
             return atoms_of(encoded.dictionary, column.kind), codes.astype(np.int64)
-    atoms = labels_of(rows)
+    atoms = column_atoms(rows, "label")
     return atoms, _places(np.array([atom is not None for atom in atoms], np.bool_))
 
 
@@ -153,7 +144,7 @@ def weights_of(rows: RowBatch) -> NDArray[np.float64]:
     if column is not None and column.shape is None and column.kind.numeric:
         array = one_array(rows.values[rows.type.columns.index(column)])
         return np.asarray(array.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False))
-    given = labels_of(rows, "weight")
+    given = column_atoms(rows, "weight")
     if column is None and all(weight is None for weight in given):
         return np.ones(rows.length)
     return np.array([_number(weight) for weight in given], np.float64)

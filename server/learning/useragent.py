@@ -13,7 +13,7 @@ from pydantic import Field
 from server.declarations import BoundFunction, Creation, EntityType, Params
 from server.errors import MldbError
 from server.learning.function_inputs import require_atom
-from server.learning.training_set import labels_of
+from server.transfer.results import column_atoms
 from server.values.atoms import atom_text
 from server.values.batches import Column, RowBatch, RowType
 from server.values.kinds import Kind
@@ -60,28 +60,17 @@ class AgentFunction:
 
     parser: Any
 
-    @property
-    def input(self) -> RowType:
-        return RowType((Column(_AGENT, Kind.STRING),))
-
-    @property
-    def output(self) -> RowType:
-        return _OUTPUT
+    input = RowType((Column(_AGENT, Kind.STRING),))
+    output = _OUTPUT
 
     def bind(self, given: RowType) -> BoundFunction:
         require_atom(given, _AGENT[0], "text")
-        return _BoundAgents(self.parser)
-
-
-@dataclass(frozen=True)
-class _BoundAgents:
-    parser: Any
-    output: RowType = _OUTPUT
+        return self
 
     def apply(self, batch: RowBatch) -> RowBatch:
         found: list[Sequence[str | int | None]] = [
             (None,) * len(_OUTPUT.columns) if agent is None else parse_agent(self.parser, atom_text(agent))
-            for agent in labels_of(batch, _AGENT[0])
+            for agent in column_atoms(batch, _AGENT[0])
         ]
         types = [pa.string()] * len(_TEXTS) + [pa.int64()]
         values = [pa.array([row[at] for row in found], type_) for at, type_ in enumerate(types)]

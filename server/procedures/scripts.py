@@ -16,13 +16,13 @@ import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any, Final, Literal
 
 from pydantic import Field
 
 from server.declarations import (
+    BoundFunction,
     Creation,
     EntityType,
     Params,
@@ -102,6 +102,7 @@ class ScriptApply:
     """The function entity. The script is fetched once, and run once for every row."""
 
     input = output = ANY_ROW
+    timestamps = True
 
     def __init__(self, services: Services, params: ScriptApplyParams) -> None:
         self._services = services
@@ -109,10 +110,14 @@ class ScriptApply:
         config = params.scriptConfig
         self._source = config.source or _fetched(services, config.address, params.language)
 
-    def bind(self, given: RowType) -> BoundScript:
-        return BoundScript(self, given)
+    def bind(self, _given: RowType) -> BoundFunction:
+        return self
 
-    def call(self, row: Sequence[Cell]) -> list[Cell]:
+    def apply(self, batch: RowBatch) -> RowBatch:
+        results = cells_array([self._call(row) for row in argument_rows(batch.under(("args",)))])
+        return RowBatch(ANY_ROW, batch.length, [], [], results)
+
+    def _call(self, row: Sequence[Cell]) -> list[Cell]:
         """Run the script for one row of arguments."""
         latest = max((cell.timestamp for cell in row), default=float("-inf"))
         columns = [[format_path(cell.path), [atom_to_json(cell.value), timestamp_text(cell.timestamp)]] for cell in row]
@@ -123,21 +128,6 @@ class ScriptApply:
         if answer.status != 200:
             raise MldbError("responseCode != 200 for function", details=output)
         return _returned_cells(output.get("result"))
-
-
-@dataclass(frozen=True)
-class BoundScript:
-    """A script function for one shape of rows."""
-
-    function: ScriptApply
-    given: RowType
-    output = ANY_ROW
-    timestamps = True
-
-    def apply(self, batch: RowBatch) -> RowBatch:
-        rows = argument_rows(batch.under(("args",)))
-        results = cells_array([self.function.call(row) for row in rows])
-        return RowBatch(ANY_ROW, batch.length, [], [], results)
 
 
 def argument_rows(batch: RowBatch) -> list[list[Cell]]:

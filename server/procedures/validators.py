@@ -82,6 +82,14 @@ def refuse(select: Select, name: str, *clauses: ClauseName) -> None:
             raise MldbError(f"{name} does not support {text}")
 
 
+def checked_query(services: Services, query: Any, name: str, *refused: ClauseName) -> Select:
+    """The tree of an input query; ``MldbError`` when it lacks a FROM clause, or has one of the refused ones."""
+    select = input_query(services, query)
+    require_from(select, name)
+    refuse(select, name, *refused)
+    return select
+
+
 def plain_columns(select: Select, name: str) -> None:
     """The plain-column rule: at the top level only wildcards, columns, rows, calls, comparisons and the like."""
     for clause in select.clauses:

@@ -21,7 +21,7 @@ from server.declarations import (
     StatelessProcedure,
 )
 from server.errors import MldbError
-from server.procedures.validators import input_query, require_from
+from server.procedures.validators import checked_query
 from server.sql.tree import ColumnRef, Item, OrderKey, RowLiteral, Select
 from server.transfer.results import element_paths, named_rows, sliced
 from server.values import compute as pc
@@ -53,9 +53,7 @@ class ExportCsv(StatelessProcedure):
             raise MldbError("delimiter must be 1 char long.")
         if len(params.quoteChar) != 1:
             raise MldbError("Quotechar must be 1 char long.")
-        tree = input_query(self.services, params.exportData)
-        require_from(tree, NAME)
-        return tree
+        return checked_query(self.services, params.exportData, NAME)
 
     def run(self, params: ExportCsvParams, progress: Progress) -> RunResult:
         tree = self.check(params)

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 from pydantic import Field
 
-from server.declarations import Creation, EntityType, Params
+from server.declarations import BoundFunction, Creation, EntityType, Params
 from server.errors import MldbError
+from server.transfer.results import column_atoms
 from server.transfer.schemes import has_scheme
 from server.transfer.urls import Urls
 from server.values.arrow_types import ARROW_TYPES
-from server.values.atoms import Atom, atom_text
+from server.values.atoms import atom_text
 from server.values.batches import Column, RowBatch, RowType
-from server.values.cells import atoms_of, cells_of
 from server.values.kinds import Kind
 
 Outcome = tuple[bytes | None, str | None, float]
@@ -68,6 +68,7 @@ class Fetcher:
 
     input = INPUT
     output = OUTPUT
+    timestamps = True
 
     def __init__(self, urls: Urls, limit: int, *, patient: bool = True) -> None:
         if limit == 0 or limit < -1:
@@ -76,48 +77,22 @@ class Fetcher:
         self._patient = patient
         self._pool = ThreadPoolExecutor(_MOST_AT_ONCE if limit < 0 else limit, thread_name_prefix="fetcher")
 
-    def bind(self, given: RowType) -> BoundFetcher:
+    def bind(self, given: RowType) -> BoundFunction:
         for column in given.columns:
             if column.path != ("url",):
                 raise MldbError(f"Unknown field '{column.path[0]}' extracting type FetcherArgs")
             if column.shape is not None:
                 raise MldbError("The input 'url' must be a single text, not an embedding")
-        index = next((i for i, column in enumerate(given.columns) if column.path == ("url",)), None)
-        if index is None and not given.open:
+        if not given.columns and not given.open:
             raise MldbError("the function 'fetcher' needs the input 'url'")
-        return BoundFetcher(given, index, self._fetch_all)
+        return self
 
-    def _fetch_all(self, texts: Sequence[str]) -> list[Outcome]:
-        return list(self._pool.map(lambda url: fetch(self._urls, url, patient=self._patient), texts))
+    def apply(self, batch: RowBatch) -> RowBatch:
+        texts = map(atom_text, column_atoms(batch, "url"))
+        return outcomes_batch(list(self._pool.map(lambda url: fetch(self._urls, url, patient=self._patient), texts)))
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
-
-
-class BoundFetcher:
-    """A fetcher for one shape of rows; ``index`` is the known column with the URL, None: look in the rest."""
-
-    output = OUTPUT
-    timestamps = True
-
-    def __init__(self, given: RowType, index: int | None, fetch_all: Callable[[Sequence[str]], list[Outcome]]) -> None:
-        self._given = given
-        self._index = index
-        self._fetch_all = fetch_all
-
-    def apply(self, batch: RowBatch) -> RowBatch:
-        return outcomes_batch(self._fetch_all([_text(atom) for atom in self._atoms(batch)]))
-
-    def _atoms(self, batch: RowBatch) -> list[Atom]:
-        if self._index is not None:
-            return atoms_of(batch.values[self._index], self._given.columns[self._index].kind)
-        rows = [] if batch.rest is None else cells_of(batch.rest)
-        found = [next((cell.value for cell in row if cell.path == ("url",)), None) for row in rows]
-        return found or [None] * batch.length
-
-
-def _text(atom: Atom) -> str:
-    return atom_text(atom)
 
 
 def create(creation: Creation) -> Fetcher:

@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -24,7 +24,7 @@ from server.declarations import (
     StatelessProcedure,
 )
 from server.errors import MldbError
-from server.procedures.validators import input_query, require_from
+from server.procedures.validators import checked_query
 from server.sql.tree import Constant, Item, Select
 from server.transfer.results import TableResult, seconds
 from server.values.atoms import NEVER
@@ -99,12 +99,6 @@ class Ranking(StatelessProcedure):
         _, dataset = self.services.output_dataset(params.outputDataset, "sparse.mutable")
         dataset.write(result, progress)
         return RunResult(dataset.status())
-
-
-def checked_query(services: Services, query: Any, name: str) -> Select:
-    tree = input_query(services, query)
-    require_from(tree, name)
-    return tree
 
 
 def ordered_names(services: Services, tree: Select, progress: Progress) -> tuple[pa.Array, float]:

@@ -35,6 +35,16 @@ class Counted:
             yield batch
 
 
+def column_atoms(rows: RowBatch, name: str) -> list[Atom]:
+    """The atom of a column in each row, None where it is missing."""
+    for number, column in enumerate(rows.type.columns):
+        if column.path == (name,) and column.shape is None:
+            return atoms_of(rows.values[number], column.kind)
+    if rows.rest is None:
+        return [None] * rows.length
+    return [next((cell.value for cell in row if cell.path == (name,)), None) for row in cells_of(rows.rest)]
+
+
 def named_rows(result: QueryResult, progress: Progress | None = None) -> Iterator[tuple[str, Row]]:
     """Name and cells of each row: known columns in their order, then the rest. Absent cells are left out."""
     for batch in result.batches(progress):

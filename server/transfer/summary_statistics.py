@@ -20,7 +20,7 @@ from server.declarations import (
     RunResult,
     StatelessProcedure,
 )
-from server.procedures.validators import input_query, refuse, require_from, whole_columns
+from server.procedures.validators import checked_query, whole_columns
 from server.sql.tree import Select
 from server.transfer.occurrences import Occurring, Places, occurrences
 from server.transfer.outputs import record_all, recording_dataset
@@ -43,9 +43,7 @@ class SummaryStatisticsParams(ProcedureParams):
 
 class SummaryStatistics(StatelessProcedure):
     def check(self, params: SummaryStatisticsParams) -> Select:
-        tree = input_query(self.services, params.inputData)
-        require_from(tree, NAME)
-        refuse(tree, NAME, "groupBy", "having")
+        tree = checked_query(self.services, params.inputData, NAME, "groupBy", "having")
         whole_columns(tree, NAME)
         return tree
 
