@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from server.sql.bound import Atom, Leaf, Several
 from server.sql.sparse import LINES, NAMES, SparseRelation
+from server.sql.tasks import check_task
 from server.storage.stores import STORES
 from server.values import compute as pc
 from server.values.arrow_types import ANY_MEMBERS, CELL_ARROW
@@ -53,7 +54,7 @@ class CellStream:
         """Run it: rows, at most ``size`` at a time, and their rest."""
         cursor.execute("BEGIN TRANSACTION")  # both readings are of one version of the dataset
         rows = cursor.sql(self.rows).to_arrow_table()
-        _check(task)
+        check_task(task)
         if rows.num_rows:
             _place(cursor, rows.column(_LINE))
             yield from _joined(rows.drop_columns([_LINE]), self._pieces(cursor, task), size)
@@ -77,11 +78,11 @@ class CellStream:
     def _pieces(self, cursor: duckdb.DuckDBPyConnection, task: Progress | None) -> Iterator[_Cells]:
         """The cells, those of a row always in one piece."""
         names = self._names(cursor)
-        _check(task)
+        check_task(task)
         read: list[pa.RecordBatch] = []
         enough = _PIECE
         for batch in cursor.sql(self.relation.streamed(cursor, self.condition)).to_arrow_reader(_PIECE):
-            _check(task)
+            check_task(task)
             read.append(batch)
             if sum(each.num_rows for each in read) >= enough:
                 cells = pa.Table.from_batches(read).combine_chunks()
@@ -132,11 +133,6 @@ def _place(cursor: duckdb.DuckDBPyConnection, lines: pa.Array | pa.ChunkedArray)
     # DuckDB knows the size of a table of its own, and so which side of a join is the smaller one.
     cursor.execute(f"CREATE TEMP TABLE {LINES} AS SELECT * FROM {_GIVEN}")
     cursor.unregister(_GIVEN)
-
-
-def _check(task: Progress | None) -> None:
-    if task is not None:
-        task.check()
 
 
 def _joined(rows: pa.Table, pieces: Iterator[_Cells], size: int) -> Iterator[Rows]:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 
+from server.storage.database import text_literal
 from server.values.atoms import Atom, Interval, PathValue, Timestamp, collapse
 from server.values.kinds import INTERVAL_TYPE, Kind
 from server.values.paths import format_path
@@ -22,7 +23,7 @@ _LITERAL = re.compile(r"'(?:[^']|'')*'")
 
 def literal_text(text: str) -> str:
     """A string literal. A NUL cannot be in DuckDB SQL text, so it is spliced in by chr()."""
-    quoted = "'" + text.replace("'", "''") + "'"
+    quoted = text_literal(text)
     return quoted if "\0" not in text else "(" + quoted.replace("\0", "' || chr(0) || '") + ")"
 
 

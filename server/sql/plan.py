@@ -165,9 +165,10 @@ class Result:
                 cursor.register(name, table)
             if self.plan.few:
                 rows = reader.fetch(self.plan.sql, again=self.again and not self.plan.stoppable)
-                if task is not None:
-                    task.check()
-                yield from self._few(rows)
+                tasks.check_task(task)
+                if rows:
+                    names = pa.array([row[0] for row in rows], pa.string())
+                    yield NamedBatch(names, read_rows(rows, self.plan, skip=1))
             else:
                 yield from self._many(cursor, task)
             for name in self.inputs:
@@ -176,14 +177,12 @@ class Result:
     def _many(self, cursor: duckdb.DuckDBPyConnection, task: Progress | None) -> Iterator[NamedBatch]:
         rows = 0
         for batch, rest in self._read(cursor, task):
-            if task is not None:
-                task.check()
+            tasks.check_task(task)
             if batch.num_rows:
                 rows += batch.num_rows
                 yield NamedBatch(batch.column(0), to_rows(batch, self.plan, rest))
         self.plan.rows = rows
-        if task is not None:
-            task.check()
+        tasks.check_task(task)
 
     def _read(self, cursor: duckdb.DuckDBPyConnection, task: Progress | None) -> Iterator[Rows]:
         if self.plan.stream is not None:
@@ -202,10 +201,6 @@ class Result:
             return [
                 (sql, "\n".join(row[1] for row in cursor.execute(f"EXPLAIN {sql}").fetchall())) for sql in statements
             ]
-
-    def _few(self, rows: list[tuple[Any, ...]]) -> Iterator[NamedBatch]:
-        if rows:
-            yield NamedBatch(pa.array([row[0] for row in rows], pa.string()), read_rows(rows, self.plan, skip=1))
 
 
 def to_rows(batch: pa.RecordBatch, plan: Plan, rest: pa.Array | None = None) -> RowBatch:

@@ -13,27 +13,17 @@ import pyarrow as pa
 
 from server.declarations import Progress
 from server.sql.tasks import TASK_SQL, found_by_number, planned_for_later
-from server.storage.database import Database
+from server.storage.database import ArrowSource, Database
 from server.storage.readers import Use, interrupted_by
 
 KEPT = 16  # of one statement, when many threads have run it at once
-
-
-class _Source:
-    """What a statement scans by name: each run finds the table that is there then."""
-
-    def __init__(self, table: pa.Table) -> None:
-        self.table = table
-
-    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
-        return self.table.__arrow_c_stream__(requested_schema)
 
 
 class _Statement:
     """Used by one thread at a time."""
 
     def __init__(self, database: Database, sql: str, name: str, table: pa.Table) -> None:
-        self._source = _Source(table)
+        self._source = ArrowSource(table)
         self._empty = pa.Table.from_batches([], table.schema)  # empty_table() makes no unions
         self._cursor = database.keep_cursor()
         self._cursor.register(name, self._source)

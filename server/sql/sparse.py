@@ -141,8 +141,8 @@ class SparseRelation(Relation):
 
     def base(self, used: set[str], ordered: bool) -> str:
         fields, joins = self.parts(used)
-        kept = f"WITH {self._ids} AS MATERIALIZED ({self._kept}) " if self._kept else ""
-        only = f" SEMI JOIN {self._ids} ON {self._ids}.id = m.id" if self._kept else ""
+        kept = f"WITH {self._kept_lines} AS MATERIALIZED ({self._kept}) " if self._kept else ""
+        only = f" SEMI JOIN {self._kept_lines} ON {self._kept_lines}.id = m.id" if self._kept else ""
         conditions = self.only_kept(self.line)
         for column, condition in self._gathered.items():
             if column in used:
@@ -173,19 +173,23 @@ class SparseRelation(Relation):
         return identifier(f"{self.layout.prefix}_{suffix}")
 
     @property
-    def _ids(self) -> str:
+    def _kept_lines(self) -> str:
         return f"kept{self.number}"
+
+    @property
+    def _cell_ids(self) -> str:
+        return f"{self.line} AS line, {self.name} AS named, {TIME_ID} AS time"
 
     def only_kept(self, line: str) -> list[str]:
         """The condition that leaves the cells of the wanted lines."""
-        return [f"{line} IN (SELECT id FROM {self._ids})"] if self._kept else []
+        return [f"{line} IN (SELECT id FROM {self._kept_lines})"] if self._kept else []
 
     def _stream(self, condition: str, where: list[str], *, names: bool = False) -> str:
         """Cells one by one: ``line``, ``named``, value ``v``, timestamp ``t``, with ``names`` also ``name``."""
         only = where_clause(where)
-        ids = f"{self.line} AS line, {self.name} AS named, {TIME_ID} AS time"
         scans = " UNION ALL ".join(
-            f"SELECT {ids}, {value} AS v FROM {self._table(store)}{only}" for store, value in _STORE_ANY.items()
+            f"SELECT {self._cell_ids}, {value} AS v FROM {self._table(store)}{only}"
+            for store, value in _STORE_ANY.items()
         )
         joined = f" JOIN {self._table(self.names)} k ON k.id = named" if names or condition else ""
         return (
@@ -205,8 +209,7 @@ class SparseRelation(Relation):
         scans = []
         for store in stores:
             values = ", ".join(f"{'value' if each == store else 'NULL'} AS {identifier(each)}" for each in stores)
-            ids = f"{self.line} AS line, {self.name} AS named, {TIME_ID} AS time"
-            scans.append(f"SELECT {ids}, {values} FROM {self._table(store)}")
+            scans.append(f"SELECT {self._cell_ids}, {values} FROM {self._table(store)}")
         named = f" JOIN {NAMES} k ON k.id = named AND ({condition})" if condition else ""
         values = ", ".join(map(identifier, stores))
         return (
@@ -244,7 +247,7 @@ class CellsRelation(SparseRelation):
             column = replace(column, kind=Kind.ANY, multiple=False, nulls=False)
         self._known[column.id] = column
         sql, ts = self.ref(f"c{column.id}"), self.ref(f"t{column.id}")
-        if column.multiple or column.nulls:
+        if column.listed:
             return Several(sql, column.kind, partial(self.ref, f"n{column.id}"))
         return Atom(sql, column.kind, lambda: ts, sparse=True)
 
@@ -322,7 +325,7 @@ class CellsRelation(SparseRelation):
     def with_value(self, column: str, above: str) -> str | None:
         found = next((one for one in self._known.values() if self.ref(f"c{one.id}") == column), None)
         used, staged = self.used(above)
-        if found is None or found.multiple or found.nulls or staged or not self.layout.rows:
+        if found is None or found.listed or staged or not self.layout.rows:
             return None
         if used - {f"c{found.id}", f"t{found.id}"}:
             return None
@@ -343,9 +346,9 @@ class CellsRelation(SparseRelation):
     def _pivot(self, stores: tuple[str, ...], columns: list[CellColumn], used: set[str]) -> str:
         """One row per row id, with the wanted columns that lie in exactly these value tables."""
         ids = ", ".join(str(column.id) for column in columns)
-        timed = any(c.multiple or c.nulls or f"t{c.id}" in used for c in columns)
+        timed = any(column.listed or f"t{column.id}" in used for column in columns)
         scans = [self._scan(store, ids, timed, mixed=len(stores) > 1) for store in stores]
-        if len(columns) == 1 and not (columns[0].multiple or columns[0].nulls):
+        if len(columns) == 1 and not columns[0].listed:
             # One cell per row at most: nothing to group.
             value = _extracted(columns[0], stores)
             ts = f", ts AS t{ids}" if timed else ""
@@ -355,7 +358,7 @@ class CellsRelation(SparseRelation):
             value, where = _extracted(column, stores), f"FILTER (WHERE col = {column.id})"
             if value != "value":  # DuckDB converts before it filters: values of other columns may be no numbers
                 value = f"CASE WHEN col = {column.id} THEN {value} END"
-            if column.multiple or column.nulls:
+            if column.listed:
                 listed = f"list(struct_pack(v := {value}, t := ts) ORDER BY ts, {value}) {where} AS c{column.id}"
                 newest = f"min(struct_pack(t := -ts, v := {value})) {where} AS n{column.id}"
                 outputs += [sql for sql in (listed, newest) if sql.rpartition(" ")[2] in used]
@@ -395,9 +398,9 @@ class TransposedCells(SparseRelation):
 
 
 def _offered(column: CellColumn, used: set[str]) -> list[str]:
-    if column.multiple or column.nulls:
+    if column.listed:
         return [name for name in (f"c{column.id}", f"n{column.id}") if name in used]
-    return [f"c{column.id}", *(name for name in (f"t{column.id}",) if name in used)]
+    return [f"c{column.id}", *([f"t{column.id}"] if f"t{column.id}" in used else [])]
 
 
 _STORE_ANY = {"int": "any_i(value)", "num": "any_n(value)", "str": "any_s(value)", "any": "value"}

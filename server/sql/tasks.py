@@ -37,6 +37,12 @@ def is_over(progress: Progress | None) -> bool:
     return progress is not None and progress.cancelled
 
 
+def check_task(progress: Progress | None) -> None:
+    """Raise ``Cancelled`` when a task, if there is one, is to stop."""
+    if progress is not None:
+        progress.check()
+
+
 @contextmanager
 def numbered(cursor: duckdb.DuckDBPyConnection, progress: Progress | None, sql: str) -> Iterator[None]:
     """Let the functions that the SQL calls find the task."""

@@ -192,7 +192,7 @@ def _opened(file: Path, config: dict[str, Any]) -> duckdb.DuckDBPyConnection:
 
 
 def _attach(file: Path, name: str) -> str:
-    return f"ATTACH '{str(file).replace(chr(39), chr(39) * 2)}' AS {name}"
+    return f"ATTACH {text_literal(str(file))} AS {name}"
 
 
 def identifier(name: str) -> str:
@@ -200,13 +200,18 @@ def identifier(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def text_literal(text: str) -> str:
+    """An SQL literal of a text without NUL characters."""
+    return "'" + text.replace("'", "''") + "'"
+
+
 def owner_of(table: str) -> str:
     """The name made by ``new_table`` that a table belongs to."""
     return "_".join(table.split("_")[:2])
 
 
-class _Passing:
-    """An Arrow table that can be taken away from the view over it."""
+class ArrowSource:
+    """What a view over Arrow reads: each scan finds the table that is there then, which may be taken away."""
 
     def __init__(self, table: pa.Table) -> None:
         self.table: pa.Table | None = table
@@ -224,13 +229,13 @@ def arrow_view(cursor: duckdb.DuckDBPyConnection, name: str, table: pa.Table) ->
     blocks does not gather them all, it is left with nothing. After an error the name stays as well, until the cursor
     is closed: an aborted transaction cannot even forget one.
     """
-    passing = _Passing(table)
+    source = ArrowSource(table)
     try:
-        cursor.register(name, passing)
+        cursor.register(name, source)
         yield
         cursor.unregister(name)
     finally:
-        passing.table = None
+        source.table = None
 
 
 def read_meta(cursor: duckdb.DuckDBPyConnection, name: str) -> Any:

@@ -21,27 +21,17 @@ import pyarrow as pa
 
 from server.declarations import NamedBatch
 from server.errors import MldbError
-from server.storage.database import identifier
+from server.storage.database import identifier, text_literal
 from server.storage.layouts import ROW, TIME_ID, TIMESTAMP, Cells, Wide, WideColumn
 from server.values import compute as pc
-from server.values.arrow_types import ANY_ARROW, CELL_ARROW
+from server.values.arrow_types import ANY_MEMBERS, CELL_ARROW
 from server.values.batches import RowBatch, RowType
-from server.values.kinds import TAGS, Kind
+from server.values.kinds import INTERVAL_TYPE, KIND_OF_TAG, TAGS, Kind
 from server.values.paths import format_path
 
 TYPE_KEY = "mldb.type"
 _MEMBERS = ("integer", "unsigned", "number", "text", "blob", "interval")
-# Kind and member of each tag of ANY.
-_TAGS = {
-    "n": ("number", "number"),
-    "i": ("integer", "integer"),
-    "u": ("unsigned", "unsigned"),
-    "s": ("string", "text"),
-    "t": ("timestamp", "number"),
-    "v": ("interval", "interval"),
-    "b": ("blob", "blob"),
-    "p": ("path", "text"),
-}
+# The name of each kind, and the member that holds its values.
 _KINDS = {
     Kind.BOOLEAN: ("integer", "integer"),
     Kind.INTEGER: ("integer", "integer"),
@@ -53,13 +43,14 @@ _KINDS = {
     Kind.BLOB: ("blob", "blob"),
     Kind.PATH: ("path", "text"),
 }
+_TAGS = {tag: _KINDS[kind] for tag, kind in KIND_OF_TAG.items()}
 _SQL_TYPES = {
     "integer": "BIGINT",
     "unsigned": "UBIGINT",
     "number": "DOUBLE",
     "text": "VARCHAR",
     "blob": "BLOB",
-    "interval": "STRUCT(months INTEGER, days INTEGER, seconds DOUBLE)",
+    "interval": INTERVAL_TYPE,
 }
 _BATCH = 100_000
 Integers = npt.NDArray[np.int64]
@@ -69,8 +60,8 @@ def save(cursor: duckdb.DuckDBPyConnection, layout: Cells | Wide, file: Path, ty
     """Write a dataset's cells, rows in listing order."""
     lines = _cells_lines(layout) if isinstance(layout, Cells) else _wide_lines(layout)
     cursor.execute(
-        f"COPY ({lines}) TO {_text(str(file))}"
-        f" (FORMAT parquet, COMPRESSION zstd, KV_METADATA {{{_text(TYPE_KEY)}: {_text(type_name)}}})"
+        f"COPY ({lines}) TO {text_literal(str(file))}"
+        f" (FORMAT parquet, COMPRESSION zstd, KV_METADATA {{{text_literal(TYPE_KEY)}: {text_literal(type_name)}}})"
     )
 
 
@@ -112,7 +103,7 @@ def _wide_lines(layout: Wide) -> str:
     table = identifier(layout.table)
     start = f'SELECT rowid AS place, {ROW}::VARCHAR AS "row"'
     parts = [
-        f'{start}, {_text(name)} AS "column", {TIMESTAMP} AS "timestamp", {_value_columns(column, value)}'
+        f'{start}, {text_literal(name)} AS "column", {TIMESTAMP} AS "timestamp", {_value_columns(column, value)}'
         f" FROM {table}{f' WHERE {value} IS NOT NULL' if column.sparse else ''}"
         for column in layout.columns
         for name, value in _elements(column)
@@ -153,10 +144,6 @@ def _any_columns(value: str) -> str:
         tags = [tag for tag, (_, target) in _TAGS.items() if target == member]
         items.append(f'coalesce({", ".join(f"{value}.{tag}" for tag in tags)}) AS "{member}"')
     return ", ".join(items)
-
-
-def _text(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
 
 
 # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -231,9 +218,8 @@ def _values(lines: pa.Table) -> pa.Array:
         raise MldbError(f"a dataset file has values of the unknown kind '{unknown.pop()}'")
     codes = np.array([TAGS.index(tag_of[kind]) for kind in kinds], np.int8)
     children = []
-    for index, tag in enumerate(TAGS):
-        type_ = ANY_ARROW.field(index).type
-        member = lines[_TAGS[tag][1]].combine_chunks().cast(type_)
+    for index, (tag, member) in enumerate(zip(TAGS, ANY_MEMBERS, strict=True)):
+        values = lines[_TAGS[tag][1]].combine_chunks().cast(member.type)
         hidden = pa.array(codes != index)
-        children.append(pc.if_else(hidden, pa.scalar(None, type_), member))
+        children.append(pc.if_else(hidden, pa.scalar(None, member.type), values))
     return pa.UnionArray.from_sparse(pa.array(codes), children, field_names=list(TAGS))

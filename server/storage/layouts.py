@@ -66,6 +66,11 @@ class CellColumn:
     nulls: bool
     rows: int  # rows that have the column
 
+    @property
+    def listed(self) -> bool:
+        """Whether its cells are read as a list for each row, for a value or its absence would not tell all."""
+        return self.multiple or self.nulls
+
 
 RELATIVE_TIME: Final = 1 << 30  # less this, and less its row's id, the id of a time is told
 TIME_ID: Final = f'CASE WHEN "time" < 0 THEN "time" + {RELATIVE_TIME} + "row" ELSE "time" END'

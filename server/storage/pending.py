@@ -17,16 +17,19 @@ from server.values.atoms import Atom, Interval, PathValue, Timestamp, collapse
 from server.values.batches import Column, one_array
 from server.values.cells import any_array
 from server.values.kinds import EXACT, Kind
-from server.values.paths import Path, format_path, refuse_null
+from server.values.paths import Path, format_path, refuse_nul
+
+Numbers = npt.NDArray[np.int32]
+Times = npt.NDArray[np.float64]
 
 
 @dataclass(slots=True)
 class Chunk:
     """Cells of one store, as arrays of equal length; ``rows`` and ``columns`` are numbers within the ``Pending``."""
 
-    rows: npt.NDArray[np.int32]
-    columns: npt.NDArray[np.int32]
-    times: npt.NDArray[np.float64]
+    rows: Numbers
+    columns: Numbers
+    times: Times
     values: pa.Array
 
 
@@ -80,7 +83,7 @@ class Pending:
         row = self.row_count
         self.row_count += 1
         name = format_path(path)
-        refuse_null("row", name)
+        refuse_nul("row", name)
         self._names.append(name)
         for column, value, time in cells:
             number = self._column_numbers.get(column)
@@ -103,7 +106,7 @@ class Pending:
     def column_number(self, name: str) -> int:
         number = self.columns.get(name)
         if number is None:
-            refuse_null("column", name)
+            refuse_nul("column", name)
             number = self.columns[name] = len(self.columns)
             self.seen.append(0)
         return number
@@ -163,7 +166,7 @@ class Pending:
         chunks = [chunk.cast(pa.string()) for chunk in given]
         for chunk in chunks:
             for name in chunk.filter(pc.match_substring(chunk, "\0")).slice(0, 1).to_pylist():
-                refuse_null("row", name)
+                refuse_nul("row", name)
         self._name_chunks.extend(chunks)
         self.row_count += len(names)
         return start
@@ -178,8 +181,8 @@ class Pending:
         name: str,
         kind: Kind,
         values: pa.Array,
-        rows: npt.NDArray[np.int32],
-        times: npt.NDArray[np.float64],
+        rows: Numbers,
+        times: Times,
         *,
         nulls: bool = True,
     ) -> None:
@@ -193,18 +196,16 @@ class Pending:
     def _add_part(
         self,
         part: Part,
-        rows: npt.NDArray[np.int32],
-        columns: npt.NDArray[np.int32],
-        times: npt.NDArray[np.float64],
+        rows: Numbers,
+        columns: Numbers,
+        times: Times,
     ) -> None:
         if part.where is not None:
             rows, columns, times = rows[part.where], columns[part.where], times[part.where]
         self._chunks[part.store].append(Chunk(rows, columns, times, part.values))
         self.cells += len(rows)
 
-    def _add_embedding(
-        self, column: Column, values: pa.Array, rows: npt.NDArray[np.int32], times: npt.NDArray[np.float64]
-    ) -> None:
+    def _add_embedding(self, column: Column, values: pa.Array, rows: Numbers, times: Times) -> None:
         """One cell per element, named by its place; a null embedding is a null under its own name."""
         missing = values.is_null().to_numpy(zero_copy_only=False)
         if missing.any():
@@ -222,9 +223,9 @@ class Pending:
         self,
         values: pa.Array,
         kind: Kind,
-        rows: npt.NDArray[np.int32],
-        columns: npt.NDArray[np.int32],
-        times: npt.NDArray[np.float64],
+        rows: Numbers,
+        columns: Numbers,
+        times: Times,
     ) -> None:
         """Cells of many columns at once."""
         for part in split(values, kind):
@@ -234,12 +235,12 @@ class Pending:
                 self._note(piece, columns)
                 self._add_part(piece, rows, columns, times)
 
-    def _note(self, part: Part, columns: npt.NDArray[np.int32]) -> None:
+    def _note(self, part: Part, columns: Numbers) -> None:
         touched = columns if part.where is None else columns[part.where]
         for number in np.flatnonzero(np.bincount(touched)).tolist():
             self.seen[number] |= part.seen
 
-    def _element_numbers(self, column: Column, size: int) -> npt.NDArray[np.int32]:
+    def _element_numbers(self, column: Column, size: int) -> Numbers:
         """Column numbers of an embedding's first ``size`` elements, row-major."""
         inner = [max(extent, 1) for extent in (column.shape or ())[1:]]
         numbers = []
@@ -248,7 +249,7 @@ class Pending:
             numbers.append(self.column_number(format_path((*column.path, *(str(int(at)) for at in index)))))
         return np.array(numbers, np.int32)
 
-    def _add_rest(self, rest: pa.Array, rows: npt.NDArray[np.int32]) -> None:
+    def _add_rest(self, rest: pa.Array, rows: Numbers) -> None:
         lengths = _list_lengths(rest)
         cells = rest.flatten()
         if not len(cells):
@@ -324,7 +325,7 @@ def _place_huge(value: int) -> tuple[str, int, Atom]:
     return "num", _NUMBER, number
 
 
-def _by_column(part: Part, columns: npt.NDArray[np.int32]) -> Iterator[Part]:
+def _by_column(part: Part, columns: Numbers) -> Iterator[Part]:
     """Doubles of many columns: those of columns without fractions are stored as integers."""
     numbers = part.values.to_numpy(zero_copy_only=False)
     where = np.arange(len(columns)) if part.where is None else part.where

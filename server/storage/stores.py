@@ -79,7 +79,7 @@ def split(values: pa.Array, kind: Kind) -> Iterator[Part]:
         yield from _split_any(values)
         return
     if values.null_count == len(values):
-        yield from _nulls(np.arange(len(values)) if len(values) else None)
+        yield from _nulls(np.arange(len(values)))
         return
     where = None
     if values.null_count:
@@ -90,8 +90,8 @@ def split(values: pa.Array, kind: Kind) -> Iterator[Part]:
     yield from _SPLITTERS.get(kind, _split_tagged)(values, kind, where)
 
 
-def _nulls(where: npt.NDArray[np.int64] | None) -> Iterator[Part]:
-    if where is not None and len(where):
+def _nulls(where: npt.NDArray[np.int64]) -> Iterator[Part]:
+    if len(where):
         yield Part("any", Seen.NULL, tagged("n", pa.nulls(len(where), pa.float64())), where)
 
 

@@ -12,7 +12,7 @@ import duckdb
 from server.storage.database import PATH_HASH, identifier, read_meta, write_meta
 from server.storage.layouts import HASH, ROW, TIMESTAMP, Wide, WideColumn
 from server.values.kinds import EXACT, KIND_OF_TAG, TAGS, Kind
-from server.values.paths import format_path, refuse_null
+from server.values.paths import format_path, refuse_nul
 
 
 def column_name(index: int) -> str:
@@ -47,7 +47,7 @@ def create_wide(
     if not numbered:
         found = cursor.execute(f"SELECT {row} FROM {source} WHERE contains({row}, chr(0)) LIMIT 1").fetchall()
         for (name,) in found:
-            refuse_null("row", name)
+            refuse_nul("row", name)
     row_type = "BIGINT" if numbered else "VARCHAR"
     items = [
         f"CAST({row} AS {row_type}) AS {ROW}",
@@ -147,7 +147,7 @@ def repeated_names(cursor: duckdb.DuckDBPyConnection, table: str) -> list[str]:
 def write_wide(cursor: duckdb.DuckDBPyConnection, wide: Wide) -> None:
     """Store the description of a wide table beside it; ``MldbError`` for columns that nobody could read."""
     for column in wide.columns:
-        refuse_null("column", format_path(column.path))
+        refuse_nul("column", format_path(column.path))
     columns = [_column_json(column) for column in wide.columns]
     stored = {"columns": columns, "numbered": wide.numbered, "rows": wide.rows, "hashed": wide.hashed}
     write_meta(cursor, wide.table, {"wide": stored})

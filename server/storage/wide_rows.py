@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from server.storage.pending import Chunk, Pending, joined
 from server.storage.stores import STORES, Seen, kind_of
-from server.values.arrow_types import ANY_ARROW
+from server.values.arrow_types import ANY_MEMBERS
 from server.values.cells import type_codes
 from server.values.kinds import EXACT, TAGS, Kind
 
@@ -112,7 +112,7 @@ def _spread(rows: Integers, values: pa.Array, count: int) -> pa.Array:
 
 
 def _child(tag: str, sources: list[pa.Array], places: Integers, codes: npt.NDArray[np.int8]) -> pa.Array:
-    type_ = ANY_ARROW.field(TAGS.index(tag)).type
+    type_ = ANY_MEMBERS[TAGS.index(tag)].type
     if not sources:
         return pa.nulls(len(places), type_)
     hidden = (places < 0) | (codes != TAGS.index(tag))

@@ -24,7 +24,7 @@ from server.values.atoms import NEVER
 from server.values.batches import ANY_ROW, Column, RowBatch, RowType
 from server.values.cells import Cell, cells_array
 from server.values.kinds import Kind
-from server.values.paths import Path, format_path, refuse_null
+from server.values.paths import Path, format_path, refuse_nul
 
 Unknown = Literal["error", "ignore", "add"]
 _RARE = 64  # a column that fewer rows have than one in so many is handed on cell by cell
@@ -95,7 +95,7 @@ class _GrowingTable:
         """New columns; one that the very first row lacks is sparse."""
         new = [column for column in columns if column.path not in self._indexes]
         for column in new:
-            refuse_null("column", format_path(column.path))
+            refuse_nul("column", format_path(column.path))
             self._indexes[column.path] = len(self._indexes)
         self._staging.add([(column.path, values[column.path][0], bool(self.rows or column.rows[0])) for column in new])
 

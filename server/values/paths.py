@@ -124,7 +124,7 @@ def _word_and_number(word: str, digits: str) -> bytes:
     return b"%b%b%b%b" % (_encoded(word), _STARTS[length], digits.encode(), _ENDS[length])
 
 
-def refuse_null(kind: str, name: str) -> None:
+def refuse_nul(kind: str, name: str) -> None:
     """``MldbError`` for the name of a row or a column that holds a NUL: nobody could name it to read it again."""
     if "\0" in name:
         shown = name.replace("\0", "\\0")

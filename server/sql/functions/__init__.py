@@ -1,4 +1,10 @@
-"""Builtin functions: one module per family, each with ``BUILTINS``, and where needed ``ROUTINES`` and ``MACROS``."""
+"""Builtin functions: one module per family, each with ``BUILTINS``, and where needed ``ROUTINES`` and ``MACROS``.
+
+What a family computes in plain Python stands beside it, in a module that knows no SQL, where it is more than a few
+lines: ``strings`` and ``patterns``, ``tokens`` and ``tokenizer``, ``jsonvalues`` and ``jsontext``, ``scripts`` and
+``jseval``, ``moments`` and ``dates``, ``places`` and ``geo``, ``embeddings`` and ``vectors``, ``media`` and
+``filetypes``, ``numeric`` and ``numbers``.
+"""
 
 from __future__ import annotations
 
