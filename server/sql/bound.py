@@ -405,17 +405,9 @@ def enumerate_elements(embedding: Embedding) -> Iterator[tuple[Path, Atom]]:
         for size in embedding.shape:
             paths = [(*path, str(index)) for path in paths for index in range(size)]
     for position, path in enumerate(paths):
-        yield (
-            path,
-            Atom(
-                f"{embedding.sql}[{position + 1}]",
-                embedding.kind,
-                embedding.ts,
-                embedding.constant,
-                part=(embedding, position),
-                may_be_null=embedding.may_be_null,
-            ),
-        )
+        sql, part = f"{embedding.sql}[{position + 1}]", (embedding, position)
+        may_be_null = embedding.may_be_null
+        yield path, Atom(sql, embedding.kind, embedding.ts, embedding.constant, part=part, may_be_null=may_be_null)
 
 
 def as_any_list(embedding: Embedding) -> str:

@@ -107,7 +107,7 @@ def _reference(number: int) -> re.Pattern[str]:
     return re.compile(f"r{number}{_COLUMN}")  # with nothing before it: text is then searched ten times as fast
 
 
-def reads(sql: str) -> dict[int, set[str]]:
+def outer_references(sql: str) -> dict[int, set[str]]:
     """The columns that SQL reads from relations around it: without what its own sub-queries read of each other."""
     bare = _LITERAL.sub("''", sql)
     own = set(map(int, _RELATION.findall(bare)))

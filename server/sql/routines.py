@@ -333,14 +333,17 @@ def _plain(value: Any) -> Any:
 # ── the routines that conversions need ───────────────────────────────────────────────────────────────────────
 
 LONGEST_QUOTED = 200  # characters of a value in a message
-_CLASS_NAMES = {Timestamp: "TIMESTAMP", Interval: "TIMEINTERVAL", bytes: "BLOB", PathValue: "PATH"}
+_CLASS_NAMES = {
+    type(None): "EMPTY", bool: "INTEGER", int: "INTEGER", float: "FLOAT", Timestamp: "TIMESTAMP",
+    Interval: "TIMEINTERVAL", bytes: "BLOB", PathValue: "PATH",
+}  # fmt: skip
 
 
 def storage_class(value: Atom) -> str:
     """Upstream's name of an atom's storage class, as messages quote it."""
     if isinstance(value, str):
         return "ASCII_STRING" if value.isascii() else "UTF8_STRING"
-    return _CLASS_NAMES.get(type(value), "EMPTY" if value is None else "INTEGER" if isinstance(value, int) else "FLOAT")
+    return _CLASS_NAMES[type(value)]
 
 
 def unconverted(value: Atom, target: str) -> MldbError:

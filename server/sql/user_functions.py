@@ -5,6 +5,7 @@ Both are bound into the query that calls them; over REST the caller is a query o
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
@@ -51,13 +52,44 @@ class QueryParams(Params):
     )
 
 
-class SqlExpression:
+class _SqlFunction(ABC):
+    """What both types share: over batches (REST) they are SQL over the rows of the batch."""
+
+    def __init__(self, creation: Creation) -> None:
+        self.services = creation.services
+        self.id = creation.id
+
+    @property
+    @abstractmethod
+    def input(self) -> RowType:
+        """What the function reads."""
+
+    @abstractmethod
+    def over_row(self, row: Row, scope: Scope) -> Value:
+        """The function of a row of a batch; what the row lacks is null."""
+
+    @cached_property
+    def output(self) -> RowType:
+        return self.bind(self.input).output
+
+    def bind(self, given: RowType) -> BoundFunction:
+        bound: BoundFunction = engine(self.services).over_batch(given, self._rows)
+        return bound
+
+    def info(self) -> dict[str, Any]:
+        """What is told of the function: a dataset that it reads may change, and the kinds of its columns with it."""
+        return function_info(self.input, engine(self.services).lasting_type(self.input, self._rows))
+
+    def _rows(self, scope: Scope) -> Row:
+        return as_row(self.over_row(scope.everything(), scope))
+
+
+class SqlExpression(_SqlFunction):
     """A SELECT list as a function; its column reads are the inputs."""
 
     def __init__(self, creation: Creation) -> None:
+        super().__init__(creation)
         self.params: ExpressionParams = creation.params
-        self.services = creation.services
-        self.id = creation.id
         text = self.params.expression.strip()
         self.clauses: tuple[Clause, ...] = parse_clauses(text)
         self.variables = _variables(self.clauses)
@@ -92,16 +124,8 @@ class SqlExpression:
         columns = (Column(path, Kind.ANY) for path in self.variables if path)
         return RowType(tuple(columns), open=True)
 
-    @cached_property
-    def output(self) -> RowType:
-        return self.bind(self.input).output
-
-    def bind(self, given: RowType) -> BoundFunction:
-        """For batches (REST): what the input lacks is null."""
-        bound: BoundFunction = engine(self.services).over_batch(
-            given, lambda scope: as_row(self._body(scope.everything(), scope, closed=False))
-        )
-        return bound
+    def over_row(self, row: Row, scope: Scope) -> Value:
+        return self._body(row, scope, closed=False)
 
     def inline(self, argument: Value, scope: Scope) -> Value:
         """Bound into a query: the expression over the argument's columns."""
@@ -122,13 +146,6 @@ class SqlExpression:
             assert isinstance(clause, Item)
             return bind(clause.expression, inner)
         return bind_clauses(self.clauses, inner)
-
-    def info(self) -> dict[str, Any]:
-        """What is told of the function, see ``SqlQuery.info``: it may call one."""
-        output = engine(self.services).lasting_type(
-            self.input, lambda scope: as_row(self._body(scope.everything(), scope, closed=False))
-        )
-        return function_info(self.input, output)
 
     def status(self) -> dict[str, Any]:
         surface = {"ast": ", ".join(map(render, self.clauses)), "surface": self.params.expression}
@@ -151,13 +168,12 @@ class _BodyScope(RowScope):
         raise MldbError("Bound parameters requested but none passed", code=500)
 
 
-class SqlQuery:
+class SqlQuery(_SqlFunction):
     """A statement with parameters as a function: a correlated sub-query of the query that calls it."""
 
     def __init__(self, creation: Creation) -> None:
+        super().__init__(creation)
         self.params: QueryParams = creation.params
-        self.services = creation.services
-        self.id = creation.id
         query = self.params.query
         self.select: Select = parse_query(query)
         self.parameters = list(dict.fromkeys(node.name for node in walk(self.select) if isinstance(node, Parameter)))
@@ -166,22 +182,8 @@ class SqlQuery:
     def input(self) -> RowType:
         return RowType(tuple(Column((name,), Kind.ANY) for name in self.parameters), open=True)
 
-    @cached_property
-    def output(self) -> RowType:
-        return self.bind(self.input).output
-
-    def bind(self, given: RowType) -> BoundFunction:
-        bound: BoundFunction = engine(self.services).over_batch(
-            given, lambda scope: as_row(self.inline(scope.everything(), scope))
-        )
-        return bound
-
-    def info(self) -> dict[str, Any]:
-        """What is told of the function: a dataset that it reads may change, and the kinds of its columns with it."""
-        output = engine(self.services).lasting_type(
-            self.input, lambda scope: as_row(self.inline(scope.everything(), scope))
-        )
-        return function_info(self.input, output)
+    def over_row(self, row: Row, scope: Scope) -> Value:
+        return self.inline(row, scope)
 
     def inline(self, argument: Value, scope: Scope) -> Value:
         row = require_row(argument, f"User function {self.id} expected a single row {{ }} argument")

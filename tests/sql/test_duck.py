@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.sql.duck import literal, literal_number, literal_text, macro, reads, references
+from server.sql.duck import literal, literal_number, literal_text, macro, outer_references, references
 from server.storage.database import Database, identifier
 from server.values.atoms import Interval, PathValue, Timestamp
 from server.values.kinds import Kind
@@ -112,8 +112,8 @@ def test_references_are_found_by_relation() -> None:
 
 
 def test_reads_leaves_out_texts_and_the_relations_of_its_own_sub_queries() -> None:
-    assert reads("r1.a || 'r2.b' || 'it''s r3.c'") == {1: {"a"}}
-    assert reads("r1.a IN (SELECT r2.b FROM t AS r2 WHERE r2.c = r1.d)") == {1: {"a", "d"}}
+    assert outer_references("r1.a || 'r2.b' || 'it''s r3.c'") == {1: {"a"}}
+    assert outer_references("r1.a IN (SELECT r2.b FROM t AS r2 WHERE r2.c = r1.d)") == {1: {"a", "d"}}
 
 
 def test_macros_compute_nested_arguments_once() -> None:

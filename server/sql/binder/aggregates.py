@@ -28,7 +28,7 @@ from server.sql.bound import (
     presence,
     spelled,
 )
-from server.sql.duck import literal, reads
+from server.sql.duck import literal, outer_references
 from server.sql.functions.openaggregates import AGGREGATES as OVER_CELLS
 from server.sql.notes import Example, Note
 from server.sql.scope import Scope
@@ -275,9 +275,9 @@ def _string_agg(call: Call, args: list[Value], group: GroupRelation) -> Atom:
     value, separator = coerce.atom(args[0]), coerce.atom(args[1])
     text, between = coerce.to_text(value), f"coalesce({coerce.to_text(separator)}, '')"
     terms = coerce.sort_terms(args[2], False) if len(args) == 3 else []
-    order = ", ".join([*terms, text, *((between,) if reads(between) else ())])
+    order = ", ".join([*terms, text, *((between,) if outer_references(between) else ())])
     present = f"FILTER (WHERE {value.sql} IS NOT NULL)"
-    if not reads(between):
+    if not outer_references(between):
         sql = group.aggregate(f"string_agg({text}, {between} ORDER BY {order}) {present}")
     else:
         texts = group.aggregate(f"list({text} ORDER BY {order}) {present}")

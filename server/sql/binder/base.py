@@ -1,7 +1,7 @@
 """The recursion of binding. Each kind of node is bound by the module that knows it, registered here.
 
 So the modules of the binder need not know each other: they call ``bind`` and ``bind_table``, and ``binds`` and
-``reads`` say who answers. ``server.sql.binder.nodes`` brings all of them in.
+``binds_table`` say who answers. ``server.sql.binder.nodes`` brings all of them in.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def binds(kind: type) -> Callable[[_E], _E]:
     return register
 
 
-def reads(kind: type) -> Callable[[_T], _T]:
+def binds_table(kind: type) -> Callable[[_T], _T]:
     """Registers the binder of a kind of table expression."""
 
     def register(binder: _T) -> _T:

@@ -14,7 +14,7 @@ from server.sql.aside import Aside
 from server.sql.binder.base import bind, bind_atom, bind_truth, within
 from server.sql.binder.rowfunctions import path_element
 from server.sql.bound import Atom, Embedding, Open, Rest, Row, RowBuilder, Several, Value, presence, present
-from server.sql.duck import literal_text, reads
+from server.sql.duck import literal_text, outer_references
 from server.sql.notes import Note
 from server.sql.relations import cut
 from server.sql.scope import NestedScope, Scope, TableScope
@@ -94,7 +94,7 @@ class ColumnScope(NestedScope):
         rows = relation.column_rows(self.path)
         if rows is None or rows.isdigit():
             return Atom(f"{rows or 1}::BIGINT", Kind.INTEGER, constant=True)
-        if reads(rows) or self.context.parameters is not None:  # known only while the query runs
+        if outer_references(rows) or self.context.parameters is not None:  # known only while the query runs
             return Atom(self.outer.once(rows), Kind.INTEGER)
         return Atom(f"{self.context.execute(f'SELECT {rows}')[0][0]}::BIGINT", Kind.INTEGER, constant=True)
 
@@ -240,7 +240,7 @@ def _conditional(condition: str, value: Value) -> Value:
 
 def _decided(condition: str, scope: Scope) -> bool | None:
     """What WHERE gives for all rows alike, None when it depends on them."""
-    if reads(condition):
+    if outer_references(condition):
         return None
     return bool(scope.context.execute(f"SELECT coalesce({condition}, FALSE)")[0][0])
 
@@ -262,7 +262,7 @@ def _constant_path(expression: Expression, inner: ColumnScope, scope: Scope) -> 
         if isinstance(value, Atom) and value.kind is Kind.NULL:
             raise MldbError(_NULL_NAME)
         sql = coerce.to_path(value)
-        if reads(sql):
+        if outer_references(sql):
             raise MldbError("AS in COLUMN EXPR may depend on the column's name, not on its values")
         text = scope.context.execute(f"SELECT {sql}")[0][0]
         if text is None:
@@ -297,14 +297,16 @@ def _passes(where: Expression, path: Path, leaf: Value, scope: Scope) -> bool:
 def _key(expression: Expression, path: Path, leaf: Value, scope: Scope) -> object:
     inner = _scope(path, leaf, scope)
     value = coerce.atom(inner.aside.value(bind_atom(expression, inner)))
-    if reads(value.sql):
+    if outer_references(value.sql):
         with within(expression):
             raise MldbError(_ORDER_BY_VALUES)
     return scope.context.execute(f"SELECT {value.sql}")[0][0]
 
 
 def _sortable(value: object) -> tuple[int, object]:
-    return (0, 0) if value is None else (1, value) if isinstance(value, int | float) else (2, str(value))
+    if value is None:
+        return 0, 0
+    return (1, value) if isinstance(value, int | float) else (2, str(value))
 
 
 def _open_cells(node: ColumnExpr, cells: str, scope: Scope) -> str:

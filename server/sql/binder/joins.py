@@ -5,7 +5,7 @@ from __future__ import annotations
 from server.errors import MldbError
 from server.sql import coerce
 from server.sql.aside import Aside
-from server.sql.binder.base import bind, bind_table, bind_truth, reads
+from server.sql.binder.base import bind, bind_table, bind_truth, binds_table
 from server.sql.binder.query import FromRelation
 from server.sql.binder.rowfunctions import row_function
 from server.sql.bound import Atom, Embedding, Row, RowBuilder, Value, only_where
@@ -32,7 +32,7 @@ from server.values.paths import Path
 _SQL = {"inner": "INNER JOIN", "left": "LEFT JOIN", "right": "RIGHT JOIN", "full": "FULL JOIN"}
 
 
-@reads(Join)
+@binds_table(Join)
 def _join(join: Join, context: Context) -> Relation:
     left, right = bind_table(join.left, context), bind_table(join.right, context)
     for table, side in ((join.left, left), (join.right, right)):

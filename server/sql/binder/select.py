@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from server.errors import MldbError
 from server.sql import coerce
-from server.sql.binder.base import bind, bind_table, bind_truth, binds, reads, within
+from server.sql.binder.base import bind, bind_table, bind_truth, binds, binds_table, within
 from server.sql.binder.groups import bind_grouped, has_aggregate
 from server.sql.binder.output import distinct_terms, named, order_terms
 from server.sql.binder.query import Query, SelectRelation
@@ -110,6 +110,6 @@ def _in_query(node: InQuery, scope: Scope) -> Value:
     return Atom(f"({sql})", Kind.BOOLEAN, value.ts)
 
 
-@reads(SubSelect)
+@binds_table(SubSelect)
 def _sub_select(table: SubSelect, context: Context) -> Relation:
     return SelectRelation(context.number(), bind_select(table.query, context), table.alias)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextvars import ContextVar
 
 from server.errors import MldbError
-from server.sql.binder.base import bind_table, elsewhere, reads
+from server.sql.binder.base import bind_table, binds_table, elsewhere
 from server.sql.binder.query import Query
 from server.sql.relations import NoTable, Relation, WideRelation
 from server.sql.scope import Context, NoScope
@@ -20,7 +20,7 @@ _MAX_VIEWS_DEEP = 50  # no setting: each is bound within the one above, on a sta
 _views: ContextVar[tuple[str, ...]] = ContextVar("views", default=())  # that are being bound, the outermost first
 
 
-@reads(DatasetRef)
+@binds_table(DatasetRef)
 def _dataset_ref(table: DatasetRef, context: Context) -> Relation:
     return bind_dataset(table.name, table.alias if table.alias is not None else table.name, context)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from server.errors import MldbError
 from server.sql import coerce
-from server.sql.binder.base import bind, bind_table, reads
+from server.sql.binder.base import bind, bind_table, binds_table
 from server.sql.binder.query import FromRelation
 from server.sql.binder.sources import constant_scope
 from server.sql.bound import (
@@ -54,7 +54,7 @@ NOTES = [
 ]  # fmt: skip
 
 
-@reads(TableCall)
+@binds_table(TableCall)
 def _table_call(node: TableCall, context: Context) -> Relation:
     function = _FUNCTIONS.get(node.name)
     if function is None:
@@ -381,7 +381,7 @@ class SampleRelation(FromRelation):
 # ── row_dataset, atom_dataset ────────────────────────────────────────────────────────────────────────────────
 
 
-@reads(RowTable)
+@binds_table(RowTable)
 def _row_table(node: RowTable, context: Context) -> Relation:
     scope = constant_scope(context)
     value = bind(node.expression, scope)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from server.sql import coerce
 from server.sql.bound import NEVER_SQL, Atom, Embedding, Rest, Row, Several, Ts, Value, enumerate_elements, is_constant
-from server.sql.duck import reads
+from server.sql.duck import outer_references
 from server.sql.functions.openaggregates import AGGREGATES, by_path
 from server.sql.functions.registry import Builtin, number_argument
 from server.sql.notes import Null
@@ -136,7 +136,7 @@ def _string_agg(node: Call, args: list[Value], scope: Scope) -> Value:
         return Atom(f"concat_ws({separator}, {texts})", Kind.STRING, _newest(atoms), constant)
     cells = _cells(args[0], scope)
     texts = f"list_filter(list_transform(u_natural_cells({cells}), lambda c: m_text(c.v)), lambda x: x IS NOT NULL)"
-    if reads(separator):  # DuckDB's own function wants a constant
+    if outer_references(separator):  # DuckDB's own function wants a constant
         joined = f"list_reduce({texts}, lambda x, y: x || {separator} || y)"
         sql = f"CASE WHEN len({texts}) = 0 THEN '' ELSE {joined} END"
     else:

@@ -14,7 +14,7 @@ from server.sql import coerce, tasks
 from server.sql.aside import Aside
 from server.sql.binder.base import bind, is_bound
 from server.sql.bound import Atom, Open, Row, Several, Value, as_constant, is_constant
-from server.sql.duck import QUERY, literal_text, reads
+from server.sql.duck import QUERY, literal_text, outer_references
 from server.sql.engine_errors import OF_VALUES, translated
 from server.sql.functions.registry import Builtin, cells_or_null, fixed_row
 from server.sql.routines import CELLS, Shape, duck_type, to_arrow
@@ -167,7 +167,7 @@ def _alone(sql: str) -> str:
 
     DuckDB computes what is spelled twice once and before, outside of TRY and for all rows, but not what is in a CASE.
     """
-    for number, columns in reads(sql).items():
+    for number, columns in outer_references(sql).items():
         return f"CASE WHEN (r{number}.{min(columns)} IS NULL) IS NOT NULL THEN {sql} END"
     return sql
 
@@ -181,7 +181,7 @@ def _given(sql: str) -> str:
     """The number of the task and SQL as arguments, and the columns that it reads of the relations around it."""
     rows = [
         f"r{number} := struct_pack({', '.join(f'{column} := r{number}.{column}' for column in sorted(columns))})"
-        for number, columns in sorted(reads(sql).items())
+        for number, columns in sorted(outer_references(sql).items())
     ]
     given = f", struct_pack({', '.join(rows)})" if rows else ""
     return f"{tasks.TASK_SQL}, {literal_text(sql)}{given}"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
+from typing import TypeGuard
 
 import numpy as np
 
@@ -53,7 +55,7 @@ _TOO_LARGE = f"an embedding has at most {LARGEST} elements"
 # ── what a function gives back ───────────────────────────────────────────────────────────────────────────────
 
 
-def _is_null(value: Value) -> bool:
+def _is_null(value: Value) -> TypeGuard[Atom]:
     return isinstance(value, Atom) and value.kind is Kind.NULL
 
 
@@ -203,44 +205,45 @@ def _shape(node: Call, args: list[Value], scope: Scope) -> Value:
 
 def _reshape(node: Call, args: list[Value], scope: Scope) -> Value:
     del node
-    value, fill = args[0], coerce.atom(args[2]) if len(args) == 3 else None
-    if _is_null(value):
-        if fill is None:
-            raise MldbError("Null embedding needs third argument to reshape()")
-        value = Embedding(
-            f"CAST([] AS {fill.kind.duck}[])", fill.kind, (0,), value.ts if isinstance(value, Atom) else latest_ts([])
-        )
+    fill = coerce.atom(args[2]) if len(args) == 3 else None
+    value = _reshapable(args[0], fill)
+    kind = value.kind if fill is None else coerce.unify([Atom("", value.kind), fill])
+    items = value if kind is value.kind else replace(value, sql=_relisted(value, kind), kind=kind)
+    new = None if fill is None else coerce.as_kind(fill, kind)
+    sizes = fixed_row(args[1], scope)
+    if sizes is None:
+        added = "CAST(NULL AS any_value_t)" if new is None else coerce.to_any(Atom(new, kind))
+        given = f"{as_any_list(items)}, {coerce.as_double_list(args[1])}, {str(new is not None).upper()}, {added}"
+        return Open(scope.stage(f"s_reshape({TASK_SQL}, {given}, {value.ts()})"))
+    shape = tuple(_size(cell.value) for cell in sizes)
+    sql = _resized(items, _checked(math.prod(shape)), new)
+    return Embedding(sql, kind, shape, latest_ts(args), constant=all(map(is_constant, args)))
+
+
+def _reshapable(value: Value, fill: Atom | None) -> Embedding:
+    """The first argument of reshape; NULL is an embedding of no elements where there is something to fill it with."""
+    if _is_null(value) and fill is None:
+        raise MldbError("Null embedding needs third argument to reshape()")
+    if _is_null(value) and fill is not None:
+        return Embedding(f"CAST([] AS {fill.kind.duck}[])", fill.kind, (0,), value.ts)
     if not isinstance(value, Embedding):
         raise MldbError("reshape requires an embedding as first argument")
-    kind = value.kind if fill is None else coerce.unify([Atom("", value.kind), fill])
-    items = value.sql if kind is value.kind else _relisted(value, kind)
-    new = "NULL" if fill is None else coerce.as_kind(fill, kind)
-    return _reshaped(value, items, kind, args[1], fill is not None, new, args, scope)
+    return value
+
+
+def _resized(items: Embedding, count: int, new: str | None) -> str:
+    """So many elements, cut off or filled up where there is a new one to do so with."""
+    if new is not None:
+        return f"list_resize({items.sql}, {count}, {new})"
+    if items.shape is None:
+        return f"m_of_length({items.sql}, {count})"
+    if math.prod(items.shape) != count:
+        raise MldbError("Attempt to change embedding size by reshaping")
+    return items.sql
 
 
 def _relisted(value: Embedding, kind: Kind) -> str:
     return coerce.as_double_list(value) if kind is Kind.NUMBER else as_any_list(value)
-
-
-def _reshaped(
-    value: Embedding, items: str, kind: Kind, shape: Value, filled: bool, new: str, args: list[Value], scope: Scope
-) -> Value:
-    cells = fixed_row(shape, scope)
-    if cells is None:
-        listed = as_any_list(Embedding(items, kind))
-        anew = f"CAST({new} AS any_value_t)" if new == "NULL" else coerce.to_any(Atom(new, kind))
-        options = f"{str(filled).upper()}, {anew}, {value.ts()}"
-        call = f"s_reshape({TASK_SQL}, {listed}, {coerce.as_double_list(shape)}, {options})"
-        return Open(scope.stage(call))
-    sizes = tuple(_size(cell.value) for cell in cells)
-    count = _checked(math.prod(sizes))
-    if filled:
-        sql = f"list_resize({items}, {count}, {new})"
-    elif value.shape is not None and math.prod(value.shape) != count:
-        raise MldbError("Attempt to change embedding size by reshaping")
-    else:
-        sql = f"m_of_length({items}, {count})" if value.shape is None else items
-    return Embedding(sql, kind, sizes, latest_ts(args), constant=all(map(is_constant, args)))
 
 
 def _checked(count: int) -> int:
@@ -354,15 +357,18 @@ def _fft(node: Call, args: list[Value], scope: Scope) -> Value:
     if _is_null(args[0]):
         return _null(args)
     direction, kind = _fft_option(args, 1, "forward", scope), _fft_option(args, 2, "real", scope)
-    if isinstance(args[0], Embedding) and args[0].shape is not None:
-        _check_fft(args[0].shape, direction, kind)
+    given = args[0].shape if isinstance(args[0], Embedding) else None
+    if given is not None:
+        _check_fft(given, direction, kind)
     items = _numbers(args[0], node.name, scope)
-    size = math.prod(args[0].shape) if isinstance(args[0], Embedding) and args[0].shape is not None else None
     call = f"{items}, {literal_text(direction)}, {literal_text(kind)}"
     flat = direction == "backward" and kind == "real"
-    if size is None and not flat:
+    if given is None and not flat:
         return Open(scope.stage(f"s_fft_cells({TASK_SQL}, {call}, {timestamp_of(args[0])})"))
-    shape = None if size is None else (size,) if flat else (size // 2, 2)
+    shape = None
+    if given is not None:
+        size = math.prod(given)
+        shape = (size,) if flat else (size // 2, 2)
     sql = scope.stage(f"s_{node.name}({TASK_SQL}, {call})")
     return Embedding(sql, Kind.NUMBER, shape, latest_ts(args), constant=all(map(is_constant, args)))
 

@@ -10,7 +10,7 @@ from typing import Any
 from server.errors import MldbError
 from server.sql import coerce
 from server.sql.bound import Atom, Embedding, Open, Value, as_any_list, as_constant, is_constant, latest_ts
-from server.sql.duck import literal_text, macro, reads
+from server.sql.duck import literal_text, macro, outer_references
 from server.sql.notes import PROPAGATED, Example, Null
 from server.sql.routines import ANYS, CELLS, NUMBERS, TEXTS, Routine, Shape, carrying
 from server.sql.scope import Scope
@@ -220,7 +220,7 @@ def fixed_row(value: Value, scope: Scope) -> list[Cell] | None:
     if not is_constant(value):
         return None
     sql = cells_or_null(value)
-    if reads(sql):
+    if outer_references(sql):
         return None
     tagged = f"list_transform({sql}, lambda c: struct_pack(p := c.p, k := m_tag(c.v), v := c.v, t := c.t))"
     found = scope.context.execute(f"SELECT {tagged}")[0][0] or []

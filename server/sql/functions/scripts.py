@@ -72,7 +72,8 @@ def _arguments(form: str, cells: list[Cell]) -> list[Any]:
     below: list[list[Cell]] = [[] for _ in form]
     for cell in cells:
         below[int(cell.path[0])].append(Cell(cell.path[1:], cell.value, cell.timestamp))
-    return [nested(some) if some else None if letter == "a" else {} for letter, some in zip(form, below, strict=True)]
+    missing: dict[str, Any] = {"a": None, "r": {}}
+    return [nested(some) if some else missing[letter] for letter, some in zip(form, below, strict=True)]
 
 
 def _cells(result: Result, when: Timestamp | None) -> list[Cell]:
