@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -118,7 +119,8 @@ def check_formats(server: InProcess, query: str, form: Form, parameters: dict[st
     stream = arrow_stream(server.engine.query(query, parameters=parameters))
     table = to_arrow(stream)
     assert table.column_names == ["_rowName", "v"]
-    assert same(table["v"].to_pylist()[0], form.arrow)
+    given = table["v"].to_pylist()[0]  # a moment, where all values of the column are timestamps
+    assert same(given.timestamp() if isinstance(given, datetime) else given, form.arrow)
 
 
 @pytest.mark.parametrize("form", ALL, ids=IDS)
