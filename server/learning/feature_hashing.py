@@ -18,6 +18,7 @@ from server.learning.function_inputs import require_row
 from server.values.atoms import NEVER, atom_text
 from server.values.batches import Column, RowBatch, RowType
 from server.values.cityhash import hash_texts
+from server.values.distinct import distinct
 from server.values.highwayhash import ATOM_KEY
 from server.values.kinds import Kind
 from server.values.paths import Path, format_path, parse_path
@@ -56,7 +57,7 @@ class FeatureHasher:
         codes = texts.dictionary_encode()
         hashes = self._hashes(codes.dictionary)
         # Each hash counts once in a row.
-        different = np.unique(rows * len(hashes) + codes.indices.to_numpy(zero_copy_only=False))
+        different = distinct(rows * len(hashes) + codes.indices.to_numpy(zero_copy_only=False))
         row, hash_ = different // max(len(hashes), 1), hashes[different % max(len(hashes), 1)]
         vectors = np.zeros(batch.length << self.bits)
         for number in range(math.ceil(_WORD / self.bits)):  # the last slice may be a short one

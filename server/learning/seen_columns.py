@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from server.learning.columns import AtomPiece, BlockPiece, CellsPiece, Piece, Values
 from server.values.atoms import collapse, number_text
+from server.values.distinct import distinct
 
 
 @dataclass
@@ -88,7 +89,7 @@ def _see_numbers_among_texts(seen: SeenColumns, piece: Piece) -> None:
 
 
 def _number_texts(numbers: NDArray[np.float64]) -> set[str]:
-    return {number_text(collapse(number)) for number in np.unique(numbers[~np.isnan(numbers)]).tolist()}
+    return {number_text(collapse(number)) for number in distinct(numbers[~np.isnan(numbers)]).tolist()}
 
 
 def _distinct_texts(values: Values, cells: NDArray[np.int64] | slice = slice(None)) -> set[str]:

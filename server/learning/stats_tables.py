@@ -55,6 +55,7 @@ from server.transfer.outputs import record_all, recording_dataset
 from server.values import compute as pc
 from server.values.atoms import NEVER, Atom, atom_to_json
 from server.values.batches import Cell, Row, RowBatch
+from server.values.distinct import distinct
 from server.values.paths import format_path, parse_path
 
 STATS_TRAIN, WORDS_TRAIN = "statsTable.train", "statsTable.bagOfWords.train"
@@ -165,7 +166,7 @@ class WordTable:
     def add(self, cells: CellArrays, won: NDArray[np.bool_]) -> None:
         """Count the words of rows, each once in a row; ``won``: which outcomes each row has (rows, outcomes)."""
         size = len(cells.names)
-        rows, codes = np.divmod(np.unique(cells.rows * size + cells.codes), size or 1)
+        rows, codes = np.divmod(distinct(cells.rows * size + cells.codes), size or 1)
         trials = np.bincount(codes, minlength=size)
         wins = [np.bincount(codes[won[rows, number]], minlength=size) for number in range(len(self.outcomes))]
         for word, found in zip(cells.names, np.column_stack([trials, *wins]).tolist(), strict=True):

@@ -37,6 +37,7 @@ from server.transfer.outputs import record_all
 from server.values import compute as pc
 from server.values.atoms import NEVER
 from server.values.batches import Column, RowBatch, RowType
+from server.values.distinct import distinct
 from server.values.kinds import Kind
 from server.values.paths import parse_path
 
@@ -72,7 +73,7 @@ def count_documents(batches: Iterable[RowBatch]) -> DocumentFrequencies:
     for batch in batches:
         documents += batch.length
         cells = cell_arrays(batch)
-        different = np.unique(cells.rows * len(cells.names) + cells.codes) % max(len(cells.names), 1)
+        different = distinct(cells.rows * len(cells.names) + cells.codes) % max(len(cells.names), 1)
         counts = np.bincount(different, minlength=len(cells.names)).tolist()
         terms.update({name: count for name, count in zip(cells.names, counts, strict=True) if count})
     return DocumentFrequencies(documents, dict(terms))

@@ -25,6 +25,7 @@ from server.transfer.results import is_null
 from server.values import compute as pc
 from server.values.atoms import NEVER, Atom, Timestamp
 from server.values.batches import Column, RowBatch, iterate_paths
+from server.values.distinct import distinct
 from server.values.paths import Path, format_path
 
 
@@ -69,12 +70,12 @@ class Counts:
         rows = np.asarray(pc.list_parent_indices(rest))[present].astype(np.int64)
         self._columns.update(paths.dictionary.to_pylist())
         self.points += len(codes)
-        self.cells += len(np.unique(rows * max(len(paths.dictionary), 1) + codes))
+        self.cells += len(distinct(rows * max(len(paths.dictionary), 1) + codes))
         self._add_times(np.asarray(flat.field("t"), float), present)
 
     def _add_times(self, times: NDArray[np.float64], present: NDArray[np.bool_]) -> None:
         chosen = times[present] if len(times) == len(present) else times
-        self._times.update(np.unique(chosen[~np.isnan(chosen)]).tolist())
+        self._times.update(distinct(chosen[~np.isnan(chosen)]).tolist())
 
     def row(self) -> dict[str, Atom]:
         moments = [time for time in self._times if math.isfinite(time)]
