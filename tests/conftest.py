@@ -15,10 +15,18 @@ from typing import Any
 
 import httpx
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.waiting import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+# How fast examples are made and run says what else the machine does; a fixture's state is the test's own business.
+settings.register_profile(
+    "suite", deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)
+settings.load_profile("suite")
 
 
 def pytest_configure() -> None:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,5 +15,6 @@ _N = TypeVar("_N", bound=np.generic)
 
 def distinct(values: npt.NDArray[_N]) -> npt.NDArray[_N]:
     """Ascending, each once; ``values`` is one-dimensional and holds no NaN."""
-    ordered: Any = np.sort(values)
-    return ordered[np.concatenate([[True], ordered[1:] != ordered[:-1]])] if len(ordered) else ordered
+    ordered = np.sort(values)
+    kept: npt.NDArray[_N] = ordered[np.concatenate([[True], ordered[1:] != ordered[:-1]])] if len(ordered) else ordered
+    return kept

@@ -14,7 +14,7 @@ alphabet = st.text("ABab01+/==-_ \n.é", max_size=9)
 whole = st.binary(max_size=40).map(lambda data: duckdb.execute("SELECT base64(?)", [data]).fetchall()[0][0])
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(alphabet | whole)
 @example("")
 @example("YQ==\n")

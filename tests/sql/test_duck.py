@@ -53,7 +53,7 @@ def test_texts(cursor: Any, text: str) -> None:
     assert read(cursor, literal_text(text)) == text
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(PLAIN_TEXTS)
 def test_any_text(text: str) -> None:
     import duckdb

@@ -232,7 +232,7 @@ def constant(expression: Expression, engine: Engine) -> None:
     assert got[1] == ev.instant_text(wanted[1])
 
 
-slow = settings(deadline=None, max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
+slow = settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
 
 
 @slow

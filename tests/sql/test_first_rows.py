@@ -33,7 +33,7 @@ def looks_twice(server: InProcess, query: str) -> bool:
     return "(SELECT min(" in sql or "(SELECT max(" in sql
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     given_rows=rows,
     key=st.sampled_from("ixs"),

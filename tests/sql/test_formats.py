@@ -70,7 +70,7 @@ def as_text(value: Any) -> Any:
     return value
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(rows_of_any_kind)
 def test_formats_agree(rows: Rows) -> None:
     expected = full(rows)
@@ -93,7 +93,7 @@ def test_formats_agree(rows: Rows) -> None:
     ]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(rows_of_any_kind)
 def test_cells_of_a_row_are_in_natural_order_and_by_time(rows: Rows) -> None:
     for (_, given_cells), (_, shown) in zip(rows, full(rows), strict=True):
@@ -102,7 +102,7 @@ def test_cells_of_a_row_are_in_natural_order_and_by_time(rows: Rows) -> None:
         assert keys == sorted(keys)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(rows_of_any_kind)
 def test_options(rows: Rows) -> None:
     header, *table = rendered(rows, "table", sort_columns=True, row_hashes=True)

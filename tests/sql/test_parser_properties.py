@@ -105,7 +105,7 @@ def _tree_or_none(parse: Any, text: str) -> Any:
         return None
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(soup)
 def test_soup_parses_or_is_a_syntax_error(text: str) -> None:
     for parse in (parse_statement, parse_expression, parse_table, parse_clauses):
@@ -115,13 +115,13 @@ def test_soup_parses_or_is_a_syntax_error(text: str) -> None:
             assert parse(canonical) == tree
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text(max_size=60))
 def test_any_text_parses_or_is_a_syntax_error(text: str) -> None:
     _tree_or_none(parse_statement, "SELECT " + text)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(expressions)
 def test_expressions_survive_their_canonical_text(text: str) -> None:
     tree = _tree_or_none(parse_expression, text)
@@ -129,7 +129,7 @@ def test_expressions_survive_their_canonical_text(text: str) -> None:
         assert parse_expression(render(tree)) == tree
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(statements, st.data())
 def test_mutated_statements(text: str, data: st.DataObject) -> None:
     tree = _tree_or_none(parse_statement, text)

@@ -265,7 +265,7 @@ def compare(engines: Engines, query: Both) -> None:
     assert got == wanted
 
 
-both_engines = settings(deadline=None, max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
+both_engines = settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
 
 
 @both_engines

@@ -39,19 +39,19 @@ def there_and_back(values: list[Any], shape: Any) -> list[Any]:
     return from_arrow(to_arrow(values, shape), shape)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(atoms, max_size=6))
 def test_atoms(values: list[Any]) -> None:
     assert there_and_back(values, Kind.ANY) == values
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.lists(cells, max_size=4), max_size=4))
 def test_rows(rows: list[Any]) -> None:
     assert there_and_back(rows, CELLS) == rows
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.none() | st.lists(atoms, max_size=4), max_size=4))
 def test_lists_of_atoms(rows: list[Any]) -> None:
     assert there_and_back(rows, ANYS) == rows

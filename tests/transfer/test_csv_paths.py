@@ -6,7 +6,7 @@ import io
 import math
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from server.errors import MldbError
@@ -97,7 +97,7 @@ def read(content, block_bytes, options, csv):
     return reader.paths, rows, reader.rows, reader.errors
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=400)
 @given(lines=LINES, end=st.sampled_from(["\n", "\r\n"]), size=st.sampled_from([1, 7, 40, 1 << 20]), bad=st.booleans())
 @example(lines=["-0.0, 5", "9007199254740993, 5"], end="\n", size=1, bad=False)
 def test_same_rows(monkeypatch, lines, end, size, bad):
@@ -109,7 +109,7 @@ def test_same_rows(monkeypatch, lines, end, size, bad):
     assert read(content, size, options, CsvFormat()) == expected
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150)
 @given(
     columns=st.tuples(
         *[st.sampled_from([st.integers(), st.floats(allow_nan=False), st.sampled_from(["x", "n y", "in", "nan"])])] * 3
@@ -129,7 +129,7 @@ def test_same_rows_of_tidy_files(monkeypatch, columns, data, quote, delimiter):
     assert read(content, 16, ReadOptions(ignore_bad=True), csv) == expected
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.lists(
         st.one_of(st.sampled_from(NUMBERS), st.integers().map(str), st.floats().map(repr), st.text(max_size=3)),

@@ -6,7 +6,7 @@ import json
 
 import orjson
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server.errors import MldbError
@@ -76,7 +76,7 @@ CONFIGS = {
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 @pytest.mark.parametrize("arrays", ["parse", "encode"])
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15)
 @given(objects=st.lists(OBJECTS, max_size=12), size=st.sampled_from([20, 200, 1 << 20]))
 def test_by_column_as_cell_by_cell(bench, monkeypatch, config, arrays, objects, size):
     agree(bench, monkeypatch, objects, config, arrays, size)

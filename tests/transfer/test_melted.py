@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server.transfer.melted import melt_row
@@ -50,7 +50,7 @@ def both(bench, query, output):
 
 @pytest.mark.parametrize("output", OUTPUTS.values(), ids=OUTPUTS)
 @pytest.mark.parametrize("type_", ["tabular", "sparse.mutable"])
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12)
 @given(rows=ROWS, query=st.sampled_from(QUERIES))
 def test_by_column_as_cell_by_cell(bench, output, type_, rows, query):
     params = {"unknownColumns": "add"} if type_ == "tabular" else {}

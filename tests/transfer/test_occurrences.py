@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from itertools import starmap
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server.entities.progress import TaskProgress
@@ -25,7 +25,7 @@ def plain(found):
     return [(path, [(name, str(value)) for name, value, _ in figures]) for path, figures in starmap(row_of, found)]
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40)
 @given(rows)
 def test_by_column_as_by_cell(bench, rows):
     first = {"i": 1, "x": 0.5, "s": "a", "b": True}

@@ -4,7 +4,7 @@ import math
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from server.values.atoms import Interval, PathValue, Timestamp
@@ -31,7 +31,6 @@ ATOMS = st.one_of(
 CELLS = st.builds(Cell, PATHS, ATOMS, st.sampled_from([-math.inf, 0.0, 7.0]))
 
 
-@settings(deadline=None)  # the first call imports Arrow's functions
 @given(st.lists(st.lists(CELLS, max_size=5), max_size=5), st.lists(ELEMENTS, max_size=2).map(tuple), st.integers(0, 5))
 def test_cells_below_a_prefix(rows, prefix, cut):
     size = len(prefix)
