@@ -14,6 +14,7 @@ from server.app import Server
 from server.http.security import Gate
 from server.settings import Settings
 from server.sql.engine import Engine
+from tests.waiting import PATIENCE
 
 
 class InProcess:
@@ -45,11 +46,11 @@ def in_process(folder: Path, **changed: Any) -> Iterator[InProcess]:
     thread.start()
     server = Server(settings, Gate(settings), lambda: None)
     try:
-        asyncio.run_coroutine_threadsafe(server.start(), loop).result(30)
-        assert server.host.registry.restored.wait(30)
+        asyncio.run_coroutine_threadsafe(server.start(), loop).result(PATIENCE)
+        assert server.host.registry.restored.wait(PATIENCE)
         yield InProcess(server)
     finally:
-        asyncio.run_coroutine_threadsafe(server.close(), loop).result(30)
+        asyncio.run_coroutine_threadsafe(server.close(), loop).result(PATIENCE)
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(30)
+        thread.join(PATIENCE)
         loop.close()

@@ -1,4 +1,7 @@
-"""Waiting for what another thread, process or page does: for the thing itself, with one patience for all tests."""
+"""Waiting for what another thread, process or page does: for the thing itself, with one patience for all tests.
+
+What must be cheap is measured in processor time, and held against a limit that knows how quick the machine is.
+"""
 
 from __future__ import annotations
 
@@ -21,3 +24,18 @@ def until(condition: Callable[[], Found], what: object = "it did not come about"
         assert time.monotonic() < deadline, what
         time.sleep(0.02)
     return found
+
+
+# Seconds of processor time that the yardstick takes on the machine that limits were set on.
+_YARDSTICK = 0.02
+
+
+def slowness() -> float:
+    """How many times slower this machine computes than the one that limits of processor time were set on; 1 or more."""
+
+    def seconds() -> float:
+        begun = time.thread_time()
+        sum(number * number % 7 for number in range(300_000))
+        return time.thread_time() - begun
+
+    return max(1.0, min(seconds() for _ in range(3)) / _YARDSTICK)

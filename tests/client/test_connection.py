@@ -6,7 +6,6 @@ import asyncio
 import datetime
 import sys
 import threading
-import time
 
 import pandas as pd
 import polars as pl
@@ -18,6 +17,7 @@ from pymldb.data import BatFrame
 from pymldb.resource import Resource
 
 from runtime.calls import RunWatch
+from tests.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -219,10 +219,7 @@ def running(mldb, procedure):
 
 
 def wait_for_run(mldb, procedure):
-    end = time.monotonic() + 20
-    while mldb.request("GET", f"/v1/procedures/{procedure}").status_code != 200 or not running(mldb, procedure):
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    until(lambda: mldb.request("GET", f"/v1/procedures/{procedure}").status_code == 200 and running(mldb, procedure))
 
 
 def test_an_interrupt_cancels_the_run(mldb, wide, monkeypatch):

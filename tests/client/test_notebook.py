@@ -8,6 +8,8 @@ import time
 import pytest
 from jupyter_client.manager import start_new_kernel
 
+from tests.waiting import PATIENCE
+
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 
 WIDE = """
@@ -34,7 +36,7 @@ class Kernel:
         """Outputs of a cell: ``text``, ``html``, ``stdout``, ``error``."""
         self.client.execute(code)
         shown: dict = {"text": [], "html": [], "stdout": "", "error": ""}
-        end = time.monotonic() + 50
+        end = time.monotonic() + PATIENCE
         while time.monotonic() < end:
             try:
                 message = self.client.get_iopub_msg(timeout=1)

@@ -7,6 +7,7 @@ import pytest
 from nbclient import NotebookClient
 
 from tests.project.sources import ROOT
+from tests.waiting import PATIENCE
 
 NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
 
@@ -18,6 +19,6 @@ def test_notebook(file, server, monkeypatch, tmp_path):
     monkeypatch.setenv("MLDB_SERVER", server.url)
     notebook = nbformat.read(file, as_version=4)
     NotebookClient(
-        notebook, timeout=50, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}
+        notebook, timeout=PATIENCE, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}
     ).execute()
     assert notebook.cells[-1].outputs

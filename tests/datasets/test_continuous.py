@@ -1,7 +1,5 @@
 """A stream cut into chunks, and windows over them, with the real registry, runner and SQL engine."""
 
-import time
-
 import pytest
 
 from server.app import model_worker
@@ -18,6 +16,7 @@ from server.entities.types import TypeRegistry
 from server.errors import MldbError
 from server.storage.database import new_table
 from tests.datasets.parts import Parts
+from tests.waiting import until
 
 
 class SaveParams(ProcedureParams):
@@ -162,19 +161,14 @@ def test_a_config_without_a_name_is_enough(services):
 def test_it_saves_by_itself(services):
     dataset = stream(services, "0.05s")
     dataset.record_rows([(("r",), [(("x",), 1, 0.0)])])
-    deadline = time.monotonic() + 20
-    while not names(services, "meta") and time.monotonic() < deadline:
-        time.sleep(0.02)
+    until(lambda: names(services, "meta"))
     assert window(services) == ["r"]
 
 
 def test_it_goes_on_saving_after_a_failure(services):
     dataset = stream(services, "0.05s", chunk="test.moody")
     dataset.record_rows([(("r",), [(("x",), 1, 0.0)])])
-    deadline = time.monotonic() + 20
-    while not names(services, "meta"):
-        assert time.monotonic() < deadline, "nothing was saved any more"
-        time.sleep(0.02)
+    until(lambda: names(services, "meta"), "nothing was saved any more")
     assert window(services) == ["r"]
 
 

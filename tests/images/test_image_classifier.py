@@ -4,7 +4,6 @@ import base64
 import io
 import json
 import shutil
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -12,6 +11,7 @@ import pytest
 from PIL import Image
 
 from tests.conftest import ROOT, RunningServer
+from tests.waiting import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -47,13 +47,9 @@ class Plugin:
         assert answer.status_code == code, answer.text
         return answer.json()
 
-    def until(self, done, seconds=150):
+    def until(self, done):
         """The first answer that is done."""
-        deadline = time.monotonic() + seconds
-        while not (found := done()):
-            assert time.monotonic() < deadline, self.client.get(f"{ROUTES}/state").text
-            time.sleep(0.1)
-        return found
+        return until(done, "it does not come about", 150)  # trainings, in TensorFlow
 
     def wait(self, job):
         def over():

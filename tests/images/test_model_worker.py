@@ -19,6 +19,7 @@ from runtime.models import frames
 from server.errors import MldbError, Unavailable
 from server.learning.model_worker import Model, ModelWorker, Node
 from tests.images.conftest import PICTURE_INPUT, picture
+from tests.waiting import PATIENCE, until
 
 pytestmark = pytest.mark.timeout(180)  # the first use of a fixture starts TensorFlow, on a busy machine
 
@@ -196,18 +197,22 @@ def test_a_killed_worker_is_an_error_for_its_callers_and_is_replaced(models, gra
     pid = models.pid
     failures = []
 
+    given, rounds = {PICTURE_INPUT: [picture(0)] * 32}, []
+
     def flood():
         try:
-            for _ in range(1000):
-                models.run(model, {PICTURE_INPUT: [picture(0)] * 32}, 32)
+            while True:
+                rounds.append(models.run(model, given, 32))
         except Unavailable as error:
             failures.append(error)
 
     thread = threading.Thread(target=flood)
     thread.start()
-    time.sleep(0.3)
+    until(lambda: rounds)
+    os.kill(pid, signal.SIGSTOP)
+    time.sleep(0.3)  # whatever the thread was doing, a call is under way now
     os.kill(pid, signal.SIGKILL)
-    thread.join(10)
+    thread.join(PATIENCE)
     assert [(error.code, error.message) for error in failures] == [(503, "the model worker died: SIGKILL")]
     assert run_one(models, model, picture(0)).shape == (1, 1, 1, 12)
     assert models.pid not in (None, pid)
@@ -243,10 +248,7 @@ def test_a_host_that_is_gone_takes_the_worker_with_it_and_the_log_hears_of_it(gr
     worker.warm(Model(graphs / "dense.pb", ("x",), ("y",)))
     process = psutil.Process(worker.pid)
     worker._process._connection.shutdown(socket.SHUT_RDWR)
-    process.wait(30)
-    deadline = time.monotonic() + 5
-    while not any(line.startswith("the model worker") for line in lines) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert any(line.startswith("the model worker") for line in lines)
+    process.wait(PATIENCE)
+    until(lambda: any(line.startswith("the model worker") for line in lines))
     assert not any("oneDNN" in line or "absl::InitializeLog" in line for line in lines)
     worker.close()

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
-
 import psutil
 import pytest
 
 from tests.learning.test_classifier_rest import make_rows
+from tests.waiting import until
 
 # Far more than any test waits for.
 ENDLESS = {"type": "bagging", "num_bags": 1_000_000, "weak_learner": {"type": "glz"}}
@@ -19,14 +18,6 @@ def job_processes(server) -> set[int]:
     for process in psutil.Process(server.process.pid).children(recursive=True):
         if "forkserver" in " ".join(process.parent().cmdline()) and process.parent().pid != server.process.pid:
             found.add(process.pid)
-    return found
-
-
-def wait_for(condition, seconds=20.0):
-    end = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.05)
     return found
 
 
@@ -44,16 +35,16 @@ def training(client, server):
     client.put("/v1/procedures/endless", json={"type": "classifier.train", "params": params}).raise_for_status()
     answer = client.post("/v1/procedures/endless/runs", json={}, headers={"async": "true"})
     run = answer.headers["location"]
-    (pid,) = wait_for(lambda: job_processes(server) - others)
-    wait_for(lambda: client.get(run).json()["state"] == "executing")
+    (pid,) = until(lambda: job_processes(server) - others)
+    until(lambda: client.get(run).json()["state"] == "executing")
     return run, pid
 
 
 def test_a_cancel_ends_the_process(client, training):
     run, pid = training
     client.put(f"{run}/state", json={"state": "cancelled"}).raise_for_status()
-    wait_for(lambda: not psutil.pid_exists(pid))
-    wait_for(lambda: client.get(run).json()["state"] == "cancelled")
+    until(lambda: not psutil.pid_exists(pid))
+    until(lambda: client.get(run).json()["state"] == "cancelled")
 
 
 def test_a_cancelled_experiment_leaves_nothing_of_its_folds(client, server):
@@ -69,19 +60,19 @@ def test_a_cancelled_experiment_leaves_nothing_of_its_folds(client, server):
     }
     client.put("/v1/procedures/stopped", json={"type": "classifier.experiment", "params": params}).raise_for_status()
     run = client.post("/v1/procedures/stopped/runs", json={}, headers={"async": "true"}).headers["location"]
-    wait_for(lambda: "stopped_results_0" in client.get("/v1/datasets").json())
+    until(lambda: "stopped_results_0" in client.get("/v1/datasets").json())
     assert (folder / "stopped-0.cls").exists()
     client.put(f"{run}/state", json={"state": "cancelled"}).raise_for_status()
-    wait_for(lambda: client.get(run).json()["state"] == "cancelled")
-    wait_for(lambda: not list(folder.glob("stopped-*.cls")))
-    wait_for(lambda: not [name for name in client.get("/v1/functions").json() if name.startswith("stopped")])
-    wait_for(lambda: not [name for name in client.get("/v1/datasets").json() if name.startswith("stopped")])
+    until(lambda: client.get(run).json()["state"] == "cancelled")
+    until(lambda: not list(folder.glob("stopped-*.cls")))
+    until(lambda: not [name for name in client.get("/v1/functions").json() if name.startswith("stopped")])
+    until(lambda: not [name for name in client.get("/v1/datasets").json() if name.startswith("stopped")])
 
 
 def test_a_killed_process_is_an_error_of_its_run_only(client, server, training):
     run, pid = training
     psutil.Process(pid).kill()
-    wait_for(lambda: client.get(run).json()["state"] == "error")
+    until(lambda: client.get(run).json()["state"] == "error")
     assert "the job process of server.learning.jobs_entry:train died" in client.get(run).text
     assert client.query("SELECT 1 AS one")[1][1] == 1
     params = {

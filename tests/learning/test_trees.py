@@ -15,6 +15,7 @@ from server.learning.training_set import balanced
 from server.learning.trees import TreeEnsemble
 from server.values.paths import natural_key
 from tests.learning.tables import examples, rings, space
+from tests.waiting import slowness
 
 
 def ignore(_: float) -> None:
@@ -197,7 +198,7 @@ def test_wide_rows_are_boosted_in_no_time():
     started = time.process_time()
     for _ in range(10):
         grower.grow(data.weights, max_depth=3, update="gentle", feature_share=1.0, rng=rng)
-    assert time.process_time() - started < 1
+    assert time.process_time() - started < 1 * slowness()
 
 
 @pytest.mark.parametrize("depth", [-1, 4])

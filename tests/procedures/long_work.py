@@ -19,7 +19,7 @@ _WORDS = "SELECT tokenize(text, {splitChars: ' '}) AS * FROM big"
 _SLOW = "jseval('return x * 2', 'x', x)"
 _ENDLESS = {"type": "bagging", "num_bags": 300, "weak_learner": {"type": "naive_bayes"}}
 _TREE = {"type": "decision_tree", "max_depth": 2}
-_SLEEP = "import time\nprint('begun', flush=True)\ntime.sleep(60)\n"
+_SLEEP = "import time\nprint('begun', flush=True)\ntime.sleep(600)\n"
 
 
 @dataclass(frozen=True)
@@ -177,7 +177,7 @@ def works() -> dict[str, Work]:
         "experimental.external.procedure": Work(
             "experimental.external.procedure", {"scriptConfig": {"source": _SLEEP}}, ()
         ),
-        "mock": Work("mock", {"durationMs": 60_000}, ()),
+        "mock": Work("mock", {"durationMs": 600_000}, ()),
         "serial": Work(
             "serial",
             {"steps": [{"type": "null"}, {"type": "classifier.train", "params": {
@@ -186,13 +186,13 @@ def works() -> dict[str, Work]:
         ),
         "permuter.run": Work(
             "permuter.run",
-            {"procedure": {"type": "mock", "params": {"durationMs": 60_000}},
-             "permutations": {"durationMs": [200, 60_000]}},
+            {"procedure": {"type": "mock", "params": {"durationMs": 600_000}},
+             "permutations": {"durationMs": [200, 600_000]}},
             (),
         ),
         "createEntity": Work(
             "createEntity",
-            {"kind": "procedure", "type": "mock", "id": "inner", "params": {"durationMs": 60_000}},
+            {"kind": "procedure", "type": "mock", "id": "inner", "params": {"durationMs": 600_000}},
             (),
         ),
     }  # fmt: skip

@@ -1,10 +1,10 @@
 """Scripts as procedures and functions."""
 
 import json
-import time
 from pathlib import Path
 
 from tests.inprocess import in_process
+from tests.waiting import until
 
 RUNS = "/v1/procedures/{}/runs/{}"
 
@@ -126,7 +126,7 @@ def test_external_procedure_that_does_not_read(tmp_path):
 
 def test_external_procedure_ends_with_a_server_that_is_killed(start_server, tmp_path):
     mark = tmp_path / "mark"
-    source = f"import os, time; open({str(mark)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
+    source = f"import os, time; open({str(mark)!r}, 'w').write(str(os.getpid())); time.sleep(600)"
     server = start_server()
     params = {"scriptConfig": {"source": source}, "runOnCreation": False}
     with server.client() as client:
@@ -135,10 +135,3 @@ def test_external_procedure_ends_with_a_server_that_is_killed(start_server, tmp_
         until(lambda: mark.exists() and mark.read_text())
     server.kill()
     until(lambda: not Path("/proc", mark.read_text()).exists())
-
-
-def until(condition):
-    end = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.05)

@@ -11,7 +11,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +21,7 @@ import pytest
 from tests.conftest import Client, RunningServer
 from tests.project.pages import Block, blocks
 from tests.project.sources import ROOT
+from tests.waiting import PATIENCE, until
 
 pytestmark = [
     pytest.mark.slow,
@@ -45,7 +45,9 @@ class Shell:
             **os.environ, "CURL_HOME": str(self.folder), "MLDB_SERVER": str(self.client.base_url), "PATH": path,
         }  # fmt: skip
         script = ["bash", "-euo", "pipefail", "-c", block.text]
-        done = subprocess.run(script, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=50)
+        done = subprocess.run(
+            script, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=PATIENCE
+        )
         assert done.returncode == 0, f"{block.id}: {done.stdout}{done.stderr}\n{self._log()}"
         return done.stdout
 
@@ -99,10 +101,7 @@ def test_readme(shell: Shell, block: Block, expected: Block | None):
 
 def wait_for_route(client: Client, route: str) -> None:
     """A reader takes some seconds to the next block; the test is faster than a settled folder."""
-    deadline = time.monotonic() + 40
-    while client.get(route).status_code == 404:
-        assert time.monotonic() < deadline, f"{route} did not appear"
-        time.sleep(0.05)
+    until(lambda: client.get(route).status_code != 404, f"{route} did not appear")
 
 
 GUIDE = ROOT / "docs" / "sql-guide.md"
@@ -134,5 +133,5 @@ def test_python_client_page(shell: Shell):
     found = [block for block in blocks(ROOT / "docs" / "client.md") if block.language == "python"]
     assert all(block.mark == "run" for block in found)
     program = "".join(block.text for block in found).replace("http://localhost:8080", str(shell.client.base_url))
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=50)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from tests.conftest import Client, RunningServer
 from tests.project.pages import Block, blocks, pages
 from tests.project.sources import ROOT
 from tests.project.test_examples import Shell, running
+from tests.waiting import PATIENCE, until
 
 PLUGINS = ROOT / "docs" / "plugin-guide.md"
 OPERATIONS = ROOT / "docs" / "operations.md"
@@ -110,10 +110,7 @@ def test_a_plugin_in_javascript(guide: Shell):
     (folder / "static").mkdir(parents=True)
     (folder / "static" / "page.html").write_text("a page")
     (folder / "main.js").write_text(marked(PLUGINS, "main.js").text)
-    deadline = time.monotonic() + 30
-    while guide.client.get("/v1/plugins/in_js/routes/static/page.html").text != "a page":
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until(lambda: guide.client.get("/v1/plugins/in_js/routes/static/page.html").text == "a page")
     assert guide.client.get("/v1/plugins/in_js/routes/sum").json()[0]["columns"][0][1] == 42
     assert guide.client.get("/v1/plugins/in_js/routes/other").status_code == 400
     assert guide.client.get("/v1/plugins/in_js").json()["status"] == {"asked": 2}
@@ -165,7 +162,9 @@ def test_magics(guide: Shell):
     text = marked(ROOT / "docs" / "client.md", "magics").text.replace("http://localhost:8080", str(client.base_url))
     lines, _, cell = text.partition("%%")
     cells = "\0".join([*lines.split("\n")[:-1], "%%" + cell.rstrip()])
-    done = subprocess.run([sys.executable, "-c", _NOTEBOOK], input=cells, capture_output=True, text=True, timeout=50)
+    done = subprocess.run(
+        [sys.executable, "-c", _NOTEBOOK], input=cells, capture_output=True, text=True, timeout=PATIENCE
+    )
     assert done.returncode == 0, done.stderr + done.stdout
     assert done.stdout.splitlines()[-1] == "['Köln']"
 
@@ -185,7 +184,8 @@ def test_a_query_is_watched_and_cancelled(guide: Shell):
     client.must("POST", "/v1/datasets/many/commit")
     joined = "count(*) FROM (SELECT * FROM many AS a JOIN many AS b ON a.x != b.x JOIN many AS c ON b.x != c.x)"
     query, look, cancel = marked(OPERATIONS, "run: cancel").text.splitlines()
-    block = f"{query.replace('...', joined)}\nsleep 1\n{look}\n{cancel}\nwait || true\n"
+    until_it_runs = f'until {look} | grep -q \'"id":"report"\'; do sleep 0.1; done'
+    block = f"{query.replace('...', joined)}\n{until_it_runs}\n{look}\n{cancel}\nwait || true\n"
     shown = guide.run(Block(OPERATIONS, 0, "sh", block, "", ()))
     assert '"id":"report"' in shown
     assert '"httpCode":409' in shown
@@ -199,10 +199,7 @@ def test_backup_and_restore(guide: Shell):
     restored = RunningServer(guide.folder / "new_data")
     try:
         with restored.client() as client:
-            deadline = time.monotonic() + 30
-            while not client.get("/readyz").json()["restored"]:
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
+            until(lambda: client.get("/readyz").json()["restored"])
             assert "shop" in client.get("/v1/datasets").json()
             assert client.query("SELECT count(*) FROM shop", "atom") == 3
     finally:

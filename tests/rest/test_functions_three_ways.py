@@ -147,10 +147,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
 
 
 @pytest.fixture(scope="module")
-def ready(server, client, graphs):  # noqa: F811
+def ready(server, client):
     """Datasets, files, the plugin; the URL of the folder."""
     folder = server.data_dir.resolve()
-    (folder / "dense.pb").write_bytes((graphs / "dense.pb").read_bytes())
     (folder / "file.bin").write_bytes(b"\x00abc")
     rows = [[name, [[column, value, 0] for column, value in cells.items()]] for name, cells in XOR.items()]
     record(client, "xor", "tabular", rows)
@@ -191,11 +190,14 @@ def placed(value, **places):
 
 
 @pytest.fixture
-def function(request, client, ready):
+def function(request, server, client, ready):
     """The name of a function of a type and what it is asked; what it needs is made first."""
     type = request.param
     places = {"dir": ready}
     params = MADE.get(type, {})
+    if type == "tensorflow.graph":  # it alone waits for TensorFlow to make graphs
+        graph = request.getfixturevalue("graphs") / "dense.pb"
+        (server.data_dir.resolve() / "dense.pb").write_bytes(graph.read_bytes())
     if type == "mongodb.query":
         places["mongodb"] = request.getfixturevalue("mongodb")
         with pymongo.MongoClient(places["mongodb"]) as mongo:

@@ -21,8 +21,7 @@ from server.sql.prepared import KEPT, Prepared
 from server.sql.tasks import TASK_SQL
 from server.storage.database import Database
 from tests.sql.catalogs import EmptyCatalog
-
-SOON = 2.0
+from tests.waiting import SOON
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,7 @@ from server.entities.progress import TaskProgress
 from server.errors import Cancelled
 from server.sql import tasks
 from server.storage.database import Database
-
-SOON = 2.0
+from tests.waiting import PATIENCE, SOON
 
 
 def test_tasks_are_nested_and_belong_to_threads() -> None:
@@ -64,7 +63,7 @@ def test_stoppable_work_ends_at_once() -> None:
     threading.Timer(0.1, progress.cancel).start()
     begun = time.monotonic()
     with pytest.raises(Cancelled):
-        tasks.stoppable(progress, lambda: over.wait(30))
+        tasks.stoppable(progress, lambda: over.wait(PATIENCE))
     assert time.monotonic() - begun < SOON
     over.set()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 import zipfile
 from typing import ClassVar
 
@@ -13,6 +12,7 @@ import pytest
 
 from tests.conftest import RunningServer
 from tests.transfer.test_s3 import error, status
+from tests.waiting import until
 
 
 class _Passwords(asyncssh.SSHServer):
@@ -183,7 +183,4 @@ def test_connections_end_with_their_use(client, base, folder):
     status(client, "import.text", dataFileUrl=f"{base}/short.csv", outputDataset="short")
     status(client, "list.files", path=str(base), outputDataset="files")
     error(client, "import.text", dataFileUrl=f"{base}/none.csv", outputDataset="none")
-    deadline = time.monotonic() + 5
-    while _Passwords.open:
-        assert time.monotonic() < deadline, _Passwords.open
-        time.sleep(0.05)
+    until(lambda: not _Passwords.open, _Passwords.open)

@@ -19,6 +19,7 @@ from server.transfer.urls import Urls
 from server.transfer.web import WebScheme
 from server.values.batches import Column, RowBatch, RowType
 from server.values.kinds import Kind
+from tests.waiting import SOON
 
 MODIFIED = "Wed, 21 Oct 2015 07:28:00 GMT"
 
@@ -193,14 +194,14 @@ def test_a_server_that_never_answers():
         begin = time.monotonic()
         message = refusal(lambda: scheme(slow_rate=10240, slow_window=0.5).open_read(url))
     assert "Timeout was reached" in message
-    assert 0.4 < time.monotonic() - begin < 5
+    assert 0.4 < time.monotonic() - begin < SOON
 
 
 def test_a_server_that_drips(base):
     begin = time.monotonic()
     with scheme(slow_rate=10240, slow_window=0.6).open_read(f"{base}/drip").stream as stream:
         assert "Timeout was reached" in refusal(lambda: stream.read(1 << 20))
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < SOON
 
 
 def test_a_slow_reader_is_not_a_slow_server(base):
