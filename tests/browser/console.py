@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.conftest import ROOT, RunningServer
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 AXE = ROOT / "static" / "console" / "node_modules" / "axe-core" / "axe.min.js"
 BUNDLE = ROOT / "static" / "console" / "dist" / "manifest.json"
@@ -34,6 +34,7 @@ def opened(browser: Any, server: RunningServer, path: str = "/", *, tour: bool =
     """A page of the console in a context of its own. ``page.troubles`` collects errors of scripts and the console."""
     assert BUNDLE.is_file(), "the console is not built: make console"
     context = browser.new_context(**{"viewport": DESK, **options})
+    context.set_default_timeout(1000 * PATIENCE)
     if not tour:
         context.add_init_script("localStorage.setItem('mldb.tour', 'seen')")
     page = context.new_page()

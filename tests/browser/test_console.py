@@ -380,12 +380,18 @@ def test_values_as_of_a_time(browser, server):
     closed(page)
 
 
-def test_a_million_cells_scroll(browser, server):
+@pytest.fixture(scope="module")
+def wide(server):
+    """A dataset of a million cells."""
     with server.client() as client:
         lines = "\n".join([",".join(f"c{i}" for i in range(10)), *(",".join([str(n)] * 10) for n in range(100_000))])
         client.put("/v1/uploads/wide.csv", content=lines.encode())
         steps = client.get("/v1/uploads/wide.csv/preview").json()["steps"]
         assert client.post("/v1/procedures", json=steps[0]).status_code == 201
+
+
+@pytest.mark.usefixtures("wide")
+def test_a_million_cells_scroll(browser, server):
     page = opened(browser, server, "/console/query?q=SELECT+*+FROM+wide+ORDER+BY+c0")
     page.get_by_role("button", name="Run").click()
     grid = page.get_by_role("table", name="Rows of the result")
@@ -398,6 +404,7 @@ def test_a_million_cells_scroll(browser, server):
     closed(page)
 
 
+@pytest.mark.usefixtures("wide")
 def test_a_query_is_cancelled(browser, server):
     page = opened(browser, server, "/console/query?q=+")
     run_query(page, "SELECT count(*) FROM wide AS a JOIN wide AS b ON a.c0 < b.c0")

@@ -23,11 +23,12 @@ from server.settings import Settings
 from server.values.batches import Cell, Column, RowBatch, RowType
 from server.values.cells import cells_array
 from server.values.kinds import Kind
+from tests.waiting import PATIENCE
 
 
 @dataclass
 class Echo:
-    """Gives back its input; remembers how large the batches were."""
+    """Gives back its input; remembers how large the batches were. The first one takes ``pause`` seconds."""
 
     input = RowType(open=True)
     output = RowType(open=True)
@@ -46,6 +47,7 @@ class Bound:
     def apply(self, batch: RowBatch) -> RowBatch:
         self.function.sizes.append(batch.length)
         time.sleep(self.function.pause)
+        self.function.pause = 0.0
         for index, column in enumerate(batch.type.columns):
             if column.path == ("bad",) and True in batch.values[index].to_pylist():
                 raise MldbError("a bad row")
@@ -208,7 +210,7 @@ def test_errors(tmp_path):
 
 def test_concurrent_calls_are_joined_and_fail_alone(tmp_path):
     async def test(client, made):
-        made["echo"].pause = 0.05
+        made["echo"].pause = 1.0  # meanwhile the others come
         given = [{"n": index, "bad": index == 40} for index in range(100)]
         answers = await asyncio.gather(*(apply(client, "echo", each) for each in given))
         for index, answer in enumerate(answers):
@@ -233,11 +235,11 @@ def test_a_function_may_call_itself_over_rest(tmp_path):
                 if threading.active_count() and not inner:
                     inner.append(None)
                     call = asyncio.run_coroutine_threadsafe(apply(client, "echo", {"n": 1}), loop)
-                    inner[0] = call.result(10).json()
+                    inner[0] = call.result(PATIENCE).json()
                 return batch
 
         made["echo"].bind = lambda given: Recursive(made["echo"], given)
-        answer = await asyncio.wait_for(apply(client, "echo", {"n": 2}), 10)
+        answer = await asyncio.wait_for(apply(client, "echo", {"n": 2}), PATIENCE)
         assert answer.json() == {"output": {"n": 2}}
         assert inner == [{"output": {"n": 1}}]
 

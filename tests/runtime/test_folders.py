@@ -13,6 +13,7 @@ import pytest
 
 from runtime.folders import DOC, STATIC, FolderError, Folders, open_inside
 from tests.runtime.harness import get, host, plugin
+from tests.waiting import SOON
 
 ROUNDS = 3000
 
@@ -106,7 +107,7 @@ except RuntimeError as error:
     async def run() -> bytes:
         async with (
             host() as there,
-            plugin(there, tmp_path, main, "request.set_return(told)", start_seconds=5) as supervisor,
+            plugin(there, tmp_path, main, "request.set_return(told)", start_seconds=SOON) as supervisor,
         ):
             return (await supervisor.request(get())).body
 
