@@ -44,12 +44,12 @@
     return found;
   }
 
-  // A text is the text of a path; an array has the elements.
+  // A text is the text of a path, which the server reads; an array has the elements.
   function path(name) {
+    if (typeof name === 'string' || Number.isInteger(name)) return String(name);
     if (name === null || name === undefined) return [];
     if (name instanceof Atom && name.json.path) return name.json.path;
     if (Array.isArray(name)) return name.map(String);
-    if (typeof name === 'string' || Number.isInteger(name)) return elements(String(name));
     throw new Error(`Unparseable JSON Path value: ${shown(name)}`);
   }
 
@@ -60,10 +60,14 @@
     return value;
   }
 
+  const TIME = /^(\d{4}-|-?Inf$|NaD$)/; // as the server writes and reads it
+
   function moment(value) {
     if (value === Infinity) return 'Inf';
     if (value === -Infinity) return '-Inf';
     if (typeof value === 'number') return value;
+    if (typeof value === 'string' && TIME.test(value)) return value;
+    if (value === null || value === undefined) throw new Error(`Couldn't convert from ${value} to MLDB::Date`);
     const date = value instanceof Date ? value : new Date(value);
     return Number.isNaN(date.getTime()) ? 'NaD' : date.toISOString();
   }
@@ -354,7 +358,10 @@
     createFunction: (config) => new Function_(config),
     createSensor: (config) => new Entity('sensors', config),
     createInterval: interval,
-    createPath: (name) => new Atom({path: path(needed(name, 0, 'argument'))}),
+    createPath: (name) => {
+      const given = path(needed(name, 0, 'argument'));
+      return new Atom({path: typeof given === 'string' ? elements(given) : given});
+    },
     createRandomNumberGenerator: (seed) => new RandomNumberGenerator(seed),
     openStream: (uri) => new Stream(String(needed(uri, 0, 'uri'))),
     ls: (uri) => ask('ls', String(needed(uri, 0, 'dir'))),

@@ -168,6 +168,20 @@ def test_names_are_texts_of_paths_or_elements(run):
     assert (path, number) == ({"path": ["a", 'b"c', ""]}, {"path": ["3"]})
 
 
+def test_times_as_text_are_the_servers_to_read(run):
+    source = """
+    var dataset = mldb.createDataset({type: 'sparse.mutable', params: {timeQuantumSeconds: 0.000001}});
+    dataset.recordRow('r', [['a', 1, '2015-01-01T00:00:00.123456Z'], ['b', 1, '2015-06-01T00:00:00'], ['c', 1, '-Inf'],
+      ['d', 1, 'June 1, 2015 00:00 UTC']]).commit();
+    mldb.query('SELECT * FROM ' + dataset.id())[0].columns.map((cell) => cell[2])
+    """
+    assert run(source)["result"] == [
+        "2015-01-01T00:00:00.123456Z", "2015-06-01T00:00:00Z", "-Inf", "2015-06-01T00:00:00Z",
+    ]  # fmt: skip
+    source = "mldb.createDataset({type: 'tabular'}).recordRow('r', [['a', 1]])"
+    assert run(source, fails=True)["exception"]["message"] == "Error: Couldn't convert from undefined to MLDB::Date"
+
+
 def test_what_comes_from_the_server_has_its_members_sorted(run):
     """Tests written for MLDB compare it as JSON text."""
     source = """
