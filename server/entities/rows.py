@@ -16,7 +16,7 @@ import numpy as np
 from server.errors import MldbError
 from server.values.arrow import pa
 from server.values.atoms import Atom, Interval, PathValue, Timestamp, atom_from_json
-from server.values.batches import Cell, Column, RowBatch, RowType, iterate_paths
+from server.values.batches import Cell, Column, RowBatch, RowType, iterate_paths, one_array
 from server.values.cells import any_array, atoms_of, cells_of
 from server.values.kinds import Kind
 from server.values.paths import Path, format_path
@@ -191,8 +191,7 @@ def _times(times: pa.Array | float, length: int) -> list[float]:
 def _column_values(column: Column, array: pa.Array) -> list[Any]:
     if column.shape is None:
         return list(atoms_of(array, column.kind))
-    if isinstance(array, pa.ChunkedArray):
-        array = array.combine_chunks()
+    array = one_array(array)
     name = str(array.type.value_type)
     element = "ATOM" if pa.types.is_union(array.type.value_type) else _ELEMENTS.get(name, name.upper())
     return [None if flat is None else _embedding(column.shape, element, flat) for flat in array.to_pylist()]

@@ -11,10 +11,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from server.errors import MldbError
-from server.learning.columns import one_array
 from server.transfer.results import element_paths, is_null
 from server.values import compute as pc
-from server.values.batches import Column, RowBatch
+from server.values.batches import Column, RowBatch, one_array
 from server.values.cells import type_codes
 from server.values.kinds import TAGS, Kind
 from server.values.paths import format_path

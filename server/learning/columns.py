@@ -6,6 +6,7 @@ cell), or the open rest (cells).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +19,7 @@ from server.errors import MldbError
 from server.learning.matrix import Floats
 from server.values import compute as pc
 from server.values.atoms import collapse, number_text
-from server.values.batches import Column, RowBatch, iterate_paths
+from server.values.batches import Column, RowBatch, iterate_paths, one_array
 from server.values.cells import type_codes
 from server.values.kinds import TAGS, Kind
 from server.values.paths import format_path
@@ -88,25 +89,13 @@ def pieces_of(batch: RowBatch) -> Iterator[Piece]:
         elif -1 in column.shape:
             yield _ragged(column, array)
         else:
-            yield BlockPiece(element_names(column), block_of(array, len(batch_names(column))))
+            yield BlockPiece(element_names(column), block_of(array, math.prod(column.shape)))
     if batch.rest is not None:
         yield _cells(batch.rest)
 
 
-def batch_names(column: Column) -> range:
-    """The numbers of an embedding's elements."""
-    return range(int(np.prod(column.shape or (1,))))
-
-
 def element_names(column: Column) -> list[str]:
     return [format_path(path) for path in iterate_paths(column)]
-
-
-def one_array(array: pa.Array | pa.ChunkedArray) -> pa.Array:
-    """The chunks of an array in one."""
-    if isinstance(array, pa.ChunkedArray):
-        return array.chunk(0) if array.num_chunks == 1 else array.combine_chunks()
-    return array
 
 
 def block_of(array: pa.Array | pa.ChunkedArray, width: int) -> NDArray[Any]:
@@ -135,7 +124,7 @@ def _even_lists(array: pa.Array, width: int) -> NDArray[Any]:
 
 def _ragged(column: Column, array: Any) -> CellsPiece:
     """An embedding of varying length: cells named by position."""
-    array = array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
+    array = one_array(array)
     lengths = pc.fill_null(array.value_lengths(), 0).to_numpy(zero_copy_only=False).astype(np.int64)
     flat = array.flatten().to_numpy(zero_copy_only=False).astype(np.float64)
     rows = np.repeat(np.arange(len(array)), lengths)
@@ -145,7 +134,7 @@ def _ragged(column: Column, array: Any) -> CellsPiece:
 
 
 def _cells(rest: Any) -> CellsPiece:
-    rest = rest.combine_chunks() if isinstance(rest, pa.ChunkedArray) else rest
+    rest = one_array(rest)
     lengths = pc.fill_null(rest.value_lengths(), 0).to_numpy(zero_copy_only=False).astype(np.int64)
     flat = rest.flatten()
     encoded = flat.field("p").dictionary_encode()

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from server.declarations import NamedBatch
 from server.errors import MldbError
-from server.learning.columns import Piece, one_array, pieces_of
+from server.learning.columns import Piece, pieces_of
 from server.learning.matrix import Floats, Sparse
 from server.learning.table import build
 from server.sql.tree import Select
+from server.values.batches import one_array
 from server.values.cityhash import Hashes, hash_path_texts
 
 _SEED = 1

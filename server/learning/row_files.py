@@ -10,9 +10,8 @@ import pyarrow as pa
 import pyarrow.ipc
 
 from server.declarations import NamedBatch, Progress, QueryResult
-from server.learning.columns import one_array
 from server.values import compute as pc
-from server.values.batches import Column, RowBatch, RowType
+from server.values.batches import Column, RowBatch, RowType, one_array
 from server.values.kinds import Kind
 from server.values.paths import Path as ColumnPath
 from server.values.paths import parse_path
@@ -44,7 +43,7 @@ def _record(batch: NamedBatch) -> pa.RecordBatch:
         arrays["rest"] = batch.rows.rest
     fields = [pa.field(name, array.type) for name, array in arrays.items()]
     schema = pa.schema(fields, metadata={_META: _type_json(batch.rows.type)})
-    plain = [array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array for array in arrays.values()]
+    plain = [one_array(array) for array in arrays.values()]
     return pa.RecordBatch.from_arrays(plain, schema=schema)
 
 

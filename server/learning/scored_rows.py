@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from server.declarations import NamedBatch, Recorded
 from server.learning.array_results import ColumnsResult
-from server.learning.columns import AtomPiece, BlockPiece, CellsPiece, one_array, pieces_of, values_of
+from server.learning.columns import AtomPiece, BlockPiece, CellsPiece, pieces_of, values_of
 from server.learning.metrics import Doubles, LabelledScores, Thresholds
 from server.learning.training_set import Mode, coded_labels, is_true, label_atom, label_text, weights_of
 from server.transfer.results import column_atoms
 from server.values.atoms import NEVER, Atom
-from server.values.batches import RowBatch
+from server.values.batches import RowBatch, one_array
 from server.values.cells import any_array
 from server.values.paths import Path, parse_path
 

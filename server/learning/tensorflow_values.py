@@ -11,7 +11,7 @@ import pyarrow as pa
 from server.errors import MldbError
 from server.values.arrow_types import ARROW_TYPES
 from server.values.atoms import NEVER, Atom
-from server.values.batches import Column, RowBatch
+from server.values.batches import Column, RowBatch, one_array
 from server.values.cells import atoms_of, cells_of
 from server.values.kinds import Kind
 from server.values.paths import Path
@@ -34,8 +34,7 @@ def feed_of(batch: RowBatch, path: Path, node: str, textual: bool) -> tuple[Feed
 def _column_feed(values: pa.Array, column: Column, node: str, textual: bool) -> Feed:
     if column.shape is None:
         return _atom_feed(values, column.kind, node, textual)
-    if isinstance(values, pa.ChunkedArray):
-        values = values.combine_chunks()
+    values = one_array(values)
     if -1 not in column.shape and not values.null_count and not textual:
         flat = values.flatten()
         if not flat.null_count and len(flat) == len(values) * int(np.prod(column.shape)):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from server.declarations import Progress, QueryResult, Services
 from server.learning.feature_reader import FEATURES
 from server.sql.tree import Select
-from server.values.batches import RowBatch, RowType
+from server.values.batches import RowBatch, RowType, one_array
 from server.values.cells import type_codes
 from server.values.kinds import TAGS, Kind
 from server.values.paths import format_path
@@ -46,16 +46,12 @@ def _doubtful(features: RowType) -> bool:
 
 def _texts_of(rows: RowBatch) -> Iterator[str]:
     for column, array in zip(rows.type.columns, rows.values, strict=True):
-        if column.kind is Kind.ANY and column.shape is None and _are_texts(_whole(array)).any():
+        if column.kind is Kind.ANY and column.shape is None and _are_texts(one_array(array)).any():
             yield format_path(column.path)
     if rows.rest is not None:
-        cells = _whole(rows.rest).flatten()
+        cells = one_array(rows.rest).flatten()
         texts = pa.array(_are_texts(cells.field("v")))
         yield from cells.field("p").filter(texts).unique().to_pylist()
-
-
-def _whole(array: Any) -> Any:
-    return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
 
 
 def _are_texts(values: Any) -> NDArray[np.bool_]:

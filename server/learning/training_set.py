@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from server.declarations import NamedBatch
 from server.errors import MldbError
-from server.learning.columns import Piece, one_array, pieces_of
+from server.learning.columns import Piece, pieces_of
 from server.learning.examples import Examples, normalized
 from server.learning.feature_space import FeatureSpace
 from server.learning.matrix import Floats, Matrix, take_rows
@@ -21,7 +21,7 @@ from server.learning.table import build, row_order
 from server.transfer.results import column_atoms
 from server.values import compute as pc
 from server.values.atoms import Atom, atom_to_json
-from server.values.batches import RowBatch
+from server.values.batches import RowBatch, one_array
 from server.values.cells import atoms_of, cells_of
 from server.values.kinds import Kind
 from server.values.paths import format_path

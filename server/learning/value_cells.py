@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 
 from server.errors import MldbError
 from server.learning.cell_arrays import Places, elements, joint_codes, places_of, timed_columns
-from server.learning.columns import one_array
 from server.learning.feature_reader import number_cells
 from server.transfer.results import is_null
 from server.values import compute as pc
 from server.values.atoms import Atom
-from server.values.batches import Column, RowBatch
+from server.values.batches import Column, RowBatch, one_array
 from server.values.cells import atoms_of, type_codes
 from server.values.kinds import TAGS, Kind
 from server.values.paths import format_path

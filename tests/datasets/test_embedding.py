@@ -1,4 +1,5 @@
 import math
+from contextlib import contextmanager
 
 import numpy as np
 import pyarrow as pa
@@ -35,6 +36,25 @@ def test_recorded_vectors_are_one_array_with_names_in_natural_order(database):
     assert times == [3.0, 0.0]
     with pytest.raises(MldbError, match="committed"):
         dataset.record_rows([(("c",), [(("x2",), 1, 0.0), (("x10",), 1, 0.0)])])
+
+
+def test_a_commit_that_fails_at_its_end_is_none(database, monkeypatch):
+    dataset = EmbeddingDataset(database, new_table())
+    dataset.record_rows([(("a",), [(("x",), 1, 0.0)])])
+    transaction = database.transaction
+
+    @contextmanager
+    def failing(**options):
+        with transaction(**options) as cursor:
+            yield cursor
+            raise OSError("no space left")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(database, "transaction", failing)
+        with pytest.raises(OSError, match="no space left"):
+            dataset.commit()
+    dataset.commit()
+    assert vectors(database, dataset.layout())[0] == {"a": [1.0]}
 
 
 def test_elements_numbered_under_one_name(database):
