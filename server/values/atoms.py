@@ -399,7 +399,7 @@ def parse_interval(text: str) -> Interval:
         found = _PART.match(body, at)
         unit = found and (found[2] in (found[2].lower(), found[2].upper())) and _UNITS.get(found[2].lower())
         if not found or not unit:
-            raise MldbError(f"Unexpected symbol parsing time interval '{text}'")
+            raise MldbError(f"Unexpected symbol parsing time interval '{text}'; its units are {', '.join(_UNITS)}")
         at = found.end()
         amount = float(found[1])
         if unit != "seconds" and not amount.is_integer():

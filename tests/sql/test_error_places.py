@@ -146,7 +146,11 @@ def test_a_function_that_is_like_none_is_not_guessed(loaded: Client, name: str) 
 
 @pytest.mark.parametrize(
     ("call", "remedy"),
-    [("median(x)", "summary.statistics"), ("strptime(x, '%d.%m.%Y')", "to_timestamp(regex_replace(x, ")],
+    [
+        ("median(x)", "summary.statistics"),
+        ("round(x, 2)", "quantize(x, 0.01)"),
+        ("strptime(x, '%d.%m.%Y')", "to_timestamp(regex_replace(x, "),
+    ],
 )
 def test_functions_of_other_dialects(loaded: Client, call: str, remedy: str) -> None:
     assert remedy in failure(loaded, f"SELECT {call} FROM d")["error"]

@@ -50,7 +50,8 @@ def date_trunc(unit: str, seconds: float, zone: str | None = None) -> float:
 def _lookup(table: dict[str, Found], unit: str) -> Found:
     found = table.get(unit.lower())
     if found is None:
-        raise MldbError(f"Invalid time unit '{unit}'; it may be {', '.join(table)}")
+        remedy = "; CAST (x AS number) gives the seconds since 1970" if unit.lower() == "epoch" else ""
+        raise MldbError(f"Invalid time unit '{unit}'; it may be {', '.join(table)}{remedy}")
     return found
 
 

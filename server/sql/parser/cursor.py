@@ -107,6 +107,8 @@ class Cursor:
             return self._remedy_of_comma(before)
         if key in CLAUSE_WORDS or key == "select":
             return f"; clauses come once each, in the order {_CLAUSE_ORDER}"
+        if self.kinds[self.at] == NUMBER and self.token_text(self.at).startswith("."):
+            return f'; a number within a name is written in double quotes, as a."{self.token_text(self.at)[1:]}"'
         if key == ".":
             return '; a name with a dot inside is written in double quotes, as "a.b"'
         if before >= 0 and self.kinds[before] == NAME and self.keys[before] in _NEVER_LAST:
