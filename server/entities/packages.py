@@ -120,15 +120,20 @@ def _install(wanted: list[str], place: Path, scratch: Path) -> None:
 
 
 def _installer() -> list[str]:
-    """uv where it can be had, else pip."""
+    """uv where it can be had, else pip: that of our environment, or, as in the container, one beside it."""
     uv = shutil.which("uv") or shutil.which("uv", path=str(Path(sys.executable).parent))
     if uv is not None:
         return [uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", sys.executable]
+    install = ["install", "--quiet", "--disable-pip-version-check", "--no-input"]
     try:
         metadata.version("pip")
     except metadata.PackageNotFoundError:
-        raise MldbError("neither uv nor pip is there to install the plugin's requirements") from None
-    return [sys.executable, "-P", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]
+        pip = shutil.which("pip")
+        if pip is None:
+            text = "neither uv nor pip is there to install the plugin's requirements: put one of them on the PATH"
+            raise MldbError(text) from None
+        return [pip, "--python", sys.executable, *install]
+    return [sys.executable, "-P", "-m", "pip", *install]
 
 
 def _run(command: list[str]) -> None:

@@ -1,10 +1,15 @@
 """Requirements of plugins: which lines are taken, and an installation for real, from a local wheel."""
 
 import json
+import os
+import shutil
 import zipfile
+from importlib import metadata
+from unittest import mock
 
 import pytest
 
+from server.entities import packages
 from server.entities.packages import requirements
 from server.errors import MldbError
 
@@ -46,6 +51,25 @@ def wheel(folder, name, version):
             f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: t\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
         )
         archive.writestr(f"{info}/RECORD", "")
+
+
+def test_a_pip_beside_an_environment_without_one_installs(tmp_path, monkeypatch):
+    """As in the container, whose environment uv has made and left."""
+    pip = shutil.which("pip", path=os.defpath)
+    if pip is None:
+        pytest.skip("no pip beside the environment")
+    absent = mock.Mock(side_effect=metadata.PackageNotFoundError("pip"))
+    monkeypatch.setattr(packages.metadata, "version", absent)
+    found: dict[str, str | None] = {"pip": pip}
+    monkeypatch.setattr(packages.shutil, "which", lambda name, **_: found.get(name))
+    wheel(tmp_path / "wheels", "sample_of_ours", "1.0")
+    for name, value in {"FIND_LINKS": str(tmp_path / "wheels"), "NO_INDEX": "1", "NO_CACHE_DIR": "1"}.items():
+        monkeypatch.setenv(f"PIP_{name}", value)
+    packages._install(["sample-of-ours==1.0"], tmp_path / "made" / "here", tmp_path)
+    assert (tmp_path / "made" / "here" / "sample_of_ours.py").is_file()
+    found.clear()
+    with pytest.raises(MldbError, match="put one of them on the PATH"):
+        packages._install(["sample-of-ours==1.0"], tmp_path / "made" / "there", tmp_path)
 
 
 def test_each_plugin_has_its_own_version(start_server, tmp_path):
