@@ -5,11 +5,13 @@ FROM python:3.12-slim-bookworm AS build
 COPY --from=ghcr.io/astral-sh/uv:0.9 /uv /usr/local/bin/uv
 ENV UV_CACHE_DIR=/cache/uv NPM_CONFIG_CACHE=/cache/npm
 ENV UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1 UV_PYTHON_DOWNLOADS=never UV_PROJECT_ENVIRONMENT=/opt/mldb/venv
+# What the image can do beside: docker compose build --build-arg EXTRAS="tensorflow excel s3".
+ARG EXTRAS=tensorflow
 WORKDIR /opt/mldb/source
 # Dependencies first: they change less often than our own code, and their layer stays cached.
 COPY pyproject.toml uv.lock ./
 RUN --mount=type=cache,target=/cache/uv \
-    uv sync --locked --no-install-project --no-default-groups --extra tensorflow
+    uv sync --locked --no-install-project --no-default-groups $(printf -- '--extra %s ' $EXTRAS)
 # The console's bundle, made by the Node of the lock; neither it nor npm's packages reach the image that runs.
 COPY static/console static/console
 RUN --mount=type=cache,target=/cache/uv --mount=type=cache,target=/cache/npm \
@@ -18,7 +20,7 @@ RUN --mount=type=cache,target=/cache/uv --mount=type=cache,target=/cache/npm \
     && /opt/node/bin/python static/console/npm.py run build
 COPY . .
 RUN --mount=type=cache,target=/cache/uv \
-    uv sync --locked --no-editable --no-default-groups --extra tensorflow
+    uv sync --locked --no-editable --no-default-groups $(printf -- '--extra %s ' $EXTRAS)
 
 FROM python:3.12-slim-bookworm
 RUN groupadd --gid 10001 mldb \
