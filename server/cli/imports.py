@@ -120,6 +120,8 @@ def _told_by(file: Path) -> dict[str, Any]:
 
     with file.open("rb") as stream:
         head = stream.read(csvguess.HEAD)
+    if head.startswith(csvguess.UTF_16):
+        raise ValueError(f"{file} is text in UTF-16: save it as UTF-8")
     if b"\0" in head:
         return {}
     found, _ = csvguess.parameters(head, complete=file.stat().st_size <= csvguess.HEAD)

@@ -120,7 +120,9 @@ def _git(arguments: list[str]) -> str:
             check=False,
         )
     except FileNotFoundError:
-        raise MldbError("git is not installed on this machine; a plugin may come as a folder or an archive too") from None
+        raise MldbError(
+            "git is not installed on this machine; a plugin may come as a folder or an archive too"
+        ) from None
     except subprocess.TimeoutExpired:
         raise MldbError(f"git did not end within {_CLONE_SECONDS} seconds") from None
     if done.returncode != 0:

@@ -8,6 +8,7 @@ import io
 from typing import Any, Final
 
 HEAD: Final = 256 << 10  # bytes of a file that are looked at
+UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")  # how such text begins, which no import reads
 _SNIFFED: Final = 8192  # characters that tell the delimiter
 _DELIMITERS: Final = ",;\t|"
 

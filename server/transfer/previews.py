@@ -32,6 +32,8 @@ def preview(file: Path, url: str, dataset: str) -> dict[str, Any]:
         return _parquet(file, url, dataset)
     if head.startswith(b"PK"):
         return _pictures(file, url, dataset)
+    if head.startswith(csvguess.UTF_16):
+        raise MldbError(f"'{file.name}' is text in UTF-16: save it as UTF-8")
     complete = file.stat().st_size <= csvguess.HEAD
     text, _ = csvguess.decoded(head, complete=complete)
     if not text.strip() or "\0" in text:

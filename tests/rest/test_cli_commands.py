@@ -115,6 +115,8 @@ def test_messy_files_are_imported_as_they_are(cli, tmp_path):
     assert cli("query", "SELECT Stadt FROM latin", "--format", "atom") == '"Köln"\n'
     (tmp_path / "long.csv").write_text('a,b\n1,"x\ny"\n2,z\n')
     assert cli("import", str(tmp_path / "long.csv"), "long") == "long: 2 rows\n"
+    (tmp_path / "wide.csv").write_text("a,b\n1,2\n", encoding="utf-16")
+    assert "save it as UTF-8" in cli("import", str(tmp_path / "wide.csv"), "wide", code=1)
     openpyxl = pytest.importorskip("openpyxl")
     book = openpyxl.Workbook()
     book.active.append(["only a title"])

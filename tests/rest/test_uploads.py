@@ -277,6 +277,11 @@ def test_a_preview_tells_encoding_and_bad_lines_leave_it(client):
     assert refused["details"]["runError"]["details"]["lineNumber"] == 2
 
 
+def test_text_of_utf_16_says_what_to_do(client):
+    client.put("/v1/uploads/wide.csv", content="a,b\n1,2\n".encode("utf-16"))
+    assert "save it as UTF-8" in client.get("/v1/uploads/wide.csv/preview").json()["error"]
+
+
 def test_a_workbook(client):
     openpyxl = pytest.importorskip("openpyxl")
     book = openpyxl.Workbook()
