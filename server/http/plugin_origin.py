@@ -21,7 +21,7 @@ _TICKET_SECONDS: Final = 60
 # What pages may read; their plugin's routes, queries and function calls come on top.
 _READABLE: Final = frozenset({"datasets", "functions", "procedures", "plugins", "types"})
 _READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-_OPEN: Final = frozenset({"/ping", "/healthz", "/readyz"})
+_OPEN: Final = frozenset({"/ping", "/healthz", "/readyz", "/favicon.ico"})
 
 
 class PluginOrigin:

@@ -22,7 +22,7 @@ PAGE_POLICY = (
 )
 LOGIN_PATH = "/login"
 # The login page and its looks must come before the token.
-_OPEN_TO_ALL = frozenset({"/healthz", LOGIN_PATH, "/static/landing.css", "/static/icon.svg"})
+_OPEN_TO_ALL = frozenset({"/healthz", LOGIN_PATH, "/static/landing.css", "/static/icon.svg", "/favicon.ico"})
 _KNOWN_HOSTS = 64  # Host headers that were found good are not taken apart again
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 

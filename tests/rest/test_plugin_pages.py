@@ -79,6 +79,7 @@ def test_the_page_session_opens_what_pages_need_and_no_more(console):
         answer = console.request(verb, origin + path)
         assert answer.status_code == 403, (verb, path)
         assert "pages of plugins may" in answer.json()["error"]
+    assert console.get(f"{origin}/favicon.ico").status_code == 200  # which browsers ask for beside each page
 
 
 def test_neither_session_counts_at_the_other_origin(console, with_token):
