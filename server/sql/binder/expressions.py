@@ -268,17 +268,19 @@ def _is_sql(what: str, value: Value) -> str:
     if one.kind is Kind.ANY:
         return _is_any(what, one.sql)
     if what == "integer" and one.kind is Kind.NUMBER:
-        return f"coalesce({one.sql} = trunc({one.sql}) AND isfinite({one.sql}), FALSE)"
+        return f"coalesce({_is_integral(one.sql)}, FALSE)"
     return f"({one.sql} IS NOT NULL)" if one.kind in _IS_KINDS[what] else "FALSE"
+
+
+def _is_integral(number: str) -> str:
+    """SQL of whether a double is an integer of 64 bits; a larger one is a float (§1.2)."""
+    return f"{number} = trunc({number}) AND {number} >= -9223372036854775808 AND {number} < 9223372036854775808"
 
 
 def _is_any(what: str, sql: str) -> str:
     if what == "integer":
-        number = f"union_extract({sql}, 'n')"
-        return (
-            f"coalesce(m_tag({sql}) IN ('i', 'u') OR (m_tag({sql}) = 'n' AND {number} = trunc({number})"
-            f" AND isfinite({number})), FALSE)"
-        )
+        integral = _is_integral(f"union_extract({sql}, 'n')")
+        return f"coalesce(m_tag({sql}) IN ('i', 'u') OR (m_tag({sql}) = 'n' AND {integral}), FALSE)"
     tags = ", ".join(f"'{tag}'" for tag in _IS_TAGS[what])
     return f"coalesce(m_tag({sql}) IN ({tags}), FALSE)"
 
