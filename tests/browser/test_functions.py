@@ -264,6 +264,25 @@ def test_a_function_is_tried_on_a_picture(browser, server):
     closed(page)
 
 
+def test_an_input_may_be_a_text_as_it_is(browser, server):
+    create(server, "function", "shouted", "sql.expression", {"expression": "upper(x) AS y"})
+    page = opened(browser, server, "/console/functions/shouted?try=values")
+    field, pane = page.get_by_label("x", exact=True), page.get_by_label("Input as JSON")
+    field.fill("plain words")
+    expect(pane).to_have_value('{\n  "x": "plain words"\n}')
+    page.get_by_role("button", name="Apply").click()
+    expect(page.get_by_role("region", name="Result")).to_contain_text("PLAIN WORDS")
+    field.fill('{"a": ')
+    expect(page.get_by_text("This is no JSON yet.", exact=True)).to_be_visible()
+    page.get_by_role("button", name="Apply").click()  # which is not done with what was there before
+    expect(page.locator("textarea:invalid")).to_have_count(1)
+    field.fill("12")
+    expect(pane).to_have_value('{\n  "x": 12\n}')
+    field.fill('"12"')
+    expect(pane).to_have_value('{\n  "x": "12"\n}')
+    closed(page)
+
+
 def test_what_a_function_refuses_is_told(browser, server):
     create(server, "function", "parsed", "sql.expression", {"expression": "parse_json(x) AS y"})
     page = opened(browser, server, "/console/functions/parsed?try=values")

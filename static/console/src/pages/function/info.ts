@@ -1,6 +1,6 @@
 // What a function takes, as its `/info` tells it, made into the fields of a form and the SQL of a call.
 import { json, path, sqlName } from "../../api";
-import type { FieldInfo, TypeInfo } from "../../ui/form/schema";
+import { type FieldInfo, LOOSE, type TypeInfo } from "../../ui/form/schema";
 
 export interface ValueInfo {
   kind?: "row" | "scalar" | "embedding";
@@ -43,6 +43,7 @@ function typeOf(info: ValueInfo): TypeInfo {
     return { kind: "STRUCTURE", typeName: "row", fields: fieldsOf(info) };
   }
   const kind = (info.kind === "scalar" && SCALARS[info.scalar ?? ""]) || "ANY";
+  if (kind === "ANY" && info.kind !== "row" && info.kind !== "embedding") return { kind, typeName: LOOSE };
   return { kind, typeName: info.scalar ?? "any" };
 }
 

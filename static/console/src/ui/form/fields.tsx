@@ -10,6 +10,7 @@ import {
   isObject,
   isSql,
   type Json,
+  LOOSE,
   type Placed,
   required,
   same,
@@ -155,7 +156,7 @@ function Value(props: ValueProps) {
         <MapValue {...props} />
       );
     default:
-      return <JsonValue {...props} />;
+      return <JsonValue {...props} loose={type.typeName === LOOSE} />;
   }
 }
 
@@ -305,13 +306,16 @@ async function loadDatasetTypes(): Promise<void> {
     datasetTypes.value = await json<string[]>("GET", "/v1/types/datasets").catch(() => []);
 }
 
-/** Free JSON. What cannot be read is kept as it is typed, and leaves the value that was. */
-function JsonValue(props: ValueProps) {
+/**
+ * Free JSON; `loose`: or a text as it is. What cannot be read is kept as it is typed, leaves the value that was, and
+ * keeps the form from being sent.
+ */
+function JsonValue({ loose = false, ...props }: ValueProps & { loose?: boolean }) {
   const { value, otherwise, label, onChange } = props;
   const given = value ?? otherwise ?? undefined;
   const draft = useSignal<string | undefined>(undefined);
   const bad = useSignal(false);
-  const written = given === undefined ? "" : JSON.stringify(given, null, 2);
+  const written = given === undefined ? "" : loose && plain(given) ? (given as string) : JSON.stringify(given, null, 2);
   const text = draft.value ?? written;
   return (
     <>
@@ -321,32 +325,47 @@ function JsonValue(props: ValueProps) {
         aria-label={label}
         spellcheck={false}
         rows={Math.min(14, Math.max(2, text.split("\n").length))}
-        placeholder="JSON"
+        placeholder={loose ? "a text, a number, JSON" : "JSON"}
         value={text}
         onInput={(event) => {
           draft.value = event.currentTarget.value;
-          bad.value = !read(draft.value, onChange);
+          bad.value = !read(draft.value, loose, onChange);
+          event.currentTarget.setCustomValidity(bad.value ? NO_JSON : "");
         }}
         onBlur={() => {
           if (!bad.value) draft.value = undefined;
         }}
       />
-      {bad.value && <p class="param-problem small">This is no JSON yet.</p>}
+      {bad.value && <p class="param-problem small">{NO_JSON}</p>}
     </>
   );
 }
 
-function read(text: string, onChange: (value: unknown) => void): boolean {
+const NO_JSON = "This is no JSON yet.";
+
+/** Whether a value is a text that is not taken for JSON, so that it can be written without quotes. */
+function plain(value: unknown): boolean {
+  if (typeof value !== "string" || /^\s*([[{"]|$)/.test(value)) return false;
+  try {
+    JSON.parse(value);
+    return false;
+  } catch {
+    return true;
+  }
+}
+
+function read(text: string, loose: boolean, onChange: (value: unknown) => void): boolean {
   if (!text.trim()) {
     onChange(undefined);
     return true;
   }
   try {
     onChange(JSON.parse(text));
-    return true;
   } catch {
-    return false;
+    if (!loose || !plain(text)) return false;
+    onChange(text);
   }
+  return true;
 }
 
 function StructureValue({ path, type, value, problem, onChange }: ValueProps) {

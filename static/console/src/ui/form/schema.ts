@@ -65,6 +65,9 @@ export function essential(field: FieldInfo): boolean {
 /** The text of a query in a parameter: SQL, or the object form's parts that matter. */
 export const isSql = ({ typeName }: TypeInfo) => typeName === "InputQuery" || typeName === "SqlExpression";
 
+/** The type of a value that may be a text as well as JSON. */
+export const LOOSE = "text or JSON";
+
 export interface Placed {
   /** Dotted path of the field; "" for an error of the whole configuration. */
   field: string;
