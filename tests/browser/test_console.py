@@ -106,6 +106,22 @@ def test_a_dropped_folder_is_a_plugin_that_stops_starts_and_goes(browser, server
     closed(page)
 
 
+def test_what_a_plugin_says_at_once_is_shown(browser, server):
+    page = opened(browser, server)
+    waiting = []
+    page.route("**/logs/mldb/events?*", lambda route: waiting.append(route))
+    page.evaluate(DROP_FOLDER, {"main.py": "mldb.log('said at once')"})
+    until(lambda: page.wait_for_timeout(20) or waiting, "its log is listened to")
+    page.wait_for_timeout(1500)  # a plugin would have been loaded meanwhile
+    for route in waiting:
+        route.continue_()
+    expect(page.locator(".progress-log")).to_contain_text("said at once")
+    with server.client() as client:
+        client.delete("/v1/plugin-folders/dropped")
+        until(lambda: "dropped" not in client.get("/v1/plugins").json())
+    closed(page)
+
+
 @pytest.fixture
 def private_server(start_server, chromium):
     """One that may clone from this machine."""

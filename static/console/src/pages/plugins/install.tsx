@@ -16,6 +16,8 @@ interface Installation {
   refused?: string;
   /** Bytes sent of bytes to send, while an archive is under way. */
   sent?: [number, number];
+  /** To be called when the log is listened to, or cannot be. */
+  heard: () => void;
 }
 
 type Type = "python" | "javascript";
@@ -128,9 +130,16 @@ function DropZone({ current }: Current) {
   );
 }
 
+/** Show an installation; what the plugin says is listened to before there is a plugin that says anything. */
+async function begin(current: Signal<Installation | undefined>, shown: Omit<Installation, "heard">): Promise<void> {
+  await new Promise<void>((heard) => {
+    current.value = { ...shown, heard };
+  });
+}
+
 async function send(current: Signal<Installation | undefined>, { name, archive }: Dropped): Promise<void> {
   if (!(await mayReplace(name))) return;
-  current.value = { id: name, lines: [], sent: [0, archive.size] };
+  await begin(current, { id: name, lines: [], sent: [0, archive.size] });
   const progress = (sent: number) => update(current, { sent: [sent, archive.size] });
   await upload("PUT", path("plugin-folders", name), archive, progress);
   update(current, { sent: undefined });
@@ -163,7 +172,7 @@ function FromGit({ current }: Current) {
     busy.value = true;
     try {
       if (!(await mayReplace(id))) return;
-      current.value = { id, lines: [`cloning ${cloned}`] };
+      await begin(current, { id, lines: [`cloning ${cloned}`] });
       await call("PUT", path("plugin-folders", id), { query: { address: cloned } });
       note(current, "it was cloned; it is loaded now");
     } catch (error) {
@@ -200,11 +209,16 @@ function NewPlugin({ current }: Current) {
   const type = useSignal<Type>("python");
   const submit = (event: Event) => {
     event.preventDefault();
-    attempt(() =>
-      create(name.value, type.value).then(() => {
-        current.value = { id: name.value, lines: ["the folder was made; it is loaded now"] };
-      }),
-    );
+    attempt(async () => {
+      await begin(current, { id: name.value, lines: [] });
+      try {
+        await create(name.value, type.value);
+      } catch (error) {
+        current.value = undefined;
+        throw error;
+      }
+      note(current, "the folder was made; it is loaded now");
+    });
   };
   return (
     <form class="stack" onSubmit={submit}>
@@ -245,14 +259,19 @@ export async function create(name: string, type: Type = "python"): Promise<void>
 }
 
 function ProgressLog({ current }: Current) {
-  const { id, lines, sent, refused } = current.value as Installation;
+  const { id, lines, sent, refused, heard } = current.value as Installation;
   const known = entity("plugin", id);
   useEffect(() => {
     // What the plugin says while it starts; earlier lines belong to an earlier one of that name.
     const events = new EventSource(`/logs/mldb/events?n=0&source=${encodeURIComponent(id)}`);
     events.onmessage = (event) => note(current, JSON.parse(event.data).message);
-    return () => events.close();
-  }, [id, current]);
+    events.onopen = heard;
+    events.onerror = heard; // an installation does not depend on its log
+    return () => {
+      events.close();
+      heard();
+    };
+  }, [id, current, heard]);
   return (
     <div class="stack" role="status">
       <div class="row">
