@@ -35,10 +35,10 @@ from server.declarations import (
 )
 from server.errors import MldbError
 from server.procedures.script_config import ScriptConfig
-from server.transfer.results import element_paths
+from server.transfer.results import rows_of
 from server.values.atoms import atom_from_json, atom_to_json, timestamp_from_json, timestamp_text
 from server.values.batches import ANY_ROW, RowBatch, RowType
-from server.values.cells import Cell, atoms_of, cells_array, cells_of
+from server.values.cells import Cell, cells_array
 from server.values.paths import format_path
 
 _PROJECT: Final = str(FilePath(__file__).resolve().parents[2])
@@ -114,7 +114,7 @@ class ScriptApply:
         return self
 
     def apply(self, batch: RowBatch) -> RowBatch:
-        results = cells_array([self._call(row) for row in argument_rows(batch.under(("args",)))])
+        results = cells_array([self._call(row) for row in rows_of(batch.under(("args",)))])
         return RowBatch(ANY_ROW, batch.length, [], [], results)
 
     def _call(self, row: Sequence[Cell]) -> list[Cell]:
@@ -128,30 +128,6 @@ class ScriptApply:
         if answer.status != 200:
             raise MldbError("responseCode != 200 for function", details=output)
         return _returned_cells(output.get("result"))
-
-
-def argument_rows(batch: RowBatch) -> list[list[Cell]]:
-    """The rows of a batch as cells, known columns and rest together; embeddings are spelled out."""
-    rows: list[list[Cell]] = [[] for _ in range(batch.length)]
-    for index, column in enumerate(batch.type.columns):
-        times = _times(batch.timestamp(index), batch.length)
-        if column.shape is None:
-            for row, value, time in zip(rows, atoms_of(batch.values[index], column.kind), times, strict=True):
-                row.append(Cell(column.path, value, time))
-            continue
-        for row, values, time in zip(rows, batch.values[index].to_pylist(), times, strict=True):
-            paths = element_paths(column, len(values or ()))
-            row += [Cell(path, value, time) for path, value in zip(paths, values or (), strict=False)]
-    if batch.rest is not None:
-        for row, cells in zip(rows, cells_of(batch.rest), strict=True):
-            row.extend(cells)
-    return rows
-
-
-def _times(timestamps: Any, length: int) -> list[float]:
-    if isinstance(timestamps, float | int):
-        return [float(timestamps)] * length
-    return [float("nan") if value is None else float(value) for value in timestamps.to_pylist()]
 
 
 def _returned_cells(result: Any) -> list[Cell]:

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from server.declarations import NamedBatch, Progress, QueryResult
 from server.values import compute as pc
-from server.values.atoms import Atom
+from server.values.atoms import NEVER, Atom
 from server.values.batches import Column, RowBatch, RowType
 from server.values.cells import Cell, Row, atoms_of, cells_of, type_codes
 from server.values.kinds import TAGS
@@ -70,10 +70,10 @@ def rows_of(batch: RowBatch) -> list[Row]:
     return rows
 
 
-def _add_atoms(rows: list[Row], column: Column, atoms: Sequence[Atom], times: Sequence[float]) -> None:
+def _add_atoms(rows: list[Row], column: Column, atoms: Sequence[Atom], times: Sequence[float | None]) -> None:
     for row, atom, time in zip(rows, atoms, times, strict=True):
-        if atom is not None or not column.sparse:
-            row.append(Cell(column.path, atom, time))
+        if atom is not None or not (column.sparse or time is None):  # what a row lacks has no time
+            row.append(Cell(column.path, atom, NEVER if time is None else time))
 
 
 def _add_embedding(rows: list[Row], column: Column, values: pa.Array, times: Sequence[float]) -> None:

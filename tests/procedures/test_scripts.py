@@ -78,6 +78,20 @@ def test_script_apply_spells_embeddings_out(client):
     )
 
 
+def test_script_apply_is_told_of_the_columns_that_a_row_has(client):
+    client.put("/v1/datasets/sparse", json={"type": "sparse.mutable"})
+    rows = [["a", [["x", 1, 0], ["y", 2, 0]]], ["b", [["x", None, 5]]]]
+    client.post("/v1/datasets/sparse/multirows", json=rows)
+    client.post("/v1/datasets/sparse/commit")
+    source = """
+from mldb import mldb
+request.set_return([["names", ",".join(column for column, _ in mldb.script.args[0]), 0]])
+"""
+    assert put(client, "/v1/functions/names", "script.apply", scriptConfig={"source": source}).status_code == 201
+    found = client.query("SELECT names({args: {*}})[return.names] AS names FROM sparse ORDER BY rowName()")
+    assert found == [["_rowName", "names"], ["a", "x,y"], ["b", "x"]]
+
+
 def test_script_apply_failures(client):
     put(client, "/v1/functions/g", "script.apply", scriptConfig={"source": "1/0"})
     answer = client.get_json("/v1/functions/g/application", {"input": {"args": {}}})
