@@ -58,7 +58,9 @@ def _import(options: argparse.Namespace) -> int:
     if "://" in options.source:
         _run(options, server, _step(options, options.source))
     else:
-        _import_file(options, server, Path(options.source).resolve(strict=True))
+        file = Path(options.source)
+        file.stat()  # an error names the file as it was called
+        _import_file(options, server, file.resolve())
     status = server.json("GET", f"/v1/datasets/{quote(options.dataset, safe='')}")
     count = (status.get("status") or {}).get("rowCount")
     say(f"{options.dataset}: {count} row{'' if count == 1 else 's'}", options, **status)

@@ -32,6 +32,13 @@ class Constant(Node):
 
     value: Atom
 
+    def __eq__(self, other: object) -> bool:
+        # NaN is unequal to itself, and a tree is to be found again.
+        return isinstance(other, Constant) and (self.value is other.value or self.value == other.value)
+
+    def __hash__(self) -> int:
+        return hash(self.value)
+
 
 @dataclass(frozen=True, slots=True)
 class ColumnRef(Node):
