@@ -31,6 +31,7 @@ from tests.waiting import PATIENCE, slowness
 
 START_SECONDS = 1.0  # of processor time: what else the machine does is not ours
 SLOW_SECONDS = 0.1  # in the watch's own measure: what the machine and other threads take does not count
+LONG_SECONDS = 10 * SLOW_SECONDS  # the watch is to have its turn meanwhile, whatever else the machine does
 CYCLES = 30
 IDLE_BYTES = 150 * 10**6
 
@@ -159,18 +160,18 @@ def watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched
 
 
 def sleep() -> None:
-    time.sleep(3 * SLOW_SECONDS)
+    time.sleep(LONG_SECONDS)
 
 
 def compute() -> None:
-    end = time.thread_time() + 3 * SLOW_SECONDS
+    end = time.thread_time() + LONG_SECONDS
     while time.thread_time() < end:
         continue
 
 
 def call_into_c() -> None:
     """Keeps the interpreter for itself: no other thread of the process runs."""
-    end = time.thread_time() + 3 * SLOW_SECONDS
+    end = time.thread_time() + LONG_SECONDS
     while time.thread_time() < end:
         pow(3, 1_000_000)
 
