@@ -38,7 +38,7 @@ QUICK: Mapping[str, Callable[[bool], Iterator[Comparison]]] = {
     "storage": storage.layouts,
 }
 LOADED = ("routes", "functions")  # those that need a generator of load
-ROUNDS = {"learning": "three (once above three minutes)", "sparse": "three (five for the last)"}
+ROUNDS = {"learning": "three (once above three minutes)", "sparse": "three (five for the last two)"}
 
 
 def main() -> None:

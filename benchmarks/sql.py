@@ -94,8 +94,8 @@ def small_query() -> Iterator[Comparison]:
         bare = stack.enter_context(uvicorn_peer("bare_starlette:app"))
         calls = 500
         contenders = [
-            Contender("MLDB", lambda: _each(lambda: ours.query("SELECT sum(x) AS s FROM small"), calls)),
-            Contender("Starlette and DuckDB", lambda: _each(lambda: bare.request("GET", "/small"), calls)),
+            Contender("MLDB", lambda: each(lambda: ours.query("SELECT sum(x) AS s FROM small"), calls)),
+            Contender("Starlette and DuckDB", lambda: each(lambda: bare.request("GET", "/small"), calls)),
         ]
         yield compare("Cached small query, one connection", "ms", contenders, goal="at most 0.5 ms more")
 
@@ -155,7 +155,7 @@ def milliseconds(call: object) -> float:
     return (time.perf_counter() - start) * 1000
 
 
-def _each(call: object, times: int) -> float:
+def each(call: object, times: int) -> float:
     """Milliseconds of one of many calls in a row."""
     start = time.perf_counter()
     for _ in range(times):
