@@ -124,9 +124,13 @@ class DeclaredRoute:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a worker may use. ``request_seconds`` and ``start_seconds`` count the time in the plugin's own code."""
+    """What a worker may use. ``request_seconds`` and ``start_seconds`` count the time in the plugin's own code.
+
+    ``restart_seconds``: how long a request that finds no worker waits for the next one.
+    """
 
     memory: int = 2048 * 2**20
     open_files: int = 1024
     request_seconds: float = 60.0
     start_seconds: float = 300.0
+    restart_seconds: float = 2.0

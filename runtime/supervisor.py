@@ -30,9 +30,6 @@ _EXHAUSTED_GRACE_SECONDS: Final = 1.0
 # An edit ends a start that takes longer: who saved an endless loop mends it, and need not wait for its deadline.
 IMPATIENT_SECONDS: Final = 2.0
 
-# A request that finds no worker waits this long for the next one.
-_RESTART_WAIT_SECONDS: Final = 2.0
-
 # Of a message that is kept: an exception may hold a whole file, and consoles are told again at every change.
 _LONGEST_MESSAGE: Final = 1000
 
@@ -291,7 +288,7 @@ class Supervisor:
             return "serving"
         if self._stopped or self.held:
             return "stopped"
-        return "backing off" if self._retry_in() > _RESTART_WAIT_SECONDS else "restarting"
+        return "backing off" if self._retry_in() > self._limits.restart_seconds else "restarting"
 
     def _retry_in(self) -> float:
         """Seconds until the next attempt to restart; whatever happens to the time of day."""
@@ -457,10 +454,10 @@ class Supervisor:
     async def _wait_for_generation(self) -> Generation:
         if self.held:
             raise RequestFailed(503, "the plugin was stopped; a reload starts it")
-        patient = not self._stopped and self._retry_in() < _RESTART_WAIT_SECONDS
+        patient = not self._stopped and self._retry_in() < self._limits.restart_seconds
         if patient:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._available.wait(), _RESTART_WAIT_SECONDS)
+                await asyncio.wait_for(self._available.wait(), self._limits.restart_seconds)
         if self.generation is None:
             detail = f": {self.failure.message}" if self.failure else ""
             raise RequestFailed(503, f"the plugin is restarting{detail}")

@@ -44,6 +44,7 @@ class Settings:
     plugin_directory: list[Path] = setting((), "Further folder to scan for mldb_plugin.json", repeat=True)
     request_timeout: float = setting(60.0, "Seconds a plugin request may take before its worker is replaced")
     start_timeout: float = setting(300.0, "Seconds of its own that a plugin's main.py may take")
+    restart_wait: float = setting(2.0, "Seconds that a plugin request waits for a worker that is being restarted")
     script_timeout: float = setting(3600.0, "Seconds of its own that a script may take")
     otlp_endpoint: str = setting("", "OpenTelemetry collector that traces go to, such as http://localhost:4318")
     log_size: int = setting(16, "Size of a log file in MiB before the next one is begun")

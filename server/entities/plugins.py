@@ -131,6 +131,7 @@ class PluginHost:
             memory=settings.worker_memory * 2**20,
             request_seconds=settings.request_timeout,
             start_seconds=settings.script_timeout if script else settings.start_timeout,
+            restart_seconds=settings.restart_wait,
         )
 
     def call(self, work: Coroutine[Any, Any, Result]) -> Result:

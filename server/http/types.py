@@ -9,7 +9,7 @@ from server.declarations import EntityKind, EntityType
 from server.entities.dispatch import Call, FreeForm, Param, Reply, Typed, boolean, empty
 from server.entities.registry import Unreachable, missing
 from server.entities.types import KINDS
-from server.errors import NotFound
+from server.errors import MldbError, NotFound
 from server.http.answers import IDS, NAMES, OWN, TEXT, answers, array, members, pair, ref
 from server.http.describe import describe_type_params, type_info
 from server.http.host import Host
@@ -48,7 +48,7 @@ def register(host: Host) -> None:
         summary="Routes of the type's own", replies=OWN, lenient=True,
     )  # fmt: skip
     add(
-        "GET", "/v1/typeInfo", bind(_type_info, host), Param("type", "", help="Name of the parameters' type"),
+        "GET", "/v1/typeInfo", bind(_type_info, host), Param("type", help="Name of the parameters' type"),
         summary="Description of a parameter type", replies=answers({"anyOf": [ref("ParameterType"), {"type": "null"}]}),
     )  # fmt: skip
 
@@ -116,4 +116,6 @@ async def _route(host: Host, call: Call) -> Any:
 
 
 def _type_info(host: Host, call: Call) -> Typed:
+    if call["type"] is None:
+        raise MldbError("key type not found in RestParams: give a type's name, as its /info does in configType.typeName")
     return Typed(type_info(host.types, call["type"]), newline=True)

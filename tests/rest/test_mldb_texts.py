@@ -152,6 +152,12 @@ def test_names_of_parameter_structures(client, class_, type_, name):
     assert (named["kind"], named["typeName"]) == ("STRUCTURE", name)
 
 
+def test_type_info_without_a_type(client):
+    answer = client.get("/v1/typeInfo")
+    assert answer.status_code == 400
+    assert answer.json()["error"].startswith("key type not found in RestParams")
+
+
 def test_names_are_of_types_that_there_are(client):
     for kind, names in mldb_names.STRUCTURES.items():
         assert set(names) <= set(client.get(f"/v1/types/{kind}s").json())

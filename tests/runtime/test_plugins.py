@@ -554,6 +554,26 @@ def test_a_crash_loop_backs_off_and_shows(tmp_path):
     assert (code, body) == (503, b'"fine"')
 
 
+@pytest.mark.parametrize(("seconds", "answer"), [(0.0, 503), (30.0, b'"fine"')])
+def test_how_long_a_request_waits_for_a_restart(tmp_path, seconds, answer):
+    main = f"import os, time\nwhile os.path.exists('{tmp_path}/armed'): time.sleep(0.01)"
+
+    async def work(supervisor, _there):
+        (tmp_path / "armed").touch()
+        os.kill(supervisor.generation.worker.pid, signal.SIGKILL)
+        await until(lambda: supervisor.generation is None)
+        request = asyncio.create_task(supervisor.request(get("/ok")))
+        await asyncio.wait({request}, timeout=0.2)
+        assert request.done() == (seconds == 0)
+        (tmp_path / "armed").unlink()
+        try:
+            return (await request).body
+        except RequestFailed as error:
+            return error.code
+
+    assert with_plugin(tmp_path, main, ROUTES, work, restart_seconds=seconds) == answer
+
+
 def test_an_edit_does_not_start_what_is_stopped_at_that_moment(tmp_path):
     async def work(supervisor, _there):
         stopping, edited = asyncio.create_task(supervisor.hold()), supervisor.reload(if_held=False)

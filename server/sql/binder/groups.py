@@ -6,7 +6,7 @@ ORDER BY are bound over it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import replace
 from typing import NoReturn
 
@@ -296,8 +296,9 @@ def _calls_aggregate(node: Node) -> bool:
 
 
 def _refuse_wildcards(select: Select) -> None:
+    keys = frozenset(select.group_by)
     for clause in select.clauses:
-        culprit = _bare_wildcard(clause)
+        culprit = _bare_wildcard(clause, keys)
         if culprit is not None:
             with within(culprit):
                 _refuse_wildcard(clause, culprit, grouped=bool(select.group_by))
@@ -312,13 +313,13 @@ def _refuse_wildcard(clause: Clause, culprit: Node, *, grouped: bool) -> NoRetur
     raise MldbError(f"Mixing non-aggregator '{text}' with aggregators is not allowed")
 
 
-def _bare_wildcard(node: Node) -> Node | None:
-    """The clause, or the outermost expression, that reads a wildcard outside every aggregate."""
+def _bare_wildcard(node: Node, keys: Set[Node]) -> Node | None:
+    """The clause, or the outermost expression, that reads a wildcard outside every aggregate and every key."""
     if isinstance(node, Wildcard):
         return node
-    if isinstance(node, Call) and node.name in AGGREGATES:
+    if node in keys or (isinstance(node, Call) and node.name in AGGREGATES):
         return None
     for child in children(node):
-        if _bare_wildcard(child) is not None:
+        if _bare_wildcard(child, keys) is not None:
             return child if isinstance(node, Item) else node
     return None

@@ -23,6 +23,7 @@ from server.sql.bound import (
     enumerate_elements,
     is_constant,
     latest_ts,
+    spelled,
     timestamp_of,
 )
 from server.sql.duck import literal_text
@@ -61,6 +62,14 @@ def _is_null(value: Value) -> TypeGuard[Atom]:
 
 def _null(args: list[Value]) -> Atom:
     return Atom("NULL", Kind.NULL, latest_ts(args), all(map(is_constant, args)))
+
+
+def _vector(value: Value) -> Value:
+    """A vector argument; of a row, embeddings whose length only the data tell are a rest."""
+    lengths = isinstance(value, Row) and any(
+        isinstance(leaf, Embedding) and leaf.shape is None and leaf.names is None for leaf in value.columns.values()
+    )
+    return spelled(value) if isinstance(value, Row) and lengths else value
 
 
 def _numbers(value: Value, function: str, scope: Scope) -> str:
@@ -119,7 +128,7 @@ def _norm_sql(vector: str, power: Value, name: str, scope: Scope) -> str:
 def _norm(node: Call, args: list[Value], scope: Scope) -> Value:
     if _is_null(args[0]):
         return _null(args)
-    return result(_norm_sql(_numbers(args[0], node.name, scope), args[1], node.name, scope), Kind.NUMBER, args)
+    return result(_norm_sql(_numbers(_vector(args[0]), node.name, scope), args[1], node.name, scope), Kind.NUMBER, args)
 
 
 def norm(vector: list[float], power: float, function: str = "norm") -> float:
@@ -127,7 +136,7 @@ def norm(vector: list[float], power: float, function: str = "norm") -> float:
 
 
 def _normalize(node: Call, args: list[Value], scope: Scope) -> Value:
-    value = args[0]
+    value = _vector(args[0])
     if _is_null(value):
         return _null(args)
     if isinstance(value, Open) or (isinstance(value, Row) and value.rests):
@@ -145,6 +154,7 @@ _OPERATORS = {"vector_diff": "-", "vector_sum": "+", "vector_product": "*", "vec
 def _pairwise(node: Call, args: list[Value], scope: Scope) -> Value:
     if any(map(_is_null, args)):
         return _null(args)
+    args = [_vector(value) for value in args]
     a, b = (_numbers(value, node.name, scope) for value in args)
     first, second = (_names_sql(value) for value in args)
     if first != second and first is not None and second is not None:
@@ -173,7 +183,7 @@ def _names_sql(value: Value) -> str | None:
 
 def _flatten(node: Call, args: list[Value], scope: Scope) -> Value:
     del node
-    value, ts = args[0], latest_ts(args)
+    value, ts = _vector(args[0]), latest_ts(args)
     match value:
         case Embedding():
             shape = None if value.shape is None else (math.prod(value.shape),)
@@ -360,7 +370,7 @@ def _fft(node: Call, args: list[Value], scope: Scope) -> Value:
     given = args[0].shape if isinstance(args[0], Embedding) else None
     if given is not None:
         _check_fft(given, direction, kind)
-    items = _numbers(args[0], node.name, scope)
+    items = _numbers(_vector(args[0]), node.name, scope)
     call = f"{items}, {literal_text(direction)}, {literal_text(kind)}"
     flat = direction == "backward" and kind == "real"
     if given is None and not flat:
