@@ -117,5 +117,5 @@ async def _route(host: Host, call: Call) -> Any:
 
 def _type_info(host: Host, call: Call) -> Typed:
     if call["type"] is None:
-        raise MldbError("key type not found in RestParams: give a type's name, as its /info does in configType.typeName")
+        raise MldbError("key type not found in RestParams: give a name as /info has in configType.typeName")
     return Typed(type_info(host.types, call["type"]), newline=True)
