@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -28,8 +29,10 @@ from server.sql.bound import (
 )
 from server.sql.duck import literal_text
 from server.sql.functions import vectors
+from server.sql.functions.core import natural_cells
 from server.sql.functions.registry import (
     Builtin,
+    executing,
     fixed_atom,
     fixed_row,
     integer_argument,
@@ -37,7 +40,7 @@ from server.sql.functions.registry import (
     result,
     routine,
 )
-from server.sql.routines import ANYS, CELLS, NUMBERS
+from server.sql.routines import ANYS, CELLS, NUMBERS, Routine
 from server.sql.scope import Scope
 from server.sql.tasks import TASK_SQL
 from server.sql.tree import Call
@@ -50,6 +53,7 @@ from server.values.paths import Path, format_path, natural_key
 Bind = Callable[[Call, list[Value], Scope], Value]
 
 LARGEST = 1 << 24  # elements of an embedding that SQL makes: 128 MiB of numbers
+_INDEX = re.compile(r"0|[1-9][0-9]{0,11}", re.ASCII)
 _TOO_LARGE = f"an embedding has at most {LARGEST} elements"
 
 
@@ -202,9 +206,52 @@ def _flatten(node: Call, args: list[Value], scope: Scope) -> Value:
     raise MldbError("flatten requires a row or an embedding as argument")
 
 
+def _indexed(value: Value, scope: Scope) -> Value:
+    """A row whose columns are numbered, in any number of dimensions, as the embedding that it spells."""
+    match _vector(value):
+        case Row(rests=()) as row:
+            atoms = _atoms(row)
+            kind = coerce.unify(list(atoms.values()))
+            kind = Kind.ANY if kind is Kind.NULL else kind
+            parts = ", ".join(coerce.as_kind(atom, kind) for atom in atoms.values())
+            return Embedding(f"CAST([{parts}] AS {kind.duck}[])", kind, grid(list(atoms)), constant=row.constant)
+        case Row() | Open() as row:
+            cells = f"u_indexed({coerce.to_cells(row)})"
+            return Embedding(scope.stage(f"list_transform({cells}, lambda c: c.v)"), Kind.ANY)
+    return value
+
+
+def grid(paths: list[Path]) -> tuple[int, ...]:
+    """The shape of the embedding whose elements have these paths, which are in natural order."""
+    if not paths:
+        return (0,)
+    strange = next((path for path in paths if not all(map(_INDEX.fullmatch, path))), None)
+    if strange is not None:
+        raise MldbError(f"a row that is to be an embedding has the columns 0, 1, …, not '{format_path(strange)}'")
+    shape = tuple(1 + max(map(int, indices)) for indices in zip(*paths, strict=False))
+    if {len(path) for path in paths} != {len(shape)} or math.prod(shape) != len(paths):
+        raise MldbError(f"a row that is to be an embedding has all columns up to '{format_path(paths[-1])}'")
+    return shape
+
+
+def indexed(cells: list[Cell]) -> list[Cell]:
+    """The cells of a row that spells an embedding, in the order of its elements."""
+    elements = natural_cells(cells)
+    grid([cell.path for cell in elements])
+    return elements
+
+
+def indexed_shape(cells: list[Cell]) -> list[float]:
+    return [float(size) for size in grid([cell.path for cell in natural_cells(cells)])]
+
+
 def _shape(node: Call, args: list[Value], scope: Scope) -> Value:
-    del node, scope
-    value = args[0]
+    del node
+    value = _vector(args[0])
+    if isinstance(value, Open) or (isinstance(value, Row) and value.rests):
+        sizes = scope.stage(f"u_indexed_shape({coerce.to_cells(value)})")
+        return Embedding(sizes, Kind.NUMBER, None, latest_ts(args))
+    value = _indexed(value, scope)
     if not isinstance(value, Embedding):
         raise MldbError("shape requires an array as first argument")
     if value.shape is None:
@@ -216,7 +263,7 @@ def _shape(node: Call, args: list[Value], scope: Scope) -> Value:
 def _reshape(node: Call, args: list[Value], scope: Scope) -> Value:
     del node
     fill = coerce.atom(args[2]) if len(args) == 3 else None
-    value = _reshapable(args[0], fill)
+    value = _reshapable(_indexed(args[0], scope), fill)
     kind = value.kind if fill is None else coerce.unify([Atom("", value.kind), fill])
     items = value if kind is value.kind else replace(value, sql=_relisted(value, kind), kind=kind)
     new = None if fill is None else coerce.as_kind(fill, kind)
@@ -248,8 +295,13 @@ def _resized(items: Embedding, count: int, new: str | None) -> str:
     if items.shape is None:
         return f"m_of_length({items.sql}, {count})"
     if math.prod(items.shape) != count:
-        raise MldbError("Attempt to change embedding size by reshaping")
+        raise _other_size(math.prod(items.shape), count)
     return items.sql
+
+
+def _other_size(now: int, then: int) -> MldbError:
+    text = f"Original size is [{now}] target size is [{then}]"
+    return MldbError(f"Attempt to change embedding size by reshaping.  {text}")
 
 
 def _relisted(value: Embedding, kind: Kind) -> str:
@@ -277,7 +329,7 @@ def reshape(
     sizes = [_size(size if size is None else collapse(size)) for size in shape]
     count = _checked(math.prod(sizes))
     if not filled and count != len(items):
-        raise MldbError("Attempt to change embedding size by reshaping")
+        raise _other_size(len(items), count)
     values = (items + [fill] * (count - len(items)))[:count]
     return [Cell(tuple(map(str, np.unravel_index(at, sizes))), value, when.seconds) for at, value in enumerate(values)]
 
@@ -420,6 +472,8 @@ ROUTINES = [
     routine(
         "reshape", (ANYS, NUMBERS, Kind.BOOLEAN, Kind.ANY, Kind.TIMESTAMP), CELLS, reshape, strict=False, slow=True
     ),
+    Routine("u_indexed", (CELLS,), CELLS, executing("reshape", indexed)),
+    Routine("u_indexed_shape", (CELLS,), NUMBERS, executing("shape", indexed_shape)),
     routine("fft", (NUMBERS, Kind.STRING, Kind.STRING), NUMBERS, fft, slow=True),
     routine("fft_cells", (NUMBERS, Kind.STRING, Kind.STRING, Kind.TIMESTAMP), CELLS, fft_cells, slow=True),
 ]
@@ -432,7 +486,8 @@ m_same_names(a, x, y, f) := CASE WHEN len(x) = len(y) AND x <> y
     THEN a[u_fail_integer('Executing builtin function ' || f || ': Column '''
         || list_filter(y, lambda e: NOT list_contains(x, e))[1] || ''' was unknown for embedding'):] ELSE a END
 m_of_length(a, n) := CASE WHEN len(a) <> n
-    THEN a[u_fail_integer('Executing builtin function reshape: Attempt to change embedding size by reshaping'):]
+    THEN a[u_fail_integer('Executing builtin function reshape: Attempt to change embedding size by reshaping.  '
+        || 'Original size is [' || len(a) || '] target size is [' || n || ']'):]
     ELSE a END
 m_slice_index(i, n) := CASE
     WHEN i < 0 THEN u_fail_integer('Executing builtin function slice: slice function index is less than zero')
@@ -513,8 +568,8 @@ BUILTINS = [
         2,
         3,
         _reshape,
-        "reshape(v: embedding, shape: embedding[, fill: atom]) → embedding",
-        "The same elements in another shape; with `fill`, cut off or filled up to it.",
+        "reshape(v: embedding | row, shape: embedding[, fill: atom]) → embedding",
+        "The same elements, of a row with numbered columns too, in another shape; `fill` cuts off or fills up to it.",
         ("reshape([1, 2, 3], [2], 0)", "[1, 2]"),
         null=("NULL is an embedding of no elements, which needs a fill", ("reshape(NULL, [2], 0)", "[0, 0]")),
     ),
@@ -523,8 +578,8 @@ BUILTINS = [
         1,
         1,
         _shape,
-        "shape(v: embedding) → embedding",
-        "The sizes of an embedding's dimensions.",
+        "shape(v: embedding | row) → embedding",
+        "The sizes of the dimensions of an embedding, or of a row whose columns are numbered.",
         ("shape([[1, 2, 3], [4, 5, 6]])", "[2, 3]"),
         null=("an error: NULL is no embedding", None),
     ),
