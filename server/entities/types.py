@@ -19,8 +19,13 @@ PLURALS: dict[EntityKind, str] = {
     "function": "functions",
     "plugin": "plugins",
 }
-# MLDB's types that cannot be had here, and what to use instead.
-_IMPOSSIBLE = {
+# MLDB's types that cannot be had here or were gone before its last release, and what to use instead.
+_GONE = {
+    "text.csv.tabular": ": read the file with a procedure of type 'import.text', whose 'outputDataset' is the dataset",
+    "text.line": ": read the file with a procedure of type 'import.text', 'delimiter': '' and 'headers': ['lineText']",
+    "experimental.statsTable.train": "; did you mean 'statsTable.train'?",
+    "experimental.statsTable.getCounts": "; did you mean 'statsTable.getCounts'?",
+    "experimental.feature_generator.hashed_column": "; did you mean 'feature_hasher'?",
     "sharedLibrary": ": compiled plugins of MLDB cannot be loaded; write it as 'python', or as a server of its own in "
     "any language ('experimental.external')",
     "experimental.docker": ": containers are not started here; start it yourself, or as 'experimental.external'",
@@ -74,9 +79,16 @@ class TypeRegistry:
         """``MldbError`` with MLDB's text for an unknown type."""
         found = self.find(kind, name)
         if found is None:
-            reason = _IMPOSSIBLE.get(name, "")
-            raise MldbError(f"couldn't find type '{name}' in registry{reason}")
+            raise MldbError(f"couldn't find type '{name}' in registry{_GONE.get(name) or self._hint(kind, name)}")
         return found
+
+    def _hint(self, kind: EntityKind, name: str) -> str:
+        """What may have been meant by an unknown type: one of another kind, or one whose name is near; else ""."""
+        for other in PLURALS:
+            if other != kind and name in self.names(other):
+                return f": it is a type of {PLURALS[other]}, not of {PLURALS[kind]}"
+        nearest = nearest_name(name, self.names(kind), 0.6)
+        return f"; did you mean '{nearest}'?" if nearest else ""
 
     def names(self, kind: EntityKind) -> list[str]:
         with self._loading:
@@ -135,7 +147,8 @@ def _fields_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[
     return [info.alias or name for name, info in current.model_fields.items()]
 
 
-def nearest_name(name: str, known: Iterable[str]) -> str | None:
+def nearest_name(name: str, known: Iterable[str], likeness: float = 0.5) -> str | None:
+    """The known name that is most like this one, case aside; None when none is as like as ``likeness`` (0 to 1)."""
     by_lower = {candidate.lower(): candidate for candidate in known}
-    found = difflib.get_close_matches(name.lower(), by_lower, 1, 0.5)
+    found = difflib.get_close_matches(name.lower(), by_lower, 1, likeness)
     return by_lower[found[0]] if found else None

@@ -24,6 +24,7 @@ def routes(host: Host) -> list[BaseRoute]:
         Route("/doc/builtin/{plural}/{name}.md.html", partial(_type_page, host)),
         Mount("/doc/images", StaticFiles(directory=docpages.DOCS / "images", check_dir=False)),
         Route("/doc/search.json", _search_index),
+        Route("/doc/rest.html", lambda _: RedirectResponse("/reference", 302)),
         Route("/doc/{path:path}", _page),
         # Where MLDB's API browser was.
         Route("/autodoc", lambda _: RedirectResponse("/reference", 302)),
@@ -34,13 +35,19 @@ def routes(host: Host) -> list[BaseRoute]:
 
 
 def _page(request: Request) -> Response:
-    name = (request.path_params["path"] or "index.html").removesuffix(".html")
-    if name.endswith(".ipynb") and not request.url.path.endswith(".html"):
-        return _notebook(name)
+    path = request.path_params["path"]
+    return _notebook(path) if path.endswith(".ipynb") else _named(path)
+
+
+def _named(path: str) -> Response:
+    name = (path or "index.html").removesuffix(".html")
     if not name.endswith((".md", ".ipynb")):
         name += ".md"
     text = docpages.text_of(name)
     if text is None:
+        successor = next((page for start, page in OF_MLDB.items() if name.startswith(start)), None)
+        if successor is not None:
+            return RedirectResponse(f"/doc/{successor}", 302)
         index = f"{name.removesuffix('.md').strip('/')}/index.md"
         if index in docpages.TITLES:
             return RedirectResponse(f"/doc/{index}.html")
@@ -68,7 +75,7 @@ def _type_page(host: Host, request: Request) -> Response:
     kind = KINDS.get(request.path_params["plural"])
     declared = host.types.find(kind, request.path_params["name"]) if kind is not None else None
     if declared is None:
-        return HTMLResponse(_served(_MISSING), 404)
+        return _named("builtin/{plural}/{name}.md".format(**request.path_params))
     return HTMLResponse(_served(type_markdown(declared)))
 
 
@@ -81,4 +88,25 @@ def type_markdown(declared: EntityType) -> str:
     return "\n\n".join([*parts, "[All types](../../reference/types.md)"])
 
 
+# Where what MLDB's pages of these addresses told is told here; the first that fits.
+OF_MLDB: Final = {
+    "builtin/sql/QueryAPI": "sql-guide.md.html#output-formats",
+    "builtin/sql/ValueExpression": "reference/functions.md.html",
+    "builtin/sql/": "sql-guide.md.html",
+    "builtin/datasets/": "reference/types.md.html#datasets",
+    "builtin/procedures/": "reference/types.md.html#procedures",
+    "builtin/functions/": "reference/types.md.html#functions",
+    "builtin/lang/": "plugin-guide.md.html",
+    "builtin/plugins/": "plugin-guide.md.html",
+    "builtin/DocumentationServing": "plugin-guide.md.html",
+    "builtin/Algorithms": "reference/types.md.html",
+    "builtin/ClassifierConf": "reference/types.md.html#procedure-classifiertrain",
+    "builtin/Notebooks": "notebooks/index.md.html",
+    "builtin/Demos": "notebooks/index.md.html",
+    "nblink": "notebooks/index.md.html",
+    "builtin/Url": "operations.md.html#storage-services",
+    "builtin/Running": "operations.md.html",
+    "builtin/BatchMode": "operations.md.html#start",
+    "builtin/": "migrating-from-mldb.md.html",
+}
 _MISSING: Final = "# There is no such page\n\n[All pages](/doc/)\n"

@@ -161,7 +161,8 @@ class DatasetFile:
             self._file = ParquetFile(file)
         except (pa.ArrowInvalid, OSError) as error:
             raise MldbError(
-                f"'{url}' is no dataset file (Parquet with rows, columns and timestamps): {error}"
+                f"'{url}' is no dataset file (Parquet with rows, columns and timestamps; "
+                f"MLDB's own .beh files are not read: export their rows there): {error}"
             ) from None
         metadata = self._file.schema_arrow.metadata or self._file.metadata.metadata or {}
         self.dataset_type = (self._file.metadata.metadata or metadata).get(TYPE_KEY.encode(), b"").decode()

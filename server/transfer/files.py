@@ -19,7 +19,7 @@ from server.settings import Settings
 from server.transfer.schemes import Scheme, UrlStat, split_scheme
 from server.transfer.streams import Sink, Source
 
-DATA_ALIAS = "mldb_data"  # file:///mldb_data/… is the data root, wherever it lies
+DATA_ALIAS = "mldb_data"  # file:///mldb_data/… and file://mldb_data/… are the data root, wherever it lies
 
 # In a plugin folder these become code that runs, pages that browsers run, or what describes them.
 CODE_SUFFIXES = frozenset((
@@ -62,8 +62,9 @@ class FileAccess:
         if "\0" in rest:
             raise MldbError("a file name cannot hold a NUL character")
         path = Path(rest)
-        if path.is_absolute() and path.parts[1:2] == (DATA_ALIAS,):
-            return self.data.joinpath(*path.parts[2:])
+        below = path.parts[1:] if path.is_absolute() else path.parts
+        if below[:1] == (DATA_ALIAS,):
+            return self.data.joinpath(*below[1:])
         return self.working / path
 
     def readable(self, path: Path) -> Path:

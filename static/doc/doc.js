@@ -7,6 +7,8 @@
   const found = document.getElementById("found");
   const MOST = 20;
   const AROUND = 90;
+  // MLDB's documentation was one page, which showed the others in a frame: /doc/#builtin/sql/Sql.md.html
+  if (location.hash.startsWith("#builtin/")) location.replace(root + location.hash.slice(1));
   if (matchMedia("(max-width: 56rem)").matches) contents.open = false;
 
   let index;

@@ -57,6 +57,13 @@ def test_the_documentation_is_searched_by_keyboard(browser, server, width):
     page.close()
 
 
+def test_links_of_mldbs_notebooks_to_its_documentation_hold(browser, server):
+    page = browser.new_page()
+    page.goto(f"{server}/doc/#builtin/procedures/Classifier.md.html")
+    expect(page).to_have_url(f"{server}/doc/reference/types.md.html#procedures")
+    page.close()
+
+
 def test_code_of_the_documentation_is_copied(browser, server):
     context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
     page = context.new_page()

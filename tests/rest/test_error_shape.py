@@ -86,3 +86,25 @@ def test_what_is_wrong_with_a_body_is_told(client, verb, path, body, error):
     assert answer.status_code == 400
     assert error in answer.json()["error"]
     assert len(answer.text) < 1000
+
+
+@pytest.mark.parametrize(
+    ("kind", "type_", "told"),
+    [
+        ("datasets", "tabulr", "; did you mean 'tabular'?"),
+        ("procedures", "clasifier.train", "; did you mean 'classifier.train'?"),
+        ("procedures", "kmeans", ": it is a type of functions, not of procedures"),
+        ("datasets", "import.text", ": it is a type of procedures, not of datasets"),
+        ("procedures", "experimental.statsTable.train", "; did you mean 'statsTable.train'?"),
+        ("functions", "quite.unlike", ""),
+        (  # a type of MLDB's until 2016
+            "datasets",
+            "text.csv.tabular",
+            ": read the file with a procedure of type 'import.text', whose 'outputDataset' is the dataset",
+        ),
+    ],
+)
+def test_an_unknown_type_is_answered_with_what_may_be_meant(client, kind, type_, told):
+    answer = client.put(f"/v1/{kind}/unknown", json={"type": type_})
+    check(answer)
+    assert answer.json()["error"] == f"couldn't find type '{type_}' in registry{told}"

@@ -7,7 +7,7 @@ import re
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from server.http import docpages
+from server.http import docpages, docsite
 from tests.waiting import until
 
 
@@ -159,7 +159,32 @@ def test_documentation_of_types(client):
     shown = client.get(location)
     assert shown.status_code == 200
     assert "<code>inputData</code>" in shown.text
-    assert client.get("/doc/builtin/procedures/nonsense.md.html").status_code == 404
+    assert client.get("/doc/builtin/nonsense/transform.md.html", follow_redirects=False).status_code == 302
+
+
+@pytest.mark.parametrize(
+    ("old", "place"),
+    [
+        ("builtin/sql/ValueExpression.md.html", "/doc/reference/functions.md.html"),
+        ("builtin/sql/QueryAPI.md", "/doc/sql-guide.md.html"),
+        ("builtin/procedures/Classifier.md.html", "/doc/reference/types.md.html"),
+        ("builtin/plugins/Plugins.md.html", "/doc/plugin-guide.md.html"),
+        ("builtin/help.md.html", "/doc/migrating-from-mldb.md.html"),
+        ("nblink.html", "/doc/notebooks/index.md.html"),
+        ("rest.html", "/reference"),
+    ],
+)
+def test_addresses_of_mldbs_documentation_lead_to_what_tells_the_same(client, old, place):
+    shown = client.get(f"/doc/{old}", follow_redirects=True)
+    assert (shown.status_code, shown.url.path) == (200, place)
+
+
+def test_where_mldbs_pages_lead_to_is_there(client):
+    for place in docsite.OF_MLDB.values():
+        page, _, anchor = place.partition("#")
+        shown = client.get(f"/doc/{page}")
+        assert shown.status_code == 200, place
+        assert not anchor or f' id="{anchor}"' in shown.text, place
 
 
 def test_the_viewer_is_there(client):

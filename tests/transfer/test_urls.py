@@ -79,6 +79,7 @@ def test_relative_to_the_working_directory(root, monkeypatch):
 def test_the_data_root_has_a_name(urls, root):
     write(urls, "file:///mldb_data/models/m.txt", b"1")
     assert (root.parent / "data/models/m.txt").read_bytes() == b"1"
+    assert urls.read("file://mldb_data/models/m.txt").content == b"1"  # as MLDB's notebooks write it
 
 
 @pytest.mark.parametrize(
