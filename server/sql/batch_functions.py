@@ -14,7 +14,7 @@ from duckdb.func import FunctionNullHandling, PythonUDFType
 
 from server.errors import Cancelled, MldbError
 from server.sql import coerce, tasks
-from server.sql.bound import Atom, Embedding, Rest, Row, RowBuilder, Several, fixed, latest_ts, typed
+from server.sql.bound import Atom, Embedding, MultiValue, Rest, Row, RowBuilder, fixed, latest_ts, typed
 from server.sql.routines import carrying, duck_type
 from server.storage.database import identifier
 from server.values.arrow_types import ARROW_TYPES
@@ -45,9 +45,9 @@ def pack(row: Row, *, timestamps: bool) -> tuple[RowType, str]:
     """A row as the argument of a batch function: its type, and SQL of the struct that carries it."""
     columns: list[Column] = []
     fields: list[str] = []
-    several: dict[Path, Several] = {}
+    several: dict[Path, MultiValue] = {}
     for path, leaf in row.columns.items():
-        if isinstance(leaf, Several):
+        if isinstance(leaf, MultiValue):
             several[path] = leaf
             continue
         kind = Kind.ANY if leaf.kind is Kind.NULL else leaf.kind

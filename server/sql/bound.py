@@ -1,7 +1,7 @@
 """Bound values: what an expression is once names and types are known, each part as DuckDB SQL text.
 
     Atom        one atom of a known kind (``Kind.ANY`` when it varies by row)
-    Several     a multi-valued cell: a list of ``{v, t}``
+    MultiValue  a multi-valued cell: a list of ``{v, t}``
     Embedding   numbers or other atoms of one kind in a list, with a shape
     Row         known columns by path, and open rests
     Open        a value known only at run time, atom or row: a list of cells ``{p, v, t}``, an atom at path ''
@@ -110,7 +110,7 @@ class Atom:
 
 
 @dataclass(frozen=True, slots=True)
-class Several:
+class MultiValue:
     """All values of a cell: a list of ``STRUCT(v <kind>, t DOUBLE)``, empty or NULL where the row lacks it.
 
     ``newest``: SQL of ``STRUCT(t, v)``, the latest value and its time below zero, where it is had without the list.
@@ -170,7 +170,7 @@ class Rest:
         return f"m_prefixed({self.sql}, {literal_text(format_path(self.prefix))})"
 
 
-Leaf = Atom | Several | Embedding
+Leaf = Atom | MultiValue | Embedding
 
 
 @dataclass(frozen=True)
@@ -192,7 +192,7 @@ class Row:
         return bool(self.rests)
 
 
-Value = Atom | Several | Embedding | Open | Row
+Value = Atom | MultiValue | Embedding | Open | Row
 
 
 def concat_lists(lists: list[str]) -> str:
@@ -254,7 +254,7 @@ class RowBuilder:
 
 def presence(value: Value) -> str:
     """SQL of whether a row has a column; "" where all have it."""
-    if isinstance(value, Several | Open):
+    if isinstance(value, MultiValue | Open):
         return f"coalesce(len({value.sql}) > 0, FALSE)"
     return value.presence if isinstance(value, Atom) else ""
 
@@ -269,9 +269,9 @@ def present(value: Value) -> Value:
     match value:
         case Atom(sparse=True):
             return value.present()
-        case Several(sql, kind):
+        case MultiValue(sql, kind):
             missing = f"[struct_pack(v := NULL, t := {NEVER_SQL})]"
-            return Several(f"CASE WHEN coalesce(len({sql}), 0) = 0 THEN {missing} ELSE {sql} END", kind)
+            return MultiValue(f"CASE WHEN coalesce(len({sql}), 0) = 0 THEN {missing} ELSE {sql} END", kind)
     return value
 
 
@@ -281,7 +281,7 @@ def only_where(row: Row, condition: str) -> Row:
 
 
 def is_constant(value: Value) -> bool:
-    return not isinstance(value, Several) and value.constant
+    return not isinstance(value, MultiValue) and value.constant
 
 
 def as_constant(value: Value, constant: bool = True) -> Value:
@@ -290,40 +290,40 @@ def as_constant(value: Value, constant: bool = True) -> Value:
         case Row(columns, rests):
             leaves = {path: _leaf_as_constant(leaf, constant) for path, leaf in columns.items()}
             return Row(leaves, tuple(replace(rest, constant=constant) for rest in rests), constant)
-        case Several():
+        case MultiValue():
             return value
     return value if value.constant == constant else replace(value, constant=constant)
 
 
 def _leaf_as_constant(leaf: Leaf, constant: bool) -> Leaf:
-    return leaf if isinstance(leaf, Several) or leaf.constant == constant else replace(leaf, constant=constant)
+    return leaf if isinstance(leaf, MultiValue) or leaf.constant == constant else replace(leaf, constant=constant)
 
 
-def superpose(left: Leaf, right: Leaf) -> Several:
+def superpose(left: Leaf, right: Leaf) -> MultiValue:
     """Both values in one cell."""
-    first, second = as_several(left), as_several(right)
+    first, second = as_multi_value(left), as_multi_value(right)
     if first.kind is not second.kind:
-        first, second = _any_several(first), _any_several(second)
-    return Several(f"list_concat({first.sql}, {second.sql})", first.kind)
+        first, second = _any_multi_value(first), _any_multi_value(second)
+    return MultiValue(f"list_concat({first.sql}, {second.sql})", first.kind)
 
 
-def as_several(leaf: Leaf) -> Several:
-    if isinstance(leaf, Several):
+def as_multi_value(leaf: Leaf) -> MultiValue:
+    if isinstance(leaf, MultiValue):
         return leaf
     if isinstance(leaf, Embedding):
         raise MldbError("an embedding cannot share its column name with another value")
     one = f"[struct_pack(v := {typed(leaf)}, t := {leaf.ts()})]"
     if leaf.sparse:
         one = f"CASE WHEN {leaf.presence} THEN {one} ELSE [] END"
-    return Several(one, Kind.ANY if leaf.kind is Kind.NULL else leaf.kind)
+    return MultiValue(one, Kind.ANY if leaf.kind is Kind.NULL else leaf.kind)
 
 
-def _any_several(several: Several) -> Several:
-    if several.kind is Kind.ANY:
-        return several
-    value = any_sql("c.v", several.kind)
-    body = f"list_transform({several.sql}, lambda c: struct_pack(v := {value}, t := c.t))"
-    return Several(body, Kind.ANY)
+def _any_multi_value(cell: MultiValue) -> MultiValue:
+    if cell.kind is Kind.ANY:
+        return cell
+    value = any_sql("c.v", cell.kind)
+    body = f"list_transform({cell.sql}, lambda c: struct_pack(v := {value}, t := c.t))"
+    return MultiValue(body, Kind.ANY)
 
 
 _ANY_MACROS = {
@@ -351,20 +351,20 @@ def path_text(path: Atom) -> str:
     return path.sql if path.kind is Kind.PATH else f"CAST({path.sql} AS VARCHAR)"
 
 
-def only_latest(several: Several) -> Several:
+def only_latest(cell: MultiValue) -> MultiValue:
     """The cell with its newest value alone; the row still lacks it where it did."""
-    return Several(f"m_only_latest({several.sql})", several.kind)
+    return MultiValue(f"m_only_latest({cell.sql})", cell.kind)
 
 
-def latest(several: Several) -> Atom:
+def latest(cell: MultiValue) -> Atom:
     """The LATEST filter (§2.4): greatest timestamp, then smallest value."""
-    best = several.newest() if several.newest else f"m_latest({several.sql})"
-    return Atom(f"{best}.v", several.kind, lambda: f"-({best}.t)")
+    best = cell.newest() if cell.newest else f"m_latest({cell.sql})"
+    return Atom(f"{best}.v", cell.kind, lambda: f"-({best}.t)")
 
 
-def earliest(several: Several) -> Atom:
-    best = f"m_earliest({several.sql})"
-    return Atom(f"{best}.v", several.kind, lambda: f"{best}.t")
+def earliest(cell: MultiValue) -> Atom:
+    best = f"m_earliest({cell.sql})"
+    return Atom(f"{best}.v", cell.kind, lambda: f"{best}.t")
 
 
 def latest_ts(values: Iterable[Value]) -> Ts:
@@ -385,7 +385,7 @@ def timestamp_of(value: Value) -> str:
     match value:
         case Atom() | Embedding():
             return value.ts()
-        case Several():
+        case MultiValue():
             return latest(value).ts()
         case Open(sql):
             return f"coalesce(m_newest({sql}), {NEVER_SQL})"

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from server.sql.bound import Atom, Leaf, Several
+from server.sql.bound import Atom, Leaf, MultiValue
 from server.sql.sparse import LINES, NAMES, SparseRelation
 from server.sql.tasks import check_task
 from server.storage.stores import STORES
@@ -124,7 +124,7 @@ def cell_stream(query: Query, row: Row, columns: Mapping[str, str]) -> CellStrea
 
 def _has_cells_beside(leaf: Leaf) -> bool:
     """Whether a column has cells in the rest (``server.sql.plan.output_columns``)."""
-    return isinstance(leaf, Several) or (isinstance(leaf, Atom) and bool(leaf.there))
+    return isinstance(leaf, MultiValue) or (isinstance(leaf, Atom) and bool(leaf.there))
 
 
 def _place(cursor: duckdb.DuckDBPyConnection, lines: pa.Array | pa.ChunkedArray) -> None:

@@ -17,9 +17,9 @@ from server.sql.bound import (
     NO_CELLS,
     Atom,
     Embedding,
+    MultiValue,
     Open,
     Row,
-    Several,
     Value,
     any_sql,
     as_any_list,
@@ -46,7 +46,7 @@ def atom(value: Value) -> Atom:
     match value:
         case Atom():
             return value.present()
-        case Several():
+        case MultiValue():
             return latest(value)
         case Open(sql, constant):
             return Atom(f"m_atom({sql})", Kind.ANY, lambda: f"m_newest({sql})", constant)
@@ -219,7 +219,7 @@ def has_cells(row: Row) -> str:
     tests = [f"coalesce(len({rest.sql}), 0) > 0" for rest in row.rests]
     for leaf in row.columns.values():
         match leaf:
-            case Several(sql):
+            case MultiValue(sql):
                 tests.append(f"coalesce(len({sql}), 0) > 0")
             case Atom(sparse=True):
                 tests.append(f"{leaf.sql} IS NOT NULL")
@@ -250,7 +250,7 @@ def _leaf_cells(path: str, leaf: Value) -> tuple[str, bool]:
             ts = f"coalesce({leaf.ts()}, {NEVER_SQL})" if leaf.there else leaf.ts()
             cell = f"struct_pack(p := {text}, v := {to_any(leaf)}, t := {ts})"
             return f"CASE WHEN {leaf.presence} THEN [{cell}] ELSE {NO_CELLS} END", False
-        case Several(sql, kind):
+        case MultiValue(sql, kind):
             cell = f"struct_pack(p := {text}, v := {any_sql('c.v', kind)}, t := c.t)"
             return f"list_transform({sql}, lambda c: {cell})", False
         case Embedding():
@@ -278,7 +278,7 @@ def compare(op: str, left: Value, right: Value) -> Atom:
 
 def _compare_sql(op: str, left: Value, right: Value) -> str:
     if may_be_row(left) or may_be_row(right):
-        left, right = (atom(side) if isinstance(side, Atom | Several) else side for side in (left, right))
+        left, right = (atom(side) if isinstance(side, Atom | MultiValue) else side for side in (left, right))
         return _compare_complex(op, left, right)
     a, b = atom(left), atom(right)
     if Kind.NULL in (a.kind, b.kind):

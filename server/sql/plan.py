@@ -16,7 +16,7 @@ from server.errors import Cancelled, MldbError
 from server.sql import coerce, tasks
 from server.sql.binder.query import Query
 from server.sql.blame import blame, of_several, span_of
-from server.sql.bound import NEVER_SQL, Atom, Embedding, Leaf, Row, Several, path_text, typed, with_whole_embeddings
+from server.sql.bound import NEVER_SQL, Atom, Embedding, Leaf, MultiValue, Row, path_text, typed, with_whole_embeddings
 from server.sql.cell_streams import CellStream, Rows, cell_stream
 from server.sql.engine_errors import OF_VALUES, engine_errors, reading
 from server.sql.parser import parse_statement
@@ -89,7 +89,7 @@ def output_columns(row: Row, *, timestamps: bool) -> tuple[RowType, dict[str, st
     fields: dict[str, str] = {}
     beside: dict[Path, Leaf] = {}
     for path, leaf in row.columns.items():
-        if isinstance(leaf, Several):
+        if isinstance(leaf, MultiValue):
             beside[path] = leaf
             continue
         if isinstance(leaf, Atom) and leaf.there:

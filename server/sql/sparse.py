@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Final
 
-from server.sql.bound import Atom, Leaf, Open, Rest, Row, Several, Value
+from server.sql.bound import Atom, Leaf, MultiValue, Open, Rest, Row, Value
 from server.sql.coerce import to_cells
 from server.sql.duck import literal_text, where_clause
 from server.sql.relations import Relation
@@ -248,7 +248,7 @@ class CellsRelation(SparseRelation):
         self._known[column.id] = column
         sql, ts = self.ref(f"c{column.id}"), self.ref(f"t{column.id}")
         if column.listed:
-            return Several(sql, column.kind, partial(self.ref, f"n{column.id}"))
+            return MultiValue(sql, column.kind, partial(self.ref, f"n{column.id}"))
         return Atom(sql, column.kind, lambda: ts, sparse=True)
 
     def row(self) -> Row:

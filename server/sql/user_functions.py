@@ -19,7 +19,7 @@ from server.sql.binder.base import bind
 from server.sql.binder.query import Query, SelectRelation
 from server.sql.binder.rows import bind_clauses
 from server.sql.binder.select import bind_select
-from server.sql.bound import Atom, Embedding, Open, Rest, Row, RowBuilder, Several, Value, fixed, is_constant, typed
+from server.sql.bound import Atom, Embedding, MultiValue, Open, Rest, Row, RowBuilder, Value, fixed, is_constant, typed
 from server.sql.duck import literal_text
 from server.sql.parser import parse_clauses, parse_query
 from server.sql.relations import lookup, require_row
@@ -237,7 +237,7 @@ def _first_row(query: Query, scope: Scope) -> Row:
     fields: list[str] = []
     for index, leaf in enumerate(row.columns.values()):
         fields.append(f"c{index} := {typed(leaf)}")
-        if not isinstance(leaf, Several):
+        if not isinstance(leaf, MultiValue):
             fields.append(f"t{index} := {leaf.ts()}")
         if isinstance(leaf, Atom) and leaf.there:
             fields.append(f"h{index} := {leaf.there}")
@@ -253,8 +253,8 @@ def _fields_of(row: Row, result: str) -> Row:
         sql = f"{result}.c{index}"
         ts = fixed(f"{result}.t{index}")
         match leaf:
-            case Several(kind=kind):
-                builder.add(path, Several(sql, kind))
+            case MultiValue(kind=kind):
+                builder.add(path, MultiValue(sql, kind))
             case Embedding():
                 builder.add(path, Embedding(sql, leaf.kind, leaf.shape, ts, leaf.names))
             case Atom():

@@ -14,11 +14,11 @@ from server.sql.bound import (
     NEVER_SQL,
     Atom,
     Embedding,
+    MultiValue,
     Open,
     Rest,
     Row,
     RowBuilder,
-    Several,
     Ts,
     Value,
     fixed,
@@ -212,7 +212,7 @@ def _spread(name: str, value: Value, group: GroupRelation, scope: Scope) -> Valu
     """One aggregate per column of a row."""
     build = _PLAIN[name]
     match value:
-        case Atom() | Several():
+        case Atom() | MultiValue():
             return build(group, coerce.atom(value))
         case Embedding():
             return _row(name, Row({(): value}), group, scope)

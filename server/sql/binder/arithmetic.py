@@ -14,10 +14,10 @@ from server.sql import coerce
 from server.sql.bound import (
     Atom,
     Embedding,
+    MultiValue,
     Open,
     Row,
     RowBuilder,
-    Several,
     Value,
     any_sql,
     enumerate_elements,
@@ -53,7 +53,7 @@ def _latest(value: Value) -> Value:
     """Of a cell with several values the latest, also where it shows only at run time that the value is one cell."""
     if isinstance(value, Open):
         return Open(macro("m_one_atom", value.cells))
-    return coerce.atom(value) if isinstance(value, Several) else value
+    return coerce.atom(value) if isinstance(value, MultiValue) else value
 
 
 def _atoms(op: str, left: Atom, right: Atom) -> Atom:
@@ -161,7 +161,7 @@ def negate(value: Value) -> Value:
             if value.kind is Kind.INTERVAL:
                 return Atom(f"union_extract({sql}, 'v')", Kind.INTERVAL, value.ts, value.constant)
             return Atom(sql, Kind.ANY, value.ts, value.constant)
-        case Several():
+        case MultiValue():
             return negate(coerce.atom(value))
         case Embedding():
             return map_numbers(value, lambda x: f"(-{x})")
@@ -250,9 +250,9 @@ def map_atoms(value: Value, change: Callable[[Atom], Atom], *, every: bool = Fal
     match value:
         case Atom():
             return change(value)
-        case Several() if every:
+        case MultiValue() if every:
             return _map_values(value, change)
-        case Several():
+        case MultiValue():
             return change(coerce.atom(value))
         case Embedding():
             body = change(Atom("e", value.kind, never))
@@ -266,7 +266,7 @@ def map_atoms(value: Value, change: Callable[[Atom], Atom], *, every: bool = Fal
                 changed = map_atoms(leaf, change, every=every)
                 if isinstance(leaf, Atom) and isinstance(changed, Atom) and leaf.sparse and not leaf.there:
                     changed = replace(changed, sparse=True)
-                elif isinstance(leaf, Atom | Several) and isinstance(changed, Atom) and presence(leaf):
+                elif isinstance(leaf, Atom | MultiValue) and isinstance(changed, Atom) and presence(leaf):
                     changed = changed.where(presence(leaf))
                 builder.add(path, changed)
             for rest in value.rests:
@@ -274,10 +274,10 @@ def map_atoms(value: Value, change: Callable[[Atom], Atom], *, every: bool = Fal
             return builder.build()
 
 
-def _map_values(value: Several, change: Callable[[Atom], Atom]) -> Several:
+def _map_values(value: MultiValue, change: Callable[[Atom], Atom]) -> MultiValue:
     inner = change(Atom("c.v", value.kind, lambda: "c.t"))
     body = f"struct_pack(v := {typed(inner)}, t := {inner.ts()})"
-    return Several(f"list_transform({value.sql}, lambda c: {body})", inner.kind)
+    return MultiValue(f"list_transform({value.sql}, lambda c: {body})", inner.kind)
 
 
 def _map_cells(sql: str, change: Callable[[Atom], Atom]) -> str:
@@ -298,7 +298,7 @@ def set_timestamp(value: Value, when: Value) -> Value:
     sql = coerce.to_timestamp(moment)
     if moment.kind not in (Kind.TIMESTAMP, Kind.INTEGER, Kind.NUMBER):
         sql = f"m_need_ts({sql})"
-        if isinstance(value, Atom | Several) and moment.kind is not Kind.NULL:
+        if isinstance(value, Atom | MultiValue) and moment.kind is not Kind.NULL:
             one = coerce.atom(value)
             value = replace(one, sql=f"CASE WHEN {sql} IS NOT NULL THEN {typed(one)} END")
 
@@ -306,7 +306,7 @@ def set_timestamp(value: Value, when: Value) -> Value:
         return sql
 
     match value:
-        case Several():
+        case MultiValue():
             return set_timestamp(coerce.atom(value), when)
         case Atom():
             return Atom(value.sql, value.kind, ts, value.constant and moment.constant)

@@ -10,7 +10,7 @@ from server.sql.batch_functions import apply_function
 from server.sql.binder.aggregates import AGGREGATES
 from server.sql.binder.base import bind, binds, elsewhere
 from server.sql.binder.rowfunctions import JOIN_ONLY, NOTES, ROW_FUNCTIONS, outside_of_join
-from server.sql.bound import Row, Several, Value, as_constant, only_latest
+from server.sql.bound import MultiValue, Row, Value, as_constant, only_latest
 from server.sql.functions import BUILTINS
 from server.sql.functions.tensors import operation
 from server.sql.positions import did_you_mean
@@ -74,10 +74,10 @@ def _unknown(node: Call) -> str:
 
 def _latest_values(argument: Value) -> Value:
     """A row of which each column has one value at most: an argument is read by the filter LATEST (§2.4)."""
-    if not isinstance(argument, Row) or not any(isinstance(leaf, Several) for leaf in argument.columns.values()):
+    if not isinstance(argument, Row) or not any(isinstance(leaf, MultiValue) for leaf in argument.columns.values()):
         return argument
     columns = {
-        path: only_latest(leaf) if isinstance(leaf, Several) else leaf for path, leaf in argument.columns.items()
+        path: only_latest(leaf) if isinstance(leaf, MultiValue) else leaf for path, leaf in argument.columns.items()
     }
     return replace(argument, columns=columns)
 

@@ -10,11 +10,11 @@ from dataclasses import replace
 
 from server.errors import MldbError
 from server.sql import coerce
-from server.sql.aside import Aside
 from server.sql.binder.base import bind, bind_atom, bind_truth, within
 from server.sql.binder.rowfunctions import path_element
-from server.sql.bound import Atom, Embedding, Open, Rest, Row, RowBuilder, Several, Value, presence, present
+from server.sql.bound import Atom, Embedding, MultiValue, Open, Rest, Row, RowBuilder, Value, presence, present
 from server.sql.duck import literal_text, outer_references
+from server.sql.hoisted import HoistedQueries
 from server.sql.notes import Note
 from server.sql.relations import cut
 from server.sql.scope import NestedScope, Scope, TableScope
@@ -57,7 +57,7 @@ class ColumnScope(NestedScope):
         self.value = value
         self.name = name
         self.path = path
-        self.aside = Aside(outer.context)
+        self.hoisted = HoistedQueries(outer.context)
 
     def column(self, path: Path) -> Value:
         raise MldbError(f"Cannot read column '{format_path(path)}' inside COLUMN EXPR")
@@ -102,7 +102,7 @@ class ColumnScope(NestedScope):
         return self.path is None or self.outer.in_cells()
 
     def stage(self, sql: str) -> str:
-        return sql if self.in_cells() else self.aside.stage(sql)
+        return sql if self.in_cells() else self.hoisted.stage(sql)
 
 
 class _ReadsMore(Exception):
@@ -211,14 +211,14 @@ def _known_column(node: ColumnExpr, path: Path, leaf: Value, scope: Scope, build
     inner = _scope(path, leaf, scope)
     condition = None
     if node.where is not None:
-        condition = inner.aside.whole(bind_truth(node.where, inner))
+        condition = inner.hoisted.around(bind_truth(node.where, inner))
         decided = _decided(condition, scope)
         if decided is False:
             return
         condition = None if decided else condition
     value = leaf
     if node.select is not None:
-        value = present(inner.aside.value(bind(node.select, inner)))
+        value = present(inner.hoisted.around_value(bind(node.select, inner)))
         condition = " AND ".join(filter(None, (presence(leaf), condition))) or None
     if condition is not None:
         value = _conditional(condition, value)
@@ -231,8 +231,8 @@ def _conditional(condition: str, value: Value) -> Value:
     match value:
         case Atom():
             return value.where(condition)
-        case Several(sql, kind):
-            return Several(f"CASE WHEN {condition} THEN {sql} END", kind)
+        case MultiValue(sql, kind):
+            return MultiValue(f"CASE WHEN {condition} THEN {sql} END", kind)
         case Embedding():
             return replace(value, sql=f"CASE WHEN {condition} THEN {value.sql} END")
     return Open(f"CASE WHEN {condition} THEN {coerce.to_cells(value)} ELSE [] END")
@@ -257,7 +257,7 @@ def _constant_path(expression: Expression, inner: ColumnScope, scope: Scope) -> 
             return inner.path or ()
         case Call(name="columnPath"):
             return inner.path or ()
-    value = inner.aside.value(bind(expression, inner))
+    value = inner.hoisted.around_value(bind(expression, inner))
     with within(expression):
         if isinstance(value, Atom) and value.kind is Kind.NULL:
             raise MldbError(_NULL_NAME)
@@ -291,12 +291,12 @@ def _limited(node: ColumnExpr, row: Row, scope: Scope) -> set[Path]:
 
 def _passes(where: Expression, path: Path, leaf: Value, scope: Scope) -> bool:
     inner = _scope(path, leaf, scope)
-    return _decided(inner.aside.whole(bind_truth(where, inner)), scope) is not False
+    return _decided(inner.hoisted.around(bind_truth(where, inner)), scope) is not False
 
 
 def _key(expression: Expression, path: Path, leaf: Value, scope: Scope) -> object:
     inner = _scope(path, leaf, scope)
-    value = coerce.atom(inner.aside.value(bind_atom(expression, inner)))
+    value = coerce.atom(inner.hoisted.around_value(bind_atom(expression, inner)))
     if outer_references(value.sql):
         with within(expression):
             raise MldbError(_ORDER_BY_VALUES)

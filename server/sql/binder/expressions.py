@@ -15,10 +15,10 @@ from server.sql.bound import (
     NEVER_SQL,
     Atom,
     Embedding,
+    MultiValue,
     Open,
     Row,
     RowBuilder,
-    Several,
     Ts,
     Value,
     any_sql,
@@ -294,7 +294,7 @@ def _case(node: Case, scope: Scope) -> Value:
     branches = [*results, default]
     tests = [*([node.subject] if node.subject is not None else []), *(when for when, _ in node.whens)]
     constant = all(map(is_constant, branches)) and all(is_constant(bind(test, scope)) for test in tests)
-    if all(isinstance(branch, Atom | Several) for branch in branches):
+    if all(isinstance(branch, Atom | MultiValue) for branch in branches):
         return _case_atoms(conditions, [coerce.atom(branch) for branch in branches], constant)
     rows = [spelled(branch) for branch in branches if isinstance(branch, Row)]
     if len(rows) == len(branches) and not any(row.rests for row in rows):
@@ -475,6 +475,6 @@ def _extract(node: Extract, scope: Scope) -> Value:
 
 def _columns_of(base: Value, *, atom: bool) -> Row:
     """What ``base[…]`` can read; an atom has no columns, which is no error by itself."""
-    if atom or isinstance(base, Several) or (isinstance(base, Atom) and base.kind is not Kind.NULL):
+    if atom or isinstance(base, MultiValue) or (isinstance(base, Atom) and base.kind is not Kind.NULL):
         return Row()
     return require_row(base, "only a row or an embedding can be read with [ ]")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from server.errors import MldbError
 from server.sql import coerce
-from server.sql.aside import Aside
 from server.sql.binder.base import bind, bind_table, bind_truth, binds_table
 from server.sql.binder.query import FromRelation
 from server.sql.binder.rowfunctions import row_function
 from server.sql.bound import Atom, Embedding, Row, RowBuilder, Value, only_where
 from server.sql.duck import literal_text
+from server.sql.hoisted import HoistedQueries
 from server.sql.positions import did_you_mean
 from server.sql.relations import Relation
 from server.sql.scope import Context, TableScope
@@ -78,7 +78,7 @@ class JoinRelation(FromRelation):
                 pair = bind(part.left, scope), bind(part.right, scope)
                 if not any(isinstance(value, Row | Embedding) for value in pair):  # rows have no order of their own
                     first, second = (coerce.to_any(coerce.atom(value)) for value in pair)
-                    self._order_value = scope.aside.whole(f"coalesce({first}, {second})")
+                    self._order_value = scope.hoisted.around(f"coalesce({first}, {second})")
         self._further = len(between) > bool(self._order_value)
         for number, side in enumerate((self.left, self.right)):
             if not self.side_missing(self.right if side is self.left else self.left):
@@ -258,11 +258,11 @@ class _OnScope(TableScope):
     def __init__(self, context: Context, relation: JoinRelation) -> None:
         super().__init__(context, relation)
         self.join = relation
-        self.aside = Aside(context)
+        self.hoisted = HoistedQueries(context)
 
     def truth(self, condition: Expression) -> str:
         """SQL of the truth of ON or of a part of it, over the sides."""
-        return self.aside.whole(bind_truth(condition, self))
+        return self.hoisted.around(bind_truth(condition, self))
 
     def column(self, path: Path) -> Value:
         names = {*self.join.left.sides(), *self.join.right.sides()}
@@ -299,7 +299,7 @@ class _OnScope(TableScope):
         return row_function(_Pair(self.join), call)
 
     def stage(self, sql: str) -> str:
-        return self.aside.stage(sql)
+        return self.hoisted.stage(sql)
 
 
 _ALL = "*"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from server.sql.bound import Atom, Embedding, Leaf, Open, Row, Several, Value
+from server.sql.bound import Atom, Embedding, Leaf, MultiValue, Open, Row, Value
 from server.sql.duck import order_clause, select_list, where_clause
 from server.sql.relations import Relation
 from server.values.kinds import Kind
@@ -72,8 +72,8 @@ class Exporter(Relation):
         match value:
             case Atom():
                 return self._export_atom(value, missing)
-            case Several(sql, kind, newest):
-                return Several(self.offer(sql), kind, newest and (lambda: self.offer(newest())))
+            case MultiValue(sql, kind, newest):
+                return MultiValue(self.offer(sql), kind, newest and (lambda: self.offer(newest())))
             case Embedding(sql=sql):
                 ts = value.ts
                 return replace(value, sql=self.offer(sql), ts=lambda: self.offer(ts()), constant=False)
@@ -98,7 +98,7 @@ class Exporter(Relation):
         columns: dict[Path, Leaf] = {}
         for path, leaf in row.columns.items():
             exported = self.export(leaf, missing=missing)
-            assert isinstance(exported, Atom | Several | Embedding)
+            assert isinstance(exported, Atom | MultiValue | Embedding)
             columns[path] = exported
         return Row(columns, tuple(replace(rest, sql=self.offer(rest.sql)) for rest in row.rests))
 

@@ -10,11 +10,11 @@ from server.sql.binder.columnexpr import column_expression
 from server.sql.bound import (
     Atom,
     Embedding,
+    MultiValue,
     Open,
     Rest,
     Row,
     RowBuilder,
-    Several,
     Value,
     present,
     spelled,
@@ -75,7 +75,7 @@ def item_name(item: Item) -> Path:
 
 def _flatten(clause: Flatten, scope: Scope) -> Row:
     value = bind(clause.expression, scope)
-    if isinstance(value, Atom | Several) and not (isinstance(value, Atom) and value.kind is Kind.NULL):
+    if isinstance(value, Atom | MultiValue) and not (isinstance(value, Atom) and value.kind is Kind.NULL):
         raise MldbError("Expression with AS * must return a row")
     if isinstance(value, Open):
         # What it is only the data tell: a null gives no columns, another atom is refused.

@@ -16,11 +16,11 @@ from server.sql.bound import (
     Atom,
     Embedding,
     Leaf,
+    MultiValue,
     Open,
     Rest,
     Row,
     RowBuilder,
-    Several,
     Ts,
     Value,
     fixed,
@@ -385,7 +385,7 @@ class SampleRelation(FromRelation):
 def _row_table(node: RowTable, context: Context) -> Relation:
     scope = constant_scope(context)
     value = bind(node.expression, scope)
-    if isinstance(value, Atom | Several):
+    if isinstance(value, Atom | MultiValue):
         got = "NULL" if value.kind is Kind.NULL else "scalar"
         raise MldbError(f"Argument to {node.name} must be a row, not a scalar or NULL (got {got})")
     atoms = node.name == "atom_dataset"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from server.sql import coerce
-from server.sql.aside import Aside
 from server.sql.binder.base import bind_truth
 from server.sql.binder.rowfunctions import asked, count_of_columns
-from server.sql.bound import NEVER_SQL, Atom, Embedding, Leaf, Open, Rest, Row, Several, Ts, Value
+from server.sql.bound import NEVER_SQL, Atom, Embedding, Leaf, MultiValue, Open, Rest, Row, Ts, Value
+from server.sql.hoisted import HoistedQueries
 from server.sql.notes import Note
 from server.sql.relations import Relation
 from server.sql.scope import NestedScope, Scope
@@ -33,7 +33,7 @@ class _CellScope(NestedScope):
     def __init__(self, outer: Scope, moment: str) -> None:
         super().__init__(outer)
         self.moment = moment
-        self.aside = Aside(outer.context)
+        self.hoisted = HoistedQueries(outer.context)
         self.asked = False  # whether the predicate calls value_timestamp()
 
     def column(self, path: Path) -> Value:
@@ -52,7 +52,7 @@ class _CellScope(NestedScope):
         return self.moment == _CELL or self.outer.in_cells()
 
     def stage(self, sql: str) -> str:
-        return sql if self.in_cells() else self.aside.stage(sql)
+        return sql if self.in_cells() else self.hoisted.stage(sql)
 
 
 def dated(predicate: Expression) -> Expression:
@@ -97,7 +97,7 @@ class WhenScope(NestedScope):
         known = self._known.get(moment)
         if known is None:
             scope = _CellScope(self.outer, moment)
-            sql = f"coalesce({scope.aside.whole(bind_truth(self.predicate, scope))}, FALSE)"
+            sql = f"coalesce({scope.hoisted.around(bind_truth(self.predicate, scope))}, FALSE)"
             # Without a question about the timestamp it is the same for all cells of a row.
             known = self._known[moment] = sql if scope.asked else self.once(sql)
         return known
@@ -110,8 +110,8 @@ class WhenScope(NestedScope):
         match value:
             case Atom(ts=ts):
                 return value.where(self._passes(ts()), self._moment(ts))
-            case Several(sql, kind):
-                return Several(f"list_filter({sql}, lambda c: {self._passes(_CELL)})", kind)
+            case MultiValue(sql, kind):
+                return MultiValue(f"list_filter({sql}, lambda c: {self._passes(_CELL)})", kind)
             case Embedding(sql=sql, ts=ts):
                 kept = f"CASE WHEN {self._passes(ts())} THEN {sql} END"
                 return Embedding(kept, value.kind, value.shape, self._moment(ts), value.names)
@@ -124,7 +124,7 @@ class WhenScope(NestedScope):
         columns: dict[Path, Leaf] = {}
         for path, leaf in row.columns.items():
             kept = self._filter(leaf)
-            assert isinstance(kept, Atom | Several | Embedding)
+            assert isinstance(kept, Atom | MultiValue | Embedding)
             columns[path] = kept
         rests = (Rest(rest.prefix, f"list_filter({rest.sql}, lambda c: {self._passes(_CELL)})") for rest in row.rests)
         return Row(columns, tuple(rests))

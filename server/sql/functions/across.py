@@ -9,7 +9,18 @@ import math
 from collections.abc import Callable
 
 from server.sql import coerce
-from server.sql.bound import NEVER_SQL, Atom, Embedding, Rest, Row, Several, Ts, Value, enumerate_elements, is_constant
+from server.sql.bound import (
+    NEVER_SQL,
+    Atom,
+    Embedding,
+    MultiValue,
+    Rest,
+    Row,
+    Ts,
+    Value,
+    enumerate_elements,
+    is_constant,
+)
 from server.sql.duck import outer_references
 from server.sql.functions.openaggregates import AGGREGATES, by_path
 from server.sql.functions.registry import Builtin, number_argument
@@ -26,7 +37,7 @@ _INLINE = 32  # more columns than these are put into a list: expressions must no
 def _atoms(value: Value) -> list[Atom] | None:
     """The atoms of a value in column order, None where only the data tell them (or where they are many)."""
     match value:
-        case Atom() | Several():
+        case Atom() | MultiValue():
             return [coerce.atom(value)]
         case Embedding(shape=shape) if shape is None or math.prod(shape) > _INLINE:
             return None

@@ -11,12 +11,12 @@ from duckdb.func import FunctionNullHandling, PythonUDFType
 
 from server.errors import MldbError
 from server.sql import coerce, tasks
-from server.sql.aside import Aside
 from server.sql.binder.base import bind, is_bound
-from server.sql.bound import Atom, Open, Row, Several, Value, as_constant, is_constant
+from server.sql.bound import Atom, MultiValue, Open, Row, Value, as_constant, is_constant
 from server.sql.duck import QUERY, literal_text, outer_references
 from server.sql.engine_errors import OF_VALUES, translated
 from server.sql.functions.registry import Builtin, cells_or_null, fixed_row
+from server.sql.hoisted import HoistedQueries
 from server.sql.routines import CELLS, Shape, duck_type, to_arrow
 from server.sql.scope import OverlayScope, Scope
 from server.sql.tasks import is_over
@@ -31,10 +31,10 @@ class _Inside(OverlayScope):
 
     def __init__(self, outer: Scope) -> None:
         super().__init__(Row(), outer)
-        self.aside = Aside(outer.context)
+        self.hoisted = HoistedQueries(outer.context)
 
     def stage(self, sql: str) -> str:
-        return sql if self.in_cells() else self.aside.stage(sql)
+        return sql if self.in_cells() else self.hoisted.stage(sql)
 
 
 def _try(node: Call, args: list[Value], scope: Scope) -> Value:
@@ -45,8 +45,8 @@ def _try(node: Call, args: list[Value], scope: Scope) -> Value:
     if isinstance(first, Call) and first.name == "try" and len(first.args) == 1:
         return bind(first, scope)  # what gives its own error as a text does not fail
     inside = _Inside(scope)
-    value = inside.aside.value(bind(first, inside))
-    fallback = inside.aside.value(bind(node.args[1], inside)) if len(node.args) == 2 else None
+    value = inside.hoisted.around_value(bind(first, inside))
+    fallback = inside.hoisted.around_value(bind(node.args[1], inside)) if len(node.args) == 2 else None
     constant = is_constant(value) and (fallback is None or is_constant(fallback))
     if fallback is not None and _computes(node.args[1]):
         fallback = _delayed(fallback, scope)
@@ -110,7 +110,7 @@ def _fails_while_planned(value: Value, scope: Scope) -> bool:
 
 
 def _tried(value: Value, fallback: Value | None, scope: Scope, *, apart: bool) -> Value:
-    atoms = isinstance(value, Atom | Several) and isinstance(fallback, Atom | Several | None)
+    atoms = isinstance(value, Atom | MultiValue) and isinstance(fallback, Atom | MultiValue | None)
     if atoms and not apart and QUERY not in coerce.to_any(value):
         return _atoms(coerce.atom(value), None if fallback is None else coerce.atom(fallback), scope)
     tried = f"CAST({cells_or_null(value)} AS {CELL_TYPE}[])"
@@ -127,7 +127,7 @@ def _apart(tried: str, value: Value, fallback: Value | None, scope: Scope) -> Va
     guard = scope.stage(f"u_attempt({given})")
     otherwise = cells_or_null(Atom(f"u_failure({given})", Kind.STRING) if fallback is None else fallback)
     cells = _alone(f"coalesce({guard}, CAST({otherwise} AS {CELL_TYPE}[]))")
-    if not isinstance(value, Atom | Several) or not isinstance(fallback, Atom | Several | None):
+    if not isinstance(value, Atom | MultiValue) or not isinstance(fallback, Atom | MultiValue | None):
         return Open(scope.stage(cells))
     found = scope.stage(cells)
     return Atom(f"m_atom({found})", Kind.ANY, lambda: f"m_newest({found})")

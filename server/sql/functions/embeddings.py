@@ -16,9 +16,9 @@ from server.sql import coerce
 from server.sql.bound import (
     Atom,
     Embedding,
+    MultiValue,
     Open,
     Row,
-    Several,
     Value,
     as_any_list,
     enumerate_elements,
@@ -145,7 +145,7 @@ def _normalize(node: Call, args: list[Value], scope: Scope) -> Value:
         return _null(args)
     if isinstance(value, Open) or (isinstance(value, Row) and value.rests):
         raise MldbError("Can't normalize a row with unknown columns")
-    if isinstance(value, Atom | Several):
+    if isinstance(value, Atom | MultiValue):
         raise MldbError("Can't normalize something that's not a row or embedding")
     vector = _numbers(value, node.name, scope)
     length = scope.stage(_norm_sql(vector, args[1], node.name, scope))

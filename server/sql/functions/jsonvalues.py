@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from server.errors import MldbError
 from server.sql import coerce
-from server.sql.bound import Atom, Embedding, Open, Row, Several, Value, as_any_list, timestamp_of
+from server.sql.bound import Atom, Embedding, MultiValue, Open, Row, Value, as_any_list, timestamp_of
 from server.sql.functions import jsontext
 from server.sql.functions.registry import Builtin, fixed_row, nested, result, routine
 from server.sql.routines import ANYS, CELLS, DATED
@@ -51,7 +51,7 @@ def parse(text: str | None, arrays: jsontext.Arrays, ignore: bool, when: Timesta
 def _print_json(node: Call, args: list[Value], scope: Scope) -> Value:
     del node, scope
     value = args[0]
-    if isinstance(value, Atom | Several):
+    if isinstance(value, Atom | MultiValue):
         return result(f"s_print_json({TASK_SQL}, {coerce.to_any(value)})", Kind.STRING, args)
     if isinstance(value, Embedding) and value.names is None and len(value.shape or (0,)) == 1:
         return result(f"s_print_json_list({TASK_SQL}, {as_any_list(value)})", Kind.STRING, args)

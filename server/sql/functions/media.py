@@ -9,7 +9,7 @@ from typing import Any
 from server.errors import MldbError
 from server.sql import coerce
 from server.sql.batch_functions import apply_function
-from server.sql.bound import Atom, Open, Row, Several, Value, timestamp_of
+from server.sql.bound import Atom, MultiValue, Open, Row, Value, timestamp_of
 from server.sql.functions.filetypes import describe
 from server.sql.functions.registry import Builtin, executing, result, routine
 from server.sql.routines import CELLS, Routine
@@ -30,7 +30,7 @@ def _blob_length(node: Call, args: list[Value], scope: Scope) -> Value:
 def _mime_type(node: Call, args: list[Value], scope: Scope) -> Value:
     del node, scope
     value = args[0]
-    if isinstance(value, Atom | Several):
+    if isinstance(value, Atom | MultiValue):
         return result(f"s_mime_type({TASK_SQL}, {coerce.to_any(value)})", Kind.STRING, args)
     return result(f"s_mime_type_of_row({TASK_SQL}, {coerce.to_cells(value)})", Kind.STRING, args)
 
@@ -55,7 +55,7 @@ def mime_type_of_row(cells: list[Cell]) -> str | None:
 def _parse_exif(node: Call, args: list[Value], scope: Scope) -> Value:
     del node
     value = args[0]
-    if not isinstance(value, Atom | Several | Open):
+    if not isinstance(value, Atom | MultiValue | Open):
         raise MldbError(_NOT_A_BLOB.format("EXIF"))
     return Open(scope.stage(f"s_parse_exif({TASK_SQL}, {coerce.to_any(value)}, {timestamp_of(value)})"))
 

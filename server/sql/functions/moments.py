@@ -5,7 +5,7 @@ from __future__ import annotations
 from server.errors import MldbError
 from server.sql import coerce
 from server.sql.binder.arithmetic import set_timestamp
-from server.sql.bound import NEVER_SQL, Atom, Embedding, Several, Value, is_constant
+from server.sql.bound import NEVER_SQL, Atom, Embedding, MultiValue, Value, is_constant
 from server.sql.duck import macro
 from server.sql.functions import civil, dates
 from server.sql.functions.registry import Builtin, executing, routine
@@ -36,7 +36,7 @@ def _at(node: Call, args: list[Value], scope: Scope) -> Value:
 
 def _times(value: Value) -> str:
     """The timestamps of all atoms of a value, as a list."""
-    if isinstance(value, Several):
+    if isinstance(value, MultiValue):
         return f"list_transform({value.sql}, lambda c: c.t)"
     return f"list_transform({coerce.to_cells(value)}, lambda c: c.t)"
 

@@ -12,9 +12,9 @@ from server.sql.bound import (
     NAN_SQL,
     Atom,
     Embedding,
+    MultiValue,
     Open,
     RowBuilder,
-    Several,
     Value,
     is_constant,
     latest_ts,
@@ -114,10 +114,10 @@ def spread(left: Value, right: Value, change: Callable[[Atom, Atom], Atom], scop
     """An operation on two atoms, on rows and embeddings element by element; an atom goes with every element."""
     if isinstance(left, Open) and isinstance(right, Open):
         left, right = _only_atom(left), _only_atom(right)
-    if isinstance(right, Atom | Several):
+    if isinstance(right, Atom | MultiValue):
         second = coerce.atom(right)
         return map_atoms(left, lambda atom: change(atom, second))
-    if isinstance(left, Atom | Several):
+    if isinstance(left, Atom | MultiValue):
         first = coerce.atom(left)
         return map_atoms(right, lambda atom: change(first, atom))
     if isinstance(left, Embedding) and isinstance(right, Embedding):
@@ -223,7 +223,7 @@ def _replace_null(node: Call, args: list[Value], scope: Scope) -> Value:
         return _either(f"{atom.sql} IS NULL", new, atom) if atom.nullable() else atom
 
     value = args[0]
-    return map_atoms(coerce.atom(value) if isinstance(value, Atom | Several) else value, change)
+    return map_atoms(coerce.atom(value) if isinstance(value, Atom | MultiValue) else value, change)
 
 
 def _clamp(node: Call, args: list[Value], scope: Scope) -> Value:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from server.errors import MldbError
-from server.sql.bound import Atom, Embedding, Several, Value
+from server.sql.bound import Atom, Embedding, MultiValue, Value
 from server.sql.functions import geo
 from server.sql.functions.registry import Builtin, nested, number_argument, result, routine, routine_call
 from server.sql.routines import CELLS
@@ -23,7 +23,7 @@ def _distance(node: Call, args: list[Value], scope: Scope) -> Value:
 
 def _contains(node: Call, args: list[Value], scope: Scope) -> Value:
     del node
-    if isinstance(args[0], Atom | Several | Embedding):
+    if isinstance(args[0], Atom | MultiValue | Embedding):
         raise MldbError("argument 1 must be a row representing a GeoJson geometry")
     return routine_call(_CONTAINS, args, scope)
 

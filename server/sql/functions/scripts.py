@@ -7,7 +7,7 @@ from typing import Any
 
 from server.errors import Cancelled, MldbError
 from server.sql import coerce, tasks
-from server.sql.bound import Atom, Open, Several, Value, concat_lists, latest_ts
+from server.sql.bound import Atom, MultiValue, Open, Value, concat_lists, latest_ts
 from server.sql.duck import literal_text
 from server.sql.functions.jseval import UNDEFINED, JsFunction, Result
 from server.sql.functions.registry import Builtin, failed, fixed_atom, nested
@@ -31,7 +31,7 @@ def _jseval(node: Call, args: list[Value], scope: Scope) -> Value:
     code, names = (_constant_text(value, scope) for value in args[:2])
     _script(code, names)
     given = args[2:]
-    rows = "".join("a" if isinstance(value, Atom | Several) else "r" for value in given)
+    rows = "".join("a" if isinstance(value, Atom | MultiValue) else "r" for value in given)
     parts = [f"m_prefixed({coerce.to_cells(value)}, '{index}')" for index, value in enumerate(given)]
     constants = [tasks.TASK_SQL, literal_text(code), literal_text(names), f"'{rows}'"]
     arguments = [*constants, concat_lists(parts), latest_ts(given)()]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from server.errors import MldbError
-from server.sql.bound import NEVER_SQL, Atom, Leaf, Open, Row, RowBuilder, Several, Value, possible
+from server.sql.bound import NEVER_SQL, Atom, Leaf, MultiValue, Open, Row, RowBuilder, Value, possible
 from server.sql.functions.openaggregates import AGGREGATES, by_path
 from server.sql.functions.registry import Builtin, executing, number_argument
 from server.sql.routines import CELLS, Routine
@@ -25,17 +25,17 @@ class _Found:
     ts: str
 
 
-def _present(several: Several) -> str:
-    return f"list_filter({several.sql}, lambda c: c.v IS NOT NULL)"
+def _present(cell: MultiValue) -> str:
+    return f"list_filter({cell.sql}, lambda c: c.v IS NOT NULL)"
 
 
-def _fold(several: Several, name: str) -> _Found:
+def _fold(cell: MultiValue, name: str) -> _Found:
     """count, sum and avg: at the newest timestamp of the values that are not null."""
-    there = _present(several)
+    there = _present(cell)
     ts = f"list_max(list_transform({there}, lambda c: c.t))"
     if name == "count":
         return _Found(f"nullif(len({there}), 0)", Kind.INTEGER, ts)
-    number = number_argument(Atom("c.v", several.kind), f"temporal_{name}")
+    number = number_argument(Atom("c.v", cell.kind), f"temporal_{name}")
     return _Found(f"list_{name}(list_transform({there}, lambda c: {number}))", Kind.NUMBER, ts)
 
 
@@ -49,21 +49,21 @@ def _key(kind: Kind) -> str:
     return "c.v"
 
 
-def _extreme(several: Several, name: str) -> _Found:
+def _extreme(cell: MultiValue, name: str) -> _Found:
     sign, function = ("", "min") if name == "min" else ("-", "max")
-    entry = f"struct_pack(k := {_key(several.kind)}, t := {sign}(c.t), v := c.v)"
-    best = f"list_{function}(list_transform({_present(several)}, lambda c: {entry}))"
-    return _Found(f"{best}.v", several.kind, f"{sign}({best}.t)")
+    entry = f"struct_pack(k := {_key(cell.kind)}, t := {sign}(c.t), v := c.v)"
+    best = f"list_{function}(list_transform({_present(cell)}, lambda c: {entry}))"
+    return _Found(f"{best}.v", cell.kind, f"{sign}({best}.t)")
 
 
-def _by_time(several: Several, name: str) -> _Found:
-    there = _present(several)
+def _by_time(cell: MultiValue, name: str) -> _Found:
+    there = _present(cell)
     if name == "latest":
-        return _Found(f"m_latest({there}).v", several.kind, f"-(m_latest({there}).t)")
-    return _Found(f"m_earliest({there}).v", several.kind, f"m_earliest({there}).t")
+        return _Found(f"m_latest({there}).v", cell.kind, f"-(m_latest({there}).t)")
+    return _Found(f"m_earliest({there}).v", cell.kind, f"m_earliest({there}).t")
 
 
-_OVER: dict[str, Callable[[Several, str], _Found]] = {
+_OVER: dict[str, Callable[[MultiValue, str], _Found]] = {
     "count": _fold, "sum": _fold, "avg": _fold, "min": _extreme, "max": _extreme, "earliest": _by_time,
     "latest": _by_time,
 }  # fmt: skip
@@ -90,11 +90,11 @@ def _column(leaf: Leaf, name: str) -> Leaf:
     """Over a column of a row; a cell that the row lacks stays out, one that holds only nulls stays null."""
     if isinstance(leaf, Atom):
         return _over_one(leaf, name)
-    if not isinstance(leaf, Several):
+    if not isinstance(leaf, MultiValue):
         return leaf
     found = _OVER[name](leaf, name)
     cell = f"[struct_pack(v := {found.sql}, t := coalesce({found.ts}, {NEVER_SQL}))]"
-    return Several(f"CASE WHEN coalesce(len({leaf.sql}), 0) = 0 THEN [] ELSE {cell} END", found.kind)
+    return MultiValue(f"CASE WHEN coalesce(len({leaf.sql}), 0) = 0 THEN [] ELSE {cell} END", found.kind)
 
 
 def _temporal(node: Call, args: list[Value], scope: Scope) -> Value:
@@ -102,7 +102,7 @@ def _temporal(node: Call, args: list[Value], scope: Scope) -> Value:
     match value:
         case Atom():
             return _over_one(value, name)
-        case Several():
+        case MultiValue():
             found = _OVER[name](value, name)
             return Atom(found.sql, found.kind, lambda: f"coalesce({found.ts}, {NEVER_SQL})")
         case Open():

@@ -8,7 +8,7 @@ from server.errors import MldbError
 from server.sql import coerce
 from server.sql.binder.arithmetic import map_atoms
 from server.sql.binder.base import bind
-from server.sql.bound import Atom, Embedding, Leaf, Open, Row, RowBuilder, Several, Value, is_constant, latest_ts
+from server.sql.bound import Atom, Embedding, Leaf, MultiValue, Open, Row, RowBuilder, Value, is_constant, latest_ts
 from server.sql.duck import literal
 from server.sql.functions.core import parse_number
 from server.sql.functions.registry import Builtin, fixed_atom, result, routine
@@ -50,7 +50,7 @@ def implicit_cast(value: PlainAtom) -> PlainAtom:
 def _hash(node: Call, args: list[Value], scope: Scope) -> Value:
     del node, scope
     value = args[0]
-    if isinstance(value, Atom | Several):
+    if isinstance(value, Atom | MultiValue):
         return result(f"u_hash({coerce.to_any(value)})", Kind.UNSIGNED, args)
     return result(f"s_hash_cells({TASK_SQL}, {coerce.to_cells(value)})", Kind.UNSIGNED, args)
 
@@ -84,7 +84,7 @@ def _extract_column(node: Call, args: list[Value], scope: Scope) -> Value:
 def _latest(value: Value, scope: Scope) -> Value:
     """Of a cell with several values the latest; a column that its row lacks is null."""
     match value:
-        case Several() | Atom():
+        case MultiValue() | Atom():
             return coerce.atom(value)
         case Open(sql, constant):
             return Open(scope.stage(f"m_latest_cells({sql})"), constant, named=True)
@@ -106,9 +106,9 @@ def _type_of(value: Value) -> Description:
     """The type of a value, by the names that upstream has for it."""
     constant = {"isConstant": int(is_constant(value))}
     match value:
-        case Atom(kind=kind) | Several(kind=kind) if kind in _SCALARS:
+        case Atom(kind=kind) | MultiValue(kind=kind) if kind in _SCALARS:
             return {**constant, "kind": "scalar", "scalar": _SCALARS[kind], "type": TYPE_NAMES[kind]}
-        case Atom() | Several():
+        case Atom() | MultiValue():
             return {**constant, "kind": "scalar", "scalar": "any", "type": "MLDB::AtomValueInfo"}
         case Embedding():
             return {**constant, "kind": "embedding", "type": "MLDB::EmbeddingValueInfo"}
@@ -131,7 +131,7 @@ def _merged_type(values: list[Value | Leaf], written: int) -> Description:
     """The type of one of several values, ``written`` of which there are in all."""
     if len(values) == 1 and written >= 1:
         return _type_of(values[0])
-    atoms = [coerce.atom(value) for value in values if isinstance(value, Atom | Several)]
+    atoms = [coerce.atom(value) for value in values if isinstance(value, Atom | MultiValue)]
     if len(atoms) < len(values):
         return {"isConstant": 0, "type": _VARIANT}
     return {**_type_of(Atom("", coerce.unify(atoms))), "isConstant": 0}
