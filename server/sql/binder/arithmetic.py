@@ -6,27 +6,24 @@ at run time by ``server.sql.functions.arithmetic``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 from server.errors import MldbError
 from server.sql import coerce
+from server.sql.binder.elementwise import by_column, map_atoms
 from server.sql.bound import (
     Atom,
     Embedding,
     MultiValue,
     Open,
     Row,
-    RowBuilder,
     Value,
-    any_sql,
-    enumerate_elements,
+    fixed,
     if_one_may_be_null,
     is_constant,
     latest_ts,
     never,
     possible,
-    presence,
     spelled,
     typed,
 )
@@ -164,7 +161,8 @@ def negate(value: Value) -> Value:
         case MultiValue():
             return negate(coerce.atom(value))
         case Embedding():
-            return map_numbers(value, lambda x: f"(-{x})")
+            sql = f"list_transform({coerce.as_double_list(value)}, lambda e: (-e))"
+            return Embedding(sql, Kind.NUMBER, value.shape, value.ts, value.names, value.constant)
     return map_atoms(value, lambda atom: _as_atom(negate(atom)))
 
 
@@ -216,15 +214,10 @@ def _rows(op: str, left: Value, right: Value) -> Value:
         return map_atoms(right, lambda atom: _atoms(op, left, atom), every=True)
     if isinstance(right, Atom):
         return map_atoms(left, lambda atom: _atoms(op, atom, right), every=True)
-    rows = [spelled(side) if isinstance(side, Row) else side for side in (left, right)]
-    if any(map(_is_open, rows)):
-        return Open(f"u_arithmetic_cells('{op}', {', '.join(map(coerce.to_cells, rows))})")
-    a, b = map(_known_columns, rows)
-    builder = RowBuilder()
-    for path in dict.fromkeys([*a, *b]):
-        missing = Atom("NULL", Kind.NULL)
-        builder.add(path, _atoms(op, a.get(path, missing), b.get(path, missing)))
-    return builder.build()
+    a, b = (spelled(side) if isinstance(side, Row) else side for side in (left, right))
+    if _is_open(a) or _is_open(b):
+        return Open(f"u_arithmetic_cells('{op}', {coerce.to_cells(a)}, {coerce.to_cells(b)})")
+    return by_column(a, b, lambda one, other: _atoms(op, one, other))
 
 
 def _is_open(value: Value) -> bool:
@@ -233,85 +226,21 @@ def _is_open(value: Value) -> bool:
     return isinstance(value, Open) or (isinstance(value, Row) and value.open)
 
 
-def _known_columns(value: Value) -> dict[tuple[str, ...], Atom]:
-    match value:
-        case Row(columns=columns, rests=()):
-            return {path: coerce.atom(leaf) for path, leaf in columns.items()}
-        case Embedding():
-            return dict(enumerate_elements(value))
-    raise MldbError("rows whose columns are not known before the query runs cannot be combined; name their columns")
-
-
-def map_atoms(value: Value, change: Callable[[Atom], Atom], *, every: bool = False) -> Value:
-    """Apply an atom-wise operation to every atom of a value; cells of an open row are changed one by one.
-
-    Of a multi-valued cell the latest value, or ``every`` one.
-    """
-    match value:
-        case Atom():
-            return change(value)
-        case MultiValue() if every:
-            return _map_values(value, change)
-        case MultiValue():
-            return change(coerce.atom(value))
-        case Embedding():
-            body = change(Atom("e", value.kind, never))
-            sql = f"list_transform({value.sql}, lambda e: {body.sql})"
-            return Embedding(sql, body.kind, value.shape, value.ts, value.names, value.constant)
-        case Open():
-            return Open(_map_cells(value.cells, change))
-        case Row():
-            builder = RowBuilder()
-            for path, leaf in value.columns.items():
-                changed = map_atoms(leaf, change, every=every)
-                if isinstance(leaf, Atom) and isinstance(changed, Atom) and leaf.sparse and not leaf.there:
-                    changed = replace(changed, sparse=True)
-                elif isinstance(leaf, Atom | MultiValue) and isinstance(changed, Atom) and presence(leaf):
-                    changed = changed.where(presence(leaf))
-                builder.add(path, changed)
-            for rest in value.rests:
-                builder.add(rest.prefix, Open(_map_cells(rest.sql, change)))
-            return builder.build()
-
-
-def _map_values(value: MultiValue, change: Callable[[Atom], Atom]) -> MultiValue:
-    inner = change(Atom("c.v", value.kind, lambda: "c.t"))
-    body = f"struct_pack(v := {typed(inner)}, t := {inner.ts()})"
-    return MultiValue(f"list_transform({value.sql}, lambda c: {body})", inner.kind)
-
-
-def _map_cells(sql: str, change: Callable[[Atom], Atom]) -> str:
-    body = change(Atom("c.v", Kind.ANY, lambda: "c.t"))
-    value = any_sql(body.sql, body.kind)
-    return f"list_transform({sql}, lambda c: struct_pack(p := c.p, v := {value}, t := c.t))"
-
-
-def map_numbers(value: Embedding, change: Callable[[str], str]) -> Embedding:
-    """Apply SQL on a DOUBLE to every element."""
-    sql = f"list_transform({coerce.as_double_list(value)}, lambda e: {change('e')})"
-    return Embedding(sql, Kind.NUMBER, value.shape, value.ts, value.names, value.constant)
-
-
 def set_timestamp(value: Value, when: Value) -> Value:
     """``value @ when``."""
+    if isinstance(value, MultiValue):
+        value = coerce.atom(value)
     moment = coerce.atom(when)
     sql = coerce.to_timestamp(moment)
     if moment.kind not in (Kind.TIMESTAMP, Kind.INTEGER, Kind.NUMBER):
         sql = f"m_need_ts({sql})"
-        if isinstance(value, Atom | MultiValue) and moment.kind is not Kind.NULL:
-            one = coerce.atom(value)
-            value = replace(one, sql=f"CASE WHEN {sql} IS NOT NULL THEN {typed(one)} END")
-
-    def ts() -> str:
-        return sql
-
+        if isinstance(value, Atom) and moment.kind is not Kind.NULL:
+            value = replace(value.present(), sql=f"CASE WHEN {sql} IS NOT NULL THEN {typed(value)} END")
     match value:
-        case MultiValue():
-            return set_timestamp(coerce.atom(value), when)
         case Atom():
-            return Atom(value.sql, value.kind, ts, value.constant and moment.constant)
+            return Atom(value.sql, value.kind, fixed(sql), value.constant and moment.constant)
         case Embedding():
-            return Embedding(value.sql, value.kind, value.shape, ts, value.names, value.constant)
+            return Embedding(value.sql, value.kind, value.shape, fixed(sql), value.names, value.constant)
         case Open():  # an atom is dated, the atoms of a row are not
             cell = f"CASE WHEN c.p = '' THEN struct_pack(p := c.p, v := c.v, t := {sql}) ELSE c END"
             return Open(f"list_transform({value.cells}, lambda c: {cell})")

@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
-from server.errors import MldbError
 from server.sql import coerce
-from server.sql.binder.arithmetic import map_atoms
+from server.sql.binder.elementwise import map_atoms, map_pairs
 from server.sql.bound import (
     NAN_SQL,
     Atom,
-    Embedding,
     MultiValue,
-    Open,
-    RowBuilder,
     Value,
     is_constant,
     latest_ts,
-    spelled,
 )
-from server.sql.duck import literal_text
 from server.sql.functions import numbers
 from server.sql.functions.registry import (
     Builtin,
@@ -31,13 +24,11 @@ from server.sql.functions.registry import (
     routine,
 )
 from server.sql.notes import NO_ARGUMENTS
-from server.sql.relations import require_row
 from server.sql.scope import Scope
 from server.sql.tree import Call
 from server.values.atoms import Atom as PlainAtom
 from server.values.atoms import sort_key
 from server.values.kinds import Kind
-from server.values.paths import Path
 
 Bind = Callable[[Call, list[Value], Scope], Value]
 
@@ -79,7 +70,6 @@ _BINARY = {
     ),
     "quantize": ("m_quantize({x}, {y})", "The multiple of y nearest to x.", ("quantize(2.17, 0.1)", "2.2")),
 }
-_NAME_THEM = "rows whose columns are not known before the query runs cannot be combined; name their columns"
 
 
 def _elementwise(template: str, kind: Kind) -> Bind:
@@ -105,60 +95,15 @@ def _binary(template: str) -> Bind:
             x, y = (number_argument(atom, node.name) for atom in (left, right))
             return result(template.format(x=x, y=y), Kind.NUMBER, both)
 
-        return spread(args[0], args[1], change, scope)
+        return map_pairs(args[0], args[1], change, scope)
 
     return bind
 
 
-def spread(left: Value, right: Value, change: Callable[[Atom, Atom], Atom], scope: Scope) -> Value:
-    """An operation on two atoms, on rows and embeddings element by element; an atom goes with every element."""
-    if isinstance(left, Open) and isinstance(right, Open):
-        left, right = _only_atom(left), _only_atom(right)
-    if isinstance(right, Atom | MultiValue):
-        second = coerce.atom(right)
-        return map_atoms(left, lambda atom: change(atom, second))
-    if isinstance(left, Atom | MultiValue):
-        first = coerce.atom(left)
-        return map_atoms(right, lambda atom: change(first, atom))
-    if isinstance(left, Embedding) and isinstance(right, Embedding):
-        return _spread_vectors(left, right, change, scope)
-    a, b, missing = _columns(left), _columns(right), Atom("NULL", Kind.NULL)
-    builder = RowBuilder()
-    for path in dict.fromkeys([*a, *b]):
-        builder.add(path, change(a.get(path, missing), b.get(path, missing)))
-    return builder.build()
-
-
-def _only_atom(value: Open) -> Atom:
-    """One of two values that both show only at run time: atoms can be combined then, rows cannot."""
-    return coerce.atom(replace(value, sql=f"m_only_atom({value.sql}, {literal_text(_NAME_THEM)})"))
-
-
-def _spread_vectors(left: Embedding, right: Embedding, change: Callable[[Atom, Atom], Atom], scope: Scope) -> Embedding:
-    if None not in (left.shape, right.shape) and left.shape != right.shape:
-        raise MldbError("Attempt to apply function to incompatibly sized embeddings")
-    other = scope.stage(right.sql)
-    body = change(Atom("e", left.kind), Atom(f"{other}[i]", right.kind))
-    sql = f"list_transform({left.sql}, lambda e, i: {body.sql})"
-    constant = left.constant and right.constant
-    return Embedding(sql, body.kind, left.shape, latest_ts([left, right]), left.names, constant)
-
-
-def _columns(value: Value) -> dict[Path, Atom]:
-    row = spelled(require_row(value, "a number, a row or an embedding is needed here"))
-    if row.rests:
-        raise MldbError(_NAME_THEM)
-    return {path: coerce.atom(leaf) for path, leaf in row.columns.items()}
-
-
 def _log(node: Call, args: list[Value], scope: Scope) -> Value:
     del scope
-    if len(args) not in (1, 2):
-        raise MldbError(f"the log function expected 1 or 2 arguments, got {len(args)}")
-    numbers = [number_argument(value, node.name) for value in args]
-    if len(numbers) == 1:
-        return result(f"log10({numbers[0]})", Kind.NUMBER, args)
-    return result(f"(ln({numbers[1]}) / ln({numbers[0]}))", Kind.NUMBER, args)
+    *base, x = [number_argument(value, node.name) for value in args]
+    return result(f"(ln({x}) / ln({base[0]}))" if base else f"log10({x})", Kind.NUMBER, args)
 
 
 def _mod(node: Call, args: list[Value], scope: Scope) -> Value:
@@ -166,7 +111,7 @@ def _mod(node: Call, args: list[Value], scope: Scope) -> Value:
         x, y = (integer_argument(atom, node.name) for atom in (left, right))
         return result(f"m_mod({x}, {y})", Kind.INTEGER, [left, right])
 
-    return spread(args[0], args[1], change, scope)
+    return map_pairs(args[0], args[1], change, scope)
 
 
 def _sign(node: Call, args: list[Value], scope: Scope) -> Value:
@@ -294,8 +239,8 @@ BUILTINS = [
     ),
     Builtin(
         "log",
-        0,
-        None,
+        1,
+        2,
         _log,
         "log([base: number, ]x: number) → number",
         "The logarithm to base 10, or to a base.",

@@ -33,6 +33,7 @@ _COUNTS = {
     "jseval": ("jseval expected at least 2 arguments, got {}",) * 2,
     "jaccard_index": ("jaccard_index function takes two arguments",) * 2,
     "round": ("expected 1 argument, got {}", "expected 1 argument, got {}; quantize(x, 0.01) rounds to hundredths"),
+    "log": ("the log function expected 1 or 2 arguments, got {}",) * 2,
     "parse_json": ("takes 1 or 2 argument, got {}",) * 2,
     "split_part": ("requires two arguments",) * 2,
     "token_extract": ("requires at least two arguments", "requires at most three arguments"),

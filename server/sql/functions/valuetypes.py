@@ -6,8 +6,8 @@ from itertools import groupby
 
 from server.errors import MldbError
 from server.sql import coerce
-from server.sql.binder.arithmetic import map_atoms
 from server.sql.binder.base import bind
+from server.sql.binder.elementwise import map_atoms
 from server.sql.bound import Atom, Embedding, Leaf, MultiValue, Open, Row, RowBuilder, Value, is_constant, latest_ts
 from server.sql.duck import literal
 from server.sql.functions.core import parse_number
