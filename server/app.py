@@ -18,7 +18,7 @@ from server import tracing
 from server.builtin_types import BUILTIN_TYPES
 from server.datasets.base import tables_of
 from server.declarations import EntityKind
-from server.entities import jsontext, plugin_sources
+from server.entities import jsontext, plugin_drafts, plugin_sources
 from server.entities.catalogue import Catalogue
 from server.entities.credentials import Credentials
 from server.entities.jobs import Jobs
@@ -159,6 +159,7 @@ class Server:
         self.database.drop_orphans(tables_of(stored["dataset"]))
         graph_files.drop_orphans(settings, stored["function"])
         plugin_sources.drop_orphans(settings, stored["plugin"])
+        plugin_drafts.drop_orphans(settings.data_dir / "plugins")
         return waiting
 
     async def close(self) -> None:

@@ -15,6 +15,7 @@ from urllib.parse import quote
 from server.cli.client import Server, add_place_flags, add_server_flags
 from server.cli.completion import complete_ids
 from server.cli.output import add_json_flag, say, show
+from server.entities.plugin_drafts import draft
 from server.entities.plugin_sources import has_main
 
 _LARGEST = 2**30  # bytes that an archive may unpack to
@@ -72,10 +73,10 @@ def _send(server: Server, source: str, name: str) -> None:
     """Have a server unpack the plugin, complete or not at all; one of that name is refused, as ``install`` does."""
     if name in server.json("GET", "/v1/plugin-folders"):
         raise FileExistsError(f"there is a plugin folder {name} already: remove it first (mldb plugin remove {name})")
-    with tempfile.TemporaryDirectory() as draft:
-        content = _content(_obtain(source, Path(draft)))
+    with tempfile.TemporaryDirectory() as folder:
+        content = _content(_obtain(source, Path(folder)))
         shutil.rmtree(content / ".git", ignore_errors=True)
-        packed = Path(shutil.make_archive(f"{draft}/packed", "zip", content))
+        packed = Path(shutil.make_archive(f"{folder}/packed", "zip", content))
         server.upload(f"/v1/plugin-folders/{name}", packed)
 
 
@@ -87,9 +88,8 @@ def _remove(options: argparse.Namespace) -> int:
     folder = options.data_dir / "plugins" / checked_name(options.name)
     if not folder.is_dir():
         raise FileNotFoundError(f"there is no plugin folder {folder}")
-    # Out of sight at once: a server must not see a half-deleted plugin as a changed one.
-    hidden = folder.rename(folder.with_name(f".removed-{folder.name}"))
-    shutil.rmtree(hidden)
+    with draft(folder.parent) as hidden:
+        folder.rename(hidden / "gone")  # at once: a server must not see a half-deleted plugin as a changed one
     say(f"{options.name} was removed", options, removed=options.name)
     return 0
 
@@ -100,15 +100,15 @@ def install(source: str, plugins: Path, name: str) -> Path:
     if folder.exists():
         raise FileExistsError(f"{folder} is there already: remove it first (mldb plugin remove {name})")
     plugins.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".new-", dir=plugins) as draft:
-        content = _content(_obtain(source, Path(draft)))
+    with draft(plugins) as made:
+        content = _content(_obtain(source, made))
         content.chmod(0o755)
         content.rename(folder)
     return folder
 
 
-def _obtain(source: str, draft: Path) -> Path:
-    target = draft / "content"
+def _obtain(source: str, folder: Path) -> Path:
+    target = folder / "content"
     path = Path(source)
     if path.is_dir():
         shutil.copytree(path, target, symlinks=True, ignore=shutil.ignore_patterns(".git", "__pycache__"))

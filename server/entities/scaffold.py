@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-import shutil
-import tempfile
 from pathlib import Path
+
+from server.entities.plugin_drafts import draft
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
@@ -118,14 +118,10 @@ def create_plugin(plugins: Path, name: str, type: str = "python") -> Path:
     if folder.exists():
         raise FileExistsError(f"{folder} is there already")
     plugins.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=".new-", dir=plugins))
-    try:
+    with draft(plugins) as made:
+        content = made / "content"
         for file, text in FILES[type].items():
-            (draft / file).parent.mkdir(exist_ok=True)
-            (draft / file).write_text(text.replace("NAME", name))
-        draft.chmod(0o755)
-        draft.rename(folder)
-    except BaseException:
-        shutil.rmtree(draft, ignore_errors=True)
-        raise
+            (content / file).parent.mkdir(parents=True, exist_ok=True)
+            (content / file).write_text(text.replace("NAME", name))
+        content.rename(folder)
     return folder

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
+import signal
+import socket
 import stat
 import zipfile
 from typing import Any
@@ -12,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.repositories import committed, git, served
-from tests.rest.test_cli import mldb
+from tests.rest.test_cli import mldb, started
 from tests.waiting import PATIENCE, until
 
 HELLO = {"main.py": "pass", "routes.py": "mldb.plugin.set_return('hello')"}
@@ -203,6 +206,24 @@ def test_main_may_change_while_it_runs(start_server):
         until(lambda: "running" in client.get("/logs/mldb", headers={"accept": "text/plain"}).text)
         (folder / "main.py").write_text("value = 'second'")
         answers(client, "hasty", "second")
+
+
+def test_nothing_of_an_installation_that_was_killed_stays(start_server):
+    """One that is under way is left alone."""
+    server = start_server()
+    server.stop()
+    plugins = server.data_dir / "plugins"
+    (plugins / ".new-empty").mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # git waits for its first word
+        address = f"git://127.0.0.1:{silent.getsockname()[1]}/slow"
+        arguments = ("plugin", "install", address, "--data-dir", str(server.data_dir))
+        with started(*arguments, start_new_session=True) as installation:
+            (draft,) = until(lambda: [path.parent for path in plugins.glob(".new-*/content")])
+            start_server(data_dir=server.data_dir).stop()
+            assert list(plugins.glob(".new-*")) == [draft]
+            os.killpg(installation.pid, signal.SIGKILL)
+    start_server(data_dir=server.data_dir).stop()
+    assert not list(plugins.iterdir())
 
 
 def test_a_repository_is_installed_whatever_its_language(start_server, tmp_path):
