@@ -322,11 +322,9 @@ class Plugin:
         self._host = host
         self._opened = opened
         self._watch: FolderWatch | None = None
-        self._version = opened.current()
         self._switching = asyncio.Lock()  # so that what is kept of a stop is what the last request asked for
 
         def launch() -> Launch:
-            self._version = opened.current()
             try:
                 return opened.launch(id, args, host.address, host.data_root)
             except MldbError as error:
@@ -384,14 +382,15 @@ class Plugin:
         return status if status is not None or generation is None else json.loads(generation.told)
 
     def report(self) -> dict[str, Any]:
-        """What the console shows. Called from a thread: it only reads."""
-        report = {**self.supervisor.report(), "source": self._version}
+        """What the console shows. Called from a thread, as ``version`` is: they read files."""
+        report = {**self.supervisor.report(), "source": self.version()}
         generation = self.supervisor.generation
         routes = generation.folders.pages("index.html") if generation is not None else []
         return report | ({"page": f"{routes[0]}/index.html"} if routes else {})
 
     def version(self) -> dict[str, str]:
-        return self._version
+        """That of the folder now: its commits come after the edits that were loaded."""
+        return self._opened.current()
 
     async def route(self, request: Request) -> Response:
         """``/routes/…``: ``lastoutput``, static folders, then routes.py."""

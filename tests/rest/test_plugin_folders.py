@@ -245,7 +245,7 @@ def test_a_repository_is_installed_whatever_its_language(start_server, tmp_path)
         assert f"\tmaster@{at['commit'][:10]}\n" in mldb("plugin", "list", "--server", server.url).stdout
         committed(installed, {"main.py": "'pulled'"})
         at["commit"] = git(installed, "rev-parse", "HEAD")
-        until(lambda: client.get("/v1/plugins/py/version").json()["commit"] == at["commit"])
+        assert client.get("/v1/plugins/py/version").json() == {"address": str(installed), **at}
         first = client.put("/v1/plugin-folders/first", params={"address": f"{address}#master~1"})
         assert first.status_code == 201
         answers(client, "first", "in JavaScript")
