@@ -113,6 +113,8 @@ def _separator(characters: str) -> re.Pattern[str]:
 
 def _checked(name: str, field: str, value: Any) -> Any:
     if field == "value":
+        if not isinstance(value, Atom):
+            raise MldbError("tokenize option 'value' must be an atom, such as a number or a text")
         return value
     if field in ("split_chars", "quote_char"):
         if not isinstance(value, str) or (field == "quote_char" and len(value) > 1):
