@@ -433,7 +433,8 @@ class Plugin:
         except RequestFailed as error:
             raise MldbError(str(error), code=error.code) from None
         response = _response(answer, request)
-        self._notes.note(request, response)
+        raised = answer.exception.get("type", "") if answer.kind == protocol.RAISED and answer.exception else ""
+        self._notes.note(request, response, raised)
         return response
 
     def described_routes(self) -> dict[str, dict[str, Any]]:

@@ -36,13 +36,14 @@ class RouteNotes:
         self._known: set[tuple[object, ...]] = set()
         self._lock = threading.Lock()
 
-    def note(self, request: Request, answer: Response) -> None:
-        """Remember a route that answered well: names and kinds, never a value."""
+    def note(self, request: Request, answer: Response, raised: str = "") -> None:
+        """Remember a route that answered well, or whose code raised an exception of a type: names, never a value."""
         # Most requests are like one before: that is all that may be asked of them.
         known = (
             request.verb,
             request.remaining,
             answer.status,
+            raised,
             request.content_type,
             *(name for name, _ in request.params),
         )
@@ -51,7 +52,7 @@ class RouteNotes:
         if len(self._known) < _KNOWN:
             self._known.add(known)
         key = (template(request.remaining), request.verb.lower())
-        if answer.status >= 400 or len(key[0]) > _LONGEST:
+        if (answer.status >= 400 and not raised) or len(key[0]) > _LONGEST:
             return
         with self._lock:
             if key not in self._seen and len(self._seen) < _MOST:
@@ -61,7 +62,7 @@ class RouteNotes:
                 return
             seen["params"].update(name for name, _ in request.params[:_MOST])
             seen["body"] = request.content_type or seen["body"]
-            seen["answers"][str(answer.status)] = answer.content_type
+            seen["answers"][str(answer.status)] = (f"raised {raised}" if raised else "seen", answer.content_type)
 
     def learnt(self) -> dict[str, dict[str, Any]]:
         """OpenAPI path items of what was seen."""
@@ -85,8 +86,8 @@ def template(path: str) -> str:
 def _operation(path: str, seen: dict[str, Any]) -> dict[str, Any]:
     query = [{"name": name, "in": "query", "schema": {"type": "string"}} for name in seen["params"]]
     answers = {
-        status: {"description": "seen", **({"content": {kind.partition(";")[0]: {}}} if kind else {})}
-        for status, kind in seen["answers"].items()
+        status: {"description": text, **({"content": {kind.partition(";")[0]: {}}} if kind else {})}
+        for status, (text, kind) in seen["answers"].items()
     }
     operation: dict[str, Any] = {"parameters": [*path_parameters(path), *query], "responses": answers, SOURCE: "learnt"}
     if seen["body"]:

@@ -43,6 +43,8 @@ def test_bodies_are_those_of_the_declared_types(described, client):
 ROUTES = """
 if request.remaining == '/none':
     request.set_return({}, 404)
+elif request.remaining == '/broken':
+    raise ValueError("secret-value")
 else:
     request.set_return({'ok': True})
 """
@@ -55,10 +57,13 @@ def test_routes_of_plugins_are_learnt(client):
     client.get("/v1/plugins/learnt/routes/items/18")
     client.post("/v1/plugins/learnt/routes/items", json={"a": 1})
     client.get("/v1/plugins/learnt/routes/none")
+    client.get("/v1/plugins/learnt/routes/broken")
     document = client.get("/openapi.json").json()
     OpenAPIV31SpecValidator(document).validate()
     found = {path: item for path, item in document["paths"].items() if path.startswith("/v1/plugins/learnt/")}
-    assert sorted(found) == ["/v1/plugins/learnt/routes/items", "/v1/plugins/learnt/routes/items/{id1}"]
+    routes = "/v1/plugins/learnt/routes"
+    assert sorted(found) == [f"{routes}/broken", f"{routes}/items", f"{routes}/items/{{id1}}"]
+    assert found[f"{routes}/broken"]["get"]["responses"]["400"]["description"] == "raised ValueError"
     one = found["/v1/plugins/learnt/routes/items/{id1}"]["get"]
     assert one["x-mldb-source"] == "learnt"
     assert [each["name"] for each in one["parameters"]] == ["id1", "colour"]
