@@ -86,7 +86,10 @@ def _refuse_unknown(kind: type[Learner], members: Mapping[str, Any], path: str) 
     known = {field.alias or name for name, field in kind.model_fields.items()}
     unknown = [_join(path, key) for key in members if key not in known]
     if unknown:
-        raise MldbError("Unknown key(s) encountered in config: " + ", ".join(unknown))
+        known_keys = ", ".join(sorted(known - {"type"}))
+        raise MldbError(
+            f"Unknown key(s) encountered in config: {', '.join(unknown)}; '{members['type']}' takes {known_keys}"
+        )
 
 
 def _weak_learner(root: Mapping[str, Any], path: str, given: Any) -> Learner:

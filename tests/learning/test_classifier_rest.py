@@ -110,7 +110,10 @@ def test_explanations(blobs, data_dir):
         ({"modelFileUrl": "nowhere"}, "The 'modelFileUrl' parameter 'nowhere' is not valid."),
         ({"modelFileUrl": "file:///cls.cls"}, "Error when trying to"),
         ({"modelFileUrl": None}, "requires a valid modelFileUrl when specifying a functionName"),
-        ({"algorithm": "", "configuration": {"type": "glz", "FOO": 1}}, "Unknown key(s) encountered in config: FOO"),
+        (
+            {"algorithm": "", "configuration": {"type": "boosted_stumps", "validation_split": 0}},
+            "Unknown key(s) encountered in config: validation_split; 'boosted_stumps' takes committee_size",
+        ),
         ({"mode": "multilabel"}, "Multilabel classification labels requires a row"),
         ({"mode": "regression", "algorithm": "", "configuration": {"type": "fasttext"}}, "does not currently support"),
     ],
