@@ -153,19 +153,7 @@ class Generation:
     async def request(self, request: PluginRequest, on_slow: OnSlow | None = None) -> Answer:
         """Have routes.py answer; ``RequestFailed`` when it cannot."""
         return await self._ask(
-            lambda number: [
-                protocol.REQUEST,
-                number,
-                self in _waiting.get(),
-                request.verb,
-                request.path,
-                request.remaining,
-                request.params,
-                request.body,
-                request.headers,
-                request.content_type,
-                request.content_length,
-            ],
+            lambda number: [protocol.REQUEST, number, self in _waiting.get(), *request],
             self.limits.request_seconds,
             on_slow,
             {name: request.headers[name] for name in _PASSED_ON if name in request.headers},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 Pairs = list[tuple[str, str]]
 
@@ -85,9 +85,9 @@ class Launch:
         }
 
 
-@dataclass(slots=True)
-class PluginRequest:
-    """A request for routes.py. ``remaining`` is the path after ``/routes``, as sent."""
+class PluginRequest(NamedTuple):
+    """A request for routes.py: the end of its frame, in this order. ``remaining`` is the path after ``/routes``, as
+    sent."""
 
     verb: str
     path: str

@@ -157,8 +157,8 @@ class Worker:
         return third_party, own
 
     def _serve(self, frame: list[Any]) -> None:
-        _, number, inner, verb, path, remaining, params, body, headers, content_type, content_length = frame
-        request = shim.Request(verb, path, remaining, params, body, headers, content_type, content_length)
+        _, number, inner, *sent = frame
+        request = shim.Request(*sent)
         token = current_request.set(number)
         try:
             outcome = self._run_routes(request, inner)
