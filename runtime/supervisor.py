@@ -243,11 +243,17 @@ class Supervisor:
         self.last_answer = answer
         return answer
 
-    async def health(self, patience: float) -> float:
-        """Seconds of a real round trip to the worker; ``TimeoutError`` when there is none."""
+    async def healthy(self, patience: float) -> bool:
+        """Whether the worker answers within so many seconds, in a real round trip, or is stopped as it should be."""
+        if self.held:
+            return True
         if self.generation is None:
-            raise TimeoutError("the worker is restarting")
-        return await self.generation.ping(patience)
+            return False
+        try:
+            await self.generation.ping(patience)
+        except TimeoutError:
+            return False
+        return True
 
     def status(self) -> dict[str, Any] | None:
         """What the plugin's status object shows: nothing while the first generation serves as it should."""

@@ -22,7 +22,8 @@ from server.entities import jsontext, plugin_drafts, plugin_sources
 from server.entities.catalogue import Catalogue
 from server.entities.credentials import Credentials
 from server.entities.jobs import Jobs
-from server.entities.plugins import PluginHost
+from server.entities.plugin_host import PluginHost
+from server.entities.plugins import plugin_types
 from server.entities.registry import Announced, Registry
 from server.entities.runs import Runner
 from server.entities.services import ServerServices
@@ -112,7 +113,7 @@ class Server:
         registry_types = TypeRegistry()
         registry_types.announce(BUILTIN_TYPES)
         self.plugins = PluginHost(settings)
-        registry_types.register(self.plugins.types())
+        registry_types.register(plugin_types(self.plugins))
         registry = Registry(registry_types, Catalogue(self.database))
         runner = Runner(registry, settings.run_history)
         stored_credentials = Credentials(settings.data_dir / "credentials.json")

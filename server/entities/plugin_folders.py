@@ -16,7 +16,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from runtime.supervisor import IMPATIENT_SECONDS
@@ -26,6 +26,9 @@ from server.entities.starts import Starts
 from server.errors import MldbError
 from server.settings import Settings
 
+if TYPE_CHECKING:
+    from server.entities.registry import Registry
+
 MANIFEST: Final = "mldb_plugin.json"
 AUTOLOAD: Final = "autoload"
 _LONGEST_MANIFEST: Final = 2**20
@@ -33,23 +36,13 @@ _LONGEST_MANIFEST: Final = 2**20
 _log = logging.getLogger("mldb.plugins")
 
 
-class Plugins(Protocol):
-    """What is needed of the registry."""
-
-    def create(self, config: dict[str, Any]) -> None: ...
-    def delete(self, id: str) -> None: ...
-    def is_known(self, id: str) -> bool: ...
-    def needs_creation(self, id: str) -> bool:
-        """Whether there is no such plugin, or its creation failed."""
-
-
 class PluginFolders:
     """Keeps the plugins of a server in step with the folders."""
 
-    def __init__(self, settings: Settings, plugins: Plugins, watcher: Watcher) -> None:
+    def __init__(self, settings: Settings, registry: Registry, watcher: Watcher) -> None:
         self._root = settings.data_dir.resolve() / "plugins"
         self._scanned = [self._root / AUTOLOAD, *(Path(folder).resolve() for folder in settings.plugin_directory)]
-        self._plugins = plugins
+        self._registry = registry
         self._watcher = watcher
         self._watch: FolderWatch | None = None
         self._dropped: set[str] = set()
@@ -73,7 +66,7 @@ class PluginFolders:
     def _autoload(self, manifest: Path) -> None:
         try:
             config = manifest_config(manifest)
-            self._plugins.create({"id": manifest.parent.name, "persistent": False, **config})
+            self._registry.create("plugin", {"id": manifest.parent.name, "persistent": False, **config})
         except (MldbError, OSError, ValueError) as error:
             _log.error("%s was not loaded: %s", manifest, error)
 
@@ -103,26 +96,32 @@ class PluginFolders:
         folder = self._root / name
         since = self._creating.get(name)
         if since is not None and time.monotonic() - since > IMPATIENT_SECONDS:
-            self._plugins.delete(name)  # ends its main.py, which hangs, as it seems: what lies there now may mend it
+            # This ends its main.py, which hangs, as it seems: what lies there now may mend it.
+            self._registry.delete("plugin", name)
         with self._locks[name]:
             try:
                 if not folder.exists():
                     if name in self._dropped:
                         self._dropped.discard(name)
-                        self._plugins.delete(name)
+                        self._registry.delete("plugin", name)
                 elif reason := self._unfit(folder):
-                    if not self._plugins.is_known(name):
+                    if self._registry.find("plugin", name) is None:
                         _log.info("%s is no plugin: %s", folder, reason, extra={"source": name})
-                elif self._plugins.needs_creation(name):
+                elif self._needs_creation(name):
                     self._create(folder)
             except (MldbError, OSError, ValueError) as error:
                 _log.error("the folder %s is no plugin yet: %s", folder, _reason(error), extra={"source": name})
+
+    def _needs_creation(self, id: str) -> bool:
+        """Whether there is no such plugin, or its creation failed."""
+        entry = self._registry.find("plugin", id)
+        return entry is None or (entry.ready is None and not entry.under_construction)
 
     def _create(self, folder: Path) -> None:
         self._dropped.add(folder.name)
         self._creating[folder.name] = time.monotonic()
         try:
-            self._plugins.create(self._dropped_config(folder))
+            self._registry.create("plugin", self._dropped_config(folder))
         finally:
             del self._creating[folder.name]
         _log.info("plugin made of the folder %s", folder, extra={"source": folder.name})

@@ -1,48 +1,32 @@
-"""Plugins: the entity types, the entity, and what all plugins of a server share (plugin-runtime.md §3–§8)."""
+"""Plugins: their entity types, how one is started, and the entity (plugin-runtime.md §3–§8)."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import CancelledError
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, Final
 
 from pydantic import Field, field_validator
 
 from runtime import protocol
-from runtime.executor import Executor, LocalExecutor, WorkerFailure
+from runtime.executor import WorkerFailure
 from runtime.generation import Answer, RequestFailed
 from runtime.jsontext import encode_payload, to_bytes
-from runtime.messages import Call, Launch, Limits, LogLine, PluginRequest, Reply
+from runtime.messages import Launch, PluginRequest
 from runtime.supervisor import LaunchFailed, MainFailed, Supervisor
-from runtime.watcher import FolderWatch, Watcher
+from runtime.watcher import FolderWatch
 from server import tracing
 from server.declarations import Creation, EntityType, Params, Services
 from server.entities import plugin_files, route_notes, scripts
-from server.entities.plugin_folders import PluginFolders
+from server.entities.plugin_host import PluginHost, traced
 from server.entities.plugin_sources import Opened, Opener
-from server.entities.services import in_process_request
-from server.entities.starts import Starts
-from server.entities.stopped_plugins import StoppedPlugins
-from server.errors import MldbError, NotFound
-from server.logs import request_id
+from server.errors import Cancelled, MldbError, NotFound
 from server.messages import Request, Response
-from server.settings import Settings
 
-if TYPE_CHECKING:
-    from server.entities.markdown import Macros
-    from server.entities.registry import Registry
-
-Dispatch = Callable[[Request], Awaitable[Response]]
-Result = TypeVar("Result")
-
-_LEVELS: Final = {"log": logging.INFO, "stdout": logging.INFO, "stderr": logging.WARNING, "error": logging.ERROR}
-_CLOSING_SECONDS: Final = 5.0  # for requests in flight when the server stops
 _JSON: Final = "application/json"
 _logger = logging.getLogger("mldb.plugins")
 
@@ -70,165 +54,31 @@ class PluginParams(Params):
         return {"main": given} if isinstance(given, str) else given
 
 
-@dataclass
-class PluginHost:
-    """What plugins and scripts of one server share. ``attach`` comes before the first plugin."""
-
-    settings: Settings
-    executor: Executor = field(default_factory=LocalExecutor)
-    macros: Macros = lambda _name, _arguments: None
-    _dispatch: Dispatch | None = None
-    _loop: asyncio.AbstractEventLoop | None = None
-    _plugins: dict[int, Plugin] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.watcher = Watcher()
-        self.stopped = StoppedPlugins(self.settings.data_dir / "stopped_plugins.json")
-        self._restoring = True
-
-    def attach(self, loop: asyncio.AbstractEventLoop, dispatch: Dispatch, macros: Macros) -> None:
-        """``dispatch`` answers what plugin code asks of the server, ``macros`` are those of its documentation.
-
-        Called on the event loop.
-        """
-        self._loop, self._dispatch, self.macros = loop, dispatch, macros
-        self.watcher.start()
-
-    def load_folders(self, registry: Registry, starts: Starts) -> None:
-        """Create the plugins of folders and manifests and keep them in step; returns when all plugins have started."""
-        PluginFolders(self.settings, _Registered(registry), self.watcher).load(starts)
-        starts.wait()
-        self._restoring = False
-        self.stopped.keep_only(registry.ids("plugin"))
-
-    def stays_stopped(self, id: str) -> bool:
-        """Was this plugin stopped when the server ended? What is made later is to be served. Called from a thread."""
-        if self._restoring:
-            return id in self.stopped
-        self.stopped.discard(id)
-        return False
-
-    @property
-    def address(self) -> str:
-        """The server's own URL."""
-        host = self.settings.host
-        return f"http://[{host}]:{self.settings.port}" if ":" in host else f"http://{host}:{self.settings.port}"
-
-    @property
-    def data_root(self) -> str:
-        """The folder that ``file:///mldb_data/`` names."""
-        return str(self.settings.data_dir.resolve())
-
-    @property
-    def loop(self) -> asyncio.AbstractEventLoop:
-        if self._loop is None:
-            raise MldbError("the server is still starting", code=503)
-        return self._loop
-
-    def limits(self, *, script: bool = False) -> Limits:
-        settings = self.settings
-        return Limits(
-            memory=settings.worker_memory * 2**20,
-            request_seconds=settings.request_timeout,
-            start_seconds=settings.script_timeout if script else settings.start_timeout,
-            restart_seconds=settings.restart_wait,
-        )
-
-    def call(self, work: Coroutine[Any, Any, Result]) -> Result:
-        """Run a coroutine on the event loop, from a worker thread."""
-        return asyncio.run_coroutine_threadsafe(work, self.loop).result()
-
-    async def perform(self, call: Call) -> Reply:
-        """What plugin code asks of the server; enters the same resource table as HTTP does."""
-        assert self._dispatch is not None
-        request = in_process_request(call.verb, call.path, call.params, call.body, call.headers.items())
-        request_id.set(call.headers.get("x-request-id", ""))
-        with tracing.span(f"{request.verb} {request.path}", call.headers) as span:
-            response = await self._dispatch(request)
-            if span is not None:
-                span.update_name(f"{request.verb} {request.route}")
-        return Reply(response.status, await collected(response), response.content_type, response.headers)
-
-    def log(self, source: str) -> Callable[[LogLine], None]:
-        """A writer of server log lines for one plugin or for scripts."""
-
-        def write(line: LogLine) -> None:
-            level = _LEVELS.get(line.stream, logging.INFO)
-            of = {"source": source, "stream": line.stream, "request": line.request}
-            _logger.log(level, "%s", line.text or "", extra=of)
-
-        return write
-
-    def register(self, plugin: Plugin) -> None:
-        self._plugins[id(plugin)] = plugin
-
-    def forget(self, plugin: Plugin) -> None:
-        self._plugins.pop(id(plugin), None)
-
-    async def health(self) -> dict[str, Any]:
-        """Whether every plugin's worker answers, by a real round trip to each."""
-        plugins = list(self._plugins.values())
-        answers = await asyncio.gather(*(plugin.healthy() for plugin in plugins))
-        silent = sorted(plugin.id for plugin, healthy in zip(plugins, answers, strict=True) if not healthy)
-        return {"ok": not silent, "plugins": len(plugins), **({"silent": silent} if silent else {})}
-
-    async def close(self) -> None:
-        """Stop watching and end all workers."""
-        await asyncio.to_thread(self.watcher.stop)
-        await asyncio.gather(*(plugin.supervisor.stop(_CLOSING_SECONDS) for plugin in self._plugins.values()))
-        await self.executor.close()
-
-    def types(self) -> list[EntityType]:
-        """The entity types of this host."""
-        python = "`main.py` runs once in a process of its own, `routes.py` for every request below `/routes`."
-        javascript = (
-            "`main.js` runs once in a process of its own; a function that it gives to `plugin.setRequestHandler` "
-            "answers every request below `/routes`."
-        )
-        return [self._type("python", "Python", python), self._type("javascript", "JavaScript", javascript)]
-
-    def _type(self, language: str, title: str, doc: str) -> EntityType:
-        async def route(services: Services, request: Request) -> Response:
-            if request.verb == "POST" and request.remaining == "/run":
-                return await scripts.run(self, services, request, language)
-            raise NotFound(f"unknown resource {request.verb} {request.path}")
-
-        return EntityType(
-            kind="plugin",
-            name=language,
-            params=PluginParams,
-            summary=f"Web applications and routes written in {title}",
-            create=partial(create, self, language=language),
-            doc=doc,
-            route=route,
-        )
+def plugin_types(host: PluginHost) -> list[EntityType]:
+    """The entity types of plugins."""
+    python = "`main.py` runs once in a process of its own, `routes.py` for every request below `/routes`."
+    javascript = (
+        "`main.js` runs once in a process of its own; a function that it gives to `plugin.setRequestHandler` "
+        "answers every request below `/routes`."
+    )
+    return [_type(host, "python", "Python", python), _type(host, "javascript", "JavaScript", javascript)]
 
 
-class _Registered:
-    """The plugins of the registry, as ``PluginFolders`` needs them."""
+def _type(host: PluginHost, language: str, title: str, doc: str) -> EntityType:
+    async def route(services: Services, request: Request) -> Response:
+        if request.verb == "POST" and request.remaining == "/run":
+            return await scripts.run(host, services, request, language)
+        raise unknown(request)
 
-    def __init__(self, registry: Registry) -> None:
-        self._registry = registry
-
-    def create(self, config: dict[str, Any]) -> None:
-        self._registry.create("plugin", config)
-
-    def delete(self, id: str) -> None:
-        self._registry.delete("plugin", id)
-
-    def is_known(self, id: str) -> bool:
-        return self._registry.find("plugin", id) is not None
-
-    def needs_creation(self, id: str) -> bool:
-        entry = self._registry.find("plugin", id)
-        return entry is None or (entry.ready is None and not entry.under_construction)
-
-
-async def collected(response: Response) -> bytes:
-    """The whole body of an answer."""
-    if isinstance(response.body, bytes):
-        return response.body
-    return b"".join([chunk async for chunk in response.body])
+    return EntityType(
+        kind="plugin",
+        name=language,
+        params=PluginParams,
+        summary=f"Web applications and routes written in {title}",
+        create=partial(create, host, language=language),
+        doc=doc,
+        route=route,
+    )
 
 
 def create(host: PluginHost, creation: Creation, language: str) -> Plugin:
@@ -271,17 +121,12 @@ async def _start(host: PluginHost, creation: Creation, opened: Opened, args: byt
         await task
     except BaseException as error:
         raise start_error(error, opened.language) from error
-    host.register(plugin)
+    host.register(plugin.supervisor, plugin.id)
     return plugin
 
 
 def _cancel_from_thread(loop: asyncio.AbstractEventLoop, task: asyncio.Future[Any]) -> None:
     loop.call_soon_threadsafe(task.cancel)
-
-
-def traced(code: str, answer: Answer, of: str) -> None:
-    """A span of what plugin code has run, by its worker's own watch."""
-    tracing.past(code, answer.begun, answer.ended, plugin=of, raised=answer.kind == protocol.RAISED)
 
 
 def start_error(error: BaseException, language: str = "python") -> BaseException:
@@ -307,8 +152,6 @@ def start_error(error: BaseException, language: str = "python") -> BaseException
     if isinstance(error, OSError):
         return MldbError(f"Exception opening plugin: {error.strerror or error}")
     if isinstance(error, asyncio.CancelledError | CancelledError):
-        from server.errors import Cancelled
-
         return Cancelled("the creation of the plugin was cancelled")
     return error
 
@@ -366,15 +209,6 @@ class Plugin:
         async with self._switching:
             await self.supervisor.hold()
             await asyncio.to_thread(self._host.stopped.add, self.id)
-
-    async def healthy(self) -> bool:
-        if self.supervisor.held:
-            return True  # as it should be
-        try:
-            await self.supervisor.health(2.0)
-        except TimeoutError:
-            return False
-        return True
 
     def status(self) -> Any:
         """What is amiss, else what the plugin tells of itself."""
@@ -457,7 +291,7 @@ class Plugin:
         """
         if self._watch is not None:
             self._watch.stop()
-        self._host.forget(self)
+        self._host.forget(self.supervisor)
         asyncio.run_coroutine_threadsafe(self.supervisor.stop(), self._host.loop)
 
     def drop(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
@@ -15,14 +14,12 @@ from runtime.supervisor import run_script
 from server import tracing
 from server.declarations import Services
 from server.entities import jsontext
+from server.entities.plugin_host import PluginHost
 from server.entities.plugin_sources import Opened, Opener
 from server.entities.types import nearest_name
 from server.errors import MldbError
 from server.messages import Request, Response
 from server.procedures.script_config import ScriptConfig
-
-if TYPE_CHECKING:
-    from server.entities.plugins import PluginHost
 
 _SOURCE = "script runner plugin"
 
