@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from server import tasks
-from server.declarations import NamedBatch, QueryResult
+from server.declarations import NamedBatch, Progress, QueryResult
 from server.entities.progress import TaskProgress
 from server.errors import Conflict, MldbError, NotFound
 from server.values.atoms import timestamp_text
@@ -85,13 +85,19 @@ def batch_size(batch: NamedBatch) -> int:
     return sum(int(array.nbytes) for array in arrays)
 
 
-def counted(result: QueryResult) -> Iterator[NamedBatch]:
-    """The batches of a result, counted by the query that this thread runs, if it runs one."""
-    running = tasks.current()
-    for batch in result.batches():
-        if isinstance(running, RunningQuery):
-            running.took(batch)
-        yield batch
+class Counted:
+    """A result whose batches are counted by the query that this thread runs, if it runs one."""
+
+    def __init__(self, result: QueryResult) -> None:
+        self._result = result
+        self.type = result.type
+
+    def batches(self, progress: Progress | None = None) -> Iterator[NamedBatch]:
+        running = tasks.current()
+        for batch in self._result.batches(progress):
+            if isinstance(running, RunningQuery):
+                running.took(batch)
+            yield batch
 
 
 class Queries:

@@ -151,10 +151,16 @@ class ServerServices:
         return entry.id, self.dataset(entry.id)
 
     def create(self, kind: EntityKind, config: Mapping[str, Any]) -> dict[str, Any]:
-        checked = parse_config(dict(config))
-        status = self._runner.create(checked) if kind == "procedure" else self._registry.create(kind, checked).status()
-        plain: dict[str, Any] = jsontext.parse(jsontext.typed(status))
+        plain: dict[str, Any] = jsontext.parse(jsontext.typed(self.make(kind, parse_config(dict(config)))))
         return plain
+
+    def make(
+        self, kind: EntityKind, config: Mapping[str, Any], *, must_be_new: bool = False, background: bool = False
+    ) -> dict[str, Any]:
+        """As ``create``, of a checked config; its status object, to be written as typed JSON."""
+        if kind == "procedure":  # which has a first run
+            return self._runner.create(config, must_be_new=must_be_new, background=background)
+        return self._registry.create(kind, config, must_be_new=must_be_new, background=background).status()
 
     def inline_dataset(self, config: Mapping[str, Any]) -> str:
         making = inline.current()

@@ -87,11 +87,7 @@ def _post(host: Host, kind: EntityKind, call: Call) -> Typed:
 def _create(host: Host, kind: EntityKind, config: dict[str, Any], request: Request, async_status: int) -> Typed:
     background = request.headers.get("async") == "true"
     must_be_new = request.in_process and MUST_BE_NEW in request.headers
-    if kind == "procedure":
-        status = host.runner.create(config, must_be_new=must_be_new, background=background)
-    else:
-        entry = host.registry.create(kind, config, must_be_new=must_be_new, background=background)
-        status = entry.status()
+    status = host.services.make(kind, config, must_be_new=must_be_new, background=background)
     return Typed(status, async_status if background else 201, entity_headers(PLURALS[kind], config["id"]))
 
 

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from server.declarations import NamedBatch, Progress, QueryResult
 from server.entities import jsontext
 from server.entities.dispatch import Call, boolean, hybrid, text
-from server.entities.queries import RunningQuery
+from server.entities.queries import Counted
 from server.errors import MldbError
 from server.http.answers import ARROW, ROWS
 from server.http.arrowstream import arrow_stream
 from server.http.host import Host
 from server.http.limits import limited
 from server.messages import Response
-from server.values.batches import RowType
 
 FORMAT = (
     hybrid("format", "full", text, "full, table, aos, soa, sparse or atom"),
@@ -25,7 +23,7 @@ FORMAT = (
     hybrid("rowHashes", False, boolean, "Give _rowHash"),
     hybrid("sortColumns", False, boolean, "Sort the columns of the table"),
 )
-_FORMATS = ("full", "", "table", "aos", "soa", "sparse", "atom")
+_FORMATS = ("full", "table", "aos", "soa", "sparse", "atom")
 
 
 def register(host: Host) -> None:
@@ -53,44 +51,23 @@ def answer_query(
 
     It is listed while it runs, and ends as ``server.http.limits`` says.
     """
-    if call["format"] not in _FORMATS:
-        raise MldbError(f"Unknown output format '{call['format']}'")
-    with limited(host, call, query) as running:
-        return _answer(host, call, running, parameters)
-
-
-def _answer(host: Host, call: Call, running: RunningQuery, parameters: Mapping[str, Any] | None) -> Response:
     from server.sql.formats import render
 
+    format_ = call["format"] or "full"
+    if format_ not in _FORMATS:
+        raise MldbError(f"Unknown output format '{format_}'")
     arrow = ARROW in call.request.headers.get("accept", "")
-    timestamps = call["format"] in ("full", "") and not arrow
-    found = host.services.query(running.query, parameters=parameters or None, timestamps=timestamps)
-    result = Watched(found, running)
-    if arrow:
-        return Response(200, running.within(arrow_stream(result)), ARROW)
-    content = render(
-        result,
-        call["format"] or "full",
-        headers=call["headers"],
-        row_names=call["rowNames"],
-        row_hashes=call["rowHashes"],
-        sort_columns=call["sortColumns"],
-    )
-    return Response(200, running.within(content))
-
-
-class Watched:
-    """A query result that belongs to a running query, which counts its batches."""
-
-    def __init__(self, result: QueryResult, running: RunningQuery) -> None:
-        self._result = result
-        self._running = running
-
-    @property
-    def type(self) -> RowType:
-        return self._result.type
-
-    def batches(self, progress: Progress | None = None) -> Iterator[NamedBatch]:
-        for batch in self._result.batches(progress or self._running):
-            self._running.took(batch)
-            yield batch
+    with limited(host, call, query) as running:
+        timestamps = format_ == "full" and not arrow
+        result = Counted(host.services.query(query, parameters=parameters or None, timestamps=timestamps))
+        if arrow:
+            return Response(200, running.within(arrow_stream(result)), ARROW)
+        content = render(
+            result,
+            format_,
+            headers=call["headers"],
+            row_names=call["rowNames"],
+            row_hashes=call["rowHashes"],
+            sort_columns=call["sortColumns"],
+        )
+        return Response(200, running.within(content))

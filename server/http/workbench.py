@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, Final
 from server import tasks
 from server.declarations import QueryResult
 from server.entities.dispatch import Call, FreeForm, Param, Reply, Typed
+from server.entities.queries import Counted
 from server.errors import MldbError
 from server.http.answers import ARROW, BOOLEAN, IDS, TEXT, answers, array, members, ref
 from server.http.arrowstream import arrow_stream
 from server.http.host import Host
 from server.http.limits import limited
-from server.http.query import Watched
 from server.messages import Response
 from server.values.paths import format_path
 
@@ -91,7 +91,7 @@ def _export(host: Host, call: Call) -> Response:
         raise MldbError(f"Unknown file format '{call['format']}': csv, json, parquet or arrow")
     kind, write = form
     with limited(host, call, call["q"]) as running:
-        content = running.within(write(Watched(host.services.query(call["q"], timestamps=False), running)))
+        content = running.within(write(Counted(host.services.query(call["q"]))))
     name = f"result.{call['format']}"
     return Response(200, content, kind, [("Content-Disposition", f'attachment; filename="{name}"')])
 

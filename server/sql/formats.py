@@ -114,7 +114,6 @@ def render(
 ) -> bytes:
     """Run a query and give its rows in a format. ``full`` needs a result bound with timestamps."""
     options = _Options(headers, row_names, row_hashes, sort_columns)
-    format = format or "full"
     if format not in _LISTS and format not in _OTHERS:
         raise MldbError(f"Unknown output format '{format}'")
     encode = _with_our_digits(atom_to_table_json if format == "table" else atom_to_json)
