@@ -28,6 +28,7 @@ from server.sql.bound import (
 )
 from server.sql.coerce import to_cells
 from server.sql.duck import literal_text, order_clause, references, where_clause
+from server.sql.shortcuts import Shortcuts
 from server.storage.database import NUMBER_HASH, PATH_HASH, identifier
 from server.values.kinds import CELL_TYPE, Kind
 from server.values.paths import Path, format_path
@@ -44,7 +45,7 @@ _NO_FUNCTIONS = frozenset({"CAST", "NOT", "AND", "OR", "IN", "WHEN", "THEN", "EL
 _PLAIN_KEY = re.compile(r'r\d+\.("c\d+") (ASC NULLS FIRST|DESC NULLS LAST)')
 
 
-class Relation:
+class Relation(Shortcuts):
     """The base: columns by path, row names, listing order. ``alias`` is the name in the dialect, if any.
 
     ``atoms_only``: ``column[…]`` takes a column for an atom, as upstream does for those of sub-selects (§4.4).
@@ -158,41 +159,10 @@ class Relation:
                 staged.append(index)
         return {name for name in read if not _is_staged(name)}, staged[::-1]
 
-    def chosen(self, above: str, where: list[str], order: list[str], tail: str) -> str | None:
-        """The FROM item of only the rows that WHERE, ORDER BY and LIMIT (``tail``) leave.
-
-        For relations that can read what ``above`` needs of these rows alone. Like the following it is None where a
-        relation knows no better way than the general one, which is everywhere but in ``server.sql.sparse``.
-        """
-        return None
-
     def choice(self, item: str, where: list[str], order: list[str], tail: str) -> str:
         """SQL of one thing about each of the rows that WHERE, ORDER BY and LIMIT leave: what ``chosen`` begins with."""
         source = self.render(" ".join([*where, *order, item]), ordered=False)
         return f"SELECT {item} FROM {source}{where_clause(where)}{order_clause(order)}{tail}"
-
-    def leading(self, order: list[str], where: list[str], count: int) -> str | None:
-        """The FROM item of fewer rows than all, among which are the first ``count`` in this order that WHERE leaves."""
-        return None
-
-    def with_value(self, column: str, above: str) -> str | None:
-        """The FROM item of the rows where a column is not NULL, if there are rows at all."""
-        return None
-
-    def narrowed(self, cells: str, condition: str) -> str | None:
-        """The list of those of the gathered cells that meet a condition on the name of their column ``k``."""
-        return None
-
-    def folded(self, cells: str, aggregate: str) -> str | None:
-        """An aggregate over a row's gathered cells ``s`` (``s.v``, ``s.t``), NULL without any; nothing is gathered."""
-        return None
-
-    def by_name(self, cells: str, value: str, ts: str, where: list[str]) -> str | None:
-        """Aggregates over all gathered cells of one name: SQL of their list as cells, of the rows that WHERE leaves.
-
-        ``value`` (ANY) and ``ts`` aggregate ``s.v`` and ``s.t``.
-        """
-        return None
 
     def base(self, used: set[str], ordered: bool) -> str:
         """The FROM item without staged columns."""
