@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
 
-from server.declarations import BoundFunction, Creation, EntityType, Params
+from server.declarations import BoundFunction, Creation, EntityType
 from server.errors import MldbError, NotFound
 from server.learning import importance
 from server.learning.classifier import Classifier
@@ -22,6 +22,7 @@ from server.learning.feature_reader import FEATURES, FeatureReader, number_cells
 from server.learning.feature_space import Feature
 from server.learning.function_inputs import require_atom
 from server.learning.matrix import Floats
+from server.learning.model_function import ModelFileParams
 from server.learning.one_vs_all import OneVsAllModel
 from server.learning.origin import read_model
 from server.learning.training_set import is_true, label_text
@@ -36,11 +37,7 @@ from server.values.paths import format_path, parse_path
 _ROWS_AT_ONCE = 1 << 22  # features x rows of an explanation held as a dense matrix
 
 
-class ModelParams(Params):
-    modelFileUrl: str = Field(description="URL of the model, as the training procedure saved it")
-
-
-class ExplainParams(ModelParams):
+class ExplainParams(ModelFileParams):
     ofScore: bool = Field(
         default=False,
         description="Explain the score itself also where MLDB explains what it is made from: how near words are to the "
@@ -235,7 +232,7 @@ TYPES = [
     EntityType(
         "function",
         "classifier",
-        ModelParams,
+        ModelFileParams,
         "Scores features with a trained classifier",
         _create_classifier,
         "Gives `score` (boolean, regression) or a row `scores` with one column per label, whose names are the JSON "

@@ -113,7 +113,7 @@ def train_to_file(
     select: Select,
     url: str | None,
     progress: Progress,
-    job: str = "server.learning.jobs_entry:train",
+    job: str = "server.learning.classifier_job:train",
     told: tuple[str, ProcedureParams] | None = None,
 ) -> None:
     """Train on a query's rows in a job process and save the model.

@@ -19,7 +19,6 @@ from server.declarations import (
     EntityType,
     InputQuery,
     OutputDataset,
-    Params,
     ProcedureParams,
     Progress,
     Recorded,
@@ -32,15 +31,15 @@ from server.learning.array_results import ColumnsResult
 from server.learning.clustering import Doubles, Metric, gaussian_mixture, most_likely
 from server.learning.coordinates import EMBEDDING, embedding_type, read_embedding
 from server.learning.function_inputs import require_row
-from server.learning.jobs_entry import Report, throttled
 from server.learning.kmeans import kmeans, nearest_centroids
 from server.learning.matrix import Floats
+from server.learning.model_function import ModelFileParams, ModelFunction
 from server.learning.model_params import checked_training, create_function, no_model_url, save_model
 from server.learning.origin import open_model, training_rows
 from server.learning.points import read_points, tells_order
 from server.learning.row_files import read_rows, row_names
 from server.learning.saved import FLOATS, member, require
-from server.learning.training_job import TrainingFiles, trained_in_job
+from server.learning.training_job import Report, TrainingFiles, throttled, trained_in_job
 from server.procedures.validators import required
 from server.sql.tree import Select
 from server.values.atoms import NEVER
@@ -168,10 +167,6 @@ def train(arguments: Mapping[str, Any], report: Report) -> dict[str, Any]:
     return {"rows": len(points)}
 
 
-class FunctionParams(Params):
-    modelFileUrl: str = Field(description="URL of the model, as the training procedure saved it")
-
-
 @dataclass(frozen=True)
 class ClusterModel:
     """``centroids`` [cluster, column]; ``covariances`` [cluster, column, column] of mixtures, None of k-means."""
@@ -195,7 +190,7 @@ class ClusterModel:
 
 
 @dataclass(frozen=True)
-class ClusterFunction:
+class ClusterFunction(ModelFunction):
     """Tells the cluster of a point."""
 
     method: Method
@@ -204,13 +199,9 @@ class ClusterFunction:
 
     output = RowType((Column(("cluster",), Kind.INTEGER),))
 
-    @property
-    def digest(self) -> str:
-        return self.file.digest
-
-    def details(self) -> dict[str, Any]:
+    def described(self) -> dict[str, Any]:
         model = {"type": self.method, "columns": self.model.columns, "clusters": len(self.model.centroids)}
-        return self.file.details(model | ({"metric": self.model.metric} if self.method == "kmeans" else {}))
+        return model | ({"metric": self.model.metric} if self.method == "kmeans" else {})
 
     @property
     def input(self) -> RowType:
@@ -243,7 +234,9 @@ TYPES = [
         "Clusters rows by k-means",
         KmeansTrain.create,
     ),
-    EntityType("function", "kmeans", FunctionParams, "Tells the cluster of a row", partial(_create_function, "kmeans")),
+    EntityType(
+        "function", "kmeans", ModelFileParams, "Tells the cluster of a row", partial(_create_function, "kmeans")
+    ),
     EntityType(
         "procedure",
         "gaussianclustering.train",
@@ -254,7 +247,7 @@ TYPES = [
     EntityType(
         "function",
         "gaussianclustering",
-        FunctionParams,
+        ModelFileParams,
         "Tells the cluster of a row",
         partial(_create_function, "gaussianclustering"),
     ),

@@ -7,10 +7,10 @@ import os
 import pyarrow as pa
 import pyarrow.compute
 
-from server.learning import clusters, jobs_entry, svd_types
+from server.learning import classifier_job, clusters, svd_types
 from server.learning.lightgbm_library import lightgbm, without_integrations
 
-__all__ = ["clusters", "jobs_entry", "svd_types"]
+__all__ = ["classifier_job", "clusters", "svd_types"]
 
 # OpenMP's threads spin while they wait. On a busy machine long spinning takes the cores from those waited for; without
 # any, each wait costs a switch: twenty trees of LightGBM took 3.5 s on an idle machine instead of 0.4. Read when the

@@ -16,7 +16,6 @@ from server.declarations import (
     Creation,
     EntityType,
     InputQuery,
-    Params,
     ProcedureParams,
     Progress,
     RunResult,
@@ -27,6 +26,7 @@ from server.learning.archive import Archive, ModelFile, pack
 from server.learning.columns import values_of
 from server.learning.configurations import Link
 from server.learning.function_inputs import require_atom
+from server.learning.model_function import ModelFileParams, ModelFunction
 from server.learning.model_params import checked_training, create_function, save_model
 from server.learning.origin import open_model, training_rows
 from server.learning.probability import Calibration, calibrate
@@ -89,12 +89,8 @@ class ProbabilizerTrain(StatelessProcedure):
         return RunResult(model)
 
 
-class FunctionParams(Params):
-    modelFileUrl: str = Field(description="URL of the model, as probabilizer.train saved it")
-
-
 @dataclass(frozen=True)
-class ProbabilizerFunction:
+class ProbabilizerFunction(ModelFunction):
     """Makes scores probabilities."""
 
     calibration: Calibration
@@ -103,12 +99,8 @@ class ProbabilizerFunction:
     input = RowType((Column(_SCORE, Kind.NUMBER),))
     output = RowType((Column(("prob",), Kind.NUMBER),))
 
-    @property
-    def digest(self) -> str:
-        return self.file.digest
-
-    def details(self) -> dict[str, Any]:
-        return self.file.details(self.calibration.to_json())
+    def described(self) -> dict[str, Any]:
+        return self.calibration.to_json()
 
     def bind(self, given: RowType) -> BoundFunction:
         require_atom(given, _SCORE[0], "number")
@@ -163,5 +155,5 @@ TYPES = [
     EntityType(
         "procedure", NAME, TrainParams, "Trains a model that makes scores probabilities", ProbabilizerTrain.create
     ),
-    EntityType("function", "probabilizer", FunctionParams, "Makes scores probabilities", _create_function),
+    EntityType("function", "probabilizer", ModelFileParams, "Makes scores probabilities", _create_function),
 ]

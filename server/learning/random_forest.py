@@ -17,13 +17,13 @@ from server.declarations import (
     StatelessProcedure,
 )
 from server.errors import MldbError
-from server.learning import jobs_entry
+from server.learning import classifier_job
 from server.learning.classifier_train import LearnerParams, train_to_file, training_query
 from server.learning.columns import pieces_of
 from server.learning.mixed import mixed_columns
 from server.learning.model_params import check_model_url, create_function
 from server.learning.row_files import read_rows
-from server.learning.training_job import TrainingFiles
+from server.learning.training_job import Report, TrainingFiles
 from server.procedures.validators import features_and_label, required
 from server.sql.tree import Select
 
@@ -79,7 +79,7 @@ def forest_configuration(params: ForestParams) -> dict[str, Any]:
     }
 
 
-def train(arguments: Mapping[str, Any], report: jobs_entry.Report) -> dict[str, Any]:
+def train(arguments: Mapping[str, Any], report: Report) -> dict[str, Any]:
     """The job: as for any classifier, but columns must be of one kind."""
     files = TrainingFiles(Path(arguments["folder"]))
     parts = [list(pieces_of(batch.rows.under(("features",)))) for batch in read_rows(files.rows)]
@@ -88,7 +88,7 @@ def train(arguments: Mapping[str, Any], report: jobs_entry.Report) -> dict[str, 
             f"This classifier can't train on column {mixed[0]} which has both string and numeric values. "
             "Consider a column expression that casts it to one of them"
         )
-    return jobs_entry.train(arguments, report)
+    return classifier_job.train(arguments, report)
 
 
 TYPES = [

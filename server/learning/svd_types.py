@@ -17,7 +17,6 @@ from server.declarations import (
     EntityType,
     InputQuery,
     OutputDataset,
-    Params,
     ProcedureParams,
     Progress,
     RunResult,
@@ -29,14 +28,14 @@ from server.learning.array_results import VectorResult
 from server.learning.columns import AtomPiece, CellsPiece, Piece, Values, pieces_of
 from server.learning.feature_reader import FeatureReader
 from server.learning.feature_space import FeatureSpace
-from server.learning.jobs_entry import Report, throttled
 from server.learning.mixed import mixed_columns
+from server.learning.model_function import ModelFileParams, ModelFunction
 from server.learning.model_params import checked_training, create_function, save_model
 from server.learning.origin import open_model, training_rows
 from server.learning.row_files import read_rows, row_names
 from server.learning.svd import SvdModel, decompose
 from server.learning.table import build, take_values
-from server.learning.training_job import TrainingFiles, trained_in_job
+from server.learning.training_job import Report, TrainingFiles, throttled, trained_in_job
 from server.procedures.validators import required
 from server.sql.tree import Select
 from server.values.batches import Column, RowBatch, RowType
@@ -121,14 +120,13 @@ def train(arguments: Mapping[str, Any], report: Report) -> dict[str, Any]:
     return {"rows": len(names)}
 
 
-class EmbedParams(Params):
-    modelFileUrl: str = Field(description="URL of the model, as svd.train saved it")
+class EmbedParams(ModelFileParams):
     maxSingularValues: int = Field(default=-1, description="Singular values to use; -1 uses all")
     acceptUnknownValues: bool = Field(default=False, description="Ignore values never seen in training")
 
 
 @dataclass(frozen=True)
-class EmbedRow:
+class EmbedRow(ModelFunction):
     """Gives the coordinates of a row in the space of a decomposition."""
 
     model: SvdModel
@@ -151,13 +149,8 @@ class EmbedRow:
         size = self.model.size
         return RowType((Column(("embedding",), Kind.NUMBER, (size,)),) if size else ())
 
-    @property
-    def digest(self) -> str:
-        return self.file.digest
-
-    def details(self) -> dict[str, Any]:
-        model = {"type": "svd", "singularValues": self.model.singular.tolist(), "columns": self.model.columns.count}
-        return self.file.details(model)
+    def described(self) -> dict[str, Any]:
+        return {"type": "svd", "singularValues": self.model.singular.tolist(), "columns": self.model.columns.count}
 
     def bind(self, given: RowType) -> BoundFunction:
         return _BoundEmbedRow(self, FeatureReader.bind(self.model.columns.space, given, _ROW), self.output)

@@ -26,13 +26,12 @@ from server.errors import MldbError
 from server.learning.archive import ModelFile
 from server.learning.coordinates import EMBEDDING, embedding_type, read_embedding
 from server.learning.function_inputs import require_row
-from server.learning.jobs_entry import Report
 from server.learning.model_params import checked_training, create_function, save_model
 from server.learning.origin import open_model, training_rows
 from server.learning.points import read_points, tells_order
 from server.learning.row_files import read_rows
 from server.learning.svm import KIND, Kernel, Settings, SvmModel, SvmType, train_svm
-from server.learning.training_job import TrainingFiles, trained_in_job
+from server.learning.training_job import Report, TrainingFiles, trained_in_job
 from server.procedures.validators import required
 from server.sql.tree import Select
 from server.values.batches import Column, RowBatch, RowType

@@ -17,7 +17,6 @@ from server.declarations import (
     EntityType,
     InputQuery,
     OutputDataset,
-    Params,
     ProcedureParams,
     Progress,
     Recorded,
@@ -28,6 +27,7 @@ from server.learning.archive import Archive, ModelFile, pack
 from server.learning.cell_arrays import cell_arrays, cells_below
 from server.learning.feature_reader import number_cells
 from server.learning.function_inputs import require_row
+from server.learning.model_function import ModelFileParams, ModelFunction
 from server.learning.model_params import checked_training, create_function, save_model
 from server.learning.origin import open_model, training_rows
 from server.learning.saved import Count, member
@@ -96,7 +96,7 @@ _DOCUMENT_WEIGHTS: dict[InverseFrequency, Callable[[float, Floats, Floats], Floa
 
 
 @dataclass(frozen=True)
-class TfidfFunction:
+class TfidfFunction(ModelFunction):
     """Scores the terms of documents, given their counts; cells that hold no number are left out."""
 
     frequencies: DocumentFrequencies
@@ -107,13 +107,8 @@ class TfidfFunction:
     input = RowType((Column(_INPUT, Kind.ANY),), open=True)
     output = RowType((), open=True)
 
-    @property
-    def digest(self) -> str:
-        return self.file.digest
-
-    def details(self) -> dict[str, Any]:
-        model = {"type": _KIND, "documents": self.frequencies.documents, "terms": len(self.frequencies.terms)}
-        return self.file.details(model)
+    def described(self) -> dict[str, Any]:
+        return {"type": _KIND, "documents": self.frequencies.documents, "terms": len(self.frequencies.terms)}
 
     def bind(self, given: RowType) -> BoundFunction:
         require_row(given, _INPUT)
@@ -173,8 +168,7 @@ def _count_rows(found: DocumentFrequencies) -> Iterator[Recorded]:
         yield parse_path(term), [(("count",), count, NEVER)]
 
 
-class FunctionParams(Params):
-    modelFileUrl: str = Field(description="URL of the model, as tfidf.train saved it")
+class FunctionParams(ModelFileParams):
     tfType: TermFrequency = Field(default="raw", description="How the count of a term in the document weighs")
     idfType: InverseFrequency = Field(default="inverseSmooth", description="How the rarity of a term weighs")
 

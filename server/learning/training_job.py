@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,9 @@ from typing import Any
 from server.declarations import Progress, QueryResult, Services
 from server.errors import MldbError
 from server.learning.row_files import write_rows
+
+Report = Callable[[str, str, float], None]  # of a job: step, type and value, as ``Progress`` takes them
+_SMALLEST_STEP = 0.01  # progress is told in steps no finer than this
 
 
 @dataclass(frozen=True)
@@ -50,3 +53,17 @@ def trained_in_job(
             raise MldbError(empty)
         services.job(job, {**arguments, "folder": str(files.folder)}, progress)
         yield files
+
+
+def throttled(step: str, report: Report) -> Callable[[float], None]:
+    """A tick that reports a step's progress, but not more often than anyone could see."""
+    report(step, "percentile", 0.0)
+    last = 0.0
+
+    def tick(share: float) -> None:
+        nonlocal last
+        if share >= last + _SMALLEST_STEP or share >= 1 > last:
+            last = share
+            report(step, "percentile", min(share, 1.0))
+
+    return tick

@@ -16,7 +16,6 @@ from server.declarations import (
     EntityType,
     InputQuery,
     OutputDataset,
-    Params,
     ProcedureParams,
     Progress,
     RunResult,
@@ -26,14 +25,14 @@ from server.errors import MldbError
 from server.learning.archive import Archive, ModelFile, pack, unpack
 from server.learning.array_results import ColumnsResult
 from server.learning.coordinates import embedding_type
-from server.learning.jobs_entry import Report, throttled
 from server.learning.matrix import Floats
+from server.learning.model_function import ModelFileParams, ModelFunction
 from server.learning.model_params import checked_training, create_function, save_model
 from server.learning.origin import open_model, training_rows
 from server.learning.points import read_points, tells_order
 from server.learning.row_files import read_rows
 from server.learning.saved import FLOATS, member
-from server.learning.training_job import TrainingFiles, trained_in_job
+from server.learning.training_job import Report, TrainingFiles, throttled, trained_in_job
 from server.learning.tsne import SHORTEST_RUN, tsne
 from server.procedures.validators import required
 from server.sql.tree import Select
@@ -132,12 +131,8 @@ def train(arguments: Mapping[str, Any], report: Report) -> dict[str, Any]:
     return {"rows": len(points)}
 
 
-class EmbedParams(Params):
-    modelFileUrl: str = Field(description="URL of the model, as tsne.train saved it")
-
-
 @dataclass(frozen=True)
-class TsneEmbedRow:
+class TsneEmbedRow(ModelFunction):
     """Knows the columns of a t-SNE, but can place no further rows: t-SNE gives positions, not a mapping."""
 
     columns: list[str]
@@ -145,13 +140,8 @@ class TsneEmbedRow:
     rows: int
     file: ModelFile
 
-    @property
-    def digest(self) -> str:
-        return self.file.digest
-
-    def details(self) -> dict[str, Any]:
-        told = {"type": "tsne", "columns": self.columns, "dimensions": self.dimensions, "rows": self.rows}
-        return self.file.details(told)
+    def described(self) -> dict[str, Any]:
+        return {"type": "tsne", "columns": self.columns, "dimensions": self.dimensions, "rows": self.rows}
 
     @property
     def input(self) -> RowType:
@@ -193,7 +183,7 @@ TYPES = [
     EntityType(
         "function",
         "tsne.embedRow",
-        EmbedParams,
+        ModelFileParams,
         "Stands for a t-SNE; it cannot place further rows",
         _create_embed,
         "Can be created and inspected. Every call is answered by an error: t-SNE places the rows that it was trained "

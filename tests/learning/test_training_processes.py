@@ -73,7 +73,7 @@ def test_a_killed_process_is_an_error_of_its_run_only(client, server, training):
     run, pid = training
     psutil.Process(pid).kill()
     until(lambda: client.get(run).json()["state"] == "error")
-    assert "the job process of server.learning.jobs_entry:train died" in client.get(run).text
+    assert "the job process of server.learning.classifier_job:train died" in client.get(run).text
     assert client.query("SELECT 1 AS one")[1][1] == 1
     params = {
         "trainingData": "SELECT {x, y} AS features, label FROM points",

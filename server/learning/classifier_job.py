@@ -1,8 +1,8 @@
-"""What runs in job processes: training, from a file of rows to a file of the model."""
+"""The job of training a classifier: from a file of rows to a file of the model."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,8 @@ import numpy as np
 from server.learning.classifier import train_classifier
 from server.learning.config import resolve
 from server.learning.row_files import read_rows
-from server.learning.training_job import TrainingFiles
+from server.learning.training_job import Report, TrainingFiles, throttled
 from server.learning.training_set import TrainingSet, read_training_set
-
-Report = Callable[[str, str, float], None]
-_SMALLEST_STEP = 0.01  # progress is told in steps no finer than this
 
 
 def train(arguments: Mapping[str, Any], report: Report) -> dict[str, Any]:
@@ -47,17 +44,3 @@ def labels_present(table: TrainingSet) -> int | None:
         return None
     counted = table.targets[table.weights > 0]
     return int(counted.any(axis=0).sum()) if counted.ndim > 1 else len(np.unique(counted))
-
-
-def throttled(step: str, report: Report) -> Callable[[float], None]:
-    """A tick that reports a step's progress, but not more often than anyone could see."""
-    report(step, "percentile", 0.0)
-    last = 0.0
-
-    def tick(share: float) -> None:
-        nonlocal last
-        if share >= last + _SMALLEST_STEP or share >= 1 > last:
-            last = share
-            report(step, "percentile", min(share, 1.0))
-
-    return tick
