@@ -28,7 +28,7 @@ from server.settings import Settings
 if TYPE_CHECKING:
     from server.app import Server
     from server.declarations import Services
-    from server.http.gateway import Receive, Scope, Send
+    from server.http.asgi import Receive, Scope, Send
 
 _STOP_SECONDS = 10  # for requests in flight; then connections are closed
 # The address is announced when entities and plugins are back, or after so long if a main.py takes its time.

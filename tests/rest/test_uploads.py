@@ -8,6 +8,7 @@ import io
 import socket
 import threading
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -16,8 +17,8 @@ import pytest
 from PIL import Image
 from pyarrow import parquet
 
-from server.entities.dispatch import Resources, Spool
-from server.http import gateway
+from server.entities.dispatch import Spool
+from server.http import bodies
 from server.settings import Settings
 from tests.waiting import PATIENCE, until
 
@@ -202,19 +203,17 @@ def test_an_upload_that_the_disk_has_no_room_for_leaves_nothing(tmp_path, monkey
         file.touch()
         return file, Path("/dev/full").open("wb")
 
-    monkeypatch.setattr(gateway, "_draft", draft)
+    monkeypatch.setattr(bodies, "_draft", draft)
     messages = iter([b"x" * 100, b"x" * 2**21])
 
     async def receive():
         return {"type": "http.request", "body": next(messages), "more_body": True}
 
-    app = gateway.Gateway(Settings(), Resources(), None, None, frozenset(), None)
-    with pytest.raises(OSError, match="No space left"):
-        asyncio.run(
-            app._spooled(
-                Spool(tmp_path, 2**22, "upload-size", lambda _: None), {"transfer-encoding": "chunked"}, receive
-            )
-        )
+    spool = Spool(tmp_path, 2**22, "upload-size", lambda _: None)
+    with ThreadPoolExecutor() as threads:
+        reader = bodies.BodyReader(Settings(), threads)
+        with pytest.raises(OSError, match="No space left"):
+            asyncio.run(reader.spooled(spool, {"transfer-encoding": "chunked"}, receive))
     assert not any(tmp_path.iterdir())
 
 
@@ -228,7 +227,7 @@ def test_a_name_that_will_not_do_is_refused_before_the_file_comes(start_server):
 
 def test_an_upload_that_is_cancelled_as_it_begins_leaves_nothing(tmp_path, monkeypatch):
     begun, go_on = threading.Event(), threading.Event()
-    make = gateway._draft
+    make = bodies._draft
 
     def slow(folder):
         begun.set()
@@ -236,16 +235,17 @@ def test_an_upload_that_is_cancelled_as_it_begins_leaves_nothing(tmp_path, monke
         return make(folder)
 
     async def cancel():
-        app = gateway.Gateway(Settings(), Resources(), None, None, frozenset(), None)
-        upload = asyncio.create_task(app._spooled(Spool(tmp_path, 2**22, "upload-size", lambda _: None), {}, None))
+        threads = ThreadPoolExecutor()
+        reader = bodies.BodyReader(Settings(), threads)
+        upload = asyncio.create_task(reader.spooled(Spool(tmp_path, 2**22, "upload-size", lambda _: None), {}, None))
         assert await asyncio.to_thread(begun.wait, PATIENCE)
         upload.cancel()
         with pytest.raises(asyncio.CancelledError):
             await upload
         go_on.set()
-        app._resources.threads.shutdown()
+        threads.shutdown()
 
-    monkeypatch.setattr(gateway, "_draft", slow)
+    monkeypatch.setattr(bodies, "_draft", slow)
     asyncio.run(cancel())
     assert not any(tmp_path.iterdir())
 
