@@ -1,5 +1,6 @@
 """The reference plugin's page as its users drive it: from drop to label, from own classes to a trained model, rounds of
-questions, many pictures at once, the map, files of models, links to answers.
+questions, many pictures at once, the map, files of models, links to answers. Each test has a page of its own; the
+server and a classifier that is made over REST are shared.
 
 ``MLDB_SCREENSHOTS=<folder>`` keeps pictures of what was seen.
 """
@@ -17,11 +18,13 @@ from PIL import Image
 from playwright.sync_api import expect
 
 from tests.browser.console import findings, fits
-from tests.images.test_image_classifier import coloured
-from tests.waiting import until
+from tests.conftest import Client
+from tests.images.test_image_classifier import Plugin, coloured, text
+from tests.waiting import PATIENCE, until
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(300)]
 
+CLASSES = {"reddish": 0, 'blue "ish" <b>': 2}  # and the channels of their colours
 PAGE = "/v1/plugins/image_classifier/routes/static/"
 DROP = """([selector, text, name]) => {
   const bytes = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
@@ -53,10 +56,10 @@ def files(numbers, channel):
 
 def fill_buckets(page, count):
     """Two classes with so many pictures each."""
-    for number, name in enumerate(["reddish", 'blue "ish" <b>']):
+    for number, (name, channel) in enumerate(CLASSES.items()):
         bucket = page.locator(".bucket").nth(number)
         bucket.locator(".label").fill(name)
-        bucket.locator("input[type=file]").set_input_files(files(range(count), 2 * number))
+        bucket.locator("input[type=file]").set_input_files(files(range(count), channel))
         expect(bucket.locator(".count")).to_have_text(f"{count} pictures")
 
 
@@ -87,11 +90,22 @@ def opened(browser, server, **options):
     return page
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def page(browser, server):
     page = opened(browser, server, viewport={"width": 1200, "height": 900})
     yield page
     page.context.close()
+
+
+@pytest.fixture(scope="module")
+def colours(browser, server):
+    """The title of a classifier of sixteen reddish and bluish pictures."""
+    opened(browser, server).context.close()  # it is ready for trainings now
+    classes = {name: [text(coloured(n, channel)) for n in range(8)] for name, channel in CLASSES.items()}
+    with Client(base_url=server, timeout=PATIENCE) as client:
+        plugin = Plugin(client)
+        plugin.wait(plugin.post("train", json.dumps({"title": "Colours", "classes": classes})))
+    return "Colours"
 
 
 def test_from_drop_to_label(page):
@@ -133,11 +147,11 @@ def test_what_is_no_picture_is_an_error_on_the_page(page):
 def test_from_own_classes_to_a_trained_model(page):
     expect(page.locator("#train")).to_be_disabled()
     fill_buckets(page, 9)
-    page.locator("#title").fill("Colours")
+    page.locator("#title").fill("Own")
     keep(page, "buckets")
     page.locator("#train").click()
     expect(page.locator("#training")).to_be_visible()
-    expect(page.locator("#model option:checked")).to_have_text("Colours", timeout=200_000)
+    expect(page.locator("#model option:checked")).to_have_text("Own", timeout=200_000)
     assert page.locator("#train-error").inner_text() == ""
     expect(page.locator("#accuracy")).to_have_text("100 %")
     expect(page.locator("#confusion tbody th")).to_have_text(['blue "ish" <b>', "reddish"])
@@ -148,8 +162,8 @@ def test_from_own_classes_to_a_trained_model(page):
     assert page.troubles == []
 
 
-def test_many_pictures_at_once(page):
-    page.locator("#model").select_option(label="Colours")
+def test_many_pictures_at_once(page, colours):
+    page.locator("#model").select_option(label=colours)
     broken = {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"plain text"}
     page.locator("#file").set_input_files([*files(range(20, 24), 0), broken, *files(range(30, 34), 2)])
     expect(page.locator("#batch-text")).to_have_text("8 of 9 pictures classified, 1 could not be")
@@ -162,8 +176,8 @@ def test_many_pictures_at_once(page):
     assert page.troubles == []
 
 
-def test_a_link_shares_one_prediction(page, browser):
-    page.locator("#model").select_option(label="Colours")
+def test_a_link_shares_one_prediction(page, browser, colours):
+    page.locator("#model").select_option(label=colours)
     drop(page, "#drop", coloured(79, 0))
     expect(page.locator("#result li:first-child .name")).to_have_text("reddish")
     shares = page.locator("#result .share").all_inner_texts()
@@ -182,9 +196,8 @@ def test_a_link_shares_one_prediction(page, browser):
     visitor.close()
 
 
-def test_the_model_asks_and_the_user_answers_by_key(browser, server):
+def test_the_model_asks_and_the_user_answers_by_key(page):
     """Own pictures and a heap: the classifier asks about what it is least sure of until nothing is left."""
-    page = opened(browser, server, viewport={"width": 1200, "height": 900})
     fill_buckets(page, 4)
     page.locator("#heap input").set_input_files(files(range(40, 45), 0) + files(range(50, 53), 2))
     expect(page.locator("#heap .count")).to_have_text("8 pictures")
@@ -220,7 +233,6 @@ def test_the_model_asks_and_the_user_answers_by_key(browser, server):
     assert "16 labelled pictures" in page.locator("#history").get_attribute("aria-label")
     expect(page.locator("#accuracy")).to_have_text("100 %")
     assert page.troubles == []
-    page.context.close()
 
 
 def key(page):
@@ -237,8 +249,8 @@ def key(page):
     return str(channel)
 
 
-def test_the_map_of_the_pictures(page):
-    page.locator("#model").select_option(label="Taught")
+def test_the_map_of_the_pictures(page, colours):
+    page.locator("#model").select_option(label=colours)
     page.locator("#map-draw").click()
     expect(page.locator("#map-plane img")).to_have_count(16, timeout=100_000)
     expect(page.locator("#map-legend li")).to_have_text(['blue "ish" <b>', "reddish", "no label"])
@@ -262,9 +274,9 @@ def test_the_map_of_the_pictures(page):
     assert page.troubles == []
 
 
-def test_a_model_is_downloaded_loaded_and_removed(page, tmp_path):
-    page.locator("#model").select_option(label="Colours")
-    expect(page.locator("#quality-text")).to_contain_text("Colours")
+def test_a_model_is_downloaded_loaded_and_removed(page, tmp_path, colours):
+    page.locator("#model").select_option(label=colours)
+    expect(page.locator("#quality-text")).to_contain_text(colours)
     with page.expect_download() as downloading:
         page.locator("#download").click()
     assert downloading.value.suggested_filename == "Colours.json"
@@ -286,11 +298,11 @@ def test_a_model_is_downloaded_loaded_and_removed(page, tmp_path):
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 390), ("dark", 390), ("dark", 1200)])
-def test_phones_and_dark_rooms(browser, server, scheme, width):
+def test_phones_and_dark_rooms(browser, server, colours, scheme, width):
     page = opened(browser, server, viewport={"width": width, "height": 844}, color_scheme=scheme)
     drop(page, "#drop", coloured(5, 0))
     expect(page.locator("#result li")).not_to_have_count(0)
-    page.locator("#model").select_option(label="Taught")
+    page.locator("#model").select_option(label=colours)
     page.locator("#map-draw").click()
     expect(page.locator("#map-plane img")).to_have_count(16, timeout=100_000)
     assert fits(page)
