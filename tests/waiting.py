@@ -5,6 +5,7 @@ What must be cheap is measured in processor time, and held against a limit that 
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -17,12 +18,24 @@ PATIENCE = 60.0
 SOON = 15.0
 
 
+_PAUSE = 0.02  # seconds between two looks
+
+
 def until(condition: Callable[[], Found], what: object = "it did not come about", seconds: float = PATIENCE) -> Found:
-    """The first result of ``condition`` that is true. ``what`` is told when none comes."""
+    """The first result of ``condition`` that is true. ``what``, or what it returns, is told when none comes."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):
-        assert time.monotonic() < deadline, what
-        time.sleep(0.02)
+        assert time.monotonic() < deadline, what() if callable(what) else what
+        time.sleep(_PAUSE)
+    return found
+
+
+async def until_async(condition: Callable[[], Found]) -> Found:
+    """``until``, while the tasks of the event loop go on."""
+    deadline = time.monotonic() + PATIENCE
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "it did not come about"
+        await asyncio.sleep(_PAUSE)
     return found
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import queue
-import time
 
 import pytest
 from jupyter_client.manager import start_new_kernel
 
-from tests.waiting import PATIENCE
+from tests.waiting import until
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 
@@ -36,8 +35,8 @@ class Kernel:
         """Outputs of a cell: ``text``, ``html``, ``stdout``, ``error``."""
         self.client.execute(code)
         shown: dict = {"text": [], "html": [], "stdout": "", "error": ""}
-        end = time.monotonic() + PATIENCE
-        while time.monotonic() < end:
+
+        def ended() -> bool:
             try:
                 message = self.client.get_iopub_msg(timeout=1)
             except queue.Empty:
@@ -52,9 +51,10 @@ class Kernel:
                 shown["stdout"] += content["text"]
             elif kind == "error":
                 shown["error"] = "\n".join(content["traceback"])
-            elif kind == "status" and content["execution_state"] == "idle":
-                return shown
-        raise AssertionError(f"the cell did not end: {shown}")
+            return kind == "status" and content["execution_state"] == "idle"
+
+        until(ended, lambda: f"the cell did not end: {shown}")
+        return shown
 
     def click(self, widget: str) -> None:
         """What the page sends when a button is pressed."""

@@ -197,11 +197,12 @@ def test_a_killed_worker_is_an_error_for_its_callers_and_is_replaced(models, gra
     pid = models.pid
     failures = []
 
-    given, rounds = {PICTURE_INPUT: [picture(0)] * 32}, []
+    given, calls, rounds = {PICTURE_INPUT: [picture(0)] * 32}, [], []
 
     def flood():
         try:
             while True:
+                calls.append(None)
                 rounds.append(models.run(model, given, 32))
         except Unavailable as error:
             failures.append(error)
@@ -210,6 +211,7 @@ def test_a_killed_worker_is_an_error_for_its_callers_and_is_replaced(models, gra
     thread.start()
     until(lambda: rounds)
     os.kill(pid, signal.SIGSTOP)
+    until(lambda: len(calls) > len(rounds))
     time.sleep(0.3)  # whatever the thread was doing, a call is under way now
     os.kill(pid, signal.SIGKILL)
     thread.join(PATIENCE)

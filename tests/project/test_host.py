@@ -27,7 +27,7 @@ from server.settings import Settings
 from tests.conftest import RunningServer
 from tests.ports import free_port
 from tests.project.loop_watch import LoopWatch
-from tests.waiting import PATIENCE, slowness
+from tests.waiting import PATIENCE, slowness, until
 
 START_SECONDS = 1.0  # of processor time: what else the machine does is not ours
 SLOW_SECONDS = 0.1  # in the watch's own measure: what the machine and other threads take does not count
@@ -44,12 +44,9 @@ def start_seconds(data: Path) -> float:
     """Seconds of processor time from the start of the process to its first answer."""
     port = free_port()
     command = [sys.executable, "-m", "server", "serve", "--port", str(port), "--data-dir", str(data)]
-    start = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
-        while not answers(port, "/healthz"):
-            assert time.perf_counter() - start < PATIENCE
-            time.sleep(0.01)
+        until(lambda: answers(port, "/healthz"))
         taken = psutil.Process(process.pid).cpu_times()
         return taken.user + taken.system
     finally:
@@ -61,7 +58,7 @@ def test_an_idle_host_is_small(start_server: Callable[..., RunningServer]):
     """Resident, shared pages of libraries included. What only data, queries and models need is not loaded."""
     server = start_server()
     with server.client() as client:
-        settled(lambda: {"ready": client.get("/readyz").status_code}, lambda now: now["ready"] == 200)
+        until(lambda: client.get("/readyz").status_code == 200)
     host = psutil.Process(server.process.pid)
     assert host.memory_info().rss < IDLE_BYTES
     loaded = {Path(each.path).name for each in host.memory_maps()}
@@ -79,8 +76,11 @@ def test_nothing_leaks(start_server: Callable[..., RunningServer]):
         before = held(host)
         for number in range(CYCLES):
             exercise(client, f"round{number}")
-        after = settled(lambda: held(host), lambda now: all(now[name] <= before[name] + 2 for name in now))
-    assert all(after[name] <= before[name] + 2 for name in after), (before, after)
+        # Idle threads and ended processes have their time to go.
+        until(
+            lambda: all(count <= before[name] + 2 for name, count in held(host).items()),
+            lambda: (before, held(host)),
+        )
 
 
 def held(process: psutil.Process) -> dict[str, int]:
@@ -89,14 +89,6 @@ def held(process: psutil.Process) -> dict[str, int]:
         "threads": process.num_threads(),
         "processes": len(process.children(recursive=True)),
     }
-
-
-def settled(look: Callable[[], dict[str, int]], good: Callable[[dict[str, int]], bool]) -> dict[str, int]:
-    """What is left after idle threads and ended processes had their time to go."""
-    deadline = time.monotonic() + PATIENCE
-    while not good(now := look()) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    return now
 
 
 def ask(client: httpx.Client, verb: str, path: str, body: Any = None) -> Any:
@@ -150,7 +142,7 @@ def watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched
     watch = LoopWatch(loop, thread, SLOW_SECONDS)
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{listening.getsockname()[1]}", timeout=PATIENCE) as client:
-            settled(lambda: {"ready": client.get("/readyz").status_code}, lambda now: now["ready"] == 200)
+            until(lambda: client.get("/readyz").status_code == 200)
             yield Watched(client, watch, loop)
     finally:
         watch.stop()
@@ -195,13 +187,12 @@ def test_detector_detects(watched: Watched):
     for block in (sleep, compute, call_into_c):
         watched.loop.call_soon_threadsafe(block)
         # Other callbacks may be seen too, where the machine has much else to do.
-        seen = partial(sum_of, watched.watch, block.__name__)
-        assert settled(seen, lambda now: now["seen"] > 0)["seen"] == 1
+        assert until(partial(seen, watched.watch, block.__name__)) == 1
 
 
-def sum_of(watch: LoopWatch, name: str) -> dict[str, int]:
+def seen(watch: LoopWatch, name: str) -> int:
     """How many callbacks were seen where a function of this name ran."""
-    return {"seen": sum(f"in {name}" in held.stack for held in watch.found)}
+    return sum(f"in {name}" in held.stack for held in watch.found)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from runtime import executor as executors
 from runtime.executor import Environment, LocalExecutor, WorkerFailure
 from runtime.messages import Limits
 from tests.runtime.harness import get, host, plugin
-from tests.runtime.test_plugins import until
+from tests.waiting import until_async
 
 
 class Nobody:
@@ -66,7 +66,7 @@ def test_a_start_that_is_given_up_leaves_no_worker():
             start.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await start
-        await until(lambda: (len(descendants()), descriptors()) == before)
+        await until_async(lambda: (len(descendants()), descriptors()) == before)
 
     with_executor(work)
 
@@ -85,7 +85,7 @@ def test_a_start_that_is_given_up_at_the_moment_of_its_news(news):
         server._take(news, number, 2**22 + 1)  # a process that there is not
         with pytest.raises(asyncio.CancelledError):
             await start
-        await until(lambda: not server.busy)
+        await until_async(lambda: not server.busy)
 
     with_executor(work)
 
@@ -102,7 +102,7 @@ def test_workers_that_cannot_be_forked_leave_no_open_files(tmp_path):
         for _ in range(5):
             with pytest.raises(WorkerFailure, match="no more processes"):
                 await executor.start(Nobody(), Limits(), environment)
-        await until(lambda: (descriptors(), descriptors(server._process.pid)) == before)
+        await until_async(lambda: (descriptors(), descriptors(server._process.pid)) == before)
 
     with_executor(work)
 
@@ -114,7 +114,7 @@ def test_templates_beyond_the_limit_end(monkeypatch):
         others = set(descendants())  # of tests before this one
         for module in ("json", "csv", "html", "zipfile", "tarfile"):
             await executor.warm(Environment((), (module,)))
-        await until(lambda: len(set(descendants()) - others) <= 3)
+        await until_async(lambda: len(set(descendants()) - others) <= 3)
 
     with_executor(work)
 
@@ -126,10 +126,10 @@ def test_a_plugin_that_goes_while_it_is_reloaded_leaves_no_worker(tmp_path):
             before = set(descendants()) - {supervisor.generation.worker.pid}
             (tmp_path / "main.py").write_text("import time\ntime.sleep(0.5)")
             reload = asyncio.ensure_future(supervisor.reload())
-            await until(lambda: len(set(descendants()) - before) == 2)
+            await until_async(lambda: len(set(descendants()) - before) == 2)
             await supervisor.stop()
             assert not await reload
-            await until(lambda: not set(descendants()) - before)
+            await until_async(lambda: not set(descendants()) - before)
             assert supervisor.generation is None
 
     asyncio.run(run())

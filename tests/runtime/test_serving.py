@@ -7,6 +7,7 @@ import subprocess
 import threading
 import time
 from pathlib import Path
+from textwrap import indent
 
 import pytest
 
@@ -99,7 +100,8 @@ def test_reload_keeps_the_last_good_one_under_load(server, client):
         until(lambda: "1" in load.bodies)
         (folder / "main.py").write_text("version = 2\n\n1/0\n")
         failure = until(lambda: client.get("/v1/plugins/live").json().get("status", {}).get("lastFailure"))
-        time.sleep(0.5)
+        answered = len(load.bodies)
+        until(lambda: len(load.bodies) > answered + 20)
         (folder / "main.py").write_text("version = 3")
         until(lambda: load.bodies[-1] == "3")
         (folder / "helper.py").write_text("value = 4")
@@ -181,9 +183,17 @@ def test_an_endless_main_is_mended_by_an_edit(server, client):
     def serves(version):
         until(lambda: client.get("/v1/plugins/endless/routes/").text == f"{version}\n")
 
-    def hang():
-        (folder / "main.py").write_text("while True: pass")
+    hanging = folder / "hanging"
+    endless = f"open({str(hanging)!r}, 'w').close()\nwhile True: pass\n"
+
+    def hangs():
+        until(hanging.exists)
+        hanging.unlink()
         time.sleep(IMPATIENT_SECONDS + 1)
+
+    def hang():
+        (folder / "main.py").write_text(endless)
+        hangs()
 
     hang()
     assert client.get("/v1/plugins/endless").json()["state"] == "initializing"
@@ -193,13 +203,13 @@ def test_an_endless_main_is_mended_by_an_edit(server, client):
     (folder / "main.py").write_text("version = 2")
     serves(2)
     (folder / "main.py").write_text(
-        "import os\nif os.path.exists(mldb.plugin.get_plugin_dir() + '/hang'):\n    while True: pass\nversion = 3"
+        f"import os\nif os.path.exists({str(folder / 'armed')!r}):\n{indent(endless, '    ')}\nversion = 3"
     )
     serves(3)
-    (folder / "hang").touch()
+    (folder / "armed").touch()
     assert client.get("/v1/plugins/endless/routes/die").status_code == 502
-    time.sleep(IMPATIENT_SECONDS + 1)
-    (folder / "hang").unlink()
+    hangs()
+    (folder / "armed").unlink()
     (folder / "main.py").write_text("version = 4")
     serves(4)
     hang()
@@ -621,11 +631,10 @@ def test_a_full_disk_is_told_once_of_the_log(tmp_path, capsys):
             store.add("p", "kept in memory")
         assert len(store.last(100)) == 50
         until(store._files._lines.empty)
-        time.sleep(0.1)
-        said = capsys.readouterr().err
-        assert said == "mldb: lines of the log are not written to /dev/full: No space left on device\n"
     finally:
         nothing = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nothing, handler.stream.fileno())  # for what waits in the buffer
         os.close(nothing)
         store.close()
+    said = capsys.readouterr().err
+    assert said == "mldb: lines of the log are not written to /dev/full: No space left on device\n"

@@ -14,6 +14,7 @@ from server.storage.pending import Pending
 from server.values.atoms import Interval, PathValue, Timestamp
 from tests.storage.results import cells_of
 from tests.storage.test_durability import run_and_kill
+from tests.waiting import PATIENCE
 
 # Commits one row after the other and says so after each; reads, and so folds, after every seventh.
 WRITER = """
@@ -196,7 +197,7 @@ def test_readers_see_small_commits_while_a_long_batch_is_written(database):
         waiting.start()
         assert list(cells_of(database, tables.layout())) == ["small"]
         assert not tables.append(one_row("other"), wait=False)
-    waiting.join(10)
+    waiting.join(PATIENCE)
     assert set(cells_of(database, tables.layout())) == {"small", "long", "late"}
 
 
@@ -216,7 +217,7 @@ def test_many_threads_record_commit_and_read(tmp_path):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(50)
+        thread.join(PATIENCE)
     assert len(seen) == 16
     assert all(seen)
     assert dataset.status() == {"rowCount": 80, "valueCount": 80, "columnCount": 1}

@@ -4,7 +4,6 @@ import logging
 import math
 import sys
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
@@ -16,7 +15,7 @@ from server.sql.functions.jseval import UNDEFINED, JsFunction
 from server.values.atoms import Timestamp
 from server.values.batches import Cell
 from tests.conftest import Client
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, until
 
 
 @pytest.mark.parametrize(
@@ -136,6 +135,5 @@ def test_threads_that_begin_at_once_share_one_loop(monkeypatch):
     finally:
         sys.setswitchinterval(interval)
     loop.call_soon_threadsafe(loop.stop)
-    while loop.is_running():
-        time.sleep(0.001)
+    until(lambda: not loop.is_running())
     loop.close()
