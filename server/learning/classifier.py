@@ -10,7 +10,7 @@ import numpy as np
 
 from server.learning.archive import Archive, pack, unpack
 from server.learning.configurations import Learner
-from server.learning.examples import Examples, Model, Tick
+from server.learning.examples import Examples, Model, Tick, part_of
 from server.learning.feature_space import FeatureSpace
 from server.learning.learners import train
 from server.learning.matrix import Floats, Matrix
@@ -113,11 +113,7 @@ def _train_one_vs_all(
     for label in range(count):
         truth = table.targets[:, label]
         examples = Examples(table.space, table.matrix, truth.astype(np.int64), 2, weights)
-
-        def label_tick(share: float, done: int = label) -> None:
-            tick((done + share) / count)
-
-        member = train(learner, examples, rng, label_tick)
+        member = train(learner, examples, rng, part_of(tick, label, count))
         members.append(member)
         calibrations.append(calibrate(member.scores(table.matrix)[:, 1], truth, weights, "logit"))
     return OneVsAllModel(members, calibrations)

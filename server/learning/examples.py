@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 Tick = Callable[[float], None]  # called with the share done, 0 to 1
 
 
+def part_of(tick: Tick, number: int, count: int) -> Tick:
+    """What the ``number``-th of ``count`` parts, equally long, tells the whole's progress by."""
+    return lambda share: tick((number + share) / count)
+
+
 @dataclass(frozen=True)
 class Examples:
     """Training rows. ``labels`` are label numbers (int64), or the numbers to predict (float32) in regression.

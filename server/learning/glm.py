@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from server.learning.configurations import Link
+from server.learning.examples import Tick
 
 Doubles = NDArray[np.float64]
 # The weighted least squares step: from X'FX, X'Fz to the parameters.
@@ -75,7 +76,9 @@ LINKS: dict[Link, LinkFunction] = {
 }
 
 
-def irls(design: Any, target: Doubles, weights: Doubles, link: Link, solve: Solve) -> Doubles:
+def irls(
+    design: Any, target: Doubles, weights: Doubles, link: Link, solve: Solve, tick: Tick = lambda _: None
+) -> Doubles:
     """Parameters of a binomial model with a link, fitted by reweighted least squares.
 
     ``design`` has a column per parameter. When the loop stops is part of MLDB's behaviour, as on data that a line
@@ -98,6 +101,7 @@ def irls(design: Any, target: Doubles, weights: Doubles, link: Link, solve: Solv
         mean = function.inverse(np.clip(predictor, -_FURTHEST, _FURTHEST))
         before, deviance = deviance, _deviance(target, mean, weights)
         rounds += 1
+        tick(rounds / MAX_ROUNDS)
     return parameters
 
 

@@ -30,7 +30,7 @@ from server.learning.design import (
     fit_weights,
     targets_of,
 )
-from server.learning.examples import Examples, Explanation, Tick
+from server.learning.examples import Examples, Explanation, Tick, part_of
 from server.learning.glm import LINKS, Doubles, Solve, irls
 from server.learning.glz_wide import fit_wide
 from server.learning.matrix import Floats, Matrix, Sparse, dense_chunks
@@ -209,7 +209,7 @@ def _fit(config: Glz, examples: Examples, columns: Columns, tick: Tick) -> Float
     targets = targets_of(examples)
     for number, target in enumerate(targets):
         full = np.zeros(len(columns) + config.add_bias)
-        fitted = _fit_label(config, design, target, weights)
+        fitted = _fit_label(config, design, target, weights, part_of(tick, number, len(targets)))
         full[kept] = fitted if basis is None else basis @ fitted
         rows.append(scaling.undo(full, config.add_bias))
         tick((number + 1) / len(targets))
@@ -236,12 +236,12 @@ def _row_space(config: Glz, design: Doubles) -> tuple[Doubles, Doubles | None]:
     return np.ascontiguousarray(triangle.T), basis
 
 
-def _fit_label(config: Glz, design: Doubles, target: Doubles, weights: Doubles) -> Doubles:
+def _fit_label(config: Glz, design: Doubles, target: Doubles, weights: Doubles, tick: Tick) -> Doubles:
     solve = _solver(config)
     if config.link_function == "linear":
         scaled = design * weights[:, None]
         return solve(design.T @ scaled, scaled.T @ target)
-    return irls(design, target, weights, config.link_function, solve)
+    return irls(design, target, weights, config.link_function, solve, tick)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from server.learning.configurations import Glz
 from server.learning.design import EQUALS, PRESENCE, Columns, expand, fit_weights, targets_of
-from server.learning.examples import Examples, Tick
+from server.learning.examples import Examples, Tick, part_of
 from server.learning.glm import LINKS, Doubles
 from server.learning.matrix import Floats, Matrix, Sparse, dense_chunks
 
@@ -24,7 +25,7 @@ def fit_wide(config: Glz, examples: Examples, columns: Columns, tick: Tick) -> F
     weights, targets = fit_weights(examples), targets_of(examples)
     rows = []
     for number, target in enumerate(targets):
-        parameters = _minimize(config, design, scale, target, weights)
+        parameters = _minimize(config, design, scale, target, weights, part_of(tick, number, len(targets)))
         parameters[: len(columns)] /= scale
         rows.append(parameters)
         tick((number + 1) / len(targets))
@@ -60,7 +61,9 @@ def _scale(design: Any) -> Doubles:
     return np.where(deviation > 0, deviation, 1.0)
 
 
-def _minimize(config: Glz, design: Any, scale: Doubles, target: Doubles, weights: Doubles) -> Doubles:
+def _minimize(
+    config: Glz, design: Any, scale: Doubles, target: Doubles, weights: Doubles, tick: Tick
+) -> Doubles:
     from scipy.optimize import minimize
 
     penalty = 0.0 if config.regularization == "none" else abs(config.regularization_factor)
@@ -80,9 +83,11 @@ def _minimize(config: Glz, design: Any, scale: Doubles, target: Doubles, weights
             return value + penalty * float(smooth.sum()), gradient + penalty * parameters / smooth
         return value + penalty * float(parameters @ parameters), gradient + 2 * penalty * parameters
 
+    rounds = itertools.count(1)
     found = minimize(
-        objective, np.zeros(count + bias), jac=True, method="L-BFGS-B", options={"maxiter": _ROUNDS, "maxls": 50}
-    )
+        objective, np.zeros(count + bias), jac=True, method="L-BFGS-B", options={"maxiter": _ROUNDS, "maxls": 50},
+        callback=lambda _: tick(next(rounds) / _ROUNDS),
+    )  # fmt: skip
     out: Doubles = found.x
     return out
 

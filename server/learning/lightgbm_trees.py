@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from server.learning.boosting import split_rows
 from server.learning.configurations import Bagging, BoostedStumps, Boosting, DecisionTree, UpdateAlgorithm
-from server.learning.examples import Examples, Tick
+from server.learning.examples import Examples, Tick, part_of
 from server.learning.lightgbm_library import lightgbm
 from server.learning.matrix import Floats, Sparse
 from server.learning.processors import processors
@@ -48,7 +48,7 @@ def train_forest(config: Bagging, examples: Examples, rng: np.random.Generator, 
     ]  # fmt: skip
     forests = []
     for number, target in enumerate(targets):
-        booster = _train(params, _dataset(examples, target), config.num_bags, _part(tick, number, len(targets)))
+        booster = _train(params, _dataset(examples, target), config.num_bags, part_of(tick, number, len(targets)))
         forests.append(trees_of(booster))
     spread = [
         _spread(nodes, label, examples, tree.update_alg) for label, parts in enumerate(forests) for nodes in parts
@@ -183,10 +183,6 @@ def _train(
         callbacks.append(lightgbm().record_evaluation(history))
     # Else the booster is written as text and read again, for a process that could go on to train others.
     return lightgbm().train(params, data, rounds, valid_sets=sets, callbacks=callbacks, keep_training_booster=True)
-
-
-def _part(tick: Tick, number: int, count: int) -> Tick:
-    return lambda share: tick((number + share) / count)
 
 
 def _ensemble(trees: list[Nodes], weights: Floats, labels: int) -> TreeEnsemble:

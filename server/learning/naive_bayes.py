@@ -103,12 +103,13 @@ def train_naive_bayes(config: NaiveBayes, examples: Examples, rng: np.random.Gen
     statistics = SplitStatistics(examples, weights)
     epsilon = 1 / (len(examples) * examples.label_count)
     splits = []
-    for number, binned in enumerate(Bins(examples.space, examples.matrix)):
+    bins = Bins(examples.space, examples.matrix)
+    for number, binned in enumerate(bins):
         if config.feature_prop >= 1 or rng.random() < config.feature_prop:
             split = _best_split(binned, statistics)
             if split is not None:
                 splits.append((number, *split))
-    tick(1.0)
+        tick((number + 1) / len(bins))
     branches = np.array([split[3] for split in splits]).reshape(len(splits), 2, examples.label_count)
     shares = branches / np.maximum(branches.sum(axis=1, keepdims=True), 1e-300)
     return NaiveBayesModel(

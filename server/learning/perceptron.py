@@ -16,6 +16,7 @@ from server.learning.configurations import Activation, Perceptron
 from server.learning.design import Columns, columns_for, expand
 from server.learning.examples import Examples, Explanation, Tick
 from server.learning.glm import Doubles
+from server.learning.library_progress import watched
 from server.learning.matrix import Floats, Matrix, dense_chunks
 from server.learning.model_types import model_type
 from server.learning.saved import FLOATS, member, require
@@ -185,7 +186,8 @@ def train_perceptron(
         # Ending at max_iter is what was asked for.
         warnings.simplefilter("ignore")
         try:
-            network.fit(design @ scaling[0] + scaling[1], examples.labels, sample_weight=weights)
+            with watched(lambda: tick(len(getattr(network, "loss_curve_", ())) / config.max_iter)):
+                network.fit(design @ scaling[0] + scaling[1], examples.labels, sample_weight=weights)
         except ValueError as error:  # of numbers that grew without bounds
             raise MldbError(f"The perceptron could not be trained; lower its learning_rate: {error}") from None
     tick(1.0)

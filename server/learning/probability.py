@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from server.learning.configurations import Link
+from server.learning.examples import Tick
 from server.learning.glm import LINKS, Doubles, irls
 from server.learning.matrix import Floats
 from server.learning.saved import member, require
@@ -42,12 +43,18 @@ class Calibration:
         return Calibration(cast(Link, link), slope, intercept)
 
 
-def calibrate(scores: NDArray[Any], labels: NDArray[Any], weights: NDArray[Any], link: Link) -> Calibration:
+def calibrate(
+    scores: NDArray[Any],
+    labels: NDArray[Any],
+    weights: NDArray[Any],
+    link: Link,
+    tick: Tick = lambda _: None,
+) -> Calibration:
     """Fit a calibration to scores, true/false labels and weights."""
     target, weights = labels.astype(np.float64), weights.astype(np.float64)
     single = scores.astype(np.float64)
     design = np.stack([single, np.ones(len(single))], axis=1)
-    slope, intercept = irls(design, target, weights, link, _ridge_on_square)
+    slope, intercept = irls(design, target, weights, link, _ridge_on_square, tick)
     share, weighted = float(target.mean()), float(weights @ target / weights.sum())
     if 0 < share < 1 and 0 < weighted < 1:
         intercept -= np.log((1 - weighted) / weighted * share / (1 - share))

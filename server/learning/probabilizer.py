@@ -79,8 +79,9 @@ class ProbabilizerTrain(StatelessProcedure):
         if not np.isfinite(scores).all():
             raise MldbError("Scores to train a probabilizer on must be finite numbers")
         labels = found.truth
+        progress.step("training")
         with np.errstate(over="ignore", invalid="ignore"):
-            fitted = calibrate(scores, labels, found.weights, params.link)
+            fitted = calibrate(scores, labels, found.weights, params.link, progress.update)
         if not (np.isfinite(fitted.slope) and np.isfinite(fitted.intercept)):
             raise MldbError("Scores to train a probabilizer on are too large: their squares must add up")
         model = fitted.to_json()

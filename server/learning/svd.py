@@ -190,25 +190,27 @@ def decompose(space: FeatureSpace, matrix: Matrix, wanted: int, tick: Tick) -> S
     rows, virtual, values = columns.entries(matrix)
     design = sparse.csr_matrix((values, (rows, virtual)), shape=(matrix.shape[0], columns.count))
     tick(0.4)
-    eigen, vectors = _eigenvectors(design, min(wanted, columns.count, matrix.shape[0]))
+    eigen, vectors = _eigenvectors(
+        design, min(wanted, columns.count, matrix.shape[0]), lambda share: tick(0.4 + share * 0.6)
+    )
     kept = eigen > _FLAT * max(float(eigen.max(initial=0)), 0.0)
     tick(1.0)
     return SvdModel(columns, vectors[:, kept].astype(np.float32), np.sqrt(eigen[kept]))
 
 
-def _eigenvectors(design: Any, wanted: int) -> tuple[Doubles, Doubles]:
+def _eigenvectors(design: Any, wanted: int, tick: Tick) -> tuple[Doubles, Doubles]:
     """The largest eigenvalues of the correlations and their vectors, whose largest component is positive."""
     if design.shape[1] <= _MAX_DENSE or wanted >= min(design.shape) - 1:
         values, vectors = np.linalg.eigh((design.T @ design).toarray())
     else:
-        values, vectors = _by_subspace(design, wanted)
+        values, vectors = _by_subspace(design, wanted, tick)
     order = np.argsort(-values)[:wanted]
     values, vectors = values[order], vectors[:, order]
     largest = vectors[np.abs(vectors).argmax(axis=0), np.arange(len(values))]
     return np.maximum(values, 0), vectors * np.where(largest < 0, -1.0, 1.0)
 
 
-def _by_subspace(design: Any, wanted: int) -> tuple[Doubles, Doubles]:
+def _by_subspace(design: Any, wanted: int, tick: Tick) -> tuple[Doubles, Doubles]:
     """Eigenvalues and vectors of the correlations by subspace iteration from a random start (Halko, SIAM Review 2011).
 
     Only the shorter side is kept orthogonal between rounds: of a million columns nothing is factorized. The rounds are
@@ -218,7 +220,7 @@ def _by_subspace(design: Any, wanted: int) -> tuple[Doubles, Doubles]:
     short = design if wide else design.T.tocsr()
     size = min(wanted + max(_SPARE, wanted // 4), short.shape[0])
     for precision in (np.float32, np.float64):
-        basis = _subspace(short, size, precision)
+        basis = _subspace(short, size, precision, tick)
         projected = short.T @ basis
         values, mixing = np.linalg.eigh(projected.T @ projected)
         if values[-wanted] > _SINGLE * values[-1]:
@@ -229,7 +231,7 @@ def _by_subspace(design: Any, wanted: int) -> tuple[Doubles, Doubles]:
     return values[kept], projected @ (mixing[:, kept] / np.sqrt(values[kept]))
 
 
-def _subspace(short: Any, size: int, precision: type[np.floating[Any]]) -> Doubles:
+def _subspace(short: Any, size: int, precision: type[np.floating[Any]], tick: Tick) -> Doubles:
     """An orthogonal basis of the directions in which a matrix is largest, by rounds in a precision."""
     from scipy import linalg
     from threadpoolctl import threadpool_limits
@@ -244,6 +246,7 @@ def _subspace(short: Any, size: int, precision: type[np.floating[Any]]) -> Doubl
     basis = np.random.default_rng(_SEED).normal(size=(short.shape[0], size)).astype(precision)
     # Factorizing so few columns on several threads is waiting for each other, on a busy machine for seconds.
     with threadpool_limits(1):
-        for _ in range(_ROUNDS):
+        for number in range(_ROUNDS):
             basis = orthogonal(short @ (long @ basis))
+            tick((number + 1) / _ROUNDS)
         return orthogonal(basis.astype(np.float64))

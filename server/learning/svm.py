@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from server.errors import MldbError
 from server.learning.archive import Archive, ModelFile, pack
+from server.learning.library_progress import LIBSVM_ITERATIONS, libsvm_dots_told
 from server.learning.saved import FLOATS, WHOLE, member, require
 
 SvmType = Literal["classification", "nu-classification", "one class", "regression", "nu-regression"]
@@ -129,15 +130,27 @@ _PRODUCT_KERNELS: Mapping[Kernel, Callable[[SvmModel, Floats], Floats]] = {
 }
 
 
-def train_svm(columns: list[str], points: Floats, labels: Floats, type_: SvmType, settings: Settings) -> SvmModel:
-    """Fit by libsvm. Points are used as they are, unscaled. ``MldbError`` for data it cannot be fitted to."""
+def train_svm(
+    columns: list[str],
+    points: Floats,
+    labels: Floats,
+    type_: SvmType,
+    settings: Settings,
+    iterations: Callable[[int], None] = lambda _: None,
+) -> SvmModel:
+    """Fit by libsvm. Points are used as they are, unscaled. ``MldbError`` for data it cannot be fitted to.
+
+    ``iterations`` hears in a thread how many there were, about; how many there will be nobody knows.
+    """
     gamma = 1 / max(len(columns), 1) if settings.gamma is None else settings.gamma
     classes, numbers = np.unique(labels, return_inverse=True) if type_ in _CLASSIFIERS else (labels[:0], labels)
     if type_ in _CLASSIFIERS and len(classes) < 2:
         raise MldbError("svm.train needs rows of at least two labels to tell apart")
     machine = _machine(type_, settings, gamma)
+    each = min(LIBSVM_ITERATIONS, len(points))
     try:
-        machine.fit(points, numbers)
+        with libsvm_dots_told(lambda dots: iterations(dots * each)):
+            machine.fit(points, numbers)
     except ValueError as error:
         raise MldbError(f"svm.train: {error}") from None
     weights, offsets = np.asarray(machine.dual_coef_), np.asarray(machine.intercept_)
@@ -154,7 +167,7 @@ def _machine(type_: SvmType, settings: Settings, gamma: float) -> Any:
 
     common = {
         "kernel": settings.kernel, "degree": settings.degree, "coef0": settings.coef0, "gamma": gamma,
-        "tol": settings.eps, "shrinking": settings.shrinking,
+        "tol": settings.eps, "shrinking": settings.shrinking, "verbose": True,
     }  # fmt: skip
     match type_:
         case "classification":

@@ -104,9 +104,15 @@ def train(arguments: Mapping[str, Any], report: Report) -> dict[str, Any]:
     at = points.columns.index(_LABEL)
     columns = points.columns[:at] + points.columns[at + 1 :]
     matrix = points.matrix.astype(np.float64)
-    report("training", "percentile", 0.0)
-    settings = Settings(**arguments["settings"])
-    model = train_svm(columns, np.delete(matrix, at, axis=1), matrix[:, at], arguments["type"], settings)
+    report("training", "counter", 0.0)
+    model = train_svm(
+        columns,
+        np.delete(matrix, at, axis=1),
+        matrix[:, at],
+        arguments["type"],
+        Settings(**arguments["settings"]),
+        lambda iterations: report("training", "counter", iterations),
+    )
     files.model.write_bytes(model.to_bytes(arguments["origin"]))
     return {"rows": len(points), "vectors": len(model.vectors)}
 
@@ -156,7 +162,8 @@ TYPES = [
         TrainParams,
         "Trains a support vector machine",
         SvmTrain.create,
-        "Labels are numbers. Columns are used as they are: bring them to similar scales first.",
+        "Labels are numbers. Columns are used as they are: bring them to similar scales first. The progress of `training` "
+        "counts libsvm's iterations; their number is not known beforehand.",
     ),
     EntityType(
         "function",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from server.errors import MldbError
 from server.learning.row_files import write_rows
 
 Report = Callable[[str, str, float], None]  # of a job: step, type and value, as ``Progress`` takes them
-_SMALLEST_STEP = 0.01  # progress is told in steps no finer than this
+_SMALLEST_STEP, _SECONDS = 0.01, 0.5  # progress is told in steps no finer than this, but where they take long
 
 
 @dataclass(frozen=True)
@@ -58,12 +59,15 @@ def trained_in_job(
 def throttled(step: str, report: Report) -> Callable[[float], None]:
     """A tick that reports a step's progress, but not more often than anyone could see."""
     report(step, "percentile", 0.0)
-    last = 0.0
+    last, told = 0.0, time.monotonic()
 
     def tick(share: float) -> None:
-        nonlocal last
-        if share >= last + _SMALLEST_STEP or share >= 1 > last:
-            last = share
+        nonlocal last, told
+        if share <= last:
+            return
+        now = time.monotonic()
+        if share >= last + _SMALLEST_STEP or share >= 1 or now > told + _SECONDS:
+            last, told = share, now
             report(step, "percentile", min(share, 1.0))
 
     return tick

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from server.learning.examples import Tick
+from server.learning.library_progress import lines_told
 from server.learning.matrix import Floats
 from server.learning.processors import processors
 
@@ -19,6 +21,8 @@ _MANY = 2000  # points from which openTSNE is faster than scikit-learn
 _GRID_DIMENSIONS = 2
 _EXAGGERATION = 12.0  # of attraction in the first phase
 _CHECK = 50  # rounds between two looks at the gain
+_TELLS_ROUNDS = 2  # scikit-learn's verbosity from which it prints how many rounds it has done
+_ROUND = re.compile(r"Iteration (\d+)")
 _TREE_DIMENSIONS = 3  # Barnes-Hut trees are made for no more
 
 
@@ -35,7 +39,6 @@ def tsne(
     """A position of ``dimensions`` numbers for each point. Equal input gives equal positions.
 
     ``perplexity`` is lowered where there are too few points for it. It ends after ``patience`` rounds without a gain.
-    ``tick`` is told how far a placing of many points is.
     """
     if len(points) < 2:
         return np.zeros((len(points), dimensions), np.float32)
@@ -55,9 +58,15 @@ def tsne(
         init=_start(points, dimensions),
         random_state=_SEED,
         method="barnes_hut" if dimensions <= _TREE_DIMENSIONS else "exact",
+        verbose=_TELLS_ROUNDS,
     )
+
+    def heard(line: str) -> None:
+        if (found := _ROUND.search(line)) is not None:
+            tick(min(int(found[1]) / max(max_rounds, SHORTEST_RUN), 1.0))
+
     # Several threads would add up forces in varying order, and so differ from run to run.
-    with threadpool_limits(1):
+    with threadpool_limits(1), lines_told(heard):
         positions: NDArray[Any] = model.fit_transform(points)
     return positions.astype(np.float32)
 

@@ -42,6 +42,18 @@ def test_values_are_those_of_the_library(type_, reference):
     assert model.apply(POINTS) == pytest.approx(reference.fit(POINTS, VALUES).predict(POINTS))
 
 
+@pytest.mark.parametrize("labels", [CLASSES % 2, CLASSES], ids=["one duel", "six duels"])
+def test_it_tells_its_iterations_and_prints_nothing(labels, capfd):
+    told = []
+    settings = Settings(kernel="rbf", C=1000.0, gamma=5.0, eps=1e-9)
+    train_svm(COLUMNS, POINTS, labels.astype(np.float64), "classification", settings, told.append)
+    reference = svm.SVC(C=1000.0, gamma=5.0, tol=1e-9).fit(POINTS, labels)
+    assert told == sorted(told)
+    # A dot is 200 iterations here, fewer where a duel has fewer rows; the last ones have none.
+    assert 0 < told[-1] <= 2 * reference.n_iter_.sum()
+    assert capfd.readouterr().out == ""
+
+
 def test_one_label_is_refused():
     with pytest.raises(MldbError, match="at least two labels"):
         train_svm(COLUMNS, POINTS, np.ones(200), "classification", Settings())
