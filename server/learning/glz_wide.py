@@ -61,9 +61,7 @@ def _scale(design: Any) -> Doubles:
     return np.where(deviation > 0, deviation, 1.0)
 
 
-def _minimize(
-    config: Glz, design: Any, scale: Doubles, target: Doubles, weights: Doubles, tick: Tick
-) -> Doubles:
+def _minimize(config: Glz, design: Any, scale: Doubles, target: Doubles, weights: Doubles, tick: Tick) -> Doubles:
     from scipy.optimize import minimize
 
     penalty = 0.0 if config.regularization == "none" else abs(config.regularization_factor)

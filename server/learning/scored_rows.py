@@ -15,7 +15,7 @@ from server.declarations import NamedBatch, Recorded
 from server.learning.array_results import ColumnsResult
 from server.learning.columns import AtomPiece, BlockPiece, CellsPiece, pieces_of, values_of
 from server.learning.metrics import Doubles, LabelledScores, Thresholds
-from server.learning.training_set import Mode, coded_labels, is_true, label_atom, label_text, weights_of
+from server.learning.training_set import Mode, coded_labels, label_atom, label_text, truths, weights_of
 from server.transfer.results import column_atoms
 from server.values.atoms import NEVER, Atom
 from server.values.batches import RowBatch, one_array
@@ -49,7 +49,8 @@ class ScoredRows:
 
     @property
     def truth(self) -> NDArray[np.bool_]:
-        return np.array([is_true(label) for label in self.labels], np.bool_)[self.codes]
+        """``MldbError`` for labels of which ``truths`` can say nothing."""
+        return truths(self.labels)[self.codes]
 
     @property
     def numbers(self) -> Doubles:

@@ -162,8 +162,8 @@ TYPES = [
         TrainParams,
         "Trains a support vector machine",
         SvmTrain.create,
-        "Labels are numbers. Columns are used as they are: bring them to similar scales first. The progress of `training` "
-        "counts libsvm's iterations; their number is not known beforehand.",
+        "Labels are numbers. Columns are used as they are: bring them to similar scales first. The progress of "
+        "`training` counts libsvm's iterations; how many there will be is not known.",
     ),
     EntityType(
         "function",

@@ -194,10 +194,23 @@ def is_true(atom: Atom) -> bool:
     return bool(atom) if isinstance(atom, int | float | str | bytes) else atom is not None
 
 
+def truths(labels: Sequence[Atom]) -> NDArray[np.bool_]:
+    """The truth of each label; ``MldbError`` for different texts that are all true, which tell nothing apart."""
+    found = np.array([is_true(label) for label in labels], np.bool_)
+    some = sorted(set(map(str, labels))) if any(isinstance(label, str) for label in labels) else []
+    if found.all() and len(some) > 1:
+        shown = some[0].replace("'", "''")
+        raise MldbError(
+            f"Labels such as '{some[0]}' and '{some[1]}' are all true in mode 'boolean', as every text but '' is: "
+            f"set mode to 'categorical', or make the label a condition, such as label = '{shown}' AS label"
+        )
+    return found
+
+
 def _targets(mode: Mode, labels: Sequence[Any], codes: NDArray[np.int64]) -> tuple[NDArray[Any], tuple[str, ...]]:
     """``codes`` are places in ``labels``."""
     if mode == "boolean":
-        return np.array([is_true(label) for label in labels], np.int64)[codes], ("0", "1")
+        return truths(labels).astype(np.int64)[codes], ("0", "1")
     if mode == "regression":
         return _regression_targets(labels, codes), ()
     used = np.flatnonzero(np.bincount(codes, minlength=len(labels))).tolist()

@@ -114,6 +114,11 @@ def test_explanations(blobs, data_dir):
             {"algorithm": "", "configuration": {"type": "boosted_stumps", "validation_split": 0}},
             "Unknown key(s) encountered in config: validation_split; 'boosted_stumps' takes committee_size",
         ),
+        (
+            {"trainingData": "SELECT {x, y} AS features, kind AS label FROM blobs"},
+            "Labels such as 'a' and 'b' are all true in mode 'boolean', as every text but '' is: set mode to "
+            "'categorical', or make the label a condition, such as label = 'a' AS label",
+        ),
         ({"mode": "multilabel"}, "Multilabel classification labels requires a row"),
         ({"mode": "regression", "algorithm": "", "configuration": {"type": "fasttext"}}, "does not currently support"),
     ],

@@ -7,7 +7,9 @@ import random
 
 import pytest
 
+from server.errors import MldbError
 from server.learning.classifier_experiment import aggregate
+from server.learning.training_set import truths
 from tests.learning.test_classifier_rest import make_rows
 
 
@@ -107,6 +109,33 @@ def test_rows_of_several_labels_are_recorded(client):
         ["a", "x", None, 0.5, None],
         ["b", "x", "y", 0.1, 0.4],
     ]
+
+
+def test_texts_that_are_all_true_are_no_labels_of_a_boolean_test(toy):
+    query = "SELECT feat1 AS score, 'a' AS label FROM toy"
+    assert test(toy, mode="boolean", testingData=query).status_code == 201  # one text may be all that there is
+    answer = test(toy, mode="boolean", testingData=query.replace("'a'", "fruit"))
+    assert answer.status_code == 400
+    assert "are all true in mode 'boolean'" in answer.text
+
+
+@pytest.mark.parametrize(
+    ("labels", "truth"),
+    [
+        (["yes", "", "no"], [True, False, True]),
+        (["spam", "spam"], [True, True]),
+        ([1, 2], [True, True]),
+        ([0.0, "ham", "spam"], [False, True, True]),
+        ([], []),
+    ],
+)
+def test_what_labels_are_true(labels, truth):
+    assert truths(labels).tolist() == truth
+
+
+def test_the_condition_that_is_proposed_can_be_written_as_it_is():
+    with pytest.raises(MldbError, match="such as label = 'it''s' AS label"):
+        truths(["no", "it's"])
 
 
 def test_testing_data_is_required(client):
