@@ -12,7 +12,7 @@ from server.entities.queries import Counted
 from server.entities.rows import leaves, to_cells
 from server.sql.views import Layout
 from server.storage.database import identifier
-from server.storage.layouts import ROW, TIMESTAMP, Cells, Wide
+from server.storage.layouts import ROW, TIMESTAMP, Cells, Wide, cell_times
 from server.values.atoms import Atom
 from server.values.batches import Cell
 from server.values.paths import Path, format_path, natural_key
@@ -127,6 +127,6 @@ def _stored_range(services: Services, layout: Wide | Cells) -> tuple[float, floa
     if isinstance(layout, Wide):
         source, time = identifier(layout.table), TIMESTAMP
     else:
-        source, time = identifier(layout.prefix + "_times"), "ts"
+        source, time = f"({cell_times(layout)})", "ts"
     ((earliest, latest),) = _fetched(services, f"SELECT min({time}), max({time}) FROM {source} WHERE isfinite({time})")
     return (math.nan, math.nan) if earliest is None or latest is None else (earliest, latest)

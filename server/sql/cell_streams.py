@@ -22,6 +22,7 @@ from server.values import compute as pc
 from server.values.arrow_types import ANY_MEMBERS, CELL_ARROW
 from server.values.batches import one_array
 from server.values.cells import cells_array, type_codes
+from server.values.distinct import distinct
 from server.values.kinds import EXACT, TAGS
 from server.values.paths import Path, format_path
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 _LINE: Final = "line"  # the column of the rows that says whose cells each has
 _GIVEN: Final = "given_lines"
 _PIECE = 1 << 20  # cells
+_FEW = 1 << 16  # cells: their names are looked for after them, in place of all names before
 _LOW = (1 << 32) - 1
 
 Rows = tuple[pa.RecordBatch, pa.Array | None]
@@ -57,31 +59,44 @@ class CellStream:
         check_task(task)
         if rows.num_rows:
             _place(cursor, rows.column(_LINE))
-            yield from _joined(rows.drop_columns([_LINE]), self._pieces(cursor, task), size)
+            few = self.relation.expected_cells(cursor, rows.num_rows) <= _FEW
+            cells = self._few(cursor) if few else self._pieces(cursor, task)
+            yield from _joined(rows.drop_columns([_LINE]), cells, size)
             cursor.execute(f"DROP TABLE IF EXISTS {NAMES}; DROP TABLE {LINES}")
         cursor.execute("COMMIT")
 
     def statements(self, cursor: duckdb.DuckDBPyConnection) -> list[str]:
-        """The SQL of the rows, of the names of their cells and of the cells, as a run executes it."""
+        """The SQL of the rows, of the names of their cells and of the cells, as a run over many cells executes it."""
         _place(cursor, pa.array([], pa.int64()))
-        names = self._prepared_names(cursor)
-        kept = [self.relation.streamed_names("k.*")] if self.condition else []
-        return [self.rows, *kept, names, self.relation.streamed(cursor, self.condition)]
+        self._choose(cursor)
+        names = self.relation.names_where(self.condition)
+        return [self.rows, names, self.relation.streamed(chosen=bool(self.condition))]
 
-    def _prepared_names(self, cursor: duckdb.DuckDBPyConnection) -> str:
-        """SQL of ``id`` and ``name`` of the names that are wanted: a condition is tried on those that occur only."""
-        if not self.condition:
-            return self.relation.streamed_names("k.id, k.name")
-        cursor.execute(f"CREATE TEMP TABLE {NAMES} AS {self.relation.streamed_names('k.*')}")
-        return f"SELECT k.id, k.name FROM {NAMES} k WHERE {self.condition}"
+    def _choose(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        """Make the table of the wanted names, where not all are."""
+        if self.condition:
+            cursor.execute(f"CREATE TEMP TABLE {NAMES} AS {self.relation.names_where(self.condition)}")
+
+    def _few(self, cursor: duckdb.DuckDBPyConnection) -> Iterator[_Cells]:
+        """The cells in one piece: which names are wanted is asked of theirs only."""
+        cells = cursor.sql(self.relation.streamed(chosen=False)).to_arrow_table().combine_chunks()
+        ids = cells.column("k").to_numpy() & _LOW
+        cursor.register(_GIVEN, pa.table({"id": distinct(ids)}))
+        names = self._read_names(cursor, self.relation.names_where(self.condition, _GIVEN))
+        cursor.unregister(_GIVEN)
+        wanted = names.has(ids)
+        if wanted.any():
+            yield _Cells.read(cells if wanted.all() else cells.filter(pa.array(wanted)).combine_chunks(), names)
 
     def _pieces(self, cursor: duckdb.DuckDBPyConnection, task: Progress | None) -> Iterator[_Cells]:
         """The cells, those of a row always in one piece."""
-        names = self._names(cursor)
+        self._choose(cursor)
+        all_names = self.relation.names_where("")
+        names = self._read_names(cursor, f"SELECT id, name FROM {NAMES}" if self.condition else all_names)
         check_task(task)
         read: list[pa.RecordBatch] = []
         enough = _PIECE
-        for batch in cursor.sql(self.relation.streamed(cursor, self.condition)).to_arrow_reader(_PIECE):
+        for batch in cursor.sql(self.relation.streamed(chosen=bool(self.condition))).to_arrow_reader(_PIECE):
             check_task(task)
             read.append(batch)
             if sum(each.num_rows for each in read) >= enough:
@@ -95,10 +110,10 @@ class CellStream:
         if sum(each.num_rows for each in read):
             yield _Cells.read(pa.Table.from_batches(read).combine_chunks(), names)
 
-    def _names(self, cursor: duckdb.DuckDBPyConnection) -> _Names:
-        found = cursor.sql(self._prepared_names(cursor)).to_arrow_table().combine_chunks()
+    def _read_names(self, cursor: duckdb.DuckDBPyConnection, sql: str) -> _Names:
+        found = cursor.sql(sql).to_arrow_table().combine_chunks()
         ids = found.column("id").to_numpy()
-        places = np.zeros(int(ids.max(initial=-1)) + 1, np.int32)
+        places = np.full(int(ids.max(initial=-1)) + 2, -1, np.int32)
         places[ids] = np.arange(len(ids), dtype=np.int32)
         texts = one_array(found.column("name"))
         if self.prefix:
@@ -152,10 +167,13 @@ def _batches(rows: pa.Table, cells: _Cells, first: int, last: int, size: int) ->
 
 @dataclass(frozen=True)
 class _Names:
-    """``texts[places[id]]`` is the name of an id."""
+    """``texts[places[id]]`` is the name of an id. The place of one without name, and the last place, are -1."""
 
     places: NDArray[np.int32]
     texts: pa.Array
+
+    def has(self, ids: NDArray[np.int64]) -> NDArray[np.bool_]:
+        return self.places[np.minimum(ids, len(self.places) - 1)] >= 0
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ from server.sql.coerce import to_cells
 from server.sql.duck import literal_text, where_clause
 from server.sql.relations import Relation
 from server.storage.database import identifier
-from server.storage.layouts import TIME_ID
+from server.storage.layouts import TIME, times_joined
+from server.storage.stores import STORES
 from server.values.kinds import Kind
 from server.values.paths import Path, format_path
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 PIVOT_COLUMNS: Final = 1000
 PIVOT_WORK: Final = 200_000_000  # columns × rows
 
-NAMES: Final = "streamed_names"  # the table of the names that their cells have, where not all are wanted
+NAMES: Final = "streamed_names"  # the table of the names that are wanted, where not all are: ``id`` and ``name``
 LINES: Final = "streamed_lines"  # the table of the lines that are streamed: ``id``, and ``place`` in the result
 
 _FEW_COLUMNS: Final = 8  # so many are pivoted for all rows in less time than it takes to find the wanted rows first
@@ -154,7 +155,7 @@ class SparseRelation(Relation):
                 fields.append(f"{column}.cells AS {column}")
         for column, (condition, aggregate) in self._folded.items():
             if column in used:
-                stream = self._stream(condition, conditions)
+                stream = self._stream(condition, conditions, timed=_TIME_OF_CELL in aggregate)
                 joins.append(_joined(column, f"SELECT s.line, {aggregate} AS v FROM ({stream}) AS s GROUP BY s.line"))
                 fields.append(f"{column}.v AS {column}")
         if "_id" in used:
@@ -177,52 +178,61 @@ class SparseRelation(Relation):
         return f"kept{self.number}"
 
     @property
-    def _cell_ids(self) -> str:
-        return f"{self.line} AS line, {self.name} AS named, {TIME_ID} AS time"
+    def _stores(self) -> list[str]:
+        """The value tables that hold anything, or one that does not."""
+        filled = self.layout.columns.stores()
+        return [store for store in STORES if store in filled] or ["int"]
+
+    @property
+    def _times(self) -> str:
+        return times_joined(self.layout.prefix)
 
     def only_kept(self, line: str) -> list[str]:
         """The condition that leaves the cells of the wanted lines."""
         return [f"{line} IN (SELECT id FROM {self._kept_lines})"] if self._kept else []
 
-    def _stream(self, condition: str, where: list[str], *, names: bool = False) -> str:
-        """Cells one by one: ``line``, ``named``, value ``v``, timestamp ``t``, with ``names`` also ``name``."""
+    def _stream(self, condition: str, where: list[str], *, names: bool = False, timed: bool = True) -> str:
+        """Cells one by one: ``line``, ``named``, value ``v``, ``timed`` the timestamp ``t``, with ``names`` ``name``."""
         only = where_clause(where)
         scans = " UNION ALL ".join(
-            f"SELECT {self._cell_ids}, {value} AS v FROM {self._table(store)}{only}"
-            for store, value in _STORE_ANY.items()
+            f'SELECT row, col, "time", {_STORE_ANY[store]} AS v FROM {self._table(store)}{only}'
+            for store in self._stores
         )
-        joined = f" JOIN {self._table(self.names)} k ON k.id = named" if names or condition else ""
+        joined = f" JOIN {self._table(self.names)} k ON k.id = {self.name}" if names or condition else ""
+        fields = [f"{self.line} AS line", f"{self.name} AS named", "v"]
+        fields += [f"{TIME} AS t"] if timed else []
+        fields += ["k.name AS name"] if names else []
         return (
-            f"SELECT line, named, v, w.ts AS t{', k.name AS name' if names else ''} FROM ({scans}){joined}"
-            f" JOIN {self._table('times')} w ON w.id = time{condition and ' WHERE ' + condition}"
+            f"SELECT {', '.join(fields)} FROM ({scans}){joined}{self._times if timed else ''}"
+            f"{where_clause([condition] if condition else [])}"
         )
 
-    def streamed(self, cursor: duckdb.DuckDBPyConnection, condition: str) -> str:
-        """The cells of ``LINES`` as they lie, in order of their places; those of ``NAMES`` that meet the condition.
+    def streamed(self, *, chosen: bool) -> str:
+        """The cells of ``LINES`` as they lie, in order of their places; ``chosen``: only those named in ``NAMES``.
 
         Of each: ``k`` (place << 32 | id of the name), the timestamp ``t``, and the value in the column that is named
         as its store, one for each store that holds anything.
         """
-        counts = ", ".join(f"(SELECT count(*) FROM {self._table(store)})" for store in _STORE_ANY)
-        filled = dict(zip(_STORE_ANY, cursor.execute(f"SELECT {counts}").fetchall()[0], strict=True))
-        stores = [store for store, count in filled.items() if count] or ["int"]
+        stores = self._stores
         scans = []
         for store in stores:
             values = ", ".join(f"{'value' if each == store else 'NULL'} AS {identifier(each)}" for each in stores)
-            scans.append(f"SELECT {self._cell_ids}, {values} FROM {self._table(store)}")
-        named = f" JOIN {NAMES} k ON k.id = named AND ({condition})" if condition else ""
+            scans.append(f'SELECT row, col, "time", {values} FROM {self._table(store)}')
         values = ", ".join(map(identifier, stores))
         return (
-            f"SELECT (l.place << 32) | named AS k, w.ts AS t, {values} FROM ({' UNION ALL '.join(scans)})"
-            f" JOIN {LINES} l ON l.id = line JOIN {self._table('times')} w ON w.id = time{named} ORDER BY 1"
+            f"SELECT (l.place << 32) | {self.name} AS k, {TIME} AS t, {values} FROM ({' UNION ALL '.join(scans)})"
+            f" JOIN {LINES} l ON l.id = {self.line}{f' SEMI JOIN {NAMES} k ON k.id = {self.name}' if chosen else ''}"
+            f"{self._times} ORDER BY 1"
         )
 
-    def streamed_names(self, columns: str) -> str:
-        """``columns`` of the names ``k`` that the cells of ``LINES`` have."""
-        scans = " UNION ALL ".join(
-            f"SELECT {self.name} FROM {self._table(store)} JOIN {LINES} l ON l.id = {self.line}" for store in _STORE_ANY
-        )
-        return f"SELECT {columns} FROM {self._table(self.names)} k WHERE k.id IN ({scans})"
+    def names_where(self, condition: str, ids: str = "") -> str:
+        """``id`` and ``name`` of the names ``k`` that meet the condition; ``ids``: of a table of them only."""
+        only = f" SEMI JOIN {ids} AS s ON s.id = k.id" if ids else ""
+        return f"SELECT k.id, k.name FROM {self._table(self.names)} k{only}{where_clause([condition] if condition else [])}"
+
+    def expected_cells(self, cursor: duckdb.DuckDBPyConnection, lines: int) -> float:
+        """About how many cells the ``LINES`` have, which are so many."""
+        raise TypeError(f"{type(self).__name__} does not say how many cells its lines have")
 
 
 def _joined(column: str, lines: str) -> str:
@@ -368,11 +378,13 @@ class CellsRelation(SparseRelation):
                 outputs.append(f"any_value(ts) {where} AS t{column.id}")
         return f"SELECT {', '.join(outputs)} FROM ({' UNION ALL '.join(scans)}) GROUP BY row"
 
+    def expected_cells(self, cursor: duckdb.DuckDBPyConnection, lines: int) -> float:
+        return lines * self.layout.cells / max(self.layout.rows, 1)
+
     def _scan(self, store: str, ids: str, timed: bool, *, mixed: bool) -> str:
         value = _STORE_ANY[store] if mixed else "value"
-        times = f" JOIN {self._table('times')} w ON w.id = {TIME_ID}" if timed else ""
         where = " AND ".join([f"col IN ({ids})", *self.only_kept("row")])
-        ts = ", w.ts" if timed else ""
+        ts, times = (f", {TIME} AS ts", self._times) if timed else ("", "")
         return f"SELECT row, col, {value} AS value{ts} FROM {self._table(store)}{times} WHERE {where}"
 
 
@@ -393,6 +405,10 @@ class TransposedCells(SparseRelation):
     def parts(self, used: set[str]) -> tuple[list[str], list[str]]:
         return ["m.name AS _row"], []
 
+    def expected_cells(self, cursor: duckdb.DuckDBPyConnection, lines: int) -> float:
+        counted = f"SELECT coalesce(sum(c.rows), 0) FROM {self._table(self.lines)} c SEMI JOIN {LINES} l ON l.id = c.id"
+        return float(cursor.execute(counted).fetchall()[0][0])
+
     def _stored_lines(self) -> str:
         return f"(SELECT id, name FROM {self._table(self.lines)} WHERE rows > 0)"
 
@@ -402,6 +418,8 @@ def _offered(column: CellColumn, used: set[str]) -> list[str]:
         return [name for name in (f"c{column.id}", f"n{column.id}") if name in used]
     return [f"c{column.id}", *([f"t{column.id}"] if f"t{column.id}" in used else [])]
 
+
+_TIME_OF_CELL: Final = "s.t"  # in aggregates over cells
 
 _STORE_ANY = {"int": "any_i(value)", "num": "any_n(value)", "str": "any_s(value)", "any": "value"}
 _ANY_MEMBER = {

@@ -6,8 +6,8 @@ column and reading a row both touch few row groups.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 import duckdb
 import numpy as np
@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from server.storage.database import arrow_view
-from server.storage.layouts import RELATIVE_TIME
+from server.storage.layouts import FARTHEST
 from server.storage.order import listing_order
 from server.storage.pending import Chunk, Pending, joined
 from server.storage.stores import STORES
@@ -24,7 +24,7 @@ from server.values.distinct import distinct
 
 _BLOCK_BITS = 14  # measured: a column in 1.8 ms, a row in 10 ms of 20 M cells; 4 k rows: 3.2 and 7 ms
 
-_ONE_EACH = 1.1  # times by row up to which rows count as having one
+_ENTRY_BITS = 64  # what an entry of the table of times takes, about
 
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -43,17 +43,21 @@ class CellCounts:
 
 @dataclass(frozen=True)
 class _Cells:
-    """Cells of one store with the ids of their rows and columns."""
+    """Cells of one store as they are stored."""
 
     rows: Integers
     columns: Integers
-    times: Floats
+    times: Integers
     values: pa.Array
 
     @property
     def keys(self) -> Integers:
         """Row and column in one number."""
         return self.rows << 32 | self.columns
+
+    def table(self) -> pa.Table:
+        ids = {"row": self.rows, "col": self.columns, "time": self.times}
+        return pa.table({name: column.astype(np.int32) for name, column in ids.items()} | {"value": self.values})
 
 
 class CellWriter:
@@ -80,12 +84,15 @@ class CellWriter:
         if self._counts.batches == 1 and not self._pieces:
             self._cursor.execute(f"UPDATE {self._prefix}_rows SET ord = hash")
         old_rows, old_columns = self._counts.rows, self._counts.columns
-        rows, columns = self._row_ids(pending), self._column_ids(pending)
-        stored = {store: _cells(pending.chunks(store), rows, columns) for store in STORES if pending.chunks(store)}
-        if stored:
+        chunks = {store: self._quantized(joined(found)) for store in STORES if (found := pending.chunks(store))}
+        rows, begun = self._row_ids(pending, chunks.values())
+        columns = self._column_ids(pending)
+        if chunks:
+            stored = self._cells(chunks, rows, begun, columns)
             keys = np.concatenate([cells.keys for cells in stored.values()])
             self._note_columns(pending, columns, old_columns, keys, self._known(keys, old_rows, old_columns))
-            self._append(stored)
+            for store, cells in stored.items():
+                self._insert(store, cells.table(), f'ORDER BY "row" >> {_BLOCK_BITS}, col, "row"')
         self._counts.cells += pending.cells
         self._pieces += 1
 
@@ -99,20 +106,33 @@ class CellWriter:
 
     # ── dictionaries ─────────────────────────────────────────────────────────────────────────────────────────
 
-    def _row_ids(self, pending: Pending) -> Integers:
-        """Ids of a piece's rows; new ones are listed in the order in which they were first named."""
+    def _row_ids(self, pending: Pending, chunks: Iterable[Chunk]) -> tuple[Integers, Floats]:
+        """Ids of a piece's rows and their times; new ones are listed in the order in which they were first named."""
         encoded = pending.row_names().combine_chunks().dictionary_encode()
-        names = encoded.dictionary
+        places, names = encoded.indices.to_numpy(), encoded.dictionary
         ids, new = self._match("rows", "name", names, self._counts.rows)
+        begun = _earliest(chunks, places, len(names))
+        if len(new) < len(names):
+            begun = self._times_of_rows(ids, begun)
         if len(new):
             fresh = names.take(pa.array(new))
             hashes = hash_path_texts(fresh)
             alone = self._counts.batches + self._batches == 1 and not self._pieces
             order = listing_order(hashes, 1 if alone else 2)
-            table = pa.table({"id": ids[new].astype(np.int32), "name": fresh, "hash": hashes, "ord": order})
-            self._insert("rows", table)
+            columns = {"id": ids[new].astype(np.int32), "name": fresh, "hash": hashes, "ord": order, "ts": begun[new]}
+            self._insert("rows", pa.table(columns))
             self._counts.rows += len(new)
-        return _taken(ids, encoded.indices)
+        return ids[places], begun[places]
+
+    def _times_of_rows(self, ids: Integers, begun: Floats) -> Floats:
+        """What the table of rows says of those of these rows that it has, and what is given of the others."""
+        with arrow_view(self._cursor, "piece", pa.table({"at": np.arange(len(ids)), "id": ids})):
+            known = self._cursor.execute(
+                f"SELECT s.at, t.ts FROM piece s JOIN {self._prefix}_rows t ON t.id = s.id"
+            ).fetchnumpy()
+        begun = begun.copy()
+        begun[known["at"]] = known["ts"]
+        return begun
 
     def _column_ids(self, pending: Pending) -> Integers:
         """Ids of a piece's columns; ``_note_columns`` stores the new ones."""
@@ -120,21 +140,28 @@ class CellWriter:
         self._counts.columns += len(new)
         return ids
 
-    def _time_ids(self, times: Floats, rows: Integers) -> Integers:
-        """Ids of the times of cells in these rows, as they are stored."""
-        encoded = pa.array(times).dictionary_encode()
-        given = encoded.dictionary.to_numpy(zero_copy_only=False)
-        distinct = pa.array(quantize(given, self._quantum) if self._quantum else given).dictionary_encode()
-        values = distinct.dictionary.to_numpy(zero_copy_only=False)
-        places = _taken(distinct.indices.to_numpy(), encoded.indices)
-        order = _order_of_times(values, places, rows)
-        matched, new = self._match("times", "ts", pa.array(values[order]), self._counts.times)
+    def _encoded(self, times: Floats, begun: Floats) -> Integers:
+        """Times of cells as they take least room; ``begun`` are the times of their rows."""
+        distances, near = _distances(times, begun)
+        minutes = distances.any() and not (distances % 60).any()
+        if minutes:
+            distances //= 60
+        different = len(distinct(times[near]))
+        of_ids = (self._counts.times + different).bit_length() + _ENTRY_BITS * different / len(times)
+        if int(distances.max()).bit_length() > of_ids:
+            near[:] = False
+        encoded = -1 - distances - FARTHEST * minutes
+        encoded[~near] = self._time_ids(times[~near])
+        return encoded
+
+    def _time_ids(self, times: Floats) -> Integers:
+        """Ids of times in their table, new ones in ascending order: then they take half the room."""
+        values, places = np.unique(times, return_inverse=True)
+        ids, new = self._match("times", "ts", pa.array(values), self._counts.times)
         if len(new):
-            self._insert("times", pa.table({"id": matched[new].astype(np.int32), "ts": values[order][new]}))
+            self._insert("times", pa.table({"id": ids[new].astype(np.int32), "ts": values[new]}))
             self._counts.times += len(new)
-        ids = np.empty(len(values), np.int64)
-        ids[order] = matched
-        return _relative(ids[places], rows)
+        return ids[places]
 
     def _match(self, table: str, key: str, keys: pa.Array, stored: int) -> tuple[Integers, Integers]:
         """Ids of distinct keys in a dictionary of ``stored`` entries, and which of them are new (ids follow on)."""
@@ -152,22 +179,17 @@ class CellWriter:
 
     # ── values ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _append(self, stored: dict[str, _Cells]) -> None:
-        rows = np.concatenate([cells.rows for cells in stored.values()])
-        times = self._time_ids(np.concatenate([cells.times for cells in stored.values()]), rows)
-        at = 0
-        for store, cells in stored.items():
-            count = len(cells.rows)
-            table = pa.table(
-                {
-                    "row": cells.rows.astype(np.int32),
-                    "col": cells.columns.astype(np.int32),
-                    "time": times[at : at + count].astype(np.int32),
-                    "value": cells.values,
-                }
-            )
-            at += count
-            self._insert(store, table, f'ORDER BY "row" >> {_BLOCK_BITS}, col, "row"')
+    def _cells(self, chunks: Mapping[str, Chunk], rows: Integers, begun: Floats, columns: Integers) -> dict[str, _Cells]:
+        of = np.concatenate([chunk.rows for chunk in chunks.values()])
+        times = self._encoded(np.concatenate([chunk.times for chunk in chunks.values()]), begun[of])
+        ends = np.cumsum([len(chunk.rows) for chunk in chunks.values()])
+        return {
+            store: _Cells(rows[chunk.rows], columns[chunk.columns], part, chunk.values)
+            for (store, chunk), part in zip(chunks.items(), np.split(times, ends[:-1]), strict=True)
+        }
+
+    def _quantized(self, chunk: Chunk) -> Chunk:
+        return replace(chunk, times=quantize(chunk.times, self._quantum)) if self._quantum else chunk
 
     def _known(self, keys: Integers, old_rows: int, old_columns: int) -> Integers:
         """Which of the keys (row and column) already had a cell before this piece."""
@@ -232,28 +254,27 @@ class CellWriter:
                 self._cursor.execute(f"INSERT INTO {self._prefix}_{suffix} SELECT * FROM piece {order}")
 
 
-def _taken(ids: Integers, indices: pa.Array) -> Integers:
-    taken: Integers = ids[indices.to_numpy(zero_copy_only=False)]
-    return taken
+def _earliest(chunks: Iterable[Chunk], places: Integers, rows: int) -> Floats:
+    """The whole second before the first cell of each row, 0 without one; ``places`` are the rows of those in chunks."""
+    begun = np.full(rows, np.inf)
+    for chunk in chunks:
+        finite = np.isfinite(chunk.times)
+        np.minimum.at(begun, places[chunk.rows[finite]], np.floor(chunk.times[finite]))
+    begun[np.isinf(begun)] = 0
+    return begun
 
 
-def _order_of_times(values: Floats, places: Integers, rows: Integers) -> Integers:
-    """The order in which distinct times get their ids. ``places``: which of them a cell has, ``rows``: its row."""
-    if len(distinct(rows << 32 | places)) < _ONE_EACH * len(distinct(rows)):
-        first = np.full(len(values), np.iinfo(np.int64).max)
-        np.minimum.at(first, places, rows)
-        return np.argsort(first, kind="stable")  # of whole rows: ids follow those of the rows
-    if len(values) > len(places) // 2:
-        return np.argsort(values)  # what most cells have for themselves takes half the room in its order
-    return np.arange(len(values))
+def _distances(times: Floats, begun: Floats) -> tuple[Integers, npt.NDArray[np.bool_]]:
+    """Whole seconds from the times of rows to those of their cells, and where that is what a cell can be told by.
 
-
-def _relative(times: Integers, rows: Integers) -> Integers:
-    """Ids of times as they take least room: by themselves, or by their distance from the row's id."""
-    distances = times - rows
-    if 4 * len(distinct(distances)) > len(distinct(times)) or max(times.max(), rows.max()) >= RELATIVE_TIME:
-        return times
-    return distances - RELATIVE_TIME
+    Elsewhere they are 0.
+    """
+    with np.errstate(invalid="ignore", over="ignore"):
+        distances = times - begun
+        near = (distances >= 0) & (distances < FARTHEST) & (distances == np.floor(distances))
+        near &= begun + distances == times
+    distances[~near] = 0
+    return distances.astype(np.int64), near
 
 
 def quantize(times: Floats, quantum: float) -> Floats:
@@ -271,8 +292,3 @@ def quantize(times: Floats, quantum: float) -> Floats:
     quantized = times.copy()
     quantized[finite] = known
     return quantized
-
-
-def _cells(chunks: Sequence[Chunk], rows: Integers, columns: Integers) -> _Cells:
-    chunk = joined(chunks)
-    return _Cells(rows[chunk.rows], columns[chunk.columns], chunk.times, chunk.values)

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from typing import Any
 
 import duckdb
 
@@ -17,6 +18,9 @@ from server.storage.layouts import Cells
 from server.storage.pending import Pending
 
 _VALUE_TYPES = {"int": "BIGINT", "num": "DOUBLE", "str": "VARCHAR", "any": "any_value_t"}
+
+_VERSION = 2  # of the tables
+_FORMER_DISTANCE = 1 << 30
 
 _FOLDING = "the last commits of a dataset go from its journal into its tables before they are read"
 
@@ -41,6 +45,9 @@ class CellTables:
         self._creating = threading.Lock()
         with database.cursor() as cursor:
             stored = read_meta(cursor, prefix)
+        if stored and "version" not in stored:
+            with database.transaction() as cursor:
+                self._upgrade(cursor, stored)
         self._counts = CellCounts(**stored["cells"]) if stored else CellCounts()
         self._created = stored is not None
         self._committed = bool(stored and stored["committed"])
@@ -73,7 +80,7 @@ class CellTables:
         counts, cached = self._counts, self._layout
         if cached is None or cached[0] is not counts:
             columns = StoredColumns(self._database, self.prefix, counts.columns)
-            cached = self._layout = counts, Cells(self.prefix, columns, counts.rows, counts.batches)
+            cached = self._layout = counts, Cells(self.prefix, columns, counts.rows, counts.cells, counts.batches)
         return cached[1]
 
     @contextmanager
@@ -147,7 +154,7 @@ class CellTables:
             writer = CellWriter(cursor, self.prefix, self._next_counts(), self._quantum, batches)
             yield cursor, writer.add
             counts = writer.finish()
-            write_meta(cursor, self.prefix, {"cells": asdict(counts), "committed": True})
+            self._note(cursor, counts, committed=True)
         self._committed = True
         self._counts = counts
 
@@ -195,7 +202,7 @@ class CellTables:
     def _create(self, cursor: duckdb.DuckDBPyConnection) -> None:
         prefix = self.prefix
         cursor.execute(
-            f"CREATE TABLE {prefix}_rows (id INTEGER, name VARCHAR, hash UBIGINT, ord UBIGINT);"
+            f"CREATE TABLE {prefix}_rows (id INTEGER, name VARCHAR, hash UBIGINT, ord UBIGINT, ts DOUBLE);"
             f"CREATE TABLE {prefix}_cols (id INTEGER, name VARCHAR, seen INTEGER, multiple BOOLEAN, rows BIGINT);"
             f"CREATE TABLE {prefix}_times (id INTEGER, ts DOUBLE);"
             + "".join(
@@ -203,4 +210,17 @@ class CellTables:
                 for store, type_ in _VALUE_TYPES.items()
             )
         )
-        write_meta(cursor, prefix, {"cells": asdict(CellCounts()), "committed": False})
+        self._note(cursor, CellCounts(), committed=False)
+
+    def _note(self, cursor: duckdb.DuckDBPyConnection, counts: CellCounts, *, committed: bool) -> None:
+        stored = {"cells": asdict(counts), "committed": committed, "version": _VERSION}
+        write_meta(cursor, self.prefix, stored)
+
+    def _upgrade(self, cursor: duckdb.DuckDBPyConnection, stored: dict[str, Any]) -> None:
+        """Tables of before there were versions: rows had no time, a time below 0 was told by an id less the row's."""
+        cursor.execute(f"ALTER TABLE {self.prefix}_rows ADD COLUMN ts DOUBLE DEFAULT 0")
+        for store in _VALUE_TYPES:
+            cursor.execute(
+                f'UPDATE {self.prefix}_{store} SET "time" = "time" + {_FORMER_DISTANCE} + "row" WHERE "time" < 0'
+            )
+        write_meta(cursor, self.prefix, stored | {"version": _VERSION})

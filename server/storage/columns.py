@@ -59,6 +59,10 @@ class StoredColumns:
         rows = self._fetch(f"SELECT {_FIELDS} FROM {self._table} k WHERE {condition} ORDER BY {terms}{tail}")
         return [_column(row) for row in rows]
 
+    def stores(self) -> frozenset[str]:
+        """The value tables that hold cells."""
+        return self._stores
+
     def _below(self, prefix: Path) -> list[CellColumn]:
         start = format_path(prefix) + "." if prefix else ""
         rows = self._fetch(f"SELECT {_FIELDS} FROM {self._table} WHERE starts_with(name, ?)", [start])
@@ -67,6 +71,10 @@ class StoredColumns:
     @cached_property
     def _all(self) -> dict[Path, CellColumn]:
         return {column.path: column for column in map(_column, self._fetch(f"SELECT {_FIELDS} FROM {self._table}"))}
+
+    @cached_property
+    def _stores(self) -> frozenset[str]:
+        return stores_of(Seen(self._fetch(f"SELECT coalesce(bit_or(seen), 0) FROM {self._table}")[0][0]))
 
     @cached_property
     def _order(self) -> list[Path]:

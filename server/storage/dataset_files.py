@@ -22,7 +22,7 @@ import pyarrow as pa
 from server.declarations import NamedBatch
 from server.errors import MldbError
 from server.storage.database import identifier, text_literal
-from server.storage.layouts import ROW, TIME_ID, TIMESTAMP, Cells, Wide, WideColumn
+from server.storage.layouts import ROW, TIME, TIMESTAMP, Cells, Wide, WideColumn, times_joined
 from server.values import compute as pc
 from server.values.arrow_types import ANY_MEMBERS, CELL_ARROW
 from server.values.batches import RowBatch, RowType
@@ -68,10 +68,9 @@ def save(cursor: duckdb.DuckDBPyConnection, layout: Cells | Wide, file: Path, ty
 def _cells_lines(layout: Cells) -> str:
     prefix = layout.prefix
     return (
-        f'SELECT r.name AS "row", c.name AS "column", t.ts AS "timestamp", v.* EXCLUDE ("row", col, "time")'
+        f'SELECT r.name AS "row", c.name AS "column", v.ts AS "timestamp", v.* EXCLUDE ("row", col, ts)'
         f' FROM {prefix}_rows r LEFT JOIN ({_stored_values(layout)}) v ON v."row" = r.id'
-        f' LEFT JOIN {prefix}_cols c ON c.id = v.col LEFT JOIN {prefix}_times t ON t.id = v."time"'
-        " ORDER BY r.ord, c.id, t.ts"
+        f" LEFT JOIN {prefix}_cols c ON c.id = v.col ORDER BY r.ord, c.id, v.ts"
     )
 
 
@@ -79,9 +78,8 @@ def cell_lines(layout: Cells, since: Mapping[str, int]) -> str:
     """SQL of the lines of all cells but the first ``since[store]`` of each value table, in the order of the rows."""
     prefix = layout.prefix
     return (
-        f'SELECT r.name, c.name, t.ts, v.* EXCLUDE ("row", col, "time") FROM ({_stored_values(layout, since)}) v'
-        f' JOIN {prefix}_rows r ON r.id = v."row" JOIN {prefix}_cols c ON c.id = v.col'
-        f' JOIN {prefix}_times t ON t.id = v."time" ORDER BY r.id, c.id, t.ts'
+        f'SELECT r.name, c.name, v.ts, v.* EXCLUDE ("row", col, ts) FROM ({_stored_values(layout, since)}) v'
+        f' JOIN {prefix}_rows r ON r.id = v."row" JOIN {prefix}_cols c ON c.id = v.col ORDER BY r.id, c.id, v.ts'
     )
 
 
@@ -93,8 +91,8 @@ def _stored_values(layout: Cells, since: Mapping[str, int] | None = None) -> str
         "any": _any_columns('"value"'),
     }
     return " UNION ALL ".join(
-        f'SELECT "row", col, {TIME_ID} AS "time", {columns} FROM {layout.prefix}_{store}'
-        + (f" WHERE rowid >= {since[store]}" if since else "")
+        f'SELECT "row", col, {TIME} AS ts, {columns} FROM {layout.prefix}_{store} AS s{times_joined(layout.prefix)}'
+        + (f" WHERE s.rowid >= {since[store]}" if since else "")
         for store, columns in values.items()
     )
 

@@ -72,10 +72,6 @@ class CellColumn:
         return self.multiple or self.nulls
 
 
-RELATIVE_TIME: Final = 1 << 30  # less this, and less its row's id, the id of a time is told
-TIME_ID: Final = f'CASE WHEN "time" < 0 THEN "time" + {RELATIVE_TIME} + "row" ELSE "time" END'
-
-
 class CellColumns(Protocol):
     """The columns of a sparse dataset; may be millions, so it is asked, not listed."""
 
@@ -86,6 +82,8 @@ class CellColumns(Protocol):
 
     def count(self, condition: str) -> int: ...
     def where(self, condition: str, order: list[str], tail: str) -> list[CellColumn]: ...
+    def stores(self) -> frozenset[str]:
+        """The value tables that hold cells of any column."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +92,13 @@ class Cells:
 
     | table | columns |
     |---|---|
-    | ``_rows`` | ``id`` INTEGER (from 0), ``name`` VARCHAR (path text), ``hash``, ``ord`` UBIGINT (listing order) |
+    | ``_rows`` | ``id`` INTEGER (from 0), ``name`` VARCHAR (path text), ``hash``, ``ord`` (listing order) UBIGINT, ``ts`` |
     | ``_cols`` | ``id`` INTEGER (from 0), ``name`` VARCHAR (path text), ``seen`` (flags), ``multiple``, ``rows`` |
     | ``_times`` | ``id`` INTEGER, ``ts`` DOUBLE |
     | ``_int`` ``_num`` ``_str`` ``_any`` | ``row`` ``col`` ``time`` ids, ``value`` BIGINT, DOUBLE, VARCHAR, ANY |
 
-    A ``time`` below zero is relative to the row's id (``TIME_ID``): where each row has a time of its own it is the same
-    for all cells, and takes no room.
+    A ``time`` from 0 is an id of ``_times``. One below 0 is the distance from the row's ``ts`` (DOUBLE), in seconds or
+    minutes (``TIME``): small numbers take little room, and none where each row has one time for all its cells.
 
     ``ANY`` is used for what the first three cannot hold (NULL, timestamps, intervals, blobs, paths, unsigned).
     Whole numbers of any origin are in ``_int`` or, beside fractions of the same batch, in ``_num``.
@@ -109,4 +107,27 @@ class Cells:
     prefix: str
     columns: CellColumns
     rows: int
+    cells: int
     batches: int = 0  # commits so far: with the prefix they name the content
+
+
+FARTHEST: Final = 1 << 30  # a time is told by its distance from its row's up to so many seconds, or minutes
+
+# The timestamp of a cell, with the joins of ``times_joined``.
+TIME: Final = (
+    f'CASE WHEN "time" >= 0 THEN moment.ts WHEN "time" >= {-FARTHEST} THEN began.ts + (-1 - "time")'
+    f' ELSE began.ts + 60.0 * ({-1 - FARTHEST} - "time") END'
+)
+
+
+def times_joined(prefix: str) -> str:
+    """The joins that cells need for ``TIME``: SQL to follow what has their fields ``row`` and ``time``."""
+    return f' JOIN {prefix}_rows AS began ON began.id = "row" LEFT JOIN {prefix}_times AS moment ON moment.id = "time"'
+
+
+def cell_times(layout: Cells) -> str:
+    """SQL of the timestamps ``ts`` of all cells."""
+    return " UNION ALL ".join(
+        f"SELECT {TIME} AS ts FROM {layout.prefix}_{store}{times_joined(layout.prefix)}"
+        for store in sorted(layout.columns.stores())
+    )

@@ -86,6 +86,6 @@ def test_the_plan_shows_what_runs(server: InProcess) -> None:
     assert "list(" not in shown["sql"]
     assert "k.name" in names
     assert "ORDER BY" in cells
-    assert shown["plan"].count("streamed_lines") >= 2
+    assert "streamed_lines" in shown["plan"]
     shown = server.must("GET", "/v1/query/plan?q=SELECT%20b*%20FROM%20d%20LIMIT%201")
-    assert [" k WHERE " in statement for statement in shown["sql"].split(";\n")] == [False, True, True, False]
+    assert [" k WHERE " in statement for statement in shown["sql"].split(";\n")] == [False, True, False]

@@ -31,6 +31,11 @@ def fill(client: Client) -> None:
     numbered = [[str(n), [["x", n, 0]]] for n in range(10)]
     created(client.post("/v1/datasets/numbered/multirows", json=numbered))
     created(client.post("/v1/datasets/numbered/commit"))
+    created(client.put("/v1/datasets/timed", json={"type": "sparse.mutable"}))
+    timed = [[f"r{n}", [["x", n, n * 7 % 40], ["y", n, n * 7 % 40]]] for n in range(40)]
+    created(client.post("/v1/datasets/timed/multirows", json=timed))
+    created(client.post("/v1/datasets/timed/commit"))
+    client.query("SELECT count(*) AS n FROM timed")  # what is in the journal goes into the tables
     view = {"type": "merged", "params": {"datasets": [{"id": "wide"}, {"id": "cells"}]}}
     created(client.put("/v1/datasets/both", json=view))
     expression = {"type": "sql.expression", "params": {"expression": "x * 2 AS y"}}

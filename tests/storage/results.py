@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from server.declarations import NamedBatch
-from server.storage.layouts import Cells, Wide
+from server.storage.layouts import TIME, Cells, Wide, times_joined
 from server.values.batches import RowType
 from server.values.cells import atoms_of
 from server.values.kinds import Kind
@@ -57,9 +57,8 @@ def _from_cells(database, layout: Cells):
             found[name] = []
         for store, kind in (("int", Kind.INTEGER), ("num", Kind.NUMBER), ("str", Kind.STRING), ("any", Kind.ANY)):
             table = cursor.sql(
-                f'SELECT r.name, c.name AS col, t.ts, v."value" FROM {layout.prefix}_{store} v'
-                f' JOIN {layout.prefix}_rows r ON r.id = v."row" JOIN {layout.prefix}_cols c ON c.id = v.col'
-                f' JOIN {layout.prefix}_times t ON t.id = v."time"'
+                f'SELECT began.name, c.name AS col, {TIME} AS ts, "value" FROM {layout.prefix}_{store} v'
+                f" JOIN {layout.prefix}_cols c ON c.id = v.col{times_joined(layout.prefix)}"
             ).to_arrow_table()
             rows, columns, times = (table[index].to_pylist() for index in range(3))
             for row, column, time, atom in zip(rows, columns, times, atoms_of(table["value"], kind), strict=True):

@@ -1,8 +1,14 @@
 import math
+from contextlib import closing
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from server.storage.cells import CellTables
-from server.storage.database import new_table
+from server.storage.database import Database, new_table
 from server.storage.dataset_files import cell_lines
+from server.storage.layouts import FARTHEST, cell_times
 from server.storage.pending import Pending
 from server.storage.stores import STORES
 from server.values.atoms import Interval, PathValue, Timestamp
@@ -83,8 +89,7 @@ def test_a_time_for_each_row_is_told_once(database):
     rows = {f"r{row}": 1000.0 + 7 * (row * 37 % 100) for row in range(100)}
     columns = ("a", "b", "c")
     tables.append(recorded(*(((n,), [((c,), 1, time) for c in columns if n != "r9"]) for n, time in rows.items())))
-    assert max(encoded(database, tables.prefix)) < 0
-    assert len(encoded(database, tables.prefix)) <= 2  # r9 has no cells
+    assert encoded(database, tables.prefix) == {-1}
     wanted = [(n, c, time, 1) for n, time in rows.items() for c in columns if n != "r9"]
     assert stored(database, tables.layout()) == sorted(wanted)
     # A later batch knows some of the rows and of the times.
@@ -96,4 +101,53 @@ def test_a_time_for_each_row_is_told_once(database):
 def test_one_time_for_all_is_told_once(database):
     tables = CellTables(database, new_table())
     tables.append(recorded(*(((f"r{row}",), [(("a",), row, 5.0)]) for row in range(100))))
-    assert encoded(database, tables.prefix) == {0}
+    assert encoded(database, tables.prefix) == {-1}
+
+
+@pytest.mark.parametrize("step, least", [(1, -40), (60, -FARTHEST - 40), (7, -40 * 7)])
+def test_times_of_a_row_are_small_numbers(database, step, least):
+    tables = CellTables(database, new_table())
+    wanted = [
+        (f"r{row}", f"c{column}", 1e9 + 1e6 * row + step * (column * 7 % 40), 1) for row in range(50) for column in range(40)
+    ]
+    tables.append(recorded(*(((row,), [((column,), value, time)]) for row, column, time, value in wanted)))
+    assert least <= min(encoded(database, tables.prefix)) <= max(encoded(database, tables.prefix)) < 0
+    assert stored(database, tables.layout()) == sorted(wanted)
+
+
+def test_few_times_that_are_spread_over_rows_are_told_by_number(database):
+    tables = CellTables(database, new_table())
+    wanted = [(f"r{row}", f"c{column}", 1e9 + 123_457 * column, 1) for row in range(100) for column in range(20)]
+    tables.append(recorded(*(((row,), [((column,), value, time)]) for row, column, time, value in wanted)))
+    assert encoded(database, tables.prefix) == set(range(20))
+    assert stored(database, tables.layout()) == sorted(wanted)
+
+
+TIMES = st.one_of(
+    st.integers(-(2**31), 2**33).map(float),
+    st.integers(0, 2**20).map(lambda number: 1.4e9 + 60 * number),
+    st.floats(),
+    st.sampled_from([1e300, -1e300, 2.0**53, 2.0**62, 0.5, -0.0]),
+)
+CELLS = st.lists(st.tuples(st.sampled_from("pqr"), st.sampled_from("abc"), TIMES), max_size=12)
+
+
+@pytest.fixture(scope="module")
+def shared():
+    with closing(Database()) as database:
+        yield database
+
+
+@given(st.lists(CELLS, min_size=1, max_size=3))
+def test_times_come_back_as_they_were(shared, batches):
+    tables = CellTables(shared, new_table())
+    for cells in batches:
+        tables.append(recorded(*(((row,), [((column,), 1, time)]) for row, column, time in cells)))
+    layout = tables.layout()
+    wanted = [(row, column, str(time + 0.0), 1) for cells in batches for row, column, time in cells]
+    found = [(row, column, str(time + 0.0), value) for row, column, time, value in stored(shared, layout)]
+    assert sorted(found) == sorted(wanted)
+    with shared.cursor() as cursor:
+        times = cursor.execute(f"SELECT ts + 0.0 FROM ({cell_times(layout)})").fetchall() if wanted else []
+    assert sorted(str(time) for (time,) in times) == sorted(time for _, _, time, _ in wanted)
+    tables.drop()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from server.values.atoms import timestamp_text
 from server.values.cityhash import hash_path
 from tests.learning.models import TRAININGS
 from tests.rest.test_survival import wait_restored
@@ -68,3 +69,19 @@ def test_rows_named_by_numbers_whose_hash_was_stored(tmp_path, start_server):
         assert client.query(query.format("copy"), "aos") == before
         by_hash = sorted(range(10), key=lambda x: (x % 2, hash_path((str(x),))))
         assert [row["x"] for row in before] == by_hash[:6]
+
+
+def test_times_that_were_told_by_the_number_of_the_row(tmp_path, start_server):
+    server = start_server(data_dir=unpacked(ROOTS[0].parent / "94e091c.tar.xz", tmp_path / "data"))
+    with server.client() as client:
+        wait_restored(client)
+        times = "SELECT x, latest_timestamp({*}) AS t FROM timed ORDER BY x"
+        wanted = [(n, timestamp_text(n * 7 % 40)) for n in range(40)]
+        assert [(row["x"], row["t"]["ts"]) for row in client.query(times, "aos")] == wanted
+        later = [["r3", [["x", 3, 100]]], ["r40", [["x", 40, 102], ["y", 40, 7]]]]
+        assert client.post("/v1/datasets/timed/multirows", json=later).is_success
+        assert client.post("/v1/datasets/timed/commit").is_success
+        wanted[3] = (3, timestamp_text(100))
+        wanted.append((40, timestamp_text(102)))
+        assert [(row["x"], row["t"]["ts"]) for row in client.query(times, "aos")] == wanted
+        assert client.get("/v1/datasets/timed/timestampRange").json() == [timestamp_text(0), timestamp_text(102)]
