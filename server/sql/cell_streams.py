@@ -7,6 +7,7 @@ without their rest, then their cells, sorted by row; the lists are put together 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -36,7 +37,8 @@ if TYPE_CHECKING:
 _LINE: Final = "line"  # the column of the rows that says whose cells each has
 _GIVEN: Final = "given_lines"
 _PIECE = 1 << 20  # cells
-_FEW = 1 << 16  # cells: their names are looked for after them, in place of all names before
+_FEW_CELLS = 1 << 16  # their names are looked for after them, in place of all names before
+_FEW_LINES = 100
 _LOW = (1 << 32) - 1
 
 Rows = tuple[pa.RecordBatch, pa.Array | None]
@@ -58,45 +60,44 @@ class CellStream:
         rows = cursor.sql(self.rows).to_arrow_table()
         check_task(task)
         if rows.num_rows:
-            _place(cursor, rows.column(_LINE))
-            few = self.relation.expected_cells(cursor, rows.num_rows) <= _FEW
-            cells = self._few(cursor) if few else self._pieces(cursor, task)
-            yield from _joined(rows.drop_columns([_LINE]), cells, size)
-            cursor.execute(f"DROP TABLE IF EXISTS {NAMES}; DROP TABLE {LINES}")
+            with _placed(cursor, rows.column(_LINE)) as lines:
+                few = self.relation.expected_cells(cursor, lines, rows.num_rows) <= _FEW_CELLS
+                cells = self._few(cursor, lines) if few else self._pieces(cursor, lines, task)
+                yield from _joined(rows.drop_columns([_LINE]), cells, size)
         cursor.execute("COMMIT")
 
     def statements(self, cursor: duckdb.DuckDBPyConnection) -> list[str]:
         """The SQL of the rows, of the names of their cells and of the cells, as a run over many cells executes it."""
-        _place(cursor, pa.array([], pa.int64()))
+        _make_lines(cursor, pa.array([], pa.int64()))
         self._choose(cursor)
         names = self.relation.names_where(self.condition)
-        return [self.rows, names, self.relation.streamed(chosen=bool(self.condition))]
+        return [self.rows, names, self.relation.streamed(LINES, chosen=bool(self.condition))]
 
     def _choose(self, cursor: duckdb.DuckDBPyConnection) -> None:
         """Make the table of the wanted names, where not all are."""
         if self.condition:
-            cursor.execute(f"CREATE TEMP TABLE {NAMES} AS {self.relation.names_where(self.condition)}")
+            cursor.execute(f"CREATE OR REPLACE TEMP TABLE {NAMES} AS {self.relation.names_where(self.condition)}")
 
-    def _few(self, cursor: duckdb.DuckDBPyConnection) -> Iterator[_Cells]:
+    def _few(self, cursor: duckdb.DuckDBPyConnection, lines: str) -> Iterator[_Cells]:
         """The cells in one piece: which names are wanted is asked of theirs only."""
-        cells = cursor.sql(self.relation.streamed(chosen=False)).to_arrow_table().combine_chunks()
+        cells = cursor.sql(self.relation.streamed(lines, chosen=False)).to_arrow_table().combine_chunks()
         ids = cells.column("k").to_numpy() & _LOW
         cursor.register(_GIVEN, pa.table({"id": distinct(ids)}))
-        names = self._read_names(cursor, self.relation.names_where(self.condition, _GIVEN))
+        names = self._names(cursor, self.relation.names_where(self.condition, _GIVEN))
         cursor.unregister(_GIVEN)
         wanted = names.has(ids)
         if wanted.any():
             yield _Cells.read(cells if wanted.all() else cells.filter(pa.array(wanted)).combine_chunks(), names)
 
-    def _pieces(self, cursor: duckdb.DuckDBPyConnection, task: Progress | None) -> Iterator[_Cells]:
+    def _pieces(self, cursor: duckdb.DuckDBPyConnection, lines: str, task: Progress | None) -> Iterator[_Cells]:
         """The cells, those of a row always in one piece."""
         self._choose(cursor)
-        all_names = self.relation.names_where("")
-        names = self._read_names(cursor, f"SELECT id, name FROM {NAMES}" if self.condition else all_names)
+        names = self._names(cursor, f"FROM {NAMES}" if self.condition else self.relation.names_where(""))
         check_task(task)
+        streamed = self.relation.streamed(lines, chosen=bool(self.condition))
         read: list[pa.RecordBatch] = []
         enough = _PIECE
-        for batch in cursor.sql(self.relation.streamed(chosen=bool(self.condition))).to_arrow_reader(_PIECE):
+        for batch in cursor.sql(streamed).to_arrow_reader(_PIECE):
             check_task(task)
             read.append(batch)
             if sum(each.num_rows for each in read) >= enough:
@@ -110,7 +111,7 @@ class CellStream:
         if sum(each.num_rows for each in read):
             yield _Cells.read(pa.Table.from_batches(read).combine_chunks(), names)
 
-    def _read_names(self, cursor: duckdb.DuckDBPyConnection, sql: str) -> _Names:
+    def _names(self, cursor: duckdb.DuckDBPyConnection, sql: str) -> _Names:
         found = cursor.sql(sql).to_arrow_table().combine_chunks()
         ids = found.column("id").to_numpy()
         places = np.full(int(ids.max(initial=-1)) + 2, -1, np.int32)
@@ -142,10 +143,22 @@ def _has_cells_beside(leaf: Leaf) -> bool:
     return isinstance(leaf, MultiValue) or (isinstance(leaf, Atom) and bool(leaf.there))
 
 
-def _place(cursor: duckdb.DuckDBPyConnection, lines: pa.Array | pa.ChunkedArray) -> None:
-    """Make the table of the lines whose cells are read, in the order of the rows."""
+@contextmanager
+def _placed(cursor: duckdb.DuckDBPyConnection, lines: pa.ChunkedArray) -> Iterator[str]:
+    """SQL of the lines whose cells are read: their ``id``, and their ``place`` in the order of the rows.
+
+    DuckDB knows the size of values in its SQL and of a table of its own, and so which side of a join is the smaller.
+    """
+    if len(lines) <= _FEW_LINES:
+        yield f"(VALUES {', '.join(f'({at}::BIGINT, {line})' for at, line in enumerate(lines.to_pylist()))})"
+    else:
+        _make_lines(cursor, lines)
+        yield LINES
+        cursor.execute(f"DROP TABLE {LINES}")
+
+
+def _make_lines(cursor: duckdb.DuckDBPyConnection, lines: pa.Array | pa.ChunkedArray) -> None:
     cursor.register(_GIVEN, pa.table({"place": np.arange(len(lines)), "id": lines}))
-    # DuckDB knows the size of a table of its own, and so which side of a join is the smaller one.
     cursor.execute(f"CREATE TEMP TABLE {LINES} AS SELECT * FROM {_GIVEN}")
     cursor.unregister(_GIVEN)
 

@@ -34,6 +34,8 @@ PIVOT_WORK: Final = 200_000_000  # columns × rows
 NAMES: Final = "streamed_names"  # the table of the names that are wanted, where not all are: ``id`` and ``name``
 LINES: Final = "streamed_lines"  # the table of the lines that are streamed: ``id``, and ``place`` in the result
 
+_NO_LIMIT: Final = 2**62
+
 _FEW_COLUMNS: Final = 8  # so many are pivoted for all rows in less time than it takes to find the wanted rows first
 
 
@@ -207,8 +209,10 @@ class SparseRelation(Relation):
             f"{where_clause([condition] if condition else [])}"
         )
 
-    def streamed(self, *, chosen: bool) -> str:
-        """The cells of ``LINES`` as they lie, in order of their places; ``chosen``: only those named in ``NAMES``.
+    def streamed(self, lines: str, *, chosen: bool) -> str:
+        """The cells of lines as they lie, in order of their places; ``chosen``: only those named in ``NAMES``.
+
+        ``lines`` is SQL of the lines: ``place`` and ``id``.
 
         Of each: ``k`` (place << 32 | id of the name), the timestamp ``t``, and the value in the column that is named
         as its store, one for each store that holds anything.
@@ -221,17 +225,22 @@ class SparseRelation(Relation):
         values = ", ".join(map(identifier, stores))
         return (
             f"SELECT (l.place << 32) | {self.name} AS k, {TIME} AS t, {values} FROM ({' UNION ALL '.join(scans)})"
-            f" JOIN {LINES} l ON l.id = {self.line}{f' SEMI JOIN {NAMES} k ON k.id = {self.name}' if chosen else ''}"
+            f" JOIN {lines} AS l(place, id) ON l.id = {self.line}{f' SEMI JOIN {NAMES} k ON k.id = {self.name}' if chosen else ''}"
             f"{self._times} ORDER BY 1"
         )
 
     def names_where(self, condition: str, ids: str = "") -> str:
-        """``id`` and ``name`` of the names ``k`` that meet the condition; ``ids``: of a table of them only."""
-        only = f" SEMI JOIN {ids} AS s ON s.id = k.id" if ids else ""
-        return f"SELECT k.id, k.name FROM {self._table(self.names)} k{only}{where_clause([condition] if condition else [])}"
+        """``id`` and ``name`` of the names ``k`` that meet a condition; ``ids``: of this table of ids only."""
+        names = self._table(self.names)
+        where = where_clause([condition] if condition else [])
+        if not ids:
+            return f"SELECT k.id, k.name FROM {names} k{where}"
+        # Without a LIMIT between them DuckDB tries the condition, which may be slow, on all names first.
+        given = f"SELECT n.* FROM {names} n SEMI JOIN {ids} AS g ON g.id = n.id LIMIT {_NO_LIMIT}"
+        return f"SELECT k.id, k.name FROM ({given}) k{where}"
 
-    def expected_cells(self, cursor: duckdb.DuckDBPyConnection, lines: int) -> float:
-        """About how many cells the ``LINES`` have, which are so many."""
+    def expected_cells(self, cursor: duckdb.DuckDBPyConnection, lines: str, count: int) -> float:
+        """About how many cells so many lines have, of which SQL is given as to ``streamed``."""
         raise TypeError(f"{type(self).__name__} does not say how many cells its lines have")
 
 
@@ -378,8 +387,8 @@ class CellsRelation(SparseRelation):
                 outputs.append(f"any_value(ts) {where} AS t{column.id}")
         return f"SELECT {', '.join(outputs)} FROM ({' UNION ALL '.join(scans)}) GROUP BY row"
 
-    def expected_cells(self, cursor: duckdb.DuckDBPyConnection, lines: int) -> float:
-        return lines * self.layout.cells / max(self.layout.rows, 1)
+    def expected_cells(self, cursor: duckdb.DuckDBPyConnection, lines: str, count: int) -> float:
+        return count * self.layout.cells / max(self.layout.rows, 1)
 
     def _scan(self, store: str, ids: str, timed: bool, *, mixed: bool) -> str:
         value = _STORE_ANY[store] if mixed else "value"
@@ -405,8 +414,8 @@ class TransposedCells(SparseRelation):
     def parts(self, used: set[str]) -> tuple[list[str], list[str]]:
         return ["m.name AS _row"], []
 
-    def expected_cells(self, cursor: duckdb.DuckDBPyConnection, lines: int) -> float:
-        counted = f"SELECT coalesce(sum(c.rows), 0) FROM {self._table(self.lines)} c SEMI JOIN {LINES} l ON l.id = c.id"
+    def expected_cells(self, cursor: duckdb.DuckDBPyConnection, lines: str, count: int) -> float:
+        counted = f"SELECT coalesce(sum(c.rows), 0) FROM {self._table(self.lines)} c JOIN {lines} AS l(place, id) ON l.id = c.id"
         return float(cursor.execute(counted).fetchall()[0][0])
 
     def _stored_lines(self) -> str:
