@@ -146,7 +146,7 @@ class Scope:
         """SQL, or a reference to it when it is long: operators spell what they are given several times."""
         return self.stage(sql) if len(sql) > LONG else sql
 
-    def folded(self, cells: str, aggregate: str) -> str | None:
+    def folded(self, cells: str, aggregate: str, number: str = "") -> str | None:
         """As ``Relation.folded``, where the rows are those of a relation."""
         return None
 
@@ -261,8 +261,8 @@ class TableScope(Scope):
     def stage(self, sql: str) -> str:
         return self.relation.stage(sql)
 
-    def folded(self, cells: str, aggregate: str) -> str | None:
-        return self.relation.folded(cells, aggregate)
+    def folded(self, cells: str, aggregate: str, number: str = "") -> str | None:
+        return self.relation.folded(cells, aggregate, number)
 
     def call(self, call: Call) -> Value | None:
         return row_function(self.relation, call)
@@ -311,5 +311,5 @@ class OverlayScope(NestedScope):
     def call(self, call: Call) -> Value | None:
         return self.outer.call(call)
 
-    def folded(self, cells: str, aggregate: str) -> str | None:
-        return self.outer.folded(cells, aggregate)
+    def folded(self, cells: str, aggregate: str, number: str = "") -> str | None:
+        return self.outer.folded(cells, aggregate, number)

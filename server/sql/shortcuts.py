@@ -29,8 +29,11 @@ class Shortcuts:
         """The list of those of the gathered cells that meet a condition on the name of their column ``k``."""
         return None
 
-    def folded(self, cells: str, aggregate: str) -> str | None:
-        """An aggregate over a row's gathered cells ``s`` (``s.v``, ``s.t``), NULL without any; nothing is gathered."""
+    def folded(self, cells: str, aggregate: str, number: str = "") -> str | None:
+        """An aggregate over a row's gathered cells ``s`` (``s.v``, ``s.t``), NULL without any; nothing is gathered.
+
+        Where the aggregate has ``{n}``, ``number`` is SQL of the number that any value ``s.v`` is.
+        """
         return None
 
     def by_name(self, cells: str, value: str, ts: str, where: list[str]) -> str | None:

@@ -83,10 +83,11 @@ class SparseRelation(Relation):
         known = self.condition_of(cells)
         return None if known is None else self.gathered(f"{known} AND {condition}" if known else condition)
 
-    def folded(self, cells: str, aggregate: str) -> str | None:
+    def folded(self, cells: str, aggregate: str, number: str = "") -> str | None:
         condition = self.condition_of(cells)
         if condition is None or self._has_multiple:
             return None
+        aggregate = aggregate.format(n="s.v" if self._numbers_only else number)
         column = next((name for name, known in self._folded.items() if known == (condition, aggregate)), None)
         if column is None:
             column = f"fold{len(self._folded)}"
@@ -157,7 +158,7 @@ class SparseRelation(Relation):
                 fields.append(f"{column}.cells AS {column}")
         for column, (condition, aggregate) in self._folded.items():
             if column in used:
-                stream = self._stream(condition, conditions, timed=_TIME_OF_CELL in aggregate)
+                stream = self._stream(condition, conditions, timed=_TIME_OF_CELL in aggregate, plain=self._numbers_only)
                 joins.append(_joined(column, f"SELECT s.line, {aggregate} AS v FROM ({stream}) AS s GROUP BY s.line"))
                 fields.append(f"{column}.v AS {column}")
         if "_id" in used:
@@ -186,6 +187,11 @@ class SparseRelation(Relation):
         return [store for store in STORES if store in filled] or ["int"]
 
     @property
+    def _numbers_only(self) -> bool:
+        """Whether all values are numbers: then those that are folded need not be ``ANY``."""
+        return set(self._stores) <= {"int", "num"}
+
+    @property
     def _times(self) -> str:
         return times_joined(self.layout.prefix)
 
@@ -193,11 +199,17 @@ class SparseRelation(Relation):
         """The condition that leaves the cells of the wanted lines."""
         return [f"{line} IN (SELECT id FROM {self._kept_lines})"] if self._kept else []
 
-    def _stream(self, condition: str, where: list[str], *, names: bool = False, timed: bool = True) -> str:
-        """Cells one by one: ``line``, ``named``, value ``v``, ``timed`` the timestamp ``t``, with ``names`` ``name``."""
+    def _stream(
+        self, condition: str, where: list[str], *, names: bool = False, timed: bool = True, plain: bool = False
+    ) -> str:
+        """Cells one by one: ``line``, ``named``, value ``v``, ``timed`` the timestamp ``t``, with ``names`` ``name``.
+
+        Values are ``ANY``, or ``plain`` DOUBLE.
+        """
         only = where_clause(where)
         scans = " UNION ALL ".join(
-            f'SELECT row, col, "time", {_STORE_ANY[store]} AS v FROM {self._table(store)}{only}'
+            f'SELECT row, col, "time", {"value::DOUBLE" if plain else _STORE_ANY[store]} AS v'
+            f" FROM {self._table(store)}{only}"
             for store in self._stores
         )
         joined = f" JOIN {self._table(self.names)} k ON k.id = {self.name}" if names or condition else ""
@@ -223,10 +235,10 @@ class SparseRelation(Relation):
             values = ", ".join(f"{'value' if each == store else 'NULL'} AS {identifier(each)}" for each in stores)
             scans.append(f'SELECT row, col, "time", {values} FROM {self._table(store)}')
         values = ", ".join(map(identifier, stores))
+        wanted = f" SEMI JOIN {NAMES} k ON k.id = {self.name}" if chosen else ""
         return (
             f"SELECT (l.place << 32) | {self.name} AS k, {TIME} AS t, {values} FROM ({' UNION ALL '.join(scans)})"
-            f" JOIN {lines} AS l(place, id) ON l.id = {self.line}{f' SEMI JOIN {NAMES} k ON k.id = {self.name}' if chosen else ''}"
-            f"{self._times} ORDER BY 1"
+            f" JOIN {lines} AS l(place, id) ON l.id = {self.line}{wanted}{self._times} ORDER BY 1"
         )
 
     def names_where(self, condition: str, ids: str = "") -> str:
@@ -415,8 +427,8 @@ class TransposedCells(SparseRelation):
         return ["m.name AS _row"], []
 
     def expected_cells(self, cursor: duckdb.DuckDBPyConnection, lines: str, count: int) -> float:
-        counted = f"SELECT coalesce(sum(c.rows), 0) FROM {self._table(self.lines)} c JOIN {lines} AS l(place, id) ON l.id = c.id"
-        return float(cursor.execute(counted).fetchall()[0][0])
+        joined = f"{self._table(self.lines)} c JOIN {lines} AS l(place, id) ON l.id = c.id"
+        return float(cursor.execute(f"SELECT coalesce(sum(c.rows), 0) FROM {joined}").fetchall()[0][0])
 
     def _stored_lines(self) -> str:
         return f"(SELECT id, name FROM {self._table(self.lines)} WHERE rows > 0)"

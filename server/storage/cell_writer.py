@@ -179,7 +179,9 @@ class CellWriter:
 
     # ── values ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _cells(self, chunks: Mapping[str, Chunk], rows: Integers, begun: Floats, columns: Integers) -> dict[str, _Cells]:
+    def _cells(
+        self, chunks: Mapping[str, Chunk], rows: Integers, begun: Floats, columns: Integers
+    ) -> dict[str, _Cells]:
         of = np.concatenate([chunk.rows for chunk in chunks.values()])
         times = self._encoded(np.concatenate([chunk.times for chunk in chunks.values()]), begun[of])
         ends = np.cumsum([len(chunk.rows) for chunk in chunks.values()])

@@ -92,7 +92,7 @@ class Cells:
 
     | table | columns |
     |---|---|
-    | ``_rows`` | ``id`` INTEGER (from 0), ``name`` VARCHAR (path text), ``hash``, ``ord`` (listing order) UBIGINT, ``ts`` |
+    | ``_rows`` | ``id`` INTEGER (from 0), ``name`` VARCHAR (path text), ``hash`` and ``ord`` (listing order), ``ts`` |
     | ``_cols`` | ``id`` INTEGER (from 0), ``name`` VARCHAR (path text), ``seen`` (flags), ``multiple``, ``rows`` |
     | ``_times`` | ``id`` INTEGER, ``ts`` DOUBLE |
     | ``_int`` ``_num`` ``_str`` ``_any`` | ``row`` ``col`` ``time`` ids, ``value`` BIGINT, DOUBLE, VARCHAR, ANY |

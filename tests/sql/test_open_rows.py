@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from urllib.parse import quote
 
 import pytest
 
@@ -27,3 +28,29 @@ def test_rows_are_open(opened: InProcess) -> None:
 @pytest.mark.parametrize(("query", "marker", "answer"), blocks())
 def test_query(opened: InProcess, query: str, marker: str, answer: str) -> None:
     check(opened, query, marker, answer)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT horizontal_sum({* EXCLUDING (z)}) AS x FROM D",
+        "SELECT horizontal_avg({* EXCLUDING (z)}) AS x FROM D",
+        "SELECT horizontal_count({* EXCLUDING (z)}) AS x FROM D WHERE rowName() <> 'r3'",
+        "SELECT horizontal_sum({b*}) AS x FROM D ORDER BY x DESC LIMIT 3",
+        "SELECT sum(horizontal_sum({* EXCLUDING (z)})) AS x FROM D",
+    ],
+)
+def test_cells_that_are_all_numbers_add_up_as_others_do(opened: InProcess, query: str) -> None:
+    def answer(dataset: str) -> object:
+        return opened.must("GET", f"/v1/query?format=full&q={quote(query.replace('FROM D', f'FROM {dataset}'))}")
+
+    for dataset, beside in (("plain", []), ("mixed", [["z", "text", 7]])):
+        opened.must("PUT", f"/v1/datasets/{dataset}", {"type": "sparse.mutable"})
+        rows = [
+            [f"r{row}", [["a", row, row], ["b", row / 4, 5], ["bc", 2**60 + row, 6][: 3 * (row % 2)], *beside]]
+            for row in range(6)
+        ]
+        rows = [[name, [cell for cell in cells if cell]] for name, cells in [*rows, ["empty", []]]]
+        opened.must("POST", f"/v1/datasets/{dataset}/multirows", rows)
+        opened.must("POST", f"/v1/datasets/{dataset}/commit")
+    assert answer("plain") == answer("mixed") != []

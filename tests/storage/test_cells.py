@@ -104,11 +104,13 @@ def test_one_time_for_all_is_told_once(database):
     assert encoded(database, tables.prefix) == {-1}
 
 
-@pytest.mark.parametrize("step, least", [(1, -40), (60, -FARTHEST - 40), (7, -40 * 7)])
+@pytest.mark.parametrize(("step", "least"), [(1, -40), (60, -FARTHEST - 40), (7, -40 * 7)])
 def test_times_of_a_row_are_small_numbers(database, step, least):
     tables = CellTables(database, new_table())
     wanted = [
-        (f"r{row}", f"c{column}", 1e9 + 1e6 * row + step * (column * 7 % 40), 1) for row in range(50) for column in range(40)
+        (f"r{row}", f"c{column}", 1e9 + 1e6 * row + step * (column * 7 % 40), 1)
+        for row in range(50)
+        for column in range(40)
     ]
     tables.append(recorded(*(((row,), [((column,), value, time)]) for row, column, time, value in wanted)))
     assert least <= min(encoded(database, tables.prefix)) <= max(encoded(database, tables.prefix)) < 0

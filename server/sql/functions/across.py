@@ -124,7 +124,7 @@ def _fold(node: Call, args: list[Value], scope: Scope) -> Value:
     match value:
         case Row(columns={}, rests=(Rest(prefix=(), sql=sql),)) if not value.columns:
             aggregate, empty = _AGGREGATES[node.name]
-            found = scope.folded(sql, aggregate.format(n=f"m_num_of(s.v, '{node.name}')"))
+            found = scope.folded(sql, aggregate, f"m_num_of(s.v, '{node.name}')")
             newest = scope.folded(sql, "max(s.t) FILTER (WHERE s.v IS NOT NULL)")
             if found is not None and newest is not None:
                 return Atom(f"coalesce({found}, {empty})", kind, lambda: f"coalesce({newest}, {NEVER_SQL})")
