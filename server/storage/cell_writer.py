@@ -182,6 +182,7 @@ class CellWriter:
     def _cells(
         self, chunks: Mapping[str, Chunk], rows: Integers, begun: Floats, columns: Integers
     ) -> dict[str, _Cells]:
+        """Chunks with the ids of their rows and columns; ``begun`` are the times of the rows."""
         of = np.concatenate([chunk.rows for chunk in chunks.values()])
         times = self._encoded(np.concatenate([chunk.times for chunk in chunks.values()]), begun[of])
         ends = np.cumsum([len(chunk.rows) for chunk in chunks.values()])

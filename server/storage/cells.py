@@ -23,6 +23,7 @@ _VERSION = 2  # of the tables
 _FORMER_DISTANCE = 1 << 30
 
 _FOLDING = "the last commits of a dataset go from its journal into its tables before they are read"
+_UPGRADING = "the tables of a dataset that an earlier version wrote are brought up to date before they are read"
 
 _BLOCK_MEGABYTES = 0.25  # DuckDB's block size
 
@@ -46,7 +47,7 @@ class CellTables:
         with database.cursor() as cursor:
             stored = read_meta(cursor, prefix)
         if stored and "version" not in stored:
-            with database.transaction() as cursor:
+            with written_to_be_read(_UPGRADING), database.transaction() as cursor:
                 self._upgrade(cursor, stored)
         self._counts = CellCounts(**stored["cells"]) if stored else CellCounts()
         self._created = stored is not None

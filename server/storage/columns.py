@@ -14,6 +14,7 @@ from server.values.paths import Path, format_path, natural_key, parse_path
 
 # Up to here all columns are read at the first question; beyond, each is looked up by its name.
 _LISTED_AT_ONCE = 10_000
+_FEW = 100
 _FIELDS = "id, name, seen, multiple, rows"
 
 
@@ -25,6 +26,7 @@ class StoredColumns:
         self._table = f"{prefix}_cols"
         self._count = count
         self._found: dict[Path, CellColumn | None] = {}
+        self._few: dict[Path, list[CellColumn]] = {}  # what lies below a prefix, where that is little
 
     def __len__(self) -> int:
         return self._count
@@ -64,9 +66,14 @@ class StoredColumns:
         return self._stores
 
     def _below(self, prefix: Path) -> list[CellColumn]:
+        if prefix in self._few:
+            return self._few[prefix]
         start = format_path(prefix) + "." if prefix else ""
         rows = self._fetch(f"SELECT {_FIELDS} FROM {self._table} WHERE starts_with(name, ?)", [start])
-        return sorted(map(_column, rows), key=lambda column: natural_key(column.path))
+        below = sorted(map(_column, rows), key=lambda column: natural_key(column.path))
+        if len(below) <= _FEW:
+            self._few[prefix] = below
+        return below
 
     @cached_property
     def _all(self) -> dict[Path, CellColumn]:
