@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterator
-from dataclasses import astuple, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 import orjson
 import pyarrow as pa
+from numpy.typing import NDArray
 from pydantic import Field
 
 from server.declarations import (
@@ -29,17 +29,20 @@ from server.declarations import (
 from server.errors import MldbError, NotFound
 from server.learning.archive import Archive, ModelFile, pack
 from server.learning.cell_functions import RowFunction
+from server.learning.distributions import SIZE, Distribution, check_statistics, numbers_of, statistics
 from server.learning.model_params import save_model
 from server.learning.origin import Origin, open_model
-from server.learning.outcome_rows import OutcomeRow, Outcomes, outcome_rows
+from server.learning.outcome_rows import OutcomeBatch, Outcomes, outcome_batches
+from server.learning.running_counts import RunningResult, key_of, run_starts
 from server.learning.saved import Count, member, require
-from server.learning.stats_tables import check_training, key_of, outcome_query, record_rows
-from server.learning.value_cells import spread_cells, value_cells_below
+from server.learning.stats_tables import check_training, outcome_query
+from server.learning.value_cells import ValueCells, spread_cells, value_cells_below
 from server.messages import Request, Response
 from server.procedures.validators import required
 from server.sql.tree import Select
+from server.transfer.outputs import recording_dataset
 from server.values.atoms import Atom, atom_from_json
-from server.values.batches import Cell, Row, RowBatch, RowType
+from server.values.batches import Cell, RowBatch, RowType
 from server.values.paths import format_path
 
 NAME = "experimental.distTable.train"
@@ -49,53 +52,6 @@ _DEFAULT = ["count", "avg", "std", "min", "max"]
 Mode = Literal["fixedColumns", "bagOfWords"]
 
 _Numbers = tuple[Count, float, float, float, float, float, float]  # of a distribution, as a file has them
-
-
-@dataclass
-class Distribution:
-    """Running statistics of numbers; the squares are summed around the mean (Welford), so nothing cancels."""
-
-    count: int = 0
-    mean: float = math.nan
-    squares: float = 0.0
-    low: float = math.nan
-    high: float = math.nan
-    last: float = math.nan
-    total: float = 0.0
-
-    def add(self, number: float) -> None:
-        first = self.count == 0
-        self.count += 1
-        before = number if first else self.mean
-        self.mean = before + (number - before) / self.count
-        self.squares += (number - before) * (number - self.mean)
-        self.low = number if first else min(self.low, number)
-        self.high = number if first else max(self.high, number)
-        self.last = number
-        self.total += number
-
-    def statistic(self, name: str) -> int | float:
-        match name:
-            case "count":
-                return self.count
-            case "avg":
-                return self.mean
-            case "std":
-                return math.sqrt(self.squares / (self.count - 1)) if self.count > 1 else math.nan
-            case "min":
-                return self.low
-            case "max":
-                return self.high
-            case "last":
-                return self.last
-            case "sum":
-                return self.total
-        raise MldbError(f"Unknown distribution table statistic: {name}")
-
-
-def check_statistics(names: list[str]) -> None:
-    for name in names:
-        Distribution().statistic(name)
 
 
 _UNSEEN = Distribution()
@@ -118,50 +74,55 @@ class DistTable:
             return name, key_of(value)
         return None if value is None else ("", name)
 
-    def statistics(self, row: Row, names: list[str]) -> Row:
-        """``<outcome>.<column>.<statistic>`` for the columns of a row that are known."""
-        found = [(cell, at) for cell in row if (at := self.place(cell)) is not None and at[0] in self.columns]
-        cells = []
-        for number, outcome in enumerate(self.outcomes):
-            for cell, (column, key) in found:
-                distributions = self.columns[column].get(key)
-                known = _UNSEEN if distributions is None else distributions[number]
-                cells += [Cell((outcome, *cell.path, name), known.statistic(name), cell.timestamp) for name in names]
-        return cells
-
     def statistics_of(self, batch: RowBatch, names: list[str]) -> pa.Array:
         """``stats.<outcome>.<column>.<statistic>`` for the columns of the row ``features`` that are known."""
         cells = value_cells_below(batch, "features")
         pairs, which = cells.pairs()
         places = [self._place(name, atom) for name, atom in pairs]
         known = np.array([at is not None and at[0] in self.columns for at in places], np.bool_)
-        numbers = np.zeros((len(self.outcomes), len(pairs), len(names)))
+        found = np.zeros((len(self.outcomes), len(pairs), SIZE))
         for pair, at in enumerate(places):
             if at is not None and known[pair]:
-                found = self.columns[at[0]].get(at[1], [_UNSEEN] * len(self.outcomes))
-                numbers[:, pair] = [[one.statistic(name) for name in names] for one in found]
+                found[:, pair] = [*map(numbers_of, self.columns[at[0]].get(at[1], [_UNSEEN] * len(self.outcomes)))]
+        numbers = statistics(found, names)
         prefixes = [f"{format_path(('stats', outcome))}." for outcome in self.outcomes]
         inside = known[which]
         return spread_cells(
             batch.length, cells.take(inside), prefixes, [f".{name}" for name in names], numbers[:, which[inside]]
         )
 
-    def add(self, row: Row, outcomes: list[float | None]) -> None:
-        """Count the outcomes of a row in; one that is null does not count."""
-        for at in filter(None, map(self.place, row)):
-            self.add_at(*at, outcomes)
+    def add(self, cells: ValueCells, outcomes: list[list[float | None]]) -> tuple[ValueCells, NDArray[np.float64]]:
+        """Count the outcomes of rows in, by outcome; one that is null does not count.
 
-    def add_at(self, column: str, key: str, outcomes: list[float | None]) -> None:
+        The cells that count, and the numbers [outcome, cell] of their distributions before each cell's row.
+        """
+        pairs, which = cells.pairs()
+        places = [self._place(name, atom) for name, atom in pairs]
+        counted = np.array([at is not None for at in places], np.bool_)[which]
+        cells, which = cells.take(counted), which[counted]
+        numbered: dict[tuple[str, str] | None, int] = {}
+        at = np.array([numbered.setdefault(place, len(numbered)) for place in places], np.int64)[which]
+        found = [self._at(*place) if place is not None else [_UNSEEN] * len(outcomes) for place in numbered]
+        before = [
+            _gone_through(values, cells, at, [each[number] for each in found]) for number, values in enumerate(outcomes)
+        ]
+        return cells, np.array(before).reshape(len(outcomes), len(at), SIZE)[:, _first_of_row(cells.rows, at)]
+
+    def _at(self, column: str, key: str) -> list[Distribution]:
+        """The distributions of the outcomes; made where there are none."""
         keys = self.columns.setdefault(column, {})
         if key not in keys:
             keys[key] = [Distribution() for _ in self.outcomes]
-        for distribution, outcome in zip(keys[key], outcomes, strict=True):
+        return keys[key]
+
+    def add_at(self, column: str, key: str, outcomes: list[float | None]) -> None:
+        for distribution, outcome in zip(self._at(column, key), outcomes, strict=True):
             if outcome is not None:
                 distribution.add(outcome)
 
     def to_bytes(self, origin: Origin) -> bytes:
         numbers = {
-            column: {key: [_finite(astuple(one)) for one in all] for key, all in keys.items()}
+            column: {key: [_finite(numbers_of(one)) for one in all] for key, all in keys.items()}
             for column, keys in self.columns.items()
         }
         return pack(_KIND, {"outcomes": self.outcomes, "mode": self.mode, "columns": numbers}, Archive(), origin)
@@ -178,6 +139,27 @@ class DistTable:
         require(all(len(each) == len(outcomes) for each in every), "a value has distributions of other outcomes")
         require(not any(one.squares < 0 for each in every for one in each), "a sum of squares is negative")
         return cls(outcomes, member(file.body, "mode", Mode), columns)
+
+
+def _gone_through(
+    values: list[float | None], cells: ValueCells, at: NDArray[np.int64], found: list[Distribution]
+) -> list[tuple[float, ...]]:
+    """The numbers of each cell's distribution before the outcome of its row, which is then added."""
+    before = []
+    for place, row in zip(at.tolist(), cells.rows.tolist(), strict=True):
+        one, value = found[place], values[row]
+        before.append(numbers_of(one))
+        if value is not None:
+            one.add(value)
+    return before
+
+
+def _first_of_row(rows: NDArray[np.int64], at: NDArray[np.int64]) -> NDArray[np.int64]:
+    """For each cell the first one of its row that counts for the same distribution."""
+    order = np.lexsort((at, rows))
+    first = np.empty_like(order)
+    first[order] = order[run_starts(rows[order], at[order])]
+    return first
 
 
 def _finite(numbers: tuple[Any, ...]) -> list[Any]:
@@ -212,26 +194,28 @@ class DistTrain(StatelessProcedure):
     def run(self, params: TrainParams, progress: Progress) -> RunResult:
         select = required(self.check(params), NAME)
         progress.step("iterating", "counter")
-        table = DistTable([name for name, _ in params.outcomes], params.mode)
+        table, told = DistTable([name for name, _ in params.outcomes], params.mode), params.statistics or _DEFAULT
         result, origin = outcome_query(self.services, NAME, params, select)
-        rows = outcome_rows(result, params.outcomes, progress)
-        counted = _running(table, params.statistics, rows)
-        record_rows(self.services, params.outputDataset, "tabular", counted, progress)
+
+        def count(batch: OutcomeBatch) -> tuple[ValueCells, NDArray[np.float64]]:
+            outcomes = [[_number(value) for value in values] for values in batch.outcomes]
+            cells, before = table.add(batch.value_cells(), outcomes)
+            return cells, statistics(before, told)
+
+        training = outcome_batches(result, params.outcomes, progress)
+        if params.outputDataset is None:
+            for batch in training:
+                count(batch)
+        else:
+            dataset = recording_dataset(self.services, params.outputDataset, "tabular")
+            names = [name for name, _ in params.outcomes]
+            dataset.write(RunningResult(training, names, [f".{name}" for name in told], count), progress)
         save_model(self.services, params.distTableFileUrl, table.to_bytes(origin), "dist table")
         if params.functionName:
             of = {"distTableFileUrl": params.distTableFileUrl, "statistics": params.statistics}
             config = {"id": params.functionName, "type": "experimental.distTable.getStats", "params": of}
             self.services.create("function", config)
         return RunResult()
-
-
-def _running(table: DistTable, statistics: list[str], rows: Iterator[OutcomeRow]) -> Iterator[tuple[str, Row]]:
-    for row in rows:
-        places = [at for cell in row.cells if (at := table.place(cell)) is not None]
-        for column, _ in places:
-            table.columns.setdefault(column, {})
-        yield row.name, table.statistics(row.cells, statistics)
-        table.add(row.cells, [_number(outcome) for outcome in row.outcomes])
 
 
 def _number(outcome: Atom) -> float | None:
@@ -345,7 +329,7 @@ def _create_function(creation: Creation) -> DistFunction:
     params: StatsParams = creation.params
     check_statistics(params.statistics)
     table, file = open_model(creation.services, params.distTableFileUrl, _KIND, DistTable.of)
-    return DistFunction(creation.services, table, file, params.statistics)
+    return DistFunction(creation.services, table, file, params.statistics or _DEFAULT)
 
 
 TYPES = [

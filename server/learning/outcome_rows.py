@@ -4,36 +4,59 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from server.declarations import Progress, QueryResult
 from server.errors import MldbError
 from server.learning.cell_arrays import CellArrays, cell_arrays
 from server.learning.training_set import is_true
+from server.learning.value_cells import ValueCells, value_cells
 from server.sql.parser import parse_expression
 from server.sql.tree import Item, Select
-from server.transfer.results import named_rows, rows_of
+from server.transfer.results import column_atoms, sliced
 from server.values.atoms import Atom
-from server.values.batches import Row
+from server.values.batches import RowBatch
 from server.values.paths import parse_path
 
 # Outcomes are columns of the query below a name that no dataset has.
 _OUTCOMES = "\x01outcomes"
 
-_TOLD_ROWS = 1000  # between two reports of progress
+_ROWS = 10_000  # that are counted between two looks for a cancel
 
 Outcomes = list[tuple[str, str]]  # name, SQL over the rows of the query's FROM
 
+_Cells = TypeVar("_Cells", CellArrays, ValueCells)
+
 
 @dataclass(frozen=True)
-class OutcomeRow:
-    """A training row: its name, its cells, and the value of each outcome."""
+class OutcomeBatch:
+    """Training rows: their names, their cells, and of each outcome the value that each row has."""
 
-    name: str
-    cells: Row
-    outcomes: list[Atom]
+    names: pa.Array
+    rows: RowBatch
+    outcomes: list[list[Atom]]
+
+    @property
+    def won(self) -> NDArray[np.bool_]:
+        """Which outcomes are true: [row, outcome]."""
+        truths = [[is_true(value) for value in values] for values in self.outcomes]
+        return np.array(truths, np.bool_).reshape(len(self.outcomes), -1).T
+
+    def cells(self) -> CellArrays:
+        return _of_columns(cell_arrays(self.rows))
+
+    def value_cells(self) -> ValueCells:
+        return _of_columns(value_cells(self.rows))
+
+
+def _of_columns(cells: _Cells) -> _Cells:
+    """The cells that are no outcomes."""
+    columns = np.array([parse_path(name)[0] != _OUTCOMES for name in cells.names], np.bool_)
+    return cells.take(columns[cells.codes])
 
 
 def with_outcomes(select: Select, outcomes: Outcomes) -> Select:
@@ -42,36 +65,16 @@ def with_outcomes(select: Select, outcomes: Outcomes) -> Select:
     return replace(select, clauses=(*select.clauses, *items))
 
 
-def outcome_rows(result: QueryResult, outcomes: Outcomes, progress: Progress) -> Iterator[OutcomeRow]:
+def outcome_batches(result: QueryResult, outcomes: Outcomes, progress: Progress) -> Iterator[OutcomeBatch]:
     """The rows of a query ``with_outcomes``, in its order."""
-    for number, (name, row) in enumerate(named_rows(result, progress)):
-        if not number % _TOLD_ROWS:
-            progress.update(number)
-        values: list[Atom] = [None] * len(outcomes)
-        cells = []
-        for cell in row:
-            if cell.path[0] == _OUTCOMES:
-                values[int(cell.path[1])] = cell.value
-            else:
-                cells.append(cell)
-        yield OutcomeRow(name, cells, values)
-
-
-def outcome_batches(
-    result: QueryResult, outcomes: Outcomes, progress: Progress
-) -> Iterator[tuple[CellArrays, NDArray[np.bool_]]]:
-    """The rows of a query ``with_outcomes`` in batches: their cells, and which outcomes are true (rows, outcomes)."""
     done = 0
     for batch in result.batches(progress):
-        won = [[False] * len(outcomes) for _ in range(batch.rows.length)]
-        for values, row in zip(won, rows_of(batch.rows.under((_OUTCOMES,))), strict=True):
-            for cell in row:
-                values[int(cell.path[0])] = is_true(cell.value)
-        cells = cell_arrays(batch.rows)
-        columns = np.array([parse_path(name)[0] != _OUTCOMES for name in cells.names], np.bool_)
-        yield cells.take(columns[cells.codes]), np.array(won, np.bool_).reshape(-1, len(outcomes))
-        done += batch.rows.length
-        progress.update(done)
+        for begin in range(0, batch.rows.length, _ROWS):
+            part = sliced(batch, begin, _ROWS)
+            below = part.rows.under((_OUTCOMES,))
+            yield OutcomeBatch(part.names, part.rows, [column_atoms(below, str(at)) for at in range(len(outcomes))])
+            done += part.rows.length
+            progress.update(done)
 
 
 def check_outcomes(outcomes: Sequence[tuple[str, str]], type_name: str) -> None:

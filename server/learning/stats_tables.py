@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -11,7 +10,6 @@ from operator import add
 from typing import Any
 
 import numpy as np
-import orjson
 import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
@@ -38,23 +36,16 @@ from server.learning.cell_functions import RowFunction
 from server.learning.feature_reader import number_cells
 from server.learning.model_params import no_model_url, save_model
 from server.learning.origin import Origin, open_model, training_rows
-from server.learning.outcome_rows import (
-    OutcomeRow,
-    Outcomes,
-    check_outcomes,
-    outcome_batches,
-    outcome_rows,
-    with_outcomes,
-)
+from server.learning.outcome_rows import OutcomeBatch, Outcomes, check_outcomes, outcome_batches, with_outcomes
+from server.learning.running_counts import RunningCounts, RunningResult, key_of
 from server.learning.saved import Count, member, require
-from server.learning.training_set import is_true
-from server.learning.value_cells import spread_cells, value_cells_below
+from server.learning.value_cells import ValueCells, spread_cells, value_cells_below
 from server.procedures.validators import checked_query, required
 from server.sql.tree import Select
 from server.transfer.outputs import record_all, recording_dataset
 from server.values import compute as pc
-from server.values.atoms import NEVER, Atom, atom_to_json
-from server.values.batches import Cell, Row, RowBatch
+from server.values.atoms import NEVER, Atom
+from server.values.batches import RowBatch
 from server.values.distinct import distinct
 from server.values.paths import format_path, parse_path
 
@@ -62,11 +53,6 @@ STATS_TRAIN, WORDS_TRAIN = "statsTable.train", "statsTable.bagOfWords.train"
 _STATS, _WORDS = "statsTable", "statsTable.bagOfWords"  # kinds of model files
 
 Counts = list[int]  # trials, then the number of each outcome
-
-
-def key_of(atom: Atom) -> str:
-    """An atom as a key: 1 and "1" are two."""
-    return orjson.dumps(atom_to_json(atom)).decode()
 
 
 # ── by column and value ──────────────────────────────────────────────────────────────────────────────────────────
@@ -101,46 +87,15 @@ class StatsTable:
         numbers = found.reshape(-1, len(prefixes))[which].T
         return spread_cells(batch.length, cells, prefixes, [""], numbers[:, :, None])
 
-    def _told(self, found: list[tuple[Cell, Counts]]) -> Row:
-        return [
-            Cell((name, *cell.path), counts[number], cell.timestamp)
-            for number, name in enumerate(["trial", *self.outcomes])
-            for cell, counts in found
-        ]
-
-    def add(self, row: OutcomeRow) -> Row:
-        """Count a row; the counts that its values had before."""
-        found = self._counts(row)
-        before = self._told(found)
-        _count_all(found, row.outcomes)
-        return before
-
-    def count(self, row: OutcomeRow) -> None:
-        """Count a row."""
-        _count_all(self._counts(row), row.outcomes)
-
-    def _counts(self, row: OutcomeRow) -> list[tuple[Cell, Counts]]:
-        """Where each cell of a row is counted; places that are new are made."""
-        found = []
-        for cell in row.cells:
-            values = self.columns.setdefault(format_path(cell.path), {})
-            key = key_of(cell.value)
-            counts = values.get(key)
-            if counts is None:
-                counts = values[key] = [0] * (1 + len(self.outcomes))
-            found.append((cell, counts))
-        return found
+    @staticmethod
+    def counted(outcomes: list[str], counts: RunningCounts) -> StatsTable:
+        table = StatsTable(outcomes)
+        for (name, key), found in zip(counts.values.known, counts.totals.tolist(), strict=True):
+            table.columns.setdefault(name, {})[key] = found
+        return table
 
     def to_bytes(self, origin: Origin) -> bytes:
         return pack(_STATS, {"outcomes": self.outcomes, "columns": self.columns}, Archive(), origin)
-
-
-def _count_all(found: list[tuple[Cell, Counts]], outcomes: list[Atom]) -> None:
-    won = [number for number, outcome in enumerate(outcomes, 1) if is_true(outcome)]
-    for _, counts in found:
-        counts[0] += 1
-        for number in won:
-            counts[number] += 1
 
 
 # ── by word ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -250,33 +205,27 @@ class StatsTrain(StatelessProcedure):
     def run(self, params: TrainParams, progress: Progress) -> RunResult:
         select = required(self.check(params), STATS_TRAIN)
         progress.step("iterating", "counter")
-        table = StatsTable([name for name, _ in params.outcomes])
+        names, counts = [name for name, _ in params.outcomes], RunningCounts(len(params.outcomes))
         result, origin = outcome_query(self.services, STATS_TRAIN, params, select)
-        rows = outcome_rows(result, params.outcomes, progress)
+
+        def count(batch: OutcomeBatch) -> tuple[ValueCells, NDArray[Any]]:
+            cells = batch.value_cells()
+            return cells, counts.add(cells, batch.won).T[:, :, None]
+
+        training = outcome_batches(result, params.outcomes, progress)
         if params.outputDataset is None:
-            for row in rows:
-                table.count(row)
+            for batch in training:
+                count(batch)
         else:
-            counted = ((row.name, table.add(row)) for row in rows)
-            record_rows(self.services, params.outputDataset, "sparse.mutable", counted, progress)
+            dataset = recording_dataset(self.services, params.outputDataset, "sparse.mutable")
+            dataset.write(RunningResult(training, ["trial", *names], [""], count), progress)
+        table = StatsTable.counted(names, counts)
         save_model(self.services, params.statsTableFileUrl, table.to_bytes(origin), "stats table")
         if params.functionName:
             of = {"statsTableFileUrl": params.statsTableFileUrl}
             config = {"id": params.functionName, "type": "statsTable.getCounts", "params": of}
             self.services.create("function", config)
         return RunResult()
-
-
-def record_rows(
-    services: Services, spec: Any, default_type: str, rows: Iterator[tuple[str, Row]], progress: Progress
-) -> None:
-    """Go through all rows, and record them where a dataset is wanted."""
-    dataset = None if spec is None else recording_dataset(services, spec, default_type)
-    recorded = ((parse_path(name), [(cell.path, cell.value, cell.timestamp) for cell in row]) for name, row in rows)
-    if dataset is None:
-        deque(recorded, 0)
-    else:
-        record_all(dataset, recorded, progress)
 
 
 class WordTrain(StatelessProcedure):
@@ -294,8 +243,8 @@ class WordTrain(StatelessProcedure):
         progress.step("iterating", "counter")
         table = WordTable([name for name, _ in params.outcomes])
         result, origin = outcome_query(self.services, WORDS_TRAIN, params, select)
-        for cells, won in outcome_batches(result, params.outcomes, progress):
-            table.add(cells, won)
+        for batch in outcome_batches(result, params.outcomes, progress):
+            table.add(batch.cells(), batch.won)
         if params.outputDataset is not None:
             _, dataset = self.services.output_dataset(params.outputDataset, "tabular")
             progress.step("recording", "counter")

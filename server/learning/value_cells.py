@@ -54,10 +54,9 @@ class ValueCells:
 _NO_CELLS = ValueCells(np.zeros(0, np.int64), np.zeros(0, np.int64), [], np.zeros(0, np.int64), [], np.zeros(0))
 
 
-def value_cells_below(batch: RowBatch, name: str) -> ValueCells:
-    """The cells of an input row. Null is an empty row; ``MldbError`` for any other atom in its place."""
-    below = batch.under((name,))
-    parts = [_NO_CELLS, *_parts(below)]
+def value_cells(batch: RowBatch) -> ValueCells:
+    """The cells of a batch: known columns, the elements of embeddings, and the open rest."""
+    parts = [_NO_CELLS, *_parts(batch)]
     names, codes = joint_codes([(part.names, part.codes) for part in parts])
     values, atoms = [], list[Atom]()
     for part in parts:
@@ -67,24 +66,33 @@ def value_cells_below(batch: RowBatch, name: str) -> ValueCells:
         np.concatenate([part.rows for part in parts]), codes, names, np.concatenate(values), atoms,
         np.concatenate([part.times for part in parts]),
     )  # fmt: skip
-    found = found.take(np.argsort(found.rows, kind="stable"))
-    if "" not in names:
+    return found.take(np.argsort(found.rows, kind="stable"))
+
+
+def value_cells_below(batch: RowBatch, name: str) -> ValueCells:
+    """The cells of an input row. Null is an empty row; ``MldbError`` for any other atom in its place."""
+    found = value_cells(batch.under((name,)))
+    if "" not in found.names:
         return found
-    whole = found.codes == names.index("")
-    if any(atoms[value] is not None for value in np.unique(found.values[whole])):
+    whole = found.codes == found.names.index("")
+    if any(found.atoms[value] is not None for value in np.unique(found.values[whole])):
         raise MldbError(f"The input '{name}' must be a row, not a single value")
     return found.take(~whole)
 
 
 def _parts(batch: RowBatch) -> Iterator[ValueCells]:
-    for column, values, times in timed_columns(batch):
-        yield _embedded(column, values, times) if column.shape else _atoms(column, values, times)
+    for index, (column, values, times) in enumerate(timed_columns(batch)):
+        if column.shape:
+            yield _embedded(column, values, times)
+        else:
+            yield _atoms(column, values, times, batch.timestamp(index))
     if batch.rest is not None:
         yield _rest(one_array(batch.rest))
 
 
-def _atoms(column: Column, values: pa.Array, times: NDArray[np.float64]) -> ValueCells:
-    rows = np.flatnonzero(~is_null(values)) if column.sparse else np.arange(len(values))
+def _atoms(column: Column, values: pa.Array, times: NDArray[np.float64], given: Any) -> ValueCells:
+    lacks: Any = True if column.sparse else False if isinstance(given, float | int) else is_null(one_array(given))
+    rows = np.flatnonzero(~(is_null(values) & lacks))  # what a row lacks has no time
     places, atoms = coded_atoms(values, column.kind)
     codes = np.zeros(len(rows), np.int64)
     return ValueCells(rows, codes, [format_path(column.path)], places[rows], atoms, times[rows])

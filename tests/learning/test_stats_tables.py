@@ -8,13 +8,17 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from server.declarations import NamedBatch
 from server.errors import MldbError
 from server.learning.archive import unpack
 from server.learning.cell_arrays import cell_arrays
 from server.learning.cell_functions import rows_below
-from server.learning.dist_tables import Distribution, DistTable
-from server.learning.outcome_rows import OutcomeRow
-from server.learning.stats_tables import StatsTable, WordTable, derived_expression, key_of
+from server.learning.dist_tables import DistTable
+from server.learning.distributions import Distribution, check_statistics, numbers_of, statistics
+from server.learning.outcome_rows import OutcomeBatch
+from server.learning.running_counts import RunningCounts, RunningResult, key_of
+from server.learning.stats_tables import StatsTable, WordTable, derived_expression
+from server.transfer.results import rows_of, sliced
 from server.values.atoms import Interval, PathValue, Timestamp
 from server.values.batches import Cell, Column, RowBatch, RowType
 from server.values.cells import any_array, cells_array, cells_of
@@ -42,13 +46,36 @@ def told(found):
     return {".".join(cell.path[1:]): cell.value for cell in row}
 
 
+def training(rows, columns=(), values=(), times=(), outcomes=()):
+    """Training rows: known columns, and cells of others."""
+    rest = cells_array(rows)
+    batch = RowBatch(RowType(tuple(columns), open=True), len(rows), values, times, rest)
+    return OutcomeBatch(pa.array([str(number) for number in range(len(rows))]), batch, list(outcomes))
+
+
+def counted(*batches):
+    """The table of training rows, and what each row is told."""
+    counts, shown = RunningCounts(len(batches[0].outcomes)), []
+
+    def count(batch):
+        cells = batch.value_cells()
+        return cells, counts.add(cells, batch.won).T[:, :, None]
+
+    for batch in RunningResult(iter(batches), ["trial", "won"], [""], count).batches():
+        shown += cells_of(batch.rows.rest)
+    return StatsTable.counted(["won"], counts), shown
+
+
 def test_counts_are_those_before_the_row():
-    table = StatsTable(["won"])
-    assert set(plain(table.add(OutcomeRow("1", cells(host="a", n=1), [1]))).values()) == {0}
-    expected = {"trial.host": 1, "trial.n": 0, "won.host": 1, "won.n": 0}  # the text "1" is not the number 1
-    assert plain(table.add(OutcomeRow("2", cells(host="a", n="1"), [None]))) == expected
+    rows = [cells(host="a", n=1), cells(host="a", n="1"), cells(host="a")]
+    table, told_rows = counted(training(rows[:2], outcomes=[[1, None]]), training(rows[2:], outcomes=[[0]]))
+    assert [plain(row) for row in told_rows] == [
+        {"trial.host": 0, "trial.n": 0, "won.host": 0, "won.n": 0},
+        {"trial.host": 1, "trial.n": 0, "won.host": 1, "won.n": 0},  # the text "1" is not the number 1
+        {"trial.host": 2, "won.host": 1},
+    ]
     again = StatsTable(**unpack("statsTable", table.to_bytes({})).body)
-    assert told(again.counts(given("keys", cells(host="a", other=1)))) == {"trial.host": 2, "won.host": 1}
+    assert told(again.counts(given("keys", cells(host="a", other=1)))) == {"trial.host": 3, "won.host": 1}
     assert told(again.counts(given("keys", cells(host="never")))) == {"trial.host": 0, "won.host": 0}
 
 
@@ -95,20 +122,24 @@ def test_derived_columns_replace_each_name_once():
     assert quoted == '"label".host / "trial".host AS "x_host"'
 
 
+NAMES = ["count", "avg", "std", "min", "max", "last", "sum"]
+
+
 def test_a_distribution():
+    unseen = statistics(np.array(numbers_of(Distribution())), NAMES).tolist()
+    assert (unseen[0], unseen[-1], [math.isnan(each) for each in unseen[1:-1]]) == (0, 0, [True] * 5)
     one = Distribution()
-    assert (one.statistic("count"), one.statistic("sum"), math.isnan(one.statistic("avg"))) == (0, 0, True)
     for number in (1e9 + 1, 1e9 + 9):
         one.add(number)
-    found = [one.statistic(name) for name in ("count", "avg", "std", "min", "max", "last", "sum")]
+    found = statistics(np.array(numbers_of(one)), NAMES).tolist()
     assert found == [2, 1e9 + 5, math.sqrt(32), 1e9 + 1, 1e9 + 9, 1e9 + 9, 2e9 + 10]
-    with pytest.raises(MldbError, match="Unknown distribution table statistic"):
-        one.statistic("median")
+    with pytest.raises(MldbError, match="Unknown distribution table statistic: median; there are count"):
+        check_statistics(["count", "median"])
 
 
 def test_a_table_comes_back_from_its_file():
-    table = DistTable(["price"], "fixedColumns", {"host": {}})
-    table.add(cells(host=None), [2.0])
+    table = DistTable(["price"], "fixedColumns")
+    table.add(training([cells(host=None)]).value_cells(), [[2.0]])
     again = DistTable.of(unpack("distTable", table.to_bytes({})))
     assert told(again.statistics_of(given("features", cells(host=None)), ["count", "avg"])) == {
         "price.host.count": 1,
@@ -153,7 +184,9 @@ def test_counts_of_a_batch_are_those_of_its_rows():
     rows = rows_below(batch, "keys")
     table = StatsTable(["won", "lost.by far"])
     for number, row in enumerate(rows[:2] * 2 + rows[3:]):
-        table.count(OutcomeRow("", row, [number % 2, number]))
+        for cell in row:
+            counts = table.columns.setdefault(format_path(cell.path), {}).setdefault(key_of(cell.value), [0, 0, 0])
+            counts[:] = [counts[0] + 1, counts[1] + number % 2, counts[2] + (number > 0)]
     del table.columns["x"]
     expected = []
     for row in rows:
@@ -173,20 +206,106 @@ def test_counts_of_a_batch_are_those_of_its_rows():
         table.counts(whole)
 
 
+class RowByRow:
+    """Both kinds of tables as their definition is written: a row after the other, each told what was before it."""
+
+    def __init__(self, mode):
+        self.mode = mode
+        self.seen = {}
+
+    def keys(self, row):
+        named = [(cell, format_path(cell.path)) for cell in row]
+        if self.mode == "bagOfWords":
+            return [(cell, ("", name)) for cell, name in named if cell.value is not None]
+        return [(cell, (name, key_of(cell.value))) for cell, name in named]
+
+    def tell(self, row, outcomes):
+        """Of each cell that counts the outcomes of the rows before, then the row's own are added."""
+        found = [(cell, key, list(self.seen.get(key, []))) for cell, key in self.keys(row)]
+        for _, key, _ in found:
+            self.seen.setdefault(key, []).append(outcomes)
+        return [(cell, before) for cell, _, before in found]
+
+
+def training_of_all_sorts(outcomes):
+    """Rows of all sorts twice, the second time in another order, as batches of different sizes."""
+    batch = rows_of_all_sorts("keys").under(("keys",))
+    whole = NamedBatch(pa.array(list("abcd")), batch)
+    parts = [sliced(whole, *part) for part in ((0, 3), (3, 1), (1, 3), (0, 1))]
+    at = 0
+    for part in parts:
+        size = part.rows.length
+        yield OutcomeBatch(part.names, part.rows, [values[at : at + size] for values in outcomes])
+        at += size
+
+
+def test_running_counts_are_those_of_a_row_after_the_other():
+    outcomes = [[1, 0, None, "yes", "", 2.5, 1, 0]]
+    batches = list(training_of_all_sorts(outcomes))
+    table, told_rows = counted(*batches)
+    reference, number = RowByRow("fixedColumns"), 0
+    expected = []
+    for batch in batches:
+        for row in rows_of(batch.rows):
+            before = reference.tell(row, bool(outcomes[0][number]))
+            number += 1
+            trials = [Cell(("trial", *cell.path), len(seen), cell.timestamp) for cell, seen in before]
+            expected.append(trials + [Cell(("won", *cell.path), sum(seen), cell.timestamp) for cell, seen in before])
+    assert shown(told_rows) == shown(cells_of(cells_array(expected)))
+    assert max(cell.value for row in told_rows for cell in row) > 2
+    flat = {(name, key): found for name, keys in table.columns.items() for key, found in keys.items()}
+    assert flat == {key: [len(seen), sum(seen)] for key, seen in reference.seen.items()}
+
+
+def close(row):
+    """With NaN equal to itself, and the last digits of sums and means left to who adds them up how."""
+    return [(cell.path, cell.timestamp, pytest.approx(cell.value, rel=1e-12, abs=1e-12, nan_ok=True)) for cell in row]
+
+
 @pytest.mark.parametrize("mode", ["fixedColumns", "bagOfWords"])
-def test_statistics_of_a_batch_are_those_of_its_rows(mode):
-    batch = rows_of_all_sorts("features")
-    rows = rows_below(batch, "features")
+def test_running_distributions_are_those_of_a_row_after_the_other(mode):
+    outcomes = [[1.5, 2.0, None, -4.0, 1e6, 0.1, 0.1, 3.0], [7.0, None, 7.0, 7.0, 7.0, 7.0, 7.0, 7.0]]
     table = DistTable(["price", "a.b"], mode)
-    for number, row in enumerate(rows[:2] * 2):
-        table.add(row, [number, None if number else 7.5])
-    names = ["count", "avg", "std", "last", "sum"]
-    expected = [
-        [Cell(("stats", *cell.path), cell.value, cell.timestamp) for cell in table.statistics(row, names)]
-        for row in rows
-    ]
-    assert shown(cells_of(table.statistics_of(batch, names))) == shown(cells_of(cells_array(expected)))
-    assert any(cell.value == 7.5 for cell in expected[0])
+
+    def count(batch):
+        cells, before = table.add(batch.value_cells(), batch.outcomes)
+        return cells, statistics(before, NAMES)
+
+    batches = list(training_of_all_sorts(outcomes))
+    result = RunningResult(iter(batches), table.outcomes, [f".{name}" for name in NAMES], count)
+    told_rows = [row for batch in result.batches() for row in cells_of(batch.rows.rest)]
+    reference, number, expected = RowByRow(mode), 0, []
+    for batch in batches:
+        for row in rows_of(batch.rows):
+            before = reference.tell(row, [values[number] for values in outcomes])
+            number += 1
+            expected.append([
+                Cell((outcome, *cell.path, name), value, cell.timestamp)
+                for at, outcome in enumerate(table.outcomes)
+                for cell, seen in before
+                for name, value in zip(NAMES, by_hand([each[at] for each in seen]), strict=True)
+            ])  # fmt: skip
+    for ours, theirs in zip(told_rows, expected, strict=True):
+        assert [(cell.path, cell.timestamp, cell.value) for cell in ours] == close(theirs)
+    keys = {(name, key) for name, keys in table.columns.items() for key in keys}
+    assert keys == set(reference.seen)
+    asked = rows_of_all_sorts("features")
+    for ours, row in zip(cells_of(table.statistics_of(asked, NAMES)), rows_below(asked, "features"), strict=True):
+        after = [(cell, reference.seen[key]) for cell, key in reference.keys(row)]
+        assert [(cell.path, cell.timestamp, cell.value) for cell in ours] == close([
+            Cell(("stats", outcome, *cell.path, name), value, cell.timestamp)
+            for at, outcome in enumerate(table.outcomes)
+            for cell, seen in after
+            for name, value in zip(NAMES, by_hand([each[at] for each in seen]), strict=True)
+        ])  # fmt: skip
+
+
+def by_hand(numbers):
+    there = [number for number in numbers if number is not None]
+    if not there:
+        return [0, *[math.nan] * 5, 0]
+    deviation = float(np.std(there, ddof=1)) if len(there) > 1 else math.nan
+    return [len(there), float(np.mean(there)), deviation, min(there), max(there), there[-1], sum(there)]
 
 
 def test_shares_of_words_are_those_of_the_chosen(visits, server):
