@@ -25,7 +25,7 @@ from server.entities.jobs import Jobs
 from server.entities.plugin_host import PluginHost
 from server.entities.plugins import plugin_types
 from server.entities.registry import Announced, Registry
-from server.entities.runs import Runner
+from server.entities.runner import Runner
 from server.entities.services import ServerServices
 from server.entities.starts import Starts
 from server.entities.types import PLURALS, TypeRegistry

@@ -32,6 +32,7 @@ VERBS = ("GET", "PUT", "POST", "DELETE")
 DRAFT: Final = ".upload-"  # beginning of the names of files that are still on their way
 _MATCHES_KEPT: Final = 4096  # paths whose route is remembered
 _LONGEST_KEPT: Final = 512  # characters of such a path
+_THREADS: Final = 1024  # calls nest (a procedure runs a script that queries …): a small pool would deadlock
 _READINGS: Final = 5  # of what is replaced again and again, before the reader hears of it
 
 
@@ -244,9 +245,8 @@ Guard = Callable[[str], None]
 class Resources:
     """All routes, and the way in. ``guards`` answer for ids whose sub-routes cannot be reached (§2.2)."""
 
-    def __init__(self, threads: int = 1024) -> None:
-        # In-process calls nest (a procedure runs a script that queries …): a small pool would deadlock.
-        self.threads = ThreadPoolExecutor(threads, "resource")
+    def __init__(self) -> None:
+        self.threads = ThreadPoolExecutor(_THREADS, "resource")
         self.routes: list[Route] = []
         self._root = _Node()
         self._guards: dict[str, Guard] = {}

@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from server.entities import jsontext
 from server.entities.registry import Entry, Ready, Registry, entity_status
-from server.entities.runs import Run, Runner
+from server.entities.runner import Runner
+from server.entities.runs import Run
 from server.entities.types import PLURALS
 
 Key = tuple[str, str]  # kind and id

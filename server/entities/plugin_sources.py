@@ -133,7 +133,7 @@ def file_name(id: str) -> str:
 class Opener:
     """Opens the code of plugins and scripts for one server."""
 
-    def __init__(self, services: Services, language: str = "python") -> None:
+    def __init__(self, services: Services, language: str) -> None:
         self._services = services
         self._language = language
         self._main = MAIN[language]

@@ -129,7 +129,7 @@ def _cancel_from_thread(loop: asyncio.AbstractEventLoop, task: asyncio.Future[An
     loop.call_soon_threadsafe(task.cancel)
 
 
-def start_error(error: BaseException, language: str = "python") -> BaseException:
+def start_error(error: BaseException, language: str) -> BaseException:
     """The caller's error for a main.py that failed, died or hung."""
     if isinstance(error, MainFailed):
         details = error.answer.output().plain()

@@ -22,7 +22,7 @@ _STOP_SECONDS = 10.0  # how long the one who stops a query waits for its end
 class RunningQuery(TaskProgress):
     """The task of one query. ``why`` is what its caller is told when it was stopped."""
 
-    def __init__(self, id: str, query: str | Mapping[str, Any], limit: int = 0) -> None:
+    def __init__(self, id: str, query: str | Mapping[str, Any], limit: int) -> None:
         """``limit``: bytes that the answer may have; 0 for any number."""
         super().__init__()
         self.id = id

@@ -15,7 +15,7 @@ from server import tracing
 from server.declarations import Dataset, EntityKind, Function, PerformResult, Progress, QueryResult, RunResult, Sources
 from server.entities import inline, jsontext, sources
 from server.entities.registry import generated_id, parse_config
-from server.entities.runs import current_progress
+from server.entities.runner import current_progress
 from server.errors import Cancelled, Conflict, MldbError, NotFound
 from server.messages import Request
 from server.sql.positions import did_you_mean
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from server.entities.dispatch import Resources
     from server.entities.jobs import Jobs
     from server.entities.registry import Registry
-    from server.entities.runs import Runner
+    from server.entities.runner import Runner
     from server.learning.model_worker import ModelWorker
     from server.settings import Settings
     from server.sql.engine import Engine

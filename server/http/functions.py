@@ -6,7 +6,7 @@ import asyncio
 import functools
 
 from server.entities import jsontext
-from server.entities.application import Appliers, OutputRow, read_input
+from server.entities.appliers import Appliers, OutputRow, read_input
 from server.entities.dispatch import Call, Typed, hybrid, text
 from server.entities.rendering import compat, plain_json
 from server.entities.rows import read_row

@@ -11,7 +11,7 @@ from server.entities.dispatch import Resources
 from server.entities.metrics import Metrics
 from server.entities.queries import Queries
 from server.entities.registry import Registry
-from server.entities.runs import Runner
+from server.entities.runner import Runner
 from server.entities.types import TypeRegistry
 from server.settings import Settings
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +13,15 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from server.http import console
+from server.http.asgi import ASGI, Receive, Scope, Send
 from server.http.security import PAGE_POLICY
 
 STATIC = Path(__file__).resolve().parents[2] / "static"
 _POLICY = (b"content-security-policy", PAGE_POLICY.encode())
 _NOSNIFF = (b"x-content-type-options", b"nosniff")
 
-ASGI = Callable[[Any, Any, Any], Awaitable[None]]
 
-
-def application(more: Sequence[BaseRoute] = ()) -> tuple[ASGI, frozenset[str]]:
+def application(more: Sequence[BaseRoute]) -> tuple[ASGI, frozenset[str]]:
     """The pages, and the first path segments that belong to them. ``more`` are routes of other page modules."""
 
     async def favicon(_: Request) -> FileResponse:
@@ -37,7 +36,7 @@ def application(more: Sequence[BaseRoute] = ()) -> tuple[ASGI, frozenset[str]]:
 def _guarded(pages: ASGI) -> ASGI:
     """Add the policy to every answer."""
 
-    async def guarded(scope: Any, receive: Any, send: Any) -> None:
+    async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
         async def send_guarded(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = [*message.get("headers", ()), _POLICY, _NOSNIFF]

@@ -19,6 +19,7 @@ from server.values.kinds import Kind
 
 RowMap = Callable[[Row], Row]
 TextMap = Callable[[str], str]
+_WORDS = "words"
 
 
 @dataclass(frozen=True)
@@ -49,16 +50,16 @@ class RowFunction:
         return RowBatch(self.output, batch.length, (), (), self.cells(batch))
 
 
-def row_by_row(given: str, result: str, apply: RowMap) -> RowFunction:
-    """The cells of the input row ``given`` become those of the output row ``result``."""
+def words_function(apply: RowMap) -> RowFunction:
+    """Bags of words to bags of words, row by row: both input and output are called ``words``."""
 
     def cells(batch: RowBatch) -> pa.Array:
         return cells_array([
-            [Cell((result, *cell.path), cell.value, cell.timestamp) for cell in apply(row)]
-            for row in rows_below(batch, given)
+            [Cell((_WORDS, *cell.path), cell.value, cell.timestamp) for cell in apply(row)]
+            for row in rows_below(batch, _WORDS)
         ])  # fmt: skip
 
-    return RowFunction(given, cells)
+    return RowFunction(_WORDS, cells)
 
 
 def rows_below(batch: RowBatch, name: str) -> list[Row]:

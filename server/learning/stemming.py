@@ -9,7 +9,7 @@ from pydantic import Field
 
 from server.declarations import Creation, EntityType, Params
 from server.errors import MldbError
-from server.learning.cell_functions import RowFunction, TextFunction, TextMap, row_by_row
+from server.learning.cell_functions import RowFunction, TextFunction, TextMap, words_function
 from server.values.atoms import Atom
 from server.values.batches import Cell, Row
 from server.values.paths import Path
@@ -61,7 +61,7 @@ def stem_text(stem: TextMap, text: str) -> str:
 
 def _create_stemmer(creation: Creation) -> RowFunction:
     stem = stemmer_of(creation.params.language)
-    return row_by_row("words", "words", lambda row: stem_words(stem, row))
+    return words_function(lambda row: stem_words(stem, row))
 
 
 def _create_stemmerdoc(creation: Creation) -> TextFunction:

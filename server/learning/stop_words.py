@@ -9,7 +9,7 @@ from pydantic import Field
 
 from server.declarations import Creation, EntityType, Params
 from server.errors import MldbError
-from server.learning.cell_functions import RowFunction, row_by_row
+from server.learning.cell_functions import RowFunction, words_function
 from server.values.batches import Row
 
 
@@ -32,7 +32,7 @@ def without(words: frozenset[str], row: Row) -> Row:
 
 def _create(creation: Creation) -> RowFunction:
     words = stop_words(creation.params.language)
-    return row_by_row("words", "words", lambda row: without(words, row))
+    return words_function(lambda row: without(words, row))
 
 
 TYPES = [

@@ -112,8 +112,8 @@ class Engine:
             self.catalog,
             self.register,
             self._execute,
-            has_nan=self._has_nan,
-            has_null=self._has_null,
+            self._has_nan,
+            self._has_null,
             parameters=parameters,
             every_parameter=parameters is not None,
             layouts=layouts or {},
@@ -146,13 +146,13 @@ class Engine:
             tasks.check()
             return found
 
-    def _has_nan(self, table: str, column: str) -> bool:
+    def _has_nan(self, layout: Wide, column: str) -> bool:
         """Whether a stored column holds NaN; remembered, for wide tables never change."""
-        key = (table, column)
+        key = (layout.table, column)
         if key not in self._nan:
             if len(self._nan) >= KNOWN_COLUMNS:
                 self._nan.clear()
-            sql = f"SELECT coalesce(bool_or(isnan({identifier(column)})), FALSE) FROM {identifier(table)}"
+            sql = f"SELECT coalesce(bool_or(isnan({identifier(column)})), FALSE) FROM {identifier(layout.table)}"
             self._nan[key] = bool(self._execute(sql)[0][0])
         return self._nan[key]
 

@@ -261,10 +261,10 @@ class WideRelation(Relation):
         number: int,
         layout: Wide,
         alias: str | None,
-        has_nan: Callable[[str, str], bool] | None = None,
-        has_null: Callable[[Wide, str], bool] | None = None,
+        has_nan: Callable[[Wide, str], bool],
+        has_null: Callable[[Wide, str], bool],
     ) -> None:
-        """``has_nan`` and ``has_null`` tell whether a column of a table (by SQL names) holds any NaN or NULL."""
+        """``has_nan`` and ``has_null`` tell whether a column of a table (by its SQL name) holds any NaN or NULL."""
         super().__init__(number, alias)
         self.layout = layout
         self._has_nan = has_nan
@@ -277,15 +277,12 @@ class WideRelation(Relation):
 
     def _leaf(self, column: WideColumn) -> Leaf:
         sql = self.ref(identifier(column.name))
-        may_be_nan = may_be_null = possible
-        if self._has_null is not None:
-            may_be_null = partial(self._has_null, self.layout, column.name)
+        may_be_null = partial(self._has_null, self.layout, column.name)
         if column.shape is not None:
             return Embedding(sql, column.kind, column.shape, self._ts, column.names, may_be_null=may_be_null)
         if column.single:
             sql = f"CAST({sql} AS DOUBLE)"
-        if self._has_nan is not None and column.kind is Kind.NUMBER:
-            may_be_nan = partial(self._has_nan, self.layout.table, column.name)
+        may_be_nan = partial(self._has_nan, self.layout, column.name) if column.kind is Kind.NUMBER else possible
         return Atom(sql, column.kind, self._ts, sparse=column.sparse, may_be_nan=may_be_nan, may_be_null=may_be_null)
 
     def _ts(self) -> str:
@@ -323,7 +320,7 @@ class WideRelation(Relation):
         sorting = f"{column} {way.split()[0]} NULLS LAST"  # a condition on NULL keeps DuckDB from passing rows over
         first = f"SELECT {column} FROM {table} AS r{self.number}{where_clause(where)} ORDER BY {sorting} LIMIT {count}"
         parts = [f"{column} {within} (SELECT {last}({column}) FROM ({first}))"]
-        if self._has_null is None or self._has_null(self.layout, stored.name):
+        if self._has_null(self.layout, stored.name):
             parts.append(f"{column} IS NULL")
         rows = " UNION ALL ".join(f"SELECT * FROM {table} WHERE {part}" for part in parts)
         return f"({rows}) AS r{self.number}"

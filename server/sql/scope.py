@@ -60,8 +60,8 @@ class Context:
     catalog: Catalog
     register: Callable[[Any, Any], DefinedFunction]  # bound function, input shape → its DuckDB function
     execute: Callable[[str], list[tuple[Any, ...]]]  # run SQL while binding (small look-ups only)
-    has_nan: Callable[[str, str], bool] | None = None  # does a column of a wide table hold NaN
-    has_null: Callable[[Wide, str], bool] | None = None  # and NULL
+    has_nan: Callable[[Wide, str], bool]  # does a column of a wide table hold NaN
+    has_null: Callable[[Wide, str], bool]  # and NULL
     parameters: Row | None = None
     every_parameter: bool = False  # a parameter that was not passed is an error; in a function it reads as null
     layouts: Mapping[str, Layout] = field(default_factory=dict)

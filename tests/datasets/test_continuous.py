@@ -10,7 +10,7 @@ from server.entities import procedures
 from server.entities.catalogue import Catalogue
 from server.entities.jobs import Jobs
 from server.entities.registry import Registry
-from server.entities.runs import Runner
+from server.entities.runner import Runner
 from server.entities.services import ServerServices
 from server.entities.types import TypeRegistry
 from server.errors import MldbError
