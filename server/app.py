@@ -6,7 +6,6 @@ import asyncio
 import logging
 import shutil
 import threading
-from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -62,6 +61,7 @@ from server.learning import graph_files
 from server.learning.model_worker import ModelWorker
 from server.logs import LogStore
 from server.settings import Settings
+from server.shutdown import Shutdown
 from server.storage.database import Database
 from server.transfer.urls import Urls
 
@@ -93,13 +93,7 @@ RESOURCES = (
 class Server:
     """The parts of a running server. Built in the process that serves; ``start`` and ``close`` bracket its life."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        gate: Gate,
-        stop: Callable[[], None],
-        stopping: Callable[[], bool] = lambda: False,
-    ) -> None:
+    def __init__(self, settings: Settings, gate: Gate, shutdown: Shutdown) -> None:
         jsontext.MAX_DEPTH = settings.json_depth
         if settings.otlp_endpoint:
             tracing.configure(settings.otlp_endpoint)
@@ -121,14 +115,12 @@ class Server:
         self.services = ServerServices(settings, self.database, urls, registry, runner, self.jobs, self.models)
         registry.attach(self.services)
         registry.add_check(refuse_builtin_names)
-        self.host = Host(
-            settings, registry_types, registry, runner, self.services, stored_credentials, stop=stop, stopping=stopping
-        )
+        self.host = Host(settings, registry_types, registry, runner, self.services, stored_credentials, shutdown)
         for module in RESOURCES:
             module.register(self.host)
         self.host.health_checks["plugins"] = self.plugins.health
         page_app, page_roots = pages.application(
-            [*logs.routes(self.logs, stopping), *login.routes(gate), *docsite.routes(self.host)]
+            [*logs.routes(self.logs, shutdown), *login.routes(gate), *docsite.routes(self.host)]
         )
         self.gateway = Gateway(settings, self.host.resources, gate, page_app, page_roots, self.host.metrics)
 

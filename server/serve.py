@@ -13,7 +13,6 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +23,7 @@ from server.errors import MldbError
 from server.http.protocol import protocol
 from server.http.security import Gate
 from server.settings import Settings
+from server.shutdown import Shutdown
 
 if TYPE_CHECKING:
     from server.app import Server
@@ -71,15 +71,13 @@ class Application:
         self,
         settings: Settings,
         gate: Gate,
-        stop: Callable[[], None],
+        shutdown: Shutdown,
         announcement: str,
         script: Script | None = None,
-        stopping: Callable[[], bool] = lambda: False,
     ) -> None:
         self._settings = settings
         self._gate = gate
-        self._stop = stop
-        self._stopping = stopping
+        self._shutdown = shutdown
         self._announcement = announcement
         self._script = script
         self._server: Server | None = None
@@ -97,7 +95,7 @@ class Application:
         except MldbError as error:
             print(f"the script's args: {error.message}", file=sys.stderr, flush=True)  # noqa: T201
             self.code = 1
-            self._stop()
+            self._shutdown.begin()
             return
         body = {"address": script.file.as_uri(), "args": args}
         route = f"/v1/types/plugins/{script.language}/routes/run"
@@ -105,7 +103,7 @@ class Application:
         print(answer.body.decode("utf-8", "replace"), flush=True)  # noqa: T201
         if not script.stay:
             self.code = 0 if answer.status == 200 else 1
-            self._stop()
+            self._shutdown.begin()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._server is not None and scope["type"] != "lifespan":
@@ -133,11 +131,11 @@ class Application:
 
     async def _load(self) -> None:
         try:
-            server = await asyncio.to_thread(_build, self._settings, self._gate, self._stop, self._stopping)
+            server = await asyncio.to_thread(_build, self._settings, self._gate, self._shutdown)
             await server.start()
         except Exception as error:
             self.failure = error
-            self._stop()
+            self._shutdown.begin()
         else:
             gc.freeze()  # what has been loaded stays: the collector need not walk through it
             gc.set_threshold(_COLLECT_AFTER)
@@ -166,10 +164,10 @@ class Application:
         await send({"type": "http.response.body", "body": body})
 
 
-def _build(settings: Settings, gate: Gate, stop: Callable[[], None], stopping: Callable[[], bool]) -> Server:
+def _build(settings: Settings, gate: Gate, shutdown: Shutdown) -> Server:
     from server.app import Server
 
-    server = Server(settings, gate, stop, stopping)
+    server = Server(settings, gate, shutdown)
     server.jobs.keep_socket_in(settings.scratch)
     return server
 
@@ -186,22 +184,15 @@ def serve(settings: Settings, script: Script | None = None) -> int:
     settings.port = address[1]
     gate = Gate(settings)
     sockets = [listening, *_plugin_sockets(settings, gate, free=asked == 0)]
-    running: list[uvicorn.Server] = []
-
-    def stop() -> None:
-        for each in running:
-            each.should_exit = True
-
-    def stopping() -> bool:
-        return any(each.should_exit for each in running)
-
-    application = Application(settings, gate, stop, announcement(gate, address), script, stopping)
-    running.append(uvicorn.Server(_configuration(application, settings)))
+    shutdown = Shutdown()
+    application = Application(settings, gate, shutdown, announcement(gate, address), script)
+    server = uvicorn.Server(_configuration(application, settings))
+    shutdown.attach(server)
     write_port_file(address[1])
     # uvicorn raises the signal that stopped it once more when it is done; a stop that was asked for is no failure.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
-    running[0].run(sockets)
+    server.run(sockets)
     if application.failure is not None:
         print(f"mldb: {application.failure}", file=sys.stderr, flush=True)  # noqa: T201
     sys.stdout.flush()

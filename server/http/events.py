@@ -68,7 +68,7 @@ async def _stream(looks: Looks) -> AsyncIterator[bytes]:
         told: Overview = {}
         first = True
         silent = 0
-        while not looks.host.stopping():
+        while not looks.host.shutdown.begun:
             now = await looks.look()
             changed, gone = changes(told, now)
             told = now

@@ -14,6 +14,7 @@ from server.entities.registry import Registry
 from server.entities.runner import Runner
 from server.entities.types import TypeRegistry
 from server.settings import Settings
+from server.shutdown import Shutdown
 
 if TYPE_CHECKING:
     from server.entities.services import ServerServices
@@ -23,8 +24,7 @@ HealthCheck = Callable[[], Any]  # awaitable or plain; {"ok": bool, …}
 
 @dataclass
 class Host:
-    """``health_checks`` are asked by ``/readyz``; ``stop`` begins a graceful shutdown,
-    ``stopping`` says whether it has begun: what would stream for ever ends then."""
+    """``health_checks`` are asked by ``/readyz``."""
 
     settings: Settings
     types: TypeRegistry
@@ -32,9 +32,8 @@ class Host:
     runner: Runner
     services: ServerServices
     credentials: Credentials
+    shutdown: Shutdown
     resources: Resources = field(default_factory=Resources)
     queries: Queries = field(default_factory=Queries)
     health_checks: dict[str, HealthCheck] = field(default_factory=dict)
     metrics: Metrics = field(default_factory=Metrics)
-    stop: Callable[[], None] = lambda: None
-    stopping: Callable[[], bool] = lambda: False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from functools import partial
 from typing import Final
 
@@ -13,6 +13,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response, Strea
 from starlette.routing import BaseRoute, Route
 
 from server.logs import LEVELS, RING_LINES, Entry, Filter, LogStore
+from server.shutdown import Shutdown
 from server.templating import rendered
 
 _DEFAULT_LINES: Final = 500
@@ -23,11 +24,11 @@ _HEARTBEAT_WAITS: Final = 15  # proxies close what is silent
 _BEHIND_LINES: Final = 2000
 
 
-def routes(store: LogStore, stopping: Callable[[], bool]) -> list[BaseRoute]:
-    """Routes for the page application; streams end when the server is ``stopping``."""
+def routes(store: LogStore, shutdown: Shutdown) -> list[BaseRoute]:
+    """Routes for the page application; streams end with the server."""
     return [
         Route("/logs/mldb", partial(_log, store)),
-        Route("/logs/mldb/events", partial(_events, store, stopping)),
+        Route("/logs/mldb/events", partial(_events, store, shutdown)),
     ]
 
 
@@ -67,7 +68,7 @@ def _filter(request: Request) -> Filter:
     return Filter(request.query_params.get("source", ""), level, request.query_params.get("q", ""))
 
 
-async def _events(store: LogStore, stopping: Callable[[], bool], request: Request) -> Response:
+async def _events(store: LogStore, shutdown: Shutdown, request: Request) -> Response:
     try:
         count = int(request.query_params.get("n", _DEFAULT_LINES))
         wanted = _filter(request)
@@ -76,15 +77,13 @@ async def _events(store: LogStore, stopping: Callable[[], bool], request: Reques
     except ValueError as error:
         return PlainTextResponse(f"{error}\n", 400)
     return StreamingResponse(
-        _tail(store, stopping, wanted, count, seen),
+        _tail(store, shutdown, wanted, count, seen),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
     )
 
 
-async def _tail(
-    store: LogStore, stopping: Callable[[], bool], wanted: Filter, count: int, seen: int
-) -> AsyncIterator[bytes]:
+async def _tail(store: LogStore, shutdown: Shutdown, wanted: Filter, count: int, seen: int) -> AsyncIterator[bytes]:
     """The last lines, then every new one as it comes."""
     waiting: deque[Entry] = deque(maxlen=_BEHIND_LINES)
     arrived = asyncio.Event()
@@ -105,7 +104,7 @@ async def _tail(
     try:
         yield b": live\n\n" + unseen(store.last(count, wanted))
         silent = 0
-        while not stopping():
+        while not shutdown.begun:
             if not waiting and not await _set_within(arrived, _WAIT_SECONDS):
                 silent += 1
                 if silent % _HEARTBEAT_WAITS == 0:

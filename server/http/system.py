@@ -92,7 +92,7 @@ async def _redirect(host: Host, call: Call) -> Response:
 
 
 def _shutdown(host: Host, _: Call) -> FreeForm:
-    host.stop()
+    host.shutdown.begin()
     return FreeForm({"shutdown": True})
 
 

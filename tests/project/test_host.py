@@ -24,6 +24,7 @@ from server.entities.jobs import Jobs
 from server.http.security import Gate
 from server.serve import Application, listen
 from server.settings import Settings
+from server.shutdown import Shutdown
 from tests.conftest import RunningServer
 from tests.ports import free_port
 from tests.project.loop_watch import LoopWatch
@@ -133,7 +134,7 @@ def watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched
     loop, listening, settings = asyncio.new_event_loop(), listen("127.0.0.1", 0), Settings(data_dir=tmp_path)
     loop.set_debug(True)
     loop.slow_callback_duration = math.inf  # the watch tells
-    application = Application(settings, Gate(settings), lambda: None, "")
+    application = Application(settings, Gate(settings), Shutdown(), "")
     config = uvicorn.Config(application, lifespan="on", log_level="warning", ws="none")
     config.load()  # before it serves anybody
     running = uvicorn.Server(config)
@@ -207,7 +208,7 @@ def seen(watch: LoopWatch, name: str) -> int:
 )
 def test_what_the_gate_refuses_is_not_answered_before_the_parts_are_there(path, headers, early):
     settings = Settings(token="t")
-    application = Application(settings, Gate(settings), lambda: None, "")
+    application = Application(settings, Gate(settings), Shutdown(), "")
     scope = {
         "type": "http", "method": "GET", "path": path, "query_string": b"", "server": ("127.0.0.1", 8080),
         "headers": [(name.encode(), value.encode()) for name, value in headers.items()],

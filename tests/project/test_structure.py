@@ -18,6 +18,7 @@ LAYERS: Mapping[str, int] = {
     "server.extras": 1,
     "server.values": 1,
     "server.settings": 1,
+    "server.shutdown": 1,
     "server.declarations": 2,
     "server.messages": 2,
     "server.logs": 2,

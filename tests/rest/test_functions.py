@@ -20,6 +20,7 @@ from server.declarations import EntityType, Params
 from server.errors import MldbError
 from server.http.security import Gate
 from server.settings import Settings
+from server.shutdown import Shutdown
 from server.values.batches import Cell, Column, RowBatch, RowType
 from server.values.cells import cells_array
 from server.values.kinds import Kind
@@ -107,7 +108,7 @@ def types(made: dict[str, Echo]) -> list[EntityType]:
 @contextmanager
 def running(tmp_path) -> Iterator[tuple[Server, dict[str, Echo], httpx.AsyncClient]]:
     settings = Settings(data_dir=tmp_path)
-    server = Server(settings, Gate(settings), lambda: None)
+    server = Server(settings, Gate(settings), Shutdown())
     made: dict[str, Echo] = {}
     server.host.types.register(types(made))
     yield server, made, httpx.AsyncClient(transport=httpx.ASGITransport(server.gateway), base_url="http://localhost")

@@ -20,6 +20,7 @@ from server.http import limits
 from server.http.security import Gate
 from server.messages import Request
 from server.settings import Settings
+from server.shutdown import Shutdown
 from tests.conftest import Client, RunningServer
 from tests.waiting import PATIENCE, SOON, until
 
@@ -345,7 +346,7 @@ def spin(running):
 
 def test_a_query_that_is_begun_again_has_no_more_time(tmp_path):
     """As after a dataset went away under it: the limit counts from the arrival of the request."""
-    server = Server(Settings(data_dir=tmp_path, query_timeout=60), Gate(Settings()), lambda: None)
+    server = Server(Settings(data_dir=tmp_path, query_timeout=60), Gate(Settings()), Shutdown())
     call = DispatchCall(Request("GET", "/v1/query"), {}, {}, begun=time.monotonic() - 60)
     try:
         with pytest.raises(MldbError, match="query-timeout") as caught, limits.limited(server.host, call) as running:
