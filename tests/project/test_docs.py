@@ -96,3 +96,15 @@ def test_flags_in_the_pages_exist():
     for page in pages():
         for call in re.findall(r"mldb serve ([^`\n]*)", page.read_text()):
             assert set(re.findall(r"--[a-z-]+", call)) <= known, f"{page.name}: {call}"
+
+
+def test_files_and_names_of_the_ways_through_the_code_exist():
+    """Behind a path of the tables stand names that it defines: `Name` or `Name.method`."""
+    ways, _, _ = (ROOT / "docs" / "architecture.md").read_text().partition("## Layers")
+    found = re.findall(r"`([\w/]+/[\w/]*(?:\.\w+)?)`((?:(?:[:,] )`[A-Za-z_.]+`)*)", ways)
+    assert len(found) > 50
+    for path, names in found:
+        assert (ROOT / path.removesuffix("/")).exists(), path
+        for name in re.findall(r"`([A-Za-z_.]+)`", names) if path.endswith(".py") else ():
+            text = (ROOT / path).read_text()
+            assert all(re.search(rf"(class|def) {part}\b", text) for part in name.split(".")), f"{path}: {name}"
