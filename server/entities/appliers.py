@@ -15,8 +15,9 @@ from typing import Any
 
 from server import tasks
 from server.declarations import BoundFunction, Function
+from server.entities.entry import Ready
 from server.entities.progress import TaskProgress
-from server.entities.registry import Ready, Registry
+from server.entities.registry import Registry
 from server.entities.rows import Field, Leaf, batch_of, leaves, read_row, row_type
 from server.errors import MldbError
 from server.values.batches import RowType

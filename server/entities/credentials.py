@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from server.entities import jsontext
 from server.entities.documents import read_document, write_document
-from server.entities.registry import exists, missing
+from server.entities.entry import exists, missing
 from server.errors import MldbError
 
 _REMOVED = {"secret": "<<credentials removed>>"}

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from server.entities import jsontext
-from server.entities.registry import Entry, Ready, Registry, entity_status
+from server.entities.entry import Entry, Ready, entity_status
+from server.entities.registry import Registry
 from server.entities.runner import Runner
 from server.entities.runs import Run
 from server.entities.types import PLURALS

@@ -5,24 +5,22 @@ is held while an entity is built.
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from server import tasks
-from server.declarations import Creation, EntityKind, EntityType, Params
-from server.entities import inline, jsontext
+from server.declarations import Creation, EntityKind
+from server.entities import inline
+from server.entities.configs import check_id, generated_id
+from server.entities.entry import Building, Entry, Ready, Unreachable, exists, missing
 from server.entities.progress import TaskProgress
-from server.entities.types import PLURALS, TypeRegistry, nearest_name, validate
-from server.errors import Cancelled, Conflict, MldbError, NotFound, from_defect
+from server.entities.types import PLURALS, TypeRegistry, validate
+from server.errors import Cancelled, Conflict, MldbError, from_defect
 
 if TYPE_CHECKING:
     from server.declarations import Services
@@ -31,137 +29,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("mldb.server")
 
-MEMBERS = ("id", "type", "params", "persistent", "deterministic")
-_LONGEST_SHOWN = 200  # characters of a body that is no configuration
-MAX_ID = 1000  # bytes: ids become URLs and log lines
 _MADE = "inlineDatasets"  # of what an entity keeps in the catalogue: the datasets that it was made with
-_DEFAULTS = {"id": "", "type": "", "params": None, "persistent": False, "deterministic": True}
-
-
-class Unreachable(NotFound):
-    """Raised for what lies below an entity that is missing, being built or failed (§2.2)."""
-
-    def __init__(self, message: str, members: dict[str, Any]) -> None:
-        super().__init__(message)
-        self.members = members
-
-    def body(self) -> dict[str, Any]:
-        return {"error": self.message, **self.members}
-
-
-@dataclass(slots=True)
-class Ready:
-    """An entity in service. ``runs`` belongs to procedures (server.entities.runs), ``made`` are the ids of the
-    datasets that it was made with (server.entities.inline)."""
-
-    config: dict[str, Any]
-    type: EntityType
-    params: Params
-    entity: Any
-    stored: Any = None
-    runs: Any = None
-    made: list[str] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class Building:
-    """A construction under way, or one that failed or was cancelled."""
-
-    config: dict[str, Any]
-    progress: TaskProgress = field(default_factory=TaskProgress)
-    done: threading.Event = field(default_factory=threading.Event)
-    error: MldbError | None = None
-    thread: int = 0
-
-    @property
-    def state(self) -> str:
-        if self.error is not None:
-            return "cancelled" if isinstance(self.error, Cancelled) else "error"
-        return "executing" if self.progress.reported else "initializing"
-
-    def progress_json(self) -> dict[str, Any]:
-        shown = self.progress.to_json()
-        if self.state == "error" and self.error is not None:
-            shown["exception"] = self.error.body()
-        return shown
-
-
-@dataclass(slots=True)
-class Entry:
-    """What is known under one id. ``ready`` keeps serving while ``building`` is under way or has failed."""
-
-    kind: EntityKind
-    id: str
-    ready: Ready | None = None
-    building: Building | None = None
-
-    @property
-    def under_construction(self) -> bool:
-        return self.building is not None and not self.building.done.is_set()
-
-    @property
-    def state(self) -> str:
-        """That of its construction: ok, initializing, executing, error or cancelled."""
-        building = self.building
-        return "ok" if building is None else building.state
-
-    def status(self) -> dict[str, Any]:
-        """The status object (§4.2), members in MLDB's order."""
-        building, ready = self.building, self.ready
-        config = building.config if building is not None else ready.config if ready is not None else {}
-        shown: dict[str, Any] = {"id": self.id, "state": "ok" if building is None else building.state}
-        if building is not None and (progress := building.progress_json()):
-            shown["progress"] = jsontext.free(progress)
-        if config.get("type"):
-            shown["type"] = config["type"]
-        shown["config"] = config_json(config)
-        if building is None and ready is not None:
-            status = entity_status(ready.entity)
-            if status is not None:
-                shown["status"] = jsontext.free(status)
-        return shown
-
-
-def entity_status(entity: Any) -> Any:
-    status = getattr(entity, "status", None)
-    return None if status is None else status()
-
-
-def config_json(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A config as sent, default-valued members left out, ``params`` free-form."""
-    shown = {name: config[name] for name in MEMBERS if config.get(name, _DEFAULTS[name]) != _DEFAULTS[name]}
-    if "params" in shown:
-        shown["params"] = jsontext.free(shown["params"])
-    return shown
-
-
-def parse_config(value: Any) -> dict[str, Any]:
-    """Check an entity config: an object with known members of the right kinds."""
-    if not isinstance(value, dict):
-        hint = ". Did you accidentally JSON encode your object into a string?" if isinstance(value, str) else ""
-        shown = jsontext.free_form(value).decode()
-        shown = shown if len(shown) <= _LONGEST_SHOWN else f"{shown[:_LONGEST_SHOWN]}…"
-        raise MldbError(f"an entity configuration must be an object, not {shown}{hint}")
-    for name in value:
-        if name not in MEMBERS:
-            nearest = nearest_name(name, MEMBERS)
-            hint = f"; did you mean '{nearest}'?" if nearest else ""
-            raise MldbError(f"unknown field parsing PolyConfig: '{name}'{hint}")
-    for name in ("id", "type"):
-        if not isinstance(value.get(name, ""), str):
-            raise MldbError(f"error parsing PolyConfig: '{name}' must be a string")
-    return value
-
-
-def encode_id(id: str) -> str:
-    """JavaScript's encodeURIComponent."""
-    return quote(id, safe="-_.!~*'()")
-
-
-def generated_id(config: Mapping[str, Any]) -> str:
-    content = hashlib.blake2b(jsontext.free_form(dict(config)), digest_size=8).hexdigest()
-    return f"auto_{content}_{secrets.token_hex(8)}"
-
 
 Announced = tuple[Entry, Building, "Record"]  # a saved entity that waits to be built again
 
@@ -456,22 +324,6 @@ class Registry:
         for entry in reversed(entries):
             if entry.ready is not None:
                 call_hook(entry.ready.entity, "close")
-
-
-def check_id(id: str) -> str:
-    """Ids are any text, but they must fit into a URL and a log line."""
-    if "\0" in id or len(id.encode("utf-8", "surrogatepass")) > MAX_ID:
-        raise MldbError(f"ids must be at most {MAX_ID} bytes long and have no NUL")
-    return id
-
-
-def missing(kind: str, id: str) -> NotFound:
-    plural = f"{kind}s"
-    return NotFound(f"{kind} entry '{id}' doesn't exist", details={"collection": plural, "entry": id})
-
-
-def exists(kind: str, id: str) -> Conflict:
-    return Conflict(f"{kind} entry '{id}' already exists", details={"collection": f"{kind}s", "entry": id})
 
 
 def persisted(entity: Any, made: list[str]) -> Any:

@@ -14,8 +14,9 @@ from typing import Any
 from server import tasks
 from server.declarations import RunResult
 from server.entities import inline, jsontext
+from server.entities.entry import Entry, Ready
 from server.entities.progress import TaskProgress
-from server.entities.registry import Entry, Ready, Registry
+from server.entities.registry import Registry
 from server.entities.runs import Run, Runs
 from server.entities.types import validate
 from server.errors import Cancelled, Conflict, MldbError, from_defect

@@ -9,8 +9,8 @@ from typing import Any
 
 from server.declarations import RunResult
 from server.entities import jsontext
+from server.entities.entry import Ready, Unreachable
 from server.entities.progress import TaskProgress
-from server.entities.registry import Ready, Unreachable
 from server.errors import Cancelled, Conflict, MldbError, NotFound
 from server.values.atoms import timestamp_text
 

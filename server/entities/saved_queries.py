@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from server.entities.documents import read_document, write_document
-from server.entities.registry import missing
+from server.entities.entry import missing
 from server.errors import MldbError
 from server.values.atoms import timestamp_text
 

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl
 from server import tracing
 from server.declarations import Dataset, EntityKind, Function, PerformResult, Progress, QueryResult, RunResult, Sources
 from server.entities import inline, jsontext, sources
-from server.entities.registry import generated_id, parse_config
+from server.entities.configs import generated_id, parse_config
 from server.entities.runner import current_progress
 from server.errors import Cancelled, Conflict, MldbError, NotFound
 from server.messages import Request

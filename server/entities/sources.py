@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
-from server.entities.registry import Ready
+from server.entities.entry import Ready
 from server.sql.views import Layout
 from server.storage.layouts import Cells, Wide
 

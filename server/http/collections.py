@@ -7,8 +7,8 @@ from typing import Any
 
 from server.declarations import EntityKind
 from server.entities import jsontext
+from server.entities.configs import encode_id, generated_id, parse_config
 from server.entities.dispatch import Call, Typed, empty
-from server.entities.registry import encode_id, generated_id, parse_config
 from server.entities.types import PLURALS
 from server.errors import MldbError, NotFound
 from server.http.answers import GONE, MADE, NAMES, STATUS

@@ -12,8 +12,8 @@ from typing import Any, Final
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
 
 from server import __version__
+from server.entities.configs import encode_id
 from server.entities.dispatch import Call, FreeForm, Param, Route, boolean, integer, text
-from server.entities.registry import encode_id
 from server.entities.route_notes import path_parameters
 from server.entities.types import PLURALS
 from server.http.answers import ERROR, OBJECT, REF, SCHEMAS, answers

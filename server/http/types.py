@@ -7,7 +7,7 @@ from typing import Any
 
 from server.declarations import EntityKind, EntityType
 from server.entities.dispatch import Call, FreeForm, Param, Reply, Typed, boolean, empty
-from server.entities.registry import Unreachable, missing
+from server.entities.entry import Unreachable, missing
 from server.entities.types import KINDS
 from server.errors import MldbError, NotFound
 from server.http.answers import IDS, NAMES, OWN, TEXT, answers, array, members, pair, ref
