@@ -144,7 +144,7 @@ class ClassifierExperiment(StatelessProcedure):
             if not tested_type.under((part,)).columns and not tested_type.open:
                 raise MldbError("The testing data must return a 'features' row and a 'label'")
         started = time.monotonic()
-        train_to_file(self.services, params, training, url, progress, told=(NAME, params))
+        train_to_file(self.services, params, training, url, progress, (NAME, params))
         made.models.append(url)
         create_function(self.services, function, "classifier", url)
         made.functions.append(function)

@@ -87,7 +87,7 @@ class ClassifierTrain(StatelessProcedure):
 
     def run(self, params: TrainParams, progress: Progress) -> RunResult:
         select = required(self.check(params), "Classifier training procedure")
-        train_to_file(self.services, params, select, params.modelFileUrl, progress)
+        train_to_file(self.services, params, select, params.modelFileUrl, progress, (NAME, params))
         create_function(self.services, params.functionName, "classifier", params.modelFileUrl)
         return RunResult()
 
@@ -113,14 +113,11 @@ def train_to_file(
     select: Select,
     url: str | None,
     progress: Progress,
+    procedure: tuple[str, ProcedureParams],
     job: str = "server.learning.classifier_job:train",
-    told: tuple[str, ProcedureParams] | None = None,
 ) -> None:
-    """Train on a query's rows in a job process and save the model.
-
-    ``told``: the procedure's name and parameters, where these are not the learner's own.
-    """
-    result, origin = training_rows(services, *(told or (NAME, params)), select)
+    """Train on a query's rows in a job process and save the model. ``procedure``: its type and parameters."""
+    result, origin = training_rows(services, *procedure, select)
     check_parts(services, select, result, params.mode)
     configuration = learner_configuration(services, params)
     with training_files(services) as files:
@@ -137,7 +134,7 @@ def train_to_file(
         }  # fmt: skip
         found = services.job(job, arguments, progress)
         if found["labels"] == 1:
-            services.log(told[0] if told else NAME, _ONE_LABEL, "warning")
+            services.log(procedure[0], _ONE_LABEL, "warning")
         save_model(services, url, files.model.read_bytes(), "classifier")
 
 

@@ -59,7 +59,7 @@ class ForestTrain(StatelessProcedure):
             raise MldbError("modelFileUrl is not valid: it says where the model is saved")
         learner = LearnerParams(mode="boolean", configuration=forest_configuration(params), equalizationFactor=0)
         job = "server.learning.random_forest:train"
-        train_to_file(self.services, learner, select, params.modelFileUrl, progress, job, (NAME, params))
+        train_to_file(self.services, learner, select, params.modelFileUrl, progress, (NAME, params), job)
         create_function(self.services, params.functionName, "classifier", params.modelFileUrl)
         return RunResult()
 
