@@ -1,11 +1,12 @@
 """Scopes: what names mean at a place in a query.
 
-NoScope      nothing can be read (a statement without FROM)
-TableScope   the columns of a relation
-NestedScope  what stands within another scope, among them:
-RowScope     the columns of a row value (``e[…]``, function bodies)
-OverlayScope one row value first, another scope behind it (ORDER BY sees SELECT's output)
-GroupScope   (server.sql.binder.groups) group keys and aggregates
+    RelationScope       over the rows of a relation
+        NoScope         nothing can be read (a statement without FROM)
+        TableScope      the columns of a relation
+    NestedScope         within another scope
+        RowScope        the columns of a row value (``e[…]``, function bodies)
+        OverlayScope    one row value first, another scope behind it (ORDER BY sees SELECT's output)
+    GroupScope          (``server.sql.binder.groups``) group keys and aggregates
 """
 
 from __future__ import annotations
@@ -159,8 +160,8 @@ class Scope:
         return self.stage(sql)
 
 
-class NoScope(Scope):
-    """No FROM: constants only. ``inside_row``: the message of wildcards in ``{…}`` differs."""
+class RelationScope(Scope):
+    """A scope whose expressions are computed over the rows of a relation."""
 
     def __init__(self, context: Context, relation: Relation) -> None:
         super().__init__(context)
@@ -172,6 +173,10 @@ class NoScope(Scope):
 
     def stage(self, sql: str) -> str:
         return self.relation.stage(sql)
+
+
+class NoScope(RelationScope):
+    """No FROM: constants only."""
 
     def call(self, call: Call) -> Value | None:
         if call.name == "columnCount":
@@ -223,16 +228,8 @@ class RowScope(NestedScope):
         return self.row
 
 
-class TableScope(Scope):
+class TableScope(RelationScope):
     """The columns of a relation, with or without its alias."""
-
-    def __init__(self, context: Context, relation: Relation) -> None:
-        super().__init__(context)
-        self.relation = relation
-
-    @property
-    def source(self) -> Relation:
-        return self.relation
 
     def column(self, path: Path) -> Value:
         found = self._lookup(path)
@@ -257,9 +254,6 @@ class TableScope(Scope):
         if self.relation.alias is not None and prefix[:1] == (self.relation.alias,):
             return self.relation.row()
         return None
-
-    def stage(self, sql: str) -> str:
-        return self.relation.stage(sql)
 
     def folded(self, cells: str, aggregate: str, number: str = "") -> str | None:
         return self.relation.folded(cells, aggregate, number)
