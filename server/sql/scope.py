@@ -1,12 +1,12 @@
 """Scopes: what names mean at a place in a query.
 
-    RelationScope       over the rows of a relation
-        NoScope         nothing can be read (a statement without FROM)
-        TableScope      the columns of a relation
-    NestedScope         within another scope
-        RowScope        the columns of a row value (``e[…]``, function bodies)
-        OverlayScope    one row value first, another scope behind it (ORDER BY sees SELECT's output)
-    GroupScope          (``server.sql.binder.groups``) group keys and aggregates
+RelationScope       over the rows of a relation
+    NoScope         nothing can be read (a statement without FROM)
+    TableScope      the columns of a relation
+NestedScope         within another scope
+    RowScope        the columns of a row value (``e[…]``, function bodies)
+    OverlayScope    one row value first, another scope behind it (ORDER BY sees SELECT's output)
+GroupScope          (``server.sql.binder.groups``) group keys and aggregates
 """
 
 from __future__ import annotations
