@@ -128,7 +128,8 @@ def _installer() -> list[str]:
     try:
         metadata.version("pip")
     except metadata.PackageNotFoundError:
-        pip = shutil.which("pip")
+        # That of our interpreter first: one of the system's may be too old for our Python.
+        pip = shutil.which("pip", path=f"{sys.base_prefix}/bin") or shutil.which("pip")
         if pip is None:
             text = "neither uv nor pip is there to install the plugin's requirements: put one of them on the PATH"
             raise MldbError(text) from None
