@@ -1,14 +1,19 @@
 # run test lint fmt bench console clean help: the verbs of this project; .ci/run uses the same ones.
 #
-# Needs Python 3.11 or newer and make. With uv on the PATH the environment comes from uv.lock; without it from
+# Needs Python 3.11, 3.12 or 3.13 and make. With uv on the PATH the environment comes from uv.lock; without it from
 # pip and .ci/constraints.txt, which is the same lock exported (`make lock` writes both, a test compares them): pip cannot read
 # uv.lock, and only pip knows the mirror that a machine's pip.conf names.
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 
-VENV ?= .venv
+# A name or a path; a version alone (make test PYTHON=3.13) has an environment of its own beside the usual one.
 PYTHON ?= python3
+ifneq (,$(filter 3.%,$(PYTHON)))
+override PYTHON := python$(PYTHON)
+VENV ?= .venv-$(PYTHON)
+endif
+VENV ?= .venv
 UV := $(shell command -v uv 2>/dev/null)
 BIN := $(VENV)/bin
 # The console: sources of ours, packages of its lock, and the bundle that the server serves.
@@ -62,8 +67,8 @@ lock:  ## Resolve the dependencies again (needs uv)
 	@uv lock
 	@uv export --locked --all-extras --all-groups --no-hashes --no-emit-project --no-annotate --no-header -q -o $(CONSTRAINTS)
 
-clean:  ## Remove the environment and what tools left; the data root stays
-	@rm -rf $(VENV) $(CONSOLE)/node_modules $(CONSOLE)/dist build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+clean:  ## Remove the environments and what tools left; the data root stays
+	@rm -rf $(VENV) .venv-python3.* $(CONSOLE)/node_modules $(CONSOLE)/dist build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Every server and every process that it starts reads our modules compiled, even where Python may not write them itself.
@@ -77,7 +82,7 @@ install = $(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --edi
 endif
 
 $(BIN)/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one with make PYTHON=…")'
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14) and "Python 3.11, 3.12 or 3.13 is needed (TensorFlow has no wheels for others); name one with make PYTHON=…")'
 	@echo "Creating $(VENV) (once; a minute or two)"
 ifdef UV
 	@$(UV) venv --quiet --allow-existing --python $(PYTHON) $(VENV)

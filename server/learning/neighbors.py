@@ -56,7 +56,7 @@ class NeighborIndex:
 
     def nearest(self, points: Floats, counts: NDArray[np.int64]) -> list[tuple[NDArray[np.int64], Floats]]:
         """Rows and distances of the ``counts[i]`` nearest to each point, nearest first."""
-        wanted = int(min(counts.max(initial=0) + _SPARE, len(self.names)))
+        wanted = min(int(counts.max(initial=0)) + _SPARE, len(self.names))
         if wanted <= 0:
             return [(np.zeros(0, np.int64), np.zeros(0, np.float32)) for _ in range(len(points))]
         candidates = self._candidates(points, wanted)

@@ -12,6 +12,8 @@ import tomllib
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.tags import compatible_tags, cpython_tags
+from packaging.utils import parse_wheel_filename
 
 from server import __version__
 from tests.project.sources import ROOT, Module, modules
@@ -63,15 +65,41 @@ def test_lock_is_current():
     assert check.returncode == 0, check.stderr
 
 
-def test_nothing_has_to_be_compiled():
+def pythons() -> list[tuple[int, int]]:
+    """The versions of Python that are promised."""
+    found = (
+        re.fullmatch(r"Programming Language :: Python :: 3\.(\d+)", text)
+        for text in pyproject()["project"]["classifiers"]
+    )
+    return [(3, int(match[1])) for match in found if match]
+
+
+@pytest.mark.parametrize("python", pythons())
+def test_nothing_has_to_be_compiled(python):
     """`make run` assumes Python and make, no C++ compiler."""
-    source_only = [package["name"] for package in locked() if package["name"] != "mldb" and not fits_linux(package)]
-    assert not source_only
+    tags = {str(tag) for tag in (*cpython_tags(python, platforms=["any"]), *compatible_tags(python, platforms=["any"]))}
+    packages = {package["name"] for package in locked() if package["name"] != "mldb"}
+    fitting = {package["name"] for package in locked() if fits(package, tags)}
+    assert packages - fitting == set()
 
 
-def fits_linux(package: dict) -> bool:
+def fits(package: dict, tags: set[str]) -> bool:
+    """Whether a wheel for Linux has one of these tags; their platform is ``any``."""
     files = [wheel["url"].rpartition("/")[2] for wheel in package.get("wheels", [])]
-    return any(name.endswith("none-any.whl") or ("manylinux" in name and "x86_64" in name) for name in files)
+    return any(
+        f"{tag.interpreter}-{tag.abi}-any" in tags
+        for name in files
+        for tag in parse_wheel_filename(name)[3]
+        if tag.platform == "any" or ("manylinux" in tag.platform and "x86_64" in tag.platform)
+    )
+
+
+def test_the_promised_pythons_are_named_where_one_chooses():
+    promised = [f"{major}.{minor}" for major, minor in pythons()]
+    assert pyproject()["project"]["requires-python"] == f">={promised[0]}"
+    *others, last = promised
+    for file in ("README.md", "Makefile"):
+        assert f"Python {', '.join(others)} or {last}" in (ROOT / file).read_text()
 
 
 def test_licence_is_declared_and_present():
