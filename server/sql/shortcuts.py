@@ -36,6 +36,10 @@ class Shortcuts:
         """
         return None
 
+    def counted(self, cells: str) -> str | None:
+        """How many cells a row's list has."""
+        return None
+
     def by_name(self, cells: str, value: str, ts: str, where: list[str]) -> str | None:
         """Aggregates over all gathered cells of one name: SQL of their list as cells, of the rows that WHERE leaves.
 

@@ -94,6 +94,10 @@ class SparseRelation(Relation):
             self._folded[column] = (condition, aggregate)
         return self.ref(column)
 
+    def counted(self, cells: str) -> str | None:
+        folded = self.folded(cells, "count(*)")
+        return folded and f"coalesce({folded}, 0)"
+
     def by_name(self, cells: str, value: str, ts: str, where: list[str]) -> str | None:
         condition = self.condition_of(cells)
         if condition is None or self._has_multiple:
@@ -423,15 +427,20 @@ class TransposedCells(SparseRelation):
     def order(self) -> list[str]:
         return [f"u_natural_key({self.ref('_row')})"]
 
+    def counted(self, cells: str) -> str | None:
+        return (
+            self.ref("_rows") if self.condition_of(cells) == "" and not self._has_multiple else super().counted(cells)
+        )
+
     def parts(self, used: set[str]) -> tuple[list[str], list[str]]:
-        return ["m.name AS _row"], []
+        return ["m.name AS _row", "m.rows AS _rows"], []
 
     def expected_cells(self, cursor: duckdb.DuckDBPyConnection, lines: str, count: int) -> float:
         joined = f"{self._table(self.lines)} c JOIN {lines} AS l(place, id) ON l.id = c.id"
         return float(cursor.execute(f"SELECT coalesce(sum(c.rows), 0) FROM {joined}").fetchall()[0][0])
 
     def _stored_lines(self) -> str:
-        return f"(SELECT id, name FROM {self._table(self.lines)} WHERE rows > 0)"
+        return f"(SELECT id, name, rows FROM {self._table(self.lines)} WHERE rows > 0)"
 
 
 def _offered(column: CellColumn, used: set[str]) -> list[str]:

@@ -54,8 +54,8 @@ def row_function(relation: Relation, call: Call) -> Value | None:
             return Atom(target.row_hash(), Kind.UNSIGNED)
         case "columnCount":
             cells = coerce.to_cells(target.row())
-            counted = target.folded(cells, "count(*)")
-            return count_of_columns(cells) if counted is None else Atom(f"coalesce({counted}, 0)", Kind.INTEGER)
+            counted = target.counted(cells)
+            return count_of_columns(cells) if counted is None else Atom(counted, Kind.INTEGER)
     return path_element(Atom(target.row_text(), Kind.PATH), call)
 
 
