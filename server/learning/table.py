@@ -99,7 +99,7 @@ def take_values(values: Values, rows: NDArray[np.int64]) -> Values:
 def _duplicated(name: str, row: str) -> MldbError:
     return MldbError(
         f"Training dataset cannot have duplicated column '{name}' for row '{row}': it has several values, of "
-        "which SELECT temporal_latest({{*}}) AS * takes the last"
+        "which SELECT temporal_latest({*}) AS * takes the last"
     )
 
 
