@@ -71,6 +71,7 @@ class ContinuousDataset:
         self._metadata_id = metadata_id
         self._lock = threading.RLock()
         self._chunk: str | None = None
+        self._filled = False  # the chunk under way holds rows
         self._span = (math.inf, -math.inf)
         self._closed = threading.Event()
         self._interval = min(_seconds(params.commitInterval), threading.TIMEOUT_MAX)
@@ -93,6 +94,7 @@ class ContinuousDataset:
         checked = checked_rows(rows)
         with self._lock:
             self._storage().record_rows(checked)
+            self._filled = True
             times = [time for _, cells in checked for _, _, time in cells if not math.isnan(time)]
             self._span = (min([self._span[0], *times]), max([self._span[1], *times]))
 
@@ -115,7 +117,7 @@ class ContinuousDataset:
     def commit(self) -> None:
         """Save the chunk and enter it into the metadata; it stays the one under way when that fails."""
         with self._lock:
-            if self._chunk is None:
+            if self._chunk is None or not self._filled:
                 return
             self._services.dataset(self._chunk).commit()
             saved = _run(self._services, self._params.saveStorageDataset, {"datasetId": self._chunk})
@@ -124,7 +126,7 @@ class ContinuousDataset:
             metadata = self._services.dataset(self._metadata_id)
             metadata.record_rows([((name,), list(self._row(config, saved.get("metadata"))))])
             metadata.commit()
-            self._chunk, self._span = None, (math.inf, -math.inf)
+            self._chunk, self._filled, self._span = None, False, (math.inf, -math.inf)
 
     def _row(self, config: Any, about: Any) -> Iterator[tuple[Path, Atom, float]]:
         earliest, latest = self._span

@@ -141,6 +141,17 @@ def test_looking_at_an_empty_stream_stores_nothing(services):
     assert tables() == before
 
 
+def test_a_chunk_that_took_nothing_is_not_saved(services):
+    dataset = stream(services, chunk="beh.binary.mutable")
+    with pytest.raises(MldbError, match="only record the value 1"):
+        dataset.record_rows([(("r",), [(("x",), 2, 0.0)])])
+    dataset.commit()
+    assert names(services, "meta") == []
+    dataset.record_rows([(("r",), [(("x",), 1, 0.0)])])
+    dataset.commit()
+    assert len(names(services, "meta")) == 1
+
+
 def test_a_chunk_that_is_gone_is_opened_by_its_config(services):
     dataset = stream(services)
     dataset.record_rows([(("r",), [(("x",), 1, 0.0)])])
