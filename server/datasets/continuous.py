@@ -94,7 +94,7 @@ class ContinuousDataset:
         checked = checked_rows(rows)
         with self._lock:
             self._storage().record_rows(checked)
-            self._filled = True
+            self._filled = self._filled or bool(checked)
             times = [time for _, cells in checked for _, _, time in cells if not math.isnan(time)]
             self._span = (min([self._span[0], *times]), max([self._span[1], *times]))
 
