@@ -35,6 +35,7 @@ class Connection:
         self._calls = count(1)
         self._waiting: dict[int, _Waiter] = {}
         self._cancelled: set[int] = set()
+        self._before_calls: Callable[[], None] = lambda: None
         self._owner = os.getpid()
         os.register_at_fork(after_in_child=self._disown)
 
@@ -104,10 +105,19 @@ class Connection:
         """Ask the host to serve a folder."""
         return self._ask(lambda number, _request: [protocol.OFFER, number, kind, route, folder])
 
-    def _ask(self, frame: Any) -> Reply:
-        request = current_request.get()
-        if request in self._cancelled:
+    def before_calls(self, work: Callable[[], None]) -> None:
+        """Have something done before the host is asked for anything."""
+        self._before_calls = work
+
+    def heed_cancel(self) -> None:
+        """``RequestCancelled`` when nobody waits for the request any more."""
+        if current_request.get() in self._cancelled:
             raise RequestCancelled
+
+    def _ask(self, frame: Any) -> Reply:
+        self.heed_cancel()
+        self._before_calls()
+        request = current_request.get()
         number = next(self._calls)
         waiter = self._waiting[number] = _Waiter()
         try:

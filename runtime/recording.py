@@ -108,6 +108,25 @@ def groups(given: Any) -> list[list[Any]]:
     return converted
 
 
+def is_beyond_doubt(row: list[str], converted: list[list[Any]]) -> bool:
+    """Whether a dataset that takes any row takes this one: nothing in it is left for the host to refuse."""
+    return _is_plain(row) and all(_is_plain(path) and _is_moment(time) for path, _, time in converted)
+
+
+def _is_plain(path: list[str]) -> bool:
+    return bool(path) and not any("\0" in element for element in path)
+
+
+def _is_moment(time: Any) -> bool:
+    if type(time) is not str:
+        return True
+    try:
+        datetime.fromisoformat(time)
+    except ValueError:
+        return False
+    return time.endswith("Z")
+
+
 def _sequence(given: Any) -> Iterable[Any]:
     if isinstance(given, list | tuple):
         return given

@@ -19,6 +19,7 @@ from runtime.connection import Connection
 from runtime.jsontext import encode, encode_payload, log_text, to_bytes
 from runtime.messages import Reply
 from runtime.routing import Routes, summary_of
+from runtime.row_queue import RowQueue
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
@@ -107,16 +108,27 @@ def _status_code(given: int) -> int:
 current: ContextVar[Request | None] = ContextVar("request object", default=None)
 
 
+# Types of datasets that take whatever row is recorded.
+_TAKING_ANY_ROW: Final = frozenset({"sparse.mutable"})
+
+
 class Dataset:
     """A dataset made with ``create_dataset``."""
 
-    def __init__(self, connection: Connection, id: str) -> None:
+    def __init__(self, connection: Connection, id: str, rows: RowQueue | None = None) -> None:
+        """``rows``: where single rows wait, for a dataset that takes any."""
         self._connection = connection
+        self._rows = rows
         self._path = f"/v1/datasets/{quote(id, safe='')}"
         self.id = id
 
     def record_row(self, row: Any, columns: Any) -> None:
-        self._post("rows", {"rowName": recording.name(row), "columns": recording.cells(columns)})
+        name, cells = recording.name(row), recording.cells(columns)
+        if self._rows is None or self._connection.is_forked() or not recording.is_beyond_doubt(name, cells):
+            self._post("rows", {"rowName": name, "columns": cells})
+            return
+        self._connection.heed_cancel()
+        self._rows.put(self._path, recording.body([name, cells]))
 
     def record_rows(self, rows: Any) -> None:
         self._post("multirows", recording.groups(rows))
@@ -132,6 +144,9 @@ class Dataset:
 
     def _post(self, resource: str, converted: Any) -> None:
         body = recording.body(converted) + b"\n"
+        if self._rows is not None:
+            self._rows.flush()
+            self._rows.raise_refused(self._path)
         raise_for(self._connection.call("POST", f"{self._path}/{resource}", [], body, {}))
 
 
@@ -213,6 +228,7 @@ class Mldb:
     def __init__(
         self,
         connection: Connection,
+        rows: RowQueue,
         write_log: Callable[[str | None], None],
         *,
         address: str = "",
@@ -221,6 +237,7 @@ class Mldb:
         script: Script | None = None,
     ) -> None:
         self._connection = connection
+        self._rows = rows
         self._write_log = write_log
         self._address = address
         self._data_root = data_root
@@ -278,7 +295,8 @@ class Mldb:
             raise RuntimeError("Attempt to create dataset without type being set")
         body = to_bytes(encode_payload(dict(config))) + b"\n"
         reply = raise_for(self._connection.call("POST", "/v1/datasets", [], body, dict(MUST_BE_NEW)))
-        return Dataset(self._connection, json.loads(reply.body)["id"])
+        made = json.loads(reply.body)
+        return Dataset(self._connection, made["id"], self._rows if made["type"] in _TAKING_ANY_ROW else None)
 
     def create_procedure(self, *_args: Any, **_kwargs: Any) -> None:
         """Accepted for old code; has had no effect since MLDB's later releases."""

@@ -24,6 +24,7 @@ from runtime import capture, execution, javascript, module, protocol, shim
 from runtime.connection import Connection, current_request
 from runtime.pool import STALL_SECONDS, ThreadPool
 from runtime.routing import Route, Routes
+from runtime.row_queue import RowQueue
 
 
 class Worker:
@@ -32,6 +33,9 @@ class Worker:
     def __init__(self, link: socket.socket) -> None:
         self._link = link
         self._connection = Connection(link)
+        self._rows = RowQueue(self._record)
+        self._connection.before_calls(self._rows.flush)
+        os.register_at_fork(after_in_child=self._rows.clear)
         self._sink = capture.RateLimit(self._connection.log)
         self._pool = ThreadPool(self._serve, lambda: self._connection.waiting)
         self._start: list[Any] | None = None
@@ -92,9 +96,9 @@ class Worker:
         host = {"address": launch["address"], "data_root": launch["data_root"]}
         if launch["kind"] == "plugin":
             plugin = shim.Plugin(self._connection, [] if args is None else args, launch["plugin_dir"], self._declared)
-            return shim.Mldb(self._connection, self._log_of_plugin, plugin=plugin, **host)
+            return shim.Mldb(self._connection, self._rows, self._log_of_plugin, plugin=plugin, **host)
         script = shim.Script(args)
-        return shim.Mldb(self._connection, self._log_of_script, script=script, **host)
+        return shim.Mldb(self._connection, self._rows, self._log_of_script, script=script, **host)
 
     def _log_of_plugin(self, text: str | None) -> None:
         self._sink("log", time.time(), text)
@@ -194,12 +198,28 @@ class Worker:
     def _answer(self, number: int, outcome: execution.Outcome) -> None:
         if self._connection.is_forked():
             os._exit(0)  # a child that the code forked has come to its end
+        outcome = self._recorded(number, outcome)
         try:
             self._connection.send(outcome.frame(number))
         except OSError:
             os._exit(1)  # the code closed the socket: nobody can be answered any more
         except (ValueError, MemoryError) as error:
             self._connection.send(execution.failed(error).frame(number))
+
+    def _record(self, path: str, body: bytes) -> None:
+        shim.raise_for(self._connection.call("POST", f"{path}/multirows", [], body, {}))
+
+    def _recorded(self, number: int, outcome: execution.Outcome) -> execution.Outcome:
+        """The outcome, once all that its code has recorded is with the host."""
+
+        def finish() -> execution.Outcome:
+            self._rows.finish(number)
+            return outcome
+
+        finished = execution.attempt(finish, shim.Request(), self._sink)
+        if finished is not outcome:
+            finished.logs = outcome.logs
+        return outcome if outcome.kind in execution.FAILED else finished
 
 
 def _file_of(module: Any) -> str:
