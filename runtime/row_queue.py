@@ -1,4 +1,4 @@
-"""Rows on their way to the host: recorded one by one, sent together, as many as came while the last ones were sent."""
+"""Rows on their way to the host: recorded by one or few, sent together, as many as came while the last were sent."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ class RowQueue:
     def clear(self) -> None:
         """Forget everything, as a forked child does: what its parent has put, the parent sends."""
         self._changed = threading.Condition()
-        self._gathered: list[tuple[str, int, bytes]] = []  # path of the dataset, request, JSON of the row
+        self._gathered: list[tuple[str, int, bytes]] = []  # path of the dataset, request, JSON of rows
         self._bytes = 0
-        self._put = self._sent = 0  # rows so far
+        self._put = self._sent = 0  # recordings so far
         self._refused: dict[str, tuple[int, Exception]] = {}  # by path: the request, and why
         self._sender: threading.Thread | None = None
 
-    def put(self, path: str, row: bytes) -> None:
-        """Send a row some time before anything else is asked of the host."""
+    def put(self, path: str, rows: bytes) -> None:
+        """Send rows, as JSON with commas between them, some time before anything else is asked of the host."""
         self.raise_refused(path)
         with self._changed:
             while self._bytes > _MOST_BYTES:
                 self._changed.wait()
-            self._gathered.append((path, current_request.get(), row))
-            self._bytes += len(row)
+            self._gathered.append((path, current_request.get(), rows))
+            self._bytes += len(rows)
             self._put += 1
             if self._sender is None:
                 self._sender = threading.Thread(target=self._work, name="rows", daemon=True)
@@ -71,10 +71,10 @@ class RowQueue:
                 while not self._gathered:
                     self._changed.wait()
                 batch, self._gathered, self._bytes = self._gathered, [], 0
-            for (path, request), rows in groupby(batch, key=lambda row: row[:2]):
+            for (path, request), group in groupby(batch, key=lambda one: one[:2]):
                 current_request.set(request)
                 try:
-                    self._send(path, b"[" + b",".join(row for _, _, row in rows) + b"]\n")
+                    self._send(path, b"[" + b",".join(rows for _, _, rows in group) + b"]\n")
                 except RequestCancelled:
                     pass  # nobody hears it
                 except Exception as error:

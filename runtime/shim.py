@@ -111,6 +111,9 @@ current: ContextVar[Request | None] = ContextVar("request object", default=None)
 # Types of datasets that take whatever row is recorded.
 _TAKING_ANY_ROW: Final = frozenset({"sparse.mutable"})
 
+# More rows than these are worth a call of their own.
+_FEW_ROWS: Final = 100
+
 
 class Dataset:
     """A dataset made with ``create_dataset``."""
@@ -124,14 +127,23 @@ class Dataset:
 
     def record_row(self, row: Any, columns: Any) -> None:
         name, cells = recording.name(row), recording.cells(columns)
-        if self._rows is None or self._connection.is_forked() or not recording.is_beyond_doubt(name, cells):
+        if not self._put([[name, cells]]):
             self._post("rows", {"rowName": name, "columns": cells})
-            return
-        self._connection.heed_cancel()
-        self._rows.put(self._path, recording.body([name, cells]))
 
     def record_rows(self, rows: Any) -> None:
-        self._post("multirows", recording.groups(rows))
+        groups = recording.groups(rows)
+        if not 0 < len(groups) <= _FEW_ROWS or not self._put(groups):
+            self._post("multirows", groups)
+
+    def _put(self, groups: list[list[Any]]) -> bool:
+        """Let rows wait for others, where nothing speaks against it."""
+        if self._rows is None or self._connection.is_forked():
+            return False
+        if not all(recording.is_beyond_doubt(*group) for group in groups):
+            return False
+        self._connection.heed_cancel()
+        self._rows.put(self._path, recording.body(groups)[1:-1])
+        return True
 
     def record_column(self, column: Any, rows: Any) -> None:
         self._post("columns", {"columnName": recording.name(column), "rows": recording.cells(rows)})

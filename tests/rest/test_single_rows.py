@@ -33,12 +33,14 @@ request.set_return(mldb.query('SELECT count(*), sum(x) FROM d'))
 def test_they_keep_their_order_among_other_recordings(run):
     source = """
 d.record_row('r', [['x', 1, 0]])
-d.record_rows([['r', [['x', 2, 1]]]])
+d.record_rows([['r', [['x', 2, 1]]], ['s', []]])
+d.record_rows([])
+d.record_rows([[f'q{i}', []] for i in range(200)])
 d.record_row('r', [['x', 3, 2]])
 d.record_column('y', [['r', 4, 0]])
 d.record_row('r', [['x', 5, 3]])
 d.commit()
-request.set_return(mldb.get('/v1/query', q='SELECT * FROM d', format='sparse').json())
+request.set_return(mldb.get('/v1/query', q="SELECT * FROM d WHERE rowName() = 'r'", format='sparse').json())
 """
     cells = [["x", 1], ["x", 2], ["x", 3], ["x", 5], ["y", 4]]
     assert run(source)["result"] == [[["_rowName", "r"], *cells]]
