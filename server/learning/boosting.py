@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from server.errors import MldbError
 from server.learning.committee import combine
 from server.learning.configurations import BoostedStumps, Boosting, DecisionTree, Learner
 from server.learning.decision_tree import Grower
@@ -21,6 +22,7 @@ from server.learning.matrix import Floats
 from server.learning.trees import TreeEnsemble
 
 TrainAny = Callable[[Learner, Examples, np.random.Generator, Tick], Model]
+_MOST_WEIGHTS = 1 << 28  # rows x labels: some 8 GB while a round is under way
 _LARGEST_STEP = 30.0  # exp of more than that would drown every other weight
 
 
@@ -175,6 +177,12 @@ def _boost(
     rounds: Callable[[Examples], Callable[..., Any]],
     held_out: Examples | None,
 ) -> Model:
+    if len(examples) * examples.label_count > _MOST_WEIGHTS:
+        raise MldbError(
+            f"Boosting has a weight for each row and label: {len(examples)} rows x {examples.label_count} labels are "
+            f"more than {_MOST_WEIGHTS}. Train on fewer rows, or without boosting: bags of trees ('bdt'), one tree "
+            "('dt'), 'glz', 'naive_bayes'"
+        )
     training = examples
     if held_out is None:
         training, held_out = split_rows(examples, config.validate_split, rng)

@@ -23,9 +23,10 @@ def train(arguments: Mapping[str, Any], report: Report) -> dict[str, Any]:
     the training was, and how many labels there were to tell apart.
     """
     learner = resolve(arguments["configuration"], arguments["algorithm"])
-    report("reading", "percentile", 0.0)
     files = TrainingFiles(Path(arguments["folder"]))
-    table = read_training_set(read_rows(files.rows), arguments["mode"], arguments["texts"])
+    table = read_training_set(
+        read_rows(files.rows, throttled("reading", report)), arguments["mode"], arguments["texts"]
+    )
     classifier = train_classifier(
         table,
         learner,

@@ -57,7 +57,8 @@ class Null(Learner):
 class DecisionTree(Learner):
     max_depth: int = Field(default=-1, description="levels of splits; -1 grows until the leaves are pure")
     update_alg: Annotated[UpdateAlgorithm, BeforeValidator(_lower)] = Field(
-        default="prob", description="what leaves hold: probabilities, or numbers for boosting"
+        default="prob",
+        description="what leaves hold: probabilities, or numbers for boosting (where LightGBM boosts, its own)",
     )
     random_feature_propn: float = Field(
         default=1.0, ge=0, le=1, description="share of the features that a tree may use"
@@ -80,7 +81,9 @@ class _Boosted(Learner):
     max_iter: int = Field(default=500, ge=1, description="rounds to run at most")
     validate_split: float = Field(default=0.30, ge=0, lt=1, description="share of the rows that choose the best round")
     cost_function: Annotated[CostFunction, BeforeValidator(_lower)] = Field(
-        default="exponential", description="what is lowered"
+        default="exponential",
+        description="what is lowered; where LightGBM grows the trees (rows x features x max_iter above 10 million) "
+        "always the logistic one",
     )
     short_circuit_window: int = Field(default=0, ge=0, description="rounds without a gain after which to stop; 0 never")
     trace_training_acc: bool = Field(default=False, description="accepted for compatibility; has no effect")

@@ -45,17 +45,17 @@ def train(
         case Stump():
             return train_stump(config, examples, rng, tick)
         case BoostedStumps():
-            if lightgbm_trees.is_large(examples, config.max_iter):
+            if lightgbm_trees.is_large(examples, config.max_iter, 1):
                 return lightgbm_trees.train_boosted(config, examples, rng, tick, held_out)
             return train_boosted_stumps(config, examples, rng, tick, held_out)
         case Boosting():
-            trees = isinstance(config.weak_learner, DecisionTree)
-            if trees and lightgbm_trees.is_large(examples, config.max_iter):
+            tree = config.weak_learner
+            if isinstance(tree, DecisionTree) and lightgbm_trees.is_large(examples, config.max_iter, tree.max_depth):
                 return lightgbm_trees.train_boosted(config, examples, rng, tick, held_out)
             return train_boosting(config, examples, rng, tick, train, held_out)
         case Bagging():
-            trees = isinstance(config.weak_learner, DecisionTree)
-            if trees and lightgbm_trees.is_large(examples, config.num_bags):
+            tree = config.weak_learner
+            if isinstance(tree, DecisionTree) and lightgbm_trees.is_large(examples, config.num_bags, tree.max_depth):
                 return lightgbm_trees.train_forest(config, examples, rng, tick)
             return train_bagging(config, examples, rng, tick, train)
         case _:

@@ -23,19 +23,26 @@ from server.learning.trees import TreeEnsemble
 
 # Values x trees above which our own trees, which are exact in MLDB's way, would take minutes.
 _LARGE = 10_000_000
+# Numbers in the nodes of an ensemble: LightGBM grows a tree for each label where ours score all of them, and each node
+# holds a number per label, so that a thousand labels would be a million times what two are.
+_MOST_VALUES = 1 << 24
 # Large forests gain little beyond so many leaves, and leaves of fewer rows copy chance: categories of many levels more
 # than numbers (docs/benchmarks.md).
 _MAX_LEAVES = 1024
 _LEAF_ROWS = {True: 5, False: 20}  # by whether it is regression
 _LEARNING_RATE = 0.3
 _CATEGORICAL, _DEFAULT_LEFT, _MISSING, _MISSING_IS_NAN = 1, 2, 12, 8  # bits of LightGBM's decision_type
+_AFTER_EVALUATION = 30  # place among LightGBM's callbacks
 _PART_DRAWN = 0.632  # share of different rows in a draw of as many with replacement
 
 
-def is_large(examples: Examples, trees: int) -> bool:
-    """Whether an ensemble of so many trees should be grown by LightGBM. Sparse rows stay with our own trees."""
-    matrix = examples.matrix
-    return not isinstance(matrix, Sparse) and matrix.size * trees > _LARGE
+def is_large(examples: Examples, trees: int, depth: int) -> bool:
+    """Whether an ensemble of so many trees should be grown by LightGBM. Sparse rows and many labels stay with our own
+    trees."""
+    matrix, labels = examples.matrix, examples.label_count
+    if isinstance(matrix, Sparse) or matrix.size * trees <= _LARGE:
+        return False
+    return labels <= 2 or trees * labels * 2 * _leaves(depth) * labels <= _MOST_VALUES
 
 
 def train_forest(config: Bagging, examples: Examples, rng: np.random.Generator, tick: Tick) -> TreeEnsemble:
@@ -111,7 +118,7 @@ def train_boosted(
         params["num_class"] = count
     data = _dataset(training, training.labels)
     history: dict[str, Any] = {}
-    booster = _train(params, data, config.max_iter, tick, held_out, history)
+    booster = _train(params, data, config.max_iter, tick, held_out, history, _stop(config, history))
     rounds = max(_best_round(history, config.max_iter), min(config.min_iter, config.max_iter))
     per_round = count if count > 2 else 1
     parts = trees_of(booster)[: rounds * per_round]
@@ -131,15 +138,35 @@ def _raw(nodes: Nodes, label: int, count: int) -> Nodes:
     return replace(nodes, values=values)
 
 
+def _stop(config: Boosting | BoostedStumps, history: dict[str, Any]) -> Callable[[Any], None] | None:
+    """What ends training when the loss on the rows held out has not fallen for ``short_circuit_window`` rounds."""
+    if not config.short_circuit_window:
+        return None
+
+    def stop(env: Any) -> None:
+        done = env.iteration + 1
+        best = _best_round(history, done)
+        if done >= config.min_iter and done - best >= config.short_circuit_window:
+            raise lightgbm().callback.EarlyStopException(best - 1, [])
+
+    stop.order = _AFTER_EVALUATION  # type: ignore[attr-defined]
+    return stop
+
+
 def _best_round(history: dict[str, Any], rounds: int) -> int:
     losses = next((values for part in history.values() for values in part.values()), None)
     return int(np.argmin(losses)) + 1 if losses else rounds
 
 
+def _leaves(depth: int) -> int:
+    """At most, in a tree; ``depth`` is that of decision trees."""
+    return min(_MAX_LEAVES, 2 ** min(depth, 10)) if depth > 0 else _MAX_LEAVES
+
+
 def _tree_params(depth: int, feature_share: float, rng: np.random.Generator) -> dict[str, Any]:
     return {
         "max_depth": depth,
-        "num_leaves": min(_MAX_LEAVES, 2 ** min(depth, 10)) if depth > 0 else _MAX_LEAVES,
+        "num_leaves": _leaves(depth),
         "feature_fraction": max(feature_share, 1e-6),
         "min_data_in_leaf": 1,
         "min_sum_hessian_in_leaf": 1e-9,
@@ -172,6 +199,7 @@ def _train(
     tick: Tick,
     held_out: Examples | None = None,
     history: dict[str, Any] | None = None,
+    stop: Callable[[Any], None] | None = None,
 ) -> Any:
     def report(env: Any) -> None:
         tick((env.iteration + 1) / rounds)
@@ -180,7 +208,7 @@ def _train(
     sets = []
     if held_out is not None and history is not None:
         sets = [data.create_valid(held_out.matrix, held_out.labels, weight=_row_weights(held_out))]
-        callbacks.append(lightgbm().record_evaluation(history))
+        callbacks += [lightgbm().record_evaluation(history), *([stop] if stop else [])]
     # Else the booster is written as text and read again, for a process that could go on to train others.
     return lightgbm().train(params, data, rounds, valid_sets=sets, callbacks=callbacks, keep_training_booster=True)
 

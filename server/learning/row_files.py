@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import orjson
@@ -47,8 +47,8 @@ def _record(batch: NamedBatch) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(plain, schema=schema)
 
 
-def read_rows(file: Path) -> Iterator[NamedBatch]:
-    """The batches of a file that ``write_rows`` wrote."""
+def read_rows(file: Path, tick: Callable[[float], None] = lambda _: None) -> Iterator[NamedBatch]:
+    """The batches of a file that ``write_rows`` wrote; ``tick`` is told which share of them is done with."""
     with pa.memory_map(str(file)) as source, pa.ipc.open_file(source) as reader:
         type_ = _type_from(reader.schema.metadata[_META])
         for number in range(reader.num_record_batches):
@@ -56,6 +56,7 @@ def read_rows(file: Path) -> Iterator[NamedBatch]:
             values = [record.column(f"c{at}") for at in range(len(type_.columns))]
             rest = record.column("rest") if "rest" in record.schema.names else None
             yield NamedBatch(record.column("names"), RowBatch(type_, record.num_rows, values, (), rest))
+            tick((number + 1) / reader.num_record_batches)
 
 
 def row_names(file: Path) -> pa.Array:

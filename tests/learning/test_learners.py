@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 
 from server.errors import MldbError
+from server.learning import boosting, lightgbm_trees
 from server.learning.config import builtin_configurations, resolve
 from server.learning.configurations import FastText, NaiveBayes
 from server.learning.examples import Examples, Model
 from server.learning.fasttext import train_fasttext
 from server.learning.learners import train
+from server.learning.lightgbm_trees import is_large
 from server.learning.matrix import Sparse
 from server.learning.naive_bayes import train_naive_bayes
 from server.learning.probability import calibrate
@@ -297,6 +299,50 @@ def test_large_ensembles_are_grown_by_lightgbm_and_scored_by_us():
         assert auc(scores[:2000], label[:2000]) > 0.95
         why = model.explain(matrix[:20], 1)
         assert np.allclose(why.bias + why.weights.sum(axis=1), scores[:20], atol=1e-4)
+
+
+def test_trees_of_many_labels_are_our_own_which_score_all_of_them():
+    """LightGBM's are one for each label: of a thousand labels they would have taken gigabytes."""
+    rng = np.random.default_rng(13)
+    matrix = rng.normal(size=(3000, 40)).astype(np.float32)
+    label = np.argsort(np.argsort(matrix[:, 0])) // 20  # 150 labels
+    data = examples(matrix, label, 150)
+    few = examples(matrix, label // 75, 2)
+    assert is_large(few, 100, 5)
+    assert not is_large(data, 100, 5)
+    assert is_large(examples(matrix, label // 50, 3), 100, 5)
+    bags = {"type": "bagging", "num_bags": 3, "weak_learner": {"type": "decision_tree", "max_depth": 5}}
+    model = trained(data, bags)
+    assert isinstance(model, TreeEnsemble)
+    assert model.nodes.values.size < 3 * 3**5 * 150 * 2
+
+
+def test_boosting_of_too_many_rows_and_labels_says_what_to_do(monkeypatch):
+    monkeypatch.setattr(boosting, "_MOST_WEIGHTS", 599)
+    matrix, label = rings(300)
+    with pytest.raises(MldbError, match="300 rows x 2 labels are more than 599. Train on fewer rows"):
+        trained(examples(matrix, label, 2), {"type": "boosted_stumps"})
+
+
+@pytest.mark.parametrize("large", [False, True], ids=["ours", "lightgbm"])
+def test_boosting_stops_when_nothing_is_gained(large, monkeypatch):
+    """Labels of chance: what is learnt of them is wrong on the rows held out."""
+    monkeypatch.setattr(lightgbm_trees, "_LARGE", 0 if large else 1 << 40)
+    rng = np.random.default_rng(14)
+    matrix, label = rng.normal(size=(400, 5)).astype(np.float32), rng.integers(0, 2, 400)
+    tree = {"type": "decision_tree", "max_depth": 3, "update_alg": "gentle"}
+
+    def rounds(**changes):
+        told = []
+        configuration = {"type": "boosting", "min_iter": 3, "max_iter": 60, "weak_learner": tree, **changes}
+        model = train(resolve(configuration), examples(matrix, label, 2), np.random.default_rng(0), told.append)
+        return len(told), len(model.roots)
+
+    assert rounds()[0] == 60
+    stopped, kept = rounds(short_circuit_window=4)
+    assert 3 <= stopped < 60
+    assert 3 <= kept <= stopped
+    assert rounds(short_circuit_window=4, min_iter=20)[0] >= 20
 
 
 def test_converted_trees_score_as_lightgbm_does():
