@@ -24,9 +24,8 @@ def train(arguments: Mapping[str, Any], report: Report) -> dict[str, Any]:
     """
     learner = resolve(arguments["configuration"], arguments["algorithm"])
     files = TrainingFiles(Path(arguments["folder"]))
-    table = read_training_set(
-        read_rows(files.rows, throttled("reading", report)), arguments["mode"], arguments["texts"]
-    )
+    batches = read_rows(files.rows, throttled("reading", report))
+    table = read_training_set(batches, arguments["mode"], arguments["texts"])
     classifier = train_classifier(
         table,
         learner,
