@@ -2,13 +2,14 @@
 import { useComputed, useSignal } from "@preact/signals";
 import type { ComponentType } from "preact";
 import { useEffect, useRef } from "preact/hooks";
-import { ApiError, type ErrorBody, json, sqlName } from "../api";
+import { ApiError, json, sqlName } from "../api";
 import { entities, loaded } from "../live";
 import { location, setQuery } from "../router";
 import { attempt, complain, say } from "../toasts";
 import { Block } from "../ui/copy";
 import { plural, seconds } from "../ui/format";
 import { Loading } from "../ui/page";
+import { refused } from "../ui/refused";
 import type { Editor } from "./query/editor";
 import { Grid, type Table } from "./query/grid";
 import { Pictures } from "./query/pictures";
@@ -268,7 +269,7 @@ function EditorBox({ editor, text, onRun }: EditorBoxProps) {
     const check = (query: string) => {
       clearTimeout(timer);
       timer = setTimeout(async () => {
-        const problem = await refused(query).catch(() => undefined);
+        const problem = await refused(query);
         if (!gone && text.value === query) editor.current?.mark(problem);
       }, CHECK_MS);
     };
@@ -290,13 +291,6 @@ function EditorBox({ editor, text, onRun }: EditorBoxProps) {
     };
   }, [editor, text]);
   return <div ref={box} class="editor" />;
-}
-
-async function refused(q: string): Promise<ApiError | undefined> {
-  if (!q.trim()) return undefined;
-  const url = "/v1/query/check";
-  const { error } = await json<{ error: ErrorBody | null }>("GET", url, { query: { q } });
-  return error ? new ApiError(400, error, `GET ${url}`) : undefined;
 }
 
 const VIEWS = ["Table", "Plot", "Pictures", "Compiled"] as const;

@@ -1,26 +1,21 @@
-// A place to drop a file, or to choose one with the keyboard.
+// Places to drop files, or to choose one with the keyboard.
 import { useSignal } from "@preact/signals";
+import type { ComponentChildren } from "preact";
 import { useRef } from "preact/hooks";
 import "./drop.css";
 
-interface DropFileProps {
-  /** What the file is: the name of the place and of the input. */
+interface DropAreaProps {
   label: string;
-  text: string;
-  accept: string;
-  onFile: (file: File) => void;
+  onDrop: (data: DataTransfer) => void;
+  children: ComponentChildren;
 }
 
-export function DropFile({ label, text, accept, onFile }: DropFileProps) {
+export function DropArea({ label, onDrop, children }: DropAreaProps) {
   const over = useSignal(false);
-  const chooser = useRef<HTMLInputElement>(null);
-  const take = (file: File | undefined) => {
-    if (file) onFile(file);
-  };
   return (
     <section
       class={over.value ? "drop over" : "drop"}
-      aria-label={text}
+      aria-label={label}
       onDragOver={(event) => {
         event.preventDefault();
         over.value = true;
@@ -31,9 +26,29 @@ export function DropFile({ label, text, accept, onFile }: DropFileProps) {
       onDrop={(event) => {
         event.preventDefault();
         over.value = false;
-        take(event.dataTransfer?.files[0]);
+        if (event.dataTransfer) onDrop(event.dataTransfer);
       }}
     >
+      {children}
+    </section>
+  );
+}
+
+interface DropFileProps {
+  /** What the file is: the name of the place and of the input. */
+  label: string;
+  text: string;
+  accept: string;
+  onFile: (file: File) => void;
+}
+
+export function DropFile({ label, text, accept, onFile }: DropFileProps) {
+  const chooser = useRef<HTMLInputElement>(null);
+  const take = (file: File | undefined) => {
+    if (file) onFile(file);
+  };
+  return (
+    <DropArea label={text} onDrop={(data) => take(data.files[0])}>
       <p>{text}</p>
       <button type="button" onClick={() => chooser.current?.click()}>
         Choose a file
@@ -50,6 +65,6 @@ export function DropFile({ label, text, accept, onFile }: DropFileProps) {
           currentTarget.value = "";
         }}
       />
-    </section>
+    </DropArea>
   );
 }

@@ -5,9 +5,10 @@ import { call, json, path, upload } from "../../api";
 import { entity } from "../../live";
 import { attempt } from "../../toasts";
 import { Confirm } from "../../ui/dialog";
+import { DropArea } from "../../ui/drop";
 import { bytes } from "../../ui/format";
-import "../../ui/drop.css";
 import { type Dropped, dropped, fromFile, fromFolder } from "../../ui/zip";
+import { PluginName } from "./name";
 
 interface Installation {
   id: string;
@@ -77,28 +78,11 @@ export function Install() {
 type Current = { current: Signal<Installation | undefined> };
 
 function DropZone({ current }: Current) {
-  const over = useSignal(false);
   const file = useRef<HTMLInputElement>(null);
   const folder = useRef<HTMLInputElement>(null);
   const install = (found: () => Promise<Dropped>) => attempt(async () => send(current, await found()));
   return (
-    <section
-      class={over.value ? "drop over" : "drop"}
-      aria-label="Drop a plugin here"
-      onDragOver={(event) => {
-        event.preventDefault();
-        over.value = true;
-      }}
-      onDragLeave={() => {
-        over.value = false;
-      }}
-      onDrop={(event) => {
-        event.preventDefault();
-        over.value = false;
-        const items = event.dataTransfer?.items;
-        if (items) install(() => dropped(items));
-      }}
-    >
+    <DropArea label="Drop a plugin here" onDrop={({ items }) => install(() => dropped(items))}>
       <p>Drop a folder or a zip archive with a main.py or main.js</p>
       <div class="row">
         <button type="button" onClick={() => folder.current?.click()}>
@@ -126,7 +110,7 @@ function DropZone({ current }: Current) {
         {...{ webkitdirectory: true }}
         onChange={({ currentTarget: { files } }) => files?.length && install(() => fromFolder(files))}
       />
-    </section>
+    </DropArea>
   );
 }
 
@@ -222,18 +206,7 @@ function NewPlugin({ current }: Current) {
   };
   return (
     <form class="stack" onSubmit={submit}>
-      <label class="field">
-        Name of a new plugin
-        <input
-          required
-          pattern="[A-Za-z0-9][A-Za-z0-9_\-]*"
-          title="letters, digits, - and _"
-          value={name.value}
-          onInput={(event) => {
-            name.value = event.currentTarget.value;
-          }}
-        />
-      </label>
+      <PluginName label="Name of a new plugin" name={name} />
       <div class="row made-in">
         <select
           aria-label="Language of the new plugin"

@@ -5,6 +5,7 @@ import { path } from "../../api";
 import { entity } from "../../live";
 import { attempt } from "../../toasts";
 import { create } from "./install";
+import { PluginName } from "./name";
 
 const SEEN = "mldb.tour";
 
@@ -108,19 +109,7 @@ function OwnPlugin() {
   }
   return (
     <form class="row" onSubmit={submit}>
-      <label class="field grow">
-        Its name
-        <input
-          ref={input}
-          required
-          pattern="[A-Za-z0-9][A-Za-z0-9_\-]*"
-          title="letters, digits, - and _"
-          value={name.value}
-          onInput={(event) => {
-            name.value = event.currentTarget.value;
-          }}
-        />
-      </label>
+      <PluginName label="Its name" name={name} grow input={input} />
       <button type="submit" class="primary">
         Make it
       </button>

@@ -3,6 +3,7 @@
 import type { RectOptions, RectYOptions } from "@observablehq/plot";
 import { useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
+import { Choice } from "../../ui/choice";
 import { fitted } from "../../ui/figure";
 import type { Table } from "./grid";
 
@@ -48,32 +49,6 @@ export default function Plots({ table }: { table: Table }) {
       {problem.value && <p class="notice error">{problem.value}</p>}
       <div ref={box} class="plot" role="img" aria-label={`${kind.value} of ${y.value} by ${x.value}`} />
     </div>
-  );
-}
-
-interface ChoiceProps<T extends string> {
-  label: string;
-  signal: { value: T };
-  options: readonly T[];
-}
-
-function Choice<T extends string>({ label, signal, options }: ChoiceProps<T>) {
-  return (
-    <label class="field">
-      {label}
-      <select
-        value={signal.value}
-        onChange={(event) => {
-          signal.value = event.currentTarget.value as T;
-        }}
-      >
-        {options.map((option) => (
-          <option key={option} value={option}>
-            {option || "–"}
-          </option>
-        ))}
-      </select>
-    </label>
   );
 }
 

@@ -5,6 +5,7 @@ import { sqlName, sqlText } from "../../api";
 import { entities } from "../../live";
 import { link } from "../../router";
 import { attempt, complain } from "../../toasts";
+import { Choice } from "../../ui/choice";
 import { count } from "../../ui/format";
 import { Output } from "../../ui/result";
 import { firstRow } from "../function/apply";
@@ -178,32 +179,6 @@ function centresAt(middle: Positions | undefined, x: string, y: string): { x: nu
     x: middle.numbers[index]?.[across] ?? NaN,
     y: middle.numbers[index]?.[up] ?? NaN,
   }));
-}
-
-interface ChoiceProps {
-  label: string;
-  signal: Signal<string>;
-  options: string[];
-}
-
-function Choice({ label, signal, options }: ChoiceProps) {
-  return (
-    <label class="field">
-      {label}
-      <select
-        value={signal.value}
-        onChange={(event) => {
-          signal.value = event.currentTarget.value;
-        }}
-      >
-        {options.map((option) => (
-          <option key={option} value={option}>
-            {option || "–"}
-          </option>
-        ))}
-      </select>
-    </label>
-  );
 }
 
 function drawn(

@@ -1,8 +1,9 @@
 // An SQL text in a form: the query editor in small, loaded when the first one is shown.
 import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
-import { ApiError, type ErrorBody, json } from "../../api";
+import type { ApiError } from "../../api";
 import type { Editor } from "../../pages/query/editor";
 import { complain } from "../../toasts";
+import { refused } from "../refused";
 
 const CHECK_MS = 500;
 
@@ -27,7 +28,8 @@ export function Sql({ label, value, hint, statement, error, onChange }: SqlProps
     const check = (text: string) => {
       clearTimeout(timer);
       timer = setTimeout(async () => {
-        const problem = await refused(text).catch(() => undefined);
+        // Parameters of its own cannot be told before it is called.
+        const problem = text.includes("$") ? undefined : await refused(text);
         if (!gone && latest.current.value === text) editor.current?.mark(problem);
       }, CHECK_MS);
     };
@@ -58,12 +60,4 @@ export function Sql({ label, value, hint, statement, error, onChange }: SqlProps
     editor.current?.mark(error);
   }, [error]);
   return <div ref={box} class="sql-field" />;
-}
-
-/** Why a statement cannot be compiled; those with parameters of their own cannot be told before they are called. */
-async function refused(q: string): Promise<ApiError | undefined> {
-  if (!q.trim() || q.includes("$")) return undefined;
-  const url = "/v1/query/check";
-  const { error } = await json<{ error: ErrorBody | null }>("GET", url, { query: { q } });
-  return error ? new ApiError(400, error, `GET ${url}`) : undefined;
 }
