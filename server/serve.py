@@ -13,13 +13,11 @@ import os
 import signal
 import socket
 import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import uvicorn
 
-from server.errors import MldbError
 from server.http.protocol import protocol
 from server.http.security import Gate
 from server.settings import Settings
@@ -29,6 +27,7 @@ if TYPE_CHECKING:
     from server.app import Server
     from server.declarations import Services
     from server.http.asgi import Receive, Scope, Send
+    from server.start_script import StartScript
 
 _STOP_SECONDS = 10  # for requests in flight; then connections are closed
 # The address is announced when entities and plugins are back, or after so long if a main.py takes its time.
@@ -37,31 +36,6 @@ _RESTORE_SECONDS = 10.0
 # Python's 700, walking through them takes longer than making them.
 _COLLECT_AFTER = 10_000
 _EARLY = {"/ping": b'"1"\n', "/healthz": b'{"alive":true}\n'}
-
-
-@dataclass(frozen=True)
-class Script:
-    """A script to run once the server is ready. It decides the exit code unless the server is to ``stay``.
-
-    ``args_url``: where its args are read from, as JSON; empty for ``args``.
-    """
-
-    file: Path
-    args: Any
-    stay: bool
-    args_url: str = ""
-
-    @property
-    def language(self) -> str:
-        return "javascript" if self.file.suffix == ".js" else "python"
-
-
-def _args_of(script: Script, services: Services) -> Any:
-    if not script.args_url:
-        return script.args
-    from server.entities import jsontext
-
-    return jsontext.parse(services.urls.read(script.args_url).content)
 
 
 class Application:
@@ -73,7 +47,7 @@ class Application:
         gate: Gate,
         shutdown: Shutdown,
         announcement: str,
-        script: Script | None = None,
+        script: StartScript | None = None,
     ) -> None:
         self._settings = settings
         self._gate = gate
@@ -86,31 +60,10 @@ class Application:
         self.failure: Exception | None = None
         self.code = 0
 
-    async def run_script(self, script: Script) -> None:
-        """Run it through the script runner, print the answer, and stop the server unless it is to stay."""
-        assert self._server is not None
-        services = self._server.services
-        try:
-            args = await asyncio.to_thread(_args_of, script, services)
-        except MldbError as error:
-            print(f"the script's args: {error.message}", file=sys.stderr, flush=True)  # noqa: T201
-            self.code = 1
-            self._shutdown.begin()
-            return
-        body = {"address": script.file.as_uri(), "args": args}
-        route = f"/v1/types/plugins/{script.language}/routes/run"
-        answer = await asyncio.to_thread(services.perform, "POST", route, (), body)
-        print(answer.body.decode("utf-8", "replace"), flush=True)  # noqa: T201
-        if not script.stay:
-            self.code = 0 if answer.status == 200 else 1
-            self._shutdown.begin()
-
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._server is not None and scope["type"] != "lifespan":
-            await self._server.gateway(scope, receive, send)
-        elif scope["type"] == "lifespan":
+        if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
-        elif self._is_early(scope):
+        elif self._server is None and self._is_early(scope):
             await self._answer_early(scope, send)
         else:
             await self._loaded.wait()
@@ -147,7 +100,13 @@ class Application:
         finally:
             self._loaded.set()
         if self._server is not None and self._script is not None:
-            self._running_script = asyncio.create_task(self.run_script(self._script))
+            self._running_script = asyncio.create_task(self._run(self._script, self._server.services))
+
+    async def _run(self, script: StartScript, services: Services) -> None:
+        code = await asyncio.to_thread(script.run, services)
+        if code is not None:
+            self.code = code
+            self._shutdown.begin()
 
     def _is_early(self, scope: Scope) -> bool:
         """Whether it can be answered already. What the gate refuses waits for the parts that say how."""
@@ -172,7 +131,7 @@ def _build(settings: Settings, gate: Gate, shutdown: Shutdown) -> Server:
     return server
 
 
-def serve(settings: Settings, script: Script | None = None) -> int:
+def serve(settings: Settings, script: StartScript | None = None) -> int:
     """Serve until told to stop; the exit code."""
     asked = settings.port
     try:
@@ -216,7 +175,7 @@ def _plugin_sockets(settings: Settings, gate: Gate, free: bool) -> list[socket.s
 def _configuration(application: Application, settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
         application,
-        loop="uvloop" if sys.platform != "win32" else "asyncio",
+        loop="uvloop",
         http=protocol(settings),
         ws="none",
         lifespan="on",

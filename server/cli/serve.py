@@ -41,7 +41,8 @@ def _serve(options: argparse.Namespace) -> int:
             "the server runs on Linux, whose kernel keeps the processes of plugins in hand;"
             " elsewhere use a container: docker compose up"
         )
-    from server.serve import Script, serve
+    from server.serve import serve
+    from server.start_script import StartScript
 
     settings = settings_from(options)
     if options.run_script is None:
@@ -49,5 +50,5 @@ def _serve(options: argparse.Namespace) -> int:
     file = options.run_script.resolve(strict=True)
     # The operator named the script: it may be read wherever it lies.
     settings.file_root = [*settings.file_root, file.parent]
-    script = Script(file, options.script_args, options.dont_exit_after_script, options.script_args_url)
+    script = StartScript(file, options.script_args, options.dont_exit_after_script, options.script_args_url)
     return serve(settings, script)

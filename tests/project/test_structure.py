@@ -19,6 +19,7 @@ LAYERS: Mapping[str, int] = {
     "server.values": 1,
     "server.settings": 1,
     "server.shutdown": 1,
+    "server.start_script": 7,
     "server.declarations": 2,
     "server.messages": 2,
     "server.logs": 2,
