@@ -15,6 +15,7 @@ import inception
 from inception import FOLDER
 from mldb import mldb
 
+MOST_LABELS = 8  # of ImageNet's, in an answer
 FEATURES = "inception_image({content: base64_decode(image)}) AS *"
 
 known: dict[str, dict[str, Any]] = {}
@@ -117,7 +118,7 @@ def scores(function: str, **given: Any) -> list[dict[str, Any]]:
     return [{"label": str(label), "score": found[label] / total} for label in ranked]
 
 
-def imagenet(picture: bytes, most: int = 8) -> list[dict[str, Any]]:
+def imagenet(picture: bytes) -> list[dict[str, Any]]:
     """The likeliest of ImageNet's thousand labels."""
     if not inception.labels:
         reason = inception.status["remedy"] or "the network is not ready yet"
@@ -125,5 +126,5 @@ def imagenet(picture: bytes, most: int = 8) -> list[dict[str, Any]]:
     given = {"image": base64.b64encode(picture).decode()}
     reply = mldb.get("/v1/functions/image_labels/application", {"input": given}).json()
     probabilities = reply["output"]["softmax"]["val"][0]
-    ranked = sorted(range(len(probabilities)), key=lambda number: -probabilities[number])[:most]
+    ranked = sorted(range(len(probabilities)), key=lambda number: -probabilities[number])[:MOST_LABELS]
     return [{"label": inception.labels[n], "score": probabilities[n]} for n in ranked]

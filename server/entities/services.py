@@ -263,9 +263,9 @@ class _RunWaits:
 def in_process_request(
     verb: str,
     path: str,
-    params: Sequence[tuple[str, str]] = (),
-    payload: Any = None,
-    headers: Iterable[tuple[str, str]] = (),
+    params: Sequence[tuple[str, str]],
+    payload: Any,
+    headers: Iterable[tuple[str, str]],
 ) -> Request:
     """A request of plugin or script code: texts and bytes are sent as they are, all else as JSON (§14).
 

@@ -137,7 +137,7 @@ def train_boosting(
     rng: np.random.Generator,
     tick: Tick,
     train_any: TrainAny,
-    held_out: Examples | None = None,
+    held_out: Examples | None,
 ) -> Model:
     """Boost the weak learner. ``held_out``: rows that choose the best round (else ``validate_split`` of them do)."""
     learner = config.weak_learner
@@ -160,7 +160,7 @@ def train_boosted_stumps(
     examples: Examples,
     rng: np.random.Generator,
     tick: Tick,
-    held_out: Examples | None = None,
+    held_out: Examples | None,
 ) -> Model:
     """Boost trees of one split."""
     stump = DecisionTree(

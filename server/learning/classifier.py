@@ -66,7 +66,7 @@ class Classifier:
         return pack(KIND, body, archive, self.origin)
 
     @staticmethod
-    def from_bytes(data: bytes, limit: int | None = None) -> Classifier:
+    def from_bytes(data: bytes, limit: int) -> Classifier:
         """Read our own format, unpacked to ``limit`` bytes at most; ``MldbError`` for anything else."""
         file = unpack(KIND, data, limit)
         with model_content():

@@ -102,7 +102,7 @@ def train_boosted(
     examples: Examples,
     rng: np.random.Generator,
     tick: Tick,
-    held_out: Examples | None = None,
+    held_out: Examples | None,
 ) -> TreeEnsemble:
     """Gradient boosted trees; the rounds kept are chosen on the rows held out."""
     tree = config.weak_learner if isinstance(config, Boosting) else None

@@ -57,7 +57,7 @@ def tells_order(query: Select) -> bool:
     return query.limit is not None or query.offset > 0
 
 
-def read_points(batches: Iterable[NamedBatch], what: str, *, dimensions: int = -1, keep_order: bool = False) -> Points:
+def read_points(batches: Iterable[NamedBatch], what: str, *, dimensions: int = -1, keep_order: bool) -> Points:
     """All rows; ``MldbError`` for cells that are no numbers."""
     chunks: list[pa.Array] = []
     parts: list[tuple[int, list[Piece]]] = []

@@ -238,7 +238,7 @@ def _regression_targets(labels: Sequence[Any], codes: NDArray[np.int64]) -> Floa
     return numbers.astype(np.float32)
 
 
-def examples_of(table: TrainingSet, equalization: float, strategy: Strategy = "one-vs-all") -> Examples:
+def examples_of(table: TrainingSet, equalization: float, strategy: Strategy) -> Examples:
     """Examples with balanced weights. Multilabel rows are made rows of one label each (random, decompose)."""
     if table.mode == "regression":
         return Examples(table.space, table.matrix, table.targets, 1, normalized(table.weights))

@@ -71,7 +71,7 @@ class Plan:
         )
 
 
-def compile_query(query: Query, *, timestamps: bool, text: str = "", whole: bool = False) -> Plan:
+def compile_query(query: Query, *, timestamps: bool, text: str, whole: bool) -> Plan:
     """The final step: which columns leave, and the SQL that makes them. ``whole``: see ``Engine.query``."""
     items: dict[str, str] = {"name": path_text(query.path)}
     row = with_whole_embeddings(query.row) if whole else query.row
