@@ -14,6 +14,7 @@ from server.sql.bound import (
     Atom,
     Embedding,
     MultiValue,
+    Open,
     Rest,
     Row,
     Ts,
@@ -214,7 +215,8 @@ def _by_time(node: Call, args: list[Value], scope: Scope) -> Value:
     cells = _cells(args[0], scope)
     newest = node.name == "horizontal_latest"
     best = f"m_latest({cells})" if newest else f"m_earliest({cells})"
-    empty = NEVER_SQL if newest else "'inf'::DOUBLE"
+    lacking = isinstance(args[0], Atom | MultiValue) or (isinstance(args[0], Row | Open) and args[0].named)  # a null
+    empty = NEVER_SQL if newest or lacking else "'inf'::DOUBLE"
     sign = "-" if newest else ""
     return Atom(f"{best}.v", Kind.ANY, lambda: f"coalesce({sign}({best}.t), {empty})", is_constant(args[0]))
 
