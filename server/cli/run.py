@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 from server.cli.client import ServerError, add_server_flags
 from server.cli.completion import complete_ids
 from server.cli.entities import read_json
-from server.cli.output import add_json_flag, say, show
+from server.cli.output import add_json_flag, say, show, show_rows
+from server.cli.reports import functions, measures
 
 
 def add(commands: Any) -> None:
@@ -34,9 +36,19 @@ def _run(options: argparse.Namespace) -> int:
         show(finished)
     else:
         say(f"run {finished['id']}: {finished['state']}", options)
-        if finished.get("status") is not None:
-            show(finished["status"])
+        _report(finished.get("status"), options)
     return 0
+
+
+def _report(status: Any, options: argparse.Namespace) -> None:
+    """What a run made: all of it as JSON, but on a terminal what people look for in that of a test."""
+    rows = measures(status) if sys.stdout.isatty() else []
+    if rows:
+        show_rows(rows, list(rows[0]), options)
+        made = f"scored by {', '.join(functions(status))}; " if functions(status) else ""
+        say(f"{made}--json tells the rest", options)
+    elif status is not None:
+        show(status)
 
 
 def tracked(options: argparse.Namespace, config: dict[str, Any], procedure: str = "") -> dict[str, Any]:

@@ -658,6 +658,20 @@ def test_a_run_before_the_latest_ones_can_be_looked_at(browser, server):
     closed(page)
 
 
+def test_what_has_no_name_of_its_own_stands_last(browser, server):
+    with server.client() as client:
+        made = [client.must("POST", "/v1/procedures", {"type": "null"})["id"] for _ in range(3)]
+        client.must("POST", f"/v1/procedures/{made[1]}/runs", {})
+        client.must("PUT", "/v1/procedures/zoo", {"type": "null"})
+    page = opened(browser, server, "/console/procedures")
+    names = page.get_by_role("row").get_by_role("link", name=re.compile("^(auto_|zoo)"))
+    expect(names).to_have_text(["zoo", made[1], made[2], made[0]])
+    names.first.click()
+    expect(page).to_have_title("zoo · Procedure · MLDB")
+    expect(page.get_by_text('"null"')).to_be_visible()  # its configuration
+    closed(page)
+
+
 def test_what_is_not_there_is_said_with_a_way_back(browser, server):
     page = opened(browser, server, "/console/datasets/nothing%20%3Cb%3E")
     expect(page.get_by_role("heading", name=re.compile("There is no dataset.*nothing <b>"))).to_be_visible()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import select
 import signal
 import subprocess
@@ -361,7 +362,42 @@ def test_a_session_of_queries(server, tmp_path):
     assert (tmp_path / "mldb" / "query_history").stat().st_mode & 0o077 == 0
 
 
-def read_until(terminal: int, text: str) -> None:
+EXPERIMENT = {
+    "type": "classifier.experiment",
+    "params": {
+        "experimentName": "told",
+        "inputData": "SELECT {x} AS features, large AS label FROM told",
+        "mode": "boolean",
+        "algorithm": "dt",
+        "modelFileUrlPattern": "file:///mldb_data/models/told_$runid.cls",
+        "kfold": 2,
+    },
+}
+
+
+def test_a_report_for_people(server, cli, client):
+    """On a terminal an experiment tells how good its classifiers are, and not the two hundred lines of its status."""
+    client.must("PUT", "/v1/datasets/told", {"type": "tabular"})
+    client.must(
+        "POST", "/v1/datasets/told/multirows", [[str(x), [["x", x, 0], ["large", x > 20, 0]]] for x in range(40)]
+    )
+    client.must("POST", "/v1/datasets/told/commit")
+    mine, theirs = pty.openpty()
+    environment = os.environ | {"MLDB_SERVER": server.url, "TERM": "xterm", "COLUMNS": "100"}
+    arguments = {"env": environment, "stdin": theirs, "stdout": theirs, "stderr": theirs}
+    with started("run", json.dumps(EXPERIMENT), **arguments) as process:
+        os.close(theirs)
+        shown = read_until(mine, "tells the rest")
+        assert process.wait(PATIENCE) == 0
+    os.close(mine)
+    assert re.search(r"measure +mean +std +min +max", re.sub(r"\x1b\[[0-9;]*m", "", shown))
+    assert "area under the ROC curve" in shown
+    assert "scored by told_scorer_0, told_scorer_1; --json" in shown
+    assert "aggregatedTest" not in shown
+    assert len(json.loads(cli("run", json.dumps(EXPERIMENT), "--json"))["status"]["folds"]) == 2
+
+
+def read_until(terminal: int, text: str) -> str:
     seen = ""
 
     def read() -> bool:
@@ -371,3 +407,4 @@ def read_until(terminal: int, text: str) -> None:
         return text in seen
 
     until(read, lambda: seen)
+    return seen

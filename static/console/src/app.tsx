@@ -109,8 +109,12 @@ function Current() {
   const page = found?.page;
   const shown = useSignal<{ of: typeof page; component: PageComponent } | undefined>(undefined);
   const failed = useSignal(false);
+  const { id, procedure } = found?.params ?? {};
   useEffect(() => {
-    document.title = `${page?.title ?? "Not found"} · MLDB`;
+    const of = id ?? procedure;
+    document.title = `${of ? `${of} · ` : ""}${page?.title ?? "Not found"} · MLDB`;
+  }, [page, id, procedure]);
+  useEffect(() => {
     failed.value = false;
     let current = true;
     page?.load().then(

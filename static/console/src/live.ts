@@ -86,10 +86,22 @@ const collections = {
 /** False until the first event: an empty list may then be called empty. */
 export const loaded = signal(false);
 
-const sorted = (kind: Kind) =>
-  computed(() => [...collections[kind].value.values()].sort((a, b) => a.id.localeCompare(b.id)));
+const UNNAMED = /^auto_[0-9a-f]{16}_[0-9a-f]{16}$/; // what the server calls an entity that was given no name
 
-/** The entities of each kind, in order of their ids. Read `.value` in a component to follow them. */
+const lastRun = ({ runs }: Entity) => runs?.[0]?.started ?? 0;
+
+function order(a: Entity, b: Entity): number {
+  const unnamed = UNNAMED.test(a.id);
+  const first = Number(unnamed) - Number(UNNAMED.test(b.id));
+  return first || (unnamed && lastRun(b) - lastRun(a)) || a.id.localeCompare(b.id);
+}
+
+const sorted = (kind: Kind) => computed(() => [...collections[kind].value.values()].sort(order));
+
+/**
+ * The entities of each kind in order of their ids; last those without a name of their own, latest run first. Read
+ * `.value` in a component to follow them.
+ */
 export const entities = {
   plugin: sorted("plugin"),
   dataset: sorted("dataset"),

@@ -167,10 +167,13 @@ function keepDraft(text: string): void {
 }
 
 const STARTS = 8;
+const BY_PRODUCT = /_results_\d+$/; // what a classifier.experiment leaves of each fold
 
 /** Before the first result: the datasets, one click from their rows, and where the dialect is told. */
 function Start({ onChoose }: { onChoose: (query: string) => void }) {
-  const datasets = entities.dataset.value.slice(0, STARTS);
+  const all = entities.dataset.value;
+  const byProducts = all.filter(({ id }) => BY_PRODUCT.test(id));
+  const datasets = [...all.filter(({ id }) => !BY_PRODUCT.test(id)), ...byProducts].slice(0, STARTS);
   return (
     <section class="card stack start" aria-label="Where to begin">
       {datasets.length > 0 && (
@@ -186,7 +189,7 @@ function Start({ onChoose }: { onChoose: (query: string) => void }) {
               {id}
             </button>
           ))}
-          {entities.dataset.value.length > STARTS && <a href="/console/datasets">all datasets</a>}
+          {all.length > STARTS && <a href="/console/datasets">all datasets</a>}
         </div>
       )}
       {loaded.value && !datasets.length && (
