@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import logging
 import os
 import signal
 import socket
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
+from server import __version__
 from server.http.protocol import protocol
 from server.http.security import Gate
 from server.settings import Settings
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from server.declarations import Services
     from server.http.asgi import Receive, Scope, Send
     from server.start_script import StartScript
+
+_log = logging.getLogger("mldb.server")
 
 _STOP_SECONDS = 10  # for requests in flight; then connections are closed
 # The address is announced when entities and plugins are back, or after so long if a main.py takes its time.
@@ -79,6 +83,7 @@ class Application:
         if self._running_script is not None:
             self._running_script.cancel()
         if self._server is not None:
+            _log.info("MLDB stops")
             await self._server.close()
         await send({"type": "lifespan.shutdown.complete"})
 
@@ -97,6 +102,8 @@ class Application:
             # Who opens the address that is printed should find the plugins of the last time there.
             await asyncio.to_thread(server.host.registry.restored.wait, _RESTORE_SECONDS)
             print(self._announcement, flush=True)  # noqa: T201
+            place = f"{self._settings.host}:{self._settings.port}"
+            _log.info("MLDB %s is ready at %s, on the data root %s", __version__, place, self._settings.data_dir)
         finally:
             self._loaded.set()
         if self._server is not None and self._script is not None:

@@ -7,9 +7,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from server.cli.client import Server, add_server_flags
+from server.cli.client import Server, add_data_dir, add_server_flags
 from server.cli.output import add_json_flag, say
-from server.settings import Settings
 
 
 def add(commands: Any) -> None:
@@ -20,7 +19,7 @@ def add(commands: Any) -> None:
     backup.set_defaults(run=_backup)
     restore = commands.add_parser("restore", help="unpack an archive into a new data root")
     restore.add_argument("archive", type=Path)
-    restore.add_argument("--data-dir", type=Path, default=Settings.data_dir, help="an empty or absent folder")
+    add_data_dir(restore, "an empty or absent folder (default: MLDB_DATA_DIR, or mldb_data)")
     add_json_flag(restore)
     restore.set_defaults(run=_restore)
 
@@ -35,9 +34,13 @@ def _backup(options: argparse.Namespace) -> int:
         draft.replace(options.archive)
     finally:
         draft.unlink(missing_ok=True)
-    text = f"{options.archive}: {size / 2**20:.1f} MiB; stored credentials are not in it"
+    text = f"{options.archive}: {_size_text(size)}; stored credentials are not in it"
     say(text, options, archive=str(options.archive), bytes=size)
     return 0
+
+
+def _size_text(size: int) -> str:
+    return f"{size / 2**20:.1f} MiB" if size >= 1 << 20 else f"{size / 2**10:.1f} KiB"
 
 
 def _restore(options: argparse.Namespace) -> int:

@@ -42,9 +42,15 @@ def add_server_flags(parser: argparse.ArgumentParser) -> None:
     _add_token(parser)
 
 
+def add_data_dir(parser: argparse.ArgumentParser, help: str) -> None:
+    """The data root of a server on this machine, which the variable that the server knows may name."""
+    default = os.environ.get("MLDB_DATA_DIR") or Settings.data_dir
+    parser.add_argument("--data-dir", type=Path, default=Path(default), help=help)
+
+
 def add_place_flags(parser: argparse.ArgumentParser) -> None:
     """Of what is done to the data root of this machine, or to that of a server which is named."""
-    parser.add_argument("--data-dir", type=Path, default=Settings.data_dir, help="data root of the server")
+    add_data_dir(parser, "data root of the server (default: MLDB_DATA_DIR, or mldb_data)")
     parser.add_argument(
         "--server", metavar="URL", help="a server to send it to, in place of a data root on this machine"
     )

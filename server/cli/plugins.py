@@ -113,5 +113,6 @@ def _new(options: argparse.Namespace) -> int:
         print(f"{options.name} was made: {page}")  # noqa: T201
         return 0
     folder = create_plugin(options.data_dir / "plugins", options.name, options.type)
-    print(f"{folder} was made; a running server shows it at /v1/plugins/{options.name}/routes/static/index.html")  # noqa: T201
+    page = f"/v1/plugins/{options.name}/routes/static/index.html"
+    print(f"{folder} was made; a server with the data root {options.data_dir} shows it at {page}")  # noqa: T201
     return 0

@@ -51,6 +51,7 @@ class Metrics:
         self.in_flight = 0
         self._requests: dict[tuple[str, str, int], Timing] = {}
         self._plugins: dict[str, Timing] = {}
+        self._refused: dict[int, int] = {}
         ProcessCollector(registry=self.registry)
         self.registry.register(self)
 
@@ -63,6 +64,10 @@ class Metrics:
         timing.add(seconds)
         if request.route.startswith(_PLUGIN_ROUTES) and status != 404:
             self._observe_plugin(request.path.split("/", 4)[3], seconds)
+
+    def refuse(self, status: int) -> None:
+        """Count a request that no route has seen: without the token, of another host, unreadable. As ``observe``."""
+        self._refused[status] = self._refused.get(status, 0) + 1
 
     def _observe_plugin(self, plugin: str, seconds: float) -> None:
         timing = self._plugins.get(plugin)
@@ -83,6 +88,10 @@ class Metrics:
             counts.add_metric(values, timing.count)
         yield counts
         yield _histogram("mldb_request_seconds", "Seconds until the answer began", labels, requests)
+        refused = CounterMetricFamily("mldb_requests_refused", "Requests refused before any route", labels=("status",))
+        for status, count in self._refused.copy().items():
+            refused.add_metric((str(status),), count)
+        yield refused
         plugins = [((plugin,), timing) for plugin, timing in self._plugins.copy().items()]
         yield _histogram("mldb_plugin_request_seconds", "Seconds that routes of a plugin took", ("plugin",), plugins)
         yield GaugeMetricFamily("mldb_requests_in_flight", "Requests being answered", value=self.in_flight)

@@ -28,6 +28,7 @@ CONTENTS: Final = {
     "Guides": {
         "plugin-guide.md": "Plugins",
         "sql-guide.md": "SQL",
+        "models.md": "Models",
         "console.md": "Console",
         "command-line.md": "Command line",
         "client.md": "Python client",

@@ -72,6 +72,8 @@ class Gateway:
         query: str = scope["query_string"].decode("utf-8", "surrogateescape")
         verdict = self._gate.check(verb, path, query, headers, scope["server"][1])
         if verdict is not None:
+            if isinstance(verdict, Refusal):
+                self._metrics.refuse(verdict.status)
             await send_answer(send, _verdict_answer(verdict), mark, [])
             return
         cors = self._gate.preflight(headers) if verb == "OPTIONS" else self._gate.cors(headers)
@@ -91,7 +93,9 @@ class Gateway:
         except (TooLarge, TimeoutError, ValueError, OSError, MldbError) as error:
             if file is not None:
                 await asyncio.to_thread(file.unlink, missing_ok=True)
-            await send_answer(send, _bad_request(verb, path, error), mark, cors)
+            answer = _bad_request(verb, path, error)
+            self._metrics.refuse(answer.status)
+            await send_answer(send, answer, mark, cors)
             return
         request.file = file
         connection = request.client = self._connections.open(receive)

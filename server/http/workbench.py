@@ -9,6 +9,8 @@ import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
+import orjson
+
 from server import tasks
 from server.declarations import QueryResult
 from server.entities.dispatch import Call, FreeForm, Param, Reply, Typed
@@ -19,12 +21,16 @@ from server.http.arrowstream import arrow_stream
 from server.http.host import Host
 from server.http.limits import limited
 from server.messages import Response
-from server.values.paths import format_path
+from server.values.batches import RowType
+from server.values.kinds import Kind
+from server.values.paths import format_path, parse_path
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_ROW_NAME: Final = "_rowName"
 _ROWS_OF_FILE: Final = 65_536  # of a Parquet row group
+_FARTHEST: Final = 9.2e12  # seconds from 1970 that 64 bits of microseconds hold
 
 
 def register(host: Host) -> None:
@@ -100,22 +106,12 @@ def _export(host: Host, call: Call) -> Response:
 
 
 def _csv(result: QueryResult) -> bytes:
-    table = _table(result)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(table.column_names)
-    for batch in table.to_batches(_ROWS_OF_FILE):
+    for line in _lines(result):
         tasks.check()
-        writer.writerows(zip(*(map(_csv_text, column.to_pylist()) for column in batch.columns), strict=True))
+        writer.writerow([_as_text(value) if isinstance(value, list | dict) else value for value in line])
     return text.getvalue().encode("utf-8", "replace")
-
-
-def _csv_text(value: Any) -> Any:
-    if isinstance(value, list | dict):
-        return json.dumps(value, ensure_ascii=False, default=str)
-    if isinstance(value, bytes):
-        return value.hex()
-    return value
 
 
 def _json(result: QueryResult) -> bytes:
@@ -124,43 +120,97 @@ def _json(result: QueryResult) -> bytes:
     return render(result, "aos", row_names=True)
 
 
+def _lines(result: QueryResult) -> list[list[Any]]:
+    """The names of the columns, then the rows, as JSON has them: timestamps as texts, a column for each element."""
+    from server.sql.formats import render
+
+    lines: list[list[Any]] = orjson.loads(render(result, "table"))
+    if not lines:
+        return [[_ROW_NAME, *(format_path(column.path) for column in result.type.columns)]]
+    return lines if result.type.open else _as_selected(lines, result.type)
+
+
+def _as_selected(lines: list[list[Any]], type: RowType) -> list[list[Any]]:
+    """The columns in the order of the query; those of an embedding where it stands."""
+    places = {column.path: number for number, column in enumerate(type.columns)}
+
+    def place(index: int) -> int:
+        path = parse_path(lines[0][index])
+        while path and path not in places:
+            path = path[:-1]
+        return places.get(path, len(places))
+
+    order = [0, *sorted(range(1, len(lines[0])), key=place)]
+    return [[line[index] for index in order] for line in lines]
+
+
 def _parquet(result: QueryResult) -> bytes:
     import pyarrow as pa
     from pyarrow import parquet
 
     sink = pa.BufferOutputStream()
-    parquet.write_table(_table(result), sink, row_group_size=_ROWS_OF_FILE)
+    table = _table_of_lines(_lines(result)) if result.type.open else _table(result)
+    parquet.write_table(table, sink, row_group_size=_ROWS_OF_FILE)
     content: bytes = sink.getvalue().to_pybytes()
     return content
 
 
 def _table(result: QueryResult) -> pa.Table:
-    """The rows with columns that files can hold: values of mixed types, and open rows, become JSON texts."""
+    """The rows with columns that files can hold: values of mixed types become JSON texts."""
     import pyarrow as pa
 
-    names = ["_rowName", *(format_path(column.path) for column in result.type.columns)]
-    names += ["_rest"] if result.type.open else []
+    kinds = [Kind.PATH, *(column.kind for column in result.type.columns)]
+    names = [_ROW_NAME, *(format_path(column.path) for column in result.type.columns)]
     tables = []
     for batch in result.batches():
-        arrays = [batch.names, *batch.rows.values, *([] if batch.rows.rest is None else [batch.rows.rest])]
-        tables.append(pa.Table.from_arrays([_plain(array) for array in arrays], names))
+        arrays = [batch.names, *batch.rows.values]
+        tables.append(pa.Table.from_arrays([_plain(*each) for each in zip(arrays, kinds, strict=True)], names))
     if not tables:
         return pa.table({name: pa.array([], pa.string()) for name in names})
     return pa.concat_tables(tables, promote_options="permissive")
 
 
-def _plain(array: Any) -> Any:
+def _plain(array: Any, kind: Kind) -> Any:
     import pyarrow as pa
 
+    if kind is Kind.TIMESTAMP:
+        return pa.array(map(_moment, array.to_pylist()), pa.timestamp("us", "UTC"))
     mixed = pa.types.is_union(array.type) or (
         pa.types.is_list(array.type) and pa.types.is_nested(array.type.value_type)
     )
     if not mixed:
         return array
-    return pa.array([None if value is None else _json_text(value) for value in array.to_pylist()], pa.string())
+    return pa.array([None if value is None else _as_text(value) for value in array.to_pylist()], pa.string())
 
 
-def _json_text(value: Any) -> str:
+def _moment(seconds: float | None) -> int | None:
+    """Microseconds since 1970; None of what is no date, or so far off that nobody's files can hold it."""
+    if seconds is None or not abs(seconds) < _FARTHEST:
+        return None
+    return round(seconds * 1e6)
+
+
+def _table_of_lines(lines: list[list[Any]]) -> pa.Table:
+    """Rows whose columns showed with the rows: each column of the type that all its values have, or of texts."""
+    import pyarrow as pa
+
+    names, *rows = lines
+    columns = zip(*rows, strict=True) if rows else ([] for _ in names)
+    return pa.Table.from_arrays([_uniform(list(column)) for column in columns], names)
+
+
+def _uniform(values: list[Any]) -> Any:
+    import pyarrow as pa
+
+    kinds = {type(value) for value in values if value is not None}
+    if kinds == {int} and all(abs(value) < 1 << 63 for value in values if value is not None):
+        return pa.array(values, pa.int64())
+    if kinds and kinds <= {int, float}:
+        return pa.array([None if value is None else float(value) for value in values], pa.float64())
+    return pa.array([None if value is None else _as_text(value) for value in values], pa.string())
+
+
+def _as_text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 

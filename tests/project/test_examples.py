@@ -83,7 +83,7 @@ def examples(file: Path) -> list[tuple[Block, Block | None]]:
     ]
 
 
-PAGES = [ROOT / "README.md", ROOT / "docs" / "command-line.md", ROOT / "docs" / "tutorial.md"]
+PAGES = [ROOT / "README.md", *(ROOT / "docs" / name for name in ("command-line.md", "tutorial.md", "models.md"))]
 
 
 @pytest.mark.parametrize(

@@ -29,11 +29,12 @@ NOT_RUN = {
     ("plugin-guide.md", "mldb_data/plugins/hello/"): "a picture of a folder",
     ("conformance.md", "curl -s localhost:8080/v1/types"): "needs a checkout of MLDB's tests",
     ("conformance.md", "python run_suite.py"): "needs a checkout of MLDB's tests and the runner",
+    ("models.md", "15 3 * * *"): "a line for cron",
     ("operations.md", "mldb.example, apps.example {"): "a file for Caddy, which serves two names",
     ("operations.md", "[Service]"): "a file for systemd",
     ("conformance.md", "#!/bin/sh"): "is started by that runner; mldb's flags in it are checked by test_docs",
 }
-RUN_BY_EXAMPLES = {"README.md", "command-line.md", "tutorial.md", "sql-guide.md", "client.md"}
+RUN_BY_EXAMPLES = {"README.md", "command-line.md", "tutorial.md", "models.md", "sql-guide.md", "client.md"}
 
 
 def reason(block: Block) -> str | None:

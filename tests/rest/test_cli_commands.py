@@ -362,6 +362,13 @@ def test_a_session_of_queries(server, tmp_path):
     assert (tmp_path / "mldb" / "query_history").stat().st_mode & 0o077 == 0
 
 
+def test_the_data_root_is_the_one_that_the_server_would_take(tmp_path):
+    for arguments in (("new", "one"), ("remove", "one")):
+        done = mldb("plugin", *arguments, MLDB_DATA_DIR=str(tmp_path / "root"))
+        assert done.returncode == 0, done.stderr
+        assert (tmp_path / "root" / "plugins" / "one").exists() == (arguments[0] == "new")
+
+
 EXPERIMENT = {
     "type": "classifier.experiment",
     "params": {

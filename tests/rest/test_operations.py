@@ -41,6 +41,23 @@ def test_metrics(client):
     assert not any("nobody" in name for name in found)
 
 
+def test_requests_that_are_refused_are_counted(client):
+    before = figures(client).get('mldb_requests_refused_total{status="403"}', 0)
+    assert client.get("/v1/datasets", headers={"host": "evil.example"}).status_code == 403
+    assert client.put("/v1/datasets/m", content=b"{").status_code == 400
+    found = figures(client)
+    assert found['mldb_requests_refused_total{status="403"}'] == before + 1
+
+
+def test_the_log_tells_of_starts_and_stops(start_server):
+    server = start_server()
+    with server.client() as client:
+        ready = f"is ready at {server.url.removeprefix('http://')}, on the data root {server.data_dir}"
+        until(lambda: ready in client.get("/logs/mldb", params={"format": "text"}).text)
+    server.stop()
+    assert "MLDB stops" in (server.data_dir / "logs" / "mldb.log").read_text()
+
+
 def test_figures_of_plugins(server, client):
     source = {"main": "", "routes": "request.set_return(1)"}
     client.put("/v1/plugins/counted", json={"type": "python", "params": {"source": source}})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from datetime import UTC, datetime
 
 import pyarrow as pa
 import pytest
@@ -68,6 +69,32 @@ def test_every_result_fits_into_every_file(client, q):
     assert pa.ipc.open_stream(export(client, q, "arrow")).read_all().num_rows == wanted
     assert len(list(csv.reader(io.StringIO(export(client, q, "csv").decode())))) == wanted + 1
     assert export(client, q, "json").startswith(b"[")
+
+
+DATED = "SELECT CAST('2020-01-02T03:04:05Z' AS timestamp) AS at, true AS yes, 1 AS n"
+
+
+def test_files_hold_dates_as_dates(client):
+    assert export(client, DATED, "csv") == b"_rowName,at,yes,n\nresult,2020-01-02T03:04:05Z,1,1\n"
+    table = parquet.read_table(io.BytesIO(export(client, DATED, "parquet")))
+    assert table["at"].to_pylist() == [datetime(2020, 1, 2, 3, 4, 5, tzinfo=UTC)]
+    assert table["yes"].to_pylist() == [True]
+
+
+def test_columns_that_show_with_the_rows_are_columns_of_the_file(client):
+    q = "SELECT tokenize(name, {splitChars: ' ,\"\n'}) AS *, x FROM files ORDER BY rowName()"
+    rows = list(csv.DictReader(io.StringIO(export(client, q, "csv").decode())))
+    assert rows == [
+        {"_rowName": "b", "x": "2.5", "say": "", "hi": ""},
+        {"_rowName": "ä", "x": "1", "say": "1", "hi": "1"},
+    ]
+    table = parquet.read_table(io.BytesIO(export(client, q, "parquet")))
+    assert table.select(["say", "x"]).to_pydict() == {"say": [None, 1], "x": [2.5, 1.0]}
+    mixed = "SELECT parse_json(name) AS * FROM (SELECT '{\"a\": 1}' AS name)"
+    assert parquet.read_table(io.BytesIO(export(client, mixed, "parquet"))).to_pydict() == {
+        "_rowName": ["result"],
+        "a": [1],
+    }
 
 
 def test_other_formats_and_bad_queries_are_refused(client):
