@@ -71,17 +71,31 @@ class Server:
         self._token = options.token
         self._timeout = timeout
 
-    def text(self, verb: str, path: str, body: Any = None, params: Mapping[str, str] | None = None) -> str:
+    def text(
+        self,
+        verb: str,
+        path: str,
+        body: Any = None,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> str:
         """The body of the answer. A GET may carry a JSON body too."""
-        with self._open(verb, path, body, params) as answer:
+        with self._open(verb, path, body, params, headers) as answer:
             text: str = answer.read().decode()
         return text
 
     @contextmanager
-    def _open(self, verb: str, path: str, body: Any, params: Mapping[str, str] | None) -> Iterator[Any]:
+    def _open(
+        self,
+        verb: str,
+        path: str,
+        body: Any,
+        params: Mapping[str, str] | None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Iterator[Any]:
         query = f"?{urlencode(params)}" if params else ""
         content = None if body is None else json.dumps(body).encode()
-        with self._send(verb, f"{path}{query}", content, {}) as answer:
+        with self._send(verb, f"{path}{query}", content, dict(headers or {})) as answer:
             yield answer
 
     @contextmanager
@@ -106,10 +120,16 @@ class Server:
         ):
             return json.load(answer)
 
-    def download(self, path: str, target: IO[bytes], params: Mapping[str, str] | None = None) -> int:
+    def download(
+        self,
+        path: str,
+        target: IO[bytes],
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> int:
         """Write the body of a GET into a file as it comes; its size in bytes."""
         size = 0
-        with self._open("GET", path, None, params) as answer:
+        with self._open("GET", path, None, params, headers) as answer:
             while chunk := answer.read(_CHUNK):
                 size += target.write(chunk)
         return size
@@ -120,8 +140,8 @@ class Server:
             for line in answer:
                 yield line.decode("utf-8", "replace").rstrip("\n")
 
-    def json(self, verb: str, path: str, body: Any = None) -> Any:
-        return json.loads(self.text(verb, path, body))
+    def json(self, verb: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Any:
+        return json.loads(self.text(verb, path, body, headers=headers))
 
 
 def _server_error(error: HTTPError) -> ServerError:

@@ -12,6 +12,7 @@ from urllib.parse import quote
 from server.cli.client import Server, add_server_flags
 from server.cli.completion import complete_ids
 from server.cli.output import add_json_flag, as_lines, as_text, say, show, show_rows
+from server.cli.waiting import told
 
 EXPORTS = ("csv", "json", "parquet", "arrow")
 _HELP = {
@@ -145,8 +146,9 @@ def export(options: argparse.Namespace, sql: str) -> None:
     target = Path(options.file)
     draft = target.with_name(f".{target.name}.part")
     try:
-        with draft.open("wb") as content:
-            size = Server(options).download("/v1/query/export", content, params)
+        server = Server(options)
+        with draft.open("wb") as content, told(server) as headers:
+            size = server.download("/v1/query/export", content, params, headers)
         draft.replace(target)
     finally:
         draft.unlink(missing_ok=True)

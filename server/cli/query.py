@@ -15,6 +15,7 @@ from server.cli.client import Server, ServerError, add_server_flags
 from server.cli.completion import complete_names
 from server.cli.output import add_json_flag, as_lines, as_text, complain, complain_of
 from server.cli.queries import saved_names, saved_text
+from server.cli.waiting import told
 
 _FORMATS = ("text", "tsv", "csv", "table", "full", "aos", "soa", "sparse", "atom")
 _KEYWORDS = (
@@ -65,9 +66,12 @@ def _query(options: argparse.Namespace) -> int:
 
 def answer(server: Server, sql: str, format: str) -> str:
     """The result of a query as text, in the format asked for."""
-    if format == "csv":
-        return server.text("GET", "/v1/query/export", params={"q": sql, "format": "csv"}).rstrip("\n")
-    rows = server.json("GET", "/v1/query", {"q": sql, "format": "table" if format in _TABLES else format})
+    with told(server) as headers:
+        if format == "csv":
+            params = {"q": sql, "format": "csv"}
+            return server.text("GET", "/v1/query/export", params=params, headers=headers).rstrip("\n")
+        asked = {"q": sql, "format": "table" if format in _TABLES else format}
+        rows = server.json("GET", "/v1/query", asked, headers)
     return _TABLES[format](rows) if format in _TABLES else json.dumps(rows, ensure_ascii=False)
 
 

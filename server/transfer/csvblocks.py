@@ -44,11 +44,12 @@ class Block:
     times: pa.Array | None = None
 
 
-def block_of_rows(lines: Sequence[int], rows: Sequence[Sequence[str]], width: int) -> Block:
+def block_of_rows(lines: Sequence[int], rows: Sequence[Sequence[str]], width: int, nulls: Sequence[str] = ()) -> Block:
     """A block from rows of cells as the line reader gives them."""
+    absent = {"", *nulls}
     columns = []
     for index in range(width):
-        texts = pa.array([row[index] or None for row in rows], pa.string())
+        texts = pa.array([None if row[index] in absent else row[index] for row in rows], pa.string())
         columns.append(typed_column(texts))
     return Block(np.array(lines, np.int64), columns)
 
@@ -221,7 +222,7 @@ class _Reader:
                 ),
                 pyarrow.csv.ConvertOptions(
                     column_types=dict(zip(self._names, [*types, *extra], strict=True)),
-                    null_values=[""],
+                    null_values=["", *self._csv.nulls],
                     strings_can_be_null=True,
                 ),
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from server.errors import MldbError
@@ -43,7 +44,10 @@ class RowError(Exception):
 
 @dataclass(frozen=True)
 class CsvFormat:
-    """How to read. ``delimiter`` and ``quote`` may be empty; ``replacement`` stands for badly encoded bytes."""
+    """How to read. ``delimiter`` and ``quote`` may be empty; ``replacement`` stands for badly encoded bytes.
+
+    Cells that are one of ``nulls`` are null, as empty ones are.
+    """
 
     delimiter: str = ","
     quote: str = '"'
@@ -52,6 +56,7 @@ class CsvFormat:
     multi_line: bool = False
     ignore_extra: bool = False
     excel: bool = True
+    nulls: tuple[str, ...] = ()
 
     def decode(self, raw: bytes) -> str:
         """The text of a line; ``RowError`` for bytes that the encoding does not know."""
@@ -136,6 +141,7 @@ def checked_format(
     multi_line: bool,
     ignore_extra: bool,
     excel: bool,
+    nulls: Sequence[str] = (),
 ) -> CsvFormat:
     """A format from the parameters of a procedure, with MLDB's errors."""
     if encoding.lower() not in _ENCODINGS:
@@ -152,7 +158,9 @@ def checked_format(
         raise MldbError("Separator string must not be empty if we have a quoter string")
     if len(replacement) > 1:
         raise MldbError("replaceInvalidCharactersWith string must have one character")
-    return CsvFormat(delimiter, quote, _ENCODINGS[encoding.lower()], replacement, multi_line, ignore_extra, excel)
+    return CsvFormat(
+        delimiter, quote, _ENCODINGS[encoding.lower()], replacement, multi_line, ignore_extra, excel, tuple(nulls)
+    )
 
 
 def row_error(error: RowError, line_number: int, line: str, *, joined: bool = False) -> MldbError:

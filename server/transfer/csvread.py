@@ -163,7 +163,7 @@ class CsvReader:
             if row is not None:
                 lines.append(row[0])
                 rows.append(row[1])
-        return block_of_rows(lines, rows, len(self.paths))
+        return block_of_rows(lines, rows, len(self.paths), self.csv.nulls)
 
     def _row_of(self, number: int, raw: bytes) -> tuple[int, list[str]] | None:
         """The row that this line completes; None when it is skipped, bad and ignored, or waits for the next."""

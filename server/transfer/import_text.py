@@ -59,6 +59,7 @@ class ImportTextParams(ProcedureParams):
     ignoreExtraColumns: bool = Field(False, description="Leave out cells beyond the header")
     processExcelFormulas: bool = Field(True, description='Read cells of the form ="x" as x')
     skipLineRegex: str = Field("", description="Lines that match as a whole are left out")
+    nullValues: list[str] = Field(default=[], description="Cells that are null, as empty ones are: such as NA")
 
     @field_validator("headers", mode="before")
     @classmethod
@@ -187,6 +188,7 @@ def csv_format(params: ImportTextParams) -> CsvFormat:
         multi_line=params.allowMultiLines,
         ignore_extra=params.ignoreExtraColumns,
         excel=params.processExcelFormulas,
+        nulls=params.nullValues,
     )
 
 

@@ -72,7 +72,7 @@ def test_import_and_query(cli, server, tmp_path):
     assert json.loads(cli("query", "SELECT name FROM sizes WHERE size < 2", "--json"))[0]["name"] == "Ä"
     assert "Ä" in cli("dataset", "rows", "sizes", "--limit", "1")
     assert cli("query", "SELECT name, size FROM sizes ORDER BY size", "--format", "csv").splitlines() == [
-        "_rowName,name,size", "2,Ä,1.0", "3,B,2.5",
+        "_rowName,name,size", "2,Ä,1", "3,B,2.5",
     ]  # fmt: skip
     (server.data_dir / "lines.jsonl").write_text('{"a": 1}\n{"a": 2}\n')
     imported = json.loads(cli("import", str(server.data_dir / "lines.jsonl"), "lines", "--json"))
@@ -117,6 +117,12 @@ def test_messy_files_are_imported_as_they_are(cli, tmp_path):
     assert cli("import", str(tmp_path / "long.csv"), "long") == "long: 2 rows\n"
     (tmp_path / "wide.csv").write_text("a,b\n1,2\n", encoding="utf-16")
     assert "save it as UTF-8" in cli("import", str(tmp_path / "wide.csv"), "wide", code=1)
+    (tmp_path / "gaps.csv").write_text("number,kind,country\n1,NA,NA\nNA,x,SE\n3,-,DE\n?,y,FI\n")
+    assert cli("import", str(tmp_path / "gaps.csv"), "gaps") == "gaps: 4 rows\n"  # ? is a missing number, NA Namibia
+    assert cli("query", "SELECT CAST(number AS number) IS NULL AS gap, country FROM gaps WHERE number = 'NA'") == (
+        "_rowName\tcountry\tgap\n3\tSE\t1\n"
+    )
+    assert cli("query", "SELECT count(number) FROM gaps", "--format", "atom") == "3\n"
     openpyxl = pytest.importorskip("openpyxl")
     book = openpyxl.Workbook()
     book.active.append(["only a title"])
@@ -402,6 +408,24 @@ def test_a_report_for_people(server, cli, client):
     assert "scored by told_scorer_0, told_scorer_1; --json" in shown
     assert "aggregatedTest" not in shown
     assert len(json.loads(cli("run", json.dumps(EXPERIMENT), "--json"))["status"]["folds"]) == 2
+
+
+# What keeps the engine busy for minutes: triples of three thousand rows.
+LONG = "SELECT count(*) FROM (SELECT * FROM busy AS a JOIN busy AS b ON a.x != b.x JOIN busy AS c ON b.x != c.x)"
+
+
+def test_a_long_query_tells_that_it_runs(server, client):
+    client.must("PUT", "/v1/datasets/busy", {"type": "tabular"})
+    client.must("POST", "/v1/datasets/busy/multirows", [[str(x), [["x", x, 0]]] for x in range(3000)])
+    client.must("POST", "/v1/datasets/busy/commit")
+    mine, theirs = pty.openpty()
+    environment = os.environ | {"MLDB_SERVER": server.url, "TERM": "xterm"}
+    with started("query", LONG, env=environment, stdin=theirs, stdout=theirs, stderr=theirs) as process:
+        os.close(theirs)
+        read_until(mine, "2 s")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(PATIENCE) == 130
+    os.close(mine)
 
 
 def read_until(terminal: int, text: str) -> str:

@@ -117,12 +117,13 @@ def test_same_rows(monkeypatch, lines, end, size, bad):
     data=st.data(),
     quote=st.sampled_from(["", '"']),
     delimiter=st.sampled_from([",", "\t", " ", "|"]),
+    nulls=st.sampled_from([(), ("x", "0", "nan")]),
 )
-def test_same_rows_of_tidy_files(monkeypatch, columns, data, quote, delimiter):
+def test_same_rows_of_tidy_files(monkeypatch, columns, data, quote, delimiter, nulls):
     rows = data.draw(st.lists(st.tuples(*(st.lists(column, min_size=1, max_size=3) for column in columns)), max_size=6))
     lines = [delimiter.join(f"{quote}{cells[0]}{quote}" for cells in row) for row in rows]
     content = "\n".join([delimiter.join("abc"), *lines]).encode()
-    csv = CsvFormat(delimiter=delimiter, quote='"')
+    csv = CsvFormat(delimiter=delimiter, quote='"', nulls=nulls)
     with monkeypatch.context() as slow:
         slow.setattr(csvread, "parse_block", lambda *_args, **_options: None)
         expected = read(content, 1 << 20, ReadOptions(ignore_bad=True), csv)

@@ -231,6 +231,18 @@ def test_a_byte_order_mark_is_no_text(bench):
     assert imported(bench, b"\xef\xbb\xbfa\n1\n") == {"2": {"a": 1}}
 
 
+@pytest.mark.parametrize("more", [{}, {"allowMultiLines": True}, {"select": "*"}])
+def test_texts_that_stand_for_null(bench, more):
+    content = 'a,b,c\n1,NA,NA\n-,2.5,x\n3,,"NA"\n'
+    nothing = dict.fromkeys("abc")
+    assert imported(bench, content, nullValues=["NA", "-"], **more) == {
+        "2": nothing | {"a": 1},
+        "3": nothing | {"b": 2.5, "c": "x"},
+        "4": nothing | {"a": 3},
+    }
+    assert bench.rows("SELECT sum(a) AS a, sum(b) AS b FROM x") == {"[]": {"a": 4, "b": 2.5}}
+
+
 def test_bad_lines_tell_what_would_read_them(bench):
     assert refusal(bench, 'a,b\n1,"x\ny"\n').message.endswith("needs allowMultiLines")
     assert "latin1" in refusal(bench, b"a,b\n\xff,1\n").message

@@ -35,7 +35,7 @@ export default function ProcedurePage({ params: { id = "" } }: { params: Record<
         <Runs entity={found} />
         {(found.runs?.length ?? 0) >= LATEST && <Earlier entity={found} />}
         {found.serving && <Otherwise id={id} />}
-        <Configured kind="procedure" id={id} open />
+        <Configured kind="procedure" id={id} />
       </div>
     </>
   );

@@ -202,10 +202,12 @@ function Made({ params }: { params: Json }) {
   );
 }
 
+const SHORT = 400; // characters of JSON that are shown without being asked for
+
 function Raw({ title, value }: { title: string; value: unknown }) {
   if (value === undefined || value === null) return null;
   return (
-    <details class="card">
+    <details class="card" open={JSON.stringify(value).length <= SHORT}>
       <summary>{title}</summary>
       <JsonBlock value={value} label={title.toLowerCase()} />
     </details>

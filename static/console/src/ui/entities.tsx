@@ -167,7 +167,7 @@ export function EntityTable({ entities, href, heads = [], cells = () => [], stat
 }
 
 /** The configuration that an entity was made with. */
-export function Configured({ kind, id, open = false }: { kind: Kind; id: string; open?: boolean }) {
+export function Configured({ kind, id }: { kind: Kind; id: string }) {
   const config = useSignal<unknown>(undefined);
   useEffect(() => {
     attempt(async () => {
@@ -175,7 +175,7 @@ export function Configured({ kind, id, open = false }: { kind: Kind; id: string;
     });
   }, [kind, id, config]);
   return (
-    <details class="card" open={open}>
+    <details class="card" open>
       <summary>Configuration</summary>
       <JsonBlock value={config.value} label="the configuration" />
     </details>
