@@ -664,7 +664,7 @@ def test_what_has_no_name_of_its_own_stands_last(browser, server):
         client.must("POST", f"/v1/procedures/{made[1]}/runs", {})
         client.must("PUT", "/v1/procedures/zoo", {"type": "null"})
     page = opened(browser, server, "/console/procedures")
-    names = page.get_by_role("row").get_by_role("link", name=re.compile("|".join([*made, "zoo"])))
+    names = page.get_by_role("row").get_by_role("link", name=re.compile(f"^({'|'.join([*made, 'zoo'])})$"))
     expect(names).to_have_text(["zoo", made[1], made[2], made[0]])
     names.first.click()
     expect(page).to_have_title("zoo · Procedure · MLDB")
