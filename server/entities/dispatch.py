@@ -133,6 +133,10 @@ def encode(answer: Answer, request: Request) -> Response:
     return Response(answer.status, content if request.in_process else content + b"\n", headers=answer.headers)
 
 
+def unknown_resource(request: Request) -> NotFound:
+    return NotFound(f"unknown resource {request.verb} {request.path}")
+
+
 def error_answer(error: MldbError) -> FreeForm:
     return FreeForm(error.body(), error.code)
 
@@ -399,7 +403,7 @@ class Resources:
         if len(segments) == 3 and segments[0] == "v1" and segments[1] in self._guards and not segments[2]:
             path = f"/v1/{segments[1]}"
             return NotFound(f"Collection URLs do not contain a trailing slash: try {path} instead of {path}/")
-        return NotFound(f"unknown resource {request.verb} {request.path}")
+        return unknown_resource(request)
 
     def _options(self, request: Request) -> Answer:
         allowed: list[Route] = []

@@ -22,9 +22,10 @@ from runtime.watcher import FolderWatch
 from server import tracing
 from server.declarations import Creation, EntityType, Params, Services
 from server.entities import plugin_files, route_notes, scripts
+from server.entities.dispatch import unknown_resource
 from server.entities.plugin_host import PluginHost, traced
 from server.entities.plugin_sources import Opened, Opener
-from server.errors import Cancelled, MldbError, NotFound
+from server.errors import Cancelled, MldbError
 from server.messages import Request, Response
 
 _JSON: Final = "application/json"
@@ -68,7 +69,7 @@ def _type(host: PluginHost, language: str, title: str, doc: str) -> EntityType:
     async def route(services: Services, request: Request) -> Response:
         if request.verb == "POST" and request.remaining == "/run":
             return await scripts.run(host, services, request, language)
-        raise unknown(request)
+        raise unknown_resource(request)
 
     return EntityType(
         kind="plugin",
@@ -243,7 +244,7 @@ class Plugin:
         generation = self.supervisor.generation
         folder = generation.folders.doc() if generation is not None else None
         if folder is None:
-            raise unknown(request)
+            raise unknown_resource(request)
         if not request.remaining:  # links of the page are relative to the folder
             return Response(301, b"", "", [("Location", f"{request.path}/")])
         return await plugin_files.serve(folder, request.remaining.removeprefix("/"), request, self._host.macros)
@@ -300,10 +301,6 @@ class Plugin:
         self._opened.discard()
 
 
-def unknown(request: Request) -> NotFound:
-    return NotFound(f"unknown resource {request.verb} {request.path}")
-
-
 def _response(answer: Answer, request: Request) -> Response:
     end = b"" if request.in_process else b"\n"
     if answer.kind == protocol.RETURNED:
@@ -315,4 +312,4 @@ def _response(answer: Answer, request: Request) -> Response:
         return Response(400, answer.output().free_form() + end, _JSON)
     if answer.kind == protocol.UNSET:
         raise MldbError("Return value is required for route handlers but not set", code=500)
-    raise unknown(request)
+    raise unknown_resource(request)

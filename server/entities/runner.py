@@ -14,7 +14,7 @@ from typing import Any
 from server import tasks
 from server.declarations import RunResult
 from server.entities import inline, jsontext
-from server.entities.entry import Entry, Ready
+from server.entities.entry import Ready, entity_status
 from server.entities.progress import TaskProgress
 from server.entities.registry import Registry
 from server.entities.runs import Run, Runs
@@ -88,8 +88,9 @@ class Runner:
 
         The runs of a procedure that this one replaces are cancelled: nobody could reach them any more.
         """
-        refuse_within_itself(str(config.get("id") or ""))
-        replaced = self._registry.find("procedure", str(config.get("id") or ""))
+        id = str(config.get("id") or "")
+        refuse_within_itself(id)
+        replaced = self._registry.find("procedure", id)
         old = replaced.ready if replaced is not None else None
         entry = self._registry.create("procedure", config, must_be_new=must_be_new)
         if old is not None and old is not entry.ready and old.runs is not None:
@@ -102,14 +103,8 @@ class Runner:
             run = self.start(entry.id, None, background=background)
         except MldbError as error:
             raise FirstRunFailed(entry.id, error) from None
-        return status | {"status": jsontext.free(self._first_status(entry, run))}
-
-    def _first_status(self, entry: Entry, run: Run) -> dict[str, Any]:
-        own = getattr(entry.ready.entity, "status", None) if entry.ready is not None else None
-        return {
-            **(own() or {} if own is not None else {}),
-            "firstRun": run.status() if run.done.is_set() else run.at_start,
-        }
+        first = run.status() if run.done.is_set() else run.at_start
+        return status | {"status": jsontext.free({**(entity_status(ready.entity) or {}), "firstRun": first})}
 
     def start(self, procedure: str, config: Any, *, run_id: str = "", background: bool = False) -> Run:
         """Run a procedure with a run config (``{"id", "params"}`` or None); waits unless ``background``.

@@ -8,9 +8,9 @@ from typing import Any
 from server.declarations import EntityKind
 from server.entities import jsontext
 from server.entities.configs import encode_id, generated_id, parse_config
-from server.entities.dispatch import Call, Typed, empty
+from server.entities.dispatch import Call, Typed, empty, unknown_resource
 from server.entities.types import PLURALS
-from server.errors import MldbError, NotFound
+from server.errors import MldbError
 from server.http.answers import GONE, MADE, NAMES, STATUS
 from server.http.host import Host
 from server.messages import Request
@@ -126,5 +126,5 @@ async def hand_on(host: Host, kind: EntityKind, name: str, call: Call) -> Any:
     request = call.request
     handler = hook(host, kind, name, call)
     if handler is None:
-        raise NotFound(f"unknown resource {request.verb} {request.path}")
+        raise unknown_resource(request)
     return await host.resources.own(handler, request)
