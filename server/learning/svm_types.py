@@ -16,7 +16,6 @@ from server.declarations import (
     Creation,
     EntityType,
     InputQuery,
-    Params,
     ProcedureParams,
     Progress,
     RunResult,
@@ -26,6 +25,7 @@ from server.errors import MldbError
 from server.learning.archive import ModelFile
 from server.learning.coordinates import EMBEDDING, embedding_type, read_embedding
 from server.learning.function_inputs import require_row
+from server.learning.model_function import ModelFileParams, ModelFunction
 from server.learning.model_params import checked_training, create_function, save_model
 from server.learning.origin import open_model, training_rows
 from server.learning.points import read_points, tells_order
@@ -117,12 +117,8 @@ def train(arguments: Mapping[str, Any], report: Report) -> dict[str, Any]:
     return {"rows": len(points), "vectors": len(model.vectors)}
 
 
-class FunctionParams(Params):
-    modelFileUrl: str = Field(description="URL of the model, as svm.train saved it")
-
-
 @dataclass(frozen=True)
-class SvmFunction:
+class SvmFunction(ModelFunction):
     """Tells label, value or similarity of a point."""
 
     model: SvmModel
@@ -130,12 +126,8 @@ class SvmFunction:
 
     output = RowType((Column(("output",), Kind.NUMBER),))
 
-    @property
-    def digest(self) -> str:
-        return self.file.digest
-
-    def details(self) -> dict[str, Any]:
-        return self.file.details(self.model.describe())
+    def described(self) -> dict[str, Any]:
+        return self.model.describe()
 
     @property
     def input(self) -> RowType:
@@ -168,7 +160,7 @@ TYPES = [
     EntityType(
         "function",
         "svm",
-        FunctionParams,
+        ModelFileParams,
         "Applies a support vector machine",
         _create_function,
         "`embedding` is a row of the columns trained on; `output` is its label or value, for one class 1 or -1.",
