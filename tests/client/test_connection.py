@@ -237,6 +237,34 @@ def test_an_interrupt_cancels_the_run(mldb, wide, monkeypatch):
     assert mldb.get("/v1/procedures/interrupted/runs/r/state").json() == {"state": "cancelled"}
 
 
+def test_frames_become_datasets(mldb, server):
+    when = pd.to_datetime(["2020-01-02T03:04:05Z", None])
+    frame = pd.DataFrame({"größe": [1.5, None], "kind": pd.Categorical(["x", "y"]), "at": when}, index=["a", "b"])
+    mldb.load("frames loaded", frame)
+    assert mldb.query('SELECT * FROM "frames loaded" ORDER BY rowName()', format="table") == [
+        ["_rowName", "at", "größe", "kind"],
+        ["a", "2020-01-02T03:04:05Z", 1.5, "x"],
+        ["b", None, None, "y"],
+    ]
+    read = mldb.query('SELECT * FROM "frames loaded"', format="polars")
+    mldb.load("frames loaded", read.head(1))  # in place of the other, with the names of its rows
+    assert mldb.query('SELECT rowName() AS n FROM "frames loaded"')["n"].to_list() == [read["_rowName"][0]]
+    mldb.load("frames loaded", pd.DataFrame({"n": [7, 8]}))
+    assert mldb.query('SELECT n FROM "frames loaded"').to_dict() == {"n": {"1": 7, "2": 8}}
+
+    async def load():
+        async with AsyncConnection(server.url, notebook=False) as connection:
+            await connection.load("frames loaded", pd.DataFrame({"n": [9]}))
+
+    asyncio.run(load())
+    assert mldb.query('SELECT n FROM "frames loaded"').to_dict() == {"n": {"1": 9}}
+    assert not list((server.data_dir / "uploads").iterdir())
+    assert not [name for name in mldb.get("/v1/procedures").json() if name.startswith("load ")]
+    several = pd.DataFrame({"n": [1]}, index=pd.MultiIndex.from_tuples([("a", "b")]))
+    with pytest.raises(ValueError, match="reset_index"):
+        mldb.load("frames loaded", several)
+
+
 def test_coroutines(mldb, server):
     async def session():
         async with AsyncConnection(server.url, notebook=False) as mldb:

@@ -12,10 +12,10 @@ import httpx
 
 from runtime.calls import CANCELLED, FIRST_LOOK_SECONDS, RunWatch, parameter, procedure_path, with_run_on_creation
 
-from .connection import generated_run_id, tracked_parts
+from .connection import generated_run_id, loading_config, loading_paths, tracked_parts
 from .display import Display, display_for
 from .failures import base_address, checked
-from .frames import ARROW_TYPE, DATAFRAME, TYPED, from_stream, to_pandas
+from .frames import ARROW_TYPE, DATAFRAME, TYPED, from_stream, to_pandas, to_parquet
 from .html import with_html
 
 _POLL_SECONDS = 0.05
@@ -91,6 +91,20 @@ class AsyncConnection:
         return await self.post_and_track("/v1/procedures", payload, refresh_rate_sec)
 
     post_run_and_track_procedure = post_and_track_procedure
+
+    async def load(self, dataset: str, frame: Any, refresh_rate_sec: float = 1) -> httpx.Response:
+        """As ``Connection.load``. Cancelling the task cancels the run."""
+        content, named = await asyncio.to_thread(to_parquet, frame)
+        upload, procedure = loading_paths(dataset)
+        url = (await self._checked("PUT", upload, content=content)).json()["url"]
+        try:
+            await self.put(procedure, loading_config(dataset, url, named))
+            try:
+                return await self.put_and_track(f"{procedure}/runs/{generated_run_id()}", {}, refresh_rate_sec)
+            finally:
+                await self.delete(procedure)
+        finally:
+            await self.delete(upload)
 
     # ── below ──
 

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import requests
 
@@ -16,7 +16,7 @@ from runtime.calls import CANCELLED, FIRST_LOOK_SECONDS, RunWatch, parameter, pr
 
 from .display import Display, display_for
 from .failures import base_address, checked
-from .frames import ARROW_TYPE, DATAFRAME, TYPED, from_stream, to_pandas
+from .frames import ARROW_TYPE, DATAFRAME, TYPED, from_stream, to_pandas, to_parquet
 from .html import with_html
 from .segments import Segments
 
@@ -96,6 +96,23 @@ class Connection:
 
     post_run_and_track_procedure = post_and_track_procedure  # as plugins call it
 
+    def load(self, dataset: str, frame: Any, refresh_rate_sec: float = 1) -> Answer:
+        """Make a dataset of a pandas or polars frame or an Arrow table, in place of one of that name; with progress.
+
+        Rows are named by the index of a pandas frame, unless it only counts them, or by a column ``_rowName``.
+        """
+        content, named = to_parquet(frame)
+        upload, procedure = loading_paths(dataset)
+        url = self._checked("PUT", upload, data=content).json()["url"]
+        try:
+            self.put(procedure, loading_config(dataset, url, named))
+            try:
+                return self.put_and_track(f"{procedure}/runs/{generated_run_id()}", {}, refresh_rate_sec)
+            finally:
+                self.delete(procedure)
+        finally:
+            self.delete(upload)
+
     # ── below ──
 
     def request(self, verb: str, url: str, **options: Any) -> Answer:
@@ -160,3 +177,14 @@ def tracked_parts(url: str) -> tuple[str, str]:
 
 def generated_run_id() -> str:
     return f"tracked-{secrets.token_hex(8)}"
+
+
+def loading_paths(dataset: str) -> tuple[str, str]:
+    """Where the file of a frame that is loaded goes, and the procedure that imports it."""
+    mark = secrets.token_hex(4)
+    return f"/v1/uploads/{quote(f'{mark}.parquet')}", procedure_path(f"load {dataset} {mark}")
+
+
+def loading_config(dataset: str, url: str, named: str) -> dict[str, Any]:
+    params = {"dataFileUrl": url, "outputDataset": dataset, "named": named, "runOnCreation": False}
+    return {"type": "import.parquet", "persistent": False, "params": params}

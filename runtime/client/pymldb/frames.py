@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from importlib import import_module
 from typing import Any, Final
@@ -41,6 +42,26 @@ def to_pandas(table: list[list[Any]]) -> Any:
     if not table:
         return pd.DataFrame()
     return pd.DataFrame.from_records(table[1:], columns=table[0], index=_ROW_NAME)
+
+
+def to_parquet(frame: Any) -> tuple[bytes, str]:
+    """A pandas or polars frame or an Arrow table as a Parquet file, and the column that names its rows, "" for none.
+
+    The index of a pandas frame names the rows unless it only counts them; elsewhere a column ``_rowName`` does.
+    """
+    from pyarrow import parquet
+
+    table = frame if isinstance(frame, pa.Table) else frame.to_arrow() if hasattr(frame, "to_arrow") else None
+    if table is None:
+        pd = _library("pandas")
+        if isinstance(frame.index, pd.MultiIndex):
+            raise ValueError("an index of several levels cannot name rows: frame.reset_index() makes columns of it")
+        if not isinstance(frame.index, pd.RangeIndex):
+            frame = frame.reset_index(names=_ROW_NAME)
+        table = pa.Table.from_pandas(frame, preserve_index=False)
+    file = io.BytesIO()
+    parquet.write_table(table, file)
+    return file.getvalue(), _ROW_NAME if _ROW_NAME in table.column_names else ""
 
 
 def from_stream(stream: bytes, format: str) -> Any:
