@@ -89,6 +89,11 @@ class Registry:
     def find(self, kind: EntityKind, id: str) -> Entry | None:
         return self._entries[kind].get(id)
 
+    def serving(self, kind: EntityKind, id: str) -> Ready | None:
+        """The entity that is in service, None without any."""
+        found = self._entries[kind].get(id)
+        return None if found is None else found.ready
+
     def entry(self, kind: EntityKind, id: str) -> Entry:
         found = self._entries[kind].get(id)
         if found is None:
@@ -242,8 +247,7 @@ class Registry:
 
     def changed(self, kind: EntityKind, id: str) -> None:
         """An entity's content changed (a commit): keep what it now says of itself."""
-        entry = self._entries[kind].get(id)
-        ready = entry.ready if entry is not None else None
+        ready = self.serving(kind, id)
         with self._lock:
             self._changes += 1
             if ready is None or ready.config.get("persistent") is False:
@@ -259,8 +263,7 @@ class Registry:
             return
         procedure = ready.config["id"]
         with self._lock:
-            entry = self._entries["procedure"].get(procedure)
-            if entry is not None and entry.ready is ready:
+            if self.serving("procedure", procedure) is ready:
                 self.catalogue.save_run(procedure, id, saved, kept)
 
     def delete(self, kind: EntityKind, id: str) -> None:

@@ -75,8 +75,8 @@ class Runner:
 
     def delete(self, procedure: str) -> None:
         """Delete a procedure; its runs are cancelled and waited for."""
-        entry = self._registry.find("procedure", procedure)
-        runs = entry.ready.runs if entry is not None and entry.ready is not None else None
+        ready = self._registry.serving("procedure", procedure)
+        runs = None if ready is None else ready.runs
         self._registry.delete("procedure", procedure)
         if runs is not None:
             runs.stop_all()
@@ -90,8 +90,7 @@ class Runner:
         """
         id = str(config.get("id") or "")
         refuse_within_itself(id)
-        replaced = self._registry.find("procedure", id)
-        old = replaced.ready if replaced is not None else None
+        old = self._registry.serving("procedure", id)
         entry = self._registry.create("procedure", config, must_be_new=must_be_new)
         if old is not None and old is not entry.ready and old.runs is not None:
             old.runs.stop_all()
@@ -151,15 +150,14 @@ class Runner:
 
     def output(self, id: str) -> None:
         """The run of this thread, if any, has made a dataset for its results."""
-        run, entry = _current.get(), self._registry.find("dataset", id)
-        if run is not None and entry is not None:
-            run.outputs.append((id, entry.ready))
+        run, ready = _current.get(), self._registry.serving("dataset", id)
+        if run is not None and ready is not None:
+            run.outputs.append((id, ready))
 
     def _discard_outputs(self, run: Run) -> None:
         """Nobody is to take what a run has left behind for its result."""
         for id, ready in run.outputs:
-            entry = self._registry.find("dataset", id)
-            if entry is not None and entry.ready is ready:
+            if self._registry.serving("dataset", id) is ready:
                 self._registry.delete("dataset", id)
 
     @contextmanager

@@ -28,7 +28,7 @@ class Run:
         self.result: RunResult | None = None
         self.error: MldbError | None = None
         self.thread = 0
-        self.outputs: list[tuple[str, Ready | None]] = []
+        self.outputs: list[tuple[str, Ready]] = []
         self.at_start: dict[str, Any] = {"id": id, "state": "initializing"}
         self._past_progress: dict[str, Any] | None = None
 

@@ -58,22 +58,17 @@ class Catalog:
         return layout
 
     def function(self, name: str) -> Function | None:
-        found = self._registry.find("function", name)
-        if found is not None and found.ready is not None and (noting := sources.current()) is not None:
-            noting.function(name, found.ready)
-        return ready_function(self._registry, name)
+        ready = self._registry.serving("function", name)
+        if ready is None:
+            return None
+        if (noting := sources.current()) is not None:
+            noting.function(name, ready)
+        function: Function = ready.entity
+        return function
 
     def deterministic(self, name: str) -> bool:
-        found = self._registry.find("function", name)
-        return found is None or found.ready is None or bool(found.ready.config.get("deterministic", True))
-
-
-def ready_function(registry: Registry, name: str) -> Function | None:
-    found = registry.find("function", name)
-    if found is None or found.ready is None:
-        return None
-    function: Function = found.ready.entity
-    return function
+        ready = self._registry.serving("function", name)
+        return ready is None or bool(ready.config.get("deterministic", True))
 
 
 class ServerServices:
@@ -134,7 +129,8 @@ class ServerServices:
         return dataset
 
     def function(self, id: str) -> Function | None:
-        return ready_function(self._registry, id)
+        ready = self._registry.serving("function", id)
+        return None if ready is None else ready.entity
 
     def output_dataset(self, spec: Any, default_type: str) -> tuple[str, Dataset]:
         config = {"id": spec} if isinstance(spec, str) else dict(parse_config(spec))

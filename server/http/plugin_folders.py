@@ -54,10 +54,10 @@ def _install(host: Host, uploads: PluginUploads, call: Call) -> Typed:
         uploads.install(call["plugin"], call.request.body)
     else:
         raise MldbError("the body must be a zip archive of the plugin's folder, or address a git repository")
-    running = host.registry.find("plugin", call["plugin"])
-    if running is not None and running.ready is not None:
+    running = host.registry.serving("plugin", call["plugin"])
+    if running is not None:
         # Its watch followed the folder that is gone now.
-        host.registry.create("plugin", running.ready.config)
+        host.registry.create("plugin", running.config)
     return Typed({"id": call["plugin"]}, 201)
 
 
