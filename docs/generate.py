@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import ast
 import importlib
+import json
 import re
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -25,6 +26,8 @@ from pydantic_core import PydanticUndefined  # noqa: E402
 from server.builtin_types import BUILTIN_TYPES  # noqa: E402
 from server.declarations import EntityType  # noqa: E402
 from server.http.docpages import site  # noqa: E402
+from server.learning.config import builtin_configurations  # noqa: E402
+from server.learning.configurations import TYPES, Learner  # noqa: E402
 from server.settings import rows  # noqa: E402
 from server.sql.notes import Noted  # noqa: E402
 from server.sql.reference import reference  # noqa: E402
@@ -48,6 +51,7 @@ def pages() -> dict[Path, str]:
     return {
         ROOT / "docs" / "reference" / "types.md": types_page(),
         ROOT / "docs" / "reference" / "functions.md": functions_page(),
+        ROOT / "docs" / "reference" / "learners.md": learners_page(),
         readme: _between_marks(readme.read_text(), "settings", settings_table()),
         architecture: _between_marks(architecture.read_text(), "modules", module_map()),
     }
@@ -83,6 +87,29 @@ def types_page() -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def learners_page() -> str:
+    """What ``configuration`` of a classifier may hold: types of learners, and configurations that have names."""
+    parts = [
+        "# Learners",
+        "What the `configuration` of `classifier.train` and `classifier.experiment` may say: an object with a `type` "
+        "and the members below. `weak_learner` holds another such object. `algorithm` is the dotted path of the object "
+        "that is meant, where a configuration holds several; without a configuration it names one of the built-in "
+        "ones. Members whose names begin with `_` are notes; numbers and booleans may be texts.",
+        "Every learner takes `verbosity`, `profile` and `validate`, which have no effect.",
+    ]
+    common = Learner.model_fields.keys()
+    for name, learner in TYPES.items():
+        fields = {key: info for key, info in learner.model_fields.items() if key not in common}
+        parts += [f"## {name}", *filter(None, [learner.__doc__]), _parameters(fields)]
+    parts += ["## Built-in configurations", "\n".join(["| name | configuration |", "|---|---|", *_built_in()])]
+    return "\n\n".join(parts) + "\n"
+
+
+def _built_in() -> Iterator[str]:
+    for name, configuration in builtin_configurations().items():
+        yield f"| `{name}` | `{json.dumps(configuration)}` |"
+
+
 def _anchor(item: EntityType) -> str:
     return f"{item.kind}-{item.name}".lower().replace(".", "")
 
@@ -92,11 +119,14 @@ def _type(item: EntityType) -> Iterator[str]:
     yield item.summary
     if item.doc.strip():
         yield item.doc.strip()
-    lines = [_parameter(info.alias or name, info) for name, info in item.params.model_fields.items()]
-    if lines:
-        yield "\n".join(["| parameter | type | default | meaning |", "|---|---|---|---|", *lines])
-    else:
-        yield "No parameters."
+    yield _parameters(item.params.model_fields)
+
+
+def _parameters(fields: Mapping[str, FieldInfo]) -> str:
+    lines = [_parameter(info.alias or name, info) for name, info in fields.items()]
+    if not lines:
+        return "No parameters."
+    return "\n".join(["| parameter | type | default | meaning |", "|---|---|---|---|", *lines])
 
 
 def _parameter(name: str, info: FieldInfo) -> str:

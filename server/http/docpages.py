@@ -44,6 +44,7 @@ CONTENTS: Final = {
     },
     "Reference": {
         "reference/types.md": "Types",
+        "reference/learners.md": "Learners",
         "reference/functions.md": "Builtin functions",
     },
     "Running it": {

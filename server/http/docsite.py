@@ -100,7 +100,7 @@ OF_MLDB: Final = {
     "builtin/plugins/": "plugin-guide.md.html",
     "builtin/DocumentationServing": "plugin-guide.md.html",
     "builtin/Algorithms": "reference/types.md.html",
-    "builtin/ClassifierConf": "reference/types.md.html#procedure-classifiertrain",
+    "builtin/ClassifierConf": "reference/learners.md.html",
     "builtin/Notebooks": "notebooks/index.md.html",
     "builtin/Demos": "notebooks/index.md.html",
     "nblink": "notebooks/index.md.html",

@@ -117,13 +117,21 @@ class Glz(Learner):
     add_bias: bool = Field(default=True, description="fit an intercept")
     decode: bool = Field(default=True, description="scores are probabilities rather than linear predictors")
     normalize: bool = Field(default=True, description="scale columns to mean 0 and standard deviation 1 while fitting")
-    condition: bool = Field(default=False, description="leave out columns that depend linearly on others")
+    condition: bool = Field(
+        default=False, description="leave out columns that depend linearly on others; of more than 4096 columns none"
+    )
     regularization: Annotated[Regularization, BeforeValidator(_lower)] = Field(
         default="l2", description="penalty on weights"
     )
-    regularization_factor: float = Field(default=1e-5, description="size of the penalty; negative chooses one")
-    max_regularization_iteration: int = Field(default=1000, ge=1, description="rounds of the l1 solver")
-    regularization_epsilon: float = Field(default=1e-4, ge=0, description="change at which the l1 solver stops")
+    regularization_factor: float = Field(
+        default=1e-5, description="size of the penalty; negative chooses one (of more than 4096 columns: its amount)"
+    )
+    max_regularization_iteration: int = Field(
+        default=1000, ge=1, description="rounds of the l1 solver, which up to 4096 columns take"
+    )
+    regularization_epsilon: float = Field(
+        default=1e-4, ge=0, description="change at which the l1 solver stops, which up to 4096 columns take"
+    )
     feature_proportion: float = Field(default=1.0, gt=0, le=1, description="share of the columns that are used")
 
 

@@ -74,7 +74,7 @@ def split_scheme(url: str) -> tuple[str, str]:
     """Scheme in lower case and what follows ``://``; errors for a URL without one and for unknown ones."""
     found = _SCHEME.match(url)
     if found is None:
-        raise MldbError(f"Attempt to create a URL without a scheme: '{url}'. A local file is written file://{url}")
+        raise MldbError(f"Attempt to create a URL without a scheme: '{url}'. A local file is written {_as_url(url)}")
     scheme, rest = found[1].lower(), url[found.end() :].removeprefix("//")
     if scheme.startswith(ARCHIVE):
         split_scheme(url[len(ARCHIVE) :])
@@ -82,6 +82,12 @@ def split_scheme(url: str) -> tuple[str, str]:
     if scheme not in SCHEMES:
         raise MldbError(f"Uri handler not found for scheme '{scheme}' of '{url}'")
     return scheme, rest
+
+
+def _as_url(path: str) -> str:
+    if path.startswith("/"):
+        return f"file://{path}"
+    return f"file:///mldb_data/{path} (below the data root) or file://{path} (below the server's working directory)"
 
 
 def split_archive(url: str) -> tuple[str, str]:

@@ -248,7 +248,16 @@ def test_check_writable(urls, root):
 @pytest.mark.parametrize(
     ("url", "text"),
     [
-        ("some/file", "Attempt to create a URL without a scheme"),
+        (
+            "some/file",
+            "Attempt to create a URL without a scheme: 'some/file'. A local file is written "
+            "file:///mldb_data/some/file (below the data root) or file://some/file "
+            "(below the server's working directory)",
+        ),
+        (
+            "/some/file",
+            "Attempt to create a URL without a scheme: '/some/file'. A local file is written file:///some/file",
+        ),
         ("", "Attempt to create a URL without a scheme"),
         ("gopher://x", "Uri handler not found for scheme"),
         ("ftp://x/y", "Uri handler not found for scheme"),
