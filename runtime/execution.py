@@ -18,7 +18,8 @@ from runtime import capture, files, protocol, shim
 from runtime.connection import RequestCancelled
 from runtime.failures import describe, register_source, report
 from runtime.jsontext import to_bytes
-from runtime.routing import BadArgument, Route
+from runtime.refusals import HTTPException
+from runtime.routing import Route
 
 Identity = tuple[int, int, int] | None  # of a file: its number, when it was changed (ns), its size
 
@@ -251,6 +252,10 @@ def _execute(
         except SystemExit as error:
             if error.code not in (None, 0):
                 raise
+        except HTTPException as error:
+            if namespace is None:
+                raise
+            request.set_return(error.body(), error.status_code)
         return _returned(request, now=compiled.reads_request or compiled.imports_mldb or main.imports_mldb)
 
     return attempt(work, request, sink)
@@ -259,8 +264,8 @@ def _execute(
 def _call(route: Route, named: dict[str, str], request: shim.Request) -> Outcome:
     try:
         value = route.call(request, named)
-    except BadArgument as error:
-        request.set_return({"error": str(error), "httpCode": 400}, 400)
+    except HTTPException as error:
+        request.set_return(error.body(), error.status_code)
     except SystemExit as error:
         if error.code not in (None, 0):
             raise

@@ -7,6 +7,7 @@ from types import ModuleType
 from typing import Any
 
 from runtime import wrapper
+from runtime.refusals import HTTPException
 from runtime.shim import Mldb
 from runtime.testing import MldbUnitTest
 
@@ -18,6 +19,7 @@ def install(raw: Mldb) -> None:
         "mldb": wrapper.WrappedMldb(raw),
         "mldb_wrapper": wrapper.mldb_wrapper,
         "MldbUnitTest": MldbUnitTest,
+        "HTTPException": HTTPException,
         "MldbBaseException": wrapper.MldbBaseException,
         "ResponseException": wrapper.ResponseException,
         "TooManyRedirectsException": wrapper.TooManyRedirectsException,

@@ -9,8 +9,8 @@
 
 Parts of the path, query parameters (GET, DELETE) and members of the JSON body, or fields of a form (PUT, POST), become
 arguments by name, as the annotations say; an argument called ``request`` is the request. What the function returns is
-the answer as JSON, unless it has given one by ``request.set_return`` or ``request.send_file``. It may be a coroutine
-function.
+the answer as JSON, unless it has given one by ``request.set_return`` or ``request.send_file``, or raises
+``HTTPException``. It may be a coroutine function.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from types import NoneType
 from typing import Any, Final, NoReturn, get_args, get_origin, get_type_hints
 from urllib.parse import parse_qsl, quote, unquote
 
+from runtime.refusals import HTTPException
+
 VERBS: Final = ("GET", "PUT", "POST", "DELETE")
 PLACES: Final = ("path", "query", "body")
 LONGEST_PATH: Final = 200
@@ -38,8 +40,11 @@ _WORDS: Final = {"true": True, "1": True, "false": False, "0": False}
 _INTEGER: Final = re.compile(r"[+-]?[0-9]+")  # int() also takes 1_000, blanks and the digits of all scripts
 
 
-class BadArgument(ValueError):
-    """Raised for a request whose arguments are not those of the function; its text is for the caller."""
+class BadArgument(HTTPException):
+    """Raised for a request whose arguments are not those of the function."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(400, detail)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,21 +13,13 @@ from typing import Any
 
 import inception
 from inception import FOLDER
-from mldb import mldb
+from mldb import HTTPException, mldb
 
 MOST_LABELS = 8  # of ImageNet's, in an answer
 FEATURES = "inception_image({content: base64_decode(image)}) AS *"
 
 known: dict[str, dict[str, Any]] = {}
 results: dict[tuple[str, str], dict[str, Any]] = {}
-
-
-class Refused(Exception):
-    """What cannot be done: ``str`` tells the user why, ``code`` is the answer's."""
-
-    def __init__(self, text: str, code: int = 400) -> None:
-        super().__init__(text)
-        self.code = code
 
 
 def restore() -> None:
@@ -122,7 +114,7 @@ def imagenet(picture: bytes) -> list[dict[str, Any]]:
     """The likeliest of ImageNet's thousand labels."""
     if not inception.labels:
         reason = inception.status["remedy"] or "the network is not ready yet"
-        raise Refused(f"There are no ImageNet labels: {reason}", 503)
+        raise HTTPException(503, f"There are no ImageNet labels: {reason}")
     given = {"image": base64.b64encode(picture).decode()}
     reply = mldb.get("/v1/functions/image_labels/application", {"input": given}).json()
     probabilities = reply["output"]["softmax"]["val"][0]

@@ -6,9 +6,9 @@ import re
 import secrets
 from typing import Any
 
-from classifiers import Refused, forget, keep, make_function
+from classifiers import forget, keep, make_function
 from inception import ADDRESS, FOLDER
-from mldb import ResponseException, mldb
+from mldb import HTTPException, ResponseException, mldb
 
 TOLD = {"title": str, "network": str, "weights": str, "labels": list, "pictures": int, "accuracy": float}
 MOST = 1_000_000_000  # pictures
@@ -18,7 +18,7 @@ MOST_SHARED = 200
 
 def pack(about: dict[str, Any]) -> bytes:
     if about["accuracy"] is None:
-        raise Refused("it is still being tested", 409)
+        raise HTTPException(409, "it is still being tested")
     model = base64.b64encode((FOLDER / f"{about['id']}.cls").read_bytes()).decode()
     return json.dumps({**about, "model": model}).encode()
 
@@ -42,7 +42,7 @@ def load(content: bytes) -> dict[str, Any]:
             make_function(id)
     except (LookupError, TypeError, ValueError, ArithmeticError, RecursionError, ResponseException) as error:
         forget(id)
-        raise Refused(f"this is no classifier that was downloaded here ({error})") from None
+        raise HTTPException(400, f"this is no classifier that was downloaded here ({error})") from None
     return keep(id, **about)
 
 
@@ -59,7 +59,7 @@ def share(picture: bytes, answer: dict[str, Any]) -> str:
 
 def shared(name: str) -> dict[str, Any]:
     if not re.fullmatch(r"[\w-]{22}", name, re.ASCII) or not (SHARED / name).exists():
-        raise Refused("what was shared is no longer there: the oldest are dropped", 404)
+        raise HTTPException(404, "what was shared is no longer there: the oldest are dropped")
     return json.loads((SHARED / name).read_text())
 
 

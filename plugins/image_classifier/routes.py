@@ -10,8 +10,7 @@ import files
 import inception
 import pixels
 import teaching
-from classifiers import Refused
-from mldb import ResponseException, mldb
+from mldb import HTTPException, ResponseException, mldb
 
 
 def answer(given):
@@ -55,7 +54,7 @@ def answer(given):
             return request.send_file(files.pack(about), "application/json", f"{about['title']}.json")
         case "POST", "/load":
             return files.load(request.body)
-    raise Refused(f"no such route: {request.verb} {request.remaining}", 404)
+    raise HTTPException(404, f"no such route: {request.verb} {request.remaining}")
 
 
 def body():
@@ -63,15 +62,15 @@ def body():
     try:
         sent = json.loads(request.body)
     except (ValueError, RecursionError) as error:
-        raise Refused(f"the body is no JSON: {error}") from None
+        raise HTTPException(400, f"the body is no JSON: {error}") from None
     if not isinstance(sent, dict):
-        raise Refused("the body is a JSON object")
+        raise HTTPException(400, "the body is a JSON object")
     return sent
 
 
 def predicted(id, picture):
     if not picture:
-        raise Refused("send a picture in the body, or give its url")
+        raise HTTPException(400, "send a picture in the body, or give its url")
     began = time.perf_counter()
     if id == "imagenet":
         weights, labels = inception.status["weights"], classifiers.imagenet(picture)
@@ -87,13 +86,13 @@ def levels(picture):
     try:
         return pixels.levels(picture)
     except ValueError as error:
-        raise Refused(str(error)) from None
+        raise HTTPException(400, str(error)) from None
 
 
 def known(id):
     """The classifier's description."""
     if id not in classifiers.known:
-        raise Refused(f"there is no classifier '{id}', or not yet", 404)
+        raise HTTPException(404, f"there is no classifier '{id}', or not yet")
     return classifiers.known[id]
 
 
@@ -101,21 +100,21 @@ def fetched(url):
     """A picture on the web; its address is a value of the function's, never a part of SQL."""
     found = mldb.get("/v1/functions/image_at/application", {"input": {"url": url}}).json()["output"]
     if found["error"]:
-        raise Refused(f"the picture could not be fetched: {found['error']}")
+        raise HTTPException(400, f"the picture could not be fetched: {found['error']}")
     return base64.b64decode(found["image"])
 
 
 def reply():
-    """The answer and its code; errors say too which weights the network has."""
+    """The answer; errors say too which weights the network has."""
     try:
-        return answer(dict(request.rest_params)), 200
-    except Refused as refused:
-        error, code = str(refused), refused.code
+        return answer(dict(request.rest_params))
+    except HTTPException as refused:
+        error, code = refused.detail, refused.status_code
     except ResponseException as failed:
         error, code = failed.response.json()["error"], failed.response.status_code
-    return {"error": error, "weights": inception.status["weights"]}, code
+    raise HTTPException(code, error, weights=inception.status["weights"])
 
 
-value, code = reply()
+value = reply()
 if value is not None:
-    request.set_return(value, code)
+    request.set_return(value)

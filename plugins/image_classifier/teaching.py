@@ -11,9 +11,9 @@ from collections import Counter
 from typing import Any
 
 import inception
-from classifiers import FEATURES, Refused, forget, keep, known, make_function, runs
+from classifiers import FEATURES, forget, keep, known, make_function, runs
 from inception import ADDRESS
-from mldb import mldb
+from mldb import HTTPException, mldb
 
 FOLDS = 3
 MOST_PICTURES = 5000
@@ -30,16 +30,18 @@ starting = threading.Lock()  # held from the look whether something is under way
 def train(title: str, classes: dict[str, list[str]], heap: list[str]) -> dict[str, Any]:
     """Train on ``{label: [base64 pictures]}``; the heap has no labels yet."""
     if not (isinstance(title, str) and isinstance(classes, dict) and all(map(are_texts, [*classes.values(), heap]))):
-        raise Refused("send a title and classes, {label: [base64 pictures]}, and maybe a heap, a list of such pictures")
+        raise HTTPException(
+            400, "send a title and classes, {label: [base64 pictures]}, and maybe a heap, a list of such pictures"
+        )
     labels = [label for label, pictures in classes.items() for _ in pictures]
     sizes = Counter(labels)
     if len(sizes) < 2 or min(sizes.values()) < FEWEST_IN_CLASS:
-        raise Refused(f"at least two classes are needed, with at least {FEWEST_IN_CLASS} pictures each")
+        raise HTTPException(400, f"at least two classes are needed, with at least {FEWEST_IN_CLASS} pictures each")
     pictures = [picture for pictures in classes.values() for picture in pictures] + heap
     if len(pictures) > MOST_PICTURES:
-        raise Refused(f"at most {MOST_PICTURES} pictures can be trained on here")
+        raise HTTPException(400, f"at most {MOST_PICTURES} pictures can be trained on here")
     if not inception.status["network"]:
-        raise Refused("the network is not ready yet")
+        raise HTTPException(400, "the network is not ready yet")
     id = f"classes_{secrets.token_hex(4)}"
     keep(id, title, inception.status["network"], inception.status["weights"])
     try:
@@ -99,7 +101,7 @@ def job(procedure: str) -> dict[str, Any]:
     """How far its newest run is. ``state``: working, ready or failed; ``part`` is how much of ``step`` is done."""
     ours = procedure.removesuffix("_map") in known
     if not ours or not (names := runs(procedure)):
-        raise Refused("there is no such training: has it failed before?", 404)
+        raise HTTPException(404, "there is no such training: has it failed before?")
     run = mldb.get(f"/v1/procedures/{procedure}/runs/{names[-1]}").json()
     state = {"finished": "ready", "error": "failed", "cancelled": "failed"}.get(run["state"], "working")
     progress = run.get("progress", {})
@@ -134,9 +136,9 @@ def answer(about: dict[str, Any], answers: dict[str, str]) -> dict[str, Any]:
     with starting:
         open_ = {row for row, _ in mldb.query(f"SELECT 1 FROM {unlabelled(id)}")[1:]}
         if not answers or not set(answers) <= open_ or not all(label in labels for label in answers.values()):
-            raise Refused("an answer is one of the classifier's labels for a picture that has none")
+            raise HTTPException(400, "an answer is one of the classifier's labels for a picture that has none")
         if job(id)["state"] == "working":
-            raise Refused("it is still at work", 409)
+            raise HTTPException(409, "it is still at work")
         record(f"{id}_labels", "label", answers)
         return start(id)
 
@@ -145,7 +147,7 @@ def picture(id: str, row: str) -> bytes:
     query = f"SELECT image FROM {id}_pictures WHERE rowName() = $row"
     rows = mldb.get("/v1/query", {"q": query, "params": {"row": row}, "format": "table"}).json()[1:]
     if not rows:
-        raise Refused("there is no such picture", 404)
+        raise HTTPException(404, "there is no such picture")
     return base64.b64decode(rows[0][1])
 
 

@@ -130,6 +130,14 @@ def test_routes_by_text(guide: Shell):
     assert (ordered.status_code, ordered.json()) == (201, {"accepted": 11})
 
 
+def test_routes_that_refuse(guide: Shell):
+    routes = put(guide.client, "refusing", "", marked(PLUGINS, "routes.py: refusing").text)
+    assert guide.client.get(f"{routes}/price/tea").json() == 2.5
+    refused = guide.client.get(f"{routes}/price/milk")
+    body = {"error": "there is no milk", "httpCode": 404, "known": ["coffee", "tea"]}
+    assert (refused.status_code, refused.json()) == (404, body)
+
+
 def test_routes_as_functions(guide: Shell):
     routes = put(guide.client, "functions", marked(PLUGINS, "main.py: routes").text)
     assert guide.client.get(f"{routes}/items/a", params={"count": 2}).json() == {"items": ["a", "a"]}

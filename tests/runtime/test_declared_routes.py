@@ -25,6 +25,12 @@ def make(request, price: float, note=None):
 def nothing():
     pass
 
+@mldb.plugin.route("GET", "/absent/{name}")
+def absent(request, name):
+    from mldb import HTTPException
+    request.set_return("half an answer")
+    raise HTTPException(404, f"there is no {name}", known=["a", "b"])
+
 @mldb.plugin.route("GET", "/breaks")
 def breaks():
     return 1 / 0
@@ -124,6 +130,13 @@ def test_wrong_arguments_are_told(ask, verb, path, options, error):
     assert answer.json()["httpCode"] == 400
 
 
+def test_an_error_that_is_raised_as_such_is_the_answer(ask, client):
+    answer = ask("GET", "/absent/ü")
+    body = {"error": "there is no ü", "httpCode": 404, "known": ["a", "b"]}
+    assert (answer.status_code, answer.json()) == (404, body)
+    assert "there is no ü" not in client.get("/logs/mldb", headers={"accept": "text/plain"}).text
+
+
 def test_what_a_function_raises_is_told_with_its_line(ask):
     answer = ask("GET", "/breaks")
     assert answer.status_code == 400
@@ -135,8 +148,8 @@ def test_declared_routes_are_in_the_reference(ask, client):
     OpenAPIV31SpecValidator(document).validate()
     paths = {path.partition("/routes")[2]: item for path, item in document["paths"].items() if "/declares/" in path}
     assert sorted(paths) == [
-        "/breaks", "/ends/{code}", "/file", "/form", "/größe in m:s/{name}", "/items", "/items/{name}", "/later/{name}",
-        "/nothing", "/typed",
+        "/absent/{name}", "/breaks", "/ends/{code}", "/file", "/form", "/größe in m:s/{name}", "/items",
+        "/items/{name}", "/later/{name}", "/nothing", "/typed",
     ]  # fmt: skip
     item = paths["/items/{name}"]["get"]
     assert (item["summary"], item["x-mldb-source"]) == ("One item.", "declared")

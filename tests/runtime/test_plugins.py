@@ -83,11 +83,43 @@ def test_raw_mldb_is_there_anew_after_wrapping(tmp_path):
         ("", "request = mldb.plugin.rest_params\nrequest.verb", protocol.UNROUTED),
         ("", "request.set_return('', 0)", protocol.UNSET),
         ("", "raise ValueError('no')", protocol.RAISED),
+        ("", "from mldb import HTTPException\nraise HTTPException(404)", protocol.RETURNED),
+        ("", "from mldb import HTTPException\nraise HTTPException(200)", protocol.RAISED),
+        ("", "from mldb import HTTPException\nraise HTTPException(400, x={1})", protocol.RAISED),
     ],
 )
 def test_outcomes(tmp_path, main, routes, kind):
     (answer,) = answers(tmp_path, main, routes, get())
     assert answer.kind == kind
+
+
+def test_routes_end_with_an_error_of_their_own(tmp_path):
+    routes = """
+from mldb import HTTPException
+def known(name):
+    raise HTTPException(404, f"no {name}", nearest="tee")
+request.set_return(known("Käse"))
+"""
+
+    async def work(supervisor, there):
+        answer = await supervisor.request(get())
+        return answer, there.lines
+
+    answer, lines = with_plugin(tmp_path, "", routes, work)
+    body = {"error": "no Käse", "httpCode": 404, "nearest": "tee"}
+    assert (answer.kind, answer.code, json.loads(answer.body), lines) == (protocol.RETURNED, 404, body, [])
+
+
+def test_an_error_for_callers_ends_main_as_any_other(tmp_path):
+    async def run():
+        async with host() as there:
+            with pytest.raises(MainFailed):
+                async with plugin(there, tmp_path, "from mldb import HTTPException\nraise HTTPException(404)"):
+                    pass
+            return there.lines
+
+    (line,) = asyncio.run(run())
+    assert line.text.endswith("HTTPException: Not Found")
 
 
 def test_routes_are_read_on_every_request(tmp_path):
