@@ -140,7 +140,9 @@ def test_files_of_mldb():
     numbers = {"x": info(4), "color": info(3, ["blue", "red"])}
     first = tree(node("x", 0, 2.0, leaf([1, 0]), leaf([0, 1]), leaf([5, 5])))
     second = linear([[1, 2, 3, 4], [0.5, 0, 0, 1]], [("x", 0, None), ("x", 2, None), ("color", 3, "red")], link=0)
-    model = read_classifier(cls_file(numbers, ['"no"', '"yes"'], committee([0.5, -0.5], [1, 2], [first, second]))).model
+    model = read_classifier(
+        cls_file(numbers, ['"no"', '"yes"'], committee([0.5, -0.5], [1, 2], [first, second])), limit=2**20
+    ).model
     rows = np.array([(1, 1), (2, 0), (np.nan, np.nan), (1, np.nan), (-3, -1)], np.float32)
     check_every_label(model, rows, 2)
 

@@ -10,7 +10,7 @@ import pytest
 
 from server.errors import MldbError
 from server.learning.archive import Archive, pack, unpack
-from server.learning.classifier import train_classifier
+from server.learning.classifier import Classifier, train_classifier
 from server.learning.classifier_files import read_classifier
 from server.learning.config import builtin_configurations, resolve
 from server.learning.saved import model_content
@@ -20,6 +20,10 @@ from tests.learning.tables import batch, rings, space
 
 NUMBERS = {"x": info(4), "color": info(3, ["blue", "red"])}
 LABELS = ['"no"', '"yes"']
+
+
+def read(data: bytes) -> Classifier:
+    return read_classifier(data, limit=2**20)
 
 
 def rows(*pairs: tuple[float, float]) -> np.ndarray:
@@ -33,7 +37,7 @@ def test_committee_of_trees():
             "color", 1, "red", leaf([0, 3]), leaf([3, 0]), node("x", 2, None, leaf([7, 7]), leaf([0, 0]), leaf([0, 9]))
         )
     )
-    found = read_classifier(cls_file(NUMBERS, LABELS, committee([0.5, -0.5], [1, 2], [first, second])))
+    found = read(cls_file(NUMBERS, LABELS, committee([0.5, -0.5], [1, 2], [first, second])))
     assert found.mode == "categorical"
     assert found.labels == ('"no"', '"yes"')
     none = np.nan
@@ -43,7 +47,7 @@ def test_committee_of_trees():
 
 def test_a_single_linear_model():
     columns = [("x", 0, None), ("x", 2, None), ("color", 3, "red")]
-    found = read_classifier(cls_file(NUMBERS, LABELS, linear([[1, 2, 3, 4], [0, 0, 0, 0]], columns, link=3)))
+    found = read(cls_file(NUMBERS, LABELS, linear([[1, 2, 3, 4], [0, 0, 0, 0]], columns, link=3)))
     assert found.scores(rows((10, 1), (np.nan, 0)))[:, 0].tolist() == [19, 4]
     why = found.model.explain(rows((10, 1)), 0)
     assert float(why.bias[0] + why.weights.sum()) == 19
@@ -53,22 +57,22 @@ def test_every_cut_of_a_file_is_refused():
     data = cls_file(
         NUMBERS, LABELS, committee([0, 0], [1], [tree(node("x", 0, 2.0, leaf([1, 0]), leaf([0, 1]), leaf([0, 0])))])
     )
-    assert read_classifier(data).labels
+    assert read(data).labels
     for end in range(len(data)):
         with pytest.raises(MldbError):
-            read_classifier(data[:end])
+            read(data[:end])
 
 
 def test_other_bytes_are_refused():
     with pytest.raises(MldbError, match="are not supported"):
-        read_classifier(
+        read(
             cls_file(NUMBERS, LABELS, committee([0], [1], [tree(leaf([0, 0]))])).replace(
                 b"DECISION_TREE", b"PERCEPTRON_XX"
             )
         )
     for data in (b"", b"hello", b"PK\x03\x04nonsense", bytes(100)):
         with pytest.raises(MldbError):
-            read_classifier(data)
+            read(data)
 
 
 def trained(algorithm: str, mode: str = "boolean"):
@@ -82,7 +86,7 @@ def trained(algorithm: str, mode: str = "boolean"):
 def test_models_come_back_as_they_were(algorithm):
     matrix, classifier = trained(algorithm)
     data = classifier.to_bytes()
-    again = read_classifier(data)
+    again = read(data)
     assert again.scores(matrix).tolist() == classifier.scores(matrix).tolist()
     assert (again.mode, again.labels, again.space) == (classifier.mode, classifier.labels, classifier.space)
     assert again.to_bytes() == data
@@ -101,7 +105,7 @@ def test_nothing_in_a_file_is_unpickled(tmp_path):
         for name, data in members.items():
             target.writestr(name, data)
     with pytest.raises(MldbError, match="damaged"):
-        read_classifier(file.read_bytes())
+        read(file.read_bytes())
 
 
 def test_other_kinds_and_versions_are_refused():
@@ -109,7 +113,7 @@ def test_other_kinds_and_versions_are_refused():
     with pytest.raises(MldbError, match="holds a model of kind 'kmeans', not 'svd'"):
         unpack("svd", data)
     with pytest.raises(MldbError, match="kind 'kmeans'"):
-        read_classifier(data)
+        read(data)
 
 
 def test_trees_that_lead_in_circles_are_refused():
@@ -117,7 +121,7 @@ def test_trees_that_lead_in_circles_are_refused():
     classifier.model.nodes.children[1] = 0
     classifier.model.nodes.feature[1] = 0
     with pytest.raises(MldbError, match="lead in circles"):
-        read_classifier(classifier.to_bytes())
+        read(classifier.to_bytes())
 
 
 def test_rows_become_a_training_set():
@@ -155,7 +159,7 @@ def test_trees_that_point_outside_are_refused(field, value):
     _, classifier = trained("dt")
     getattr(classifier.model.nodes, field)[0] = value
     with pytest.raises(MldbError, match="point outside themselves"):
-        read_classifier(classifier.to_bytes())
+        read(classifier.to_bytes())
 
 
 @pytest.mark.parametrize("kind", ["trees", "linear"])
@@ -173,7 +177,7 @@ def test_any_change_of_a_cls_file_is_refused_or_harmless(kind):
             changed = data[:at] + bytes([byte]) + data[at + 1 :]
             found = None
             with np.errstate(all="ignore"), suppress(MldbError), model_content():
-                found = read_classifier(changed)
+                found = read(changed)
             with np.errstate(all="ignore"):
                 if found is None:
                     continue
