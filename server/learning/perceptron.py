@@ -15,8 +15,8 @@ from server.learning.attribution import Gradient, mean_gradient, settled, softma
 from server.learning.configurations import Activation, Perceptron
 from server.learning.design import Columns, columns_for, expand
 from server.learning.examples import Examples, Explanation, Tick
+from server.learning.fit_progress import watched
 from server.learning.glm import Doubles
-from server.learning.library_progress import watched
 from server.learning.matrix import Floats, Matrix, dense_chunks
 from server.learning.model_types import model_type
 from server.learning.saved import FLOATS, member, require

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from server.errors import MldbError
 from server.learning.archive import Archive, ModelFile, pack
-from server.learning.library_progress import LIBSVM_ITERATIONS, libsvm_dots_told
+from server.learning.fit_progress import LIBSVM_ITERATIONS, libsvm_dots_told
 from server.learning.saved import FLOATS, WHOLE, member, require
 
 SvmType = Literal["classification", "nu-classification", "one class", "regression", "nu-regression"]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from server.learning.examples import Tick
-from server.learning.library_progress import lines_told
+from server.learning.fit_progress import lines_told
 from server.learning.matrix import Floats
 from server.learning.processors import processors
 

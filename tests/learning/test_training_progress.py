@@ -8,11 +8,11 @@ import time
 import numpy as np
 import pytest
 
-from server.learning import library_progress, svd, training_job, tsne
+from server.learning import fit_progress, svd, training_job, tsne
 from server.learning.config import resolve
 from server.learning.examples import Examples
+from server.learning.fit_progress import lines_told, watched
 from server.learning.learners import train
-from server.learning.library_progress import lines_told, watched
 from server.learning.matrix import Sparse
 from server.learning.probability import calibrate
 from tests.learning.tables import examples, rings
@@ -35,7 +35,7 @@ def inside(told):
 
 @pytest.mark.parametrize("name", LEARNERS)
 def test_every_learner_tells_how_far_it_is(name, monkeypatch):
-    monkeypatch.setattr(library_progress, "_SECONDS", 0.002)
+    monkeypatch.setattr(fit_progress, "_SECONDS", 0.002)
     matrix, label = rings(300)
     told = []
     data = examples(np.concatenate([matrix, abs(matrix)], axis=1), label, 2)
@@ -100,7 +100,7 @@ def test_lines_are_heard_whole_and_output_comes_back():
 
 
 def test_watching_ends_with_the_block(monkeypatch):
-    monkeypatch.setattr(library_progress, "_SECONDS", 0.001)
+    monkeypatch.setattr(fit_progress, "_SECONDS", 0.001)
     looks = []
     with watched(lambda: looks.append(1)):
         time.sleep(0.05)
