@@ -56,13 +56,13 @@ class Conflict(MldbError):
 
 
 class Vanished(Conflict):
-    """Raised when a dataset was replaced or deleted between being found and being read.
+    """Raised when a dataset was replaced, deleted or changed its columns between being found and being read.
 
     Who asks again finds what is there now.
     """
 
-    def __init__(self) -> None:
-        super().__init__("a dataset was replaced or deleted while it was being read: ask again")
+    def __init__(self, message: str = "a dataset was replaced or deleted while it was being read: ask again") -> None:
+        super().__init__(message)
 
 
 class Unavailable(MldbError):

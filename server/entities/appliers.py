@@ -19,12 +19,13 @@ from server.entities.entry import Ready
 from server.entities.progress import TaskProgress
 from server.entities.registry import Registry
 from server.entities.rows import Field, Leaf, batch_of, leaves, read_row, row_type
-from server.errors import MldbError
+from server.errors import MldbError, Vanished
 from server.values.batches import RowType
 from server.values.paths import Path
 
 MAX_BATCH = 32  # where a model stops gaining from larger batches
 _PATIENCE = 0.02  # seconds: a call waits at most this long for a running batch before it gets a thread of its own
+_ATTEMPTS = 20  # at applying a function to a dataset whose columns change all the time
 _MAX_SHAPES = 64  # bound shapes kept per function
 
 OutputRow = list[tuple[Path, Leaf]]
@@ -84,8 +85,14 @@ class Applier:
         return found
 
     def apply(self, shape: RowType, rows: Sequence[Sequence[Field]]) -> list[OutputRow]:
-        """Apply to rows of one shape, in the thread that calls."""
-        return leaves(self.bound(shape).apply(batch_of(shape, rows, math.nan)))
+        """Apply to rows of one shape, in the thread that calls. Bound anew when a dataset that it reads changed."""
+        batch = batch_of(shape, rows, math.nan)
+        for _ in range(_ATTEMPTS - 1):
+            try:
+                return leaves(self.bound(shape).apply(batch))
+            except Vanished:
+                self._bound.pop(shape, None)
+        return leaves(self.bound(shape).apply(batch))
 
     def apply_many(self, rows: Sequence[Sequence[Field]]) -> list[OutputRow]:
         """Apply to rows of any shapes; results in the order of the rows."""

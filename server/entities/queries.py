@@ -15,6 +15,7 @@ from server.declarations import NamedBatch, Progress, QueryResult
 from server.entities.progress import TaskProgress
 from server.errors import Conflict, MldbError, NotFound
 from server.values.atoms import timestamp_text
+from server.values.batches import RowType
 
 _STOP_SECONDS = 10.0  # how long the one who stops a query waits for its end
 
@@ -90,7 +91,10 @@ class Counted:
 
     def __init__(self, result: QueryResult) -> None:
         self._result = result
-        self.type = result.type
+
+    @property
+    def type(self) -> RowType:
+        return self._result.type
 
     def batches(self, progress: Progress | None = None) -> Iterator[NamedBatch]:
         running = tasks.current()

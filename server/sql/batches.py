@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from server.errors import MldbError, Vanished
 from server.sql import tasks
 from server.sql.bound import Atom, Embedding, Leaf, Rest, Row
 from server.sql.engine_errors import engine_errors, reading
@@ -19,6 +20,7 @@ from server.storage.database import Database
 from server.values.batches import RowBatch, RowType
 from server.values.paths import Path
 
+_OUTDATED = "a dataset that the function reads got other columns, or values of other types: ask again"
 SMALL_BATCH = 256  # rows: beyond, planning costs less than rows that pass through Python
 
 
@@ -44,6 +46,18 @@ class BoundExpression:
         return Prepared(self.database, self.plan.sql, self.table)
 
     def apply(self, batch: RowBatch) -> RowBatch:
+        """``Vanished`` when a dataset that it reads has got other columns, or values of other types."""
+        try:
+            applied = self._apply(batch)
+        except MldbError:
+            if self.plan.current:
+                raise
+            raise Vanished(_OUTDATED) from None
+        if not self.plan.current:
+            raise Vanished(_OUTDATED)
+        return applied
+
+    def _apply(self, batch: RowBatch) -> RowBatch:
         task = tasks.current()
         if self.plan.plain and batch.length <= SMALL_BATCH:
             with engine_errors(task):

@@ -54,17 +54,20 @@ class CellStream:
     condition: str
     prefix: Path
 
-    def batches(self, cursor: duckdb.DuckDBPyConnection, task: Progress | None, size: int) -> Iterator[Rows]:
-        """Run it: rows, at most ``size`` at a time, and their rest."""
-        cursor.execute("BEGIN TRANSACTION")  # both readings are of one version of the dataset
-        rows = cursor.sql(self.rows).to_arrow_table()
+    def lines(self, cursor: duckdb.DuckDBPyConnection) -> pa.Table:
+        """The rows without their rest. Inside a transaction: both readings must be of one version of the dataset."""
+        return cursor.sql(self.rows).to_arrow_table()
+
+    def batches(
+        self, cursor: duckdb.DuckDBPyConnection, rows: pa.Table, task: Progress | None, size: int
+    ) -> Iterator[Rows]:
+        """Those rows, at most ``size`` at a time, and their rest."""
         check_task(task)
         if rows.num_rows:
             with _placed(cursor, rows.column(_LINE)) as lines:
                 few = self.relation.expected_cells(cursor, lines, rows.num_rows) <= _FEW_CELLS
                 cells = self._few(cursor, lines) if few else self._pieces(cursor, lines, task)
                 yield from _joined(rows.drop_columns([_LINE]), cells, size)
-        cursor.execute("COMMIT")
 
     def statements(self, cursor: duckdb.DuckDBPyConnection) -> list[str]:
         """The SQL of the rows, of the names of their cells and of the cells, as a run over many cells executes it."""

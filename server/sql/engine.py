@@ -86,13 +86,21 @@ class Engine:
         catalogue's datasets. ``whole``: an embedding whose elements all leave as columns leaves as it lies, as one
         column, whatever they are called.
         """
-        version = self.catalog.version
         plain = not (parameters or layouts or whole)
-        cached = self._cached(query, timestamps, version) if plain else None
-        if cached is not None:
-            return Result(self.database, cached, again=True)
+        cached = self._cached(query, timestamps) if plain else None
         row, inputs = self._parameters(parameters)
-        context = self.context(parameters=row, layouts=layouts)
+
+        def compiled() -> Plan:
+            version = self.catalog.version
+            context = self.context(parameters=row, layouts=layouts)
+            plan = self._compiled(query, context, timestamps=timestamps, whole=whole)
+            if isinstance(query, str) and plain and "volatile" not in context.marks:
+                self._remember((query, timestamps), version, plan)
+            return plan
+
+        return Result(self.database, cached or compiled(), inputs, cached is not None, compiled)
+
+    def _compiled(self, query: QueryText, context: Context, *, timestamps: bool, whole: bool) -> Plan:
         try:
             bound = bind_select(self.parse(query), context)
             text = query if isinstance(query, str) else ""
@@ -100,9 +108,8 @@ class Engine:
         except MldbError as error:
             raise located(error, query) if isinstance(query, str) else error from None
         plan.functions = tuple(context.functions)
-        if isinstance(query, str) and plain and "volatile" not in context.marks:
-            self._remember((query, timestamps), version, plan)
-        return Result(self.database, plan, inputs)
+        plan.cells = tuple(context.cells)
+        return plan
 
     def parse(self, query: QueryText) -> Select:
         return query if isinstance(query, Select) else parse_query(query)
@@ -121,9 +128,10 @@ class Engine:
             operations=self._operations,
         )
 
-    def _cached(self, query: QueryText, timestamps: bool, version: int) -> Plan | None:
+    def _cached(self, query: QueryText, timestamps: bool) -> Plan | None:
         if not isinstance(query, str):
             return None
+        version = self.catalog.version
         with self._lock:
             plan = self._plans.get((query, timestamps)) if version == self._version else None
             if plan is not None:
@@ -221,7 +229,7 @@ class Engine:
         query = Query(relation, row, Atom("''", Kind.PATH), "NULL")
         type_, fields = output_columns(row, timestamps=True)
         sql = query.render(fields or {"one": "1"}, ordered=False)
-        plan = Plan(sql, type_, True, functions=tuple(context.functions))
+        plan = Plan(sql, type_, True, functions=tuple(context.functions), cells=tuple(context.cells))
         return BoundExpression(self.database, plan, name, given)
 
 

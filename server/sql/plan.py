@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -12,7 +13,7 @@ import pyarrow as pa
 
 from server import tracing
 from server.declarations import NamedBatch, Progress
-from server.errors import Cancelled, MldbError
+from server.errors import Cancelled, MldbError, Vanished
 from server.sql import coerce, tasks
 from server.sql.binder.query import Query
 from server.sql.blame import blame, of_several, span_of
@@ -23,6 +24,7 @@ from server.sql.parser import parse_statement
 from server.sql.positions import located
 from server.sql.scope import DefinedFunction
 from server.storage.database import Database
+from server.storage.layouts import Cells
 from server.values.arrow_types import ARROW_TYPES, CELLS_ARROW
 from server.values.atoms import NEVER
 from server.values.batches import Column, RowBatch, RowType
@@ -31,6 +33,8 @@ from server.values.paths import Path
 
 BATCH_ROWS = 65536  # rows per batch that leaves DuckDB
 FEW_CELLS = 4096  # as Python objects they leave sooner than as Arrow
+_ATTEMPTS = 20  # at a query of a dataset whose columns change all the time
+_PIN = "FROM dataset_tables LIMIT 0"  # a transaction reads of the moment of its first statement
 # Kinds whose values are the same whether they leave DuckDB as Python objects or as Arrow.
 _PLAIN = frozenset(
     {Kind.BOOLEAN, Kind.INTEGER, Kind.UNSIGNED, Kind.NUMBER, Kind.STRING, Kind.TIMESTAMP, Kind.BLOB, Kind.PATH}
@@ -52,6 +56,12 @@ class Plan:
     text: str = field(default="", compare=False, repr=False)  # and where it stands
     functions: tuple[DefinedFunction, ...] = field(default=(), compare=False, repr=False)  # that the SQL calls
     stream: CellStream | None = field(default=None, compare=False, repr=False)  # the same rows, read sooner
+    cells: tuple[Cells, ...] = field(default=(), compare=False, repr=False)  # sparse datasets as it takes them to be
+
+    @property
+    def current(self) -> bool:
+        """Whether the datasets were as it takes them to be for whoever has begun to read by now."""
+        return all(cells.columns.current() for cells in self.cells)
 
     @property
     def few(self) -> bool:
@@ -114,24 +124,34 @@ def _column(path: Path, leaf: Atom | Embedding) -> Column:
     return Column(path, Kind.ANY if leaf.kind is Kind.NULL else leaf.kind, sparse=leaf.sparse)
 
 
+class _Outdated(Exception):
+    """A plan was about to run over a dataset whose columns have changed since it was made."""
+
+
 @dataclass
 class Result:
     """A query ready to run, as ``server.declarations.QueryResult``. ``inputs`` are Arrow tables it reads by name.
 
-    ``again``: the same plan has run before, and is likely to run once more.
+    ``again``: the same plan has run before, and is likely to run once more. ``compiled`` makes it anew, for the
+    columns of a sparse dataset may have changed before it runs.
     """
 
     database: Database
     plan: Plan
-    inputs: Mapping[str, pa.Table] = field(default_factory=dict)
-    again: bool = False
+    inputs: Mapping[str, pa.Table]
+    again: bool
+    compiled: Callable[[], Plan]
+    _told: bool = field(default=False, init=False, repr=False)
 
     @property
     def type(self) -> RowType:
+        self._told = True
         return self.plan.type
 
     def batches(self, progress: Progress | None = None) -> Iterator[NamedBatch]:
         """Run the query. Raises ``MldbError`` with the engine's message, ``Cancelled`` when it was cancelled.
+
+        ``Vanished`` when its ``type`` has been asked for, and a commit gave the rows another one since.
 
         Without a ``progress`` of its own it ends with the task of the thread that runs it.
         """
@@ -156,27 +176,64 @@ class Result:
         return error
 
     def _batches(self, task: Progress | None) -> Iterator[NamedBatch]:
-        with (
-            tracing.detached("duckdb"),
-            reading(self.database, self.plan.sql, task) as reader,
-        ):
+        with tracing.detached("duckdb"):
+            for attempt in range(_ATTEMPTS):
+                try:
+                    yield from self._attempt(task, pinned=attempt > 0)
+                    return
+                except _Outdated:
+                    self._compile_anew()
+        raise Vanished("the columns of a dataset change faster than it can be read: ask again")
+
+    def _compile_anew(self) -> None:
+        plan = self.compiled()
+        if self._told and plan.type != self.plan.type:
+            raise Vanished("a dataset got other columns, or values of other types, before it was read: ask again")
+        self.plan = plan
+
+    def _attempt(self, task: Progress | None, *, pinned: bool) -> Iterator[NamedBatch]:
+        """Run the plan. ``_Outdated`` before the first batch when it reads datasets that were changed since.
+
+        ``pinned``: not what was committed while it runs, but only what was before makes it so.
+        """
+        with reading(self.database, self.plan.sql, task) as reader:
             cursor = reader.cursor
             for name, table in self.inputs.items():
                 cursor.register(name, table)
+            if pinned or self.plan.stream is not None:
+                cursor.execute("BEGIN TRANSACTION")
+            if pinned:
+                with self._begun():
+                    cursor.execute(_PIN)
             if self.plan.few:
-                rows = reader.fetch(self.plan.sql, again=self.again and not self.plan.stoppable)
+                with self._begun(pinned):
+                    rows = reader.fetch(self.plan.sql, again=self.again and not self.plan.stoppable)
                 tasks.check_task(task)
                 if rows:
                     names = pa.array([row[0] for row in rows], pa.string())
                     yield NamedBatch(names, read_rows(rows, self.plan, skip=1))
             else:
-                yield from self._many(cursor, task)
+                yield from self._many(cursor, task, pinned)
+            if pinned or self.plan.stream is not None:
+                cursor.execute("COMMIT")
             for name in self.inputs:
                 cursor.unregister(name)
 
-    def _many(self, cursor: duckdb.DuckDBPyConnection, task: Progress | None) -> Iterator[NamedBatch]:
+    @contextmanager
+    def _begun(self, pinned: bool = False) -> Iterator[None]:
+        """Around the statement that fixes which version of the datasets is read, unless that is ``pinned`` already."""
+        try:
+            yield
+        except duckdb.Error:
+            if pinned or self.plan.current:
+                raise
+            raise _Outdated from None
+        if not pinned and not self.plan.current:
+            raise _Outdated
+
+    def _many(self, cursor: duckdb.DuckDBPyConnection, task: Progress | None, pinned: bool) -> Iterator[NamedBatch]:
         rows = 0
-        for batch, rest in self._read(cursor, task):
+        for batch, rest in self._read(cursor, task, pinned):
             tasks.check_task(task)
             if batch.num_rows:
                 rows += batch.num_rows
@@ -184,11 +241,16 @@ class Result:
         self.plan.rows = rows
         tasks.check_task(task)
 
-    def _read(self, cursor: duckdb.DuckDBPyConnection, task: Progress | None) -> Iterator[Rows]:
-        if self.plan.stream is not None:
-            yield from self.plan.stream.batches(cursor, task, BATCH_ROWS)
+    def _read(self, cursor: duckdb.DuckDBPyConnection, task: Progress | None, pinned: bool) -> Iterator[Rows]:
+        stream = self.plan.stream
+        if stream is not None:
+            with self._begun(pinned):
+                rows = stream.lines(cursor)
+            yield from stream.batches(cursor, rows, task, BATCH_ROWS)
             return
-        for batch in cursor.sql(self.plan.sql).to_arrow_reader(BATCH_ROWS):
+        with self._begun(pinned):
+            reader = cursor.sql(self.plan.sql).to_arrow_reader(BATCH_ROWS)
+        for batch in reader:
             yield batch, None
 
     def explain(self) -> list[tuple[str, str]]:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from server.declarations import BoundFunction, Function
     from server.sql.tree import Call, Expression
     from server.sql.views import Layout
-    from server.storage.layouts import Wide
+    from server.storage.layouts import Cells, Wide
     from server.values.batches import RowType
 
 LONG = 2000  # characters of SQL that are computed in a step of their own
@@ -70,6 +70,7 @@ class Context:
     numbers: itertools.count[int] = field(default_factory=itertools.count)
     marks: set[str] = field(default_factory=set)  # shared by all depths: "volatile" forbids keeping the plan
     functions: list[DefinedFunction] = field(default_factory=list)  # shared by all depths: what the plan is to keep
+    cells: list[Cells] = field(default_factory=list)  # shared by all depths: what the plan is made from
     fetcher: Function | None = None  # what the builtin fetcher(url) calls
     operations: Callable[[str, Any], Function] | None = None  # TensorFlow's, by name and attributes: tf_<name>
     lasting: bool = False  # only what no later commit can change: kinds of sparse columns are unknown

@@ -76,6 +76,7 @@ class CellWriter:
         self._quantum = quantum
         self._batches = batches
         self._pieces = 0
+        self.reshaped = False  # the columns are others than before, or hold what they did not
 
     def add(self, pending: Pending) -> None:
         """Store a piece."""
@@ -231,12 +232,19 @@ class CellWriter:
             }
         )
         fresh = pa.array(ids >= old_columns)
+        self.reshaped |= bool((ids >= old_columns).any())
         self._insert("cols", table.filter(fresh))
         self._update_columns(table.filter(pa.array(ids < old_columns)))
 
     def _update_columns(self, table: pa.Table) -> None:
         if table.num_rows:
             with arrow_view(self._cursor, "piece", table):
+                if not self.reshaped:
+                    changed = self._cursor.execute(
+                        f"SELECT count(*) FROM {self._prefix}_cols t JOIN piece s ON t.id = s.id"
+                        " WHERE t.seen | s.seen <> t.seen OR s.multiple > t.multiple"
+                    )
+                    self.reshaped = changed.fetchall()[0][0] > 0
                 self._cursor.execute(
                     f'UPDATE {self._prefix}_cols t SET seen = t.seen | s.seen, "rows" = t."rows" + s."rows",'
                     f" multiple = t.multiple OR s.multiple FROM piece s WHERE t.id = s.id"

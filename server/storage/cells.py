@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import duckdb
@@ -44,6 +45,8 @@ class CellTables:
         self._folding = threading.Lock()  # taken before the next
         self._writing = threading.Lock()
         self._creating = threading.Lock()
+        self._committing = threading.Lock()  # taken last
+        self._shape = 0  # grows with every commit after which the columns are others, or hold what they did not
         with database.cursor() as cursor:
             stored = read_meta(cursor, prefix)
         if stored and "version" not in stored:
@@ -80,9 +83,18 @@ class CellTables:
                 self._ensure()
         counts, cached = self._counts, self._layout
         if cached is None or cached[0] is not counts:
-            columns = StoredColumns(self._database, self.prefix, counts.columns)
+            with self._committing:
+                counts, current = self._counts, partial(self._keeps, self._shape)
+            columns = StoredColumns(self._database, self.prefix, counts.columns, current)
             cached = self._layout = counts, Cells(self.prefix, columns, counts.rows, counts.cells, counts.batches)
         return cached[1]
+
+    def _keeps(self, shape: int) -> bool:
+        """Whether nobody who has begun to read by now finds columns of another shape."""
+        if self._shape == shape:
+            return True
+        with self._committing:  # so that who looks again finds the new one
+            return self._shape == shape
 
     @contextmanager
     def batch(self) -> Iterator[Callable[[Pending], None]]:
@@ -151,13 +163,25 @@ class CellTables:
     @contextmanager
     def _transaction(self, batches: int = 1) -> Iterator[tuple[duckdb.DuckDBPyConnection, Callable[[Pending], None]]]:
         self._ensure()
-        with self._database.transaction(stoppable=True) as cursor:
+        with ExitStack() as beyond, self._database.transaction(stoppable=True) as cursor:
             writer = CellWriter(cursor, self.prefix, self._next_counts(), self._quantum, batches)
             yield cursor, writer.add
             counts = writer.finish()
             self._note(cursor, counts, committed=True)
-        self._committed = True
-        self._counts = counts
+            beyond.enter_context(self._commit_of(counts, writer.reshaped))
+
+    @contextmanager
+    def _commit_of(self, counts: CellCounts, reshaped: bool) -> Iterator[None]:
+        """Around the commit: who begins to read before it has ended may find what it stores or not."""
+        with self._committing:
+            self._shape += reshaped
+            try:
+                yield
+            except BaseException:
+                self._shape -= reshaped
+                raise
+            self._committed = True
+            self._counts = counts
 
     def _next_counts(self) -> CellCounts:
         counts = CellCounts(**asdict(self._counts))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Any
 
@@ -19,12 +19,16 @@ _FIELDS = "id, name, seen, multiple, rows"
 
 
 class StoredColumns:
-    """``CellColumns`` over the ``_cols`` table: ``count`` columns as of one version of the dataset."""
+    """``CellColumns`` over the ``_cols`` table: ``count`` columns as of one version of the dataset.
 
-    def __init__(self, database: Database, prefix: str, count: int) -> None:
+    They are looked up when asked for, so perhaps in a later version: then they are not ``current`` either.
+    """
+
+    def __init__(self, database: Database, prefix: str, count: int, current: Callable[[], bool]) -> None:
         self._database = database
         self._table = f"{prefix}_cols"
         self._count = count
+        self.current = current
         self._found: dict[Path, CellColumn | None] = {}
         self._few: dict[Path, list[CellColumn]] = {}  # what lies below a prefix, where that is little
 

@@ -85,6 +85,12 @@ class CellColumns(Protocol):
     def stores(self) -> frozenset[str]:
         """The value tables that hold cells of any column."""
 
+    def current(self) -> bool:
+        """Whether all this is true of what whoever has begun to read by now finds.
+
+        A commit that is just being made is waited for.
+        """
+
 
 @dataclass(frozen=True, slots=True)
 class Cells:

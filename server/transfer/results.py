@@ -25,8 +25,11 @@ class Counted:
 
     def __init__(self, inner: QueryResult) -> None:
         self._inner = inner
-        self.type = inner.type
         self.count = 0
+
+    @property
+    def type(self) -> RowType:
+        return self._inner.type
 
     def batches(self, progress: Progress | None = None) -> Iterator[NamedBatch]:
         self.count = 0

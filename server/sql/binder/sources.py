@@ -33,6 +33,7 @@ def bind_dataset(name: str, alias: str, context: Context) -> Relation:
                 context.marks.add("volatile")
             return WideRelation(context.number(), layout, alias, context.has_nan, context.has_null)
         case Cells():
+            context.cells.append(layout)
             return CellsRelation(context.number(), layout, alias, lasting=context.lasting)
         case View(table=table):
             inner = _bind_view(name, table, context)
