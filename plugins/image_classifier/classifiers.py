@@ -25,12 +25,11 @@ results: dict[tuple[str, str], dict[str, Any]] = {}
 def restore() -> None:
     """Take up the classifiers of earlier runs; MLDB has kept what they consist of."""
     FOLDER.mkdir(parents=True, exist_ok=True)
-    for file in FOLDER.glob("*.classifier.json"):
+    for file in list(FOLDER.glob("*.classifier.json")):
         about = json.loads(file.read_text())
         known[about["id"]] = about
-    for id, about in list(known.items()):
-        if "accuracy" not in about and not runs(id):  # the server was stopped in its first training
-            forget(id)
+        if "accuracy" not in about and not runs(about["id"]):  # the server was stopped in its first training
+            forget(about["id"])
 
 
 def keep(id: str, title: str, network: str, weights: str, **tested: Any) -> dict[str, Any]:
@@ -42,6 +41,13 @@ def keep(id: str, title: str, network: str, weights: str, **tested: Any) -> dict
     part.replace(file)
     known[id] = about
     return about
+
+
+def checked(id: str) -> str:
+    """An id from a request, which may stand in SQL then."""
+    if id not in known:
+        raise HTTPException(404, f"there is no classifier '{id}', or not yet")
+    return id
 
 
 def forget(id: str) -> None:
@@ -57,13 +63,14 @@ def models() -> list[dict[str, Any]]:
     """Descriptions of all that can be asked, oldest first."""
     functions = set(mldb.get("/v1/functions").json())
     answering = [about for id, about in list(known.items()) if f"{id}_scorer" in functions]
-    return [described(about) for about in sorted(answering, key=lambda about: about["made"])]
+    return [described(about["id"]) for about in sorted(answering, key=lambda about: about["made"])]
 
 
-def described(about: dict[str, Any]) -> dict[str, Any]:
-    """With what its trainings have found; ``accuracy`` is None while the first is under way. ``usable`` is false when
-    the network has changed since."""
-    ended = [found for run in runs(about["id"]) if (found := result(about["id"], run))]
+def described(id: str) -> dict[str, Any]:
+    """What is known of it, and what its trainings have found; ``accuracy`` is None while the first is under way.
+    ``usable`` is false when the network has changed since."""
+    about = known[id]
+    ended = [found for run in runs(id) if (found := result(id, run))]
     untested = {"labels": [], "pictures": 0, "accuracy": None, "confusion": []}
     history = [[found["pictures"], found["accuracy"]] for found in ended]
     usable = about["network"] in ("", inception.status["network"])
@@ -101,10 +108,15 @@ def make_function(id: str) -> None:
     mldb.put(f"/v1/functions/{id}", {"type": "sql.expression", "params": {"expression": expression}})
 
 
+def applied(function: str, **given: Any) -> dict[str, Any]:
+    """What an MLDB function gives. Text from a request is a value here, never a part of SQL."""
+    return mldb.get(f"/v1/functions/{function}/application", {"input": given}).json()["output"]
+
+
 def scores(function: str, **given: Any) -> list[dict[str, Any]]:
     """Labels with their part of the whole, best first; MLDB's refusal of what is no picture."""
-    reply = mldb.get(f"/v1/functions/{function}/application", {"input": given}).json()
-    found = {json.loads(name): max(0.0, cell[0]) for name, cell in reply["output"]["scores"]}
+    output = applied(function, **given)
+    found = {json.loads(name): max(0.0, cell[0]) for name, cell in output["scores"]}
     total = sum(found.values()) or 1.0
     ranked = sorted(found, key=found.get, reverse=True)
     return [{"label": str(label), "score": found[label] / total} for label in ranked]
@@ -115,8 +127,7 @@ def imagenet(picture: bytes) -> list[dict[str, Any]]:
     if not inception.labels:
         reason = inception.status["remedy"] or "the network is not ready yet"
         raise HTTPException(503, f"There are no ImageNet labels: {reason}")
-    given = {"image": base64.b64encode(picture).decode()}
-    reply = mldb.get("/v1/functions/image_labels/application", {"input": given}).json()
-    probabilities = reply["output"]["softmax"]["val"][0]
+    output = applied("image_labels", image=base64.b64encode(picture).decode())
+    probabilities = output["softmax"]["val"][0]
     ranked = sorted(range(len(probabilities)), key=lambda number: -probabilities[number])[:MOST_LABELS]
     return [{"label": inception.labels[n], "score": probabilities[n]} for n in ranked]

@@ -6,7 +6,7 @@ import re
 import secrets
 from typing import Any
 
-from classifiers import forget, keep, make_function
+from classifiers import described, forget, keep, make_function
 from inception import ADDRESS, FOLDER
 from mldb import HTTPException, ResponseException, mldb
 
@@ -16,11 +16,13 @@ SHARED = FOLDER / "shared"
 MOST_SHARED = 200
 
 
-def pack(about: dict[str, Any]) -> bytes:
+def pack(id: str) -> tuple[bytes, str, str]:
+    """A file for ``load``: its content, type and name."""
+    about = described(id)
     if about["accuracy"] is None:
         raise HTTPException(409, "it is still being tested")
-    model = base64.b64encode((FOLDER / f"{about['id']}.cls").read_bytes()).decode()
-    return json.dumps({**about, "model": model}).encode()
+    model = base64.b64encode((FOLDER / f"{id}.cls").read_bytes()).decode()
+    return json.dumps({**about, "model": model}).encode(), "application/json", f"{about['title']}.json"
 
 
 def load(content: bytes) -> dict[str, Any]:

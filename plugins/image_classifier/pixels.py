@@ -7,8 +7,12 @@ NAMES = [f"p{number}" for number in range(SIDE * SIDE)]
 MOST_POINTS = 50_000_000
 
 
+class Unreadable(ValueError):
+    """Raised by ``levels``."""
+
+
 def levels(picture: bytes) -> dict[str, float]:
-    """Row by row from 0 to 16: bright ink on dark ground, whatever it was drawn with; ValueError for no picture."""
+    """Row by row from 0 to 16: bright ink on dark ground, whatever it was drawn with."""
     from PIL import Image, UnidentifiedImageError  # who asks about no digits need not wait for it
 
     Image.MAX_IMAGE_PIXELS = None  # checked below, before anything is decoded
@@ -20,7 +24,7 @@ def levels(picture: bytes) -> dict[str, float]:
             small = image.convert("L").resize((SIDE, SIDE), Image.Resampling.BOX).tobytes()
     except (OSError, ValueError, SyntaxError, EOFError, ArithmeticError) as error:
         reason = "it is in no known format" if isinstance(error, UnidentifiedImageError) else error
-        raise ValueError(f"the picture cannot be read: {reason}") from None
+        raise Unreadable(f"the picture cannot be read: {reason}") from None
     darkest, spread = min(small), max(1, max(small) - min(small))
     scaled = [(value - darkest) / spread for value in small]
     dark_ink = sum(scaled) > len(scaled) / 2

@@ -11,7 +11,7 @@ from collections import Counter
 from typing import Any
 
 import inception
-from classifiers import FEATURES, forget, keep, known, make_function, runs
+from classifiers import FEATURES, described, forget, keep, known, make_function, runs
 from inception import ADDRESS
 from mldb import HTTPException, mldb
 
@@ -27,8 +27,9 @@ ALGORITHM = {"type": "glz", "regularization": "l2", "regularization_factor": 0.0
 starting = threading.Lock()  # held from the look whether something is under way to the start of it
 
 
-def train(title: str, classes: dict[str, list[str]], heap: list[str]) -> dict[str, Any]:
-    """Train on ``{label: [base64 pictures]}``; the heap has no labels yet."""
+def train(wanted: dict[str, Any]) -> dict[str, Any]:
+    """Train on ``{"title": …, "classes": {label: [base64 pictures]}, "heap": [pictures without a label]}``."""
+    title, classes, heap = wanted.get("title"), wanted.get("classes"), wanted.get("heap", [])
     if not (isinstance(title, str) and isinstance(classes, dict) and all(map(are_texts, [*classes.values(), heap]))):
         raise HTTPException(
             400, "send a title and classes, {label: [base64 pictures]}, and maybe a heap, a list of such pictures"
@@ -130,9 +131,9 @@ def unlabelled(id: str) -> str:
     return f"(SELECT * FROM {id}_features WHERE rowName() NOT IN (SELECT rowName() FROM {id}_labels))"
 
 
-def answer(about: dict[str, Any], answers: dict[str, str]) -> dict[str, Any]:
+def answer(id: str, answers: dict[str, str]) -> dict[str, Any]:
     """Take the user's labels of such pictures, and train anew with them."""
-    id, labels = about["id"], about["labels"]
+    labels = described(id)["labels"]
     with starting:
         open_ = {row for row, _ in mldb.query(f"SELECT 1 FROM {unlabelled(id)}")[1:]}
         if not answers or not set(answers) <= open_ or not all(label in labels for label in answers.values()):
