@@ -15,7 +15,7 @@ from typing import IO, Any, Final
 import zstandard
 
 from server import __version__
-from server.entities.dispatch import DRAFT
+from server.entities.routes import DRAFT
 from server.settings import Settings
 from server.storage.database import Database
 

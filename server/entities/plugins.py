@@ -22,9 +22,9 @@ from runtime.watcher import FolderWatch
 from server import tracing
 from server.declarations import Creation, EntityType, Params, Services
 from server.entities import plugin_files, route_notes, scripts
-from server.entities.dispatch import unknown_resource
 from server.entities.plugin_host import PluginHost, traced
 from server.entities.plugin_sources import Opened, Opener
+from server.entities.route_tree import unknown_resource
 from server.errors import Cancelled, MldbError
 from server.messages import Request, Response
 

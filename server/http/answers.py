@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from server.entities.dispatch import Reply
+from server.entities.routes import Reply
 
 Schema = dict[str, Any]
 

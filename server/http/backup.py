@@ -10,7 +10,7 @@ from functools import partial
 from typing import IO
 
 from server.entities.backup import write_backup
-from server.entities.dispatch import Call
+from server.entities.routes import Call
 from server.errors import MldbError
 from server.http.answers import content
 from server.http.host import Host

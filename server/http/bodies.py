@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from server.entities.dispatch import DRAFT, Spool
+from server.entities.routes import DRAFT, Spool
 from server.http.asgi import Receive
 from server.http.security import Headers
 from server.settings import Settings

@@ -8,7 +8,9 @@ from typing import Any
 from server.declarations import EntityKind
 from server.entities import jsontext
 from server.entities.configs import encode_id, generated_id, parse_config
-from server.entities.dispatch import Call, Typed, empty, unknown_resource
+from server.entities.json_answers import Typed, empty
+from server.entities.route_tree import unknown_resource
+from server.entities.routes import Call
 from server.entities.types import PLURALS
 from server.errors import MldbError
 from server.http.answers import GONE, MADE, NAMES, STATUS

@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 
 from server.entities.credentials import Credentials
-from server.entities.dispatch import Call, Typed, empty
+from server.entities.json_answers import Typed, empty
+from server.entities.routes import Call
 from server.http.answers import GONE, NAMES, answers, ref
 from server.http.collections import ambiguous, entity_headers
 from server.http.host import Host

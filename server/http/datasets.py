@@ -8,10 +8,12 @@ from typing import Any
 
 from server.declarations import Recorded
 from server.entities import jsontext
-from server.entities.dispatch import Answer, Call, FreeForm, Param, Typed, body, empty, hybrid, integer, plain, text
 from server.entities.inspection import column_paths, distinct_values, row_names, timestamp_range, value_counts
+from server.entities.json_answers import Answer, FreeForm, Typed, empty, plain
+from server.entities.parameters import Param, body, hybrid, integer, text
 from server.entities.profile import profile
 from server.entities.queries import RunningQuery
+from server.entities.routes import Call
 from server.errors import MldbError
 from server.http.answers import DONE, INTEGER, NAMES, OWN, PLAIN_ERRORS, ROWS, TIME, answers, array, members, pair, ref
 from server.http.collections import hand_on

@@ -12,8 +12,8 @@ from functools import partial
 from typing import Final
 
 from server.entities import jsontext
-from server.entities.dispatch import Call
 from server.entities.overview import Overview, changes, overview
+from server.entities.routes import Call
 from server.errors import MldbError
 from server.http.answers import content
 from server.http.host import Host

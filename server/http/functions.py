@@ -7,8 +7,10 @@ import functools
 
 from server.entities import jsontext
 from server.entities.appliers import Appliers, OutputRow, read_input
-from server.entities.dispatch import Call, Typed, hybrid, text
+from server.entities.json_answers import Typed
+from server.entities.parameters import hybrid, text
 from server.entities.rendering import compat, plain_json
+from server.entities.routes import Call
 from server.entities.rows import read_row
 from server.errors import MldbError
 from server.http.answers import ANY, OWN, answers, note, ref

@@ -16,7 +16,8 @@ from urllib.parse import parse_qsl
 
 from server import tracing
 from server.entities import jsontext
-from server.entities.dispatch import Resources, encode, error_answer
+from server.entities.dispatch import Resources
+from server.entities.json_answers import encode, error_answer
 from server.entities.metrics import Metrics
 from server.errors import MldbError, from_defect
 from server.http.asgi import ASGI, Receive, Scope, Send

@@ -13,8 +13,8 @@ from threading import Timer
 from typing import Any
 
 from server import tasks
-from server.entities.dispatch import Call
 from server.entities.queries import RunningQuery
+from server.entities.routes import Call
 from server.errors import Cancelled, MldbError
 from server.http.host import Host
 

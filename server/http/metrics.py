@@ -10,7 +10,7 @@ from functools import partial
 from prometheus_client import generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 
-from server.entities.dispatch import Call
+from server.entities.routes import Call
 from server.entities.types import PLURALS
 from server.http.answers import content
 from server.http.host import Host

@@ -13,8 +13,10 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_jso
 
 from server import __version__
 from server.entities.configs import encode_id
-from server.entities.dispatch import Call, FreeForm, Param, Route, boolean, integer, text
+from server.entities.json_answers import FreeForm
+from server.entities.parameters import Param, boolean, integer, text
 from server.entities.route_notes import path_parameters
+from server.entities.routes import Call, Route
 from server.entities.types import PLURALS
 from server.http.answers import ERROR, OBJECT, REF, SCHEMAS, answers
 from server.http.host import Host

@@ -5,8 +5,10 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from server.entities.dispatch import Call, Param, Typed, empty
+from server.entities.json_answers import Typed, empty
+from server.entities.parameters import Param
 from server.entities.plugin_uploads import PluginUploads
+from server.entities.routes import Call
 from server.entities.scaffold import create_plugin
 from server.errors import Conflict, MldbError
 from server.http.answers import GONE, NAMES, TEXT, answers, members

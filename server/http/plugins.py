@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 
-from server.entities.dispatch import Call, FreeForm, Typed
+from server.entities.json_answers import FreeForm, Typed
+from server.entities.routes import Call
 from server.errors import MldbError
 from server.http.answers import OBJECT, OWN, STATUS, answers, ref
 from server.http.collections import hand_on, hook

@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 
 from server.entities.configs import encode_id
-from server.entities.dispatch import Call, Typed, body, empty
+from server.entities.json_answers import Typed, empty
+from server.entities.parameters import body
+from server.entities.routes import Call
 from server.errors import MldbError
 from server.http.answers import ANY, GONE, NAMES, REDIRECT, RUN, RUN_MADE, TEXT, answers, members, note
 from server.http.collections import entity_headers

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 
-from server.entities.dispatch import Call, Typed, empty
+from server.entities.json_answers import Typed, empty
+from server.entities.routes import Call
 from server.http.answers import GONE, answers, array, ref
 from server.http.host import Host
 from server.messages import Response

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from server.entities import jsontext
-from server.entities.dispatch import Call, boolean, hybrid, text
+from server.entities.parameters import boolean, hybrid, text
 from server.entities.queries import Counted
+from server.entities.routes import Call
 from server.errors import MldbError
 from server.http.answers import ARROW, ROWS
 from server.http.arrowstream import arrow_stream

@@ -5,7 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import Final
 
-from server.entities.dispatch import Call, Typed, body, empty
+from server.entities.json_answers import Typed, empty
+from server.entities.parameters import body
+from server.entities.routes import Call
 from server.entities.saved_queries import SavedQueries
 from server.http.answers import GONE, TEXT, answers, array, members, note
 from server.http.host import Host

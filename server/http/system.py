@@ -8,7 +8,9 @@ import inspect
 from typing import Any, Final
 
 from server.entities import jsontext
-from server.entities.dispatch import Call, FreeForm, Param, Reply, body, help_tree
+from server.entities.json_answers import FreeForm
+from server.entities.parameters import Param, body
+from server.entities.routes import Call, Reply, help_tree
 from server.errors import MldbError
 from server.http.answers import ANY, BOOLEAN, OBJECT, TEXT, Schema, answers, array, members, note, ref
 from server.http.host import Host

@@ -6,8 +6,10 @@ import functools
 from typing import Any
 
 from server.declarations import EntityKind, EntityType
-from server.entities.dispatch import Call, FreeForm, Param, Reply, Typed, boolean, empty
 from server.entities.entry import Unreachable, missing
+from server.entities.json_answers import FreeForm, Typed, empty
+from server.entities.parameters import Param, boolean
+from server.entities.routes import Call, Reply
 from server.entities.types import KINDS
 from server.errors import MldbError, NotFound
 from server.http.answers import IDS, NAMES, OWN, TEXT, answers, array, members, pair, ref

@@ -11,7 +11,9 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from server import durable
-from server.entities.dispatch import DRAFT, Call, FreeForm, Param, Spool, Typed, empty
+from server.entities.json_answers import FreeForm, Typed, empty
+from server.entities.parameters import Param
+from server.entities.routes import DRAFT, Call, Spool
 from server.errors import MldbError, NotFound
 from server.http.answers import ANY, GONE, IDS, INTEGER, NAMES, OBJECT, TEXT, answers, array, members, note
 from server.http.host import Host

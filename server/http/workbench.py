@@ -13,8 +13,10 @@ import orjson
 
 from server import tasks
 from server.declarations import QueryResult
-from server.entities.dispatch import Call, FreeForm, Param, Reply, Typed
+from server.entities.json_answers import FreeForm, Typed
+from server.entities.parameters import Param
 from server.entities.queries import Counted
+from server.entities.routes import Call, Reply
 from server.errors import MldbError
 from server.http.answers import ARROW, BOOLEAN, IDS, TEXT, answers, array, members, ref
 from server.http.arrowstream import arrow_stream

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from server.app import Server
-from server.entities.dispatch import Call as DispatchCall
+from server.entities.routes import Call as DispatchCall
 from server.errors import MldbError
 from server.http import limits
 from server.http.security import Gate

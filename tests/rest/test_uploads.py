@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 from pyarrow import parquet
 
-from server.entities.dispatch import Spool
+from server.entities.routes import Spool
 from server.http import bodies
 from server.settings import Settings
 from tests.waiting import PATIENCE, until
