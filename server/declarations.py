@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from server.errors import MldbError
 from server.values.atoms import Atom
 from server.values.batches import RowBatch, RowType
 from server.values.paths import Path
@@ -159,7 +160,7 @@ class Dataset(Protocol):
 class Function(Protocol):
     """A function entity. ``input`` and ``output`` are what ``/info`` shows.
 
-    Inputs that ``input`` does not name are refused by the REST routes when it is not ``open``.
+    Inputs are refused whose names are not in ``input.top``.
     """
 
     @property
@@ -172,6 +173,14 @@ class Function(Protocol):
 
         It may be the function itself, where nothing depends on the shape.
         """
+
+
+def refuse_unknown_inputs(function: Function, names: Iterable[str]) -> None:
+    """``MldbError`` when one of the names is none that a function with a fixed input has (rest-api.md §8.1)."""
+    known = function.input.top
+    for name in names if known is not None else ():
+        if name not in known:
+            raise MldbError(f"Unknown field '{name}' extracting type {type(function).__name__}")
 
 
 class BoundFunction(Protocol):

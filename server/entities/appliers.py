@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Any
 
 from server import tasks
-from server.declarations import BoundFunction, Function
+from server.declarations import BoundFunction, Function, refuse_unknown_inputs
 from server.entities.entry import Ready
 from server.entities.progress import TaskProgress
 from server.entities.registry import Registry
@@ -68,12 +68,7 @@ class Applier:
 
     def check_names(self, row: Sequence[Field]) -> None:
         """Refuse names that a function with a fixed input does not know."""
-        known = self._function.input
-        if known.open:
-            return
-        for field in row:
-            if field.path and field.path[0] not in self._names:
-                raise MldbError(f"Unknown field '{field.path[0]}' extracting type {type(self._function).__name__}")
+        refuse_unknown_inputs(self._function, (field.path[0] for field in row if field.path))
 
     def bound(self, shape: RowType) -> BoundFunction:
         """The function for rows of this shape."""

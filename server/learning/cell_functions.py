@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from server.declarations import BoundFunction
 from server.errors import MldbError
-from server.learning.function_inputs import require_atom, require_row
+from server.learning.function_inputs import require_atom, require_row, row_input
 from server.transfer.results import column_atoms, rows_of
 from server.values.atoms import atom_text
 from server.values.batches import Cell, Column, Row, RowBatch, RowType
@@ -29,6 +29,7 @@ class RowFunction:
     given: str
     cells: Callable[[RowBatch], pa.Array]
     told: Mapping[str, Any] | None = None  # of the model that it applies
+    alone: bool = False  # nothing may stand beside the input
     output: RowType = field(default=RowType((), open=True), init=False)
 
     def details(self) -> Mapping[str, Any] | None:
@@ -40,7 +41,7 @@ class RowFunction:
 
     @property
     def input(self) -> RowType:
-        return RowType((Column((self.given,), Kind.ANY),), open=True)
+        return row_input((self.given,)) if self.alone else RowType((Column((self.given,), Kind.ANY),), open=True)
 
     def bind(self, given: RowType) -> BoundFunction:
         require_row(given, (self.given,))
@@ -59,7 +60,7 @@ def words_function(apply: RowMap) -> RowFunction:
             for row in rows_below(batch, _WORDS)
         ])  # fmt: skip
 
-    return RowFunction(_WORDS, cells)
+    return RowFunction(_WORDS, cells, alone=True)
 
 
 def rows_below(batch: RowBatch, name: str) -> list[Row]:
@@ -77,10 +78,11 @@ class TextFunction:
     given: str
     result: str
     map: TextMap
+    alone: bool = False  # as of RowFunction
 
     @property
     def input(self) -> RowType:
-        return RowType((Column((self.given,), Kind.STRING),))
+        return RowType((Column((self.given,), Kind.STRING),), open=not self.alone)
 
     @property
     def output(self) -> RowType:

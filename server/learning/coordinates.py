@@ -12,6 +12,7 @@ from server.errors import MldbError
 from server.learning.columns import block_of
 from server.learning.feature_reader import FeatureReader
 from server.learning.feature_space import Feature, FeatureSpace
+from server.learning.function_inputs import row_input
 from server.learning.matrix import Floats
 from server.values.batches import Column, RowBatch, RowType
 from server.values.kinds import Kind
@@ -22,7 +23,7 @@ EMBEDDING = ("embedding",)  # the input of functions of one point
 
 def embedding_type(columns: Sequence[str]) -> RowType:
     """The input of functions that take an ``embedding`` of these columns."""
-    return RowType(tuple(Column((*EMBEDDING, *parse_path(name)), Kind.NUMBER) for name in columns), open=True)
+    return row_input(EMBEDDING, (Column((*EMBEDDING, *parse_path(name)), Kind.NUMBER) for name in columns))
 
 
 def read_embedding(columns: Sequence[str], batch: RowBatch) -> Floats:

@@ -14,7 +14,7 @@ from pydantic import Field
 from server.declarations import BoundFunction, Creation, EntityType, Params
 from server.learning.cell_arrays import cells_below
 from server.learning.cell_functions import rows_below
-from server.learning.function_inputs import require_row
+from server.learning.function_inputs import require_row, row_input
 from server.values.atoms import NEVER, atom_text
 from server.values.batches import Column, RowBatch, RowType
 from server.values.cityhash import hash_texts
@@ -41,7 +41,7 @@ class FeatureHasher:
     bits: int
     mode: Mode
 
-    input = RowType((Column(_COLUMNS, Kind.ANY),), open=True)
+    input = row_input(_COLUMNS)
 
     @property
     def output(self) -> RowType:

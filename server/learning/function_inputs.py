@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from server.errors import MldbError
-from server.values.batches import RowType
+from server.values.batches import Column, RowType
+from server.values.kinds import Kind
 from server.values.paths import Path, format_path
+
+
+def row_input(path: Path, columns: Iterable[Column] = ()) -> RowType:
+    """The input of a function that takes a row of any columns below a path, and nothing beside it.
+
+    ``columns`` are those of the row that the function knows.
+    """
+    return RowType(tuple(columns) or (Column(path, Kind.ANY),), open=True, opened=(path,))
 
 
 def require_row(given: RowType, path: Path) -> RowType:

@@ -15,7 +15,7 @@ from server.declarations import BoundFunction, Creation, DatasetSpec, EntityType
 from server.errors import MldbError
 from server.learning.cell_functions import rows_below
 from server.learning.embedding_neighbors import read_vectors, table_of
-from server.learning.function_inputs import require_row
+from server.learning.function_inputs import require_row, row_input
 from server.learning.matrix import Floats
 from server.sql.tree import Select, Wildcard
 from server.values.atoms import NEVER
@@ -42,7 +42,7 @@ class Pooling:
     vectors: Floats
     aggregators: list[str]
 
-    input = RowType((Column(_WORDS, Kind.ANY),), open=True)
+    input = row_input(_WORDS)
 
     @property
     def size(self) -> int:

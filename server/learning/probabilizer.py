@@ -97,7 +97,7 @@ class ProbabilizerFunction(ModelFunction):
     calibration: Calibration
     file: ModelFile
 
-    input = RowType((Column(_SCORE, Kind.NUMBER),))
+    input = RowType((Column(_SCORE, Kind.NUMBER),), open=True)
     output = RowType((Column(("prob",), Kind.NUMBER),))
 
     def described(self) -> dict[str, Any]:

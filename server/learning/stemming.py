@@ -66,7 +66,7 @@ def _create_stemmer(creation: Creation) -> RowFunction:
 
 def _create_stemmerdoc(creation: Creation) -> TextFunction:
     stem = stemmer_of(creation.params.language)
-    return TextFunction("document", "document", lambda text: stem_text(stem, text))
+    return TextFunction("document", "document", lambda text: stem_text(stem, text), alone=True)
 
 
 TYPES = [

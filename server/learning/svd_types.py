@@ -28,6 +28,7 @@ from server.learning.array_results import VectorResult
 from server.learning.columns import AtomPiece, CellsPiece, Piece, Values, pieces_of
 from server.learning.feature_reader import FeatureReader
 from server.learning.feature_space import FeatureSpace
+from server.learning.function_inputs import row_input
 from server.learning.mixed import mixed_columns
 from server.learning.model_function import ModelFileParams, ModelFunction
 from server.learning.model_params import checked_training, create_function, save_model
@@ -136,13 +137,9 @@ class EmbedRow(ModelFunction):
     @property
     def input(self) -> RowType:
         features = self.model.columns.space.features
-        return RowType(
-            tuple(
-                Column((*_ROW, *parse_path(each.name)), Kind.NUMBER if each.categories is None else Kind.STRING)
-                for each in features
-            ),
-            open=True,
-        )
+        kinds = (Kind.NUMBER if each.categories is None else Kind.STRING for each in features)
+        names = (Column((*_ROW, *parse_path(each.name)), kind) for each, kind in zip(features, kinds, strict=True))
+        return row_input(_ROW, names)
 
     @property
     def output(self) -> RowType:

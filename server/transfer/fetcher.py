@@ -79,8 +79,6 @@ class Fetcher:
 
     def bind(self, given: RowType) -> BoundFunction:
         for column in given.columns:
-            if column.path != ("url",):
-                raise MldbError(f"Unknown field '{column.path[0]}' extracting type FetcherArgs")
             if column.shape is not None:
                 raise MldbError("The input 'url' must be a single text, not an embedding")
         if not given.columns and not given.open:

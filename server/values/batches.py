@@ -42,7 +42,7 @@ class Column:
 class RowType:
     """What is known of a row value before any row is seen. ``open``: rows may hold further columns.
 
-    ``opened`` tells below which prefixes these may be, for those who describe the type.
+    ``opened`` tells below which prefixes these may be, for those who describe the type or check names against it.
     """
 
     columns: tuple[Column, ...] = ()
@@ -51,6 +51,14 @@ class RowType:
 
     def column(self, path: Path) -> Column | None:
         return next((column for column in self.columns if column.path == path), None)
+
+    @property
+    def top(self) -> frozenset[str] | None:
+        """The first elements that paths have in rows of this type; None when they may have any."""
+        opened = self.opened if self.open else ()
+        if () in opened:
+            return None
+        return frozenset(path[0] for path in (*(column.path for column in self.columns), *opened) if path)
 
     def under(self, prefix: Path) -> RowType:
         """The columns below a prefix, the prefix cut off (``features.x`` under ``features`` is ``x``)."""

@@ -135,6 +135,16 @@ INPUTS: dict[str, dict[str, Any]] = {
     "tsne.embedRow": {"embedding": {"x": 1, "y": 0.5}},
 }
 ALWAYS_FAILS = {"tsne.embedRow"}
+FIXED_INPUT = {  # refuse what they do not know
+    "embedding.neighbors", "feature_hasher", "fetcher", "filter_stopwords", "gaussianclustering", "http.useragent",
+    "image.proximatevoxels", "image.readpixels", "kmeans", "pooling", "stemmer", "stemmerdoc", "svd.embedRow", "svm",
+    "tsne.embedRow",
+}  # fmt: skip
+IGNORE_MORE = {
+    "classifier", "classifier.explain", "experimental.distTable.getStats", "html.parse", "probabilizer",
+    "script.apply", "sql.expression", "sql.query", "statsTable.bagOfWords.posneg", "statsTable.getCounts", "tfidf",
+    "tokensplit",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -286,6 +296,33 @@ def test_same_answer(client, function):
     assert flat(answers["application"]) == expected
     assert [flat(one) for one in answers["batch"]] == [expected]
     assert cells_of(answers["query"]) == expected
+
+
+@pytest.mark.parametrize("function", sorted(FIXED_INPUT), indirect=True)
+def test_a_fixed_input_takes_no_other_names(client, function):
+    name, given = function
+    given = given | {"odd": 1}
+    for answer in (
+        client.get_json(f"/v1/functions/{name}/application", {"input": given}),
+        client.get_json(f"/v1/functions/{name}/batch", {"input": [given]}),
+        client.get_json("/v1/query", {"q": f'SELECT "{name}"({literal(given)}) AS *'}),
+    ):
+        assert answer.status_code == 400, answer.text
+        assert "Unknown field 'odd' extracting type " in answer.json()["error"]
+
+
+@pytest.mark.parametrize("function", sorted(IGNORE_MORE), indirect=True)
+def test_other_inputs_are_ignored(client, function):
+    name, given = function
+    path = f"/v1/functions/{name}/application"
+    more = given | {"odd": 1}
+    alone, beside = (client.get_json(path, {"input": one, "outputFormat": "json"}) for one in (given, more))
+    assert beside.status_code == 200, beside.text
+    assert beside.json() == alone.json()
+    queries = (f'SELECT "{name}"({literal(one)}) AS *' for one in (given, more))
+    alone, beside = (client.get_json("/v1/query", {"q": query}) for query in queries)
+    assert beside.status_code == 200, beside.text
+    assert cells_of(beside.json()) == cells_of(alone.json())
 
 
 def test_the_one_input_may_be_passed_bare(client):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from server.declarations import refuse_unknown_inputs
 from server.errors import MldbError
 from server.sql.batch_functions import apply_function
 from server.sql.binder.aggregates import AGGREGATES
@@ -92,5 +93,6 @@ def call_function(node: Call, function: Function, scope: Scope) -> Value:
             found = function.inline(argument, scope)
         return found if scope.context.catalog.deterministic(node.name) else as_constant(found, False)
     row = require_row(argument, f"User function {node.name} expected a single row {{ }} argument")
+    refuse_unknown_inputs(function, (path[0] for path in row.columns if path))
     constant = row.constant and scope.context.catalog.deterministic(node.name)
     return apply_function(function, row, scope, constant=constant)

@@ -47,8 +47,13 @@ def date_trunc(unit: str, seconds: float, zone: str | None = None) -> float:
     return (start(_moment(seconds, zone)) - _EPOCH) / timedelta(seconds=1)
 
 
+def time_unit(text: str) -> str:
+    """A unit as the tables name it: of any case, one or several (``Hours`` is ``hour``)."""
+    return text.lower().removesuffix("s")
+
+
 def _lookup(table: dict[str, Found], unit: str) -> Found:
-    found = table.get(unit.lower())
+    found = table.get(time_unit(unit))
     if found is None:
         remedy = "; CAST (x AS number) gives the seconds since 1970" if unit.lower() == "epoch" else ""
         raise MldbError(f"Invalid time unit '{unit}'; it may be {', '.join(table)}{remedy}")

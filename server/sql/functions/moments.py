@@ -75,9 +75,10 @@ def _date_function(node: Call, args: list[Value], scope: Scope) -> Value:
         raise MldbError(f"takes between two and three arguments, got {len(args)}")
     moment = _date_argument(args[1], node.name)
     quick, prefix, kind = _DATE_FUNCTIONS[node.name]
-    unit = node.args[0].value if isinstance(node.args[0], Constant) else None
-    if len(args) == 2 and isinstance(unit, str) and unit.lower() in quick:
-        sql = macro(f"{prefix}_{unit.lower()}", moment)
+    text = node.args[0].value if isinstance(node.args[0], Constant) else None
+    unit = dates.time_unit(text) if isinstance(text, str) else None
+    if len(args) == 2 and unit in quick:
+        sql = macro(f"{prefix}_{unit}", moment)
     else:
         zone = coerce.to_any(args[2]) if len(args) == 3 else "NULL::any_value_t"
         sql = f"u_{node.name}({coerce.to_text(args[0])}, {moment}, {zone})"
@@ -186,7 +187,7 @@ BUILTINS = [
         _date_function,
         "date_part(unit: text, t: timestamp | text[, zone: text]) → integer",
         "A part of an instant: microsecond, millisecond, second, minute, hour, day, dow, doy, isodow, isodoy, "
-        "week, isoweek, month, quarter, year or isoyear. The offset of the zone is subtracted.",
+        "week, isoweek, month, quarter, year or isoyear, in the plural too. The offset of the zone is subtracted.",
         ("date_part('hour', '2015-01-03T15:14:00Z')", "15"),
     ),
     Builtin(
