@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable
 from json.encoder import encode_basestring
 from typing import Any
 
+import orjson
+
 _LOWEST = -(2**63)
 _HIGHEST = 2**64 - 1
 
@@ -33,7 +35,7 @@ def _shortest(value: float) -> str:
 def encode(value: Any) -> str:
     """Free-form text; ``TypeError`` for what is no JSON."""
     if type(value) is str:
-        return encode_basestring(value)
+        return _string(value)
     parts: list[str] = []
     _write(value, parts.append, float_text, sorted)
     return "".join(parts)
@@ -53,7 +55,7 @@ Order = Callable[[Iterable[str]], list[str]]
 
 def _write(value: Any, emit: Emit, number: Number, order: Order) -> None:
     if isinstance(value, str):
-        emit(encode_basestring(value))
+        emit(_string(value))
     elif value is None:
         emit("null")
     elif isinstance(value, bool):
@@ -70,6 +72,13 @@ def _write(value: Any, emit: Emit, number: Number, order: Order) -> None:
         raise TypeError(f"a value of type {type(value).__name__} has no JSON form")
 
 
+def _string(value: str) -> str:
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:  # lone surrogates
+        return encode_basestring(value)
+
+
 def _integer(value: int) -> str:
     if not _LOWEST <= value <= _HIGHEST:
         raise TypeError("an integer of more than 64 bits has no JSON form")
@@ -81,7 +90,7 @@ def _write_object(value: dict[Any, Any], emit: Emit, number: Number, order: Orde
     emit("{")
     comma = ""
     for name in order(members):
-        emit(f"{comma}{encode_basestring(name)}:")
+        emit(f"{comma}{_string(name)}:")
         _write(members[name], emit, number, order)
         comma = ","
     emit("}")

@@ -187,7 +187,8 @@ class BoundFunction(Protocol):
     """A function for one input shape. Safe to call from several threads.
 
     With an attribute ``timestamps`` that is true, queries give and take the times of values; without it the times of
-    what it gives are those of its input.
+    what it gives are those of its input. With ``brief`` that is true, a single row takes a moment only, or ends with
+    the task of the thread: queries need no thread of its own for it.
     """
 
     @property

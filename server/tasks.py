@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -31,3 +31,16 @@ def acting_for(progress: Progress | None) -> Iterator[None]:
         yield
     finally:
         _current.reset(token)
+
+
+@contextmanager
+def interrupted(progress: Progress | None, callback: Callable[[], object]) -> Iterator[None]:
+    """Call this when the task is to stop before the block has ended."""
+    if progress is None:
+        yield
+        return
+    progress.on_cancel(callback)
+    try:
+        yield
+    finally:
+        progress.off_cancel(callback)

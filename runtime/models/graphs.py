@@ -165,20 +165,27 @@ class Runner:
         except ValueError as error:
             raise GraphError(plain_message(error)) from None
         self._session = tf.compat.v1.Session(graph=self._graph, config=_config(options))
+        self._tensors: dict[str, Any] = {}  # looking one up takes as long as the rest of a small run
 
     def spec(self, name: str) -> NodeSpec:
-        return _tensor_spec(self._graph.get_tensor_by_name(f"{name}:0"))
+        return _tensor_spec(self._tensor(name))
+
+    def _tensor(self, name: str) -> Any:
+        found = self._tensors.get(name)
+        if found is None:
+            found = self._tensors[name] = self._graph.get_tensor_by_name(f"{name}:0")
+        return found
 
     def run(self, feed: Mapping[str, Any], outputs: Sequence[str]) -> dict[str, np.ndarray]:
         """Values of nodes by name; ``GraphError`` with TensorFlow's message when the graph cannot run."""
         import tensorflow as tf
 
         try:
-            fetched = {name: f"{name}:0" for name in outputs}
-            values = self._session.run(fetched, {f"{name}:0": value for name, value in feed.items()})
+            fetched = [self._tensor(name) for name in outputs]
+            values = self._session.run(fetched, {self._tensor(name): value for name, value in feed.items()})
         except (tf.errors.OpError, ValueError, TypeError) as error:
             raise GraphError(plain_message(error)) from None
-        return {name: _numpy(value) for name, value in values.items()}
+        return {name: _numpy(value) for name, value in zip(outputs, values, strict=True)}
 
     def close(self) -> None:
         self._session.close()

@@ -99,6 +99,7 @@ class _BoundClassifier:
     classifier: Classifier
     reader: FeatureReader
     output: RowType
+    brief = True
 
     def apply(self, batch: RowBatch) -> RowBatch:
         matrix, times = self.reader.read(batch)

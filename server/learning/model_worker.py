@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,8 @@ import numpy as np
 
 import runtime
 from runtime.models.frames import FrameError, decode_tensor, encode_tensor, receive, send
-from server.errors import MldbError, Unavailable
+from server import tasks
+from server.errors import Cancelled, MldbError, Unavailable
 
 CHUNK_ROWS = 32  # rows in one request: one run of the worker
 _IN_FLIGHT = 3  # requests of one call that wait at the worker, so that it never waits for the host
@@ -146,8 +147,12 @@ class ModelWorker:
         return self._wait(process, process.ask({**message, **self._options}))
 
     def _wait(self, process: _Process, future: Future[dict[str, Any]]) -> dict[str, Any]:
+        task = tasks.current()
         try:
-            answer = future.result(self._timeout)
+            with tasks.interrupted(task, future.cancel):
+                answer = future.result(self._timeout)
+        except CancelledError:
+            raise Cancelled("the query was cancelled") from None
         except FutureTimeout:
             process.kill(f"did not answer within {self._timeout:g} seconds")
             raise Unavailable(f"the model worker {process.reason}", code=504) from None
@@ -229,7 +234,7 @@ class _Process:
         try:
             while (answer := receive(self._connection)) is not None:
                 future = self._take(answer.get("id"))
-                if future is not None:
+                if future is not None and future.set_running_or_notify_cancel():
                     future.set_result(answer)
         except (OSError, FrameError, ValueError) as error:
             self.reason = self.reason or f"broke its protocol: {error}"
@@ -246,7 +251,8 @@ class _Process:
         self._connection.close()
         self._log(f"the model worker {self.reason}")
         for future in pending:
-            future.set_exception(Unavailable(f"the model worker {self.reason}"))
+            if future.set_running_or_notify_cancel():
+                future.set_exception(Unavailable(f"the model worker {self.reason}"))
 
     def _relay(self) -> None:
         assert self._popen.stderr is not None

@@ -93,6 +93,11 @@ class TensorflowGraph:
     def persist(self) -> dict[str, Any]:
         return self._graph.plain()
 
+    @property
+    def direct(self) -> bool:
+        """Whether the outputs are nodes as they are, with nothing to compute."""
+        return self._read is None
+
     def drop(self) -> None:
         release(self._graph.model.file)
 
@@ -141,6 +146,7 @@ class _BoundGraph:
     def __init__(self, graph: TensorflowGraph, feed: BoundFunction | None) -> None:
         self._graph = graph
         self._feed = feed
+        self.brief = feed is None and graph.direct
 
     @property
     def output(self) -> RowType:

@@ -25,7 +25,7 @@ from server.values.kinds import CELL_TYPE, Kind
 from server.values.paths import Path
 
 if TYPE_CHECKING:
-    from server.declarations import BoundFunction, Function
+    from server.declarations import BoundFunction, Function, Progress
     from server.sql.scope import Scope
 
 
@@ -99,7 +99,7 @@ def define(connection: duckdb.DuckDBPyConnection, name: str, bound: BoundFunctio
         rest = structs.field("rest") if type_.open else None
         rows = RowBatch(type_, len(structs), values, times, rest)
         try:
-            result = tasks.stoppable(task, lambda: bound.apply(rows))
+            result = _apply(bound, rows, task)
         except Cancelled:
             result = _nothing(output, len(structs))  # an error could be caught by try(), row by row
         except MldbError as error:
@@ -114,6 +114,14 @@ def define(connection: duckdb.DuckDBPyConnection, name: str, bound: BoundFunctio
         type=PythonUDFType.ARROW,
         null_handling=FunctionNullHandling.SPECIAL,
     )
+
+
+def _apply(bound: BoundFunction, rows: RowBatch, task: Progress | None) -> RowBatch:
+    """``Cancelled`` as soon as the task is to stop."""
+    if rows.length == 1 and getattr(bound, "brief", False):  # two changes of thread would cost as much as some models
+        with tasks.acting_for(task):
+            return bound.apply(rows)
+    return tasks.stoppable(task, lambda: bound.apply(rows))
 
 
 def _nothing(output: RowType, length: int) -> RowBatch:

@@ -22,6 +22,7 @@ from server.errors import Cancelled, MldbError
 from server.tasks import acting_for as acting_for
 from server.tasks import check as check
 from server.tasks import current as current
+from server.tasks import interrupted as interrupted
 
 TASK_SQL = "getvariable('mldb_task')"  # the number of the task (BIGINT), NULL where nothing can be stopped
 KEPT = 16  # threads that wait for work
@@ -86,19 +87,6 @@ def find(number: int | None) -> Progress | None:
     if number in _planned:
         raise MldbError("a function was called while its statement is planned")
     return None if number is None else _numbered.get(number)
-
-
-@contextmanager
-def interrupted(progress: Progress | None, callback: Callable[[], object]) -> Iterator[None]:
-    """Call this when the task is to stop before the block has ended."""
-    if progress is None:
-        yield
-        return
-    progress.on_cancel(callback)
-    try:
-        yield
-    finally:
-        progress.off_cancel(callback)
 
 
 def stoppable(progress: Progress | None, work: Callable[[], _T]) -> _T:

@@ -16,7 +16,9 @@ import pytest
 from PIL import Image
 
 from runtime.models import frames
-from server.errors import MldbError, Unavailable
+from server import tasks
+from server.entities.progress import TaskProgress
+from server.errors import Cancelled, MldbError, Unavailable
 from server.learning.model_worker import Model, ModelWorker, Node
 from tests.images.conftest import PICTURE_INPUT, picture
 from tests.waiting import PATIENCE, until
@@ -254,3 +256,27 @@ def test_a_host_that_is_gone_takes_the_worker_with_it_and_the_log_hears_of_it(gr
     until(lambda: any(line.startswith("the model worker") for line in lines))
     assert not any("oneDNN" in line or "absl::InitializeLog" in line for line in lines)
     worker.close()
+
+
+def test_a_cancelled_task_waits_no_longer_and_the_worker_goes_on(models, graphs):
+    model = inception(graphs)
+    run_one(models, model, picture(0))
+    pid, progress, outcome = models.pid, TaskProgress(), []
+
+    def ask():
+        with tasks.acting_for(progress), pytest.raises(Cancelled):
+            run_one(models, model, picture(1))
+        outcome.append("cancelled")
+
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        thread = threading.Thread(target=ask)
+        thread.start()
+        until(lambda: models._process._pending)
+        progress.cancel()
+        thread.join(PATIENCE)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert outcome == ["cancelled"]
+    assert run_one(models, model, picture(1)).shape == (1, 1, 1, 12)
+    assert models.pid == pid

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import httpx
 import pyarrow as pa
 
+from server import tasks
 from server.app import Server
 from server.declarations import EntityType, Params
 from server.errors import MldbError
@@ -91,6 +92,27 @@ class BareBound(Bound):
         return RowBatch(self.output, batch.length, [pa.array(map(int, sums))], [math.nan])
 
 
+class Brief(Echo):
+    """Remembers the thread and the task of each batch."""
+
+    output = RowType((Column(("n",), Kind.INTEGER),))
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[int, bool, bool]] = []
+
+    def bind(self, given: RowType) -> BriefBound:
+        return BriefBound(self, self.output)
+
+
+class BriefBound(Bound):
+    brief = True
+
+    def apply(self, batch: RowBatch) -> RowBatch:
+        apart = threading.current_thread().name == "stoppable"
+        self.function.calls.append((batch.length, apart, tasks.current() is not None))
+        return RowBatch(self.output, batch.length, [pa.array([7] * batch.length)], [math.nan])
+
+
 def types(made: dict[str, Echo]) -> list[EntityType]:
     def create(kind):
         def build(creation):
@@ -101,7 +123,7 @@ def types(made: dict[str, Echo]) -> list[EntityType]:
 
     return [
         EntityType("function", name, Params, "A test's own", create(kind))
-        for name, kind in (("echo", Echo), ("fixed", Fixed), ("bare", Bare))
+        for name, kind in (("echo", Echo), ("fixed", Fixed), ("bare", Bare), ("brief", Brief))
     ]
 
 
@@ -125,7 +147,7 @@ def run(tmp_path, test):
         with running(tmp_path) as (server, made, client):
             await server.start()
             async with client:
-                for name in ("echo", "fixed", "bare"):
+                for name in ("echo", "fixed", "bare", "brief"):
                     answer = await client.put(f"/v1/functions/{name}", json={"type": name})
                     assert answer.status_code == 201, answer.text
                 await test(client, made)
@@ -253,5 +275,16 @@ def test_info(tmp_path):
         assert [column["columnName"] for column in info["input"][0]["knownColumns"]] == ["x", "y"]
         assert info["output"]["knownColumns"][0]["valueInfo"]["kind"] == "embedding"
         assert (await client.get("/v1/functions/fixed/details")).text == "null\n"
+
+    run(tmp_path, test)
+
+
+def test_a_brief_function_gets_single_rows_in_the_thread_of_the_query(tmp_path):
+    async def test(client, made):
+        for rows in ("{x: 1}", "{x: 1, y: 2}"):
+            query = f"SELECT brief({{value}})[n] AS n FROM row_dataset({rows})"
+            answer = await client.get("/v1/query", params={"q": query, "format": "soa", "rowNames": "false"})
+            assert set(answer.json()["n"]) == {7}
+        assert made["brief"].calls == [(1, False, True), (2, True, True)]
 
     run(tmp_path, test)

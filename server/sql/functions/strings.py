@@ -190,7 +190,7 @@ _UPPER_IN_FULL = "[ßŉǰΐΰևẖ-ẚὐ-ὖᾀ-ῼﬀ-ﬗ]"
 _LOWER_IN_FULL = "[İΣ]"
 
 MACROS = f"""
-m_base64_decode(s) := coalesce(CASE WHEN right(s, 2) NOT LIKE '=_' OR right(s, 1) = '=' THEN TRY(from_base64(s)) END,
+m_base64_decode(s) := coalesce(CASE WHEN suffix(s, '=') OR NOT contains(s, '=') THEN TRY(from_base64(s)) END,
     u_base64_decode(s))
 m_upper(s) := CASE WHEN strlen(s) <> length(s) AND regexp_matches(s, '{_UPPER_IN_FULL}') THEN u_upper(s)
     ELSE upper(s) END
