@@ -29,7 +29,7 @@ from server.http.docpages import site  # noqa: E402
 from server.learning.config import builtin_configurations  # noqa: E402
 from server.learning.configurations import TYPES, Learner  # noqa: E402
 from server.settings import rows  # noqa: E402
-from server.sql.notes import Noted  # noqa: E402
+from server.sql.notes import Note  # noqa: E402
 from server.sql.reference import reference  # noqa: E402
 
 KINDS = {"dataset": "Datasets", "procedure": "Procedures", "function": "Functions", "plugin": "Plugins"}
@@ -186,7 +186,7 @@ def functions_page() -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _function(note: Noted) -> str:
+def _function(note: Note) -> str:
     text, shown = note.null
     null = text if shown is None else f"{text}: {_example(shown)}"
     cells = (f"`{note.signature}`", note.summary, null, "" if note.example is None else _example(note.example))

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 
 from server.sql.binder import aggregates, columnexpr, groups, rowfunctions, tables, when
 from server.sql.functions import families
-from server.sql.notes import Noted
+from server.sql.notes import Note
 
 
-def reference() -> Iterator[tuple[str, Sequence[Noted]]]:
+def reference() -> Iterator[tuple[str, Sequence[Note]]]:
     """Titles of the parts, each with its functions; those whose names begin with ``_`` are left out."""
     for title, builtins in families():
         yield title, [one for one in builtins if not one.name.startswith("_")]

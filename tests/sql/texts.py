@@ -409,9 +409,8 @@ class Texts:
 
     def call(self) -> str:
         name = self.pick(SCALARS)
-        builtin = BUILTINS[name]
-        most = builtin.most if builtin.most is not None else builtin.least + 2
-        count = self.source.randint(builtin.least, max(most, builtin.least))
+        least, most = BUILTINS[name].counts
+        count = self.source.randint(least, least + 2 if most is None else most)
         if self.misplaced():
             count = self.source.randrange(5)
         return f"{name}({', '.join(self.argument() for _ in range(count))})"

@@ -30,20 +30,20 @@ _NULL_NAME = "Cannot have a NULL column name"
 _FUNCTIONS = {"columnName", "columnPath", "columnPathElement", "columnPathLength", "value", "rowCount", "columnHash"}
 
 NOTES = [
-    Note("columnName", "columnName() → text", "The name of the column.",
+    Note("columnName() → text", "The name of the column.",
          ("SELECT COLUMN EXPR (AS 'x' WHERE columnName() = 'b') FROM (SELECT 1 AS a, 2 AS b)", "2")),
-    Note("columnPath", "columnPath() → path", "The path of the column.",
+    Note("columnPath() → path", "The path of the column.",
          ("SELECT COLUMN EXPR (SELECT path_length(columnPath()) AS 'x') FROM (SELECT 1 AS a.b)", "2")),
-    Note("columnPathElement", "columnPathElement(n: integer) → text", "The element number n of the column's path, from "
+    Note("columnPathElement(n: integer) → text", "The element number n of the column's path, from "
          "0; negative: from the end; NULL beyond.",
          ("SELECT COLUMN EXPR (SELECT columnPathElement(-1) AS 'x') FROM (SELECT 1 AS a.b)", '"b"')),
-    Note("columnPathLength", "columnPathLength() → integer", "How many elements the column's path has.",
+    Note("columnPathLength() → integer", "How many elements the column's path has.",
          ("SELECT COLUMN EXPR (SELECT columnPathLength() AS 'x') FROM (SELECT 1 AS a.b)", "2")),
-    Note("columnHash", "columnHash() → integer", "A hash of the column's path: CityHash64.",
+    Note("columnHash() → integer", "A hash of the column's path: CityHash64.",
          ("SELECT COLUMN EXPR (SELECT columnHash() AS 'x') FROM (SELECT 1 AS x)", "5748889492429595544")),
-    Note("value", "value() → any", "The value of the column.",
+    Note("value() → any", "The value of the column.",
          ("SELECT COLUMN EXPR (SELECT value() + 1 AS 'x') FROM (SELECT 1 AS a)", "2")),
-    Note("rowCount", "rowCount() → integer", "How many rows of the table have the column.",
+    Note("rowCount() → integer", "How many rows of the table have the column.",
          ("SELECT COLUMN EXPR (SELECT rowCount() AS 'x' WHERE columnName() = 'value') FROM row_dataset([7, 8]) LIMIT 1",
           "2")),
 ]  # fmt: skip

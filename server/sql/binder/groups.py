@@ -36,7 +36,7 @@ _ROW_FUNCTIONS = {"rowName", "rowPath", "rowHash"}
 _KEY_ELEMENT = {"groupKeyElement", "group_key_element"}
 
 NOTES = [
-    Note(name, f"{name}(n: integer) → any", "The value of GROUP BY's expression number n, from 0.",
+    Note(f"{name}(n: integer) → any", "The value of GROUP BY's expression number n, from 0.",
          (f"SELECT {name}(0) AS x FROM (SELECT 5 AS a) GROUP BY a", "5"))
     for name in sorted(_KEY_ELEMENT)
 ]  # fmt: skip

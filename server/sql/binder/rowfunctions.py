@@ -15,24 +15,24 @@ ROW_FUNCTIONS = {"rowName", "rowPath", "rowHash", "rowPathElement", "columnCount
 
 _JOINED = "FROM (SELECT 1 AS a NAMED 'l') AS p JOIN (SELECT 1 AS a NAMED 'r') AS q ON p.a = q.a"
 NOTES = [
-    Note("rowName", "rowName() → text", "The name of the row; of a join's side with its alias in front.",
+    Note("rowName() → text", "The name of the row; of a join's side with its alias in front.",
          ("SELECT rowName() AS x FROM (SELECT 1 AS a NAMED 'r')", '"r"')),
-    Note("rowPath", "rowPath() → path", "The path of the row.",
+    Note("rowPath() → path", "The path of the row.",
          ("SELECT path_length(rowPath()) AS x FROM (SELECT 1 AS a NAMED ['r', 's'])", "2")),
-    Note("rowHash", "rowHash() → integer", "A hash of the row's path: CityHash64. Rows that ORDER BY finds equal stand "
+    Note("rowHash() → integer", "A hash of the row's path: CityHash64. Rows that ORDER BY finds equal stand "
          "in its order.", ("SELECT rowHash() AS x FROM (SELECT 1 AS a NAMED 'x')", "5748889492429595544")),
-    Note("rowPathElement", "rowPathElement(n: integer) → text", "The element number n of the row's path, from 0; "
+    Note("rowPathElement(n: integer) → text", "The element number n of the row's path, from 0; "
          "negative: from the end; NULL beyond.",
          ("SELECT rowPathElement(-1) AS x FROM (SELECT 1 AS a NAMED ['r', 's'])", '"s"')),
-    Note("columnCount", "columnCount() → integer", "How many columns have a value in the row.",
+    Note("columnCount() → integer", "How many columns have a value in the row.",
          ("SELECT columnCount() AS x FROM (SELECT 1 AS a, 2 AS b)", "2")),
-    Note("leftRowName", "leftRowName() → text", "The name of a join's left row.",
+    Note("leftRowName() → text", "The name of a join's left row.",
          (f"SELECT leftRowName() AS x {_JOINED}", '"l"')),
-    Note("rightRowName", "rightRowName() → text", "The name of a join's right row.",
+    Note("rightRowName() → text", "The name of a join's right row.",
          (f"SELECT rightRowName() AS x {_JOINED}", '"r"')),
-    Note("leftRowPath", "leftRowPath() → path", "The path of a join's left row.",
+    Note("leftRowPath() → path", "The path of a join's left row.",
          (f"SELECT path_length(leftRowPath()) AS x {_JOINED}", "1")),
-    Note("rightRowPath", "rightRowPath() → path", "The path of a join's right row.",
+    Note("rightRowPath() → path", "The path of a join's right row.",
          (f"SELECT path_length(rightRowPath()) AS x {_JOINED}", "1")),
 ]  # fmt: skip
 

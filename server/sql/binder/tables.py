@@ -37,18 +37,18 @@ from server.values.kinds import CELL_TYPE, Kind
 from server.values.paths import Path
 
 NOTES = [
-    Note("transpose", "transpose(t: table) → table", "Rows become columns, and columns rows.",
+    Note("transpose(t: table) → table", "Rows become columns, and columns rows.",
          ("SELECT x FROM transpose((SELECT 5 AS a NAMED 'x'))", "5")),
-    Note("merge", "merge(t: table[, further: table, …]) → table", "Rows of equal name become one, with the columns of "
+    Note("merge(t: table[, further: table, …]) → table", "Rows of equal name become one, with the columns of "
          "all.", ("SELECT a + b AS x FROM merge((SELECT 1 AS a), (SELECT 2 AS b))", "3")),
-    Note("union", "union(t: table[, further: table, …]) → table", "The rows of all tables; row r of table number k is "
+    Note("union(t: table[, further: table, …]) → table", "The rows of all tables; row r of table number k is "
          "named k.r.", ("SELECT rowName() AS x FROM union((SELECT 1 AS a NAMED 'r'))", '"0.r"')),
-    Note("sample", "sample(t: table[, options: row]) → table", "Random rows, one without options. Options: `rows` or "
+    Note("sample(t: table[, options: row]) → table", "Random rows, one without options. Options: `rows` or "
          "`fraction`, `withReplacement` (0), `seed` (random).",
          ("SELECT count(*) AS x FROM sample(row_dataset({a: 1, b: 2, c: 3}), {rows: 2, seed: 1})", "2")),
-    Note("row_dataset", "row_dataset(r: row) → table", "A row for each column of a row: `column`, a path, and `value`.",
+    Note("row_dataset(r: row) → table", "A row for each column of a row: `column`, a path, and `value`.",
          ("SELECT max(value) AS x FROM row_dataset({a: 1, b: 2})", "2"), ("an error: NULL is no row", None)),
-    Note("atom_dataset", "atom_dataset(r: row) → table", "A row for each atom of a row: `column`, its full path, and "
+    Note("atom_dataset(r: row) → table", "A row for each atom of a row: `column`, its full path, and "
          "`value`.", ("SELECT count(*) AS x FROM atom_dataset({a: {b: 1, c: 2}})", "2"),
          ("an error: NULL is no row", None)),
 ]  # fmt: skip

@@ -20,7 +20,7 @@ from server.values.paths import Path
 _CELL = "c.t"  # the timestamp of the cell that a lambda looks at
 _MOMENT = Call("value_timestamp", ())
 NOTES = [
-    Note("value_timestamp", "value_timestamp() → timestamp", "In WHEN: the timestamp of the value that is kept or not. "
+    Note("value_timestamp() → timestamp", "In WHEN: the timestamp of the value that is kept or not. "
          "A text that it is compared with is read as a time.",
          ("SELECT a AS x FROM (SELECT 1 @ '2015-01-03' AS a) WHEN value_timestamp() > '2015-01-01'", "1")),
 ]  # fmt: skip

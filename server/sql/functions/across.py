@@ -244,7 +244,7 @@ def _builtin(
 ) -> Builtin:
     name = f"horizontal_{name}"
     example = f"{name}({{a: 3, b: 1, c: NULL}})", answer
-    return Builtin(name, 1, 1, bind, f"{name}(row: any) → {type}", summary, example, null=null)
+    return Builtin(f"{name}(row: any) → {type}", summary, example, bind=bind, null=null)
 
 
 BUILTINS = [
@@ -305,13 +305,10 @@ BUILTINS = [
         ("a NULL counts like any atom", ("horizontal_latest({1 @ 1 AS a, NULL @ 2 AS b})", "null")),
     ),
     Builtin(
-        "horizontal_string_agg",
-        1,
-        2,
-        _string_agg,
         "horizontal_string_agg(row: any[, separator: text]) → text",
         "The texts of a row's atoms joined, in the order of the columns.",
         ("horizontal_string_agg({a: 'x', b: 1}, '-')", '"x-1"'),
+        bind=_string_agg,
         null=(
             "NULLs are left out; a separator that is NULL is empty",
             ("horizontal_string_agg({a: 'x', b: NULL, c: 'y'}, '-')", '"x-y"'),

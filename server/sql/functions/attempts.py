@@ -39,8 +39,6 @@ class _Inside(OverlayScope):
 
 def _try(node: Call, args: list[Value], scope: Scope) -> Value:
     del args
-    if len(node.args) not in (1, 2):
-        raise MldbError("Binding builtin function try: requires one or two arguments")
     first = node.args[0]
     if isinstance(first, Call) and first.name == "try" and len(first.args) == 1:
         return bind(first, scope)  # what gives its own error as a text does not fail
@@ -246,13 +244,10 @@ def _table(cursor: duckdb.DuckDBPyConnection, sql: str, rows: Any, at: int) -> p
 
 BUILTINS = [
     Builtin(
-        "try",
-        0,
-        None,
-        _try,
         "try(x: any[, fallback: any]) → any",
         "The value of an expression; where it fails, the fallback, or without one the error's text.",
         ("try(parse_json('foo'), 'bad')", '"bad"'),
+        bind=_try,
         lazy=True,
         null=("NULL is no failure", ("try(NULL, 7)", "null")),
     ),

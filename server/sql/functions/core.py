@@ -268,5 +268,5 @@ def _isconst(node: Call, args: list[Value], scope: Scope) -> Value:
 
 
 BUILTINS = [
-    Builtin("__isconst", 1, 1, _isconst, "__isconst(x)", "Whether x is known before any row is read."),
+    Builtin("__isconst(x: any) → boolean", "Whether x is known before any row is read.", bind=_isconst),
 ]

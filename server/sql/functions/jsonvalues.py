@@ -76,24 +76,18 @@ ROUTINES = [
 
 BUILTINS = [
     Builtin(
-        "parse_json",
-        1,
-        2,
-        _parse_json,
         "parse_json(text: atom[, options: row]) → row",
         "The row that a JSON object or array describes. Arrays become columns 0, 1, …; with "
         "`{arrays: 'encode'}` those of atoms become columns named by their elements. With `{ignoreErrors: 1}` what is "
         "no JSON gives `{__parse_json_error__: 1}`.",
         ("parse_json('{\"a\": [1, 2]}')", '{"a.0": 1, "a.1": 2}'),
+        bind=_parse_json,
     ),
     Builtin(
-        "print_json",
-        1,
-        1,
-        _print_json,
         "print_json(x: any) → text",
         "The JSON text of a value.",
         ("print_json({a: 1, b: 'x'})", '"{\\"a\\":1,\\"b\\":\\"x\\"}"'),
+        bind=_print_json,
         null=("the text null", ("print_json({a: NULL})", '"{\\"a\\":null}"')),
     ),
 ]

@@ -76,12 +76,9 @@ BUILTINS = [
         ("extract_text('<p>Hello <b>world</b></p>')", '"Hello world"'),
     ),
     Builtin(
-        "extract_links",
-        1,
-        2,
-        _extract_links,
         "extract_links(html: text[, options: row]) → embedding",
         "The targets of the links in HTML, or of those that a CSS selector chooses: `{selector: 'nav a'}`.",
         ("extract_links('<a href=\"x\">1</a><a>2</a>')", '["x"]'),
+        bind=_extract_links,
     ),
 ]

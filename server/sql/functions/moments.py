@@ -71,8 +71,6 @@ def _date_argument(value: Value, function: str) -> str:
 
 def _date_function(node: Call, args: list[Value], scope: Scope) -> Value:
     del scope
-    if len(args) not in (2, 3):
-        raise MldbError(f"takes between two and three arguments, got {len(args)}")
     moment = _date_argument(args[1], node.name)
     quick, prefix, kind = _DATE_FUNCTIONS[node.name]
     text = node.args[0].value if isinstance(node.args[0], Constant) else None
@@ -128,75 +126,52 @@ m_date_of(t, a, f) := CASE WHEN t IS NULL AND a IS NOT NULL THEN u_no_date(a, f)
 """
 
 BUILTINS = [
+    Builtin("now() → timestamp", "The time at which the query runs.", bind=_now, volatile=True, null=NO_ARGUMENTS),
     Builtin(
-        "now", 0, 0, _now, "now() → timestamp", "The time at which the query runs.", volatile=True, null=NO_ARGUMENTS
-    ),
-    Builtin(
-        "to_timestamp",
-        1,
-        1,
-        _to_timestamp,
         "to_timestamp(x: atom) → timestamp",
         "An instant from ISO 8601 text or seconds since 1970; NULL for other text.",
         ("to_timestamp('2015-01-03')", '"2015-01-03T00:00:00Z"'),
+        bind=_to_timestamp,
     ),
     Builtin(
-        "at",
-        2,
-        2,
-        _at,
         "at(x: any, t: timestamp | text | number) → the form of x",
         "The value with the timestamp `t`, like `x @ t`.",
         ("at(5, '2015-01-03')", "5"),
+        bind=_at,
         null=("NULL stays NULL; at no time for NULL", ("at(5, NULL)", "5")),
     ),
     Builtin(
-        "earliest_timestamp",
-        1,
-        1,
-        _extreme_timestamp,
         "earliest_timestamp(x: any) → timestamp",
         "The oldest timestamp of all atoms of a value.",
         ("earliest_timestamp({a: 1 @ '2015-01-03', b: 2 @ '2014-01-01'})", '"2014-01-01T00:00:00Z"'),
+        bind=_extreme_timestamp,
         null=("the timestamp of the NULL", ("earliest_timestamp(NULL)", '"-Inf"')),
     ),
     Builtin(
-        "latest_timestamp",
-        1,
-        1,
-        _extreme_timestamp,
         "latest_timestamp(x: any) → timestamp",
         "The newest timestamp of all atoms of a value.",
         ("latest_timestamp({a: 1 @ '2015-01-03', b: 2 @ '2014-01-01'})", '"2015-01-03T00:00:00Z"'),
+        bind=_extreme_timestamp,
         null=("the timestamp of the NULL", ("latest_timestamp(NULL)", '"-Inf"')),
     ),
     Builtin(
-        "distinct_timestamps",
-        1,
-        1,
-        _distinct_timestamps,
         "distinct_timestamps(x: any) → embedding",
         "An embedding of the different timestamps of a value's atoms, oldest first.",
         ("distinct_timestamps(1 @ '2015-01-03')", '["2015-01-03T00:00:00Z"]'),
+        bind=_distinct_timestamps,
         null=("none for NULL", ("distinct_timestamps({1 @ 5 AS a, NULL @ 6 AS b})", '["1970-01-01T00:00:05Z"]')),
     ),
     Builtin(
-        "date_part",
-        0,
-        None,
-        _date_function,
         "date_part(unit: text, t: timestamp | text[, zone: text]) → integer",
         "A part of an instant: microsecond, millisecond, second, minute, hour, day, dow, doy, isodow, isodoy, "
         "week, isoweek, month, quarter, year or isoyear, in the plural too. The offset of the zone is subtracted.",
         ("date_part('hour', '2015-01-03T15:14:00Z')", "15"),
+        bind=_date_function,
     ),
     Builtin(
-        "date_trunc",
-        0,
-        None,
-        _date_function,
         "date_trunc(unit: text, t: timestamp | text[, zone: text]) → timestamp",
         "The start of the unit that holds an instant.",
         ("date_trunc('month', '2015-01-23T15:14:00Z')", '"2015-01-01T00:00:00Z"'),
+        bind=_date_function,
     ),
 ]

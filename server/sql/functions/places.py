@@ -45,19 +45,12 @@ m_geo_distance(a, b, c, d) := 2 * {geo.EARTH_RADIUS} * asin(sqrt(m_at_most_one(
 
 BUILTINS = [
     Builtin(
-        "geo_distance",
-        4,
-        4,
-        _distance,
         "geo_distance(latitude1: number, longitude1: number, latitude2: number, longitude2: number) → number",
         "The distance of two places along the globe, in metres.",
         ("round(geo_distance(45.5, -73.6, 48.9, 2.4) / 1000)", "5508"),
+        bind=_distance,
     ),
     Builtin(
-        "ST_Contains_Point",
-        3,
-        3,
-        _contains,
         "ST_Contains_Point(geometry: row, latitude: number, longitude: number) → boolean",
         "Whether a GeoJSON polygon, or one of several, holds a point.",
         (
@@ -65,6 +58,7 @@ BUILTINS = [
             "[[[0, 0], [9, 0], [9, 9], [0, 0]]]}'), 2, 5)",
             "1",
         ),
+        bind=_contains,
         null=("an error for a geometry that is NULL; else NULL", None),
     ),
 ]

@@ -1,8 +1,9 @@
-"""How builtin functions are declared: a name, how many arguments, a binder; kept in one table over all families."""
+"""How builtin functions are declared: what is told of them, and a binder; kept in one table over all families."""
 
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,7 @@ from server.errors import MldbError
 from server.sql import coerce
 from server.sql.bound import Atom, Embedding, Open, Value, as_any_list, as_constant, is_constant, latest_ts
 from server.sql.duck import literal_text, macro, outer_references
-from server.sql.notes import PROPAGATED, Example, Null
+from server.sql.notes import PROPAGATED, Example, Note, Null
 from server.sql.routines import ANYS, CELLS, NUMBERS, TEXTS, Routine, Shape, carrying
 from server.sql.scope import Scope
 from server.sql.tasks import TASK_SQL
@@ -25,9 +26,12 @@ from server.values.paths import parse_path
 
 Bind = Callable[[Call, list[Value], Scope], Value]
 
+_OPTIONAL = re.compile(r"\[.*\]")  # arguments of a signature
 
 # What MLDB says of too few arguments, and of too many, where it does not say how many it expected.
 _COUNTS = {
+    "date_part": ("takes between two and three arguments, got {}",) * 2,
+    "date_trunc": ("takes between two and three arguments, got {}",) * 2,
     "extract_domain": ("extract_domain function takes 1 or 2 arguments",) * 2,
     "horizontal_string_agg": ("horizontal_string_agg function takes one or two arguments",) * 2,
     "jseval": ("jseval expected at least 2 arguments, got {}",) * 2,
@@ -38,28 +42,29 @@ _COUNTS = {
     "split_part": ("requires two arguments",) * 2,
     "token_extract": ("requires at least two arguments", "requires at most three arguments"),
     "tokenize": ("requires at least one argument", "requires at most two arguments"),
+    "try": ("requires one or two arguments",) * 2,
 }
 
 
-@dataclass(frozen=True)
-class Builtin:
-    """A builtin function. ``most`` None: any number of arguments from ``least`` on.
+@dataclass(frozen=True, kw_only=True)
+class Builtin(Note):
+    """A builtin function.
 
     A ``lazy`` one binds its arguments itself: ``bind`` gets none of them bound. What a ``volatile`` one gives may
     differ from call to call; of all others the value is constant when the arguments are.
-    ``signature``, ``summary``, ``example`` and ``null`` are as in ``server.sql.notes``.
     """
 
-    name: str
-    least: int
-    most: int | None
     bind: Bind
-    signature: str = ""
-    summary: str = ""
-    example: Example = None
     lazy: bool = False
     volatile: bool = False
     null: Null = PROPAGATED
+
+    @functools.cached_property
+    def counts(self) -> tuple[int, int | None]:
+        """How many arguments it takes at least and at most, by its signature; None for any number."""
+        arguments = self.signature.partition(")")[0]
+        most = None if "…" in arguments else arguments.count(": ")
+        return _OPTIONAL.sub("", arguments).count(": "), most
 
     def call(self, node: Call, scope: Scope, bind_argument: Callable[[Any, Scope], Value]) -> Value:
         """The bound value of a call; errors of the function itself name it."""
@@ -76,18 +81,18 @@ class Builtin:
 
     def check(self, count: int) -> None:
         """``MldbError`` when the number of arguments is wrong."""
-        if count >= self.least and (self.most is None or count <= self.most):
+        least, most = self.counts
+        if count >= least and (most is None or count <= most):
             return
         if self.name in _COUNTS:
             few, many = _COUNTS[self.name]
-            text = few if count < self.least else many
+            text = few if count < least else many
             raise MldbError(f"Binding builtin function {self.name}: {text.format(count)}")
-        plural = "" if self.least == 1 else "s"
-        expected = f"{self.least} argument{plural}"
-        if self.most is None:
+        expected = f"{least} argument{'' if least == 1 else 's'}"
+        if most is None:
             expected = f"at least {expected}"
-        elif self.most != self.least:
-            expected = f"between {self.least} and {self.most} arguments"
+        elif most != least:
+            expected = f"between {least} and {most} arguments"
         raise MldbError(f"Binding builtin function {self.name}: expected {expected}, got {count}")
 
 
@@ -145,8 +150,7 @@ def direct(routine: Routine, signature: str, summary: str, example: Example) -> 
         del node
         return routine_call(routine, args, scope)
 
-    count = len(routine.arguments)
-    return Builtin(routine.function, count, count, bind, signature, summary, example)
+    return Builtin(signature, summary, example, bind=bind)
 
 
 def routine_call(routine: Routine, args: list[Value], scope: Scope) -> Value:

@@ -97,13 +97,10 @@ ROUTINES = [
 
 BUILTINS = [
     Builtin(
-        "jseval",
-        2,
-        None,
-        _jseval,
         "jseval(script: text, names: text[, arguments: any, …]) → atom | row",
         "What a JavaScript function returns: an atom, or for an object a row.",
         ("jseval('return a + 1', 'a', 4)", "5"),
+        bind=_jseval,
         null=("null in the script", ("jseval('return a === null', 'a', NULL)", "1")),
     ),
 ]

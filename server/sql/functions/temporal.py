@@ -151,13 +151,10 @@ _SUMMARIES = {
 
 BUILTINS = [
     Builtin(
-        f"temporal_{name}",
-        1,
-        1,
-        _temporal,
         f"temporal_{name}(x: any) → the form of x",
         f"{summary} Of a row: for each column.",
         (f"temporal_{name}({{4 @ '2015-01-01' AS a, 8 @ '2015-01-02' AS a}})", answer),
+        bind=_temporal,
         null=("NULLs are left out; NULL when nothing is left", (f"temporal_{name}({{NULL @ 1 AS a}})", '{"a": null}')),
     )
     for name, (summary, answer) in _SUMMARIES.items()

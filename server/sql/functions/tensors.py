@@ -29,7 +29,7 @@ def operation(name: str) -> Builtin | None:
     """The builtin for a TensorFlow operation, None for a name that cannot be one."""
     if not name.startswith(_PREFIX) or not name[len(_PREFIX) : len(_PREFIX) + 1].isupper():
         return None
-    return Builtin(name, 0, None, _apply)
+    return Builtin(f"{name}([input: any, …]) → any", "", bind=_apply)
 
 
 def _apply(node: Call, args: list[Value], scope: Scope) -> Value:
@@ -82,13 +82,10 @@ def _number(value: Any, kind: Kind) -> str:
 
 BUILTINS = [
     Builtin(
-        "tf_extract_constant",
-        2,
-        2,
-        _extract_constant,
         "tf_extract_constant(graph: text, path: path | text) → embedding",
         "A constant of the graph of a `tensorflow.graph` function; `path` is the node's name, cut at the slashes. "
         "Any other `tf_<Op>(inputs…, {attributes})` applies a TensorFlow operation: "
         "`tf_MatrixInverse([[1, 2], [3, 4]])`.",
+        bind=_extract_constant,
     ),
 ]

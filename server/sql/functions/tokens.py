@@ -88,24 +88,18 @@ ROUTINES = [
 
 BUILTINS = [
     Builtin(
-        "tokenize",
-        1,
-        2,
-        _tokenize,
         "tokenize(text: atom[, options: row]) → row",
         "A row with a column for each token of a text, holding how often it occurs. Options: splitChars, "
         "quoteChar, offset, limit, value, minTokenLength, ngramRange.",
         ("tokenize('a b b', {splitChars: ' '})", '{"a": 1, "b": 2}'),
+        bind=_tokenize,
         null=("NULL for NULL; options that are NULL are as if left out", ("tokenize('a,b', NULL)", '{"a": 1, "b": 1}')),
     ),
     Builtin(
-        "token_extract",
-        2,
-        3,
-        _token_extract,
         "token_extract(text: atom, n: integer[, options: row]) → text",
         "The token number n (from 0; negative: from the end) of a text.",
         ("token_extract('a,b,c', 1)", '"b"'),
+        bind=_token_extract,
     ),
     direct(
         _SPLIT_PART,
