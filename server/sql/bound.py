@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeGuard
 
 from server.errors import MldbError
 from server.sql.duck import literal_text, macro
@@ -280,6 +281,11 @@ def only_where(row: Row, condition: str) -> Row:
     return replace(row, columns={p: v.only(condition) if isinstance(v, Atom) else v for p, v in row.columns.items()})
 
 
+def is_null(value: Value) -> TypeGuard[Atom]:
+    """Whether a value is NULL before any row is read."""
+    return isinstance(value, Atom) and value.kind is Kind.NULL
+
+
 def is_constant(value: Value) -> bool:
     return not isinstance(value, MultiValue) and value.constant
 
@@ -343,7 +349,7 @@ def any_sql(sql: str, kind: Kind) -> str:
 
 def typed(leaf: Leaf) -> str:
     """The SQL of a leaf with its type certain (an atom that is a bare NULL has none)."""
-    return "NULL::any_value_t" if isinstance(leaf, Atom) and leaf.kind is Kind.NULL else leaf.sql
+    return "NULL::any_value_t" if is_null(leaf) else leaf.sql
 
 
 def path_text(path: Atom) -> str:

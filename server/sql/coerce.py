@@ -7,6 +7,7 @@ The rules are those of sql-dialect.md §1.4 and §7.3. What a kind decides is de
 from __future__ import annotations
 
 import operator
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import groupby
 from operator import itemgetter
@@ -26,6 +27,7 @@ from server.sql.bound import (
     concat_lists,
     embedding_cells,
     is_constant,
+    is_null,
     latest,
     latest_ts,
     typed,
@@ -179,7 +181,7 @@ def as_double_list(value: Value) -> str:
         return f"CAST([{', '.join(to_double(leaf) for _, leaf in sorted_leaves(value))}] AS DOUBLE[])"
     if isinstance(value, Row | Open):
         return f"u_numbers({to_cells(value)})"
-    if isinstance(value, Atom) and value.kind is Kind.NULL:
+    if is_null(value):
         return "CAST(NULL AS DOUBLE[])"
     raise MldbError("a vector is needed here: an embedding, or a row of numbers")
 
@@ -343,7 +345,7 @@ def _compare_complex(op: str, left: Value, right: Value) -> str:
             left, right = (replace(one, sql=as_any_list(one), kind=Kind.ANY) for one in (left, right))
         a, b = (one.sql if op in ("=", "<>") else _sort_list(one) for one in (left, right))
         return f"({a} {op} {b})"
-    if any(isinstance(side, Atom) and side.kind is Kind.NULL for side in (left, right)):
+    if any(is_null(side) for side in (left, right)):
         return "NULL::BOOLEAN"
     return f"({macro('m_compare_cells', to_cells(left), to_cells(right))} {op} 0)"
 
@@ -384,8 +386,8 @@ def group_term(value: Value) -> str:
     return typed(atom(value))
 
 
-def unify(values: list[Atom]) -> Kind:
-    """The one kind that can hold all these atoms."""
+def unify(values: Iterable[Atom | Embedding]) -> Kind:
+    """The one kind that can hold all these atoms, and the elements of these embeddings."""
     kinds = {value.kind for value in values if value.kind is not Kind.NULL}
     if not kinds:
         return Kind.NULL
@@ -396,6 +398,20 @@ def unify(values: list[Atom]) -> Kind:
     if Kind.NUMBER in kinds and kinds <= set(NUMERIC):
         return Kind.NUMBER
     return Kind.ANY
+
+
+def list_of(atoms: Sequence[Atom]) -> tuple[str, Kind]:
+    """SQL of a list of atoms, and the one kind of its elements."""
+    kind = unify(atoms)
+    kind = Kind.ANY if kind is Kind.NULL else kind
+    return f"[{', '.join(as_kind(atom, kind) for atom in atoms)}]", kind
+
+
+def list_as(value: Embedding, kind: Kind) -> str:
+    """SQL of the list of an embedding, its elements in a kind that ``unify`` chose for them."""
+    if value.kind is kind:
+        return value.sql
+    return f"list_transform({value.sql}, lambda e: {as_kind(Atom('e', value.kind), kind)})"
 
 
 def as_kind(value: Atom, kind: Kind) -> str:

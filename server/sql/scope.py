@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from server.errors import MldbError
 from server.sql.binder.rowfunctions import row_function
-from server.sql.bound import Atom, Open, Row, Value
+from server.sql.bound import Atom, Open, Row, Value, is_null
 from server.sql.coerce import to_cells
 from server.sql.positions import did_you_mean
 from server.sql.relations import Relation, lookup
@@ -279,7 +279,7 @@ class OverlayScope(NestedScope):
 
     def column(self, path: Path) -> Value:
         found = lookup(self.row, path)
-        if found is None or (isinstance(found, Atom) and found.kind is Kind.NULL):
+        if found is None or is_null(found):
             return self.outer.column(path)
         return self._or_behind(path, found.sql) if isinstance(found, Open) else found
 
@@ -289,7 +289,7 @@ class OverlayScope(NestedScope):
             behind = self.outer.column(path)
         except MldbError:
             return Open(cells)  # a group has no such column
-        if isinstance(behind, Atom) and behind.kind is Kind.NULL:
+        if is_null(behind):
             return Open(cells)
         own = self.stage(cells) if "(" in cells else cells
         return Open(f"CASE WHEN coalesce(len({own}), 0) = 0 THEN {to_cells(behind)} ELSE {own} END")

@@ -21,6 +21,7 @@ from server.sql.bound import (
     fixed,
     if_one_may_be_null,
     is_constant,
+    is_null,
     latest_ts,
     never,
     possible,
@@ -173,7 +174,7 @@ def _as_atom(value: Value) -> Atom:
 
 def _embeddings(op: str, left: Atom | Embedding, right: Atom | Embedding) -> Value:
     ts, constant = latest_ts([left, right]), is_constant(left) and is_constant(right)
-    if any(isinstance(side, Atom) and side.kind is Kind.NULL for side in (left, right)):
+    if any(is_null(side) for side in (left, right)):
         return Atom("NULL", Kind.NULL, ts, constant)
     if op not in "+-*/":
         return _rows(op, left, right)

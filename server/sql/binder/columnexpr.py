@@ -12,7 +12,7 @@ from server.errors import MldbError
 from server.sql import coerce
 from server.sql.binder.base import bind, bind_atom, bind_truth, within
 from server.sql.binder.rowfunctions import path_element
-from server.sql.bound import Atom, Embedding, MultiValue, Open, Rest, Row, RowBuilder, Value, presence, present
+from server.sql.bound import Atom, Embedding, MultiValue, Open, Rest, Row, RowBuilder, Value, is_null, presence, present
 from server.sql.duck import literal_text, outer_references
 from server.sql.hoisted import HoistedQueries
 from server.sql.notes import Note
@@ -259,7 +259,7 @@ def _constant_path(expression: Expression, inner: ColumnScope, scope: Scope) -> 
             return inner.path or ()
     value = inner.hoisted.around_value(bind(expression, inner))
     with within(expression):
-        if isinstance(value, Atom) and value.kind is Kind.NULL:
+        if is_null(value):
             raise MldbError(_NULL_NAME)
         sql = coerce.to_path(value)
         if outer_references(sql):
@@ -341,6 +341,6 @@ def _open_name(node: ColumnExpr, inner: ColumnScope) -> str:
         return inner.name.sql
     value = bind(node.as_, inner)
     with within(node.as_):
-        if isinstance(value, Atom) and value.kind is Kind.NULL:
+        if is_null(value):
             raise MldbError(_NULL_NAME)
     return f"m_need_column({coerce.to_path(value)})"

@@ -21,11 +21,11 @@ from server.sql.bound import (
     RowBuilder,
     Ts,
     Value,
-    any_sql,
     as_constant,
     if_one_may_be_null,
     impossible,
     is_constant,
+    is_null,
     latest_ts,
     possible,
     presence,
@@ -191,8 +191,7 @@ def _member_ts(value: Value, items: Sequence[Value], scope: Scope) -> Ts:
         hits = [
             f"WHEN {coerce.compare('=', value, item).sql} THEN greatest({own}, {ts})"
             for item in items
-            if not (isinstance(item, Atom) and item.kind is Kind.NULL)
-            and (ts := timestamp_of(item)) not in (own, NEVER_SQL)
+            if not is_null(item) and (ts := timestamp_of(item)) not in (own, NEVER_SQL)
         ]
         return f"CASE {' '.join(hits)} ELSE {own} END" if hits else own
 
@@ -202,7 +201,7 @@ def _member_ts(value: Value, items: Sequence[Value], scope: Scope) -> Ts:
 @binds(InRow)
 def _in_row(node: InRow, scope: Scope) -> Value:
     value, row = coerce.atom(bind(node.operand, scope)), bind(node.row, scope)
-    if isinstance(row, Atom) and row.kind is Kind.NULL:
+    if is_null(row):
         return Atom("NULL::BOOLEAN", Kind.BOOLEAN, value.ts, value.constant)
     cells = coerce.to_cells(row)
     if node.of == "keys":
@@ -439,10 +438,7 @@ def _array_literal(node: ArrayLiteral, scope: Scope) -> Value:
     if all(isinstance(item, Embedding) for item in items):
         return _nested_array([item for item in items if isinstance(item, Embedding)], constant)
     atoms = [coerce.atom(item) for item in items]
-    kind = coerce.unify(atoms)
-    if kind is Kind.NULL:
-        kind = Kind.ANY
-    sql = f"[{', '.join(coerce.as_kind(atom, kind) for atom in atoms)}]"
+    sql, kind = coerce.list_of(atoms)
     return Embedding(sql, kind, (len(atoms),), latest_ts(atoms), constant=constant)
 
 
@@ -451,16 +447,9 @@ def _nested_array(items: list[Embedding], constant: bool) -> Embedding:
     if len(shapes) > 1 or None in shapes:
         raise MldbError("Embeddings don't contain the same number of elements")
     inner = items[0].shape or ()
-    kinds = {item.kind for item in items}
-    kind = kinds.pop() if len(kinds) == 1 else Kind.NUMBER if kinds <= set(coerce.NUMERIC) else Kind.ANY
-    lists = [item.sql if item.kind is kind else _relist(item, kind) for item in items]
+    kind = coerce.unify(items)
+    lists = [coerce.list_as(item, kind) for item in items]
     return Embedding(f"flatten([{', '.join(lists)}])", kind, (len(items), *inner), constant=constant)
-
-
-def _relist(item: Embedding, kind: Kind) -> str:
-    if kind is Kind.NUMBER:
-        return coerce.as_double_list(item)
-    return f"list_transform({item.sql}, lambda e: {any_sql('e', item.kind)})"
 
 
 @binds(Extract)

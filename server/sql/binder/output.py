@@ -7,7 +7,7 @@ from dataclasses import replace
 from server.errors import MldbError
 from server.sql import coerce
 from server.sql.binder.base import bind, within
-from server.sql.bound import Atom, Open, is_constant
+from server.sql.bound import Atom, Open, is_constant, is_null
 from server.sql.relations import Relation
 from server.sql.scope import Scope
 from server.sql.tree import Expression, OrderKey, Select
@@ -23,7 +23,7 @@ def named(expression: Expression | None, relation: Relation, scope: Scope) -> At
         return relation.row_path()
     value = bind(expression, scope)
     with within(expression):
-        if isinstance(value, Atom) and value.kind is Kind.NULL:
+        if is_null(value):
             raise MldbError(NULL_NAME)
         if isinstance(value, Atom) and value.kind is Kind.INTEGER and value.sql == relation.row_path().sql:
             return value

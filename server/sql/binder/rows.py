@@ -16,6 +16,7 @@ from server.sql.bound import (
     Row,
     RowBuilder,
     Value,
+    is_null,
     present,
     spelled,
 )
@@ -24,7 +25,6 @@ from server.sql.positions import did_you_mean
 from server.sql.relations import Relation, require_row
 from server.sql.scope import NoScope, OverlayScope, Scope, TableScope
 from server.sql.tree import Clause, ColumnExpr, ColumnRef, Exclusion, Extract, Flatten, Item, RowLiteral, Wildcard
-from server.values.kinds import Kind
 from server.values.paths import Path, format_path
 
 
@@ -75,7 +75,7 @@ def item_name(item: Item) -> Path:
 
 def _flatten(clause: Flatten, scope: Scope) -> Row:
     value = bind(clause.expression, scope)
-    if isinstance(value, Atom | MultiValue) and not (isinstance(value, Atom) and value.kind is Kind.NULL):
+    if isinstance(value, Atom | MultiValue) and not is_null(value):
         raise MldbError("Expression with AS * must return a row")
     if isinstance(value, Open):
         # What it is only the data tell: a null gives no columns, another atom is refused.

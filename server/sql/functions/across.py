@@ -24,7 +24,7 @@ from server.sql.bound import (
 )
 from server.sql.duck import outer_references
 from server.sql.functions.openaggregates import AGGREGATES, by_path
-from server.sql.functions.registry import Builtin, number_argument
+from server.sql.functions.registry import Bind, Builtin, number_argument
 from server.sql.notes import Null
 from server.sql.routines import CELLS, Routine
 from server.sql.scope import Scope
@@ -239,9 +239,7 @@ m_greatest_cell(l) := list_sort(l, 'DESC', 'NULLS LAST')[1]
 """
 
 
-def _builtin(
-    name: str, bind: Callable[[Call, list[Value], Scope], Value], summary: str, answer: str, type: str, null: Null
-) -> Builtin:
+def _builtin(name: str, bind: Bind, summary: str, answer: str, type: str, null: Null) -> Builtin:
     name = f"horizontal_{name}"
     example = f"{name}({{a: 3, b: 1, c: NULL}})", answer
     return Builtin(f"{name}(row: any) → {type}", summary, example, bind=bind, null=null)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from server.sql import coerce
 from server.sql.binder.elementwise import map_atoms, map_pairs
 from server.sql.bound import (
@@ -16,6 +14,7 @@ from server.sql.bound import (
 )
 from server.sql.functions import numbers
 from server.sql.functions.registry import (
+    Bind,
     Builtin,
     direct,
     integer_argument,
@@ -29,8 +28,6 @@ from server.sql.tree import Call
 from server.values.atoms import Atom as PlainAtom
 from server.values.atoms import sort_key
 from server.values.kinds import Kind
-
-Bind = Callable[[Call, list[Value], Scope], Value]
 
 # name, which is DuckDB's too → what it gives, an example; DuckDB has the C library's edge cases.
 _UNARY = {

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from server.errors import MldbError
 from server.sql import coerce
 from server.sql.bound import Atom, Value
-from server.sql.functions.registry import Builtin, executing, integer_argument, result, routine
+from server.sql.functions.registry import Bind, Builtin, executing, integer_argument, result, routine
 from server.sql.routines import Routine
 from server.sql.scope import Scope
 from server.sql.tree import Call
 from server.values.atoms import PathValue
 from server.values.kinds import Kind
 from server.values.paths import format_path, parse_path
-
-Bind = Callable[[Call, list[Value], Scope], Value]
 
 
 def _on_path(template: str, kind: Kind) -> Bind:

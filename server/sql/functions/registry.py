@@ -10,7 +10,7 @@ from typing import Any
 
 from server.errors import MldbError
 from server.sql import coerce
-from server.sql.bound import Atom, Embedding, Open, Value, as_any_list, as_constant, is_constant, latest_ts
+from server.sql.bound import Atom, Embedding, Open, Value, as_any_list, as_constant, is_constant, is_null, latest_ts
 from server.sql.duck import literal_text, macro, outer_references
 from server.sql.notes import PROPAGATED, Example, Note, Null
 from server.sql.routines import ANYS, CELLS, NUMBERS, TEXTS, Routine, Shape, carrying
@@ -216,7 +216,7 @@ def convert(value: Value, shape: Shape, function: str) -> str:
 
 
 def cells_or_null(value: Value) -> str:
-    if isinstance(value, Atom) and value.kind is Kind.NULL:
+    if is_null(value):
         return f"NULL::{CELL_TYPE}[]"
     return coerce.to_cells(value)
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Callable
 
 from server.errors import MldbError
 from server.sql import coerce
 from server.sql.bound import Atom, Embedding, Open, Row, Value
 from server.sql.duck import literal_text, macro
 from server.sql.functions.patterns import compile_regex, extract_domain, regex_replace
-from server.sql.functions.registry import Builtin, fixed_atom, only_option, result, routine
+from server.sql.functions.registry import Bind, Builtin, fixed_atom, only_option, result, routine
 from server.sql.routines import Routine
 from server.sql.scope import Scope
 from server.sql.tasks import TASK_SQL
@@ -28,7 +27,7 @@ _NEED_STRINGS = "Regular expressions need to be strings."
 _PLAIN_PATTERN = re.compile(r"(?:[^\\${(\[]|\\[^\w\s]|\$$|\{\d{1,3}(?:,\d{0,3})?\}|\((?!\?)|\(\?:|\[(?!:)(?!\^?\[))*")
 
 
-def _text_function(template: str, kind: Kind) -> Callable[[Call, list[Value], Scope], Value]:
+def _text_function(template: str, kind: Kind) -> Bind:
     def bind(node: Call, args: list[Value], scope: Scope) -> Value:
         del node, scope
         return result(template.format(coerce.to_text(args[0])), kind, args)
