@@ -55,7 +55,7 @@ class CopiedDataset(ReadOnly):
             pending.add_row(path, cells)
         with self._database.transaction() as cursor:
             columns = stage_pending(cursor, pending, ())
-            wide = copy_wide(cursor, "stage", new_table(), columns)
+            wide = copy_wide(cursor, new_table(), columns)
         return dataclasses.replace(wide, passing=True)
 
     def _replace(self, copy: Wide) -> None:

@@ -56,8 +56,8 @@ class LoadedDataset(ReadOnly):
 class MutableDataset(SparseDataset):
     """Recorded into until its commit, which freezes it and writes the file. ``kind``: BINARY or PLAIN."""
 
-    def __init__(self, services: Services, prefix: str, kind: str, url: str | None, quantum: float) -> None:
-        super().__init__(services.database, prefix, quantum, by_hash=True)
+    def __init__(self, services: Services, tables: CellTables, kind: str, url: str | None) -> None:
+        super().__init__(tables)
         self._services = services
         self._kind = kind
         self._url = url
@@ -148,16 +148,16 @@ def status_of(tables: CellTables, kind: str) -> dict[str, Any]:
 
 def _mutable(kind: str, creation: Creation) -> MutableDataset:
     params: MutableParams = creation.params
-    prefix = table_of(creation)
+    services = creation.services
     if params.dataFileUrl:
-        creation.services.urls.check_writable(params.dataFileUrl, "dataFileUrl")
-    return MutableDataset(creation.services, prefix, kind, params.dataFileUrl, params.timeQuantumSeconds)
+        services.urls.check_writable(params.dataFileUrl, "dataFileUrl")
+    tables = CellTables(services.database, table_of(creation), params.timeQuantumSeconds, by_hash=True)
+    return MutableDataset(services, tables, kind, params.dataFileUrl)
 
 
 def _loaded(kind: str, creation: Creation) -> LoadedDataset:
     services = creation.services
-    prefix = table_of(creation)
-    tables = CellTables(services.database, prefix, by_hash=True)
+    tables = CellTables(services.database, table_of(creation), by_hash=True)
     if not tables.committed:
         with opened(services, creation.params.dataFileUrl) as file:
             if file.dataset_type != kind:

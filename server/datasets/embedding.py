@@ -17,10 +17,10 @@ from server.declarations import Creation, EntityType, NamedBatch, Params, Progre
 from server.errors import MldbError
 from server.sql.views import Layout
 from server.storage.database import Database, arrow_view
-from server.storage.layouts import Wide, WideColumn
+from server.storage.layouts import ROW, TIMESTAMP, Wide, WideColumn
 from server.storage.pending import Pending
 from server.storage.vectors import VectorRows, vectors_of_batch, vectors_of_recorded
-from server.storage.wide import copy_wide, repeated_names
+from server.storage.wide import STAGE, copy_wide, repeated_names
 from server.values.kinds import Kind
 from server.values.paths import Path, common_prefix, format_path, parse_path
 
@@ -97,14 +97,14 @@ class EmbeddingDataset(RecordedOnce):
                 raise MldbError("Rows of an embedding have at least one column")
             if paths is None:
                 paths = part.paths
-                cursor.execute(f"CREATE TEMP TABLE stage (_row VARCHAR, _ts DOUBLE, c0 FLOAT[{len(paths)}])")
+                cursor.execute(f"CREATE TEMP TABLE {STAGE} ({ROW} VARCHAR, {TIMESTAMP} DOUBLE, c0 FLOAT[{len(paths)}])")
             elif part.paths != paths:
                 raise MldbError(_OTHER_COLUMNS)
             _insert(cursor, part)
         column = vector_column(paths or ())
         if paths is None:
-            cursor.execute("CREATE TEMP TABLE stage (_row VARCHAR, _ts DOUBLE)")
-        wide = copy_wide(cursor, "stage", self._table, [column] if column else [])
+            cursor.execute(f"CREATE TEMP TABLE {STAGE} ({ROW} VARCHAR, {TIMESTAMP} DOUBLE)")
+        wide = copy_wide(cursor, self._table, [column] if column else [])
         repeated = repeated_names(cursor, self._table)
         if repeated:
             raise MldbError(_twice(parse_path(repeated[0])))
@@ -128,7 +128,7 @@ def _insert(cursor: duckdb.DuckDBPyConnection, part: VectorRows) -> None:
     flat = pa.array(np.ascontiguousarray(part.vectors).reshape(-1), pa.float32())
     vectors = pa.FixedSizeListArray.from_arrays(flat, size)
     with arrow_view(cursor, "vectors", pa.table({"name": part.names, "ts": part.times, "vector": vectors})):
-        cursor.execute("INSERT INTO stage SELECT * FROM vectors")
+        cursor.execute(f"INSERT INTO {STAGE} SELECT * FROM vectors")
 
 
 def vector_column(paths: tuple[Path, ...]) -> WideColumn | None:

@@ -11,7 +11,6 @@ from pydantic import AfterValidator, Field
 from server.datasets.base import checked_columns, checked_rows, stored_table, table_of
 from server.declarations import Creation, EntityType, Params, Progress, QueryResult, Recorded
 from server.storage.cells import CellTables
-from server.storage.database import Database
 from server.storage.layouts import Cells
 from server.storage.pending import Pending
 
@@ -44,8 +43,8 @@ class SparseDataset:
     Small commits go to a journal: ``server.storage.journal``.
     """
 
-    def __init__(self, database: Database, prefix: str, quantum: float = 0.0, *, by_hash: bool = False) -> None:
-        self._tables = CellTables(database, prefix, quantum, by_hash=by_hash)
+    def __init__(self, tables: CellTables) -> None:
+        self._tables = tables
         self._pending = Pending()
         self._lock = threading.Lock()  # of what is pending; the tables have their own
 
@@ -130,8 +129,8 @@ def load(
 
 
 def _create(creation: Creation) -> SparseDataset:
-    prefix = table_of(creation)
-    return SparseDataset(creation.services.database, prefix, creation.params.timeQuantumSeconds)
+    quantum = creation.params.timeQuantumSeconds
+    return SparseDataset(CellTables(creation.services.database, table_of(creation), quantum))
 
 
 TYPES = [

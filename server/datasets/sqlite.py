@@ -10,6 +10,7 @@ from server.datasets.base import table_of
 from server.datasets.sparse import SparseDataset
 from server.declarations import Creation, EntityType, Params, Progress, QueryResult
 from server.errors import MldbError
+from server.storage.cells import CellTables
 from server.storage.database import Database, drop_tables
 from server.storage.sqlite_cells import SqliteFile
 from server.storage.sqlite_mldb import MldbSqliteFile, made_by_mldb
@@ -23,7 +24,7 @@ class SqliteDataset(SparseDataset):
     """Reads from the tables in DuckDB; the file has what was committed, and is read when the dataset is made."""
 
     def __init__(self, database: Database, prefix: str, file: SqliteFile) -> None:
-        super().__init__(database, prefix)
+        super().__init__(CellTables(database, prefix))
         self._database = database
         self._file = file
         self._saving = threading.Lock()
@@ -49,7 +50,7 @@ def _create(creation: Creation) -> SparseDataset:
     """The file is what counts: its rows are read again at each start."""
     database, url = creation.services.database, creation.params.dataFileUrl
     if not url:
-        return SparseDataset(database, table_of(creation))
+        return SparseDataset(CellTables(database, table_of(creation)))
     if not url.lower().startswith("file:"):
         raise MldbError(f"SQLite database requires file:// URI, passed '{url}'")
     access = creation.services.urls.access

@@ -8,6 +8,7 @@ from __future__ import annotations
 from server.datasets.base import table_of
 from server.datasets.sparse import SparseDataset
 from server.declarations import Creation, EntityType, Params
+from server.storage.cells import CellTables
 
 
 class StructuredParams(Params):
@@ -15,8 +16,7 @@ class StructuredParams(Params):
 
 
 def _create(creation: Creation) -> SparseDataset:
-    prefix = table_of(creation)
-    return SparseDataset(creation.services.database, prefix)
+    return SparseDataset(CellTables(creation.services.database, table_of(creation)))
 
 
 TYPES = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence, Set
-from typing import Any, Literal
+from typing import Literal
 
 import duckdb
 from pydantic import Field
@@ -15,7 +15,7 @@ from server.declarations import Creation, EntityType, Params, Progress, QueryRes
 from server.errors import MldbError
 from server.messages import Request, Response
 from server.storage.dataset_files import DatasetFile
-from server.storage.layouts import Wide
+from server.storage.layouts import Wide, WideColumn
 from server.storage.pending import Pending
 from server.storage.wide import copy_wide, repeated_names
 from server.storage.wide_load import can_stream, gather, stage_pending, stream
@@ -102,8 +102,8 @@ class TabularDataset(RecordedOnce):
         with self._lock:
             self._make(lambda cursor: build(cursor, self._table))
 
-    def _finish(self, cursor: duckdb.DuckDBPyConnection, columns: list[Any]) -> Wide:
-        wide = copy_wide(cursor, "stage", self._table, columns)
+    def _finish(self, cursor: duckdb.DuckDBPyConnection, columns: Sequence[WideColumn]) -> Wide:
+        wide = copy_wide(cursor, self._table, columns)
         repeated = repeated_names(cursor, self._table)
         if repeated:
             shown = ", ".join(repeated[:_NAMES_SHOWN]) + (", …" if len(repeated) > _NAMES_SHOWN else "")

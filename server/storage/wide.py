@@ -14,6 +14,8 @@ from server.storage.layouts import HASH, ROW, TIMESTAMP, Wide, WideColumn
 from server.values.kinds import EXACT, KIND_OF_TAG, TAGS, Kind
 from server.values.paths import format_path, refuse_nul
 
+STAGE = "stage"  # the relation of a cursor that becomes a wide table: row names as text, timestamps, and the columns
+
 
 def column_name(index: int) -> str:
     """SQL name of the ``index``-th column: DuckDB's names ignore case, MLDB's do not."""
@@ -29,63 +31,44 @@ def duck_type(column: WideColumn) -> str:
     return f"{element}[{size}]" if size > 0 else f"{element}[]"
 
 
-def create_wide(
-    cursor: duckdb.DuckDBPyConnection,
-    table: str,
-    source: str,
-    columns: Sequence[tuple[WideColumn, str]],
-    row: str,
-    timestamp: str,
-    *,
-    numbered: bool = False,
-) -> Wide:
-    """Make ``table`` of a query's rows, in their order, inside the caller's transaction.
-
-    ``source`` is a FROM item; each column comes with the SQL expression of its values, ``row`` and ``timestamp``
-    are those of the row's name (BIGINT when ``numbered``, else path text) and its seconds.
-    """
-    if not numbered:
-        found = cursor.execute(f"SELECT {row} FROM {source} WHERE contains({row}, chr(0)) LIMIT 1").fetchall()
-        for (name,) in found:
-            refuse_nul("row", name)
-    row_type = "BIGINT" if numbered else "VARCHAR"
-    items = [
-        f"CAST({row} AS {row_type}) AS {ROW}",
-        f"CAST({timestamp} AS DOUBLE) AS {TIMESTAMP}",
-        *([] if numbered else [f"{PATH_HASH}(CAST({row} AS VARCHAR)) AS {HASH}"]),
-        *(f"CAST({value} AS {duck_type(column)}) AS {identifier(column.name)}" for column, value in columns),
-    ]
-    cursor.execute(f"CREATE TABLE {identifier(table)} AS SELECT {', '.join(items)} FROM {source}")
-    wide = Wide(table, tuple(column for column, _ in columns), numbered, count_rows(cursor, table), not numbered)
-    write_wide(cursor, wide)
-    return wide
-
-
-def copy_wide(cursor: duckdb.DuckDBPyConnection, stage: str, table: str, columns: Sequence[WideColumn]) -> Wide:
-    """Make ``table`` of a staged table that has ``_row`` (text), ``_ts`` and the columns.
+def copy_wide(cursor: duckdb.DuckDBPyConnection, table: str, columns: Sequence[WideColumn]) -> Wide:
+    """Make ``table`` of the rows of ``STAGE``, in their order, inside the caller's transaction.
 
     Columns of kind ANY whose values are all of one kind get that kind's type, and rows whose names are all
     canonical numbers become numbered.
     """
-    numbered = names_are_numbers(cursor, stage)
-    kinds = _kinds_seen(cursor, stage, [column for column in columns if column.shape is None])
-    typed = []
-    for column in columns:
-        kind = kinds.get(column.name, column.kind)
-        typed.append((replace(column, kind=kind), _narrowed(column, kind)))
-    return create_wide(cursor, table, identifier(stage), typed, ROW, TIMESTAMP, numbered=numbered)
+    numbered = _names_are_numbers(cursor)
+    if not numbered:
+        for (name,) in cursor.execute(f"SELECT {ROW} FROM {STAGE} WHERE contains({ROW}, chr(0)) LIMIT 1").fetchall():
+            refuse_nul("row", name)
+    kinds = _kinds_seen(cursor, [column for column in columns if column.shape is None])
+    stored = [replace(column, kind=kinds.get(column.name, column.kind)) for column in columns]
+    items = [
+        f"CAST({ROW} AS {'BIGINT' if numbered else 'VARCHAR'}) AS {ROW}",
+        f"CAST({TIMESTAMP} AS DOUBLE) AS {TIMESTAMP}",
+        *([] if numbered else [f"{PATH_HASH}(CAST({ROW} AS VARCHAR)) AS {HASH}"]),
+        *(
+            f"CAST({_narrowed(staged, column.kind)} AS {duck_type(column)}) AS {identifier(column.name)}"
+            for staged, column in zip(columns, stored, strict=True)
+        ),
+    ]
+    cursor.execute(f"CREATE TABLE {identifier(table)} AS SELECT {', '.join(items)} FROM {STAGE}")
+    ((rows,),) = cursor.execute(f"SELECT count(*) FROM {identifier(table)}").fetchall()
+    wide = Wide(table, tuple(stored), numbered, rows, hashed=not numbered)
+    write_wide(cursor, wide)
+    return wide
 
 
-def names_are_numbers(cursor: duckdb.DuckDBPyConnection, stage: str) -> bool:
+def _names_are_numbers(cursor: duckdb.DuckDBPyConnection) -> bool:
     """Whether every row name reads back the same from a BIGINT."""
     found = cursor.execute(
         f"SELECT count(*) > 0 AND coalesce(bool_and(TRY_CAST({ROW} AS BIGINT)::VARCHAR = {ROW}), false)"
-        f" AND count(TRY_CAST({ROW} AS BIGINT)) = count(*) FROM {identifier(stage)}"
+        f" AND count(TRY_CAST({ROW} AS BIGINT)) = count(*) FROM {STAGE}"
     ).fetchall()
     return bool(found[0][0])
 
 
-def _kinds_seen(cursor: duckdb.DuckDBPyConnection, stage: str, columns: Sequence[WideColumn]) -> dict[str, Kind]:
+def _kinds_seen(cursor: duckdb.DuckDBPyConnection, columns: Sequence[WideColumn]) -> dict[str, Kind]:
     """Better kinds for the columns of kind ANY, by name."""
     mixed = [column.name for column in columns if column.kind is Kind.ANY]
     kinds: dict[str, Kind] = {}
@@ -97,7 +80,7 @@ def _kinds_seen(cursor: duckdb.DuckDBPyConnection, stage: str, columns: Sequence
             f" FILTER (union_tag({identifier(name)}) = 'n' AND {identifier(name)} IS NOT NULL)"
             for name in names
         )
-        found = cursor.execute(f"SELECT {items} FROM {identifier(stage)}").fetchall()[0]
+        found = cursor.execute(f"SELECT {items} FROM {STAGE}").fetchall()[0]
         for index, name in enumerate(names):
             kinds[name] = _kind_of(found[2 * index], found[2 * index + 1])
     return kinds
@@ -126,10 +109,6 @@ def _narrowed(column: WideColumn, kind: Kind) -> str:
         return f"coalesce({name}.i, CAST({name}.n AS BIGINT))"
     tag = next(tag for tag, single in KIND_OF_TAG.items() if single is kind)
     return f"{name}.{tag}"
-
-
-def count_rows(cursor: duckdb.DuckDBPyConnection, table: str) -> int:
-    return int(cursor.execute(f"SELECT count(*) FROM {identifier(table)}").fetchall()[0][0])
 
 
 def repeated_names(cursor: duckdb.DuckDBPyConnection, table: str) -> list[str]:

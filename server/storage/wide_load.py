@@ -1,4 +1,4 @@
-"""What is to become a wide table, as a relation ``stage`` of the cursor: ``_row`` text, ``_ts`` and the columns."""
+"""The rows that are to become a wide table, as the relation ``STAGE`` of the cursor."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ from server.errors import MldbError
 from server.storage.database import arrow_view
 from server.storage.layouts import ROW, TIMESTAMP, WideColumn
 from server.storage.pending import Pending
-from server.storage.wide import column_name, duck_type
+from server.storage.wide import STAGE, column_name, duck_type
 from server.storage.wide_rows import WideRows
 from server.values.batches import Column, RowBatch, RowType, one_array
 from server.values.kinds import Kind
 from server.values.paths import format_path, parse_path
 
 _NUMBERS = (Kind.NUMBER, Kind.INTEGER, Kind.UNSIGNED)
-STAGE = "stage"
 
 
 def is_array(column: Column) -> bool:

@@ -10,6 +10,7 @@ from server.datasets import sparse as sparse_module
 from server.datasets.sparse import SparseDataset
 from server.datasets.tabular import TabularDataset
 from server.errors import Cancelled
+from server.storage.cells import CellTables
 from server.storage.database import new_table
 from server.storage.order import map_iteration_order
 from server.values.batches import Cell, Column, RowType
@@ -49,7 +50,7 @@ def test_a_million_rows_into_a_table(services, database):
 
 def test_pieces_of_one_batch_are_listed_as_one(database, monkeypatch):
     monkeypatch.setattr(sparse_module, "PIECE", 1_000)
-    dataset = SparseDataset(database, new_table())
+    dataset = SparseDataset(CellTables(database, new_table()))
     dataset.write(result(3_000, 600, "row"), Unhurried())
     names = [f"row{number}" for number in range(3_000)]
     order = map_iteration_order(hash_path_texts(pa.array(names)))
@@ -60,7 +61,7 @@ def test_pieces_of_one_batch_are_listed_as_one(database, monkeypatch):
 
 
 def test_a_hundred_thousand_columns(database):
-    dataset = SparseDataset(database, new_table())
+    dataset = SparseDataset(CellTables(database, new_table()))
     rows = [((f"r{row}",), [((f"c{row * 100 + at}",), at, 1.0) for at in range(100)]) for row in range(1_000)]
     dataset.record_rows(rows)
     dataset.record_rows([(("wide",), [((f"c{number}", "x"), "v", 1.0) for number in range(50_000)])])
@@ -76,7 +77,7 @@ def test_a_hundred_thousand_columns(database):
 
 
 def test_rows_recorded_from_many_threads_while_others_read(database):
-    dataset = SparseDataset(database, new_table())
+    dataset = SparseDataset(CellTables(database, new_table()))
     failures = []
 
     def record(thread):
@@ -104,7 +105,7 @@ def test_rows_recorded_from_many_threads_while_others_read(database):
 
 
 def test_reading_during_a_long_write_sees_the_state_before(database):
-    dataset = SparseDataset(database, new_table())
+    dataset = SparseDataset(CellTables(database, new_table()))
     dataset.record_rows([(("old",), [(("x",), 1, 1.0)])])
     dataset.commit()
     seen = []
@@ -133,7 +134,9 @@ def test_a_cancelled_write_leaves_nothing(services, database, kind):
             if self.checks == 3:
                 raise Cancelled("cancelled")
 
-    dataset = SparseDataset(database, new_table()) if kind == "sparse" else TabularDataset(services, new_table())
+    dataset = (
+        SparseDataset(CellTables(database, new_table())) if kind == "sparse" else TabularDataset(services, new_table())
+    )
     with pytest.raises(Cancelled):
         dataset.write(result(1_000, 100), Impatient())
     dataset.commit()
@@ -141,7 +144,7 @@ def test_a_cancelled_write_leaves_nothing(services, database, kind):
 
 
 def test_a_query_written_twice_into_cells_keeps_both_values(database):
-    dataset = SparseDataset(database, new_table())
+    dataset = SparseDataset(CellTables(database, new_table()))
     for _ in range(2):
         dataset.write(result(100, 100), Unhurried())
     column = dataset.layout().columns.get(("i",))

@@ -14,6 +14,7 @@ from server.entities.runner import Runner
 from server.entities.services import ServerServices
 from server.entities.types import TypeRegistry
 from server.errors import MldbError
+from server.storage.cells import CellTables
 from server.storage.database import new_table
 from tests.datasets.parts import Parts
 from tests.waiting import until
@@ -69,7 +70,9 @@ def services(tmp_path):
     types.register([EntityType("procedure", "test.save", SaveParams, "Saves", lambda _: Save())])
     types.register([EntityType("procedure", "test.write", SaveParams, "Writes", lambda made: Writing(made.services))])
     types.register([EntityType("procedure", "test.fail", SaveParams, "Fails", lambda _: Failing())])
-    moody = EntityType("dataset", "test.moody", Params, "Fails once", lambda _: Moody(parts.database, new_table()))
+    moody = EntityType(
+        "dataset", "test.moody", Params, "Fails once", lambda _: Moody(CellTables(parts.database, new_table()))
+    )
     types.register([moody])
     registry = Registry(types, Catalogue(parts.database))
     runner, jobs, models = Runner(registry, 10), Jobs(), model_worker(parts.settings)

@@ -10,6 +10,7 @@ import pytest
 from server.datasets.sparse import SparseDataset
 from server.datasets.tabular import TabularDataset
 from server.errors import MldbError
+from server.storage.cells import CellTables
 from server.storage.database import new_table
 from server.storage.layouts import WideColumn
 from server.values.atoms import Interval, PathValue, Timestamp
@@ -29,7 +30,7 @@ ATOMS = [
 
 
 def sparse(services):
-    return SparseDataset(services.database, new_table())
+    return SparseDataset(CellTables(services.database, new_table()))
 
 
 def tabular(services, unknown="error"):
@@ -41,7 +42,7 @@ def expected(rows):
 
 
 def test_every_atom_recorded_into_sparse(services, database):
-    dataset = SparseDataset(database, new_table())
+    dataset = SparseDataset(CellTables(database, new_table()))
     dataset.record_rows([((f"row{number}",), [(("x",), atom, 1.0)]) for number, atom in enumerate(ATOMS)])
     dataset.commit()
     assert cells_of(database, dataset.layout()) == expected(
@@ -142,7 +143,7 @@ def test_embeddings_become_cells_in_sparse(services, database):
     type_ = RowType((Column(("e",), Kind.NUMBER, (2, 2)), Column(("v",), Kind.INTEGER, (-1,))))
     matrix = pa.array([[0.5, 1, 2, 3], None], pa.list_(pa.float64(), 4))
     lists = pa.array([[7], [8, 9]])
-    dataset = SparseDataset(database, new_table())
+    dataset = SparseDataset(CellTables(database, new_table()))
     dataset.write(Result(type_, [batch(["r", "s"], type_, [matrix, lists], [1.0, 2.0])]), Unhurried())
     assert cells_of(database, dataset.layout()) == {
         "s": [("e", "None", "1.0"), ("v.0", "8", "2.0"), ("v.1", "9", "2.0")],
@@ -157,7 +158,7 @@ def test_embeddings_become_cells_in_sparse(services, database):
 
 
 def test_cells_keep_all_their_values_and_rows_may_be_empty(services, database):
-    dataset = SparseDataset(database, new_table())
+    dataset = SparseDataset(CellTables(database, new_table()))
     dataset.record_rows([(("r",), [(("x",), 1, 1.0), (("x",), 1, 1.0), (("x",), "b", math.nan)]), (("empty",), [])])
     assert cells_of(database, dataset.layout()) == {
         "empty": [],
@@ -167,7 +168,7 @@ def test_cells_keep_all_their_values_and_rows_may_be_empty(services, database):
 
 
 def test_columns_are_recorded_like_rows(services, database):
-    dataset = SparseDataset(database, new_table())
+    dataset = SparseDataset(CellTables(database, new_table()))
     dataset.record_columns([(("c",), [(("r1",), 1, 0.0), (("r2",), 2, 0.0)]), (("d",), [(("r1",), 3, 0.0)])])
     dataset.commit()
     assert cells_of(database, dataset.layout()) == {
@@ -195,7 +196,7 @@ def test_quantum(services, database):
         (60.0, 59.956, "0.0"),
         (1.0, math.inf, "inf"),
     ):
-        dataset = SparseDataset(database, new_table(), quantum)
+        dataset = SparseDataset(CellTables(database, new_table(), quantum))
         dataset.record_rows([(("r",), [(("x",), 1, time_)])])
         assert cells_of(database, dataset.layout()) == {"r": [("x", "1", stored)]}
 
@@ -245,7 +246,7 @@ def test_an_empty_dataset_is_readable(services, database, make):
 
 
 def test_twenty_thousand_single_rows_take_less_than_a_second(services, database):
-    dataset = SparseDataset(database, new_table())
+    dataset = SparseDataset(CellTables(database, new_table()))
     started = time.process_time()
     for number in range(20_000):
         dataset.record_rows([((f"row{number}",), [(("x",), number, 1.0), (("label",), "cat", 1.0)])])

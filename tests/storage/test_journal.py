@@ -21,9 +21,10 @@ WRITER = """
 import sys
 from pathlib import Path
 from server.datasets.sparse import SparseDataset
+from server.storage.cells import CellTables
 from server.storage.database import Database
 
-dataset = SparseDataset(Database(Path(sys.argv[1])), "d_writer", 1.0)
+dataset = SparseDataset(CellTables(Database(Path(sys.argv[1])), "d_writer", 1.0))
 for number in range(dataset.status()["rowCount"], 100_000):
     dataset.record_rows([((f"r{number}",), [(("n",), number, 1.0), ((f"c{number % 50}",), "text", 2.0)])])
     dataset.commit()
@@ -70,7 +71,7 @@ def test_small_commits_are_whole_after_a_kill(tmp_path, delay):
     for _ in range(2):  # the second life begins on what the first one left
         reported = run_and_kill(WRITER, file, 20, delay)
     database = Database(file)
-    dataset = SparseDataset(database, "d_writer", 1.0)
+    dataset = SparseDataset(CellTables(database, "d_writer", 1.0))
     count = dataset.status()["rowCount"]
     assert count >= reported[-1] + 1
     assert dataset.status() == {"rowCount": count, "valueCount": 2 * count, "columnCount": 1 + min(count, 50)}
@@ -88,7 +89,7 @@ def test_a_kill_between_the_journal_and_the_tables(tmp_path):
     assert run_and_kill(code, file, 3, 0.0) == [0, 1, 2]
     database = Database(file)
     assert journalled(database) == 3
-    dataset = SparseDataset(database, "d_writer", 1.0)
+    dataset = SparseDataset(CellTables(database, "d_writer", 1.0))
     assert dataset.status() == {"rowCount": 3, "valueCount": 6, "columnCount": 4}
     assert journalled(database) == 0
     database.close()
@@ -151,7 +152,7 @@ def test_a_cell_of_two_small_commits_has_both_values(database):
 
 def test_two_thousand_commits_take_few_statements(tmp_path):
     database = Database(tmp_path / "data.duckdb")
-    dataset = SparseDataset(database, new_table(), 1.0)
+    dataset = SparseDataset(CellTables(database, new_table(), 1.0))
     with database.cursor() as cursor:
         cursor.execute("CALL enable_logging('QueryLog')")
         for number in range(2000):
@@ -203,7 +204,7 @@ def test_readers_see_small_commits_while_a_long_batch_is_written(database):
 
 def test_many_threads_record_commit_and_read(tmp_path):
     database = Database(tmp_path / "data.duckdb")
-    dataset = SparseDataset(database, new_table(), 1.0)
+    dataset = SparseDataset(CellTables(database, new_table(), 1.0))
     seen = []
 
     def work(name):
@@ -226,7 +227,7 @@ def test_many_threads_record_commit_and_read(tmp_path):
 
 def test_closing_folds_and_dropping_forgets(tmp_path):
     database = Database(tmp_path / "data.duckdb")
-    kept, dropped = (SparseDataset(database, new_table()) for _ in range(2))
+    kept, dropped = (SparseDataset(CellTables(database, new_table())) for _ in range(2))
     for dataset in (kept, dropped):
         dataset.record_rows([(("a",), [])])
         dataset.commit()
