@@ -11,7 +11,6 @@ Timestamps are second expressions, made only when asked for: ``ts`` is a functio
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeGuard
@@ -19,12 +18,11 @@ from typing import TypeGuard
 from server.errors import MldbError
 from server.sql.duck import literal_text, macro
 from server.values.kinds import CELL_TYPE, Kind
-from server.values.paths import Path, common_prefix, format_path
+from server.values.paths import Path, format_path
 
 NEVER_SQL = "'-inf'::DOUBLE"
 NAN_SQL = "'nan'::DOUBLE"
 NO_CELLS = f"[]::{CELL_TYPE}[]"
-_NUMBERS = frozenset({Kind.NUMBER, Kind.INTEGER, Kind.UNSIGNED})
 
 Ts = Callable[[], str]
 
@@ -443,38 +441,3 @@ def spelled(row: Row) -> Row:
             builder.add(path, leaf)
     builder.rests.extend(row.rests)
     return builder.build()
-
-
-def with_whole_embeddings(row: Row) -> Row:
-    """The row in which elements that make up an embedding, side by side and in order, are that embedding again.
-
-    Its path is what they have in common.
-    """
-    items = list(row.columns.items())
-    columns: dict[Path, Leaf] = {}
-    at = 0
-    while at < len(items):
-        whole = _whole(items, at)
-        run = items[at : at + max(math.prod(whole.shape or ()), 1)] if whole is not None else items[at : at + 1]
-        paths = [path for path, _ in run]
-        prefix = common_prefix(paths)
-        if whole is None or prefix in row.columns or prefix in columns:
-            columns |= run
-        else:
-            names = tuple(path[len(prefix) :] for path in paths)
-            plain = names == tuple((str(place),) for place in range(len(names)))
-            columns[prefix] = replace(whole, shape=(len(names),), names=None if plain else names)
-        at += len(run)
-    return replace(row, columns=columns)
-
-
-def _whole(items: Sequence[tuple[Path, Leaf]], at: int) -> Embedding | None:
-    """The embedding of numbers whose elements begin at a place."""
-    first = items[at][1]
-    whole = first.part[0] if isinstance(first, Atom) and first.part is not None else None
-    if whole is None or whole.shape is None or whole.kind not in _NUMBERS:
-        return None
-    size = math.prod(whole.shape)
-    parts = [leaf.part if isinstance(leaf, Atom) else None for _, leaf in items[at : at + size]]
-    own = [part is not None and part[0] is whole and part[1] == place for place, part in enumerate(parts)]
-    return whole if len(own) == size > 1 and all(own) else None

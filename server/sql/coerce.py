@@ -1,12 +1,11 @@
-"""Conversions between bound values: to an atom, to a kind, to truth, to cells; comparison and sort keys.
+"""Conversions between bound values: to an atom, to a kind, to truth, to cells.
 
-The rules are those of sql-dialect.md §1.4 and §7.3. What a kind decides is decided here, while binding; only
+The rules are those of sql-dialect.md §1.4. What a kind decides is decided here, while binding; only
 ``ANY`` decides at run time, by the macros of ``server.sql.routines``.
 """
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import groupby
@@ -26,10 +25,8 @@ from server.sql.bound import (
     as_any_list,
     concat_lists,
     embedding_cells,
-    is_constant,
     is_null,
     latest,
-    latest_ts,
     typed,
 )
 from server.sql.duck import literal_text, macro
@@ -37,10 +34,6 @@ from server.values.kinds import CELL_TYPE, Kind
 from server.values.paths import format_path, natural_key
 
 NUMERIC = (Kind.BOOLEAN, Kind.INTEGER, Kind.UNSIGNED, Kind.NUMBER)
-_RANK = {
-    Kind.BOOLEAN: 1, Kind.INTEGER: 1, Kind.UNSIGNED: 1, Kind.NUMBER: 1, Kind.STRING: 2, Kind.TIMESTAMP: 3,
-    Kind.INTERVAL: 4, Kind.BLOB: 5, Kind.PATH: 6,
-}  # fmt: skip
 
 
 def atom(value: Value) -> Atom:
@@ -267,123 +260,6 @@ def _merge_singles(lists: list[tuple[str, bool]]) -> list[str]:
         texts = [text for text, _ in run]
         merged += [f"[{', '.join(texts)}]::{CELL_TYPE}[]"] if single else texts
     return merged
-
-
-# ── comparison ───────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def compare(op: str, left: Value, right: Value) -> Atom:
-    """``= != < <= > >=`` by MLDB's order: BOOLEAN, NULL when an operand is null."""
-    ts, constant = latest_ts([left, right]), is_constant(left) and is_constant(right)
-    return Atom(_compare_sql("<>" if op == "!=" else op, left, right), Kind.BOOLEAN, ts, constant)
-
-
-def _compare_sql(op: str, left: Value, right: Value) -> str:
-    if may_be_row(left) or may_be_row(right):
-        left, right = (atom(side) if isinstance(side, Atom | MultiValue) else side for side in (left, right))
-        return _compare_complex(op, left, right)
-    a, b = atom(left), atom(right)
-    if Kind.NULL in (a.kind, b.kind):
-        return "NULL::BOOLEAN"
-    if a.kind in NUMERIC and b.kind in NUMERIC:
-        return _compare_numbers(op, a, b)
-    if Kind.ANY in (a.kind, b.kind) and op in ("=", "<>"):
-        return f"({to_any(a)} {op} {to_any(b)})"
-    if Kind.ANY in (a.kind, b.kind):
-        return f"({macro('m_compare', to_any(a), to_any(b))} {op} 0)"
-    if a.kind is not b.kind:
-        fixed = _holds(op, _RANK[a.kind] - _RANK[b.kind])
-        return f"CASE WHEN {a.sql} IS NULL OR {b.sql} IS NULL THEN NULL ELSE {str(fixed).upper()} END"
-    return f"({a.sql} {op} {b.sql})"
-
-
-def may_be_row(value: Value) -> bool:
-    """Whether a value is compared as a row may be; columns that show at run time are taken for atoms."""
-    return isinstance(value, Row | Embedding) or (isinstance(value, Open) and not value.named)
-
-
-# NaN is the smallest number for MLDB and the greatest for DuckDB.
-_NAN_SAFE = {
-    ">": "m_greater({0}, {1})", "<": "m_greater({1}, {0})", ">=": "(NOT m_greater({1}, {0}))",
-    "<=": "(NOT m_greater({0}, {1}))",
-}  # fmt: skip
-
-
-def _may_be_nan(atom: Atom) -> bool:
-    return atom.kind is Kind.NUMBER and atom.may_be_nan()
-
-
-def _compare_numbers(op: str, a: Atom, b: Atom) -> str:
-    if op in _NAN_SAFE and (_may_be_nan(a) or _may_be_nan(b)):
-        return _NAN_SAFE[op].format(to_double(a), to_double(b))
-    if a.kind is b.kind:
-        left, right = a.sql, b.sql
-    elif Kind.NUMBER in (a.kind, b.kind):
-        left, right = to_double(a), to_double(b)
-    else:
-        left, right = (
-            f"CAST({x.sql} AS HUGEINT)" if Kind.UNSIGNED in (a.kind, b.kind) else to_integer(x) for x in (a, b)
-        )
-    return f"({left} {op} {right})"
-
-
-_COMPARED = {
-    "=": operator.eq, "<>": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
-}  # fmt: skip
-
-
-def _holds(op: str, difference: int) -> bool:
-    """What a comparison says of values of two kinds, by the difference of their ranks."""
-    return bool(_COMPARED[op](difference, 0))
-
-
-def _compare_complex(op: str, left: Value, right: Value) -> str:
-    if {type(left), type(right)} == {Row, Embedding}:
-        return str(_holds(op, -1 if isinstance(left, Row) else 1)).upper()
-    if isinstance(left, Embedding) and isinstance(right, Embedding):
-        if left.kind is not right.kind:
-            left, right = (replace(one, sql=as_any_list(one), kind=Kind.ANY) for one in (left, right))
-        a, b = (one.sql if op in ("=", "<>") else _sort_list(one) for one in (left, right))
-        return f"({a} {op} {b})"
-    if any(is_null(side) for side in (left, right)):
-        return "NULL::BOOLEAN"
-    return f"({macro('m_compare_cells', to_cells(left), to_cells(right))} {op} 0)"
-
-
-def sort_terms(value: Value, descending: bool) -> list[str]:
-    """ORDER BY terms of a value in MLDB's order: nulls first ascending, NaN before numbers."""
-    direction = "DESC NULLS LAST" if descending else "ASC NULLS FIRST"
-    if isinstance(value, Row | Open):
-        return [f"m_sort_cells({to_cells(value)}) {direction}"]
-    if isinstance(value, Embedding):
-        return [f"{_sort_list(value)} {direction}"]
-    one = atom(value)
-    if one.kind is Kind.NULL:
-        return []
-    if one.kind is Kind.ANY:
-        return [f"{macro('m_sort_key', one.sql)} {direction}"]
-    terms = [f"{one.sql} {direction}"]
-    if _may_be_nan(one):
-        terms.insert(0, f"isnan({one.sql}) {'ASC NULLS LAST' if descending else 'DESC NULLS FIRST'}")
-    return terms
-
-
-_SORT_LISTS = {Kind.NUMBER: "m_sort_numbers", Kind.ANY: "m_sort_anys"}
-
-
-def _sort_list(embedding: Embedding) -> str:
-    """SQL by which embeddings are ordered: in lists of its own DuckDB puts NULL and NaN last."""
-    return macro(_SORT_LISTS.get(embedding.kind, "m_sort_values"), embedding.sql)
-
-
-def group_term(value: Value) -> str:
-    """SQL that is equal for equal values: for GROUP BY and DISTINCT ON. The times of a row's cells do not count."""
-    match value:
-        case Row() | Open():
-            return f"m_timeless_cells({to_cells(value)})"
-        case Embedding(sql):
-            return sql
-    return typed(atom(value))
 
 
 def unify(values: Iterable[Atom | Embedding]) -> Kind:

@@ -17,12 +17,13 @@ from server.errors import Cancelled, MldbError, Vanished
 from server.sql import coerce, tasks
 from server.sql.binder.query import Query
 from server.sql.blame import blame, of_several, span_of
-from server.sql.bound import NEVER_SQL, Atom, Embedding, Leaf, MultiValue, Row, path_text, typed, with_whole_embeddings
+from server.sql.bound import NEVER_SQL, Atom, Embedding, Leaf, MultiValue, Row, path_text, typed
 from server.sql.cell_streams import CellStream, Rows, cell_stream
 from server.sql.engine_errors import OF_VALUES, engine_errors, reading
 from server.sql.parser import parse_statement
 from server.sql.positions import located
 from server.sql.scope import DefinedFunction
+from server.sql.whole_embeddings import with_whole_embeddings
 from server.storage.database import Database
 from server.storage.layouts import Cells
 from server.values.arrow_types import ARROW_TYPES, CELLS_ARROW

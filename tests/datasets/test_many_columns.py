@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from server.sql.sparse import PIVOT_COLUMNS
+from server.sql.cells import PIVOT_COLUMNS
 from tests.conftest import Client
 
 COLUMNS, ROWS = PIVOT_COLUMNS + 400, 60

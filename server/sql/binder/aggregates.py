@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from server.errors import MldbError
-from server.sql import coerce
+from server.sql import coerce, comparison
 from server.sql.binder.base import bind
 from server.sql.bound import (
     NAN_SQL,
@@ -274,7 +274,7 @@ def _string_agg(call: Call, args: list[Value], group: GroupRelation) -> Atom:
         raise MldbError(f"function {call.name} expected between 2 and 3 arguments, got {len(args)}")
     value, separator = coerce.atom(args[0]), coerce.atom(args[1])
     text, between = coerce.to_text(value), f"coalesce({coerce.to_text(separator)}, '')"
-    terms = coerce.sort_terms(args[2], False) if len(args) == 3 else []
+    terms = comparison.sort_terms(args[2], False) if len(args) == 3 else []
     order = ", ".join([*terms, text, *((between,) if outer_references(between) else ())])
     present = f"FILTER (WHERE {value.sql} IS NOT NULL)"
     if not outer_references(between):

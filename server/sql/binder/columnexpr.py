@@ -9,16 +9,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 from server.errors import MldbError
-from server.sql import coerce
+from server.sql import coerce, comparison
 from server.sql.binder.base import bind, bind_atom, bind_truth, within
 from server.sql.binder.rowfunctions import path_element
 from server.sql.bound import Atom, Embedding, MultiValue, Open, Rest, Row, RowBuilder, Value, is_null, presence, present
+from server.sql.cells import CellsRelation
 from server.sql.duck import literal_text, outer_references
 from server.sql.hoisted import HoistedQueries
 from server.sql.notes import Note
 from server.sql.relations import cut
 from server.sql.scope import NestedScope, Scope, TableScope
-from server.sql.sparse import CellsRelation
 from server.sql.tree import Binary, Call, ColumnExpr, Constant, Expression, OrderKey, conjuncts
 from server.storage.database import PATH_HASH
 from server.values.atoms import PathValue
@@ -162,7 +162,7 @@ def _chosen(node: ColumnExpr, scope: Scope) -> tuple[Row, ColumnExpr] | None:
 
 def _stored_order(key: OrderKey, inner: _StoredColumnScope) -> list[str]:
     try:
-        return coerce.sort_terms(bind_atom(key.expression, inner), key.descending)
+        return comparison.sort_terms(bind_atom(key.expression, inner), key.descending)
     except _ReadsMore:
         with within(key.expression):
             raise MldbError(_ORDER_BY_VALUES) from None

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 from server.errors import MldbError
-from server.sql import coerce
+from server.sql import coerce, comparison
 from server.sql.binder.arithmetic import arithmetic, negate, set_timestamp
 from server.sql.binder.base import bind, binds
 from server.sql.bound import (
@@ -18,43 +17,29 @@ from server.sql.bound import (
     MultiValue,
     Open,
     Row,
-    RowBuilder,
-    Ts,
     Value,
     as_constant,
-    if_one_may_be_null,
     impossible,
     is_constant,
-    is_null,
     latest_ts,
     possible,
-    presence,
-    spelled,
     timestamp_of,
 )
 from server.sql.duck import literal, macro
 from server.sql.relations import require_row
 from server.sql.render import render
-from server.sql.scope import OverlayScope, RowScope, Scope
+from server.sql.scope import RowScope, Scope
 from server.sql.tree import (
     ArrayLiteral,
-    Between,
     Binary,
-    Call,
-    Case,
     Cast,
     ColumnRef,
     Constant,
-    Expression,
     Extract,
-    InList,
-    InRow,
-    Is,
-    Like,
     Parameter,
     Unary,
 )
-from server.values.kinds import CELL_TYPE, Kind
+from server.values.kinds import Kind
 
 
 @binds(Constant)
@@ -102,7 +87,7 @@ _COMPARISONS = {"=", "!=", "<", "<=", ">", ">="}
 def _binary(node: Binary, scope: Scope) -> Value:
     left, right = bind(node.left, scope), bind(node.right, scope)
     if node.op in _COMPARISONS:
-        return coerce.compare(node.op, left, right)
+        return comparison.compare(node.op, left, right)
     if node.op in ("and", "or"):
         return _logic(node.op, left, right, scope)
     if node.op == "@":
@@ -137,240 +122,6 @@ def _decides(value: Atom, op: str) -> bool:
     if value.kind is Kind.NULL:
         return True
     return isinstance(value.literal, int | float | str) and bool(value.literal) == (op == "or")
-
-
-@binds(Between)
-def _between(node: Between, scope: Scope) -> Value:
-    value, low, high = (bind(part, scope) for part in (node.operand, node.low, node.high))
-    above, below = coerce.compare(">=", value, low), coerce.compare("<=", value, high)
-    # A NULL lower bound decides before the upper one is looked at (§7.2).
-    if isinstance(low, Atom):
-        sql = f"({above.sql} AND ({below.sql} OR {low.sql} IS NULL))"
-    else:
-        sql = f"(CASE WHEN {above.sql} THEN {below.sql} ELSE {above.sql} END)"
-    sql = f"(NOT {sql})" if node.negated else sql
-    constant = all(map(is_constant, (value, low, high)))
-    return Atom(sql, Kind.BOOLEAN, latest_ts([value, low, high]), constant)
-
-
-@binds(InList)
-def _in_list(node: InList, scope: Scope) -> Value:
-    given, listed = bind(node.operand, scope), [bind(item, scope) for item in node.items]
-    if any(map(coerce.may_be_row, (given, *listed))):
-        return _among_rows(given, listed, node.negated, scope)
-    value, items = coerce.atom(given), list(map(coerce.atom, listed))
-    constant = value.constant and all(item.constant for item in items)
-    if value.kind is Kind.NULL:
-        return Atom("NULL::BOOLEAN", Kind.BOOLEAN, value.ts, constant)
-    tests = [coerce.compare("=", value, item).sql for item in items if item.kind is not Kind.NULL]
-    same = [item for item in items if item.kind is value.kind and item.constant]
-    if len(same) == len(items) > 1:
-        hit = f"{value.sql} IN ({', '.join(item.sql for item in same)})"
-        if not all(isinstance(item, Constant) for item in node.items):
-            hit = f"coalesce({hit}, FALSE)"  # what is computed may be null
-    else:
-        hit = " OR ".join(f"coalesce({test}, FALSE)" for test in tests) or "FALSE"
-    sql = f"CASE WHEN {value.sql} IS NULL THEN NULL ELSE {'NOT ' if node.negated else ''}({hit}) END"
-    return Atom(f"({sql})", Kind.BOOLEAN, _member_ts(value, items, scope), constant)
-
-
-def _among_rows(value: Value, items: list[Value], negated: bool, scope: Scope) -> Atom:
-    """IN where rows or embeddings are compared."""
-    tests = [f"coalesce({coerce.compare('=', value, item).sql}, FALSE)" for item in items]
-    sql = f"{'NOT ' if negated else ''}({' OR '.join(tests)})"
-    if not isinstance(value, Row | Embedding):
-        sql = f"CASE WHEN {_is_sql('null', value)} THEN NULL ELSE {sql} END"
-    return Atom(f"({sql})", Kind.BOOLEAN, _member_ts(value, items, scope), all(map(is_constant, (value, *items))))
-
-
-def _member_ts(value: Value, items: Sequence[Value], scope: Scope) -> Ts:
-    """Of a hit the newest of the value and the item found, else the value's own."""
-
-    def build() -> str:
-        own = scope.brief(timestamp_of(value))
-        hits = [
-            f"WHEN {coerce.compare('=', value, item).sql} THEN greatest({own}, {ts})"
-            for item in items
-            if not is_null(item) and (ts := timestamp_of(item)) not in (own, NEVER_SQL)
-        ]
-        return f"CASE {' '.join(hits)} ELSE {own} END" if hits else own
-
-    return build
-
-
-@binds(InRow)
-def _in_row(node: InRow, scope: Scope) -> Value:
-    value, row = coerce.atom(bind(node.operand, scope)), bind(node.row, scope)
-    if is_null(row):
-        return Atom("NULL::BOOLEAN", Kind.BOOLEAN, value.ts, value.constant)
-    cells = coerce.to_cells(row)
-    if node.of == "keys":
-        text = coerce.to_text(value)
-        quoted = text if value.kind is Kind.PATH else f"m_quote({text})"
-        test = f"c.p = {quoted} OR starts_with(c.p, {quoted} || '.')"
-    else:
-        test = f"c.v = {coerce.to_any(value)} AND m_single(c.p)"
-    found = f"list_filter({cells}, lambda c: {test})"
-    negation = "NOT " if node.negated else ""
-    null = macro("m_null_cells", cells) if isinstance(row, Open) else f"{cells} IS NULL"
-    sql = f"CASE WHEN {value.sql} IS NULL OR {null} THEN NULL ELSE {negation}(len({found}) > 0) END"
-
-    def ts() -> str:
-        return f"greatest({value.ts()}, coalesce(m_newest({found}), {NEVER_SQL}))"
-
-    return Atom(f"({sql})", Kind.BOOLEAN, ts, value.constant and is_constant(row))
-
-
-@binds(Like)
-def _like(node: Like, scope: Scope) -> Value:
-    value, pattern = coerce.atom(bind(node.operand, scope)), coerce.atom(bind(node.pattern, scope))
-    constant = value.constant and pattern.constant
-    if Kind.NULL in (value.kind, pattern.kind):
-        ts = value.ts if value.kind is Kind.NULL else (lambda: NEVER_SQL)
-        return Atom("NULL::BOOLEAN", Kind.BOOLEAN, ts, constant)
-    if value.kind not in (Kind.STRING, Kind.ANY):
-        raise MldbError("LIKE expression must have string on left side")
-    text = value.sql if value.kind is Kind.STRING else macro("m_like_text", value.sql)
-    negation = "NOT " if node.negated else ""
-    return Atom(f"({negation}({text} LIKE {coerce.to_text(pattern)}))", Kind.BOOLEAN, value.ts, constant)
-
-
-_IS_TAGS = {"string": "s", "number": "niu", "timestamp": "t", "interval": "v"}
-_IS_KINDS = {
-    "string": (Kind.STRING,), "timestamp": (Kind.TIMESTAMP,), "interval": (Kind.INTERVAL,), "number": coerce.NUMERIC,
-    "integer": (Kind.BOOLEAN, Kind.INTEGER, Kind.UNSIGNED),
-}  # fmt: skip
-
-
-@binds(Is)
-def _is(node: Is, scope: Scope) -> Value:
-    value = bind(node.operand, scope)
-    call = node.operand
-    if isinstance(call, Call) and isinstance(value, Open) and scope.context.catalog.function(call.name) is not None:
-        value = replace(value, named=True)  # a user function without a result gives null
-    sql = _is_sql(node.what, value)
-    return Atom(f"(NOT {sql})" if node.negated else sql, Kind.BOOLEAN, latest_ts([value]), is_constant(value))
-
-
-def _is_sql(what: str, value: Value) -> str:
-    if what in ("true", "false"):
-        return f"coalesce({coerce.truth(value)} = {what.upper()}, FALSE)"
-    if isinstance(value, Row) and value.named and what == "null":
-        return f"(NOT {coerce.has_cells(value)})"
-    if isinstance(value, Embedding | Row):
-        return "FALSE"
-    if isinstance(value, Open) and what == "null":
-        return macro("m_null_cells", value.cells)
-    one = coerce.atom(value)
-    if what == "null":
-        return f"({one.sql} IS NULL)"
-    if one.kind is Kind.ANY:
-        return _is_any(what, one.sql)
-    if what == "integer" and one.kind is Kind.NUMBER:
-        return f"coalesce({_is_integral(one.sql)}, FALSE)"
-    return f"({one.sql} IS NOT NULL)" if one.kind in _IS_KINDS[what] else "FALSE"
-
-
-def _is_integral(number: str) -> str:
-    """SQL of whether a double is an integer of 64 bits; a larger one is a float (§1.2)."""
-    return f"{number} = trunc({number}) AND {number} >= -9223372036854775808 AND {number} < 9223372036854775808"
-
-
-def _is_any(what: str, sql: str) -> str:
-    if what == "integer":
-        integral = _is_integral(f"union_extract({sql}, 'n')")
-        return f"coalesce(m_tag({sql}) IN ('i', 'u') OR (m_tag({sql}) = 'n' AND {integral}), FALSE)"
-    tags = ", ".join(f"'{tag}'" for tag in _IS_TAGS[what])
-    return f"coalesce(m_tag({sql}) IN ({tags}), FALSE)"
-
-
-@binds(Case)
-def _case(node: Case, scope: Scope) -> Value:
-    conditions = [_condition(node, when, scope) for when, _ in node.whens]
-    guards = _guards(conditions)
-    results = [bind(then, _Branch(scope, guard)) for (_, then), guard in zip(node.whens, guards, strict=False)]
-    default = _case_default(node, results, _Branch(scope, guards[-1]))
-    branches = [*results, default]
-    tests = [*([node.subject] if node.subject is not None else []), *(when for when, _ in node.whens)]
-    constant = all(map(is_constant, branches)) and all(is_constant(bind(test, scope)) for test in tests)
-    if all(isinstance(branch, Atom | MultiValue) for branch in branches):
-        return _case_atoms(conditions, [coerce.atom(branch) for branch in branches], constant)
-    rows = [spelled(branch) for branch in branches if isinstance(branch, Row)]
-    if len(rows) == len(branches) and not any(row.rests for row in rows):
-        return _case_rows(conditions, rows)
-    cells = [coerce.to_cells(branch) for branch in branches]
-    return Open(scope.stage(_case_sql(conditions, [f"CAST({text} AS {CELL_TYPE}[])" for text in cells])))
-
-
-class _Branch(OverlayScope):
-    """The scope of a branch of CASE: what is computed once per row is so only for the rows that take the branch."""
-
-    def __init__(self, outer: Scope, guard: str) -> None:
-        super().__init__(Row(), outer)
-        self.guard = guard
-
-    def atoms_only(self) -> bool:
-        return self.outer.atoms_only()
-
-    def stage(self, sql: str) -> str:
-        return self.outer.stage(f"CASE WHEN {self.guard} THEN {sql} END")
-
-
-def _guards(conditions: list[str]) -> list[str]:
-    """Which rows take each branch, the default's last."""
-    before: list[str] = []
-    guards: list[str] = []
-    for condition in conditions:
-        guards.append(" AND ".join([*before, f"coalesce({condition}, FALSE)"]))
-        before.append(f"NOT coalesce({condition}, FALSE)")
-    return [*guards, " AND ".join(before) or "TRUE"]
-
-
-def _condition(node: Case, when: Expression, scope: Scope) -> str:
-    if node.subject is None:
-        return coerce.truth(bind(when, scope))
-    return coerce.compare("=", bind(node.subject, scope), bind(when, scope)).sql
-
-
-def _case_default(node: Case, results: list[Value], scope: Scope) -> Value:
-    if node.default is not None:
-        return bind(node.default, scope)
-    if node.subject is not None and results and isinstance(results[0], Row):
-        return Row()
-    return Atom("NULL", Kind.NULL, constant=True)
-
-
-def _case_sql(conditions: list[str], results: list[str]) -> str:
-    if not conditions:
-        return results[-1]
-    whens = " ".join(f"WHEN {c} THEN {r}" for c, r in zip(conditions, results[:-1], strict=True))
-    return f"(CASE {whens} ELSE {results[-1]} END)"
-
-
-def _case_atoms(conditions: list[str], branches: list[Atom], constant: bool) -> Atom:
-    kind = coerce.unify(branches)
-    sql = _case_sql(conditions, [coerce.as_kind(branch, kind) for branch in branches])
-
-    def ts() -> str:
-        times = [branch.ts() for branch in branches]
-        return times[0] if len(set(times)) == 1 else _case_sql(conditions, times)
-
-    return Atom(sql, kind, ts, constant, may_be_null=if_one_may_be_null(branches))
-
-
-def _case_rows(conditions: list[str], branches: list[Row]) -> Row:
-    builder = RowBuilder()
-    for path in dict.fromkeys(path for branch in branches for path in branch.columns):
-        leaves: list[Any] = [branch.columns.get(path) for branch in branches]
-        atoms = [Atom("NULL", Kind.NULL) if leaf is None else coerce.atom(leaf) for leaf in leaves]
-        merged = _case_atoms(conditions, atoms, False)
-        there = ["FALSE" if leaf is None else presence(leaf) or "TRUE" for leaf in leaves]
-        if set(there) != {"TRUE"}:
-            nullable = any(not isinstance(leaf, Atom) or leaf.nullable() for leaf in leaves if leaf is not None)
-            merged = replace(merged, may_be_null=possible if nullable else impossible)
-            merged = merged.only(_case_sql(conditions, there))
-        builder.add(path, merged)
-    return builder.build()
 
 
 def _cast_integer(atom: Atom) -> str:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import NoReturn
 
 from server.errors import MldbError
-from server.sql import coerce
+from server.sql import coerce, comparison
 from server.sql.binder.aggregates import AGGREGATES, aggregate
 from server.sql.binder.base import bind, within
 from server.sql.binder.output import distinct_terms, named, order_terms
@@ -65,7 +65,7 @@ class GroupRelation(Relation):
     def add_key(self, value: Value) -> Value:
         """A group key: its value as read from the grouped relation."""
         name = f"k{len(self.keys)}"
-        self.keys.append(coerce.group_term(value))
+        self.keys.append(comparison.group_term(value))
         if isinstance(value, Row | Open):
             # The group's key is the row with the earliest cells.
             key = Open(self.aggregate(f"min(m_sorted_cells({coerce.to_cells(value)}))"))
@@ -108,7 +108,7 @@ class GroupRelation(Relation):
         return text
 
     def order(self) -> list[str]:
-        return [term for value in self.key_values for term in coerce.sort_terms(value, False)]
+        return [term for value in self.key_values for term in comparison.sort_terms(value, False)]
 
     def base(self, used: set[str], ordered: bool) -> str:
         del ordered

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from server.errors import MldbError
-from server.sql import coerce
+from server.sql import coerce, comparison
 from server.sql.binder.base import bind, within
 from server.sql.bound import Atom, Open, is_constant, is_null
 from server.sql.relations import Relation
@@ -40,7 +40,7 @@ def order_terms(keys: tuple[OrderKey, ...], scope: Scope) -> list[str]:
         value = bind(key.expression, scope)
         if not is_constant(value):
             with within(key):
-                terms.extend(coerce.sort_terms(value, key.descending) or [ALL_EQUAL])
+                terms.extend(comparison.sort_terms(value, key.descending) or [ALL_EQUAL])
     return terms
 
 
@@ -52,4 +52,4 @@ def distinct_terms(select: Select, scope: Scope) -> list[str]:
     for expression, key in zip(select.distinct_on, select.order_by, strict=False):
         if expression != key.expression:
             raise MldbError("DISTINCT ON expression must match leftmost(s) ORDER BY clause(s)")
-    return [coerce.group_term(bind(expression, scope)) for expression in select.distinct_on]
+    return [comparison.group_term(bind(expression, scope)) for expression in select.distinct_on]

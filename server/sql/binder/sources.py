@@ -7,9 +7,9 @@ from contextvars import ContextVar
 from server.errors import MldbError
 from server.sql.binder.base import bind_table, binds_table, elsewhere
 from server.sql.binder.query import Query
+from server.sql.cells import CellsRelation
 from server.sql.relations import NoTable, Relation, WideRelation
 from server.sql.scope import Context, NoScope
-from server.sql.sparse import CellsRelation
 from server.sql.tree import DatasetRef, Table
 from server.sql.views import View
 from server.storage.layouts import Cells, Wide

@@ -27,11 +27,12 @@ from server.sql.bound import (
     only_where,
     presence,
 )
+from server.sql.cells import CellsRelation, TransposedCells
 from server.sql.duck import select_list
 from server.sql.notes import Note
 from server.sql.relations import Relation, lookup, require_row
 from server.sql.scope import Context
-from server.sql.sparse import CellsRelation, SparseRelation, TransposedCells
+from server.sql.sparse import SparseRelation
 from server.sql.tree import Constant, Item, RowLiteral, RowTable, TableCall, Unary
 from server.values.kinds import CELL_TYPE, Kind
 from server.values.paths import Path
