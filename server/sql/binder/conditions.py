@@ -50,13 +50,13 @@ def _in_list(node: InList, scope: Scope) -> Value:
     constant = value.constant and all(item.constant for item in items)
     if value.kind is Kind.NULL:
         return Atom("NULL::BOOLEAN", Kind.BOOLEAN, value.ts, constant)
-    tests = [comparison.compare("=", value, item).sql for item in items if item.kind is not Kind.NULL]
     same = [item for item in items if item.kind is value.kind and item.constant]
     if len(same) == len(items) > 1:
         hit = f"{value.sql} IN ({', '.join(item.sql for item in same)})"
         if not all(isinstance(item, Constant) for item in node.items):
             hit = f"coalesce({hit}, FALSE)"  # what is computed may be null
     else:
+        tests = [comparison.compare("=", value, item).sql for item in items if item.kind is not Kind.NULL]
         hit = " OR ".join(f"coalesce({test}, FALSE)" for test in tests) or "FALSE"
     sql = f"CASE WHEN {value.sql} IS NULL THEN NULL ELSE {'NOT ' if node.negated else ''}({hit}) END"
     return Atom(f"({sql})", Kind.BOOLEAN, _member_ts(value, items, scope), constant)

@@ -9,7 +9,6 @@ from server.sql.bound import Atom, Embedding, Leaf, MultiValue, Open, Row, Value
 from server.sql.duck import order_clause, select_list, where_clause
 from server.sql.relations import Relation
 from server.values.kinds import Kind
-from server.values.paths import Path
 
 
 @dataclass
@@ -70,17 +69,20 @@ class Exporter(Relation):
     def export(self, value: Value, *, missing: bool = False) -> Value:
         """A value over the relations below as a value over this one; ``missing``: rows may lack it (outer joins)."""
         match value:
-            case Atom():
-                return self._export_atom(value, missing)
-            case MultiValue(sql, kind, newest):
-                return MultiValue(self.offer(sql), kind, newest and (lambda: self.offer(newest())))
-            case Embedding(sql=sql):
-                ts = value.ts
-                return replace(value, sql=self.offer(sql), ts=lambda: self.offer(ts()), constant=False)
             case Open():
                 return Open(self.offer(value.cells))
             case Row():
                 return self.export_row(value, missing=missing)
+        return self._export_leaf(value, missing)
+
+    def _export_leaf(self, leaf: Leaf, missing: bool) -> Leaf:
+        match leaf:
+            case Atom():
+                return self._export_atom(leaf, missing)
+            case MultiValue(sql, kind, newest):
+                return MultiValue(self.offer(sql), kind, newest and (lambda: self.offer(newest())))
+            case Embedding(sql=sql, ts=ts):
+                return replace(leaf, sql=self.offer(sql), ts=lambda: self.offer(ts()), constant=False)
 
     def _export_atom(self, atom: Atom, missing: bool) -> Atom:
         null = atom.kind is Kind.NULL
@@ -95,11 +97,7 @@ class Exporter(Relation):
         )
 
     def export_row(self, row: Row, *, missing: bool = False) -> Row:
-        columns: dict[Path, Leaf] = {}
-        for path, leaf in row.columns.items():
-            exported = self.export(leaf, missing=missing)
-            assert isinstance(exported, Atom | MultiValue | Embedding)
-            columns[path] = exported
+        columns = {path: self._export_leaf(leaf, missing) for path, leaf in row.columns.items()}
         return Row(columns, tuple(replace(rest, sql=self.offer(rest.sql)) for rest in row.rests))
 
     def exported(self, used: set[str]) -> dict[str, str]:

@@ -139,7 +139,8 @@ class MergeRelation(FromRelation):
         self._names = [relation.row_text() for relation in inputs]
         builder = RowBuilder()
         for relation in inputs:
-            builder.add((), _maybe_missing(relation.row()))
+            row = relation.row()
+            builder.add((), Row({path: _maybe_missing(leaf) for path, leaf in row.columns.items()}, row.rests))
         self._row = self.export_row(builder.build(), missing=True)  # for single columns, where NULL is NULL
         self._kept = ""  # SQL of the names of the rows that are wanted, where these are known
 
@@ -156,7 +157,7 @@ class MergeRelation(FromRelation):
         for relation in self.inputs:
             found = relation.lookup(path)
             if found is not None:
-                builder.add(path, replace(found, sparse=True, there="") if isinstance(found, Atom) else found)
+                builder.add(path, _maybe_missing(found) if isinstance(found, Atom) else found)
         return lookup(self.export_row(builder.build(), missing=True), path)
 
     def row_path(self) -> Atom:
@@ -217,13 +218,9 @@ class MergeRelation(FromRelation):
         return relation.render_named(f"SELECT name FROM {self._names_kept}", above)
 
 
-def _maybe_missing(row: Row) -> Row:
-    columns: dict[Path, Leaf] = {}
-    for path, leaf in row.columns.items():
-        if isinstance(leaf, Atom):
-            leaf = replace(leaf, sparse=True, there="")
-        columns[path] = leaf
-    return Row(columns, row.rests)
+def _maybe_missing(leaf: Leaf) -> Leaf:
+    """A column that rows may lack; where they do it is NULL, and where it is NULL they are taken to."""
+    return replace(leaf, sparse=True, there="") if isinstance(leaf, Atom) else leaf
 
 
 class UnionRelation(Relation):

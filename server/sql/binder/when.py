@@ -108,26 +108,28 @@ class WhenScope(NestedScope):
 
     def _filter(self, value: Value) -> Value:
         match value:
-            case Atom(ts=ts):
-                return value.where(self._passes(ts()), self._moment(ts))
-            case MultiValue(sql, kind):
-                return MultiValue(f"list_filter({sql}, lambda c: {self._passes(_CELL)})", kind)
-            case Embedding(sql=sql, ts=ts):
-                kept = f"CASE WHEN {self._passes(ts())} THEN {sql} END"
-                return Embedding(kept, value.kind, value.shape, self._moment(ts), value.names)
             case Open():
-                return Open(f"list_filter({value.cells}, lambda c: {self._passes(_CELL)})")
+                return Open(self._filter_cells(value.cells))
             case Row():
                 return self._filter_row(value)
+        return self._filter_leaf(value)
+
+    def _filter_leaf(self, leaf: Leaf) -> Leaf:
+        match leaf:
+            case Atom(ts=ts):
+                return leaf.where(self._passes(ts()), self._moment(ts))
+            case MultiValue(sql, kind):
+                return MultiValue(self._filter_cells(sql), kind)
+            case Embedding(sql=sql, ts=ts):
+                kept = f"CASE WHEN {self._passes(ts())} THEN {sql} END"
+                return Embedding(kept, leaf.kind, leaf.shape, self._moment(ts), leaf.names)
+
+    def _filter_cells(self, cells: str) -> str:
+        return f"list_filter({cells}, lambda c: {self._passes(_CELL)})"
 
     def _filter_row(self, row: Row) -> Row:
-        columns: dict[Path, Leaf] = {}
-        for path, leaf in row.columns.items():
-            kept = self._filter(leaf)
-            assert isinstance(kept, Atom | MultiValue | Embedding)
-            columns[path] = kept
-        rests = (Rest(rest.prefix, f"list_filter({rest.sql}, lambda c: {self._passes(_CELL)})") for rest in row.rests)
-        return Row(columns, tuple(rests))
+        columns = {path: self._filter_leaf(leaf) for path, leaf in row.columns.items()}
+        return Row(columns, tuple(Rest(rest.prefix, self._filter_cells(rest.sql)) for rest in row.rests))
 
     def column(self, path: Path) -> Value:
         return self._filter(self.outer.column(path))
