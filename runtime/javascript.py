@@ -1,36 +1,31 @@
 """JavaScript plugins and scripts (entity-types.md §5): QuickJS in the worker, with MLDB's JavaScript API.
 
-``prelude.js`` is that API; what it cannot do by itself it asks of ``_Host``, one call at a time, in JSON. QuickJS
+``prelude.js`` is that API; what it cannot do by itself it asks of ``PreludeCalls``. QuickJS
 belongs to the thread that made it: all code of a worker runs there, request after request. A handler that waits for
 the server makes way for those requests alone that the server makes of its plugin meanwhile, on its behalf.
 """
 
 from __future__ import annotations
 
-import io
 import json
 import re
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
-from itertools import count
 from pathlib import Path
-from typing import IO, Any, Final
-
-import orjson
+from typing import Any, Final
 
 from runtime import capture, execution, protocol, shim
-from runtime.connection import RequestCancelled
+from runtime.javascript_calls import PreludeCalls
 from runtime.jsontext import encode, to_bytes
 from runtime.single_thread import SingleThread
+from runtime.sources import Source
 
 _PRELUDE: Final = Path(__file__).with_name("prelude.js")
 _PRELUDE_LINE: Final = 1_000_000  # QuickJS calls all code by one name: this far down it is the prelude's
 _EVALUATED: Final = "<input>"  # how QuickJS names code that it was given as text
 _FRAME: Final = re.compile(r"^\s*at (?:(?P<name>.*?) \()?(?P<uri>.*?):(?P<line>\d+)(?::(?P<column>\d+))?\)?$")
 _BEGUN: Final = "at <eval> ("
-_JSON: Final = "application/json"
 _PROMISE: Final = '{"promise":'
 COMPILING: Final = "Compiling plugin script"
 _DOING: Final = {
@@ -52,14 +47,14 @@ class Interpreter:
         self._text = ""
         self._kind = "script" if raw.script is not None else "main"
         self._thread = SingleThread("javascript")
-        self._host = _Host(raw, self._thread)
+        self._calls = PreludeCalls(raw, self._thread)
         self._thread.run(partial(self._prepare, args))
 
     def _prepare(self, args: Any) -> None:
         import quickjs
 
         self._context = context = quickjs.Context()
-        context.add_callable("host", self._host.answer)
+        context.add_callable("host", self._calls.answer)
         context.add_callable("collect", context.gc)
         begin = context.eval(
             "(make) => { const given = [host, collect]; delete globalThis.host; delete globalThis.collect;"
@@ -68,7 +63,7 @@ class Interpreter:
         self._call = begin(context.eval("\n" * _PRELUDE_LINE + _PRELUDE.read_text(encoding="utf-8")))
         self._call("args", json.dumps(args, sort_keys=True))
 
-    def main(self, source: execution.Source, request: shim.Request) -> execution.Outcome:
+    def main(self, source: Source, request: shim.Request) -> execution.Outcome:
         """Run main.js or a script; its return is the value of the last expression."""
 
         def work() -> execution.Outcome:
@@ -99,7 +94,7 @@ class Interpreter:
 
     def status(self, *, inner: bool) -> bytes | None:
         """JSON of what the status handler tells; None without one, or when it fails."""
-        if not self._host.has_status:
+        if not self._calls.has_status:
             return None
         outcome = self._captured(lambda: self._run("status", None), shim.Request(), inner=inner)
         return outcome.body if outcome.kind == protocol.RETURNED else None
@@ -124,7 +119,7 @@ class Interpreter:
         except quickjs.JSException as error:  # no memory, or no stack, is left even to tell of it
             told = {"type": "InternalError", "message": str(error).partition("\n")[0], "stack": ""}
             text = json.dumps({"raised": told})
-        self._host.check()
+        self._calls.check()
         outcome = json.loads(text, parse_int=_number)
         if outcome is None:
             return execution.Outcome(protocol.UNROUTED)
@@ -178,136 +173,3 @@ def _number(text: str) -> int | float:
     """JavaScript writes numbers up to 1e21 without an exponent; those beyond 64 bits stay the floats that they are."""
     value = int(text)
     return value if -(2**63) <= value < 2**64 else float(value)
-
-
-def _in_order(text: str) -> str:
-    """JSON with the members of objects sorted by name, as MLDB's JavaScript has them: code compares it as text."""
-    try:
-        return orjson.dumps(orjson.loads(text), option=orjson.OPT_SORT_KEYS).decode()
-    except ValueError:
-        return text
-
-
-class _Host:
-    """What the prelude can ask for. Nothing is raised through QuickJS, which would lose it."""
-
-    def __init__(self, raw: shim.Mldb, thread: SingleThread) -> None:
-        self._raw = raw
-        self._thread = thread
-        self._streams: dict[int, _Stream] = {}
-        self._numbers = count(1)
-        self._cancelled: dict[int, RequestCancelled] = {}  # by how deep the request is
-        self.has_status = False
-
-    def answer(self, name: str, given: str) -> str:
-        try:
-            value = getattr(self, f"_do_{name}")(*json.loads(given))
-        except RequestCancelled as error:
-            self._cancelled[self._thread.depth] = error
-            return json.dumps([False, "the request was cancelled"])
-        except Exception as error:
-            # The boundary to JavaScript: there it is an Error with this text.
-            return json.dumps([False, str(error) or type(error).__name__])
-        return json.dumps([True, value], sort_keys=True)
-
-    def check(self) -> None:
-        """Let the request end here when it was cancelled meanwhile, whatever the code made of that."""
-        error = self._cancelled.pop(self._thread.depth, None)
-        if error is not None:
-            raise error
-
-    def _do_log(self, stream: str, text: str) -> None:
-        recorder = capture.current.get(None)
-        if recorder is not None:
-            recorder.add(stream, text)
-
-    def _do_perform(self, verb: str, resource: str, params: Any, payload: str, headers: Any) -> dict[str, Any]:
-        body = payload.encode("utf-8", "replace")
-        result = self._thread.ask(lambda: self._raw.send(verb, resource, params, body, headers))
-        result["responseCode"] = result.pop("statusCode")
-        if result.get("contentType") == _JSON and "response" in result:
-            result["json"] = _in_order(result["response"])
-        return result
-
-    def _do_static(self, route: str, folder: str) -> None:
-        self._plugin().serve_static_folder(route.strip("/"), folder)
-
-    def _do_documentation(self, folder: str) -> None:
-        self._plugin().serve_documentation_folder(folder)
-
-    def _do_folder(self) -> str:
-        return self._plugin().get_plugin_dir()
-
-    def _plugin(self) -> shim.Plugin:
-        if self._raw.plugin is None:
-            raise RuntimeError("only a plugin can, a script has no folders")
-        return self._raw.plugin
-
-    def _do_status(self) -> None:
-        self.has_status = True
-
-    def _do_ls(self, uri: str) -> dict[str, Any]:
-        return self._raw.ls(uri)
-
-    def _do_address(self) -> str:
-        return self._raw.get_http_bound_address()
-
-    def _do_executable(self) -> str:
-        return sys.executable
-
-    def _do_optimize(self, level: str) -> None:
-        self._raw.debugSetPathOptimizationLevel(level)
-
-    def _do_open(self, uri: str) -> int:
-        number = next(self._numbers)
-        self._streams[number] = _Stream(self._thread.ask(lambda: self._raw.open_bytes(uri)))
-        return number
-
-    def _do_close(self, number: int) -> None:
-        self._streams.pop(number).close()
-
-    def _do_readLine(self, number: int) -> str:  # noqa: N802 - the method's name in JavaScript
-        return self._streams[number].line()
-
-    def _do_readJson(self, number: int) -> Any:  # noqa: N802
-        return self._streams[number].json()
-
-    def _do_read(self, number: int, size: int) -> list[int]:
-        return list(self._streams[number].read(size))
-
-    def _do_eof(self, number: int) -> bool:
-        return self._streams[number].at_end()
-
-
-class _Stream:
-    """A file or page that is read piece by piece."""
-
-    def __init__(self, source: IO[bytes]) -> None:
-        self._source = io.BufferedReader(source) if isinstance(source, io.RawIOBase) else source
-        self._ahead = b""
-
-    def close(self) -> None:
-        self._source.close()
-
-    def read(self, size: int) -> bytes:
-        """So many bytes, fewer at the end; all with -1."""
-        taken, self._ahead = (self._ahead, b"") if size < 0 else (self._ahead[:size], self._ahead[size:])
-        return taken + self._source.read(-1 if size < 0 else size - len(taken))
-
-    def line(self) -> str:
-        taken = self._ahead + (b"" if b"\n" in self._ahead else self._source.readline())
-        line, newline, self._ahead = taken.partition(b"\n")
-        if not line and not newline:
-            raise EOFError("End of file")
-        return line.rstrip(b"\r").decode("utf-8", "replace")
-
-    def json(self) -> Any:
-        """The next JSON value; what follows it stays to be read."""
-        text = self.read(-1).decode("utf-8", "replace").lstrip()
-        value, end = json.JSONDecoder().raw_decode(text)
-        self._ahead = text[end:].encode("utf-8")
-        return value
-
-    def at_end(self) -> bool:
-        self._ahead = self._ahead or self._source.read(1)
-        return not self._ahead

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final
 
 from runtime import protocol
+from runtime.crashes import Crashes
 from runtime.executor import Environment, Executor, WorkerFailure
 from runtime.generation import Answer, ClientGone, Generation, Hooks, OnSlow, RequestFailed
+from runtime.incidents import LONGEST_MESSAGE, Failure, raised
 from runtime.messages import Launch, Limits, LogLine, Perform, PluginRequest
 from runtime.output import time_text
+from runtime.starting import START_FAILURES, TICK_SECONDS, LaunchFailed, failure_of, start_watched
 from runtime.traffic import Traffic
 
-logger = logging.getLogger("mldb.runtime")
-
-_TICK_SECONDS: Final = 0.1
 _PING_SECONDS: Final = 5.0
 _ASK_SECONDS: Final = 0.1  # before a reload, which is to be quick, for what a busy worker may have told before
 
@@ -29,104 +27,6 @@ _EXHAUSTED_GRACE_SECONDS: Final = 1.0
 
 # An edit ends a start that takes longer: who saved an endless loop mends it, and need not wait for its deadline.
 IMPATIENT_SECONDS: Final = 2.0
-
-# Of a message that is kept: an exception may hold a whole file, and consoles are told again at every change.
-_LONGEST_MESSAGE: Final = 1000
-
-# Pauses before a restart after so many crashes within the window; the first is at once.
-_BACK_OFF_SECONDS: Final = (0.0, 0.1, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
-_CRASH_WINDOW_SECONDS: Final = 120.0
-
-
-class LaunchFailed(Exception):
-    """Raised by ``make_launch`` when there is nothing that could be started."""
-
-
-class MainFailed(Exception):
-    """Raised when main.py raised; ``answer`` holds its output."""
-
-    def __init__(self, answer: Answer) -> None:
-        super().__init__((answer.exception or {}).get("message", "main.py failed"))
-        self.answer = answer
-
-
-START_FAILURES: Final = (LaunchFailed, MainFailed, RequestFailed, WorkerFailure, OSError)
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why a generation could not start or ended, or a request failed: what, where and when (seconds)."""
-
-    message: str
-    time: float
-    file: str | None = None
-    line: int | None = None
-    request: str | None = None  # verb and path below the plugin's routes
-
-    def plain(self) -> dict[str, Any]:
-        members = {
-            "message": self.message[:_LONGEST_MESSAGE],
-            "time": time_text(self.time),
-            "file": self.file,
-            "line": self.line,
-            "request": self.request,
-        }
-        return {name: value for name, value in members.items() if value is not None}
-
-
-def failure_of(error: Exception) -> Failure:
-    exception = error.answer.exception if isinstance(error, MainFailed) else None
-    return Failure(str(error), time.time()) if exception is None else raised(exception)
-
-
-def raised(exception: dict[str, Any]) -> Failure:
-    """That plugin code raised, as ``failures.describe`` tells it."""
-    type_, text = exception.get("type", "Exception"), exception.get("message", "")
-    if not text.startswith(f"{type_}:"):  # JavaScript's own texts do
-        text = f"{type_}: {text}"
-    return Failure(text, time.time(), exception.get("scriptUri"), exception.get("lineNumber"))
-
-
-async def start_watched(generation: Generation, executor: Executor, environment: Environment) -> Answer:
-    """Start a generation under its deadline and memory limit; a cancel ends its worker.
-
-    ``MainFailed``, ``RequestFailed`` or ``WorkerFailure``; the worker is gone then.
-    """
-    task = asyncio.ensure_future(generation.start(executor, environment))
-    try:
-        while not (await asyncio.wait({task}, timeout=_TICK_SECONDS))[0]:
-            generation.overdue()
-            if generation.overgrown():
-                generation.stop(503, "grew past its memory limit")
-        answer = task.result()
-        if answer.kind == protocol.EXHAUSTED:
-            raise RequestFailed(503, "the plugin's worker ran out of its memory limit")
-        if answer.kind == protocol.RAISED:
-            raise MainFailed(answer)
-    except BaseException:
-        task.cancel()
-        generation.stop()
-        raise
-    return answer
-
-
-async def run_script(
-    launch: Launch,
-    *,
-    executor: Executor,
-    limits: Limits,
-    perform: Perform,
-    log: Callable[[LogLine], None],
-) -> Answer:
-    """Run a script in a worker of its own; its answer, also when it raised. ``RequestFailed`` when it died or hung."""
-    generation = Generation(launch, limits, Hooks(perform, log, lambda _generation, _reason: None))
-    try:
-        answer = await start_watched(generation, executor, Environment(launch.packages))
-    except MainFailed as error:
-        answer = error.answer
-    finally:
-        generation.stop()
-    return answer
 
 
 class Supervisor:
@@ -155,7 +55,7 @@ class Supervisor:
         self.loaded: float | None = None  # when the generation in service came into it, seconds of the epoch
         self._numbers = 0
         self._restarts = 0
-        self._crashes: deque[float] = deque(maxlen=len(_BACK_OFF_SECONDS))
+        self._crashes = Crashes()
         self._retry_at = 0.0
         self._stopped = False
         self.held = False  # stopped by the operator, until a reload
@@ -187,9 +87,7 @@ class Supervisor:
         async with self._changing:
             if self._stopped or (self.held and not if_held):
                 return False
-            if self._restarting is not None:
-                self._restarting.cancel()
-                self._restarting = None
+            self._cancel_restart()
             self.held = False
             try:
                 await self._begin_unless_newer()
@@ -205,9 +103,7 @@ class Supervisor:
         self._give_up("the plugin was stopped before main.py had ended")
         async with self._changing:
             self.held = True
-            if self._restarting is not None:
-                self._restarting.cancel()
-                self._restarting = None
+            self._cancel_restart()
             self._retry_at = 0.0
             generation, self.generation = self.generation, None
             self._available.clear()
@@ -232,7 +128,7 @@ class Supervisor:
         return answer
 
     def _note_request(self, request: PluginRequest, failure: Failure) -> None:
-        self.last_error = replace(failure, request=f"{request.verb} {request.remaining}"[:_LONGEST_MESSAGE])
+        self.last_error = replace(failure, request=f"{request.verb} {request.remaining}"[:LONGEST_MESSAGE])
 
     async def _answer(self, request: PluginRequest, on_slow: OnSlow | None) -> Answer:
         generation = self.generation or await self._wait_for_generation()
@@ -259,35 +155,32 @@ class Supervisor:
         """What the plugin's status object shows: nothing while the first generation serves as it should."""
         if self._numbers <= 1 and self.failure is None and self.generation is not None and not self.held:
             return None
-        status: dict[str, Any] = {"generation": self._numbers, "restarts": self._restarts, "state": self._state()}
+        status = self._service()
         if self.generation is not None and self.generation.worker is not None:
             status["pid"] = self.generation.worker.pid
-        if self.failure is not None:
-            status["lastFailure"] = self.failure.plain()
-        if self._retry_in() > 0:
-            status["nextAttempt"] = time_text(time.time() + self._retry_in())
         return status
 
     def report(self) -> dict[str, Any]:
         """Everything that operators want to know, at any time. ``memory`` in bytes, the worker's own."""
         worker = self.generation.worker if self.generation is not None else None
-        report: dict[str, Any] = {
-            "generation": self._numbers,
-            "restarts": self._restarts,
-            "state": self._state(),
-            "requests": self.traffic.plain(),
-            "memory": 0 if worker is None else worker.memory(),
-            "memoryLimit": self._limits.memory,
-        }
+        report = self._service()
+        report["requests"] = self.traffic.plain()
+        report["memory"] = 0 if worker is None else worker.memory()
+        report["memoryLimit"] = self._limits.memory
         if self.loaded is not None:
             report["loaded"] = time_text(self.loaded)
-        if self.failure is not None:
-            report["lastFailure"] = self.failure.plain()
         if self.last_error is not None:
             report["lastError"] = self.last_error.plain()
-        if self._retry_in() > 0:
-            report["nextAttempt"] = time_text(time.time() + self._retry_in())
         return report
+
+    def _service(self) -> dict[str, Any]:
+        """What both tell of how the plugin is served."""
+        told: dict[str, Any] = {"generation": self._numbers, "restarts": self._restarts, "state": self._state()}
+        if self.failure is not None:
+            told["lastFailure"] = self.failure.plain()
+        if self._retry_in() > 0:
+            told["nextAttempt"] = time_text(time.time() + self._retry_in())
+        return told
 
     def _state(self) -> str:
         if self.generation is not None:
@@ -304,8 +197,7 @@ class Supervisor:
         """End all workers; requests in flight may end first, within their deadline or ``patience`` seconds."""
         self._stopped = True
         generation, self.generation = self.generation, None
-        if self._restarting is not None:
-            self._restarting.cancel()
+        self._cancel_restart()
         for task in self._tasks:
             task.cancel()
         if generation is not None:
@@ -330,8 +222,8 @@ class Supervisor:
         previous, self.generation = self.generation, generation
         self.last_answer = answer
         self.loaded = time.time()
-        self.failure = self.failure if self._recent_crashes() else None
-        self.last_error = self.last_error if self._recent_crashes() else None
+        if not self._crashes.recent():
+            self.failure = self.last_error = None
         self._retry_at = 0.0
         self._available.set()
         if previous is not None:
@@ -372,7 +264,7 @@ class Supervisor:
         try:
             end = time.monotonic() + seconds
             while generation.in_flight and time.monotonic() < end:
-                await asyncio.sleep(_TICK_SECONDS)
+                await asyncio.sleep(TICK_SECONDS)
                 generation.overdue()
         finally:
             generation.stop()
@@ -393,7 +285,7 @@ class Supervisor:
         """Look at deadlines, memory and liveness, all the time."""
         ticks = 0
         while True:
-            await asyncio.sleep(_TICK_SECONDS)
+            await asyncio.sleep(TICK_SECONDS)
             ticks += 1
             generation = self.generation
             if generation is None:
@@ -404,7 +296,7 @@ class Supervisor:
                 generation.stop(503, "grew past its memory limit")
             elif time.monotonic() - generation.last_pong > _PING_SECONDS + self._limits.request_seconds:
                 self._replace(generation, "did not answer for too long", self._limits.request_seconds)
-            elif ticks % round(_PING_SECONDS / _TICK_SECONDS) == 0:
+            elif ticks % round(_PING_SECONDS / TICK_SECONDS) == 0:
                 self._spawn(self._ping(generation))
 
     async def _ping(self, generation: Generation) -> None:
@@ -428,7 +320,7 @@ class Supervisor:
         if self._stopped:
             return
         self._note(Failure(f"the worker {reason}", time.time()), f"generation {generation.number}")
-        self._crashes.append(time.monotonic())
+        self._crashes.note()
         self._schedule_restart()
 
     def _note(self, failure: Failure, what: str) -> None:
@@ -436,17 +328,18 @@ class Supervisor:
         place = f" ({failure.file}, line {failure.line})" if failure.file else ""
         self._hooks.log(LogLine("error", failure.time, f"{what}: {failure.message}{place}"))
 
-    def _recent_crashes(self) -> int:
-        oldest = time.monotonic() - _CRASH_WINDOW_SECONDS
-        return sum(1 for moment in self._crashes if moment > oldest)
-
     def _schedule_restart(self) -> None:
         if self._restarting is None or self._restarting.done():
             self._restarting = asyncio.get_running_loop().create_task(self._restart())
 
+    def _cancel_restart(self) -> None:
+        if self._restarting is not None:
+            self._restarting.cancel()
+            self._restarting = None
+
     async def _restart(self) -> None:
         while not self._stopped and self.generation is None:
-            pause = _BACK_OFF_SECONDS[min(max(self._recent_crashes() - 1, 0), len(_BACK_OFF_SECONDS) - 1)]
+            pause = self._crashes.pause()
             self._retry_at = time.monotonic() + pause
             await asyncio.sleep(pause)
             async with self._changing:
@@ -455,7 +348,7 @@ class Supervisor:
                     self._restarts += 1
                 except START_FAILURES as error:
                     self._note(failure_of(error), "restart failed")
-                    self._crashes.append(time.monotonic())
+                    self._crashes.note()
 
     async def _wait_for_generation(self) -> Generation:
         if self.held:

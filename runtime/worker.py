@@ -25,6 +25,7 @@ from runtime.connection import Connection, current_request
 from runtime.pool import STALL_SECONDS, ThreadPool
 from runtime.routing import Route, Routes
 from runtime.row_queue import RowQueue
+from runtime.sources import Source
 
 
 class Worker:
@@ -42,7 +43,7 @@ class Worker:
         self._started = threading.Event()
         self._baseline = set(sys.modules)
         self._main: execution.MainModule
-        self._routes: execution.Source | None = None
+        self._routes: Source | None = None
         self._declared = Routes(self._announce)
         self._folder: str | None = None
         self._script: javascript.Interpreter | None = None
@@ -81,7 +82,7 @@ class Worker:
         self._main = execution.MainModule(module.injected(raw))
         self._main.install(launch["main"]["uri"] if launch["main"] else "/main.py")
         if launch["routes"] is not None:
-            self._routes = execution.Source(launch["routes"])
+            self._routes = Source(launch["routes"])
         if launch["language"] == "javascript":
             uri = launch["main"]["uri"] if launch["main"] else ""
             self._script = javascript.Interpreter(raw, uri, _args(launch), self._sink)
@@ -113,7 +114,7 @@ class Worker:
     def _run_main(self, spec: dict[str, Any] | None) -> execution.Outcome:
         if spec is None:
             return execution.Outcome(protocol.UNSET)
-        source = execution.Source(spec)
+        source = Source(spec)
         if self._script is not None:
             return self._told(self._script, self._script.main(source, shim.Request()), inner=False)
         return execution.run(source, None, self._main, shim.Request(), self._sink)

@@ -27,8 +27,8 @@ from pydantic import Field, field_validator
 
 from runtime.capture import RateLimit
 from runtime.files import STATUSES
+from runtime.incidents import Failure
 from runtime.output import time_text
-from runtime.supervisor import Failure
 from runtime.traffic import Traffic
 from server.declarations import Creation, EntityType, Params
 from server.errors import MldbError

@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from runtime import protocol
-from runtime.executor import LocalExecutor
 from runtime.generation import Answer
+from runtime.local_executor import LocalExecutor
 from runtime.messages import Call, Limits, LogLine, Reply
 from runtime.supervisor import Supervisor
 from runtime.watcher import Watcher

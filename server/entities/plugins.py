@@ -17,7 +17,8 @@ from runtime.executor import WorkerFailure
 from runtime.generation import Answer, RequestFailed
 from runtime.jsontext import encode_payload, to_bytes
 from runtime.messages import Launch, PluginRequest
-from runtime.supervisor import LaunchFailed, MainFailed, Supervisor
+from runtime.starting import LaunchFailed, MainFailed
+from runtime.supervisor import Supervisor
 from runtime.watcher import FolderWatch
 from server import tracing
 from server.declarations import Creation, EntityType, Params, Services

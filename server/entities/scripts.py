@@ -10,7 +10,7 @@ from runtime import protocol
 from runtime.executor import WorkerFailure
 from runtime.generation import Answer, RequestFailed
 from runtime.jsontext import encode_payload, to_bytes
-from runtime.supervisor import run_script
+from runtime.starting import run_script
 from server import tracing
 from server.declarations import Services
 from server.entities import jsontext

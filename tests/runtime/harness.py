@@ -7,9 +7,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from runtime.executor import LocalExecutor
+from runtime.local_executor import LocalExecutor
 from runtime.messages import Call, Code, Launch, Limits, LogLine, PluginRequest, Reply
-from runtime.supervisor import Supervisor, run_script
+from runtime.starting import run_script
+from runtime.supervisor import Supervisor
 
 
 @dataclass

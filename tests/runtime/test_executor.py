@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from runtime import executor as executors
-from runtime.executor import Environment, LocalExecutor, WorkerFailure
+from runtime import local_executor
+from runtime.executor import Environment, WorkerFailure
+from runtime.local_executor import LocalExecutor
 from runtime.messages import Limits
 from tests.runtime.harness import get, host, plugin
 from tests.waiting import until_async
@@ -108,7 +109,7 @@ def test_workers_that_cannot_be_forked_leave_no_open_files(tmp_path):
 
 
 def test_templates_beyond_the_limit_end(monkeypatch):
-    monkeypatch.setattr(executors, "MAX_TEMPLATES", 2)
+    monkeypatch.setattr(local_executor, "MAX_TEMPLATES", 2)
 
     async def work(executor):
         others = set(descendants())  # of tests before this one

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from runtime import protocol
+from runtime.crashes import Crashes
 from runtime.generation import RequestFailed
-from runtime.supervisor import MainFailed
+from runtime.starting import MainFailed
 from tests.runtime.harness import get, host, plugin
 from tests.waiting import PATIENCE, SOON, until_async
 
@@ -616,7 +617,8 @@ def test_an_edit_does_not_start_what_is_stopped_at_that_moment(tmp_path):
 
 def test_requests_wait_for_a_restart_though_the_clock_is_set_back(tmp_path, monkeypatch):
     async def work(supervisor, _there):
-        supervisor._crashes.extend([time.monotonic()] * 3)
+        for _ in range(3):
+            supervisor._crashes.note()
         os.kill(supervisor.generation.worker.pid, signal.SIGKILL)
         await until_async(lambda: supervisor.generation is None)
         await asyncio.sleep(0)
@@ -706,7 +708,7 @@ def test_cycles_leak_nothing(tmp_path):
             await there.script("print(1)")
             with pytest.raises(RequestFailed):
                 await supervisor.request(get("/abort"))
-            supervisor._crashes.clear()
+            supervisor._crashes = Crashes()
 
         def counted():
             return len(list(Path("/proc/self/fd").iterdir())), len(list(Path("/proc/self/task").iterdir()))
