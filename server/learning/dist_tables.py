@@ -24,7 +24,6 @@ from server.declarations import (
     Progress,
     RunResult,
     Services,
-    StatelessProcedure,
 )
 from server.errors import MldbError, NotFound
 from server.learning.archive import Archive, ModelFile, pack
@@ -32,20 +31,18 @@ from server.learning.cell_functions import RowFunction
 from server.learning.distributions import SIZE, Distribution, check_statistics, numbers_of, statistics
 from server.learning.model_params import save_model
 from server.learning.origin import Origin, open_model
-from server.learning.outcome_rows import OutcomeBatch, Outcomes, outcome_batches
+from server.learning.outcome_rows import OutcomeBatch, Outcomes
+from server.learning.outcome_training import OutcomeTraining
 from server.learning.running_counts import RunningResult, key_of, run_starts
 from server.learning.saved import Count, member, require
-from server.learning.stats_tables import check_training, outcome_query
 from server.learning.value_cells import ValueCells, spread_cells, value_cells_below
 from server.messages import Request, Response
-from server.procedures.validators import required
 from server.sql.tree import Select
-from server.transfer.outputs import recording_dataset
 from server.values.atoms import Atom, atom_from_json
 from server.values.batches import Cell, RowBatch, RowType
 from server.values.paths import format_path
 
-NAME = "experimental.distTable.train"
+_TRAIN = "experimental.distTable.train"
 _KIND = "distTable"
 _DEFAULT = ["count", "avg", "std", "min", "max"]
 
@@ -184,38 +181,29 @@ class TrainParams(ProcedureParams):
     outputDataset: OutputDataset = Field(default=None, description="Dataset for the statistics before each row")
 
 
-class DistTrain(StatelessProcedure):
+class DistTrain(OutcomeTraining):
     """One pass; each row is recorded with the statistics of the rows before it."""
+
+    type_name, url_name = _TRAIN, "distTableFileUrl"
 
     def check(self, params: TrainParams) -> Select | None:
         check_statistics(params.statistics)
-        return check_training(self.services, NAME, params, params.distTableFileUrl, "distTableFileUrl")
+        return super().check(params)
 
     def run(self, params: TrainParams, progress: Progress) -> RunResult:
-        select = required(self.check(params), NAME)
-        progress.step("iterating", "counter")
-        table, told = DistTable([name for name, _ in params.outcomes], params.mode), params.statistics or _DEFAULT
-        result, origin = outcome_query(self.services, NAME, params, select)
+        names, told = [name for name, _ in params.outcomes], params.statistics or _DEFAULT
+        table = DistTable(names, params.mode)
 
         def count(batch: OutcomeBatch) -> tuple[ValueCells, NDArray[np.float64]]:
             outcomes = [[_number(value) for value in values] for values in batch.outcomes]
             cells, before = table.add(batch.value_cells(), outcomes)
             return cells, statistics(before, told)
 
-        training = outcome_batches(result, params.outcomes, progress)
-        if params.outputDataset is None:
-            for batch in training:
-                count(batch)
-        else:
-            dataset = recording_dataset(self.services, params.outputDataset, "tabular")
-            names = [name for name, _ in params.outcomes]
-            dataset.write(RunningResult(training, names, [f".{name}" for name in told], count), progress)
-        save_model(self.services, params.distTableFileUrl, table.to_bytes(origin), "dist table")
-        if params.functionName:
-            of = {"distTableFileUrl": params.distTableFileUrl, "statistics": params.statistics}
-            config = {"id": params.functionName, "type": "experimental.distTable.getStats", "params": of}
-            self.services.create("function", config)
-        return RunResult()
+        batches, origin = self.training(params, progress)
+        rows = RunningResult(batches, names, [f".{name}" for name in told], count)
+        self.count_all(params, rows, progress, "tabular")
+        of = {"statistics": params.statistics}
+        return self.finish(params, table.to_bytes(origin), "dist table", "experimental.distTable.getStats", of)
 
 
 def _number(outcome: Atom) -> float | None:
@@ -335,7 +323,7 @@ def _create_function(creation: Creation) -> DistFunction:
 TYPES = [
     EntityType(
         "procedure",
-        NAME,
+        _TRAIN,
         TrainParams,
         "Gathers statistics of numeric outcomes by value of each column",
         DistTrain.create,

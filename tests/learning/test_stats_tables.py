@@ -17,7 +17,8 @@ from server.learning.dist_tables import DistTable
 from server.learning.distributions import Distribution, check_statistics, numbers_of, statistics
 from server.learning.outcome_rows import OutcomeBatch
 from server.learning.running_counts import RunningCounts, RunningResult, key_of
-from server.learning.stats_tables import StatsTable, WordTable, derived_expression
+from server.learning.stats_tables import StatsTable, derived_expression
+from server.learning.word_tables import WordTable
 from server.transfer.results import rows_of, sliced
 from server.values.atoms import Interval, PathValue, Timestamp
 from server.values.batches import Cell, Column, RowBatch, RowType

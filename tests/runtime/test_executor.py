@@ -83,7 +83,7 @@ def test_a_start_that_is_given_up_at_the_moment_of_its_news(news):
         (number,) = server._orders
         start.cancel()
         server._orders[number].forked.cancel()
-        server._take(news, number, 2**22 + 1)  # a process that there is not
+        server._take([news, number, 2**22 + 1])  # a process that there is not
         with pytest.raises(asyncio.CancelledError):
             await start
         await until_async(lambda: not server.busy)
