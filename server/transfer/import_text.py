@@ -19,6 +19,7 @@ from server.declarations import (
     StatelessProcedure,
 )
 from server.errors import MldbError
+from server.procedures.validators import item_path
 from server.sql.positions import did_you_mean
 from server.sql.tree import Clause, ColumnExpr, ColumnRef, Extract, Item, Node, Select, children
 from server.storage.layouts import Wide
@@ -161,19 +162,13 @@ def _read(node: Node) -> Iterator[Path]:
 def refuse_rows(result: TimedResult, clauses: Sequence[Clause]) -> None:
     """An import records atoms under names that differ. Rows spread by ``AS *`` are atoms once their names show."""
     items = [item for item in clauses if isinstance(item, Item)]
-    names = [_name(item) for item in items]
+    names = [item_path(item) for item in items]
     if len(set(names)) < len(names):
         raise MldbError("Duplicate column name in select expression")
     given = {column.path for column in result.type.columns} | {WHEN}
-    rows = [item for item in items if not isinstance(item.expression, ColumnRef) and _name(item) not in given]
+    rows = [item for item in items if not isinstance(item.expression, ColumnRef) and item_path(item) not in given]
     if rows or any(column.shape is not None for column in result.type.columns):
         raise MldbError("Import select expression cannot have row-valued columns.")
-
-
-def _name(item: Item) -> Path:
-    if item.name is not None:
-        return item.name
-    return item.expression.path if isinstance(item.expression, ColumnRef) else (item.text,)
 
 
 def csv_format(params: ImportTextParams) -> CsvFormat:
