@@ -11,7 +11,7 @@ from server.cli import plugin_folders
 from server.cli.client import Server, add_place_flags, add_server_flags
 from server.cli.completion import complete_ids
 from server.cli.output import add_json_flag, say, show, show_rows
-from server.entities.scaffold import FILES, create_plugin
+from server.entities.scaffold import TYPES, create_plugin
 
 _SHOWN_OF_REVISION = 10  # characters, as git shows them
 
@@ -25,7 +25,7 @@ def add(commands: Any) -> None:
     _name(_add_action(actions, "stop", _stop, "end a plugin's worker until it is reloaded"))
     new = actions.add_parser("new", help="make the folder of a new plugin")
     new.add_argument("name")
-    new.add_argument("--type", choices=FILES, default="python", help="its language (default: python)")
+    new.add_argument("--type", choices=TYPES, default="python", help="its language (default: python)")
     add_place_flags(new)
     new.set_defaults(run=_new)
     plugin_folders.add_actions(actions)

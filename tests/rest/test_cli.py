@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import compileall
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +18,7 @@ import pytest
 
 from server.cli import main
 from server.cli.query import as_text
+from server.entities import scaffold
 from server.entities.scaffold import create_plugin
 from server.settings import from_environment, rows
 from tests.conftest import ROOT
@@ -147,6 +150,14 @@ def test_a_new_plugin_is_not_overwritten(tmp_path):
     with pytest.raises(FileExistsError):
         create_plugin(tmp_path, "mine")
     assert [each.name for each in tmp_path.iterdir()] == ["mine"]
+
+
+def test_what_an_installation_compiles_is_no_part_of_a_new_plugin(tmp_path, monkeypatch):
+    templates = shutil.copytree(scaffold._TEMPLATES, tmp_path / "templates")
+    assert compileall.compile_dir(templates, quiet=1)
+    monkeypatch.setattr(scaffold, "_TEMPLATES", templates)
+    folder = create_plugin(tmp_path / "plugins", "mine")
+    assert sorted(each.name for each in folder.iterdir()) == ["main.py", "routes.py", "static", "test_plugin.py"]
 
 
 def test_a_new_plugin_lives(server, client):
