@@ -7,16 +7,15 @@ import os
 from pathlib import Path
 from typing import Any
 
-from server.cli.client import Server, add_data_dir, add_server_flags
+from server.cli.actions import speaks_to_server
+from server.cli.client import Server, add_data_dir
 from server.cli.output import add_json_flag, say
 
 
 def add(commands: Any) -> None:
     backup = commands.add_parser("backup", help="write the data root of a running server into an archive")
     backup.add_argument("archive", type=Path, help="the file to write, as in mldb.tar.zst")
-    add_server_flags(backup)
-    add_json_flag(backup)
-    backup.set_defaults(run=_backup)
+    speaks_to_server(backup, _backup)
     restore = commands.add_parser("restore", help="unpack an archive into a new data root")
     restore.add_argument("archive", type=Path)
     add_data_dir(restore, "an empty or absent folder (default: MLDB_DATA_DIR, or mldb_data)")

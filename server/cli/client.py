@@ -10,13 +10,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 from urllib.error import HTTPError, URLError
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 from urllib.request import Request, urlopen
 
 from server.settings import Settings
 
 _TIMEOUT = 600
 _CHUNK = 1 << 20
+
+
+def segment(id: str) -> str:
+    """An id as one segment of a path."""
+    return quote(id, safe="")
 
 
 class ServerError(Exception):

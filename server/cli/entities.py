@@ -7,11 +7,10 @@ import json
 import sys
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
-from server.cli.client import Server, add_server_flags
-from server.cli.completion import complete_ids
-from server.cli.output import add_json_flag, as_lines, as_text, say, show, show_rows
+from server.cli.actions import action, add_id
+from server.cli.client import Server, segment
+from server.cli.output import as_lines, as_text, say, show, show_rows
 from server.cli.waiting import told
 
 EXPORTS = ("csv", "json", "parquet", "arrow")
@@ -57,21 +56,8 @@ def _actions(commands: Any, kind: str) -> Any:
     return commands.choices[kind]._subparsers._group_actions[0]
 
 
-def action(actions: Any, name: str, run: Any, help: str, kind: str = "") -> argparse.ArgumentParser:
-    """A sub-command that speaks to a server."""
-    parser: argparse.ArgumentParser = actions.add_parser(name, help=help, description=help)
-    add_server_flags(parser)
-    add_json_flag(parser)
-    parser.set_defaults(run=run, kind=kind)
-    return parser
-
-
-def add_id(parser: argparse.ArgumentParser, kind: str) -> None:
-    parser.add_argument("id").completer = complete_ids(kind)  # type: ignore[attr-defined]
-
-
 def path_of(options: argparse.Namespace) -> str:
-    return f"/v1/{options.kind}s/{quote(options.id, safe='')}"
+    return f"/v1/{options.kind}s/{segment(options.id)}"
 
 
 def read_json(text: str) -> Any:
@@ -89,7 +75,7 @@ def read_json(text: str) -> Any:
 def _list(options: argparse.Namespace) -> int:
     server = Server(options)
     ids = server.json("GET", f"/v1/{options.kind}s")
-    states = [server.json("GET", f"/v1/{options.kind}s/{quote(id, safe='')}") for id in ids]
+    states = [server.json("GET", f"/v1/{options.kind}s/{segment(id)}") for id in ids]
     if options.kind != "dataset":
         show_rows(states, ("id", "state", "type"), options)
         return 0
@@ -180,13 +166,13 @@ def _call(options: argparse.Namespace) -> int:
 def _runs(options: argparse.Namespace) -> int:
     server = Server(options)
     path = f"{path_of(options)}/runs"
-    runs = [server.json("GET", f"{path}/{quote(run, safe='')}") for run in server.json("GET", path)]
+    runs = [server.json("GET", f"{path}/{segment(run)}") for run in server.json("GET", path)]
     show_rows(runs, ("id", "state", "runStarted", "runFinished"), options)
     return 0
 
 
 def _cancel(options: argparse.Namespace) -> int:
-    state = f"{path_of(options)}/runs/{quote(options.run, safe='')}/state"
+    state = f"{path_of(options)}/runs/{segment(options.run)}/state"
     Server(options).text("PUT", state, {"state": "cancelled"})
     say(f"run {options.run} was cancelled", options, cancelled=options.run)
     return 0

@@ -9,8 +9,9 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from server.cli.client import Server, add_server_flags
-from server.cli.output import add_json_flag, styled
+from server.cli.actions import speaks_to_server
+from server.cli.client import Server
+from server.cli.output import styled
 
 _KINDS = ("plugin", "dataset", "function", "procedure")
 
@@ -20,9 +21,7 @@ def add(commands: Any) -> None:
     parser = commands.add_parser("events", help=help, description=help)
     parser.add_argument("--kind", choices=_KINDS, action="append", help="only of this kind; may be given several times")
     parser.add_argument("--all", action="store_true", help="begin with what is there")
-    add_server_flags(parser)
-    add_json_flag(parser)
-    parser.set_defaults(run=_events)
+    speaks_to_server(parser, _events)
 
 
 def _events(options: argparse.Namespace) -> int:

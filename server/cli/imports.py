@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import urlencode, urlsplit
 
-from server.cli.client import Server, ServerError, add_server_flags
-from server.cli.output import add_json_flag, say
+from server.cli.actions import speaks_to_server
+from server.cli.client import Server, ServerError, segment
+from server.cli.output import say
 from server.cli.run import tracked
 
 _NOT_READABLE = "outside the folders that may be accessed"
@@ -37,9 +38,7 @@ def add(commands: Any) -> None:
     load.add_argument(
         "--param", action="append", default=[], type=_pair, metavar="NAME=VALUE", help="a parameter of that type"
     )
-    add_server_flags(load)
-    add_json_flag(load)
-    load.set_defaults(run=_import)
+    speaks_to_server(load, _import)
 
 
 def _pair(text: str) -> tuple[str, Any]:
@@ -61,7 +60,7 @@ def _import(options: argparse.Namespace) -> int:
         file = Path(options.source)
         file.stat()  # an error names the file as it was called
         _import_file(options, server, file.resolve())
-    status = server.json("GET", f"/v1/datasets/{quote(options.dataset, safe='')}")
+    status = server.json("GET", f"/v1/datasets/{segment(options.dataset)}")
     count = (status.get("status") or {}).get("rowCount")
     say(f"{options.dataset}: {count} row{'' if count == 1 else 's'}", options, **status)
     return 0
@@ -91,7 +90,7 @@ def _import_file(options: argparse.Namespace, server: Server, file: Path) -> Non
 def _run(options: argparse.Namespace, server: Server, step: dict[str, Any]) -> None:
     """Run a procedure that is there for as long as it takes."""
     name = f"import {options.dataset} {secrets.token_hex(4)}"
-    path = f"/v1/procedures/{quote(name, safe='')}"
+    path = f"/v1/procedures/{segment(name)}"
     params = {**step["params"], "runOnCreation": False}
     server.json("PUT", path, {"type": step["type"], "persistent": False, "params": params})
     try:
@@ -162,7 +161,7 @@ def _lines_of(file: Path) -> Iterator[Path]:
 @contextmanager
 def _uploaded(server: Server, file: Path) -> Iterator[tuple[str, str]]:
     """The path of an upload, which is removed in the end, and the URL that procedures read it by."""
-    path = f"/v1/uploads/{quote(f'{secrets.token_hex(4)}-{file.name}', safe='')}"
+    path = f"/v1/uploads/{segment(f'{secrets.token_hex(4)}-{file.name}')}"
     url = server.upload(path, file)["url"]
     try:
         yield path, url

@@ -10,10 +10,9 @@ import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
-from server.cli.client import Server, add_place_flags, add_server_flags
-from server.cli.completion import complete_ids
+from server.cli.actions import action, add_id
+from server.cli.client import Server, add_place_flags, segment
 from server.cli.output import add_json_flag, say, show
 from server.entities.plugin_drafts import draft
 from server.entities.plugin_sources import has_main
@@ -45,11 +44,9 @@ def add_actions(actions: Any) -> None:
     remove = actions.add_parser("remove", help="delete the folder of a plugin; a running server drops it at once")
     remove.add_argument("name")
     _finish(remove, _remove)
-    test = actions.add_parser("test", help="run the tests of a plugin in a worker of a running server")
-    test.add_argument("name").completer = complete_ids("plugin")
-    add_server_flags(test)
-    add_json_flag(test)
-    test.set_defaults(run=_test)
+    add_id(
+        action(actions, "test", _test, "run the tests of a plugin in a worker of a running server"), "plugin", "name"
+    )
 
 
 def _finish(parser: argparse.ArgumentParser, run: Any) -> None:
@@ -162,7 +159,7 @@ def checked_name(name: str) -> str:
 
 def _test(options: argparse.Namespace) -> int:
     server = Server(options)
-    config = server.json("GET", f"/v1/plugins/{quote(options.name, safe='')}")["config"]
+    config = server.json("GET", f"/v1/plugins/{segment(options.name)}")["config"]
     address = str((config.get("params") or {}).get("address", ""))
     if not address.startswith("file://"):
         raise ValueError(f"{options.name} is not in a folder of the server's machine: its tests cannot be found")

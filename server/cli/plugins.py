@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 from typing import Any
-from urllib.parse import quote
 
 from server.cli import plugin_folders
-from server.cli.client import Server, add_place_flags, add_server_flags
-from server.cli.completion import complete_ids
-from server.cli.output import add_json_flag, say, show, show_rows
+from server.cli.actions import action, add_id
+from server.cli.client import Server, add_place_flags, segment
+from server.cli.output import say, show, show_rows
 from server.entities.scaffold import TYPES, create_plugin
 
 _SHOWN_OF_REVISION = 10  # characters, as git shows them
@@ -19,10 +18,10 @@ _SHOWN_OF_REVISION = 10  # characters, as git shows them
 def add(commands: Any) -> None:
     parser = commands.add_parser("plugin", help="plugins: new, install, list, logs, reload, stop, test, remove")
     actions = parser.add_subparsers(required=True, metavar="ACTION")
-    _add_action(actions, "list", _list, "the plugins of a running server and how they are")
-    _name(_add_action(actions, "logs", _logs, "the log of a plugin"))
-    _name(_add_action(actions, "reload", _reload, "start a plugin anew"))
-    _name(_add_action(actions, "stop", _stop, "end a plugin's worker until it is reloaded"))
+    action(actions, "list", _list, "the plugins of a running server and how they are")
+    add_id(action(actions, "logs", _logs, "the log of a plugin"), "plugin", "name")
+    add_id(action(actions, "reload", _reload, "start a plugin anew"), "plugin", "name")
+    add_id(action(actions, "stop", _stop, "end a plugin's worker until it is reloaded"), "plugin", "name")
     new = actions.add_parser("new", help="make the folder of a new plugin")
     new.add_argument("name")
     new.add_argument("--type", choices=TYPES, default="python", help="its language (default: python)")
@@ -31,21 +30,13 @@ def add(commands: Any) -> None:
     plugin_folders.add_actions(actions)
 
 
-def _add_action(actions: Any, name: str, run: Any, help: str) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = actions.add_parser(name, help=help)
-    add_server_flags(parser)
-    add_json_flag(parser)
-    parser.set_defaults(run=run)
-    return parser
-
-
-def _name(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name").completer = complete_ids("plugin")  # type: ignore[attr-defined]
+def _path(options: argparse.Namespace) -> str:
+    return f"/v1/plugins/{segment(options.name)}"
 
 
 def _list(options: argparse.Namespace) -> int:
     server = Server(options)
-    rows = [_row(server, f"/v1/plugins/{quote(id, safe='')}") for id in server.json("GET", "/v1/plugins")]
+    rows = [_row(server, f"/v1/plugins/{segment(id)}") for id in server.json("GET", "/v1/plugins")]
     found = [column for column in ("failure", "request", "code") if any(row[column] for row in rows)]
     show_rows(rows, ("id", "state", "type", *found), options)
     return 0
@@ -84,7 +75,7 @@ def _failure(status: dict[str, Any]) -> str:
 
 def _logs(options: argparse.Namespace) -> int:
     server = Server(options)
-    server.json("GET", f"/v1/plugins/{quote(options.name, safe='')}")  # a name that nobody has is an error, not silence
+    server.json("GET", _path(options))  # a name that nobody has is an error, not silence
     if options.json:
         lines = server.text("GET", "/logs/mldb", params={"source": options.name, "format": "jsonl"})
         show([json.loads(line) for line in lines.splitlines()])
@@ -95,20 +86,20 @@ def _logs(options: argparse.Namespace) -> int:
 
 
 def _reload(options: argparse.Namespace) -> int:
-    status = Server(options).json("POST", f"/v1/plugins/{quote(options.name, safe='')}/reload", {})
+    status = Server(options).json("POST", f"{_path(options)}/reload", {})
     say(f"{options.name} was reloaded", options, **status)
     return 0
 
 
 def _stop(options: argparse.Namespace) -> int:
-    status = Server(options).json("POST", f"/v1/plugins/{quote(options.name, safe='')}/stop", {})
+    status = Server(options).json("POST", f"{_path(options)}/stop", {})
     say(f"{options.name} was stopped", options, **status)
     return 0
 
 
 def _new(options: argparse.Namespace) -> int:
     if options.server:
-        Server(options).text("POST", f"/v1/plugin-folders/{quote(options.name, safe='')}", None, {"type": options.type})
+        Server(options).text("POST", f"/v1/plugin-folders/{segment(options.name)}", None, {"type": options.type})
         page = f"{options.server.rstrip('/')}/v1/plugins/{options.name}/routes/static/index.html"
         print(f"{options.name} was made: {page}")  # noqa: T201
         return 0

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 from typing import Any
-from urllib.parse import quote
 
-from server.cli.client import Server
+from server.cli.actions import action
+from server.cli.client import Server, segment
 from server.cli.completion import complete_names
-from server.cli.entities import action
 from server.cli.output import say, show_rows
 
 _UNDER_WAY = "/v1/queries"
@@ -43,7 +42,7 @@ def saved_text(server: Server, name: str) -> str:
 
 
 def _path(name: str) -> str:
-    return f"{_SAVED}/{quote(name, safe='')}"
+    return f"{_SAVED}/{segment(name)}"
 
 
 def _list(options: argparse.Namespace) -> int:
@@ -52,7 +51,7 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _cancel(options: argparse.Namespace) -> int:
-    Server(options).text("DELETE", f"{_UNDER_WAY}/{quote(options.id, safe='')}")
+    Server(options).text("DELETE", f"{_UNDER_WAY}/{segment(options.id)}")
     say(f"query {options.id} was cancelled", options, cancelled=options.id)
     return 0
 

@@ -9,11 +9,11 @@ import re
 import sys
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
-from server.cli.client import Server, ServerError, add_server_flags
+from server.cli.actions import speaks_to_server
+from server.cli.client import Server, ServerError, segment
 from server.cli.completion import complete_names
-from server.cli.output import add_json_flag, as_lines, as_text, complain, complain_of
+from server.cli.output import as_lines, as_text, complain, complain_of
 from server.cli.queries import saved_names, saved_text
 from server.cli.waiting import told
 
@@ -44,9 +44,7 @@ def add(commands: Any) -> None:
         choices=_FORMATS,
         help="text, as on a terminal; tsv (tab-separated), as into a pipe; csv; else the API's JSON",
     )
-    add_json_flag(parser)
-    add_server_flags(parser)
-    parser.set_defaults(run=_query)
+    speaks_to_server(parser, _query)
 
 
 def _query(options: argparse.Namespace) -> int:
@@ -126,7 +124,7 @@ class Session:
 
     def _command(self, name: str = "?", argument: str = "", *_: str) -> None:
         if name == "d":
-            path = f"/v1/datasets/{quote(argument, safe='')}/columns" if argument else "/v1/datasets"
+            path = f"/v1/datasets/{segment(argument)}/columns" if argument else "/v1/datasets"
             print(*self._server.json("GET", path), sep="\n")  # noqa: T201
         elif name == "s" and argument:
             self.run(saved_text(self._server, argument))
@@ -156,7 +154,7 @@ class Session:
     def _columns(self, dataset: str) -> list[str]:
         if dataset not in self._known_columns:
             try:
-                path = f"/v1/datasets/{quote(dataset, safe='')}/columns?limit={_MOST_COLUMNS}"
+                path = f"/v1/datasets/{segment(dataset)}/columns?limit={_MOST_COLUMNS}"
                 self._known_columns[dataset] = self._server.json("GET", path)
             except ServerError:  # it may be gone; the query will tell
                 self._known_columns[dataset] = []

@@ -8,10 +8,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from server.cli.client import ServerError, add_server_flags
+from server.cli.actions import speaks_to_server
+from server.cli.client import ServerError
 from server.cli.completion import complete_ids
 from server.cli.entities import read_json
-from server.cli.output import add_json_flag, say, show, show_rows
+from server.cli.output import say, show, show_rows
 from server.cli.reports import functions, measures
 
 
@@ -20,9 +21,7 @@ def add(commands: Any) -> None:
     name = run.add_argument("procedure", help='its name; or JSON such as {"type": …}, a file with it, or - to read it')
     name.completer = complete_ids("procedure")
     run.add_argument("--params", type=json.loads, default={}, metavar="JSON", help="merged over its parameters")
-    add_server_flags(run)
-    add_json_flag(run)
-    run.set_defaults(run=_run)
+    speaks_to_server(run, _run)
 
 
 def _run(options: argparse.Namespace) -> int:
