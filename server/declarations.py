@@ -175,9 +175,8 @@ class Function(Protocol):
         """
 
 
-def refuse_unknown_inputs(function: Function, names: Iterable[str]) -> None:
-    """``MldbError`` when one of the names is none that a function with a fixed input has (rest-api.md §8.1)."""
-    known = function.input.top
+def refuse_unknown_inputs(function: Function, known: frozenset[str] | None, names: Iterable[str]) -> None:
+    """``MldbError`` when one of the names is none of ``known``, the function's ``input.top`` (rest-api.md §8.1)."""
     for name in names:
         if known is not None and name not in known:
             raise MldbError(f"Unknown field '{name}' extracting type {type(function).__name__}")

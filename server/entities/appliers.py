@@ -56,6 +56,11 @@ class Applier:
         """What the function's input names."""
         return frozenset(column.path[0] for column in self._function.input.columns if column.path)
 
+    @cached_property
+    def _fixed(self) -> frozenset[str] | None:
+        """The names that a function with a fixed input takes; None when it takes any. A model's input may be long."""
+        return self._function.input.top
+
     def given(self, row: Sequence[Field]) -> Sequence[Field]:
         """A row as the function gets it: of empty rows within it those that the function asks for.
 
@@ -68,7 +73,7 @@ class Applier:
 
     def check_names(self, row: Sequence[Field]) -> None:
         """Refuse names that a function with a fixed input does not know."""
-        refuse_unknown_inputs(self._function, (field.path[0] for field in row if field.path))
+        refuse_unknown_inputs(self._function, self._fixed, (field.path[0] for field in row if field.path))
 
     def bound(self, shape: RowType) -> BoundFunction:
         """The function for rows of this shape."""

@@ -93,6 +93,6 @@ def call_function(node: Call, function: Function, scope: Scope) -> Value:
             found = function.inline(argument, scope)
         return found if scope.context.catalog.deterministic(node.name) else as_constant(found, False)
     row = require_row(argument, f"User function {node.name} expected a single row {{ }} argument")
-    refuse_unknown_inputs(function, (path[0] for path in row.columns if path))
+    refuse_unknown_inputs(function, function.input.top, (path[0] for path in row.columns if path))
     constant = row.constant and scope.context.catalog.deterministic(node.name)
     return apply_function(function, row, scope, constant=constant)
