@@ -20,7 +20,7 @@ from server.entities.progress import TaskProgress
 from server.entities.registry import Registry
 from server.entities.rows import Field, Leaf, batch_of, leaves, read_row, row_type
 from server.errors import MldbError, Vanished
-from server.values.batches import RowType
+from server.values.batches import RowBatch, RowType
 from server.values.paths import Path
 
 MAX_BATCH = 32  # where a model stops gaining from larger batches
@@ -28,7 +28,7 @@ _PATIENCE = 0.02  # seconds: a call waits at most this long for a running batch 
 _ATTEMPTS = 20  # at applying a function to a dataset whose columns change all the time
 _MAX_SHAPES = 64  # bound shapes kept per function
 
-OutputRow = list[tuple[Path, Leaf]]
+OutputRow = list[tuple[Path, Leaf | None]]  # None stands for a row, which is empty when no leaf is below it
 Render = Callable[[OutputRow], Any]
 Watch = Callable[[asyncio.Future[Any]], object]
 
@@ -89,10 +89,10 @@ class Applier:
         batch = batch_of(shape, rows, math.nan)
         for _ in range(_ATTEMPTS - 1):
             try:
-                return leaves(self.bound(shape).apply(batch))
+                return _output_rows(self.bound(shape).apply(batch))
             except Vanished:
                 self._bound.pop(shape, None)
-        return leaves(self.bound(shape).apply(batch))
+        return _output_rows(self.bound(shape).apply(batch))
 
     def apply_many(self, rows: Sequence[Sequence[Field]]) -> list[OutputRow]:
         """Apply to rows of any shapes; results in the order of the rows."""
@@ -119,6 +119,11 @@ class Applier:
                 self._queues = {known: waiting for known, waiting in self._queues.items() if waiting.busy}
             queue = self._queues[shape] = _Queue(self, shape, self._executor)
         return await queue.call(row, render, watch)
+
+
+def _output_rows(batch: RowBatch) -> list[OutputRow]:
+    known: OutputRow = [(path, None) for path in batch.type.rows]
+    return [[*known, *row] for row in leaves(batch)]
 
 
 class _Waiting:

@@ -17,11 +17,14 @@ class Node(dict[str, "Node | Leaf"]):
     """A row value as a tree: members are rows again or leaves."""
 
 
-def tree(row: Iterable[tuple[Path, Leaf]]) -> Node | Leaf:
-    """Nest leaves by their paths; of several values in one place the last stays. A leaf of the empty path is bare."""
+def tree(row: Iterable[tuple[Path, Leaf | None]]) -> Node | Leaf:
+    """Nest leaves by their paths; of several values in one place the last stays. A leaf of the empty path is bare.
+
+    None instead of a leaf is a row.
+    """
     root = Node()
     for path, leaf in row:
-        if not path:
+        if not path and leaf is not None:
             return leaf
         node = root
         for element in path[:-1]:
@@ -30,14 +33,14 @@ def tree(row: Iterable[tuple[Path, Leaf]]) -> Node | Leaf:
                 below = node[element] = Node()
             node = below
         if not isinstance(node.get(path[-1]), Node):
-            node[path[-1]] = leaf
+            node[path[-1]] = Node() if leaf is None else leaf
     return root
 
 
 # ── compat ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def compat(row: Iterable[tuple[Path, Leaf]], keep: Sequence[str] = ()) -> dict[str, Any]:
+def compat(row: Iterable[tuple[Path, Leaf | None]], keep: Sequence[str] = ()) -> dict[str, Any]:
     """The default answer: ``{"output": {name: value}}``."""
     root = tree(row)
     if not isinstance(root, Node):
@@ -79,7 +82,7 @@ def _in_order(node: Node) -> list[str]:
 # ── plain ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def plain_json(row: Iterable[tuple[Path, Leaf]], keep: Sequence[str] = ()) -> Any:
+def plain_json(row: Iterable[tuple[Path, Leaf | None]], keep: Sequence[str] = ()) -> Any:
     """The plain JSON of a value: rows as objects, or as arrays when their names are 0, 1, 2, …"""
     root = tree(row)
     if keep and isinstance(root, Node):

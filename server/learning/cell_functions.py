@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
@@ -13,7 +14,7 @@ from server.errors import MldbError
 from server.learning.function_inputs import require_atom, require_row, row_input
 from server.transfer.results import column_atoms, rows_of
 from server.values.atoms import atom_text
-from server.values.batches import Cell, Column, Row, RowBatch, RowType
+from server.values.batches import Cell, Column, Row, RowBatch, RowType, rows_of_any_columns
 from server.values.cells import cells_array
 from server.values.kinds import Kind
 
@@ -24,13 +25,13 @@ _WORDS = "words"
 
 @dataclass(frozen=True)
 class RowFunction:
-    """Maps the input row ``given`` to one of any columns: ``cells`` gives the cells of all rows of a batch."""
+    """Maps the input row ``given`` to the row ``result``: ``cells`` gives the cells of all rows of a batch."""
 
     given: str
+    result: str
     cells: Callable[[RowBatch], pa.Array]
     told: Mapping[str, Any] | None = None  # of the model that it applies
     alone: bool = False  # nothing may stand beside the input
-    output: RowType = field(default=RowType((), open=True), init=False)
 
     def details(self) -> Mapping[str, Any] | None:
         return self.told
@@ -42,6 +43,10 @@ class RowFunction:
     @property
     def input(self) -> RowType:
         return row_input((self.given,)) if self.alone else RowType((Column((self.given,), Kind.ANY),), open=True)
+
+    @cached_property
+    def output(self) -> RowType:
+        return rows_of_any_columns(self.result)
 
     def bind(self, given: RowType) -> BoundFunction:
         require_row(given, (self.given,))
@@ -60,7 +65,7 @@ def words_function(apply: RowMap) -> RowFunction:
             for row in rows_below(batch, _WORDS)
         ])  # fmt: skip
 
-    return RowFunction(_WORDS, cells, alone=True)
+    return RowFunction(_WORDS, _WORDS, cells, alone=True)
 
 
 def rows_below(batch: RowBatch, name: str) -> list[Row]:

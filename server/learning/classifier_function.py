@@ -30,7 +30,7 @@ from server.learning.trees import TreeEnsemble
 from server.messages import Request, Response
 from server.transfer.results import column_atoms
 from server.values.atoms import Atom
-from server.values.batches import Column, RowBatch, RowType
+from server.values.batches import Column, RowBatch, RowType, rows_of_any_columns
 from server.values.kinds import Kind
 from server.values.paths import format_path, parse_path
 
@@ -122,7 +122,7 @@ class ExplainFunction:
 
     @property
     def output(self) -> RowType:
-        return RowType((Column(("bias",), Kind.NUMBER),), open=True)
+        return rows_of_any_columns("explanation", columns=(Column(("bias",), Kind.NUMBER),))
 
     def bind(self, given: RowType) -> BoundFunction:
         require_atom(given, "label", "value")

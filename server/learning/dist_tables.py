@@ -234,7 +234,7 @@ class DistFunction:
         self._updates = 0
         self._statistics = statistics
         self._lock = threading.Lock()
-        self._function = RowFunction("features", self._cells)
+        self._function = RowFunction("features", "stats", self._cells)
 
     @property
     def input(self) -> RowType:

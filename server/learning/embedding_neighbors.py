@@ -22,7 +22,7 @@ from server.sql.positions import did_you_mean
 from server.sql.tree import DatasetRef, Select, Table, Wildcard
 from server.transfer.results import column_atoms
 from server.values.atoms import atom_text
-from server.values.batches import Column, RowBatch, RowType
+from server.values.batches import Column, RowBatch, RowType, rows_of_any_columns
 from server.values.cells import Cell, cells_array
 from server.values.kinds import Kind
 from server.values.paths import Path, natural_key, parse_path
@@ -57,7 +57,7 @@ class NeighborsFunction:
 
     @property
     def output(self) -> RowType:
-        return RowType((), open=True)
+        return rows_of_any_columns("distances", "neighbors")
 
     def bind(self, given: RowType) -> BoundFunction:
         for column in given.columns:

@@ -153,7 +153,7 @@ class CountsParams(Params):
 def _create_counts(creation: Creation) -> RowFunction:
     table, file = open_model(creation.services, creation.params.statsTableFileUrl, _KIND, StatsTable.of)
     told = file.details({"type": _KIND, "outcomes": table.outcomes, "columns": list(table.columns)})
-    return RowFunction("keys", table.counts, told)
+    return RowFunction("keys", "counts", table.counts, told)
 
 
 TYPES = [

@@ -36,7 +36,7 @@ from server.sql.tree import Select
 from server.transfer.outputs import record_all
 from server.values import compute as pc
 from server.values.atoms import NEVER
-from server.values.batches import Column, RowBatch, RowType
+from server.values.batches import Column, RowBatch, RowType, rows_of_any_columns
 from server.values.distinct import distinct
 from server.values.kinds import Kind
 from server.values.paths import parse_path
@@ -105,7 +105,7 @@ class TfidfFunction(ModelFunction):
     file: ModelFile
 
     input = RowType((Column(_INPUT, Kind.ANY),), open=True)
-    output = RowType((), open=True)
+    output = rows_of_any_columns("output")
 
     def described(self) -> dict[str, Any]:
         return {"type": _KIND, "documents": self.frequencies.documents, "terms": len(self.frequencies.terms)}

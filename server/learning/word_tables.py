@@ -135,7 +135,7 @@ def _create_posneg(creation: Creation) -> RowFunction:
     table, file = open_model(creation.services, params.statsTableFileUrl, _KIND, WordTable.of)
     shares = table.extremes(params.outcomeToUse, params.numPos, params.numNeg, params.minTrials)
     told = file.details({"type": _KIND, "outcomes": table.outcomes, "words": len(table.words)})
-    return RowFunction("words", partial(_shares_of, shares, params.outcomeToUse), told)
+    return RowFunction("words", "probs", partial(_shares_of, shares, params.outcomeToUse), told)
 
 
 def _shares_of(shares: dict[str, float], outcome: str, batch: RowBatch) -> pa.Array:

@@ -37,7 +37,7 @@ from server.errors import MldbError
 from server.procedures.script_config import ScriptConfig
 from server.transfer.results import rows_of
 from server.values.atoms import atom_from_json, atom_to_json, timestamp_from_json, timestamp_text
-from server.values.batches import ANY_ROW, RowBatch, RowType
+from server.values.batches import ANY_ROW, RowBatch, RowType, rows_of_any_columns
 from server.values.cells import Cell, cells_array
 from server.values.paths import format_path
 
@@ -101,7 +101,8 @@ class ScriptApplyParams(Params):
 class ScriptApply:
     """The function entity. The script is fetched once, and run once for every row."""
 
-    input = output = ANY_ROW
+    input = ANY_ROW
+    output = rows_of_any_columns("return")
     timestamps = True
 
     def __init__(self, services: Services, params: ScriptApplyParams) -> None:
@@ -115,7 +116,7 @@ class ScriptApply:
 
     def apply(self, batch: RowBatch) -> RowBatch:
         results = cells_array([self._call(row) for row in rows_of(batch.under(("args",)))])
-        return RowBatch(ANY_ROW, batch.length, [], [], results)
+        return RowBatch(self.output, batch.length, [], [], results)
 
     def _call(self, row: Sequence[Cell]) -> list[Cell]:
         """Run the script for one row of arguments."""

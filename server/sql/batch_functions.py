@@ -80,7 +80,7 @@ def unpack(bound: BoundFunction, result: str, argument: Row, timed: bool, consta
         else:
             builder.add(column.path, Atom(sql, column.kind, ts, constant))
     if bound.output.open:
-        builder.rests.append(Rest((), f"{result}.rest"))
+        builder.rests.append(Rest((), f"{result}.rest", rows=bound.output.rows))
     return builder.build()
 
 

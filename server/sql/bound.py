@@ -155,12 +155,21 @@ class Open:
 
 @dataclass(frozen=True, slots=True)
 class Rest:
-    """Cells of unknown paths below ``prefix``. ``disjoint``: none of them is a known column of the same row."""
+    """Cells of unknown paths below ``prefix``. ``disjoint``: none of them is a known column of the same row.
+
+    ``rows`` are the paths below the prefix where a row is for certain, be it empty.
+    """
 
     prefix: Path
     sql: str
     disjoint: bool = False
     constant: bool = False
+    rows: tuple[Path, ...] = ()
+
+    @property
+    def is_row(self) -> bool:
+        """Whether the whole is a row for certain."""
+        return not self.prefix and () in self.rows
 
     def cells(self) -> str:
         """The cells with the prefix put in front of their paths."""

@@ -199,8 +199,9 @@ def _cut_rests(rests: Iterable[Rest], prefix: Path) -> Iterator[Rest]:
         if rest.prefix[:size] == prefix:
             yield replace(rest, prefix=rest.prefix[size:])
         elif prefix[: len(rest.prefix)] == rest.prefix:
-            below = format_path(prefix[len(rest.prefix) :])
-            yield replace(rest, prefix=(), sql=f"m_under({rest.sql}, {literal_text(below)})")
+            below = prefix[len(rest.prefix) :]
+            rows = tuple(path[len(below) :] for path in rest.rows if path[: len(below)] == below)
+            yield replace(rest, prefix=(), sql=f"m_under({rest.sql}, {literal_text(format_path(below))})", rows=rows)
 
 
 def lookup(row: Row, path: Path) -> Value | None:
@@ -218,7 +219,7 @@ def lookup(row: Row, path: Path) -> Value | None:
         return below
     if not rests:
         return None
-    if len(rests) == 1 and not rests[0].prefix:
+    if len(rests) == 1 and not rests[0].prefix and not rests[0].is_row:
         return Open(rests[0].sql, rests[0].constant)
     return Row({}, rests, all(rest.constant for rest in rests))
 

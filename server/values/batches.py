@@ -42,12 +42,14 @@ class Column:
 class RowType:
     """What is known of a row value before any row is seen. ``open``: rows may hold further columns.
 
-    ``opened`` tells below which prefixes these may be, for those who describe the type or check names against it.
+    ``opened`` tells below which prefixes these may be, for those who describe the type or check names against it, and
+    ``rows`` where a row is for certain, be it empty.
     """
 
     columns: tuple[Column, ...] = ()
     open: bool = False
     opened: tuple[Path, ...] = field(default=((),), compare=False)
+    rows: tuple[Path, ...] = field(default=(), compare=False)
 
     def column(self, path: Path) -> Column | None:
         return next((column for column in self.columns if column.path == path), None)
@@ -65,6 +67,12 @@ class RowType:
         size = len(prefix)
         below = (c for c in self.columns if c.path[:size] == prefix)
         return RowType(tuple(replace(c, path=c.path[size:]) for c in below), self.open)
+
+
+def rows_of_any_columns(*names: str, columns: tuple[Column, ...] = ()) -> RowType:
+    """What a function gives that has a row of any columns under each of the names, beside known ``columns``."""
+    prefixes = tuple((name,) for name in names)
+    return RowType(columns, open=True, opened=prefixes, rows=prefixes)
 
 
 # Of functions whose input or output shows only when they run.

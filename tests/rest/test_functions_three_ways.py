@@ -325,6 +325,29 @@ def test_other_inputs_are_ignored(client, function):
     assert cells_of(beside.json()) == cells_of(alone.json())
 
 
+def test_a_row_that_a_function_gives_may_be_empty(client, ready):
+    """It is a row all the same: over REST, in SELECT and to aggregates."""
+    make(client.put("/v1/functions/stop", json={"type": "filter_stopwords"}))
+    asked = {"input": {"words": {"the": 1}}}
+    assert client.get_json("/v1/functions/stop/application", asked).json() == {"output": {"words": []}}
+    asked["outputFormat"] = "json"
+    assert client.get_json("/v1/functions/stop/application", asked).json() == {"words": {}}
+    assert client.get_json("/v1/functions/stop/batch", {"input": [asked["input"]]}).json() == [{"words": {}}]
+    (output,) = client.get_json("/v1/functions/stop/info", {}).json()["output"]["knownColumns"]
+    assert (output["columnName"], output["valueInfo"]["kind"]) == ("words", "row")
+    words = "stop({words: tokenize(t, {splitChars: ' '})})[words]"
+    assert client.query(f"SELECT {words} AS w FROM texts WHERE n = 2") == [["_rowName", "w.end"], ["t2", 1]]
+    make(client.put("/v1/datasets/few", json={"type": "sparse.mutable"}))
+    rows = [["a", [["t", "the", 0]]], ["b", [["t", "the cat", 0], ["g", 1, 0]]]]
+    assert client.post("/v1/datasets/few/multirows", json=rows).is_success
+    table = client.query(f"SELECT {words} AS w, {words} IS NULL AS none FROM few ORDER BY rowName()")
+    assert table == [["_rowName", "none", "w.cat"], ["a", 0, None], ["b", 0, 1]]
+    assert client.query(f"SELECT sum({words}) AS * FROM few GROUP BY g") == [
+        ["_rowName", "cat"], ["[null]", None], ["[1]", 1],
+    ]  # fmt: skip
+    assert client.query(f"SELECT sum({words}) AS s FROM few WHERE rowName() = 'a'") == [["_rowName"], ["[]"]]
+
+
 def test_the_one_input_may_be_passed_bare(client):
     params = {"expression": "horizontal_sum(row)", "raw": True, "autoInput": True}
     client.must("PUT", "/v1/functions/bare", {"type": "sql.expression", "params": params})
