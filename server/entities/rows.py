@@ -159,7 +159,7 @@ _ELEMENTS = {"float": "FLOAT32", "double": "FLOAT64", "string": "UTF8STRING", "b
 
 
 def leaves(batch: RowBatch) -> list[list[tuple[Path, Leaf]]]:
-    """The leaves of every row. Atoms that the row lacks (null in the rest) are not told from explicit nulls."""
+    """The leaves of every row."""
     rows: list[list[tuple[Path, Leaf]]] = [[] for _ in range(batch.length)]
     for index, column in enumerate(batch.type.columns):
         times = _times(batch.timestamp(index), batch.length)
@@ -168,7 +168,8 @@ def leaves(batch: RowBatch) -> list[list[tuple[Path, Leaf]]]:
             continue
         values = _column_values(column, batch.values[index])
         for row, value, time in zip(rows, values, times, strict=True):
-            row.append((column.path, (value, time)))
+            if value is not None or not column.sparse:
+                row.append((column.path, (value, time)))
     if batch.rest is not None:
         for row, cells in zip(rows, cells_of(batch.rest), strict=True):
             row.extend((cell.path, (cell.value, cell.timestamp)) for cell in cells)

@@ -116,7 +116,8 @@ def output_columns(row: Row, *, timestamps: bool) -> tuple[RowType, dict[str, st
         cells = coerce.to_cells(Row(beside, row.rests))
         fields["rest"] = f"CAST(coalesce({cells}, []) AS {CELL_TYPE}[])"
     prefixes = {rest.prefix for rest in row.rests} | ({()} if beside else set())
-    return RowType(tuple(columns), opened, tuple(sorted(prefixes))), fields
+    rows = tuple((*rest.prefix, *path) for rest in row.rests for path in rest.rows)
+    return RowType(tuple(columns), opened, tuple(sorted(prefixes)), rows), fields
 
 
 def _column(path: Path, leaf: Atom | Embedding) -> Column:

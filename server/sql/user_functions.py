@@ -19,7 +19,20 @@ from server.sql.binder.base import bind
 from server.sql.binder.query import Query, SelectRelation
 from server.sql.binder.rows import bind_clauses
 from server.sql.binder.select import bind_select
-from server.sql.bound import Atom, Embedding, MultiValue, Open, Rest, Row, RowBuilder, Value, fixed, is_constant, typed
+from server.sql.bound import (
+    Atom,
+    Embedding,
+    MultiValue,
+    Open,
+    Rest,
+    Row,
+    RowBuilder,
+    Value,
+    fixed,
+    is_constant,
+    only_where,
+    typed,
+)
 from server.sql.duck import literal_text
 from server.sql.parser import parse_clauses, parse_query
 from server.sql.relations import lookup, require_row
@@ -212,7 +225,8 @@ class SqlQuery(_SqlFunction):
         source = relation.render(cells, ordered=True)
         listed = f"(SELECT flatten(list({cells})) FROM {source})"
         builder = RowBuilder()
-        builder.add(("output",), Open(scope.stage(f"CAST(coalesce({listed}, []) AS {CELL_TYPE}[])")))
+        cells = scope.stage(f"CAST(coalesce({listed}, []) AS {CELL_TYPE}[])")
+        builder.rests.append(Rest(("output",), cells, rows=((),)))
         return builder.build()
 
     def status(self) -> dict[str, Any]:
@@ -244,7 +258,7 @@ def _first_row(query: Query, scope: Scope) -> Row:
     fields.extend(f"rest{number} := {rest.sql}" for number, rest in enumerate(row.rests))
     packed = f"struct_pack({', '.join(fields) or 'one := 1'})"
     result = scope.stage(f"(SELECT {packed} FROM {relation.render(packed, ordered=True)})")
-    return _fields_of(row, result)
+    return only_where(_fields_of(row, result), f"({result} IS NOT NULL)")
 
 
 def _fields_of(row: Row, result: str) -> Row:

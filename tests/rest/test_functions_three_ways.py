@@ -348,6 +348,39 @@ def test_a_row_that_a_function_gives_may_be_empty(client, ready):
     assert client.query(f"SELECT sum({words}) AS s FROM few WHERE rowName() = 'a'") == [["_rowName"], ["[]"]]
 
 
+def test_a_query_without_rows_gives_nothing(client, ready):
+    query = "SELECT t, n FROM texts WHERE n = $n"
+    make(client.put("/v1/functions/text_of", json={"type": "sql.query", "params": {"query": query}}))
+    answers = client.get_json("/v1/functions/text_of/batch", {"input": [{"n": 2}, {"n": 77}]})
+    assert answers.json() == [{"n": 2, "t": "the end"}, {}]
+    asked = {"input": {"n": 77}}
+    assert client.get_json("/v1/functions/text_of/application", asked).json() == {"output": {}}
+    asked["keepValues"] = ["t"]
+    assert client.get_json("/v1/functions/text_of/application", asked).json() == {"output": {"t": None}}
+    assert client.query("SELECT text_of({n: 77}) AS *") == [["_rowName"], ["result"]]
+    assert client.query("SELECT text_of({n: 77})[t] AS t") == [["_rowName", "t"], ["result", None]]
+    rows = client.get_json(
+        "/v1/query", {"q": "SELECT text_of({n: n + 2})[{t}] AS * FROM texts ORDER BY rowName()"}
+    ).json()
+    assert [len(row.get("columns", ())) for row in rows] == [1, 1, 1, 1]
+    rows = client.get_json("/v1/query", {"q": "SELECT text_of({n: n + 2}) AS * FROM texts ORDER BY rowName()"}).json()
+    assert [len(row.get("columns", ())) for row in rows] == [2, 2, 0, 0]
+    named = {"query": "SELECT t AS column, n AS value FROM texts WHERE n = $n", "output": "NAMED_COLUMNS"}
+    make(client.put("/v1/functions/named_texts", json={"type": "sql.query", "params": named}))
+    asked = {"input": {"n": 77}}
+    assert client.get_json("/v1/functions/named_texts/application", asked).json() == {"output": {"output": []}}
+
+
+def test_a_row_lacks_what_the_first_row_of_a_query_lacks(client):
+    make(client.put("/v1/datasets/holes", json={"type": "sparse.mutable"}))
+    rows = [["a", [["x", 1, 0], ["z", None, 0]]], ["b", [["x", 2, 0], ["y", 3, 0]]]]
+    assert client.post("/v1/datasets/holes/multirows", json=rows).is_success
+    params = {"query": "SELECT * FROM holes WHERE rowName() = $r"}
+    make(client.put("/v1/functions/row_of", json={"type": "sql.query", "params": params}))
+    answers = client.get_json("/v1/functions/row_of/batch", {"input": [{"r": "a"}, {"r": "b"}]})
+    assert answers.json() == [{"x": 1, "z": None}, {"x": 2, "y": 3}]
+
+
 def test_the_one_input_may_be_passed_bare(client):
     params = {"expression": "horizontal_sum(row)", "raw": True, "autoInput": True}
     client.must("PUT", "/v1/functions/bare", {"type": "sql.expression", "params": params})
