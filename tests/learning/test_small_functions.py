@@ -74,7 +74,7 @@ def test_a_row_is_no_single_value_and_an_empty_one_is_a_row(client):
         answer = client.get_json("/v1/query", {"q": "SELECT words({words: 'cats'}) AS *"})
         assert "must be a row" in answer.json()["error"]
         for nothing in ({}, [], None, {"a": {}}):
-            assert apply(client, "words", words=nothing) == {}
+            assert apply(client, "words", words=nothing) == {"words": {}}
     function(client, "parse", "html.parse")
     assert failure(client, "parse", text=[1, 2]) == "The input 'text' must be a single text, not an embedding"
     assert "text Aé" in apply(client, "parse", text={"blob": ["Aé"]})["output"]
