@@ -30,12 +30,13 @@ from server.declarations import (
     SqlText,
 )
 from server.errors import MldbError, NotFound
+from server.sql.inputs import cells_from_json
 from server.sql.parser import parse_expression
 from server.sql.tree import Binary, ColumnRef, Constant, DatasetRef, Expression, Select, TableCall, Wildcard
 from server.sql.views import Layout, View
-from server.values.atoms import Atom, Timestamp, atom_from_json, atom_to_json, parse_interval
-from server.values.batches import RowBatch
-from server.values.cells import atoms_of, cells_of
+from server.transfer.results import rows_of
+from server.values.atoms import Atom, Timestamp, atom_to_json, parse_interval
+from server.values.cells import Cell, Row, nested
 from server.values.paths import Path, parse_path
 
 log = logging.getLogger("mldb.server")
@@ -104,8 +105,9 @@ class ContinuousDataset:
     def write(self, result: QueryResult, progress: Progress) -> None:
         for batch in result.batches(progress):
             progress.check()
-            names = [parse_path(name) for name in batch.names.to_pylist()]
-            self.record_rows(zip(names, _cells(batch.rows), strict=True))
+            names = map(parse_path, batch.names.to_pylist())
+            rows = ([(cell.path, cell.value, cell.timestamp) for cell in row] for row in rows_of(batch.rows))
+            self.record_rows(zip(names, rows, strict=True))
         self.commit()
 
     def _storage(self) -> Dataset:
@@ -133,9 +135,9 @@ class ContinuousDataset:
         at = latest if math.isfinite(latest) else 0.0
         yield ("earliest",), Timestamp(earliest), at
         yield ("latest",), Timestamp(latest), at
-        for name, value in (("config", config), ("md", about)):
-            for path, atom in _leaves((name,), value):
-                yield path, atom, at
+        for cell in cells_from_json({"config": config, "md": about}, timestamp=at):
+            if cell.value is not None:
+                yield cell.path, cell.value, cell.timestamp
 
     def _commit_regularly(self) -> None:
         while not self._closed.wait(self._interval):
@@ -163,9 +165,7 @@ class WindowDataset(ReadOnly):
 
     def layout(self) -> Layout:
         query = Select((Wildcard(),), source=DatasetRef(self._metadata_id), where=self._condition)
-        configs = [
-            _nested(row, "config") for batch in self._services.query(query).batches() for row in _cells(batch.rows)
-        ]
+        configs = [_config(row) for batch in self._services.query(query).batches() for row in rows_of(batch.rows)]
         ids = [self._open(config) for config in configs if config]
         return View(TableCall("merge", refer(ids))) if ids else nothing()
 
@@ -211,53 +211,10 @@ def _config_of(status: dict[str, Any], parameter: str, member: str) -> dict[str,
     return config
 
 
-def _leaves(path: Path, value: Any) -> Iterator[tuple[Path, Atom]]:
-    if isinstance(value, dict) and not set(value) & {"ts", "num", "interval", "blob", "path"}:
-        for name, inner in value.items():
-            yield from _leaves((*path, name), inner)
-    elif isinstance(value, list):
-        for index, inner in enumerate(value):
-            yield from _leaves((*path, str(index)), inner)
-    elif value is not None:
-        yield path, atom_from_json(value)
-
-
-def _nested(cells: Iterable[tuple[Path, Atom, float]], name: str) -> dict[str, Any]:
-    """The JSON object below a column; members called 0, 1, … are an array."""
-    found: dict[str, Any] = {}
-    for path, atom, _ in cells:
-        if path[0] != name or len(path) < 2 or atom is None:
-            continue
-        inner = found
-        for element in path[1:-1]:
-            inner = inner.setdefault(element, {})
-        inner[path[-1]] = atom_to_json(atom)
-    return {name: _with_arrays(value) for name, value in found.items()}
-
-
-def _with_arrays(value: Any) -> Any:
-    if not isinstance(value, dict):
-        return value
-    inner = {name: _with_arrays(member) for name, member in value.items()}
-    keys = [str(index) for index in range(len(inner))]
-    return [inner[key] for key in keys] if inner and set(inner) == set(keys) else inner
-
-
-def _cells(rows: RowBatch) -> list[list[tuple[Path, Atom, float]]]:
-    """The cells of each row of a batch, absent ones left out."""
-    found: list[list[tuple[Path, Atom, float]]] = [[] for _ in range(rows.length)]
-    for index, column in enumerate(rows.type.columns):
-        if column.shape is not None:
-            raise MldbError(f"a continuous dataset takes no embeddings: '{'.'.join(column.path)}'")
-        times = rows.timestamp(index)
-        seconds = [times] * rows.length if isinstance(times, float) else times.to_pylist()
-        for cells, atom, time in zip(found, atoms_of(rows.values[index], column.kind), seconds, strict=True):
-            if atom is not None:
-                cells.append((column.path, atom, -math.inf if time is None else time))
-    if rows.rest is not None:
-        for cells, rest in zip(found, cells_of(rows.rest), strict=True):
-            cells.extend((cell.path, cell.value, cell.timestamp) for cell in rest)
-    return found
+def _config(row: Row) -> Any:
+    """The config of a chunk, of its row in the metadata."""
+    below = (cell for cell in row if cell.path[0] == "config" and cell.path[1:] and cell.value is not None)
+    return nested([Cell(cell.path[1:], cell.value) for cell in below], atom_to_json)
 
 
 def _condition(params: WindowParams) -> Expression:

@@ -22,7 +22,7 @@ from server.storage.pending import Pending
 from server.storage.vectors import VectorRows, vectors_of_batch, vectors_of_recorded
 from server.storage.wide import STAGE, copy_wide, repeated_names
 from server.values.kinds import Kind
-from server.values.paths import Path, common_prefix, format_path, parse_path
+from server.values.paths import Path, element_names, format_path, parse_path
 
 
 class EmbeddingParams(Params):
@@ -135,10 +135,8 @@ def vector_column(paths: tuple[Path, ...]) -> WideColumn | None:
     """How the vector's elements are named: below their common prefix, by number where that is how they are called."""
     if not paths:
         return None
-    prefix = common_prefix(paths)
-    names = tuple(path[len(prefix) :] for path in paths)
-    plain = names == tuple((str(index),) for index in range(len(paths)))
-    return WideColumn(prefix, "c0", Kind.NUMBER, (len(paths),), None if plain else names, single=True)
+    prefix, names = element_names(paths)
+    return WideColumn(prefix, "c0", Kind.NUMBER, (len(paths),), names, single=True)
 
 
 def _create(creation: Creation) -> EmbeddingDataset:

@@ -27,25 +27,18 @@ class SampledDataset(ViewDataset):
         raise MldbError("'sampled' dataset type doesn't allow recording")
 
 
-def _check(params: SampledParams) -> None:
-    if params.dataset is None:
-        raise MldbError("You need to define the dataset key")
-    if params.rows and params.fraction:
-        raise MldbError("The 'rows' and 'fraction' parameters cannot be set at the same time.")
-    if not params.rows and not 0 < params.fraction <= 1:
-        raise MldbError(
-            f"The 'fraction' parameter needs to be between 0 and 1. Value provided is '{params.fraction:.4f}'"
-        )
-
-
 def _create(creation: Creation) -> SampledDataset:
     params: SampledParams = creation.params
-    _check(params)
+    if params.dataset is None:
+        raise MldbError("You need to define the dataset key")
     ids = inputs(creation, [params.dataset])
     # Drawn anew by each query, so one seed is kept: the sample does not change between two looks.
     seed = creation.stored["seed"] if creation.stored else params.seed or secrets.randbelow(2**31 - 1) + 1
-    amount: dict[str, int | float] = {"rows": params.rows} if params.rows else {"fraction": params.fraction}
-    options = {**amount, "withReplacement": int(params.withReplacement), "seed": seed}
+    options = {"withReplacement": int(params.withReplacement), "seed": seed}
+    if params.rows:
+        options["rows"] = params.rows
+    if params.fraction or not params.rows:
+        options["fraction"] = params.fraction
     items = tuple(Item(Constant(value), (name,), name) for name, value in options.items())
     table = TableCall("sample", refer(ids), RowLiteral(items))
     if creation.stored is None:

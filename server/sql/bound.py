@@ -18,7 +18,7 @@ from typing import TypeGuard
 from server.errors import MldbError
 from server.sql.duck import literal_text, macro
 from server.values.kinds import CELL_TYPE, Kind
-from server.values.paths import Path, format_path
+from server.values.paths import Path, element_paths, format_path
 
 NEVER_SQL = "'-inf'::DOUBLE"
 NAN_SQL = "'nan'::DOUBLE"
@@ -409,14 +409,9 @@ def timestamp_of(value: Value) -> str:
 
 def enumerate_elements(embedding: Embedding) -> Iterator[tuple[Path, Atom]]:
     """The elements of an embedding whose size is known, with their relative paths."""
-    if embedding.names is not None:
-        paths: list[Path] = list(embedding.names)
-    elif embedding.shape is None:
+    if embedding.names is None and embedding.shape is None:
         raise MldbError("the size of this embedding is not known before the query runs")
-    else:
-        paths = [()]
-        for size in embedding.shape:
-            paths = [(*path, str(index)) for path in paths for index in range(size)]
+    paths = embedding.names if embedding.names is not None else element_paths(embedding.shape or ())
     for position, path in enumerate(paths):
         sql, part = f"{embedding.sql}[{position + 1}]", (embedding, position)
         may_be_null = embedding.may_be_null

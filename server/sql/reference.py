@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from server.sql.binder import aggregates, columnexpr, groups, rowfunctions, tables, when
+from server.sql.binder import aggregates, columnexpr, groups, rowfunctions, rowtables, samples, tables, when
 from server.sql.functions import families
 from server.sql.notes import Note
 
@@ -18,4 +18,4 @@ def reference() -> Iterator[tuple[str, Sequence[Note]]]:
     yield "Of the group", groups.NOTES
     yield "Of the column, in COLUMN EXPR", columnexpr.NOTES
     yield "Of the value, in WHEN", when.NOTES
-    yield "Tables, in FROM", tables.NOTES
+    yield "Tables, in FROM", [*tables.NOTES, *samples.NOTES, *rowtables.NOTES]

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from server.sql.bound import Atom, Embedding, Leaf, Row
 from server.values.kinds import Kind
-from server.values.paths import Path, common_prefix
+from server.values.paths import Path, element_names
 
 _NUMBERS = frozenset({Kind.NUMBER, Kind.INTEGER, Kind.UNSIGNED})
 
@@ -24,14 +24,11 @@ def with_whole_embeddings(row: Row) -> Row:
     while at < len(items):
         whole = _whole(items, at)
         run = items[at : at + max(math.prod(whole.shape or ()), 1)] if whole is not None else items[at : at + 1]
-        paths = [path for path, _ in run]
-        prefix = common_prefix(paths)
+        prefix, names = element_names([path for path, _ in run])
         if whole is None or prefix in row.columns or prefix in columns:
             columns |= run
         else:
-            names = tuple(path[len(prefix) :] for path in paths)
-            plain = names == tuple((str(place),) for place in range(len(names)))
-            columns[prefix] = replace(whole, shape=(len(names),), names=None if plain else names)
+            columns[prefix] = replace(whole, shape=(len(run),), names=names)
         at += len(run)
     return replace(row, columns=columns)
 

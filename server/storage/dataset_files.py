@@ -27,7 +27,7 @@ from server.values import compute as pc
 from server.values.arrow_types import ANY_MEMBERS, CELL_ARROW
 from server.values.batches import RowBatch, RowType
 from server.values.kinds import INTERVAL_TYPE, KIND_OF_TAG, TAGS, Kind
-from server.values.paths import format_path
+from server.values.paths import element_paths, format_path
 
 TYPE_KEY = "mldb.type"
 _MEMBERS = ("integer", "unsigned", "number", "text", "blob", "interval")
@@ -118,7 +118,7 @@ def _elements(column: WideColumn) -> list[tuple[str, str]]:
     name = identifier(column.name)
     if column.shape is None:
         return [(format_path(column.path), name)]
-    paths = column.names or [tuple(map(str, index)) for index in np.ndindex(*column.shape)]
+    paths = column.names or element_paths(column.shape)
     return [(format_path((*column.path, *path)), f"{name}[{place + 1}]") for place, path in enumerate(paths)]
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
@@ -12,11 +15,12 @@ import pyarrow as pa
 from server.declarations import NamedBatch, Progress, QueryResult
 from server.values import compute as pc
 from server.values.atoms import NEVER, Atom
-from server.values.batches import Column, RowBatch, RowType
+from server.values.batches import Column, RowBatch, RowType, iterate_paths
 from server.values.cells import Cell, Row, atoms_of, cells_of, type_codes
-from server.values.kinds import TAGS
+from server.values.kinds import TAGS, Kind
 from server.values.paths import Path
 
+_PLAIN = frozenset({Kind.BOOLEAN, Kind.INTEGER, Kind.UNSIGNED, Kind.NUMBER, Kind.STRING, Kind.BLOB})  # in lists too
 _ROWS_AT_ONCE = 4096  # made Python objects before a cancel is looked for
 
 
@@ -80,24 +84,25 @@ def _add_atoms(rows: list[Row], column: Column, atoms: Sequence[Atom], times: Se
 
 
 def _add_embedding(rows: list[Row], column: Column, values: pa.Array, times: Sequence[float]) -> None:
-    flat = values.to_pylist()
-    for row, numbers, time in zip(rows, flat, times, strict=True):
-        for path, number in zip(element_paths(column, len(numbers or ())), numbers or (), strict=False):
-            row.append(Cell(path, number, time))
+    paths = cache(lambda count: element_paths(column, count))
+    for row, elements, time in zip(rows, _lists_of(values, column.kind), times, strict=True):
+        row.extend(Cell(path, atom, time) for path, atom in zip(paths(len(elements)), elements, strict=False))
+
+
+def _lists_of(values: pa.Array, kind: Kind) -> Iterator[Sequence[Atom]]:
+    """The elements of embeddings, of a null one none."""
+    if kind in _PLAIN:
+        return (elements or () for elements in values.to_pylist())
+    atoms = iter(atoms_of(values.flatten(), kind))
+    return (list(islice(atoms, size or 0)) for size in values.value_lengths().to_pylist())
 
 
 def element_paths(column: Column, count: int) -> list[Path]:
     """Paths of the elements of an embedding of ``count`` numbers."""
-    if column.names is not None:
-        return [(*column.path, *name) for name in column.names]
-    shape = [size for size in column.shape or () if size >= 0]
-    if len(shape) < len(column.shape or ()):  # one dimension varies: it takes what the others leave
-        others = int(np.prod(shape)) or 1
-        shape = [count // others if size < 0 else size for size in column.shape or ()]
-    indexes: list[Path] = [()]
-    for size in shape:
-        indexes = [(*index, str(position)) for index in indexes for position in range(size)]
-    return [(*column.path, *index) for index in indexes]
+    shape = column.shape or ()
+    others = math.prod(size for size in shape if size >= 0) or 1  # a dimension that varies takes what these leave
+    known = tuple(size if size >= 0 else count // others for size in shape)
+    return list(iterate_paths(replace(column, shape=known)))
 
 
 def seconds(times: pa.Array | float, length: int) -> Sequence[float]:

@@ -19,7 +19,7 @@ from server.values.cells import Cell as Cell
 from server.values.cells import Row as Row
 from server.values.cells import narrow_cells
 from server.values.kinds import Kind
-from server.values.paths import Path
+from server.values.paths import Path, element_paths
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,11 +137,5 @@ def iterate_paths(column: Column) -> Iterator[Path]:
     if column.shape is None:
         yield column.path
         return
-    if column.names is not None:
-        yield from ((*column.path, *name) for name in column.names)
-        return
-    indexes: list[tuple[str, ...]] = [()]
-    for size in column.shape:
-        indexes = [(*index, str(position)) for index in indexes for position in range(max(size, 0))]
-    for index in indexes:
-        yield (*column.path, *index)
+    names = column.names if column.names is not None else element_paths(column.shape)
+    yield from ((*column.path, *name) for name in names)

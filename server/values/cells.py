@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
@@ -244,6 +244,30 @@ def cells_of(rest: pa.Array | pa.ChunkedArray) -> list[list[Cell]]:
         rows.append(cells[at : at + (length or 0)])
         at += length or 0
     return rows
+
+
+def nested(cells: list[Cell], change: Callable[[Atom], Any] = lambda atom: atom) -> Any:
+    """Cells as nested dictionaries by element; those with keys 0 to n-1 become lists."""
+    root: dict[str, Any] = {}
+    for cell in cells:
+        if not cell.path:
+            return change(cell.value)
+        inner = root
+        for element in cell.path[:-1]:
+            below = inner.get(element)
+            if not isinstance(below, dict):
+                below = inner[element] = {}
+            inner = below
+        inner[cell.path[-1]] = change(cell.value)
+    return _with_lists(root)
+
+
+def _with_lists(row: dict[str, Any]) -> Any:
+    values = {name: _with_lists(value) if isinstance(value, dict) else value for name, value in row.items()}
+    size = len(values)
+    if size and all(str(index) in values for index in range(size)):
+        return [values[str(index)] for index in range(size)]
+    return values
 
 
 def narrow_cells(rest: pa.Array | pa.ChunkedArray, prefix: Path) -> pa.Array | pa.ChunkedArray:

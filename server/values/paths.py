@@ -7,7 +7,7 @@ empty or holds a dot, a quote or a control character. The text is canonical: it 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from server.errors import MldbError
 
@@ -141,6 +141,21 @@ def common_prefix(paths: Sequence[Path]) -> Path:
     while size < shortest and len({path[size] for path in paths}) == 1:
         size += 1
     return first[:size]
+
+
+def element_paths(shape: Iterable[int]) -> list[Path]:
+    """The paths of the elements of an embedding of this shape, row-major: ``0.0``, ``0.1``, …"""
+    paths: list[Path] = [()]
+    for size in shape:
+        paths = [(*path, str(index)) for path in paths for index in range(size)]
+    return paths
+
+
+def element_names(paths: Sequence[Path]) -> tuple[Path, tuple[Path, ...] | None]:
+    """What paths have in common, and what each adds to it; None where that is 0, 1, 2, …"""
+    prefix = common_prefix(paths)
+    names = tuple(path[len(prefix) :] for path in paths)
+    return prefix, None if list(names) == element_paths([len(names)]) else names
 
 
 def natural_key(path: Path) -> bytes:

@@ -4,10 +4,22 @@ from __future__ import annotations
 
 from typing import get_args
 
-from server.sql.binder import base, calls, cases, conditions, expressions, joins, rows, select, sources, tables
+from server.sql.binder import (
+    base,
+    calls,
+    cases,
+    conditions,
+    expressions,
+    joins,
+    rows,
+    rowtables,
+    select,
+    sources,
+    tables,
+)
 from server.sql.tree import Expression, Table
 
-MODULES = (calls, cases, conditions, expressions, joins, rows, select, sources, tables)
+MODULES = (calls, cases, conditions, expressions, joins, rows, rowtables, select, sources, tables)
 
 
 def check_complete() -> None:

@@ -1,23 +1,18 @@
-"""Table functions: transpose, merge, sample, union, row_dataset and atom_dataset (sql-dialect.md §6.2)."""
+"""Table functions over tables: transpose, merge and union; ``samples`` has sample (sql-dialect.md §6.2)."""
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 from server.errors import MldbError
 from server.sql import coerce
-from server.sql.binder.base import bind, bind_table, binds_table
+from server.sql.binder.base import bind_table, binds_table
 from server.sql.binder.query import FromRelation
-from server.sql.binder.sources import constant_scope
+from server.sql.binder.samples import sample
 from server.sql.bound import (
     Atom,
-    Embedding,
     Leaf,
-    MultiValue,
-    Open,
     Rest,
     Row,
     RowBuilder,
@@ -28,12 +23,11 @@ from server.sql.bound import (
     presence,
 )
 from server.sql.cells import CellsRelation, TransposedCells
-from server.sql.duck import select_list
 from server.sql.notes import Note
-from server.sql.relations import Relation, lookup, require_row
+from server.sql.relations import Relation, lookup
 from server.sql.scope import Context
 from server.sql.sparse import SparseRelation
-from server.sql.tree import Constant, Item, RowLiteral, RowTable, TableCall, Unary
+from server.sql.tree import TableCall
 from server.values.kinds import CELL_TYPE, Kind
 from server.values.paths import Path
 
@@ -44,14 +38,6 @@ NOTES = [
          "all.", ("SELECT a + b AS x FROM merge((SELECT 1 AS a), (SELECT 2 AS b))", "3")),
     Note("union(t: table[, further: table, …]) → table", "The rows of all tables; row r of table number k is "
          "named k.r.", ("SELECT rowName() AS x FROM union((SELECT 1 AS a NAMED 'r'))", '"0.r"')),
-    Note("sample(t: table[, options: row]) → table", "Random rows, one without options. Options: `rows` or "
-         "`fraction`, `withReplacement` (0), `seed` (random).",
-         ("SELECT count(*) AS x FROM sample(row_dataset({a: 1, b: 2, c: 3}), {rows: 2, seed: 1})", "2")),
-    Note("row_dataset(r: row) → table", "A row for each column of a row: `column`, a path, and `value`.",
-         ("SELECT max(value) AS x FROM row_dataset({a: 1, b: 2})", "2"), ("an error: NULL is no row", None)),
-    Note("atom_dataset(r: row) → table", "A row for each atom of a row: `column`, its full path, and "
-         "`value`.", ("SELECT count(*) AS x FROM atom_dataset({a: {b: 1, c: 2}})", "2"),
-         ("an error: NULL is no row", None)),
 ]  # fmt: skip
 
 
@@ -75,14 +61,6 @@ def _merge(node: TableCall, context: Context) -> Relation:
     return inputs[0]
 
 
-def _sample(node: TableCall, context: Context) -> Relation:
-    if len(node.tables) != 1:
-        raise MldbError(
-            "The 'sample' function takes 1 dataset as input, followed by a row expression of optional parameters"
-        )
-    return SampleRelation(context, bind_table(node.tables[0], context), sample_options(node.options), node.alias)
-
-
 def _transpose(node: TableCall, context: Context) -> Relation:
     if len(node.tables) != 1:
         raise MldbError("transpose() takes a single argument", code=500)
@@ -101,7 +79,7 @@ def _union(node: TableCall, context: Context) -> Relation:
 
 
 _FUNCTIONS: dict[str, Callable[[TableCall, Context], Relation]] = {
-    "merge": _merge, "sample": _sample, "transpose": _transpose, "union": _union,
+    "merge": _merge, "sample": sample, "transpose": _transpose, "union": _union,
 }  # fmt: skip
 
 
@@ -290,144 +268,3 @@ class UnionRelation(Relation):
             items.append(f"CAST({coerce.to_cells(Row(known, row.rests))} AS {CELL_TYPE}[]) AS rest")
         text = ", ".join(items)
         return f"SELECT {text} FROM {relation.render(text, ordered=False)}"
-
-
-def sample_options(options: RowLiteral | None) -> dict[str, Any]:
-    """The options of ``sample`` as Python values, checked (entity-types.md §2.4)."""
-    found: dict[str, Any] = {}
-    for clause in options.clauses if options is not None else ():
-        if not isinstance(clause, Item):
-            raise MldbError("sample takes its options as {name: constant}")
-        found[".".join(clause.name or (clause.text,))] = _constant(clause)
-    unknown = set(found) - {"rows", "fraction", "withReplacement", "seed"}
-    if unknown:
-        raise MldbError(f"Unknown option '{min(unknown)}' of sample; known are rows, fraction, withReplacement, seed")
-    return check_sample(found)
-
-
-def _constant(item: Item) -> Any:
-    match item.expression:
-        case Constant(value=value):
-            return value
-        case Unary(op="-", operand=Constant(value=int() | float() as value)):
-            return -value
-    raise MldbError("the options of sample are constants")
-
-
-def check_sample(options: dict[str, Any]) -> dict[str, Any]:
-    rows, fraction = options.get("rows", 0), options.get("fraction", 0)
-    for name, value in options.items():
-        if not isinstance(value, int | float) or (name != "fraction" and not isinstance(value, int)) or value != value:
-            kind = "a number" if name == "fraction" else "an integer"
-            raise MldbError(f"The '{name}' parameter of sample needs to be {kind}. Value provided is '{value}'")
-    if not 0 <= rows < 2**63:
-        raise MldbError(f"The 'rows' parameter cannot be negative or beyond 64 bits. Value provided is '{rows}'")
-    if rows and fraction:
-        raise MldbError("The 'rows' and 'fraction' parameters cannot be set at the same time.")
-    if not rows and "fraction" in options and not 0 < fraction <= 1:
-        raise MldbError(
-            f"The 'fraction' parameter needs to be between 0 and 1. Value provided is '{options['fraction']:.4f}'"
-        )
-    if not rows and not fraction:
-        options["rows"] = 1
-    return options
-
-
-class SampleRelation(FromRelation):
-    """Rows drawn at random, reproducibly when a seed is given."""
-
-    def __init__(self, context: Context, inner: Relation, options: dict[str, Any], alias: str | None) -> None:
-        super().__init__(context.number(), alias)
-        self.inner = inner
-        self._row = self.export_row(inner.row())
-        count = context.execute(f"SELECT count(*) FROM {inner.render('', ordered=False)}")[0][0]
-        self.rows = int(options.get("rows") or count * options["fraction"])
-        self.replaced = bool(options.get("withReplacement", False))
-        if self.rows > count and not self.replaced:
-            raise MldbError(
-                "Requested more rows without replacement than available number of rows in original dataset."
-            )
-        self.count = count
-        if not options.get("seed"):
-            context.marks.add("volatile")
-        self.seed = options.get("seed") or random.getrandbits(31)
-
-    def row(self) -> Row:
-        return self._row
-
-    def row_path(self) -> Atom:
-        path = self.inner.row_path()
-        return Atom(self.offer(path.sql), path.kind)
-
-    def row_hash(self) -> str:
-        return self.offer(self.inner.row_hash())
-
-    def base(self, used: set[str], ordered: bool) -> str:
-        columns = select_list(self.exported(used))
-        name = self.inner.row_text()
-        source = self.inner.render(f"{columns} {name}", ordered=False)
-        if not self.replaced:
-            drawn = f"SELECT {columns} FROM {source} ORDER BY hash({name}, {self.seed}) LIMIT {self.rows}"
-        else:
-            place = f"row_number() OVER (ORDER BY {name}) - 1"
-            draws = f"SELECT hash(i, {self.seed}) % {max(self.count, 1)} AS draw FROM range({self.rows}) AS d(i)"
-            placed = f"SELECT {columns}, {place} AS place FROM {source}"
-            drawn = f"SELECT s.* EXCLUDE (place) FROM ({draws}) JOIN ({placed}) s ON s.place = draw"
-        return f"({drawn}) AS r{self.number}"
-
-
-# ── row_dataset, atom_dataset ────────────────────────────────────────────────────────────────────────────────
-
-
-@binds_table(RowTable)
-def _row_table(node: RowTable, context: Context) -> Relation:
-    scope = constant_scope(context)
-    value = bind(node.expression, scope)
-    if isinstance(value, Atom | MultiValue):
-        got = "NULL" if value.kind is Kind.NULL else "scalar"
-        raise MldbError(f"Argument to {node.name} must be a row, not a scalar or NULL (got {got})")
-    atoms = node.name == "atom_dataset"
-    return RowTableRelation(context.number(), value, scope.relation, atoms=atoms, alias=node.alias)
-
-
-class RowTableRelation(Relation):
-    """One row per (top-level) column of a row value: its name in ``column``, its value in ``value``."""
-
-    def __init__(self, number: int, value: Value, given: Relation, *, atoms: bool, alias: str | None) -> None:
-        """``given`` is the one row over which the value is bound."""
-        super().__init__(number, alias)
-        # What shows only at run time to be an atom is refused then.
-        self.value = replace(value, sql=f"m_only_row({value.cells})", named=False) if isinstance(value, Open) else value
-        self.given = given
-        row = None if isinstance(value, Open) else require_row(value, "a row is needed")
-        flat = row is not None and not row.rests and all(self._single(path, row.columns[path]) for path in row.columns)
-        self.atoms = atoms or flat
-
-    @staticmethod
-    def _single(path: Path, leaf: Leaf) -> bool:
-        return len(path) == 1 and not isinstance(leaf, Embedding)
-
-    def row(self) -> Row:
-        builder = RowBuilder()
-        builder.add(("column",), Atom(self.ref("name"), Kind.PATH, lambda: self.ref("ts")))
-        if self.atoms:
-            builder.add(("value",), Atom(self.ref("value"), Kind.ANY, lambda: self.ref("ts")))
-        else:
-            builder.add(("value",), Open(self.ref("value")))
-        return builder.build()
-
-    def row_path(self) -> Atom:
-        return Atom(self.ref("_row"), Kind.INTEGER)
-
-    def order(self) -> list[str]:
-        return [self.ref("_row")]
-
-    def base(self, used: set[str], ordered: bool) -> str:
-        cells = coerce.to_cells(self.value)
-        if self.atoms:
-            listed, value, ts = f"u_natural_cells({cells})", "c.v", "c.t"
-        else:
-            listed, value, ts = f"u_row_items({cells})", "c.c", "m_newest(c.c)"
-        inner = f"SELECT unnest({listed}) AS c, unnest(generate_series(0, len({listed}) - 1)) AS _row"
-        inner += f" FROM {self.given.render(listed, ordered=False)}"
-        return f"(SELECT _row, c.p AS name, {value} AS value, {ts} AS ts FROM ({inner})) AS r{self.number}"

@@ -6,14 +6,14 @@ from server.errors import MldbError
 from server.sql import coerce
 from server.sql.bound import Atom, Embedding, MultiValue, Open, Row, Value, as_any_list, timestamp_of
 from server.sql.functions import jsontext
-from server.sql.functions.registry import Builtin, fixed_row, nested, result, routine
+from server.sql.functions.registry import Builtin, fixed_row, result, routine
 from server.sql.routines import ANYS, CELLS, DATED
 from server.sql.scope import Scope
 from server.sql.tasks import TASK_SQL
 from server.sql.tree import Call
 from server.values.atoms import NEVER, Timestamp
 from server.values.batches import Cell
-from server.values.cells import DatedRow
+from server.values.cells import DatedRow, nested
 from server.values.kinds import Kind
 
 

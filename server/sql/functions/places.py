@@ -7,11 +7,12 @@ from typing import Any
 from server.errors import MldbError
 from server.sql.bound import Atom, Embedding, MultiValue, Value
 from server.sql.functions import geo
-from server.sql.functions.registry import Builtin, nested, number_argument, result, routine, routine_call
+from server.sql.functions.registry import Builtin, number_argument, result, routine, routine_call
 from server.sql.routines import CELLS
 from server.sql.scope import Scope
 from server.sql.tree import Call
 from server.values.batches import Cell
+from server.values.cells import nested
 from server.values.kinds import Kind
 
 

@@ -20,7 +20,7 @@ from server.sql.tree import Call
 from server.values.atoms import Atom as PlainAtom
 from server.values.atoms import atom_to_json
 from server.values.batches import Cell
-from server.values.cells import decoded
+from server.values.cells import decoded, nested
 from server.values.kinds import CELL_TYPE, Kind
 from server.values.paths import parse_path
 
@@ -248,27 +248,3 @@ def only_option(function: str, option: str, args: list[Value], scope: Scope) -> 
     if not isinstance(options, dict) or set(options) - {option}:
         raise MldbError(f"the options of {function} are a constant row with the one field {option}")
     return options.get(option)
-
-
-def nested(cells: list[Cell], change: Callable[[PlainAtom], Any] = lambda atom: atom) -> Any:
-    """Cells as nested dictionaries by element; those with keys 0 to n-1 become lists."""
-    root: dict[str, Any] = {}
-    for cell in cells:
-        if not cell.path:
-            return change(cell.value)
-        inner = root
-        for element in cell.path[:-1]:
-            below = inner.get(element)
-            if not isinstance(below, dict):
-                below = inner[element] = {}
-            inner = below
-        inner[cell.path[-1]] = change(cell.value)
-    return _with_lists(root)
-
-
-def _with_lists(row: dict[str, Any]) -> Any:
-    values = {name: _with_lists(value) if isinstance(value, dict) else value for name, value in row.items()}
-    size = len(values)
-    if size and all(str(index) in values for index in range(size)):
-        return [values[str(index)] for index in range(size)]
-    return values

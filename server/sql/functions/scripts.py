@@ -10,12 +10,13 @@ from server.sql import coerce, tasks
 from server.sql.bound import Atom, MultiValue, Open, Value, concat_lists, latest_ts
 from server.sql.duck import literal_text
 from server.sql.functions.jseval import UNDEFINED, JsFunction, Result
-from server.sql.functions.registry import Builtin, failed, fixed_atom, nested
+from server.sql.functions.registry import Builtin, failed, fixed_atom
 from server.sql.routines import CELLS, Routine
 from server.sql.scope import Scope
 from server.sql.tree import Call
 from server.values.atoms import NEVER, NOT_A_DATE, Timestamp
 from server.values.batches import Cell
+from server.values.cells import nested
 from server.values.kinds import Kind
 
 CACHED_SCRIPTS = 32  # each has a JavaScript heap of its own

@@ -6,8 +6,6 @@ import math
 import re
 from dataclasses import replace
 
-import numpy as np
-
 from server.errors import MldbError
 from server.sql import coerce
 from server.sql.bound import Atom, Embedding, Open, Row, Value, as_any_list, is_constant, is_null, latest_ts
@@ -22,7 +20,7 @@ from server.values.atoms import Atom as PlainAtom
 from server.values.atoms import Timestamp, collapse
 from server.values.batches import Cell
 from server.values.kinds import Kind
-from server.values.paths import Path, format_path
+from server.values.paths import Path, element_paths, format_path
 
 LARGEST = 1 << 24  # elements of an embedding that SQL makes: 128 MiB of numbers
 _INDEX = re.compile(r"0|[1-9][0-9]{0,11}", re.ASCII)
@@ -167,7 +165,7 @@ def reshape(
     if not filled and count != len(items):
         raise _other_size(len(items), count)
     values = (items + [fill] * (count - len(items)))[:count]
-    return [Cell(tuple(map(str, np.unravel_index(at, sizes))), value, when.seconds) for at, value in enumerate(values)]
+    return [Cell(path, value, when.seconds) for path, value in zip(element_paths(sizes), values, strict=True)]
 
 
 def _concat(node: Call, args: list[Value], scope: Scope) -> Value:

@@ -9,9 +9,10 @@ from server.errors import MldbError
 from server.sql.batch_functions import apply_function
 from server.sql.bound import Atom, Embedding, Open, Row, RowBuilder, Value, is_constant
 from server.sql.duck import literal_text
-from server.sql.functions.registry import Builtin, fixed_atom, fixed_row, nested
+from server.sql.functions.registry import Builtin, fixed_atom, fixed_row
 from server.sql.scope import Scope
 from server.sql.tree import Call, RowLiteral
+from server.values.cells import nested
 from server.values.kinds import Kind
 
 _PREFIX = "tf_"

@@ -13,7 +13,6 @@ from server.sql.functions.registry import (
     direct,
     fixed_row,
     integer_argument,
-    nested,
     result,
     routine,
 )
@@ -24,7 +23,7 @@ from server.sql.tasks import TASK_SQL
 from server.sql.tree import Call
 from server.values.atoms import NEVER, Timestamp
 from server.values.batches import Cell
-from server.values.cells import DatedRow
+from server.values.cells import DatedRow, nested
 from server.values.kinds import Kind
 
 
