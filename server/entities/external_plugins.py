@@ -9,18 +9,11 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import os
-import subprocess
-import sys
-import threading
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from pathlib import Path
-from queue import Empty, SimpleQueue
 from typing import Any, Final, Literal
-from urllib.parse import urlsplit
 
 import httpx
 from pydantic import Field, field_validator
@@ -31,15 +24,12 @@ from runtime.incidents import Failure
 from runtime.output import time_text
 from runtime.traffic import Traffic
 from server.declarations import Creation, EntityType, Params
+from server.entities.external_process import ExternalProcess
 from server.errors import MldbError
 from server.messages import Request, Response
 
-_ANNOUNCEMENT: Final = "MLDB PLUGIN http "
-_PROJECT: Final = Path(__file__).resolve().parent.parent.parent
 _QUICK: Final = 2.0  # seconds for /ping and /status
 _LONGEST_TOLD: Final = 1 << 20  # bytes of what /status and /version say
-_OUTPUT_CHUNK: Final = 64 * 1024
-_OUTPUT_PAUSE: Final = 0.1  # seconds: who fills a chunk has to wait a little
 _OF_THE_CONNECTION: Final = frozenset(
     ["connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade", "proxy-authorization", "host",
      "content-type"]
@@ -92,7 +82,6 @@ class ExternalPlugin:
         self._loop: asyncio.AbstractEventLoop | None = None  # where the client has been used
         self._traffic = Traffic()
         self._last_error: Failure | None = None  # of a request
-        self._ended = 0.0  # when it closed its output
         settings = creation.services.settings
         self._most_at_once = settings.max_body << 20
         seconds = settings.start_timeout
@@ -100,10 +89,11 @@ class ExternalPlugin:
             creation.progress.step("setup")
             self._set_up(creation, params.setup.params.command.commandLine, seconds)
         creation.progress.step("startup")
-        self._process = _start(params.startup.params.command.commandLine)
+        self._process = ExternalProcess(params.startup.params.command.commandLine, self._log_output)
         creation.progress.on_cancel(self.close)
         try:
-            common: Any = {"base_url": self._announced(seconds), "trust_env": False, "headers": _PLAIN}
+            address = self._process.announced(f"plugin {self.id}", seconds)
+            common: Any = {"base_url": address, "trust_env": False, "headers": _PLAIN}
             self._told_by = httpx.Client(timeout=_QUICK, **common)
             self._client = httpx.AsyncClient(
                 timeout=settings.request_timeout, cookies=_no_cookies(), limits=_UNLIMITED, **common
@@ -116,49 +106,17 @@ class ExternalPlugin:
         self._loaded = time.time()
 
     def _set_up(self, creation: Creation, command: list[str], seconds: float) -> None:
-        process = _start(command)
-        creation.progress.on_cancel(lambda: _hang_up(process))
-        timer = threading.Timer(seconds, _hang_up, [process])
-        timer.daemon = True
-        timer.start()
-        for line in _lines(process):
-            self._log("stdout", time.time(), line)
-        code = process.wait()
-        late = timer.finished.is_set()
-        timer.cancel()
+        process = ExternalProcess(command, self._log_output)
+        creation.progress.on_cancel(process.hang_up)
+        code = process.finish(seconds)
         creation.progress.check()
-        if late:
+        if code is None:
             raise MldbError(f"the setup of the plugin took longer than {seconds:g} seconds (the setting start-timeout)")
         if code:
             raise MldbError(f"the setup of the plugin ended with {code}: the log has what it said")
 
-    def _announced(self, seconds: float) -> str:
-        """The address that it prints. Everything else that it prints, then and later, goes to the log."""
-        found: SimpleQueue[str | None] = SimpleQueue()
-        threading.Thread(target=self._follow, args=(found,), name=f"plugin {self.id}", daemon=True).start()
-        try:
-            address = found.get(timeout=seconds)
-        except Empty:
-            raise MldbError(
-                f"the plugin did not print 'MLDB PLUGIN http <address>' within {seconds:g} seconds "
-                "(the setting start-timeout)"
-            ) from None
-        if address is None:
-            raise MldbError(
-                f"the plugin ended with {self._process.wait()} before it listened: the log has what it said"
-            )
-        if urlsplit(address).scheme != "http":
-            raise MldbError(f"the plugin prints an address that is not http: {address}")
-        return address
-
-    def _follow(self, found: SimpleQueue[str | None]) -> None:
-        for line in _lines(self._process):
-            if line.startswith(_ANNOUNCEMENT) and len(words := line.split()) == 4:
-                found.put(words[3])
-            else:
-                self._log("stdout", time.time(), line)
-        self._ended = time.time()
-        found.put(None)
+    def _log_output(self, line: str) -> None:
+        self._log("stdout", time.time(), line)
 
     def _log_line(self, stream: str, _seconds: float, text: str | None) -> None:
         _logger.info("%s", text, extra={"source": self.id, "stream": stream})
@@ -184,7 +142,7 @@ class ExternalPlugin:
 
     def status(self) -> Any:
         """What ``/status`` says, or why it does not."""
-        if (code := self._process.poll()) is not None:
+        if (code := self._process.code()) is not None:
             return {"state": "ended", "code": code}
         try:
             return json.loads(self._told("/status")[1])
@@ -193,7 +151,7 @@ class ExternalPlugin:
 
     def report(self) -> dict[str, Any]:
         """What the console shows; generations and memory are the plugin's own affair."""
-        code = self._process.poll()
+        code = self._process.code()
         report: dict[str, Any] = {
             "state": "serving" if code is None else "ended",
             "requests": self._traffic.plain(),
@@ -201,7 +159,7 @@ class ExternalPlugin:
             "source": {},
         }
         if code is not None:
-            report["lastFailure"] = Failure(f"the plugin ended with {code}", self._ended).plain()
+            report["lastFailure"] = Failure(f"the plugin ended with {code}", self._process.ended).plain()
         if self._last_error is not None:
             report["lastError"] = self._last_error.plain()
         return report
@@ -270,7 +228,7 @@ class ExternalPlugin:
 
     def close(self) -> None:
         """Send SIGHUP; what does not end is killed. Called from a thread."""
-        _hang_up(self._process)
+        self._process.hang_up()
         if self._loop is not None:
             asyncio.run_coroutine_threadsafe(self._client.aclose(), self._loop)
 
@@ -285,45 +243,9 @@ async def _pieces(answer: httpx.Response) -> AsyncIterator[bytes]:
         await answer.aclose()
 
 
-def _hang_up(process: subprocess.Popen[bytes]) -> None:
-    if process.stdin is not None:
-        with suppress(OSError):
-            process.stdin.close()
-
-
-def _start(command: list[str]) -> subprocess.Popen[bytes]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("MLDB_")}
-    return subprocess.Popen(  # noqa: S603 - who may make plugins may run code
-        [sys.executable, "-m", "runtime.companion", *command],
-        cwd=_PROJECT,
-        env=environment,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
-
-
 def _no_cookies() -> CookieJar:
     """Requests of different people must not share what one of them was given."""
     return CookieJar(DefaultCookiePolicy(allowed_domains=()))
-
-
-def _lines(process: subprocess.Popen[bytes]) -> Iterator[str]:
-    """What it prints, to its end."""
-    assert process.stdout is not None
-    partial = b""
-    with process.stdout as stream:
-        while chunk := os.read(stream.fileno(), _OUTPUT_CHUNK):
-            *lines, partial = (partial + chunk).split(b"\n")
-            if len(partial) > _OUTPUT_CHUNK:
-                lines, partial = [*lines, partial], b""
-            for line in lines:
-                yield line.decode("utf-8", "replace").rstrip("\r")
-            if len(chunk) == _OUTPUT_CHUNK:
-                time.sleep(_OUTPUT_PAUSE)
-    if partial:
-        yield partial.decode("utf-8", "replace")
 
 
 def _handed_on(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -29,7 +29,7 @@ from server.learning.configurations import (
 from server.learning.decision_tree import train_stump, train_tree
 from server.learning.examples import Examples, Model, Tick
 from server.learning.fasttext import train_fasttext
-from server.learning.glz import train_glz
+from server.learning.glz_training import train_glz
 from server.learning.matrix import Sparse
 from server.learning.naive_bayes import train_naive_bayes
 from server.learning.perceptron import train_perceptron

@@ -408,7 +408,7 @@ def test_small_linear_models_are_fitted_on_one_thread():
     """On a busy machine the threads of OpenBLAS took twenty times the time of the products that they shared."""
     from threadpoolctl import threadpool_info
 
-    from server.learning.glz import _threads
+    from server.learning.glz_training import _threads
 
     def threads():
         return {each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"}
