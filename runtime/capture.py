@@ -114,7 +114,7 @@ class CapturedStream(io.TextIOBase):
         return True
 
     def fileno(self) -> int:
-        """For child processes and native code, whose output the host reads line by line."""
+        """The descriptor that child processes and native code write to; the host reads it line by line."""
         return 1 if self._name == "stdout" else 2
 
     def write(self, text: str, /) -> int:

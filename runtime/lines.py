@@ -97,7 +97,7 @@ _DECOMPRESSORS: Final[dict[str, Callable[[IO[bytes]], Any]]] = {
 
 
 def decompressed(raw: IO[bytes], path: str) -> IO[bytes]:
-    """By the ending of its name."""
+    """The stream, decompressed as the ending of its path says."""
     decompress = _DECOMPRESSORS.get(Path(path).suffix)
     return raw if decompress is None else decompress(raw)
 

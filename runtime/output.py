@@ -34,7 +34,7 @@ class Output:
         return [_entry(*entry) for entry in entries]
 
     def plain(self) -> dict[str, Any]:
-        """As JSON values, absent members left out; what stands in ``details`` of an error."""
+        """The members that there are, as JSON values: the ``details`` of an error."""
         parts: dict[str, Any] = {}
         if self.exception is not None:
             parts["exception"] = self.exception
@@ -56,7 +56,7 @@ class Output:
         return b"{" + b",".join(pieces) + b"}"
 
     def ordered(self) -> bytes:
-        """In the order of the specification's table, as ``lastoutput`` sends it."""
+        """JSON with its members in the order of the specification's table, as ``lastoutput`` sends it."""
         pieces = []
         if self._has_result():
             pieces.append(b'"result":' + self.result)

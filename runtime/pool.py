@@ -52,7 +52,7 @@ class ThreadPool:
         return not self._queue.empty()
 
     def relieve(self) -> None:
-        """Called every ``STALL_SECONDS`` while there is a backlog."""
+        """Add a thread when no request was taken since the last call. Called every ``STALL_SECONDS`` of a backlog."""
         if self._taken == self._taken_before:
             self._add()
         self._taken_before = self._taken

@@ -57,7 +57,7 @@ class SingleThread:
         return result
 
     def ask(self, work: Callable[[], Result]) -> Result:
-        """From a job: what ``work`` gives, done in the thread that waits for the job."""
+        """Have the thread that waits for the job under way do some work; what it gives. Called by the job."""
         errand = _Task(work)
         self._under_way[-1].errands.put(errand)
         while (job := self._next_within(errand)) is not None:

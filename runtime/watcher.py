@@ -188,7 +188,7 @@ class Watcher:
                 self._note(watch, watch.folder)
 
     def _watch_anew(self, watch: FolderWatch) -> None:
-        """With all others that watch the same: the observer knows a folder by its path."""
+        """Watch the folder that is there now, for all that watch this path: the observer knows a folder by its path."""
         with self._scheduling:
             old = watch._watch
             with self._wakened:

@@ -59,7 +59,7 @@ class Worker:
             signal.pause()
 
     def fit_threads(self) -> None:
-        """Called when the limits of this process are set."""
+        """Limit the pool to the threads that the memory limit has room for. Called once the limits are set."""
         memory, _ = resource.getrlimit(resource.RLIMIT_DATA)
         if memory != resource.RLIM_INFINITY:
             self._pool.fit(memory)

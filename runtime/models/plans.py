@@ -119,7 +119,7 @@ class Plan:
             raise GraphError(str(error)) from None
 
     def _number(self, name: str, value: np.ndarray) -> np.ndarray:
-        """In the node's type, and in its shape where that is known: a free first dimension is 1 for one row."""
+        """The array in the node's type, and in its shape where it is known: a free first dimension is 1 for one row."""
         spec = self.inputs[name]
         array = value.astype(spec.dtype)
         shape = (1, *spec.shape[1:]) if spec.leading_free and spec.shape else spec.shape

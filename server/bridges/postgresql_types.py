@@ -150,7 +150,7 @@ class Recorder(Outbox):
         return self._present(connection, table, types)
 
     def _present(self, connection: Any, table: Any, wanted: dict[str, str]) -> dict[str, str]:
-        """Of columns that take texts the type is TEXT, whatever is recorded; others convert by themselves."""
+        """The types to insert as: TEXT for columns that hold texts; PostgreSQL converts to other types by itself."""
         found = connection.execute(
             "SELECT attname, format_type(atttypid, NULL) FROM pg_attribute WHERE attrelid = %s::regclass"
             " AND attnum > 0 AND NOT attisdropped",

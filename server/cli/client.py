@@ -54,7 +54,7 @@ def add_data_dir(parser: argparse.ArgumentParser, help: str) -> None:
 
 
 def add_place_flags(parser: argparse.ArgumentParser) -> None:
-    """Of what is done to the data root of this machine, or to that of a server which is named."""
+    """Flags of commands that work on the data root of this machine, or of a server when one is named."""
     add_data_dir(parser, "data root of the server (default: MLDB_DATA_DIR, or mldb_data)")
     parser.add_argument(
         "--server", metavar="URL", help="a server to send it to, in place of a data root on this machine"

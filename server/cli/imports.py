@@ -67,7 +67,7 @@ def _import(options: argparse.Namespace) -> int:
 
 
 def _import_file(options: argparse.Namespace, server: Server, file: Path) -> None:
-    """From where it lies if the server can read it there, else, and where it is not as it should be, by an upload."""
+    """Import a file from where it lies if the server can read it there and as it is, else by an upload."""
     if options.type is None and _holds_pictures(file):
         with _uploaded(server, file) as (path, _):
             preview = server.json("GET", f"{path}/preview?{urlencode({'dataset': options.dataset})}")

@@ -76,7 +76,7 @@ class Entry:
 
     @property
     def state(self) -> str:
-        """That of its construction: ok, initializing, executing, error or cancelled."""
+        """How far its construction is: ok, initializing, executing, error or cancelled."""
         building = self.building
         return "ok" if building is None else building.state
 

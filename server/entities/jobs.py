@@ -91,7 +91,7 @@ class Jobs:
 
 
 def _start_fork_server() -> None:
-    """Unless it runs. It imports nothing from the working directory: the files there may be anybody's data."""
+    """Start the fork server unless it runs. It imports nothing from the working directory, which may hold anything."""
     with _starting:
         if sys.flags.safe_path:
             forkserver.ensure_running()

@@ -124,7 +124,7 @@ def _plain(inline: Token) -> str:
 
 
 def _expanded(tokens: list[Token], macros: Macros | None) -> list[Token]:
-    """With what the macros stand for: one that is a paragraph of its own may be of several blocks."""
+    """Replace macros by what they stand for. One that is alone in its paragraph may become several blocks."""
     result: list[Token] = []
     for token in tokens:
         for child in token.children or ():

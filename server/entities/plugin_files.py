@@ -182,7 +182,7 @@ def _markdown_source(folder: Path, name: str) -> str | None:
 
 
 async def _chunks(stream: BinaryIO, size: int) -> AsyncIterator[bytes]:
-    """So many bytes, as has been said: what is appended meanwhile waits for the next request."""
+    """The first ``size`` bytes, as Content-Length has said: what is appended meanwhile waits for the next request."""
     with stream:
         while size and (chunk := await asyncio.to_thread(stream.read, min(_CHUNK, size))):
             size -= len(chunk)

@@ -174,7 +174,7 @@ def located(config: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def _language(folder: Path) -> str | None:
-    """That of the first main file which can be trusted."""
+    """The language of the first main file that can be trusted, None without one."""
     return next((language for language, main in MAIN.items() if is_trusted(folder / main)), None)
 
 

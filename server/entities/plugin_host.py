@@ -124,7 +124,7 @@ class PluginHost:
         return write
 
     def register(self, supervisor: Supervisor, id: str) -> None:
-        """From now on health and end of the server are those of this plugin too."""
+        """Count a plugin among those that ``health`` asks and ``close`` ends."""
         self._serving[supervisor] = id
 
     def forget(self, supervisor: Supervisor) -> None:

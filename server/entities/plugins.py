@@ -108,7 +108,7 @@ def create(host: PluginHost, creation: Creation, language: str) -> Plugin:
 
 
 def _written(opened: Opened) -> int:
-    """When main.py was, in ns; 0 without one."""
+    """When main.py was written, in ns since 1970; 0 without one."""
     try:
         return opened.main.stat().st_mtime_ns if opened.main is not None else 0
     except OSError:
@@ -191,12 +191,12 @@ class Plugin:
             _logger.warning("changes of %s will not be noticed: %s", folder, error, extra={"source": self.id})
 
     def _on_change(self, _paths: frozenset[Path]) -> None:
-        """Called from the watcher's thread. A folder that is gone takes its plugin with it, not by a reload."""
+        """Reload, on the watcher's thread. A folder that is gone takes its plugin with it, which is no reload."""
         if self._opened.main is not None and self._opened.main.exists():
             self.reload_soon()
 
     def reload_soon(self) -> None:
-        """Unless it is stopped. From any thread."""
+        """Start a reload and return, unless the operator has stopped the plugin. From any thread."""
         reload = self.supervisor.reload
         self._host.loop.call_soon_threadsafe(lambda: asyncio.ensure_future(reload(if_held=False)))
 
@@ -225,7 +225,7 @@ class Plugin:
         return report | ({"page": f"{routes[0]}/index.html"} if routes else {})
 
     def version(self) -> dict[str, str]:
-        """That of the folder now: its commits come after the edits that were loaded."""
+        """The version of the folder as it is now: a commit comes after the edits that were loaded before it."""
         return self._opened.current()
 
     async def route(self, request: Request) -> Response:

@@ -130,7 +130,7 @@ class Queries:
             running.ended.set()
 
     def all(self) -> list[RunningQuery]:
-        """In the order of their start."""
+        """The queries under way, in the order of their start."""
         with self._lock:
             return list(self._running.values())
 

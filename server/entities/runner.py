@@ -29,7 +29,7 @@ _running: ContextVar[frozenset[str]] = ContextVar("running", default=frozenset()
 
 
 def current_progress() -> TaskProgress | None:
-    """Of the run that this thread works for."""
+    """The progress of the run that this thread works for, None outside of any."""
     run = _current.get()
     return None if run is None else run.progress
 
@@ -162,7 +162,7 @@ class Runner:
 
     @contextmanager
     def _inline_datasets(self) -> Iterator[None]:
-        """Those that a run makes of its parameters end with it."""
+        """Delete, when the block ends, the datasets that a run makes because its parameters describe them."""
         with inline.making() as made:
             try:
                 yield

@@ -80,7 +80,7 @@ class Run:
         return shown
 
     def status_json(self) -> dict[str, Any]:
-        """As a typed body: the pieces that types gave are free-form."""
+        """``status`` for a typed body, in which what procedure types have given stays free-form JSON."""
         return {
             name: jsontext.free(value) if name in ("status", "progress") else value
             for name, value in self.status().items()
@@ -140,7 +140,7 @@ class Runs:
         return self._runs.get(run.id) is run
 
     def forget_old(self) -> None:
-        """Called when a run has ended."""
+        """Drop the oldest of the runs that have ended, beyond ``kept``. Called when a run has ended."""
         with self._lock:
             ended = sorted((run for run in self._runs.values() if run.finished), key=lambda run: run.finished or 0)
             for run in ended[: max(0, len(ended) - self._kept)]:

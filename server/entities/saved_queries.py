@@ -40,7 +40,7 @@ class SavedQueries:
         self._queries = {name: SavedQuery(name, each["query"], each["saved"]) for name, each in stored.items()}
 
     def all(self) -> list[SavedQuery]:
-        """By name, as people sort them."""
+        """All saved queries by name, sorted as people sort them."""
         return sorted(self._queries.values(), key=lambda each: (each.name.casefold(), each.name))
 
     def get(self, name: str) -> SavedQuery:

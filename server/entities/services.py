@@ -153,7 +153,7 @@ class ServerServices:
     def make(
         self, kind: EntityKind, config: Mapping[str, Any], *, must_be_new: bool = False, background: bool = False
     ) -> dict[str, Any]:
-        """As ``create``, of a checked config; its status object, to be written as typed JSON."""
+        """Create an entity of a config that was checked; its status object, to be written as typed JSON."""
         if kind == "procedure":  # which has a first run
             return self._runner.create(config, must_be_new=must_be_new, background=background)
         return self._registry.create(kind, config, must_be_new=must_be_new, background=background).status()

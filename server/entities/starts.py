@@ -23,6 +23,6 @@ class Starts:
         self._begun.append(thread)
 
     def wait(self) -> None:
-        """Until all that were begun have ended."""
+        """Wait until all starts that were begun have ended."""
         for thread in self._begun:
             thread.join()

@@ -61,7 +61,7 @@ def softmax(predictor: Doubles) -> Doubles:
 
 
 def softmax_gradient(label: int) -> Gradient:
-    """Of the probability of a label by the predictors of all."""
+    """How the probability of a label changes with the predictor of each label."""
 
     def gradient(predictor: Doubles) -> Doubles:
         chances = softmax(predictor)
@@ -74,7 +74,7 @@ def softmax_gradient(label: int) -> Gradient:
 
 
 def log_softmax_gradient(label: int) -> Gradient:
-    """Of the logarithm of the probability of a label by the predictors of all."""
+    """How the logarithm of the probability of a label changes with the predictor of each label."""
 
     def gradient(predictor: Doubles) -> Doubles:
         out = -softmax(predictor)

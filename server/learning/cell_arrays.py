@@ -83,7 +83,7 @@ def timed_columns(batch: RowBatch) -> Iterator[tuple[Column, pa.Array, NDArray[n
 
 
 def elements(column: Column, values: pa.Array) -> tuple[Places, Places, list[str]]:
-    """Of all elements of embeddings the row and the place in the names, and these names as path texts."""
+    """The elements of embeddings: the row of each, its place among the names, and the names (path texts)."""
     lengths = np.array([each or 0 for each in pc.list_value_length(values).to_pylist()], np.int64)
     rows = np.repeat(np.arange(len(values)), lengths)
     places = np.arange(len(rows)) - np.repeat(np.cumsum(lengths) - lengths, lengths)

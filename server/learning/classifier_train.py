@@ -149,7 +149,7 @@ def check_parts(services: Services, select: Select, result: QueryResult, mode: M
 
 
 def check_open_features(select: Select, rows: Path, mode: Mode) -> None:
-    """As ``check_parts`` for the features that only the rows tell."""
+    """Make the checks of ``check_parts`` on features that only the rows tell."""
     _keep_apart(select, [path[1:] for path in open_columns(rows) if path[:1] == (_FEATURES,)], mode)
 
 

@@ -182,7 +182,7 @@ class _Growth:
                 parts.threshold[node] = bucket if thresholds is None else thresholds[bucket]
 
     def _branches(self, best: _Best, split: NDArray[Any], bins: Bins) -> NDArray[np.int64]:
-        """For each row of a split node 3 x the split's number + its branch, for others -1."""
+        """Where each row goes: 3 x the number of its node's split + the branch; -1 where the node is not split."""
         number = np.full(self.open_nodes + 1, -1, np.int64)
         number[split] = np.arange(len(split))
         mine = number[self.slot]

@@ -47,7 +47,7 @@ SIZE = len(numbers_of(Distribution()))
 
 
 def _deviation(numbers: Doubles) -> Doubles:
-    """Of a sample: NaN below two numbers."""
+    """Standard deviations of samples; NaN for less than two numbers."""
     count, squares = numbers[..., 0], numbers[..., 2]
     return np.asarray(np.sqrt(np.divide(squares, count - 1, out=np.full(count.shape, np.nan), where=count > 1)))
 

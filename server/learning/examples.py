@@ -96,7 +96,7 @@ class Model(Protocol):
 
     @classmethod
     def load(cls, state: Mapping[str, Any], archive: Archive, /) -> Model:
-        """From what ``save`` gave; ``MldbError`` where a part is missing or not of its type and shape."""
+        """The model that ``save`` wrote; ``MldbError`` where a part is missing or not of its type and shape."""
 
     def check(self, space: FeatureSpace, labels: int) -> None:
         """``MldbError`` unless it is a model of these features that has so many scores."""

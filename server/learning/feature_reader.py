@@ -43,7 +43,7 @@ class FeatureReader:
 
     @cached_property
     def _places(self) -> list[NDArray[np.int64]]:
-        """For each column the features that it, or its elements, are; -1 for those that no model knows."""
+        """The numbers of the features that each column (or its elements) holds; -1 for what the model does not know."""
         return [np.array([self.space.index.get(name, -1) for name in _names(column)]) for column in self.type.columns]
 
     @cached_property
@@ -55,7 +55,7 @@ class FeatureReader:
         return self.read_rows(batch.under(FEATURES))
 
     def read_rows(self, rows: RowBatch) -> tuple[Floats, Times]:
-        """As ``read``, of rows that are the features themselves."""
+        """What ``read`` gives, for rows that are the features themselves."""
         out = np.full((rows.length, len(self.space)), np.nan, np.float32)
         times = np.full(rows.length, NEVER)
         for number, (column, array) in enumerate(zip(rows.type.columns, rows.values, strict=True)):

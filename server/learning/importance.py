@@ -38,7 +38,7 @@ class Importance:
 
 
 def importance_of(model: Model, features: int) -> Importance | None:
-    """None for kinds of models that do not tell."""
+    """How much each feature counts; None for kinds of models that do not tell."""
     match model:
         case TreeEnsemble():
             return Importance(_SPLITS, _shares(_split_gains(model, features)))
@@ -87,7 +87,7 @@ def _split_gains(model: TreeEnsemble, features: int) -> Doubles:
 
 
 def _tree_weights(model: TreeEnsemble) -> Doubles:
-    """For each node the size of its tree's weight."""
+    """The absolute weight of the tree that each node belongs to."""
     weights = np.zeros(len(model.nodes))
     current = model.roots
     weights[current] = np.abs(model.weights)

@@ -102,7 +102,7 @@ class _Compared:
         return _Compared(space, centers, np.ascontiguousarray((-2 * compared).T), squares)
 
     def rounding(self, squares: Floats) -> Floats:
-        """By how much squared distances of points of these squared lengths may be wrong, generously."""
+        """How wrong squared distances may be, generously, of points with these squared lengths."""
         largest = self.squares[np.isfinite(self.squares)].max(initial=0)
         return np.asarray(_SINGLE * (squares + largest + 2 * np.sqrt(squares * largest)), np.float32)
 

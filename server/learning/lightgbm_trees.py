@@ -159,7 +159,7 @@ def _best_round(history: dict[str, Any], rounds: int) -> int:
 
 
 def _leaves(depth: int) -> int:
-    """At most, in a tree; ``depth`` is that of decision trees."""
+    """The most leaves that a tree may have; ``depth`` is the ``max_depth`` of decision trees."""
     return min(_MAX_LEAVES, 2 ** min(depth, 10)) if depth > 0 else _MAX_LEAVES
 
 
@@ -187,7 +187,7 @@ def _dataset(examples: Examples, target: NDArray[Any]) -> Any:
 
 
 def _row_weights(examples: Examples) -> Floats | None:
-    """Of 1 on average, since LightGBM's limits on leaves are absolute; None where all are equal, which is faster."""
+    """Weights with a mean of 1, as LightGBM's limits on leaves are absolute; None for equal ones, which is faster."""
     weights = examples.row_weights * np.float32(len(examples))
     return None if weights.min() == weights.max() else weights
 

@@ -26,7 +26,7 @@ def _with_texts(piece: Piece) -> list[str]:
 
 
 def _with_numbers(piece: Piece, wanted: set[str]) -> list[str]:
-    """Those of the wanted columns."""
+    """Which of the wanted columns have a number."""
     if isinstance(piece, BlockPiece):
         return [name for name in piece.names if name in wanted]
     there = ~np.isnan(piece.values.numbers)

@@ -36,7 +36,7 @@ class Ordered:
     buckets: NDArray[np.uint8]
 
     def chosen(self, features: NDArray[np.bool_]) -> Ordered:
-        """Those of the features that are marked."""
+        """The features that are marked, with their entries."""
         places = np.flatnonzero(features[self.features])
         return Ordered(self.features[places], self.entries[places], self.buckets[places])
 

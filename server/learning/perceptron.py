@@ -72,7 +72,7 @@ class PerceptronModel:
         return self._outputs((x @ scale + offset) @ weights + biases).astype(np.float32)
 
     def _activations(self, sums: Doubles) -> list[Doubles]:
-        """Of the first layer's sums: what each hidden layer makes of its own, and at the end the sums of the last."""
+        """What each hidden layer makes of its sums, from those of the first on; at the end the last layer's sums."""
         activate = _ACTIVATIONS[self.activation][1]
         found: list[Doubles] = []
         for weights, biases in self.layers[2:]:
@@ -115,7 +115,7 @@ class PerceptronModel:
         return np.asarray(np.linalg.lstsq(scale.T, -offset, rcond=None)[0])
 
     def _gradient(self, label: int) -> Gradient:
-        """Of a label's score by the sums of the first layer, which move in a line as the inputs do."""
+        """How a label's score changes with the sums of the first layer, which are linear in the inputs."""
         slope = _SLOPES[self.activation]
 
         def gradient(sums: Doubles) -> Doubles:

@@ -38,7 +38,7 @@ class Points:
         return len(self.names)
 
     def draw(self, count: int) -> NDArray[np.int64]:
-        """So many of the points, at random; all of them in their order."""
+        """``count`` of the points at random (their numbers); all in their order when there are no more."""
         if self.hashes is not None:  # hashes are as good as drawn
             first = np.argpartition(self.hashes, count)[:count] if count < len(self) else np.arange(len(self))
             return np.asarray(first[np.lexsort((first, self.hashes[first]))])

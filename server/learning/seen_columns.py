@@ -28,7 +28,7 @@ class SeenColumns:
         return [name for name, count in zip(self._places, counts.tolist(), strict=True) if count], counts[counts > 0]
 
     def empty(self) -> frozenset[str]:
-        """Those that have none."""
+        """The columns that have no value."""
         found = {name for name, count in zip(self._places, self._counts.tolist(), strict=True) if not count}
         return frozenset(found | (self.texts.keys() - self._places.keys()))
 
@@ -93,7 +93,7 @@ def _number_texts(numbers: NDArray[np.float64]) -> set[str]:
 
 
 def _distinct_texts(values: Values, cells: NDArray[np.int64] | slice = slice(None)) -> set[str]:
-    """Those that are used, of some cells."""
+    """The different texts that some cells hold."""
     codes = values.codes
     assert codes is not None
     used = np.unique(codes[cells])

@@ -52,7 +52,7 @@ def _optional_errors() -> list[type[Exception]]:
 
 
 def _reading(module: str) -> Wrap:
-    """By ``open`` of a module of the standard library, or of one that is like those."""
+    """Decompresses by ``open`` of a module: of the standard library, or one that is like those."""
     return lambda stream: cast(BinaryIO, import_module(module).open(stream, "rb"))
 
 

@@ -119,7 +119,7 @@ class CsvReader:
         return cells
 
     def _generated_names(self) -> list[str]:
-        """As many as the first line has cells; the line stays to be read."""
+        """Names 0, 1, …: as many as the first line has cells. The line stays to be read."""
         consumed: list[bytes] = []
         cells = self._header_cells(consumed)
         self.source.unread(consumed)

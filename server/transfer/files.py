@@ -77,7 +77,7 @@ class FileAccess:
         return resolved
 
     def writable(self, path: Path) -> Path:
-        """As ``readable``, for writing: never over the server itself, nor code or pages into plugin folders."""
+        """As ``readable``, for writing: the server's own files are refused too, and code or pages in plugin folders."""
         resolved = self.readable(path)
         if resolved.parent == Path(resolved.anchor):
             raise MldbError(f"nothing can be written to the root folder '{resolved.anchor}' of this machine", code=403)

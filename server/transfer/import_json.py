@@ -45,7 +45,7 @@ class ImportJsonParams(ProcedureParams):
 
 @runtime_checkable
 class FillableTable(Fillable, Protocol):
-    """It says what becomes of columns that the first row lacks."""
+    """A dataset that also says what becomes of columns that the first row lacks."""
 
     unknown: Unknown
 

@@ -76,7 +76,7 @@ def _has_rest(rows: RowBatch) -> bool:
 
 
 def _cell_by_cell(batch: NamedBatch, key: Path, value: Path) -> NamedBatch:
-    """For rows that hold what no known column tells of."""
+    """Melt a batch whose rows hold more than its known columns."""
     names, rows = [], []
     for name, cells in zip(batch.names.to_pylist(), rows_of(batch.rows), strict=True):
         for path, made in melt_row(name, cells, key, value):

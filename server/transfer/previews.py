@@ -132,7 +132,7 @@ def _pictures(file: Path, url: str, dataset: str) -> dict[str, Any]:
 
 
 def _workbook(url: str, dataset: str) -> dict[str, Any]:
-    """Of an Excel workbook no rows: what reads one does so as a whole."""
+    """An Excel workbook, without its rows: to show some, all of it would have to be read."""
     params = {"dataFileUrl": url, "outputDataset": {"id": dataset, "type": "sparse.mutable"}}
     return _shown("Excel workbook", [], ()) | {"steps": [{"type": "experimental.import.xlsx", "params": params}]}
 
