@@ -34,7 +34,7 @@ class Failure:
 
 
 def raised(exception: dict[str, Any]) -> Failure:
-    """That plugin code raised, as ``failures.describe`` tells it."""
+    """The failure of code that raised; ``exception`` is what ``failures.describe`` gave."""
     type_, text = exception.get("type", "Exception"), exception.get("message", "")
     if not text.startswith(f"{type_}:"):  # JavaScript's own texts do
         text = f"{type_}: {text}"

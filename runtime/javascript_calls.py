@@ -120,7 +120,7 @@ class _Stream:
         self._source.close()
 
     def read(self, size: int) -> bytes:
-        """So many bytes, fewer at the end; all with -1."""
+        """The next ``size`` bytes, fewer at the end; all that are left with -1."""
         taken, self._ahead = (self._ahead, b"") if size < 0 else (self._ahead[:size], self._ahead[size:])
         return taken + self._source.read(-1 if size < 0 else size - len(taken))
 

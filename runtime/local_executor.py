@@ -118,7 +118,7 @@ class _ForkServer:
         return worker
 
     def kill(self, pid: int) -> None:
-        """Through the fork server, which knows that the process is still the same one."""
+        """Have the fork server end a process: it knows whether the id still is that of the worker."""
         if self.alive and pid:
             with suppress(OSError):
                 self._control.send(msgpack.packb(["kill", pid]))

@@ -250,7 +250,7 @@ class Supervisor:
             self._beginning.cancel()
 
     async def _modules_in_use(self) -> tuple[str, ...]:
-        """Of the plugin's folder, by the generation that serves: what routes.py has imported counts too."""
+        """The modules of the plugin's folder that the generation in service has imported, those of routes.py too."""
         serving = self.generation
         if serving is None:
             return ()

@@ -21,7 +21,7 @@ from server.declarations import (
 from server.errors import MldbError
 from server.learning.config import resolve
 from server.learning.label_checks import known_features, refuse_label_as_feature
-from server.learning.model_params import check_model_url, configuration_of, create_function, save_model
+from server.learning.model_params import check_model_url, configuration_of, create_function, write_model
 from server.learning.origin import training_rows
 from server.learning.row_files import open_columns, write_rows
 from server.learning.text_columns import columns_with_texts
@@ -135,7 +135,7 @@ def train_to_file(
         found = services.job(job, arguments, progress)
         if found["labels"] == 1:
             services.log(procedure[0], _ONE_LABEL, "warning")
-        save_model(services, url, files.model.read_bytes(), "classifier")
+        write_model(services, url, files.model.read_bytes(), "classifier")
 
 
 def check_parts(services: Services, select: Select, result: QueryResult, mode: Mode) -> None:

@@ -34,7 +34,7 @@ from server.learning.function_inputs import require_row
 from server.learning.kmeans import kmeans, nearest_centroids
 from server.learning.matrix import Floats
 from server.learning.model_function import ModelFileParams, ModelFunction
-from server.learning.model_params import checked_training, create_function, no_model_url, save_model
+from server.learning.model_params import checked_training, create_function, no_model_url, write_model
 from server.learning.origin import open_model, training_rows
 from server.learning.points import read_points, tells_order
 from server.learning.row_files import read_rows, row_names
@@ -103,7 +103,7 @@ class ClusterTrain(StatelessProcedure):
         with trained_in_job(self.services, result, job, arguments, progress, empty=empty) as files:
             data = files.model.read_bytes()
             self._record(params, data, files, progress)
-        save_model(self.services, params.modelFileUrl, data, self.method)
+        write_model(self.services, params.modelFileUrl, data, self.method)
         create_function(self.services, params.functionName, self.method, params.modelFileUrl)
         return RunResult()
 

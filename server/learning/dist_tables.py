@@ -29,7 +29,7 @@ from server.errors import MldbError, NotFound
 from server.learning.archive import Archive, ModelFile, pack
 from server.learning.cell_functions import RowFunction
 from server.learning.distributions import SIZE, Distribution, check_statistics, numbers_of, statistics
-from server.learning.model_params import save_model
+from server.learning.model_params import write_model
 from server.learning.origin import Origin, open_model
 from server.learning.outcome_rows import OutcomeBatch, Outcomes
 from server.learning.outcome_training import OutcomeTraining
@@ -152,7 +152,7 @@ def _gone_through(
 
 
 def _first_of_row(rows: NDArray[np.int64], at: NDArray[np.int64]) -> NDArray[np.int64]:
-    """For each cell the first one of its row that counts for the same distribution."""
+    """The place of the first cell of the same row and distribution, for each cell."""
     order = np.lexsort((at, rows))
     first = np.empty_like(order)
     first[order] = order[run_starts(rows[order], at[order])]
@@ -252,7 +252,7 @@ class DistFunction:
             return self._table.statistics_of(batch, self._statistics)
 
     def details(self) -> dict[str, Any]:
-        """As loaded; ``updates`` counts the rows that were counted in since."""
+        """The model as it was loaded; ``updates`` is the number of rows that were counted in since."""
         table = self._table
         model = {"type": _KIND, "mode": table.mode, "outcomes": table.outcomes, "columns": list(table.columns)}
         return self._file.details(model | {"updates": self._updates})
@@ -293,7 +293,7 @@ class DistFunction:
         with self._lock:
             before = self._file.origin.get("updates", 0)
             data = self._table.to_bytes({**self._file.origin, "updates": before + self._updates})
-        save_model(self._services, url, data, "dist table")
+        write_model(self._services, url, data, "dist table")
 
 
 def _json_object(request: Request) -> dict[str, Any]:

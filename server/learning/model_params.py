@@ -46,7 +46,7 @@ def checked_training(services: Services, type_name: str, params: Any, *refused: 
     return checked_query(services, params.trainingData, type_name, *refused)
 
 
-def save_model(services: Services, url: str | None, data: bytes, what: str) -> None:
+def write_model(services: Services, url: str | None, data: bytes, what: str) -> None:
     """Write a model file; ``MldbError`` saying what could not be saved where."""
     if not url:
         return

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from server.declarations import Progress, RunResult, StatelessProcedure
 from server.errors import MldbError
-from server.learning.model_params import no_model_url, save_model
+from server.learning.model_params import no_model_url, write_model
 from server.learning.origin import Origin, training_rows
 from server.learning.outcome_rows import OutcomeBatch, check_outcomes, outcome_batches, with_outcomes
 from server.learning.running_counts import RunningResult
@@ -55,7 +55,7 @@ class OutcomeTraining(StatelessProcedure):
     def finish(self, params: Any, data: bytes, what: str, function: str, told: Mapping[str, Any]) -> RunResult:
         """Save the table, and create the function that is asked for: its type, and its parameters beside the URL."""
         url = getattr(params, self.url_name)
-        save_model(self.services, url, data, what)
+        write_model(self.services, url, data, what)
         if params.functionName:
             config = {"id": params.functionName, "type": function, "params": {self.url_name: url, **told}}
             self.services.create("function", config)

@@ -27,7 +27,7 @@ from server.learning.columns import values_of
 from server.learning.configurations import Link
 from server.learning.function_inputs import require_atom
 from server.learning.model_function import ModelFileParams, ModelFunction
-from server.learning.model_params import checked_training, create_function, save_model
+from server.learning.model_params import checked_training, create_function, write_model
 from server.learning.origin import open_model, training_rows
 from server.learning.probability import Calibration, calibrate
 from server.learning.saved import REMEDY
@@ -85,7 +85,7 @@ class ProbabilizerTrain(StatelessProcedure):
         if not (np.isfinite(fitted.slope) and np.isfinite(fitted.intercept)):
             raise MldbError("Scores to train a probabilizer on are too large: their squares must add up")
         model = fitted.to_json()
-        save_model(self.services, params.modelFileUrl, pack(_KIND, model, Archive(), origin), "probabilizer")
+        write_model(self.services, params.modelFileUrl, pack(_KIND, model, Archive(), origin), "probabilizer")
         create_function(self.services, params.functionName, "probabilizer", params.modelFileUrl)
         return RunResult(model)
 

@@ -31,7 +31,7 @@ from server.learning.feature_space import FeatureSpace
 from server.learning.function_inputs import row_input
 from server.learning.mixed import mixed_columns
 from server.learning.model_function import ModelFileParams, ModelFunction
-from server.learning.model_params import checked_training, create_function, save_model
+from server.learning.model_params import checked_training, create_function, write_model
 from server.learning.origin import open_model, training_rows
 from server.learning.row_files import read_rows, row_names
 from server.learning.svd import SvdModel, decompose
@@ -77,7 +77,7 @@ class SvdTrain(StatelessProcedure):
         with trained_in_job(self.services, result, job, arguments, progress, empty=empty) as files:
             data = files.model.read_bytes()
             self._record(params, data, files, progress)
-        save_model(self.services, params.modelFileUrl, data, "SVD")
+        write_model(self.services, params.modelFileUrl, data, "SVD")
         create_function(self.services, params.functionName, "svd.embedRow", params.modelFileUrl)
         return RunResult()
 

@@ -26,7 +26,7 @@ from server.learning.archive import ModelFile
 from server.learning.coordinates import EMBEDDING, embedding_type, read_embedding
 from server.learning.function_inputs import require_row
 from server.learning.model_function import ModelFileParams, ModelFunction
-from server.learning.model_params import checked_training, create_function, save_model
+from server.learning.model_params import checked_training, create_function, write_model
 from server.learning.origin import open_model, training_rows
 from server.learning.points import read_points, tells_order
 from server.learning.row_files import read_rows
@@ -90,7 +90,7 @@ class SvmTrain(StatelessProcedure):
         job, empty = "server.learning.svm_types:train", f"{NAME} needs at least one row"
         with trained_in_job(self.services, result, job, arguments, progress, empty=empty) as files:
             data = files.model.read_bytes()
-        save_model(self.services, params.modelFileUrl, data, "SVM")
+        write_model(self.services, params.modelFileUrl, data, "SVM")
         create_function(self.services, params.functionName, "svm", params.modelFileUrl)
         return RunResult()
 

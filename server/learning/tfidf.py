@@ -28,7 +28,7 @@ from server.learning.cell_arrays import cell_arrays, cells_below
 from server.learning.feature_reader import number_cells
 from server.learning.function_inputs import require_row
 from server.learning.model_function import ModelFileParams, ModelFunction
-from server.learning.model_params import checked_training, create_function, save_model
+from server.learning.model_params import checked_training, create_function, write_model
 from server.learning.origin import open_model, training_rows
 from server.learning.saved import Count, member
 from server.procedures.validators import required
@@ -158,7 +158,7 @@ class TfidfTrain(StatelessProcedure):
             _, dataset = self.services.output_dataset(params.outputDataset, "sparse.mutable")
             progress.step("recording", "counter")
             record_all(dataset, _count_rows(found), progress)
-        save_model(self.services, params.modelFileUrl, found.to_bytes(origin), "tfidf")
+        write_model(self.services, params.modelFileUrl, found.to_bytes(origin), "tfidf")
         create_function(self.services, params.functionName, "tfidf", params.modelFileUrl)
         return RunResult()
 

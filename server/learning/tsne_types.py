@@ -27,7 +27,7 @@ from server.learning.array_results import ColumnsResult
 from server.learning.coordinates import embedding_type
 from server.learning.matrix import Floats
 from server.learning.model_function import ModelFileParams, ModelFunction
-from server.learning.model_params import checked_training, create_function, save_model
+from server.learning.model_params import checked_training, create_function, write_model
 from server.learning.origin import open_model, training_rows
 from server.learning.points import read_points, tells_order
 from server.learning.row_files import read_rows
@@ -79,7 +79,7 @@ class TsneTrain(StatelessProcedure):
             progress.step("recording")
             _, dataset = self.services.output_dataset(params.rowOutputDataset, "embedding")
             dataset.write(_positions(data), progress)
-        save_model(self.services, params.modelFileUrl, data, "t-SNE")
+        write_model(self.services, params.modelFileUrl, data, "t-SNE")
         create_function(self.services, params.functionName, "tsne.embedRow", params.modelFileUrl)
         return RunResult()
 
