@@ -1,7 +1,5 @@
 import os
 import shutil
-import subprocess
-import sys
 
 import pytest
 
@@ -32,16 +30,6 @@ def browser(chromium):
         opened = playwright.chromium.launch(executable_path=chromium, args=[*FLAGS, "--no-first-run"])
         yield opened
         opened.close()
-
-
-@pytest.fixture(scope="package")
-def graphs(tmp_path_factory):
-    """Small frozen graphs, made in a process of their own."""
-    folder = tmp_path_factory.mktemp("graphs")
-    script = ROOT / "tests" / "images" / "build_graphs.py"
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
-    subprocess.run([sys.executable, script, folder], check=True, capture_output=True, env=environment)
-    return folder
 
 
 @pytest.fixture(scope="package")

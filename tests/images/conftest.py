@@ -1,8 +1,4 @@
 import io
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,16 +7,6 @@ from PIL import Image
 from server.learning.model_worker import ModelWorker
 
 PICTURE_INPUT = "DecodeJpeg/contents"
-
-
-@pytest.fixture(scope="session")
-def graphs(tmp_path_factory) -> Path:
-    """A folder of small frozen graphs; TensorFlow stays out of the test process."""
-    folder = tmp_path_factory.mktemp("graphs")
-    script = Path(__file__).with_name("build_graphs.py")
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
-    subprocess.run([sys.executable, script, folder], check=True, capture_output=True, env=environment)
-    return folder
 
 
 @pytest.fixture(scope="session")

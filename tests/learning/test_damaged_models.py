@@ -13,10 +13,11 @@ import pytest
 
 from server.learning.archive import Archive, ModelFile, pack, unpack
 from server.learning.saved import REMEDY
+from tests.effort import cases
 from tests.inprocess import in_process
 from tests.learning.models import TRAININGS, make_datasets
 
-CASES = 200  # of each model
+CASES = cases(60)  # of each model
 REPLACEMENTS = [None, "x", "", -1, 10**6, 1.5, True, [], {}, [None], {"0": None}]
 
 

@@ -15,6 +15,7 @@ from server.learning.config import resolve
 from server.learning.examples import Examples, normalized
 from server.learning.learners import train
 from server.learning.training_set import TrainingSet
+from tests.effort import cases
 from tests.learning.cls_writer import cls_file, committee, info, leaf, linear, node, tree
 from tests.learning.models import TRAININGS, make_datasets
 from tests.learning.tables import space
@@ -75,7 +76,7 @@ def tables(draw) -> tuple[Examples, np.ndarray]:
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)
 @given(table=tables())
-@settings(max_examples=15)
+@settings(max_examples=cases(15))
 def test_bias_and_weights_add_up_to_the_score(name, table):
     examples, rows = table
     check_every_label(trained(name, examples), rows, examples.label_count)
@@ -100,7 +101,7 @@ def check_every_label(model, rows, count, explain="explain"):
 
 @pytest.mark.parametrize("name", ["tree", "glz_linear", "perceptron_tanh", "boosting"])
 @given(table=tables())
-@settings(max_examples=15)
+@settings(max_examples=cases(15))
 def test_numbers_are_explained(name, table):
     examples, rows = table
     numbers = np.nan_to_num(examples.matrix[:, 1]) * 3 + np.nan_to_num(examples.matrix[:, 2])
@@ -110,7 +111,7 @@ def test_numbers_are_explained(name, table):
 
 @pytest.mark.parametrize("name", ["tree", "glz_logit", "naive_bayes", "perceptron_tanh", "boosting"])
 @given(table=tables())
-@settings(max_examples=10)
+@settings(max_examples=cases(10))
 def test_calibrated_one_vs_all(name, table):
     """By default the label's own model, as MLDB does; on request the probability that is made of it."""
     examples, rows = table
@@ -125,7 +126,7 @@ def test_calibrated_one_vs_all(name, table):
 
 
 @given(table=tables(), values=st.lists(st.integers(0, 3), min_size=80, max_size=80))
-@settings(max_examples=15)
+@settings(max_examples=cases(15))
 def test_fasttext(table, values):
     examples, _ = table
     counts = np.resize(np.array(values, np.float32), (len(examples), 3))

@@ -14,7 +14,6 @@ import pytest
 from server.builtin_types import BUILTIN_TYPES
 from tests.bridges.conftest import mongodb, postgresql  # noqa: F401 - fixtures
 from tests.conftest import RunningServer
-from tests.images.conftest import graphs  # noqa: F401 - a fixture
 
 ROUTES = """
 import json

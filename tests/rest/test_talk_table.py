@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from tests.conftest import Client
-from tests.images.conftest import graphs  # noqa: F401 - a fixture
 from tests.learning.tables import auc
 
 ROWS: dict[str, Callable[[Talk], None]] = {}
@@ -344,7 +343,7 @@ def _(talk):
 
 
 @pytest.fixture(scope="module")
-def talk(server, client, graphs):  # noqa: F811
+def talk(server, client, graphs):
     folder = server.data_dir.resolve() / "talk"
     folder.mkdir()
     (folder / "dense.pb").write_bytes((graphs / "dense.pb").read_bytes())

@@ -19,7 +19,6 @@ import pytest
 from PIL import Image
 
 from tests.checkouts import server_with, site_of
-from tests.images.conftest import graphs  # noqa: F401 - a fixture
 
 CHECKOUT = os.environ.get("DEEPTEACH", "")
 UPSTREAM = "https://s3.amazonaws.com"  # where its main.py loads models and collections from
@@ -51,7 +50,7 @@ PICTURES = {f"red{n}": picture((220, 40, 40), n) for n in range(8)} | {
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory, graphs):  # noqa: F811
+def site(tmp_path_factory, graphs):
     """What the plugin's main.py loads: a graph, and its four collections (here of three rows each); and pictures."""
     folder = tmp_path_factory.mktemp("site")
     (folder / MODELS).mkdir(parents=True)

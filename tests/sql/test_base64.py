@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 
 from server.errors import MldbError
 from server.sql.functions.strings import decode_base64
+from tests.effort import cases
 
 alphabet = st.text("ABab01+/==-_ \n.é", max_size=9)
 whole = st.binary(max_size=40).map(lambda data: duckdb.execute("SELECT base64(?)", [data]).fetchall()[0][0])
 
 
-@settings(max_examples=400)
+@settings(max_examples=cases(400))
 @given(alphabet | whole)
 @example("")
 @example("YQ==\n")

@@ -15,6 +15,7 @@ from server.sql.functions.arithmetic import arithmetic
 from server.sql.functions.core import cast_integer, cast_number
 from server.sql.routines import storage_class
 from server.values.atoms import Atom, Interval, Timestamp, collapse, number_text, parse_timestamp
+from tests.effort import cases
 
 whole = st.integers(-62_300_000_000, 253_500_000_000).map(float)
 seconds = whole | st.floats(allow_nan=True, allow_infinity=True) | st.floats(-1e10, 1e10)
@@ -29,7 +30,7 @@ def same(one: object, other: object) -> bool:
     return both_nan or one == other
 
 
-@settings(max_examples=100)
+@settings(max_examples=cases(40))
 @given(moment=seconds)
 @example(moment=-62_135_596_800.0)
 @example(moment=253_402_300_799.0)
@@ -62,7 +63,7 @@ intervals = st.builds(
 )
 
 
-@settings(max_examples=100)
+@settings(max_examples=cases(100))
 @given(moment=seconds, by=intervals, op=st.sampled_from("+-"))
 @example(moment=1_422_662_400.0, by=Interval(1, 0, 0.0), op="+")  # 31 January: the end of February
 @example(moment=1_425_081_600.0, by=Interval(1, 0, 0.0), op="-")  # 28 February: the end of January
@@ -78,7 +79,7 @@ def test_moments_and_intervals(cursor, moment, by, op):
     assert same(found(cursor, sql, moment), expected.seconds)
 
 
-@settings(max_examples=200)
+@settings(max_examples=cases(200))
 @given(one=seconds, other=seconds)
 def test_what_lies_between_two_moments(cursor, one, other):
     sql = "m_between(?::DOUBLE, ?::DOUBLE)"
@@ -96,7 +97,7 @@ def test_what_lies_between_two_moments(cursor, one, other):
 digits = st.from_regex(r"-?[0-9]{1,22}(\.[0-9]{0,20})?([eE][-+]?[0-9]{1,3})?", fullmatch=True)
 
 
-@settings(max_examples=200)
+@settings(max_examples=cases(200))
 @given(text=digits | st.text(max_size=6))
 def test_numbers_from_text(cursor, text):
     if "\0" in text or not text.isprintable():
@@ -107,7 +108,7 @@ def test_numbers_from_text(cursor, text):
     assert same(read, number) or (read is not None and storage_class(number) == "INTEGER" and read == number)
 
 
-@settings(max_examples=200)
+@settings(max_examples=cases(200))
 @given(number=st.floats())
 @example(number=1e15)
 @example(number=-1e15)
@@ -122,7 +123,7 @@ def test_text_and_whole_part_of_numbers(cursor, number):
 ISO = r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-2][0-9]:[0-6][0-9](:[0-6][0-9](\.[0-9]{1,6})?)?Z?)?"
 
 
-@settings(max_examples=200)
+@settings(max_examples=cases(200))
 @given(
     text=st.from_regex(ISO, fullmatch=True)
     | st.datetimes().map(lambda moment: moment.isoformat(timespec="seconds"))

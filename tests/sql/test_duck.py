@@ -14,6 +14,7 @@ from server.sql.duck import literal, literal_number, literal_text, macro, outer_
 from server.storage.database import Database, identifier
 from server.values.atoms import Interval, PathValue, Timestamp
 from server.values.kinds import Kind
+from tests.effort import cases
 
 UGLY = [
     "",
@@ -53,7 +54,7 @@ def test_texts(cursor: Any, text: str) -> None:
     assert read(cursor, literal_text(text)) == text
 
 
-@settings(max_examples=200)
+@settings(max_examples=cases(200))
 @given(PLAIN_TEXTS)
 def test_any_text(text: str) -> None:
     import duckdb

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,12 +18,12 @@ from hypothesis import strategies as st
 from server.errors import MldbError
 from server.sql.engine import Engine
 from server.sql.formats import render
+from tests.effort import EFFORT, cases
 from tests.inprocess import in_process
 from tests.sql import evaluator as ev
 from tests.sql.evaluator import Expression, Instant, Name, Refused, Span, Timed, Unsaid, Value
 
-EXAMPLES = int(os.environ.get("MLDB_TEST_EXAMPLES", "50"))
-pytestmark = pytest.mark.timeout(60 + EXAMPLES)  # many examples take their time on a busy machine
+pytestmark = pytest.mark.timeout(180 * max(1.0, EFFORT))  # many examples take their time
 NUMBERS: list[Value] = [
     0, 1, -1, 2, 7, -5, 0.5, -2.25, 1e-7, 123456.789, 2**53 + 1, -(2**63), 2**63 - 1, 1e19, 1e300, math.inf, -math.inf,
     math.nan, 3, 255,
@@ -232,7 +231,7 @@ def constant(expression: Expression, engine: Engine) -> None:
     assert got[1] == ev.instant_text(wanted[1])
 
 
-slow = settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
+slow = settings(max_examples=cases(50), suppress_health_check=list(HealthCheck))
 
 
 @slow

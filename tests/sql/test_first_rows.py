@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server.sql import relations
+from tests.effort import cases
 from tests.inprocess import InProcess, in_process
 
 numbers = st.integers(-3, 3) | st.none()
@@ -33,7 +34,7 @@ def looks_twice(server: InProcess, query: str) -> bool:
     return "(SELECT min(" in sql or "(SELECT max(" in sql
 
 
-@settings(max_examples=40)
+@settings(max_examples=cases(40))
 @given(
     given_rows=rows,
     key=st.sampled_from("ixs"),

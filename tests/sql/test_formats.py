@@ -19,6 +19,7 @@ from server.values.atoms import Interval, PathValue, Timestamp, collapse
 from server.values.batches import Cell, RowBatch, RowType
 from server.values.cells import cells_array
 from server.values.paths import Path, format_path, natural_key, parse_path
+from tests.effort import cases
 
 elements = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=4)
 paths = st.lists(elements, min_size=1, max_size=3).map(tuple)
@@ -70,7 +71,7 @@ def as_text(value: Any) -> Any:
     return value
 
 
-@settings(max_examples=150)
+@settings(max_examples=cases(150))
 @given(rows_of_any_kind)
 def test_formats_agree(rows: Rows) -> None:
     expected = full(rows)
@@ -93,7 +94,7 @@ def test_formats_agree(rows: Rows) -> None:
     ]
 
 
-@settings(max_examples=100)
+@settings(max_examples=cases(100))
 @given(rows_of_any_kind)
 def test_cells_of_a_row_are_in_natural_order_and_by_time(rows: Rows) -> None:
     for (_, given_cells), (_, shown) in zip(rows, full(rows), strict=True):
@@ -102,7 +103,7 @@ def test_cells_of_a_row_are_in_natural_order_and_by_time(rows: Rows) -> None:
         assert keys == sorted(keys)
 
 
-@settings(max_examples=50)
+@settings(max_examples=cases(50))
 @given(rows_of_any_kind)
 def test_options(rows: Rows) -> None:
     header, *table = rendered(rows, "table", sort_columns=True, row_hashes=True)

@@ -7,13 +7,14 @@ from collections.abc import Iterator
 import pytest
 
 from server.sql.engine import Engine
+from tests.effort import cases
 from tests.inprocess import InProcess, in_process
 from tests.sql.fuzz import findings
 from tests.sql.test_queries import load
 from tests.sql.texts import text_of
 
 SEED = 2026
-TEXTS = 2000
+PART = cases(500)  # texts of one test
 SHARE = 0.15  # of the texts that are also run
 
 
@@ -24,9 +25,9 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
         yield server.engine
 
 
-@pytest.mark.parametrize("first", range(0, TEXTS, TEXTS // 4))
+@pytest.mark.parametrize("first", range(0, 4 * PART, PART))
 def test_texts(engine: Engine, first: int) -> None:
-    numbers = range(first, first + TEXTS // 4)
+    numbers = range(first, first + PART)
     assert [(number, found) for number, found in findings(engine, SEED, numbers, SHARE) if found is not None] == []
 
 

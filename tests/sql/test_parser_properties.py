@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from server.sql.parser import SqlSyntaxError, parse_clauses, parse_expression, parse_statement, parse_table
 from server.sql.render import render, render_all
+from tests.effort import cases
 
 WORDS = (
     *(
@@ -105,7 +106,7 @@ def _tree_or_none(parse: Any, text: str) -> Any:
         return None
 
 
-@settings(max_examples=400)
+@settings(max_examples=cases(400))
 @given(soup)
 def test_soup_parses_or_is_a_syntax_error(text: str) -> None:
     for parse in (parse_statement, parse_expression, parse_table, parse_clauses):
@@ -115,13 +116,13 @@ def test_soup_parses_or_is_a_syntax_error(text: str) -> None:
             assert parse(canonical) == tree
 
 
-@settings(max_examples=200)
+@settings(max_examples=cases(200))
 @given(st.text(max_size=60))
 def test_any_text_parses_or_is_a_syntax_error(text: str) -> None:
     _tree_or_none(parse_statement, "SELECT " + text)
 
 
-@settings(max_examples=300)
+@settings(max_examples=cases(300))
 @given(expressions)
 def test_expressions_survive_their_canonical_text(text: str) -> None:
     tree = _tree_or_none(parse_expression, text)
@@ -129,7 +130,7 @@ def test_expressions_survive_their_canonical_text(text: str) -> None:
         assert parse_expression(render(tree)) == tree
 
 
-@settings(max_examples=300)
+@settings(max_examples=cases(300))
 @given(statements, st.data())
 def test_mutated_statements(text: str, data: st.DataObject) -> None:
     tree = _tree_or_none(parse_statement, text)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
 import zlib
 from collections.abc import Callable, Iterator
@@ -41,10 +40,11 @@ from server.sql.tree import (
 )
 from server.values.arrow import pa
 from server.values.batches import RowBatch, RowType
+from tests.effort import EFFORT
 from tests.inprocess import InProcess, in_process
 from tests.sql.test_queries import blocks, load
 
-SHARE = float(os.environ.get("MLDB_TEST_PATHS", "0.1"))  # of the pairs of query and way that are tried
+SHARE = 0.1 * EFFORT  # of the pairs of query and way that are tried
 MANY = 3000  # rows, more than DuckDB computes at once
 ROWS = "many rows"
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,10 +20,10 @@ from hypothesis import strategies as st
 
 from server.sql.engine import Engine
 from server.sql.formats import render
+from tests.effort import EFFORT, cases
 from tests.inprocess import in_process
 
-EXAMPLES = int(os.environ.get("MLDB_TEST_EXAMPLES", "40"))
-pytestmark = pytest.mark.timeout(60 + EXAMPLES)  # many examples take their time on a busy machine
+pytestmark = pytest.mark.timeout(180 * max(1.0, EFFORT))  # many examples take their time
 ROWS = 40
 TEXTS = ("a", "b", "ab", "é", "zz", "")
 COMPARED = ("({0} = {1})", "({0} != {1})", "({0} < {1})", "({0} <= {1})", "({0} > {1})", "({0} >= {1})")
@@ -265,7 +264,7 @@ def compare(engines: Engines, query: Both) -> None:
     assert got == wanted
 
 
-both_engines = settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
+both_engines = settings(max_examples=cases(30), suppress_health_check=list(HealthCheck))
 
 
 @both_engines

@@ -18,6 +18,7 @@ from server.storage.database import Database
 from server.values.atoms import Interval, PathValue, Timestamp, collapse
 from server.values.batches import Cell
 from server.values.kinds import Kind
+from tests.effort import cases
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 elements = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8)
@@ -39,19 +40,19 @@ def there_and_back(values: list[Any], shape: Any) -> list[Any]:
     return from_arrow(to_arrow(values, shape), shape)
 
 
-@settings(max_examples=100)
+@settings(max_examples=cases(100))
 @given(st.lists(atoms, max_size=6))
 def test_atoms(values: list[Any]) -> None:
     assert there_and_back(values, Kind.ANY) == values
 
 
-@settings(max_examples=100)
+@settings(max_examples=cases(100))
 @given(st.lists(st.lists(cells, max_size=4), max_size=4))
 def test_rows(rows: list[Any]) -> None:
     assert there_and_back(rows, CELLS) == rows
 
 
-@settings(max_examples=50)
+@settings(max_examples=cases(50))
 @given(st.lists(st.none() | st.lists(atoms, max_size=4), max_size=4))
 def test_lists_of_atoms(rows: list[Any]) -> None:
     assert there_and_back(rows, ANYS) == rows

@@ -2,7 +2,7 @@ import math
 from contextlib import closing
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server.storage.cells import CellTables
@@ -13,6 +13,7 @@ from server.storage.pending import Pending
 from server.storage.stores import STORES
 from server.values.atoms import Interval, PathValue, Timestamp
 from server.values.kinds import Kind
+from tests.effort import cases
 
 
 def recorded(*rows):
@@ -140,6 +141,7 @@ def shared():
         yield database
 
 
+@settings(max_examples=cases(30))
 @given(st.lists(CELLS, min_size=1, max_size=3))
 def test_times_come_back_as_they_were(shared, batches):
     tables = CellTables(shared, new_table())

@@ -13,6 +13,7 @@ from server.errors import MldbError
 from server.transfer import import_json
 from server.transfer.jsoncolumns import json_text
 from server.transfer.jsontypes import atom_of
+from tests.effort import cases
 from tests.transfer.seen import described
 
 NAMES = st.sampled_from(["a", "b", "a.b", "", "0", "é", 'q"', "c d"])
@@ -76,7 +77,7 @@ CONFIGS = {
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 @pytest.mark.parametrize("arrays", ["parse", "encode"])
-@settings(max_examples=15)
+@settings(max_examples=cases(5))
 @given(objects=st.lists(OBJECTS, max_size=12), size=st.sampled_from([20, 200, 1 << 20]))
 def test_by_column_as_cell_by_cell(bench, monkeypatch, config, arrays, objects, size):
     agree(bench, monkeypatch, objects, config, arrays, size)

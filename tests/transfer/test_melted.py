@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from server.transfer.melted import melt_row
 from server.transfer.results import named_rows
 from server.values.atoms import Timestamp
+from tests.effort import cases
 from tests.transfer.seen import described
 
 ATOMS = st.sampled_from([None, 0, 1, 0.5, 2**53 + 1, 2**63, "", "x", "1", Timestamp(5.0), b"b"])
@@ -50,7 +51,7 @@ def both(bench, query, output):
 
 @pytest.mark.parametrize("output", OUTPUTS.values(), ids=OUTPUTS)
 @pytest.mark.parametrize("type_", ["tabular", "sparse.mutable"])
-@settings(max_examples=12)
+@settings(max_examples=cases(5))
 @given(rows=ROWS, query=st.sampled_from(QUERIES))
 def test_by_column_as_cell_by_cell(bench, output, type_, rows, query):
     params = {"unknownColumns": "add"} if type_ == "tabular" else {}

@@ -15,6 +15,7 @@ from server.values.atoms import atom_text
 from server.values.cells import any_array, atoms_of
 from server.values.kinds import Kind
 from server.values.texts import column_texts
+from tests.effort import cases
 
 bits = st.integers(0, 2**64 - 1).map(lambda bits: struct.unpack("d", struct.pack("Q", bits))[0])
 numbers = st.floats() | bits | st.integers(-(2**60), 2**60).map(float) | st.floats(-1e6, 1e6)
@@ -26,14 +27,14 @@ def same(array: pa.Array, kind: Kind) -> None:
     assert column_texts(array, kind).to_pylist() == expected
 
 
-@settings(max_examples=300)
+@settings(max_examples=cases(300))
 @given(st.lists(numbers | st.none(), max_size=20))
 @example([0.0, -0.0, math.nan, math.inf, -math.inf, 1e-5, 1e15, 2.0**53, 2.0**63, None])
 def test_numbers(values):
     same(pa.array(values, pa.float64()), Kind.NUMBER)
 
 
-@settings(max_examples=300)
+@settings(max_examples=cases(300))
 @given(st.lists(instants | st.none(), max_size=20))
 @example([0.0, 0.5, -30_610_224_000.0, -30_610_224_001.0, 253_402_300_799.0, math.nan, math.inf, None])
 def test_instants(values):
