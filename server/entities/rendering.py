@@ -40,8 +40,8 @@ def tree(row: Iterable[tuple[Path, Leaf | None]]) -> Node | Leaf:
 # ── compat ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def compat(row: Iterable[tuple[Path, Leaf | None]], keep: Sequence[str] = ()) -> dict[str, Any]:
-    """The default answer: ``{"output": {name: value}}``."""
+def compat(row: Iterable[tuple[Path, Leaf | None]], keep: Sequence[str]) -> dict[str, Any]:
+    """The default answer: ``{"output": {name: value}}``; of ``keep`` only, where that names any."""
     root = tree(row)
     if not isinstance(root, Node):
         raise MldbError("Expected row expression", code=500)

@@ -76,9 +76,7 @@ LINKS: dict[Link, LinkFunction] = {
 }
 
 
-def irls(
-    design: Any, target: Doubles, weights: Doubles, link: Link, solve: Solve, tick: Tick = lambda _: None
-) -> Doubles:
+def irls(design: Any, target: Doubles, weights: Doubles, link: Link, solve: Solve, tick: Tick) -> Doubles:
     """Parameters of a binomial model with a link, fitted by reweighted least squares.
 
     ``design`` has a column per parameter. When the loop stops is part of MLDB's behaviour, as on data that a line

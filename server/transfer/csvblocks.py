@@ -44,7 +44,7 @@ class Block:
     times: pa.Array | None = None
 
 
-def block_of_rows(lines: Sequence[int], rows: Sequence[Sequence[str]], width: int, nulls: Sequence[str] = ()) -> Block:
+def block_of_rows(lines: Sequence[int], rows: Sequence[Sequence[str]], width: int, nulls: Sequence[str]) -> Block:
     """A block from rows of cells as the line reader gives them."""
     absent = {"", *nulls}
     columns = []

@@ -141,7 +141,7 @@ def checked_format(
     multi_line: bool,
     ignore_extra: bool,
     excel: bool,
-    nulls: Sequence[str] = (),
+    nulls: Sequence[str],
 ) -> CsvFormat:
     """A format from the parameters of a procedure, with MLDB's errors."""
     if encoding.lower() not in _ENCODINGS:
@@ -163,7 +163,7 @@ def checked_format(
     )
 
 
-def row_error(error: RowError, line_number: int, line: str, *, joined: bool = False) -> MldbError:
+def row_error(error: RowError, line_number: int, line: str, *, joined: bool) -> MldbError:
     """What the caller sees of a bad line; ``joined`` when the lines after it have been taken to it."""
     remedy = None if joined and error.why == UNCLOSED else _REMEDIES.get(error.why)
     return MldbError(

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
+
+SLOWEST: Final = 10 * 1024  # bytes per second, of a server that nobody has said to be patient with
 
 
 @dataclass(frozen=True)
@@ -17,6 +20,3 @@ class WebLimits:
     redirects: int = 20
     slow_rate: int = 0
     slow_window: float = 5.0
-
-
-SLOW_SERVERS = WebLimits(slow_rate=10 * 1024)

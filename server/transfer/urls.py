@@ -19,7 +19,7 @@ from server.transfer import codecs
 from server.transfer.addresses import Resolver, resolve
 from server.transfer.archives import ArchiveLimits, ArchiveScheme, unpacked
 from server.transfer.files import FileAccess, FileScheme
-from server.transfer.limits import SLOW_SERVERS, WebLimits
+from server.transfer.limits import SLOWEST, WebLimits
 from server.transfer.memory import MemoryScheme
 from server.transfer.remote import Credentials, RemoteScheme
 from server.transfer.schemes import ARCHIVE, Scheme, UrlStat, split_archive, split_scheme
@@ -46,7 +46,7 @@ class Urls:
         self.credential = credentials
         self._read_limit = settings.read_size * MIB
         self._limits = ArchiveLimits(settings.archive_size * MIB, settings.archive_ratio)
-        limits = WebLimits(size=settings.fetch_size * MIB, total=settings.fetch_time, slow_rate=SLOW_SERVERS.slow_rate)
+        limits = WebLimits(size=settings.fetch_size * MIB, total=settings.fetch_time, slow_rate=SLOWEST)
         self.access = FileAccess(settings)
         web = WebScheme(private=settings.fetch_private, limits=limits, resolver=resolver)
         self._schemes: dict[str, Scheme] = {

@@ -20,7 +20,7 @@ from urllib.parse import quote, unquote, urljoin, urlsplit, urlunsplit
 
 from server.errors import MldbError, NotFound
 from server.transfer.addresses import Resolver, resolve
-from server.transfer.limits import SLOW_SERVERS, WebLimits
+from server.transfer.limits import WebLimits
 from server.transfer.schemes import Scheme, UrlStat
 from server.transfer.streams import MIB, LimitedReader, Source
 from server.values.atoms import NEVER
@@ -36,7 +36,7 @@ _SAFE = "/:?#[]@!$&'()*+,;=%~-._"
 class WebScheme(Scheme):
     """GET and HEAD with the policy above. ``private`` lets requests reach loopback and private addresses."""
 
-    def __init__(self, *, private: bool, limits: WebLimits = SLOW_SERVERS, resolver: Resolver = resolve) -> None:
+    def __init__(self, *, private: bool, limits: WebLimits, resolver: Resolver = resolve) -> None:
         self._private = private
         self._limits = limits
         self._resolver = resolver

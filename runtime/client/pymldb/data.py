@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from .frames import to_pandas
@@ -92,6 +92,25 @@ class BatFrame:
         return repr(self.head(_SHOWN_ROWS).toPandas())
 
 
+Arithmetic = Callable[["Column", Any], "Column"]
+
+
+def _arithmetic_of(form: str) -> tuple[Arithmetic, Arithmetic]:
+    """The methods of an operator: with the column at the left, and at the right."""
+
+    def at_left(column: Column, other: Any) -> Column:
+        return column._arithmetic(form, other)
+
+    def at_right(column: Column, other: Any) -> Column:
+        return column._arithmetic(form, other, reverse=True)
+
+    return at_left, at_right
+
+
+def _condition_of(operator: str) -> Callable[[Column, Any], Query]:
+    return lambda column, other: column._condition(operator, other)
+
+
 class Column:
     """A column, or an expression over columns. Comparisons give conditions: ``frame[frame["x"] > 1]``."""
 
@@ -146,23 +165,11 @@ class Column:
         query.addWHERE(f"(({self.execution_name}) {operator} ({right}))", "AND")
         return query
 
-    def __add__(self, other: Any) -> Column:
-        return self._arithmetic("({}+{})", other)
-
-    def __radd__(self, other: Any) -> Column:
-        return self._arithmetic("({}+{})", other, reverse=True)
-
-    def __sub__(self, other: Any) -> Column:
-        return self._arithmetic("({}-{})", other)
-
-    def __rsub__(self, other: Any) -> Column:
-        return self._arithmetic("({}-{})", other, reverse=True)
-
-    def __mul__(self, other: Any) -> Column:
-        return self._arithmetic("({}*{})", other)
-
-    def __rmul__(self, other: Any) -> Column:
-        return self._arithmetic("({}*{})", other, reverse=True)
+    __add__, __radd__ = _arithmetic_of("({}+{})")
+    __sub__, __rsub__ = _arithmetic_of("({}-{})")
+    __mul__, __rmul__ = _arithmetic_of("({}*{})")
+    __mod__, __rmod__ = _arithmetic_of("({}%{})")
+    __pow__, __rpow__ = _arithmetic_of("pow({},{})")
 
     def __truediv__(self, other: Any) -> Column:
         if isinstance(other, int | float) and other == 0:
@@ -171,18 +178,6 @@ class Column:
 
     def __rtruediv__(self, other: Any) -> Column:
         return self._arithmetic("({}/{})", other, reverse=True)
-
-    def __mod__(self, other: Any) -> Column:
-        return self._arithmetic("({}%{})", other)
-
-    def __rmod__(self, other: Any) -> Column:
-        return self._arithmetic("({}%{})", other, reverse=True)
-
-    def __pow__(self, other: Any) -> Column:
-        return self._arithmetic("pow({},{})", other)
-
-    def __rpow__(self, other: Any) -> Column:
-        return self._arithmetic("pow({},{})", other, reverse=True)
 
     def __neg__(self) -> Column:
         return self._expression(f"-({self.execution_name})")
@@ -196,23 +191,10 @@ class Column:
     def __invert__(self) -> Column:
         return self._expression(f"NOT ({self.execution_name})")
 
-    def __eq__(self, other: Any) -> Query:  # type: ignore[override]
-        return self._condition("=", other)
-
-    def __ne__(self, other: Any) -> Query:  # type: ignore[override]
-        return self._condition("!=", other)
-
-    def __gt__(self, other: Any) -> Query:
-        return self._condition(">", other)
-
-    def __ge__(self, other: Any) -> Query:
-        return self._condition(">=", other)
-
-    def __lt__(self, other: Any) -> Query:
-        return self._condition("<", other)
-
-    def __le__(self, other: Any) -> Query:
-        return self._condition("<=", other)
+    __eq__ = _condition_of("=")  # type: ignore[assignment]
+    __ne__ = _condition_of("!=")  # type: ignore[assignment]
+    __gt__, __ge__ = _condition_of(">"), _condition_of(">=")
+    __lt__, __le__ = _condition_of("<"), _condition_of("<=")
 
     def __and__(self, other: Any) -> Query:
         return self._logic("AND", other)
