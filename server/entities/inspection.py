@@ -8,7 +8,7 @@ from typing import Any
 
 from server import tasks
 from server.declarations import Services
-from server.entities.queries import Counted
+from server.entities.queries import WatchedResult
 from server.entities.rows import leaves, to_cells
 from server.sql.views import Layout
 from server.storage.database import identifier
@@ -27,7 +27,7 @@ def row_names(services: Services, dataset: str, start: int = 0, limit: int = -1)
     if isinstance(layout, Wide | Cells):
         return _stored_row_names(services, layout, start, None if limit < 0 else limit)
     names: list[str] = []
-    for batch in Counted(services.query(f"SELECT 1 AS one FROM {identifier(dataset)}")).batches():
+    for batch in WatchedResult(services.query(f"SELECT 1 AS one FROM {identifier(dataset)}")).batches():
         names.extend(batch.names.to_pylist())
         if end is not None and len(names) >= end:
             break
@@ -69,7 +69,7 @@ def column_paths(services: Services, dataset: str) -> list[Path]:
 
 
 def _scan(services: Services, query: str, *, timestamps: bool = False) -> Iterator[list[Cell]]:
-    for batch in Counted(services.query(query, timestamps=timestamps)).batches():
+    for batch in WatchedResult(services.query(query, timestamps=timestamps)).batches():
         for row in leaves(batch.rows):
             yield to_cells(row)
 

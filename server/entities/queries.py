@@ -86,8 +86,8 @@ def batch_size(batch: NamedBatch) -> int:
     return sum(int(array.nbytes) for array in arrays)
 
 
-class Counted:
-    """A result whose batches are counted by the query that this thread runs, if it runs one."""
+class WatchedResult:
+    """A query result whose rows and bytes count for the query that this thread runs, if it runs one, and its limit."""
 
     def __init__(self, result: QueryResult) -> None:
         self._result = result

@@ -8,7 +8,7 @@ from typing import Any
 
 from server.entities import jsontext
 from server.entities.parameters import boolean, hybrid, text
-from server.entities.queries import Counted
+from server.entities.queries import WatchedResult
 from server.entities.routes import Call
 from server.errors import MldbError
 from server.http.answers import ARROW, ROWS
@@ -60,7 +60,7 @@ def answer_query(
     arrow = ARROW in call.request.headers.get("accept", "")
     with limited(host, call, query) as running:
         timestamps = format_ == "full" and not arrow
-        result = Counted(host.services.query(query, parameters=parameters or None, timestamps=timestamps))
+        result = WatchedResult(host.services.query(query, parameters=parameters or None, timestamps=timestamps))
         if arrow:
             return Response(200, running.within(arrow_stream(result)), ARROW)
         content = render(

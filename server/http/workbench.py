@@ -15,7 +15,7 @@ from server import tasks
 from server.declarations import QueryResult
 from server.entities.json_answers import FreeForm, Typed
 from server.entities.parameters import Param
-from server.entities.queries import Counted
+from server.entities.queries import WatchedResult
 from server.entities.routes import Call, Reply
 from server.errors import MldbError
 from server.http.answers import ARROW, BOOLEAN, IDS, TEXT, answers, array, members, ref
@@ -99,7 +99,7 @@ def _export(host: Host, call: Call) -> Response:
         raise MldbError(f"Unknown file format '{call['format']}': csv, json, parquet or arrow")
     kind, write = form
     with limited(host, call, call["q"]) as running:
-        content = running.within(write(Counted(host.services.query(call["q"]))))
+        content = running.within(write(WatchedResult(host.services.query(call["q"]))))
     name = f"result.{call['format']}"
     return Response(200, content, kind, [("Content-Disposition", f'attachment; filename="{name}"')])
 
