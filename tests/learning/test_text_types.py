@@ -93,6 +93,11 @@ def test_stems(client):
     assert function(client, "stemfr", "stemmerdoc", language="french").status_code == 201
     found = row(client, "SELECT stemfr({document: 'Je aimé aimer François'}) AS *, stemfr({document: null}) AS n")
     assert found == {"document": "Je aim aim François", "n.document": None}
+    # As MLDB's libstemmer does: elisions stay.
+    found = row(client, "SELECT stemfr({document: 'aujourd''hui l''homme qu''elle'}) AS *")
+    assert found == {"document": "aujourd'hui l'homm qu'el"}
+    assert function(client, "stemnl", "stemmerdoc", language="dutch").status_code == 201
+    assert row(client, "SELECT stemnl({document: 'lichamelijk huizen'}) AS *") == {"document": "licham huiz"}
     for type in ("stemmer", "stemmerdoc"):
         refused = function(client, "bad", type, language="klingon")
         assert refused.status_code == 400
