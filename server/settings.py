@@ -57,6 +57,9 @@ class Settings:
     image_pixels: int = setting(50_000_000, "Most pixels that a picture given to a model may have")
     run_history: int = setting(1000, "Runs of a procedure that are kept once they have ended, the last ones")
     job_memory: int = setting(0, "Memory that a training job may allocate, in MiB; 0 sets no limit")
+    boosting_weights: int = setting(
+        250, "Weights (one for each row and label) that boosting may have, in millions: some 8 GB; 0 sets no limit"
+    )
     query_timeout: float = setting(0.0, "Seconds a query over HTTP may take; 0 sets no limit")
     result_size: int = setting(1024, "Largest answer to a query in MiB; 0 sets no limit")
     query_views: int = setting(1000, "Views that a query may read, each counted as often as it is read")
@@ -72,6 +75,8 @@ class Settings:
     json_depth: int = setting(200, "Deepest nesting of a JSON body")
     saved_queries: int = setting(1000, "Queries that may be saved on the server")
     plugin_size: int = setting(256, "Largest size that an uploaded plugin may unpack to, in MiB")
+    plugin_files: int = setting(10_000, "Files that an uploaded plugin may have")
+    install_timeout: float = setting(900.0, "Seconds for the git command, and for the packages that a plugin asks for")
     event_streams: int = setting(64, "Streams of events (open consoles) served at once")
     max_connections: int = setting(2048, "Connections served at once; more are answered 503")
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -18,28 +20,31 @@ from server.errors import MldbError
 from server.transfer.addresses import checked_addresses, is_public, resolve
 
 _LONGEST_FILE: Final = 2**24  # bytes that are read of a repository's list of branches and tags
-_CLONE_SECONDS: Final = 300
 _HTTPS: Final = 443
 _HASH: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _SAFE_LOCATION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.:\[\]-]*/[^\s\0]*")
 
 
-def clone(address: str, folder: Path, *, private: bool) -> dict[str, str]:
-    """Clone ``git://host/path#rev`` (or ``gist:``) into an empty folder; the version object."""
+def clone(address: str, folder: Path, *, private: bool, seconds: float) -> dict[str, str]:
+    """Clone ``git://host/path#rev`` (or ``gist:``) into an empty folder; the version object.
+
+    ``seconds``: how long each command may take, the setting install-timeout.
+    """
     location, _, revision = address.partition("://")[2].partition("#")
     if not _SAFE_LOCATION.fullmatch(location) or revision.startswith("-"):
         raise MldbError(f"Unsupported URL: {address}")
     url = _url(location, private=private)
-    _git(["clone", "--quiet", "--no-recurse-submodules", "--", url, str(folder)])
-    branch = _text(folder, "rev-parse", "--abbrev-ref", "HEAD")
+    _git(["clone", "--quiet", "--no-recurse-submodules", "--", url, str(folder)], seconds)
+    text = partial(_text, folder, seconds)
+    branch = text("rev-parse", "--abbrev-ref", "HEAD")
     if revision:
         branch = revision
-        _git(["-C", str(folder), "checkout", "--quiet", "--detach", _commit(folder, revision)])
+        _git(["-C", str(folder), "checkout", "--quiet", "--detach", _commit(text, revision)], seconds)
     return {
         "address": f"//{location}",
         "branch": branch,
-        "message": _text(folder, "log", "-1", "--format=%B"),
-        "revision": _text(folder, "rev-parse", "HEAD^{tree}"),
+        "message": text("log", "-1", "--format=%B"),
+        "revision": text("rev-parse", "HEAD^{tree}"),
     }
 
 
@@ -85,20 +90,20 @@ def _url(location: str, *, private: bool) -> str:
     return f"git://{location}" if local else f"https://{location}"
 
 
-def _commit(folder: Path, revision: str) -> str:
+def _commit(text: Callable[..., str], revision: str) -> str:
     for name in (revision, f"origin/{revision}"):
         try:
-            return _text(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+            return text("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
         except MldbError:
             continue
     raise MldbError(f"the repository has no revision '{revision}'")
 
 
-def _text(folder: Path, *arguments: str) -> str:
-    return _git(["-C", str(folder), *arguments]).strip()
+def _text(folder: Path, seconds: float, *arguments: str) -> str:
+    return _git(["-C", str(folder), *arguments], seconds).strip()
 
 
-def _git(arguments: list[str]) -> str:
+def _git(arguments: list[str], seconds: float) -> str:
     options = {
         "protocol.allow": "never",
         "protocol.https.allow": "always",
@@ -116,7 +121,7 @@ def _git(arguments: list[str]) -> str:
             env=_environment(),
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            timeout=_CLONE_SECONDS,
+            timeout=seconds,
             check=False,
         )
     except FileNotFoundError:
@@ -124,7 +129,7 @@ def _git(arguments: list[str]) -> str:
             "git is not installed on this machine; a plugin may come as a folder or an archive too"
         ) from None
     except subprocess.TimeoutExpired:
-        raise MldbError(f"git did not end within {_CLONE_SECONDS} seconds") from None
+        raise MldbError(f"git did not end within the {seconds:g} s that the setting install-timeout allows") from None
     if done.returncode != 0:
         raise MldbError(done.stderr.decode("utf-8", "replace").strip() or f"git ended with {done.returncode}")
     return done.stdout.decode("utf-8", "replace")

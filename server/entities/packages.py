@@ -24,7 +24,6 @@ from server.errors import MldbError
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
-_INSTALL_SECONDS: Final = 900
 _LONGEST_FILE: Final = 2**20
 
 
@@ -84,10 +83,11 @@ def _satisfied(requirement: Requirement) -> bool:
 
 @dataclass(frozen=True)
 class Environments:
-    """Where packages are installed: below ``root``, by way of ``scratch`` on the same disk."""
+    """Where packages are installed: below ``root``, by way of ``scratch`` on the same disk, within ``seconds``."""
 
     root: Path
     scratch: Path
+    seconds: float
 
     def provide(self, folder: Path) -> tuple[str, ...]:
         """Search paths with the packages that a plugin folder asks for, installed when they are not yet.
@@ -100,17 +100,17 @@ class Environments:
         digest = hashlib.sha256("\n".join([sys.version, sys.platform, *wanted]).encode()).hexdigest()
         place = self.root / digest[:24]
         if not place.is_dir():
-            _install(wanted, place, self.scratch)
+            _install(wanted, place, self.scratch, self.seconds)
         return (str(place),)
 
 
-def _install(wanted: list[str], place: Path, scratch: Path) -> None:
+def _install(wanted: list[str], place: Path, scratch: Path, seconds: float) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=scratch, prefix="packages-") as work:
         listed = Path(work, "requirements.txt")
         listed.write_text("\n".join(wanted) + "\n", encoding="utf-8")
         target = Path(work, "packages")
-        _run([*_installer(), "--target", str(target), "--requirement", str(listed)])
+        _run([*_installer(), "--target", str(target), "--requirement", str(listed)], seconds)
         try:
             target.rename(place)
         except OSError:
@@ -137,7 +137,7 @@ def _installer() -> list[str]:
     return [sys.executable, "-P", "-m", "pip", *install]
 
 
-def _run(command: list[str]) -> None:
+def _run(command: list[str], seconds: float) -> None:
     # UV_* and PIP_* stay: they are how an operator names a mirror. Our own settings hold secrets.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MLDB_")}
     try:
@@ -146,11 +146,14 @@ def _run(command: list[str]) -> None:
             env=environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            timeout=_INSTALL_SECONDS,
+            timeout=seconds,
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise MldbError(f"the plugin's requirements could not be installed within {_INSTALL_SECONDS} seconds") from None
+        raise MldbError(
+            f"the plugin's requirements could not be installed within the {seconds:g} s that the setting "
+            "install-timeout allows"
+        ) from None
     if done.returncode != 0:
         text = done.stderr.decode("utf-8", "replace").strip()[-2000:]
         raise MldbError(f"the plugin's requirements could not be installed: {text}")

@@ -24,6 +24,7 @@ from runtime.watcher import FolderWatch, Watcher, is_code
 from server.entities.plugin_sources import MAIN
 from server.entities.starts import Starts
 from server.errors import MldbError
+from server.file_names import is_text
 from server.settings import Settings
 
 if TYPE_CHECKING:
@@ -129,6 +130,8 @@ class PluginFolders:
     @staticmethod
     def _unfit(folder: Path) -> str:
         """Why a folder does not become a plugin; "" when it does."""
+        if not is_text(folder.name):
+            return "its name is not UTF-8: rename it"
         if folder.is_symlink():
             return "it is a link; what lies elsewhere becomes a plugin by PUT /v1/plugins/<id> with its address"
         if not folder.is_dir():

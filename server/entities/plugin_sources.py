@@ -139,7 +139,9 @@ class Opener:
         self._main = MAIN[language]
         data = services.settings.data_dir.resolve()
         self.root = data / "plugins"
-        self.environments = Environments(data / "environments", services.settings.scratch)
+        self.environments = Environments(
+            data / "environments", services.settings.scratch, services.settings.install_timeout
+        )
 
     def plugin(
         self, id: str, address: str, source: dict[str, str] | None, stored: dict[str, Any] | None = None
@@ -220,7 +222,8 @@ class Opener:
     def _checkout(self, address: str) -> Opened:
         folder = self._new_checkout()
         try:
-            version = git.clone(address, folder, private=self._services.settings.fetch_private)
+            settings = self._services.settings
+            version = git.clone(address, folder, private=settings.fetch_private, seconds=settings.install_timeout)
             if not (folder / self._main).is_file():
                 raise _MissingMain(f"opening file '{self._main}': No such file or directory")
         except BaseException:

@@ -19,35 +19,36 @@ from typing import Final
 from server.entities import git
 from server.entities.plugin_sources import file_name, has_main
 from server.errors import Conflict, MldbError, NotFound
+from server.file_names import names_in
+from server.settings import Settings
 
-_MOST_FILES: Final = 10_000
 _CHUNK: Final = 1 << 20
 _LEFT_OUT: Final = ("__MACOSX", "__pycache__", ".git", ".DS_Store", "node_modules")
 
 
 class PluginUploads:
-    """The real folders below ``root``, filled in ``scratch`` on the same disk, which nobody watches. ``size`` is the
-    most bytes that an archive may unpack to."""
+    """The real folders below the data root, filled on the same disk where nobody watches."""
 
-    def __init__(self, root: Path, scratch: Path, size: int) -> None:
-        self._root = root
-        self._scratch = scratch
-        self._size = size
+    def __init__(self, settings: Settings) -> None:
+        self._root = settings.data_dir.resolve() / "plugins"
+        self._scratch = settings.scratch
+        self._settings = settings
 
     def names(self) -> list[str]:
         """The folders that were put there, by whatever way; links belong to plugins made over REST."""
         if not self._root.is_dir():
             return []
-        found = (each for each in self._root.iterdir() if each.is_dir() and not each.is_symlink())
-        return sorted(each.name for each in found if not each.name.startswith("."))
+        found = (self._root / name for name in names_in(self._root) if not name.startswith("."))
+        return [each.name for each in found if each.is_dir() and not each.is_symlink()]
 
     def install(self, id: str, content: bytes) -> Path:
         """Unpack an archive as the folder of a plugin, whole or not at all; a folder of that name is replaced."""
         return self._put(id, lambda draft: self._unpack(content, draft))
 
-    def clone(self, id: str, address: str, *, private: bool) -> Path:
+    def clone(self, id: str, address: str) -> Path:
         """Clone a git repository as the folder of a plugin, as ``install`` does; it stays a repository."""
-        return self._put(id, lambda draft: git.clone(address, draft / "clone", private=private))
+        private, seconds = self._settings.fetch_private, self._settings.install_timeout
+        return self._put(id, lambda draft: git.clone(address, draft / "clone", private=private, seconds=seconds))
 
     def _put(self, id: str, fill: Callable[[Path], object]) -> Path:
         place = self._place(id)
@@ -86,9 +87,12 @@ class PluginUploads:
         try:
             with zipfile.ZipFile(io.BytesIO(content)) as archive:
                 wanted = [info for info in archive.infolist() if _wanted(info)]
-                if len(wanted) > _MOST_FILES:
-                    raise MldbError(f"a plugin may have {_MOST_FILES} files at most, the archive has {len(wanted)}")
-                left = self._size
+                if len(wanted) > (most := self._settings.plugin_files):
+                    raise MldbError(
+                        f"a plugin may have the {most} files that the setting plugin-files allows, the archive has "
+                        f"{len(wanted)}"
+                    )
+                left = self._settings.plugin_size << 20
                 for info in wanted:
                     left -= _write(archive, info, draft, left)
         except (FileExistsError, NotADirectoryError, IsADirectoryError):

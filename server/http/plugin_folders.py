@@ -20,7 +20,7 @@ _ONE = "/v1/plugin-folders/{plugin}"
 
 def register(host: Host) -> None:
     root = host.settings.data_dir.resolve() / "plugins"
-    uploads = PluginUploads(root, host.settings.scratch, host.settings.plugin_size * 2**20)
+    uploads = PluginUploads(host.settings)
     add = host.resources.add
     add(
         "GET",
@@ -51,7 +51,7 @@ def register(host: Host) -> None:
 def _install(host: Host, uploads: PluginUploads, call: Call) -> Typed:
     _refuse_code(call)
     if call["address"]:
-        uploads.clone(call["plugin"], call["address"], private=host.settings.fetch_private)
+        uploads.clone(call["plugin"], call["address"])
     elif call.request.body:
         uploads.install(call["plugin"], call.request.body)
     else:

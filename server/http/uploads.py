@@ -15,6 +15,7 @@ from server.entities.json_answers import FreeForm, Typed, empty
 from server.entities.parameters import Param
 from server.entities.routes import DRAFT, Call, Spool
 from server.errors import MldbError, NotFound
+from server.file_names import names_in
 from server.http.answers import ANY, GONE, IDS, INTEGER, NAMES, OBJECT, TEXT, answers, array, members, note
 from server.http.host import Host
 from server.messages import Response
@@ -40,7 +41,7 @@ class Uploads:
     def names(self) -> list[str]:
         if not self._folder.is_dir():
             return []
-        return sorted(each.name for each in self._folder.iterdir() if not each.name.startswith("."))
+        return [name for name in names_in(self._folder) if not name.startswith(".")]
 
     def find(self, name: str) -> Path:
         file = self._folder / checked_name(name)

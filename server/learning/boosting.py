@@ -22,7 +22,8 @@ from server.learning.matrix import Floats
 from server.learning.trees import TreeEnsemble
 
 TrainAny = Callable[[Learner, Examples, np.random.Generator, Tick], Model]
-_MOST_WEIGHTS = 1 << 28  # rows x labels: some 8 GB while a round is under way
+# Rows x labels, 0 for any number: 250 million take some 8 GB while a round is under way. The setting boosting-weights.
+MOST_WEIGHTS = 250_000_000
 _LARGEST_STEP = 30.0  # exp of more than that would drown every other weight
 
 
@@ -177,11 +178,11 @@ def _boost(
     rounds: Callable[[Examples], Callable[..., Any]],
     held_out: Examples | None,
 ) -> Model:
-    if len(examples) * examples.label_count > _MOST_WEIGHTS:
+    if 0 < MOST_WEIGHTS < len(examples) * examples.label_count:
         raise MldbError(
             f"Boosting has a weight for each row and label: {len(examples)} rows x {examples.label_count} labels are "
-            f"more than {_MOST_WEIGHTS}. Train on fewer rows, or without boosting: bags of trees ('bdt'), one tree "
-            "('dt'), 'glz', 'naive_bayes'"
+            f"more than the {MOST_WEIGHTS} that the setting boosting-weights allows. Train on fewer rows, or without "
+            "boosting: bags of trees ('bdt'), one tree ('dt'), 'glz', 'naive_bayes'"
         )
     training = examples
     if held_out is None:

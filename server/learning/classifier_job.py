@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from server.learning import boosting
 from server.learning.classifier import train_classifier
 from server.learning.config import resolve
 from server.learning.row_files import read_rows
@@ -19,9 +20,10 @@ def train(arguments: Mapping[str, Any], report: Report) -> dict[str, Any]:
     """Train a classifier.
 
     ``arguments``: ``folder`` (see ``TrainingFiles``), ``texts`` (features that are texts in rows not trained on),
-    ``mode``, ``strategy``, ``equalization``, ``configuration``, ``algorithm``, ``origin``. The result tells how large
-    the training was, and how many labels there were to tell apart.
+    ``mode``, ``strategy``, ``equalization``, ``configuration``, ``algorithm``, ``origin``, ``weights`` (that boosting
+    may have). The result tells how large the training was, and how many labels there were to tell apart.
     """
+    boosting.MOST_WEIGHTS = arguments["weights"]
     learner = resolve(arguments["configuration"], arguments["algorithm"])
     files = TrainingFiles(Path(arguments["folder"]))
     batches = read_rows(files.rows, throttled("reading", report))

@@ -130,7 +130,7 @@ def train_to_file(
             "folder": str(files.folder), "texts": columns_with_texts(services, select, result, progress),
             "mode": params.mode, "strategy": params.multilabelStrategy,
             "equalization": params.equalizationFactor, "configuration": configuration, "algorithm": params.algorithm,
-            "origin": origin,
+            "origin": origin, "weights": services.settings.boosting_weights * 1_000_000,
         }  # fmt: skip
         found = services.job(job, arguments, progress)
         if found["labels"] == 1:

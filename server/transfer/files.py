@@ -15,6 +15,7 @@ from urllib.parse import unquote
 import server
 from server import durable
 from server.errors import MldbError, NotFound
+from server.file_names import names_in
 from server.settings import Settings
 from server.transfer.schemes import Scheme, UrlStat, split_scheme
 from server.transfer.streams import Sink, Source
@@ -163,11 +164,11 @@ class FileScheme(Scheme):
             return UrlStat(False)
 
     def entries(self, url: str) -> Iterable[tuple[str, UrlStat | None]]:
-        """Readable files and folders, sorted by name."""
+        """Readable files and folders, sorted by name. One whose name is no text cannot be named by a URL."""
         _, rest = split_scheme(url)
         folder = self.access.readable(self.access.path_of(rest))
         try:
-            names = sorted(entry.name for entry in folder.iterdir())
+            names = names_in(folder)
         except OSError as error:
             raise file_error(error, rest) from None
         above = f"file://{rest.rstrip('/')}/" if rest else "file://"

@@ -318,9 +318,10 @@ def test_trees_of_many_labels_are_our_own_which_score_all_of_them():
 
 
 def test_boosting_of_too_many_rows_and_labels_says_what_to_do(monkeypatch):
-    monkeypatch.setattr(boosting, "_MOST_WEIGHTS", 599)
+    monkeypatch.setattr(boosting, "MOST_WEIGHTS", 599)
     matrix, label = rings(300)
-    with pytest.raises(MldbError, match=r"300 rows x 2 labels are more than 599\. Train on fewer rows"):
+    told = r"300 rows x 2 labels are more than the 599 that the setting boosting-weights allows\. Train on fewer"
+    with pytest.raises(MldbError, match=told):
         trained(examples(matrix, label, 2), {"type": "boosted_stumps"})
 
 

@@ -15,6 +15,7 @@ from tests.project.sources import ROOT, Module, deferred_imports, imports, modul
 LAYERS: Mapping[str, int] = {
     "server.errors": 0,
     "server.durable": 0,
+    "server.file_names": 0,
     "server.extras": 1,
     "server.values": 1,
     "server.settings": 1,

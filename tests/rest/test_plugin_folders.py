@@ -132,6 +132,17 @@ def test_a_stopped_plugin_stays_stopped_over_a_restart(start_server):
             assert client.get(f"/v1/plugins/{id}/routes/{route}").status_code == 200
 
 
+def test_a_folder_whose_name_is_no_text_does_not_hide_the_others(client, server):
+    client.must("POST", "/v1/plugin-folders/seen")
+    odd = server.data_dir / "plugins" / os.fsdecode(b"caf\xe9")
+    odd.mkdir()
+    (odd / "main.py").write_text("")
+    until(lambda: "its name is not UTF-8: rename it" in client.get("/logs/mldb").text)
+    assert "seen" in client.must("GET", "/v1/plugin-folders")
+    shutil.rmtree(odd)
+    client.must("DELETE", "/v1/plugin-folders/seen")
+
+
 def wait_for_state(client, id, state):
     until(lambda: client.get(f"/v1/plugins/{id}").json().get("state") == state)
 
@@ -324,3 +335,12 @@ def test_a_plugin_directory_may_lie_anywhere(start_server, tmp_path):
         export = {"exportData": "SELECT * FROM one", "dataFileUrl": f"file://{folder}/main.py"}
         refused = client.put("/v1/procedures/e", json={"type": "export.csv", "params": export})
         assert "would become code" in refused.text
+
+
+def test_how_many_files_a_plugin_may_have_is_a_setting(start_server):
+    with start_server("--plugin-files", "2").client() as client:
+        assert client.put("/v1/plugin-folders/few", content=archive(HELLO)).status_code == 201
+        many = archive(HELLO | {f"{number}.txt": "" for number in range(3)})
+        refused = client.put("/v1/plugin-folders/many", content=many)
+        assert refused.status_code == 400
+        assert "the 2 files that the setting plugin-files allows" in refused.json()["error"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 import io
+import os
 import socket
 import threading
 import zipfile
@@ -117,6 +118,14 @@ def test_uploads_are_listed_and_removed(client):
     assert "gone.csv" in client.get("/v1/uploads").json()
     assert client.delete("/v1/uploads/gone.csv").status_code == 204
     assert client.delete("/v1/uploads/gone.csv").status_code == 404
+
+
+def test_a_file_whose_name_is_no_text_does_not_hide_the_others(client, server):
+    client.put("/v1/uploads/seen.csv", content=b"a\n1\n")
+    odd = server.data_dir / "uploads" / os.fsdecode(b"caf\xe9.csv")
+    odd.touch()
+    assert "seen.csv" in client.must("GET", "/v1/uploads")
+    odd.unlink()
 
 
 def test_columns_are_profiled(client):

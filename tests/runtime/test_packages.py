@@ -13,6 +13,7 @@ import pytest
 from server.entities import packages
 from server.entities.packages import requirements
 from server.errors import MldbError
+from tests.waiting import PATIENCE
 
 
 @pytest.mark.parametrize(
@@ -66,11 +67,11 @@ def test_a_pip_beside_an_environment_without_one_installs(tmp_path, monkeypatch)
     wheel(tmp_path / "wheels", "sample_of_ours", "1.0")
     for name, value in {"FIND_LINKS": str(tmp_path / "wheels"), "NO_INDEX": "1", "NO_CACHE_DIR": "1"}.items():
         monkeypatch.setenv(f"PIP_{name}", value)
-    packages._install(["sample-of-ours==1.0"], tmp_path / "made" / "here", tmp_path)
+    packages._install(["sample-of-ours==1.0"], tmp_path / "made" / "here", tmp_path, PATIENCE)
     assert (tmp_path / "made" / "here" / "sample_of_ours.py").is_file()
     monkeypatch.setattr(packages.shutil, "which", lambda name, **_: None)
     with pytest.raises(MldbError, match="put one of them on the PATH"):
-        packages._install(["sample-of-ours==1.0"], tmp_path / "made" / "there", tmp_path)
+        packages._install(["sample-of-ours==1.0"], tmp_path / "made" / "there", tmp_path, PATIENCE)
 
 
 def test_each_plugin_has_its_own_version(start_server, tmp_path):
@@ -97,3 +98,9 @@ def test_each_plugin_has_its_own_version(start_server, tmp_path):
             else:
                 assert answer.status_code == 201, answer.text
                 assert client.get(f"/v1/plugins/p{version}/routes/x").text == f'"{version}"\n'
+
+
+def test_an_installation_that_takes_too_long_is_ended(tmp_path, monkeypatch):
+    monkeypatch.setattr(packages, "_installer", lambda: [sys.executable, "-c", "import time; time.sleep(60)"])
+    with pytest.raises(MldbError, match=r"within the 0\.2 s that the setting install-timeout allows"):
+        packages._install(["sample-of-ours==1.0"], tmp_path / "made", tmp_path, 0.2)

@@ -270,6 +270,7 @@ def test_files(client, folder):
     for name, moment in (("a.txt", 1_000_000), ("sub/b é.txt", 2_000_000), ("sub/deep/c.txt", 3_000_000)):
         (base / name).write_text("12345")
         os.utime(base / name, (moment, moment))
+    (base / os.fsdecode(b"caf\xe9")).touch()  # no URL names it
     url = f"file://{base}"
 
     def names(**params):
