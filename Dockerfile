@@ -10,6 +10,7 @@ ARG EXTRAS=tensorflow
 WORKDIR /opt/mldb/source
 # Dependencies first: they change less often than our own code, and their layer stays cached.
 COPY pyproject.toml uv.lock ./
+# hadolint ignore=SC2046
 RUN --mount=type=cache,target=/cache/uv \
     uv sync --locked --no-install-project --no-default-groups $(printf -- '--extra %s ' $EXTRAS)
 # The console's bundle, made by the Node of the lock; neither it nor npm's packages reach the image that runs.
@@ -19,10 +20,16 @@ RUN --mount=type=cache,target=/cache/uv --mount=type=cache,target=/cache/npm \
     && /opt/node/bin/python static/console/npm.py ci \
     && /opt/node/bin/python static/console/npm.py run build
 COPY . .
+# hadolint ignore=SC2046
 RUN --mount=type=cache,target=/cache/uv \
     uv sync --locked --no-editable --no-default-groups $(printf -- '--extra %s ' $EXTRAS)
 
 FROM python:3.12-slim-bookworm
+# Plugins may come from git addresses. Of which version is what the system's distribution keeps safe.
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends git \
+    && rm -rf /var/lib/apt/lists/*
 RUN groupadd --gid 10001 mldb \
     && useradd --uid 10001 --gid mldb --no-create-home --shell /usr/sbin/nologin mldb \
     && install --directory --owner mldb --group mldb /mldb_data

@@ -14,6 +14,9 @@ import pytest
 import yaml
 from compose_spec import PyCompose
 
+from runtime import pool
+from server import serve
+from server.entities import dispatch, plugin_host
 from tests.project.sources import ROOT
 
 Instruction = tuple[str, str]
@@ -59,13 +62,19 @@ def test_copied_paths_exist_and_reach_the_builder():
 
 
 def test_image_has_no_compiler_and_no_package_manager_of_ours():
-    assert not [line for line in given(stage(1), "RUN") if "uv " in line or "apt" in line or "pip" in line]
+    assert not [line for line in given(stage(1), "RUN") if "uv " in line or "pip" in line]
+
+
+def test_image_has_git_for_plugins_from_git_addresses_and_nothing_else_of_the_system():
+    (line,) = [line for line in given(stage(1), "RUN") if "apt-get" in line]
+    assert re.findall(r"install (.*?) +&&", line) == ["--yes --no-install-recommends git"]
+    assert line.endswith("rm -rf /var/lib/apt/lists/*")
 
 
 def test_image_runs_as_an_ordinary_user():
     users = given(stage(1), "USER")
     assert users == ["10001:10001"]
-    assert "--uid 10001" in given(stage(1), "RUN")[0]
+    assert [line for line in given(stage(1), "RUN") if "--uid 10001" in line]
 
 
 def test_image_writes_only_to_the_volume_and_tmp():
@@ -102,6 +111,14 @@ def test_service_is_locked_down():
     assert mldb["volumes"] == ["mldb_data:/mldb_data"]
     assert all(port.startswith("127.0.0.1:") for port in mldb["ports"])
     assert not mldb.get("privileged")
+
+
+def test_the_engine_leaves_the_server_its_threads_and_the_time_to_stop():
+    """Of its limit of processes each thread counts as one."""
+    assert service()["pids_limit"] >= dispatch._THREADS + 4 * pool.MAX_THREADS
+    closing = serve._STOP_SECONDS + plugin_host._CLOSING_SECONDS
+    assert int(service()["stop_grace_period"].removesuffix("s")) >= 2 * closing
+    assert service()["init"] is True  # who reaps what plugins leave behind
 
 
 def resolved() -> str:
