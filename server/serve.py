@@ -11,6 +11,7 @@ import gc
 import json
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
@@ -39,6 +40,7 @@ _RESTORE_SECONDS = 10.0
 # New objects between two collections. An answer of many rows makes millions that all live until it is sent: with
 # Python's 700, walking through them takes longer than making them.
 _COLLECT_AFTER = 10_000
+_OTHER_FILES = 2048  # than connections: the database's, plugins', what is imported
 _EARLY = {"/ping": b'"1"\n', "/healthz": b'{"alive":true}\n'}
 
 
@@ -140,6 +142,7 @@ def _build(settings: Settings, gate: Gate, shutdown: Shutdown) -> Server:
 
 def serve(settings: Settings, script: StartScript | None = None) -> int:
     """Serve until told to stop; the exit code."""
+    _allow_files(settings.max_connections + _OTHER_FILES)
     asked = settings.port
     try:
         listening = listen(settings.host, asked)
@@ -166,6 +169,15 @@ def serve(settings: Settings, script: StartScript | None = None) -> int:
     os._exit(application.code if application.failure is None else 1)
 
 
+def _allow_files(wanted: int) -> None:
+    """Raise the soft limit of open files, which most systems set to 1024, as far as the hard one lets us."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def _plugin_sockets(settings: Settings, gate: Gate, free: bool) -> list[socket.socket]:
     """The port of plugin pages, if there is a token to keep from them; next to the main one unless that is ``free``."""
     if not gate.token or settings.plugin_origin:
@@ -190,7 +202,6 @@ def _configuration(application: Application, settings: Settings) -> uvicorn.Conf
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        limit_concurrency=settings.max_connections,
         timeout_graceful_shutdown=_STOP_SECONDS,
     )
 

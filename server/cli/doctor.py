@@ -22,6 +22,7 @@ from server.http.security import is_loopback
 from server.settings import Settings
 
 _NEEDED_MB = 1024
+_NEEDED_FILES = 4096
 
 
 @dataclass(frozen=True)
@@ -127,9 +128,9 @@ def _memory(settings: Settings) -> Finding:
 def _processes() -> Finding:
     import resource
 
-    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if 0 <= files < _NEEDED_MB:
-        return Finding("open files", "warning", f"limit {files}", "raise it: ulimit -n 4096")
+    _, files = resource.getrlimit(resource.RLIMIT_NOFILE)  # the server raises the soft limit itself
+    if 0 <= files < _NEEDED_FILES:
+        return Finding("open files", "warning", f"limit {files}", "raise it: ulimit -Hn 4096")
     return Finding("open files", "ok", f"limit {files}")
 
 

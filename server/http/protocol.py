@@ -8,14 +8,41 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from server.http.asgi import ASGI, Receive, Scope, Send
 from server.settings import Settings
 
-_MAX_FIELDS = 1000  # headers of a request, trailers included
+_MAX_FIELDS = 1000  # headers of a request, trailers included: no setting, for no client has a hundred
+_TOO_LARGE = "the head of the request is larger than the setting head-size allows"
+_NO_HTTP = "this is no HTTP request, or its address is longer than the 65535 bytes that the parser takes"
 
 
 def protocol(settings: Settings) -> type[asyncio.Protocol]:
     """The protocol class for these settings: uvicorn makes the instances."""
-    return type("Protocol", (LimitedProtocol,), {"head_size": settings.head_size * 1024, "wait": settings.body_timeout})
+    limits = {
+        "head_size": settings.head_size * 1024,
+        "wait": settings.body_timeout,
+        "most": settings.max_connections,
+        "busy": staticmethod(_busy(settings.max_connections)),
+    }
+    return type("Protocol", (LimitedProtocol,), limits)
+
+
+def _busy(most: int) -> ASGI:
+    """What answers the requests of further connections."""
+    told = f"{most} connections are open, the most that the setting max-connections allows: ask again later"
+    body = _error(503, told)
+
+    async def busy(scope: Scope, receive: Receive, send: Send) -> None:
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+        headers.append((b"connection", b"close"))
+        await send({"type": "http.response.start", "status": 503, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    return busy
+
+
+def _error(status: int, message: str) -> bytes:
+    return json.dumps({"error": message, "httpCode": status}).encode() + b"\n"
 
 
 class LimitedProtocol(HttpToolsProtocol):
@@ -23,7 +50,10 @@ class LimitedProtocol(HttpToolsProtocol):
 
     head_size: int
     wait: float
+    most: int
+    busy: ASGI
     _read = 0  # bytes of a head that has not ended yet
+    _come = 0  # and of what came last
     _in_head = True
     _timer: asyncio.TimerHandle | None = None
 
@@ -41,15 +71,29 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._ended()
+        own = self.app
+        if len(self.connections) > self.most:
+            self.app = self.busy
         super().on_headers_complete()
+        self.app = own
 
     def data_received(self, data: bytes) -> None:
+        self._come = self._read + len(data)
         super().data_received(data)
         if self._in_head:
             self._read += len(data)
             self._expect_end()
-        if self._read > self.head_size or (self.headers is not None and len(self.headers) > _MAX_FIELDS):
-            self._refuse(431, "the head of the request is larger than the setting head-size allows")
+        if self._read > self.head_size:
+            self._refuse(431, _TOO_LARGE)
+        elif self.headers is not None and len(self.headers) > _MAX_FIELDS:
+            self._refuse(431, f"the request has more than {_MAX_FIELDS} headers")
+
+    def send_400_response(self, msg: str) -> None:
+        """What the parser cannot read; of a head that came at once it reads no more than 64 KiB of the address."""
+        if self._come > self.head_size:
+            self._refuse(431, _TOO_LARGE)
+        else:
+            self._refuse(400, _NO_HTTP)
 
     def _expect_end(self) -> None:
         if self._timer is None:
@@ -66,8 +110,11 @@ class LimitedProtocol(HttpToolsProtocol):
         self._ended()
         if self.transport.is_closing():
             return
-        body = json.dumps({"error": message, "httpCode": status}) + "\n"
+        body = _error(status, message)
         head = f"HTTP/1.1 {status} \r\ncontent-type: application/json\r\nconnection: close\r\n"
-        if self.cycle is None or self.cycle.response_complete:
-            self.transport.write(f"{head}content-length: {len(body)}\r\n\r\n{body}".encode())
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete or not (cycle.response_started or self.pipeline):
+            self.transport.write(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
+        if cycle is not None:
+            cycle.disconnected = True  # of a head that came at once the request has begun already
         self.transport.close()

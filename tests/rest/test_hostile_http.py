@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import resource
 import socket
 import time
 from urllib.parse import urlsplit
@@ -49,6 +51,23 @@ def test_a_target_that_is_no_path(connect, verb, status):
     with connect() as raw:
         answer = sent(raw, [f"{verb} * HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()])
     assert answer.startswith(b"HTTP/1.1 %d " % status), answer
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "told"),
+    [
+        (HEAD + b"".join(b"x-%d: 1\r\n" % number for number in range(1001)) + b"\r\n", 431, "more than 1000 headers"),
+        (b"GET /ping?" + b"x" * 70_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n", 431, "the setting head-size"),
+        (b"hello\r\n\r\n", 400, "no HTTP request"),
+    ],
+)
+def test_what_is_refused_as_a_whole_gets_the_canonical_error(connect, request_, status, told):
+    with connect() as raw:
+        answer = sent(raw, [request_])
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 %d " % status), answer
+    error = json.loads(body)
+    assert (error["httpCode"], told in error["error"]) == (status, True)
 
 
 @pytest.mark.usefixtures("small")
@@ -134,3 +153,38 @@ def test_very_many_parts(client):
     assert client.post("/v1/procedures", content=body, headers=headers).status_code == 400
     assert client.post("/login", content=body, headers=headers).status_code in (403, 413)
     assert time.monotonic() - start < 2 * SOON
+
+
+def test_further_connections_are_told_of_the_setting(start_server):
+    server = start_server("--max-connections", "3")
+    address = urlsplit(server.url)
+    idle = [socket.create_connection((address.hostname, address.port), 20) for _ in range(3)]
+    with socket.create_connection((address.hostname, address.port), 20) as further:
+        head, _, body = sent(further, [HEAD + b"\r\n"]).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 503 ")
+    assert json.loads(body) == {
+        "error": "3 connections are open, the most that the setting max-connections allows: ask again later",
+        "httpCode": 503,
+    }
+    for each in idle:
+        each.sendall(HEAD + b"\r\n")
+        assert each.recv(100).startswith(b"HTTP/1.1 200 ")
+        each.close()
+    with server.client() as client:
+        assert client.get("/ping").status_code == 200
+
+
+def test_connections_are_not_held_to_the_soft_limit_of_open_files(start_server):
+    """Most systems let a process open 1024 files unless it asks for more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (100, hard))
+    try:
+        server = start_server()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    address = urlsplit(server.url)
+    idle = [socket.create_connection((address.hostname, address.port), 20) for _ in range(200)]
+    for each in idle:
+        each.sendall(HEAD + b"\r\n")
+        assert each.recv(100).startswith(b"HTTP/1.1 200 ")
+        each.close()
