@@ -120,7 +120,11 @@ class Server:
             module.register(self.host)
         self.host.health_checks["plugins"] = self.plugins.health
         page_app, page_roots = pages.application(
-            [*logs.routes(self.logs, shutdown), *login.routes(gate), *docsite.routes(self.host)]
+            [
+                *logs.routes(self.logs, shutdown),
+                *login.routes(gate, self.host.metrics.refuse),
+                *docsite.routes(self.host),
+            ]
         )
         self.gateway = Gateway(settings, self.host.resources, gate, page_app, page_roots, self.host.metrics)
 

@@ -82,7 +82,7 @@ _DISK_FAULTS = {
     "No space left on device": "the disk is full: make room",
     "File too large": "a file is larger than the system lets the server write: raise the limit (ulimit -f)",
     "Disk quota exceeded": "the quota of the disk is used up: make room",
-    "Read-only file system": "the disk is read-only: nothing can be changed",
+    "Read-only file system": "the disk is read-only: mount it for writing (the system's log says why it is not)",
     "Input/output error": "the disk fails (input/output error): the system's log says more",
     "Operation not permitted": _NOT_ALLOWED,
     "Permission denied": _NOT_ALLOWED,

@@ -37,6 +37,9 @@ class ServerError(Exception):
         return found if isinstance(found, dict) else {}
 
 
+_Flags = argparse.ArgumentParser | argparse._MutuallyExclusiveGroup
+
+
 class Unreachable(ServerError):
     """Raised when nobody answers at the server's address."""
 
@@ -47,17 +50,31 @@ def add_server_flags(parser: argparse.ArgumentParser) -> None:
     _add_token(parser)
 
 
-def add_data_dir(parser: argparse.ArgumentParser, help: str) -> None:
+def add_data_dir(parser: _Flags, help: str, action: str | type[argparse.Action] = "store") -> None:
     """The data root of a server on this machine, which the variable that the server knows may name."""
     default = os.environ.get("MLDB_DATA_DIR") or Settings.data_dir
-    parser.add_argument("--data-dir", type=Path, default=Path(default), help=help)
+    parser.add_argument("--data-dir", type=Path, default=Path(default), help=help, action=action)
+
+
+class _Here(argparse.Action):
+    """A data root that is given: no server that a variable names."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        namespace.data_dir, namespace.server = values, ""
 
 
 def add_place_flags(parser: argparse.ArgumentParser) -> None:
-    """Flags of commands that work on the data root of this machine, or of a server when one is named."""
-    add_data_dir(parser, "data root of the server (default: MLDB_DATA_DIR, or mldb_data)")
-    parser.add_argument(
-        "--server", metavar="URL", help="a server to send it to, in place of a data root on this machine"
+    """Flags of commands that work on the data root of this machine, or of a server when one is named.
+
+    A flag goes before the variables; of these ``MLDB_SERVER`` goes first.
+    """
+    place = parser.add_mutually_exclusive_group()
+    add_data_dir(place, "data root of the server (default: MLDB_DATA_DIR, or mldb_data)", action=_Here)
+    place.add_argument(
+        "--server",
+        default=os.environ.get("MLDB_SERVER", ""),
+        metavar="URL",
+        help="a server to send it to, in place of a data root on this machine (default: MLDB_SERVER)",
     )
     _add_token(parser)
 

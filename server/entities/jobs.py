@@ -16,11 +16,13 @@ import signal
 import struct
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,7 @@ from server.errors import MldbError
 
 # A job then starts in 50 ms instead of a second. What few trainings want is imported by those.
 _PRELOADED = ["server.entities.jobs", "server.learning.preloaded"]
+_UNTIL_GONE = (0.01, 0.1, 1.0)  # seconds
 _starting = threading.Lock()
 Report = Callable[[str, str, float], None]
 
@@ -59,11 +62,7 @@ class Jobs:
 
     def run(self, target: str, arguments: Mapping[str, Any], progress: Progress) -> Any:
         """The function's result; ``MldbError`` when it raised one, failed or died; ``Cancelled`` after a cancel."""
-        _start_fork_server()
-        ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=_job_main, args=(theirs, target, self._memory), daemon=True)
-        process.start()
-        theirs.close()
+        process, ours = self._started(target)
         assert process.pid is not None
         with self._lock:
             self._running.add(process.pid)
@@ -80,6 +79,28 @@ class Jobs:
                 self._running.discard(process.pid)
         progress.check()
         return _result(answer, target, process.exitcode)
+
+    def _started(self, target: str) -> tuple[ForkServerProcess, Connection]:
+        """A process that waits for its arguments, and the connection to it.
+
+        When the fork server is killed while it is asked another one takes its place, as soon as it is seen to be gone.
+        """
+        for pause in _UNTIL_GONE:
+            try:
+                return self._start(target)
+            except (EOFError, ConnectionError):
+                time.sleep(pause)
+        return self._start(target)
+
+    def _start(self, target: str) -> tuple[ForkServerProcess, Connection]:
+        _start_fork_server()
+        ours, theirs = self._context.Pipe()
+        with theirs, ExitStack() as undone:
+            undone.callback(ours.close)
+            process = self._context.Process(target=_job_main, args=(theirs, target, self._memory), daemon=True)
+            process.start()
+            undone.pop_all()
+        return process, ours
 
     def close(self) -> None:
         """Kill what still runs."""
@@ -131,7 +152,13 @@ def _answer(connection: Connection, progress: Progress) -> dict[str, Any] | None
 
 def _result(answer: dict[str, Any] | None, target: str, exit_code: int | None) -> Any:
     if answer is None:
-        raise MldbError(f"the job process of {target} died (exit code {exit_code})", code=500)
+        why = (
+            "it was killed: as a rule for want of memory, of which the system's log tells; train on less, or give the "
+            "machine more, and see the setting job-memory"
+            if exit_code == -signal.SIGKILL
+            else "the server's log may tell why; run it again"
+        )
+        raise MldbError(f"the job process of {target} died (exit code {exit_code}): {why}", code=500)
     if "error" in answer:
         raise MldbError(answer["error"], code=answer["code"], details=answer["details"])
     return answer["result"]

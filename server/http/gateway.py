@@ -73,8 +73,8 @@ class Gateway:
         query: str = scope["query_string"].decode("utf-8", "surrogateescape")
         verdict = self._gate.check(verb, path, query, headers, scope["server"][1])
         if verdict is not None:
-            if isinstance(verdict, Refusal):
-                self._metrics.refuse(verdict.status)
+            if status := verdict.status if isinstance(verdict, Refusal) else verdict.refused:
+                self._metrics.refuse(status)
             await send_answer(send, _verdict_answer(verdict), mark, [])
             return
         cors = self._gate.preflight(headers) if verb == "OPTIONS" else self._gate.cors(headers)

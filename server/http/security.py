@@ -38,10 +38,14 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """Go to ``location``: with the session's cookie after a good token, else to the page that asks for it."""
+    """Go to ``location``: with the session's cookie after a good token, else to the page that asks for it.
+
+    ``refused``: the status that a program would have got for a wrong token, 0 without one.
+    """
 
     location: str
     cookie: str = ""
+    refused: int = 0
 
 
 Headers = dict[str, str]
@@ -163,7 +167,8 @@ class Gate:
                 return login
         if wants_page:
             target = path + (f"?{query}" if query and offered is None else "")
-            return Login(f"{LOGIN_PATH}?{urlencode({'next': target}, errors='replace')}")
+            to_form = f"{LOGIN_PATH}?{urlencode({'next': target}, errors='replace')}"
+            return Login(to_form, refused=0 if offered is None else _WRONG_TOKEN.status)
         return _without_token(headers)
 
     def _check_page(self, verb: str, path: str, query: str, headers: Headers) -> Refusal | Login | None:

@@ -174,7 +174,7 @@ def written_to_be_read(what: str) -> Iterator[None]:
         fault = disk_fault(error)
         if not fault:
             raise
-        raise MldbError(f"{what}; nothing is lost, but {fault}", code=507) from error
+        raise MldbError(f"{what}; nothing is lost, but {fault}, then ask again", code=507) from error
 
 
 def _opened(file: Path, config: dict[str, Any]) -> duckdb.DuckDBPyConnection:

@@ -300,8 +300,9 @@ def test_plugins_of_a_server_elsewhere(cli, server, client, tmp_path):
     assert "remove it first" in cli("plugin", "install", str(folder), *there, code=1)
     (tmp_path / "empty").mkdir()
     assert "no main.py" in cli("plugin", "install", str(tmp_path / "empty"), *there, code=1)
-    for name in ("far", "sent"):
-        assert cli("plugin", "remove", name, *there) == f"{name} was removed\n"
+    assert "not allowed with" in cli("plugin", "remove", "far", "--data-dir", str(tmp_path), *there, code=2)
+    for name, place in (("far", there), ("sent", ())):  # the variable names the server too
+        assert cli("plugin", "remove", name, *place) == f"{name} was removed\n"
         until(lambda name=name: client.get(f"/v1/plugins/{name}").status_code == 404)
     assert "no plugin folder 'far'" in cli("plugin", "remove", "far", *there, code=1)
 

@@ -96,7 +96,7 @@ def test_what_is_written_to_be_read_says_so(disk, start_server):
             assert answer.status_code == 507
             told = answer.json()["error"]
             assert told.startswith(what), told
-            assert told.endswith("nothing is lost, but the disk is full: make room"), told
+            assert told.endswith("nothing is lost, but the disk is full: make room, then ask again"), told
         filler.unlink()
         alive(client)
     server.stop()

@@ -7,9 +7,12 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from contextlib import contextmanager
+from multiprocessing import forkserver
 from pathlib import Path
 
+import psutil
 import pytest
 
 from server.entities.jobs import Jobs
@@ -50,6 +53,27 @@ def jobs():
     jobs = Jobs()
     yield jobs
     jobs.close()
+
+
+def test_a_fork_server_that_is_killed_while_it_is_asked(jobs):
+    """As by a system that wants memory: another one is started."""
+    jobs.run("tests.rest.test_jobs:double", {"value": 1}, TaskProgress())
+    server = psutil.Process(forkserver._forkserver._forkserver_pid)
+    server.suspend()
+    found = []
+    asking = threading.Thread(
+        target=lambda: found.append(jobs.run("tests.rest.test_jobs:double", {"value": 2}, TaskProgress()))
+    )
+    asking.start()
+    until(lambda: any("read_signed" in line for line in stack_of(asking)))
+    server.kill()
+    asking.join(PATIENCE)
+    assert [each["twice"] for each in found] == [4]
+
+
+def stack_of(thread):
+    frame = sys._current_frames().get(thread.ident)
+    return traceback.format_stack(frame) if frame else []
 
 
 def test_result_and_progress(jobs):

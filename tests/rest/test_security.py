@@ -258,11 +258,19 @@ def test_a_browser_signs_in(start_server):
         evil = {"origin": "https://evil.example"}
         assert refused(client.post("/login", data={"token": "sésame"}, headers=evil))
         assert client.post("/login", data={"token": "x" * 10_000}).status_code == 413
+        assert client.get("/?token=x", headers={"accept": "text/html"}).headers["location"] == "/login?next=%2F"
         good = client.post("/login", data={"token": "sésame", "next": "/logs/mldb?level=error"})
         assert (good.status_code, good.headers["location"]) == (303, "/logs/mldb?level=error")
         assert "HttpOnly; SameSite=Strict" in good.headers["set-cookie"]
         assert client.get("/v1/datasets", headers={"authorization": "", "cookie": "mldb_session=x"}).status_code == 401
         assert client.get("/v1/datasets").status_code == 200  # the client kept the cookie
+        metrics = client.get("/metrics").text.splitlines()
+        # The wrong tokens of the form and of the address, the form from elsewhere, the large one, the wrong cookie.
+        counted = sorted(line for line in metrics if line.startswith("mldb_requests_refused_total"))
+        assert counted == [
+            f'mldb_requests_refused_total{{status="{status}"}} {count}.0'
+            for status, count in ((401, 2), (403, 2), (413, 1))
+        ]
 
 
 @pytest.mark.parametrize(
