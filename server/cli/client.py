@@ -15,7 +15,6 @@ from urllib.request import Request, urlopen
 
 from server.settings import Settings
 
-_TIMEOUT = 600
 _CHUNK = 1 << 20
 
 
@@ -84,9 +83,12 @@ def _add_token(parser: argparse.ArgumentParser) -> None:
 
 
 class Server:
-    """The server that the flags name."""
+    """The server that the flags name.
 
-    def __init__(self, options: argparse.Namespace, timeout: float = _TIMEOUT) -> None:
+    ``timeout``: seconds that it may be silent; a query takes as long as it takes, and who waits can end it.
+    """
+
+    def __init__(self, options: argparse.Namespace, timeout: float | None = None) -> None:
         if urlsplit(options.server).scheme not in ("http", "https"):
             raise ServerError(f"{options.server} is not an http address")
         self._url = options.server.rstrip("/")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import shutil
 import subprocess
@@ -16,8 +17,7 @@ from server.cli.client import Server, add_place_flags, segment
 from server.cli.output import add_json_flag, say, show
 from server.entities.plugin_drafts import draft
 from server.entities.plugin_sources import has_main
-
-_LARGEST = 2**30  # bytes that an archive may unpack to
+from server.settings import Settings, from_environment
 
 # Runs in a script worker of the server: the folder of the plugin is on its path, `mldb` is the server.
 _TESTS = """
@@ -126,11 +126,12 @@ def _clone(source: str, target: Path) -> None:
 
 
 def _unpack(archive: Path, target: Path) -> None:
-    """``extractall`` keeps members inside the target; what it unpacks to is limited here."""
+    """``extractall`` keeps members inside the target; what it unpacks to is limited here as a server does it."""
+    most = int(from_environment(os.environ).get("plugin_size", Settings.plugin_size))
     try:
         with zipfile.ZipFile(archive) as members:
-            if sum(member.file_size for member in members.infolist()) > _LARGEST:
-                raise ValueError(f"{archive} unpacks to more than {_LARGEST >> 20} MiB")
+            if sum(member.file_size for member in members.infolist()) > most << 20:
+                raise ValueError(f"{archive} unpacks to more than the {most} MiB that MLDB_PLUGIN_SIZE allows")
             members.extractall(target)
     except zipfile.BadZipFile:
         raise ValueError(f"{archive} is no zip archive") from None

@@ -276,6 +276,8 @@ def test_plugins_from_folders_archives_and_repositories(cli, server, client, tmp
         subprocess.run(["git", *command], cwd=folder, check=True)
     assert "given was installed" in cli("plugin", "install", str(folder), *data)
     assert "packed was installed" in cli("plugin", "install", str(tmp_path / "packed.zip"), *data)
+    large = ("plugin", "install", str(tmp_path / "packed.zip"), "--name", "large", *data)
+    assert "more than the 0 MiB that MLDB_PLUGIN_SIZE allows" in mldb(*large, MLDB_PLUGIN_SIZE="0").stderr
     cli("plugin", "install", folder.as_uri(), "--name", "cloned", *data)
     for name in ("given", "packed", "cloned"):
         until(lambda name=name: client.get(f"/v1/plugins/{name}").json().get("state") == "ok")
