@@ -19,7 +19,7 @@ from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -252,7 +252,7 @@ class _Process:
         self._log(f"the model worker {self.reason}")
         for future in pending:
             if future.set_running_or_notify_cancel():
-                future.set_exception(Unavailable(f"the model worker {self.reason}"))
+                future.set_exception(Unavailable(f"the model worker {self.reason}; {_REMEDY}"))
 
     def _relay(self) -> None:
         assert self._popen.stderr is not None
@@ -269,6 +269,11 @@ class _Process:
             self.reason = self.reason or reason
         self._popen.kill()
         self._popen.wait()
+
+
+_REMEDY: Final = (
+    "another one answers the next request; if that ends too it may want memory: see the setting model-memory"
+)
 
 
 def _ending(status: int) -> str:
