@@ -106,24 +106,19 @@ def help_tree(routes: Iterable[Route]) -> dict[str, Any]:
 
 def read_arguments(route: Route, request: Request) -> dict[str, Any]:
     """The values of the declared parameters; refuses unknown ones, and query string and body together (§3)."""
-    given = request.params
-    if given and not route.lenient:
+    if request.params and not route.lenient:
         _refuse_unknown(route, request)
-    declared = route.params
+    declared = [param for param in route.params if param.where != "body"]
     if not declared:
         return {}
-    values = {param.name: param.default for param in declared if param.where != "body"}
     members = _hybrid_members(route, request)
+    given = dict(reversed(request.params))  # of several with one name the first counts
+    values = {}
     for param in declared:
-        if param.where == "body":
-            continue
         if param.name in members:
             values[param.name] = members[param.name]
-            continue
-        for name, value in given:
-            if name == param.name:
-                values[name] = param.parse(value)
-                break
+        else:
+            values[param.name] = param.parse(given[param.name]) if param.name in given else param.default
     return values
 
 
@@ -131,12 +126,7 @@ def _refuse_unknown(route: Route, request: Request) -> None:
     known = {param.name for param in route.params if param.where != "body"}
     unknown = [{"paramName": name, "paramValue": value} for name, value in request.params if name not in known]
     if unknown:
-        details = {
-            "help": route.help(),
-            "verb": request.verb,
-            "resource": request.path,
-            "unknownParameters": unknown,
-        }
+        details = {"help": route.help(), "verb": request.verb, "resource": request.path, "unknownParameters": unknown}
         raise MldbError("Unknown parameter(s) in REST call", details=details)
 
 
