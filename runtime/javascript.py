@@ -27,7 +27,7 @@ _EVALUATED: Final = "<input>"  # how QuickJS names code that it was given as tex
 _FRAME: Final = re.compile(r"^\s*at (?:(?P<name>.*?) \()?(?P<uri>.*?):(?P<line>\d+)(?::(?P<column>\d+))?\)?$")
 _BEGUN: Final = "at <eval> ("
 _PROMISE: Final = '{"promise":'
-COMPILING: Final = "Compiling plugin script"
+_COMPILING: Final = "Compiling plugin script"
 _DOING: Final = {
     "script": "Running script",
     "main": "Running plugin script",
@@ -130,7 +130,7 @@ class Interpreter:
     def _doing(self, what: str, raised: dict[str, Any]) -> str:
         """What went wrong, in MLDB's words. Code that did not even begin to run has no place in the stack."""
         if what in ("script", "main") and raised["type"] == "SyntaxError" and _BEGUN not in (raised["stack"] or ""):
-            return COMPILING
+            return _COMPILING
         return _DOING[what]
 
     def _raised(self, what: str, raised: dict[str, Any], request: shim.Request | None) -> execution.Outcome:

@@ -118,7 +118,7 @@ def _written(opened: Opened) -> int:
 async def _start(host: PluginHost, creation: Creation, opened: Opened, args: bytes | None, held: bool) -> Plugin:
     plugin = Plugin(host, creation.id, opened, args)
     task = asyncio.ensure_future(plugin.supervisor.start(held=held))
-    creation.progress.on_cancel(lambda: _cancel_from_thread(host.loop, task))
+    creation.progress.on_cancel(lambda: host.loop.call_soon_threadsafe(task.cancel))
     try:
         await task
     except BaseException as error:
@@ -127,35 +127,30 @@ async def _start(host: PluginHost, creation: Creation, opened: Opened, args: byt
     return plugin
 
 
-def _cancel_from_thread(loop: asyncio.AbstractEventLoop, task: asyncio.Future[Any]) -> None:
-    loop.call_soon_threadsafe(task.cancel)
-
-
 def start_error(error: BaseException, language: str) -> BaseException:
     """The caller's error for a main.py that failed, died or hung."""
-    if isinstance(error, MainFailed):
-        details = error.answer.output().plain()
-        raised = details.get("exception") or {}
-        if language == "python":
-            doing = "executing Python initialization script"
-        else:
-            doing = (
-                "compiling plugin script"
-                if raised.get("context") == ["Compiling plugin script"]
-                else "running plugin script"
-            )
-        return MldbError(f"Exception {doing}", details=details)
-    if isinstance(error, RequestFailed):
-        return MldbError(str(error), code=error.code)
-    if isinstance(error, LaunchFailed):
-        return MldbError(f"Exception opening plugin: {error}")
-    if isinstance(error, WorkerFailure):
-        return MldbError(str(error), code=503)
-    if isinstance(error, OSError):
-        return MldbError(f"Exception opening plugin: {error.strerror or error}")
-    if isinstance(error, asyncio.CancelledError | CancelledError):
-        return Cancelled("the creation of the plugin was cancelled")
+    match error:
+        case MainFailed():
+            details = error.answer.output().plain()
+            return MldbError(f"Exception {_failed_while(language, details.get('exception') or {})}", details=details)
+        case RequestFailed():
+            return MldbError(str(error), code=error.code)
+        case WorkerFailure():
+            return MldbError(str(error), code=503)
+        case LaunchFailed():
+            return MldbError(f"Exception opening plugin: {error}")
+        case OSError():
+            return MldbError(f"Exception opening plugin: {error.strerror or error}")
+        case asyncio.CancelledError() | CancelledError():
+            return Cancelled("the creation of the plugin was cancelled")
     return error
+
+
+def _failed_while(language: str, raised: dict[str, Any]) -> str:
+    if language == "python":
+        return "executing Python initialization script"
+    compiling = raised.get("context") == ["Compiling plugin script"]  # as ``runtime.javascript`` tells
+    return "compiling plugin script" if compiling else "running plugin script"
 
 
 class Plugin:
