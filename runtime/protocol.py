@@ -18,7 +18,8 @@ import msgpack
 
 PROTOCOL_VERSION: Final = 6
 
-# Uploads of pictures reach routes.py as one body; anything larger belongs into a file or a dataset.
+# Uploads of pictures reach routes.py as one body; anything larger belongs into a file or a dataset. No setting: each of
+# the two processes holds the body whole, and what is refused is told so with the way around it.
 FRAME_LIMIT: Final = 256 * 2**20
 
 # Without its body a frame of a worker is small: output has its own limits, and of objects it is to make few.

@@ -20,7 +20,7 @@ from server.transfer.pythonvalues import cells_of_python, python_of
 from server.values.atoms import Atom
 from server.values.paths import Path
 
-_SELECTION_MS = 5000
+_SELECTION_MS = 5000  # no settings: what has not answered by then is not there
 _CONNECT_MS = 10_000
 _BATCH = 1000
 _PORT = 27017

@@ -20,7 +20,7 @@ from server.transfer.pythonvalues import cells_of_python, python_of
 from server.values.atoms import NEVER, Atom, Interval, Timestamp
 from server.values.paths import Path
 
-_CONNECT_SECONDS = 10
+_CONNECT_SECONDS = 10  # no setting: a database that has not answered by then is not there
 _BLOCK_ROWS = 2000
 
 

@@ -26,7 +26,7 @@ CHECKOUTS: Final = ".checkouts"
 _CHECKOUT: Final = "checkout"  # of what a plugin stores: the name of its folder there
 _REPOSITORIES: Final = ("git://", "gist://")
 MAIN: Final = {"python": "main.py", "javascript": "main.js"}  # what runs first, by language
-_MAX_MAIN: Final = 16 * 2**20  # bytes of a downloaded main.py
+_MAX_MAIN: Final = 16 * 2**20  # bytes of a downloaded main.py: no setting, for code is not larger
 _LONGEST_NAME: Final = 200  # bytes of an id that is used as the name of a file
 
 

@@ -31,7 +31,7 @@ from server.settings import Settings
 
 log = logging.getLogger("mldb.server")
 
-_MAX_QUERY_FIELDS = 10_000
+_MAX_QUERY_FIELDS = 10_000  # no setting: an address of head-size holds few more
 _PLAIN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from server.errors import MldbError
 
 WIDEST_LINE = 160  # characters of a line that are shown with a caret
+_LONGEST = 4000  # characters of a text that its error repeats: who made a longer one by a program has it
 
 
 def place(text: str, offset: int, length: int = 1) -> dict[str, Any]:
@@ -29,6 +30,11 @@ def place(text: str, offset: int, length: int = 1) -> dict[str, Any]:
         "line": text.count("\n", 0, offset) + 1, "column": column + 1, "offset": offset, "length": length,
         "caret": caret,
     }  # fmt: skip
+
+
+def repeated(text: str) -> str:
+    """A text as its errors begin with it."""
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 def located(error: MldbError, text: str) -> MldbError:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from server.errors import MldbError
-from server.sql.positions import place
+from server.sql.positions import place, repeated
 from server.sql.remedies import CHARACTERS
 from server.values.paths import Path
 
@@ -36,12 +36,13 @@ _ELEMENT = re.compile(r'"((?:[^"]|"")*)"|([A-Za-z_][A-Za-z0-9_]*)')
 class SqlSyntaxError(MldbError):
     """A text is not of the dialect. Raised by the functions of ``server.sql.parser``.
 
-    The message is ``<text>:<line>:<column>: <what was expected>`` (§12); ``details`` is the ``place``.
+    The message is ``<text>:<line>:<column>: <what was expected>`` (§12), of a long text its beginning; ``details`` is
+    the ``place``.
     """
 
     def __init__(self, text: str, offset: int, expected: str, length: int = 1) -> None:
         where = place(text, offset, length)
-        super().__init__(f"{text}:{where['line']}:{where['column']}: {expected}", details=where)
+        super().__init__(f"{repeated(text)}:{where['line']}:{where['column']}: {expected}", details=where)
 
 
 @dataclass(slots=True)

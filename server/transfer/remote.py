@@ -20,7 +20,7 @@ from server.values.atoms import NEVER
 
 Credentials = Callable[[str, str], Mapping[str, Any] | None]
 _RESOURCE_TYPES = {"s3": "aws:s3", "sftp": "sftp"}
-_CONNECT_SECONDS = 20
+_CONNECT_SECONDS = 20  # no setting: a host that has not answered by then is not there
 _SSH_PORT = 22
 _MODULES = {"s3": "s3fs", "sftp": "paramiko"}
 

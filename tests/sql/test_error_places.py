@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from server.sql.parser import parse_query
+from server.sql.tokens import SqlSyntaxError
 from tests.conftest import Client
 from tests.sql.test_queries import load
 
@@ -154,3 +156,11 @@ def test_a_function_that_is_like_none_is_not_guessed(loaded: Client, name: str) 
 )
 def test_functions_of_other_dialects(loaded: Client, call: str, remedy: str) -> None:
     assert remedy in failure(loaded, f"SELECT {call} FROM d")["error"]
+
+
+def test_the_error_of_a_long_text_repeats_its_beginning() -> None:
+    text = "SELECT " + "1 + " * 100_000 + "1 AS x"
+    with pytest.raises(SqlSyntaxError) as raised:
+        parse_query(text)
+    assert raised.value.message.startswith(text[:4000] + "…:1:8: ")
+    assert len(raised.value.message) < 4200
