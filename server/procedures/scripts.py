@@ -193,7 +193,7 @@ def _external(script: FilePath, given: str, most: int, progress: Progress) -> di
         threads.submit(_feed, process.stdin, given.encode("utf-8", "replace"))
         stdout, stderr = (stream.result() for stream in streams)
     progress.check()
-    status: dict[str, Any] = {"stderr": stderr.decode("utf-8", "replace").removesuffix("\n")}
+    status: dict[str, Any] = {"stderr": stderr.decode("utf-8", "replace")}
     text = stdout.decode("utf-8", "replace").removesuffix("\n")
     rest, _, last = text.rpartition("\n")
     try:

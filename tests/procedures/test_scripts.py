@@ -111,14 +111,14 @@ def test_script_apply_failures(client):
 
 
 def test_external_procedure(client):
-    source = "import sys\nprint('one')\nprint(sys.stdin.read())\nsys.stderr.write('oops')\n"
+    source = "import sys\nprint('one')\nprint(sys.stdin.read())\nsys.stderr.write('oops\\n')\n"
     source += "print('{\"a\": 1}')\nsys.exit(3)"
     answer = put(
         client, "/v1/procedures/e", "experimental.external.procedure", scriptConfig={"source": source}, stdInData="two"
     )
     run, _ = first_run(client, answer)
     status = run["status"]
-    assert (status["stdout"], status["stderr"], status["return"]) == ("one\ntwo", "oops", {"a": 1})
+    assert (status["stdout"], status["stderr"], status["return"]) == ("one\ntwo", "oops\n", {"a": 1})
     assert (status["runResult"]["state"], status["runResult"]["returnCode"]) == ("RETURNED", 3)
 
 
