@@ -218,7 +218,7 @@ def lookup(row: Row, path: Path) -> Value | None:
     if below.columns:
         return below
     if not rests:
-        return None
+        return Row() if path in row.empty else None
     if len(rests) == 1 and not rests[0].prefix and not rests[0].is_row:
         return Open(rests[0].sql, rests[0].constant)
     return Row({}, rests, all(rest.constant for rest in rests))

@@ -370,6 +370,14 @@ def test_a_query_without_rows_gives_nothing(client, ready):
     assert client.get_json("/v1/functions/named_texts/application", asked).json() == {"output": {"output": []}}
 
 
+def test_an_empty_row_is_an_input_that_is_there(client, ready):
+    params = {"expression": "horizontal_count(row) AS n, row AS *"}
+    make(client.put("/v1/functions/count_of", json={"type": "sql.expression", "params": params}))
+    for given in ("{row: {}}", "{row: {nope*}}", "{{t* EXCLUDING (t)} AS row}"):
+        table = client.query(f"SELECT count_of({given}) AS * FROM texts LIMIT 1")
+        assert table == [["_rowName", "n"], ["t0", 0]]
+
+
 def test_a_row_lacks_what_the_first_row_of_a_query_lacks(client):
     make(client.put("/v1/datasets/holes", json={"type": "sparse.mutable"}))
     rows = [["a", [["x", 1, 0], ["z", None, 0]]], ["b", [["x", 2, 0], ["y", 3, 0]]]]

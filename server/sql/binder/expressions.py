@@ -54,7 +54,7 @@ def _constant(node: Constant, scope: Scope) -> Value:
 @binds(ColumnRef)
 def _column(node: ColumnRef, scope: Scope) -> Value:
     value = scope.column(node.path)
-    if isinstance(value, Row) and any(rest.is_row for rest in value.rests):
+    if isinstance(value, Row) and (value == Row() or any(rest.is_row for rest in value.rests)):
         return value
     if isinstance(value, Row) and value.rests and not value.columns and not any(rest.prefix for rest in value.rests):
         value = Open(coerce.to_cells(value), value.constant)
