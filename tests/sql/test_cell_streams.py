@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from server.sql import cell_streams, sparse
+from server.sql import cell_streams, cells
 from server.sql.parser import parse_statement
 from server.sql.plan import Result
 from server.values.cells import Cell, cells_of
@@ -32,7 +32,7 @@ QUERIES = [
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcess]:
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(sparse, "PIVOT_COLUMNS", 0)
+        patched.setattr(cells, "PIVOT_COLUMNS", 0)
         with in_process(tmp_path_factory.mktemp("streamed") / "data") as server:
             server.must("PUT", "/v1/datasets/d", {"type": "sparse.mutable"})
             server.must("POST", "/v1/datasets/d/multirows", list(_rows()))

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import pytest
 
-from server.sql import sparse
+from server.sql import cells
 from tests.inprocess import InProcess, in_process
 from tests.sql.test_queries import blocks, check, load
 
@@ -15,7 +15,7 @@ from tests.sql.test_queries import blocks, check, load
 @pytest.fixture(scope="module")
 def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcess]:
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(sparse, "PIVOT_COLUMNS", 0)
+        patched.setattr(cells, "PIVOT_COLUMNS", 0)
         with in_process(tmp_path_factory.mktemp("opened") / "data") as server:
             load(server)
             yield server
