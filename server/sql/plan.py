@@ -116,7 +116,7 @@ def output_columns(row: Row, *, timestamps: bool) -> tuple[RowType, dict[str, st
         cells = coerce.to_cells(Row(beside, row.rests))
         fields["rest"] = f"CAST(coalesce({cells}, []) AS {CELL_TYPE}[])"
     prefixes = {rest.prefix for rest in row.rests} | ({()} if beside else set())
-    rows = tuple((*rest.prefix, *path) for rest in row.rests for path in rest.rows)
+    rows = tuple((*rest.prefix, *path) for rest in row.rests for path in rest.rows if rest.prefix or path)
     return RowType(tuple(columns), opened, tuple(sorted(prefixes)), rows), fields
 
 

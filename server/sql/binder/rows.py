@@ -54,7 +54,9 @@ def _add_clause(builder: RowBuilder, clause: Clause, scope: Scope, *, inside: bo
 
 @binds(RowLiteral)
 def _row_literal(node: RowLiteral, scope: Scope) -> Value:
-    return bind_clauses(node.clauses, scope, inside=True)
+    row = bind_clauses(node.clauses, scope, inside=True)
+    rests = tuple(rest if rest.prefix else replace(rest, rows=(*rest.rows, ())) for rest in row.rests)
+    return replace(row, rests=rests) if rests else row
 
 
 def _item(clause: Item, scope: Scope) -> Value:
