@@ -41,6 +41,7 @@ _RESTORE_SECONDS = 10.0
 # Python's 700, walking through them takes longer than making them.
 _COLLECT_AFTER = 10_000
 _OTHER_FILES = 2048  # than connections: the database's, plugins', what is imported
+_FEWEST_OTHERS = 64  # with which a server can do anything
 _EARLY = {"/ping": b'"1"\n', "/healthz": b'{"alive":true}\n'}
 
 
@@ -142,7 +143,7 @@ def _build(settings: Settings, gate: Gate, shutdown: Shutdown) -> Server:
 
 def serve(settings: Settings, script: StartScript | None = None) -> int:
     """Serve until told to stop; the exit code."""
-    _allow_files(settings.max_connections + _OTHER_FILES)
+    _allow_files(settings)
     asked = settings.port
     try:
         listening = listen(settings.host, asked)
@@ -169,13 +170,23 @@ def serve(settings: Settings, script: StartScript | None = None) -> int:
     os._exit(application.code if application.failure is None else 1)
 
 
-def _allow_files(wanted: int) -> None:
-    """Raise the soft limit of open files, which most systems set to 1024, as far as the hard one lets us."""
+def _allow_files(settings: Settings) -> None:
+    """Raise the soft limit of open files, which most systems set to 1024, as far as the hard one lets us.
+
+    Where that is too low there are fewer connections: what is refused gets an answer, and the server keeps files.
+    """
+    wanted = settings.max_connections + _OTHER_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard != resource.RLIM_INFINITY:
-        wanted = min(wanted, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        most = max(1, soft - _FEWEST_OTHERS)
+        if most < settings.max_connections:
+            settings.max_connections = most
+            told = (
+                f"max-connections is {most}, as the system lets the server open {hard} files: raise that (ulimit -Hn)"
+            )
+            print(f"mldb: {told}", file=sys.stderr, flush=True)  # noqa: T201
 
 
 def _plugin_sockets(settings: Settings, gate: Gate, free: bool) -> list[socket.socket]:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import resource
 import socket
+import subprocess
+import sys
 import time
 from urllib.parse import urlsplit
 
 import psutil
 import pytest
 
+from tests.conftest import ROOT
 from tests.waiting import SOON
 
 GROWTH = 60 * 2**20  # bytes that the host may take for any of these
@@ -189,3 +192,20 @@ def test_connections_are_not_held_to_the_soft_limit_of_open_files(start_server):
         each.sendall(HEAD + b"\r\n")
         assert each.recv(100).startswith(b"HTTP/1.1 200 ")
         each.close()
+
+
+_ALLOWED = """
+import resource
+from server.serve import _allow_files
+from server.settings import Settings
+resource.setrlimit(resource.RLIMIT_NOFILE, (100, 150))
+settings = Settings()
+_allow_files(settings)
+print(settings.max_connections, *resource.getrlimit(resource.RLIMIT_NOFILE))
+"""
+
+
+def test_there_are_no_more_connections_than_the_system_has_files_for():
+    done = subprocess.run([sys.executable, "-c", _ALLOWED], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "86 150 150\n"
+    assert "max-connections is 86, as the system lets the server open 150 files" in done.stderr
