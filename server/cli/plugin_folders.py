@@ -16,7 +16,6 @@ from server.cli.actions import action, add_id
 from server.cli.client import Server, add_place_flags, segment
 from server.cli.output import add_json_flag, say, show
 from server.entities.plugin_drafts import draft
-from server.entities.plugin_sources import has_main
 from server.settings import Settings, from_environment
 
 # Runs in a script worker of the server: the folder of the plugin is on its path, `mldb` is the server.
@@ -139,6 +138,8 @@ def _unpack(archive: Path, target: Path) -> None:
 
 def _content(target: Path) -> Path:
     """The folder with main.py or main.js: archives often hold one folder with everything."""
+    from server.entities.plugin_sources import has_main
+
     members = list(target.iterdir())
     if not has_main(target) and len(members) == 1 and members[0].is_dir():
         target = members[0]

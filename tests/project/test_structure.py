@@ -140,3 +140,11 @@ print(*[name for name in {heavy!r} if name in sys.modules])
 """
     loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert loaded.stdout.split() == []
+
+
+def test_commands_start_at_once():
+    """What the command line does before it knows the command, at each Tab too, loads nothing that a server needs."""
+    of_servers = ("numpy", "pydantic", "starlette", "uvicorn", "duckdb", "httpx", "asyncio")
+    code = f"import sys, server.cli; print(*[name for name in {of_servers!r} if name in sys.modules])"
+    loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert loaded.stdout.split() == []
