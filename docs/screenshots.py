@@ -11,7 +11,8 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import quote
+from typing import Any
+from urllib.parse import quote, urlencode
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -20,11 +21,16 @@ import numpy as np  # noqa: E402
 from PIL import Image  # noqa: E402
 from playwright.sync_api import Page, sync_playwright  # noqa: E402
 
-from tests.browser.models import furnish  # noqa: E402
-from tests.conftest import RunningServer  # noqa: E402
+from tests.browser.models import FEATURES, furnish  # noqa: E402
+from tests.conftest import Client, RunningServer  # noqa: E402
 
 IMAGES = ROOT / "docs" / "images"
 QUERY = "SELECT petal_length, petal_width, kind FROM flowers ORDER BY petal_length"
+RIVALS: dict[str, dict[str, Any]] = {
+    "trees": {"type": "bagging", "num_bags": 10, "weak_learner": {"type": "decision_tree"}},
+    "boosted": {"type": "boosting", "max_iter": 20, "weak_learner": {"type": "decision_tree", "max_depth": 2}},
+    "linear": {"type": "glz"},
+}
 FLAGS = ["--no-sandbox", "--disable-background-networking"]
 PATIENCE_MS = 180_000  # the network of the image classifier is built meanwhile
 
@@ -38,6 +44,7 @@ def main() -> None:
             with server.client() as client:
                 client.timeout = 120
                 furnish(client, count=300)
+                add_rivals(client)
                 client.post("/v1/plugin-folders/garden")
             look(server.url, browser)
         finally:
@@ -48,6 +55,24 @@ def main() -> None:
             look_at_digits(server, browser)
         finally:
             server.stop()
+
+
+def add_rivals(client: Client) -> None:
+    """Experiments over the same rows by learners of different kinds."""
+    rows = f"SELECT {FEATURES} AS features, kind = 'versicolor' AS label FROM flowers"
+    for name, configuration in RIVALS.items():
+        params = {
+            "experimentName": name, "mode": "boolean", "kfold": 3, "inputData": rows, "configuration": configuration,
+            "modelFileUrlPattern": "file:///mldb_data/models/$runid.cls",
+        }  # fmt: skip
+        client.must("PUT", f"/v1/procedures/{name}", {"type": "classifier.experiment", "params": params})
+
+
+def save(page: Page, name: str) -> None:
+    """With a palette of its own, which is a third of the bytes."""
+    picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+    palette = picture.quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=1, dither=Image.Dither.NONE)
+    palette.save(IMAGES / f"{name}.png", optimize=True)
 
 
 def look(url: str, browser: str | None) -> None:
@@ -63,7 +88,7 @@ def look(url: str, browser: str | None) -> None:
                     prepare(page, url)
                     page.wait_for_timeout(1500)
                     suffix = "" if (scheme, width) == ("light", 1280) else "-phone" if width < 1000 else "-dark"
-                    page.screenshot(path=IMAGES / f"{name}{suffix}.png")
+                    save(page, f"{name}{suffix}")
             context.close()
         opened.close()
 
@@ -91,7 +116,7 @@ def look_at_digits(server: RunningServer, browser: str | None) -> None:
         page.get_by_text("10 of 10 pictures classified").wait_for()
         page.evaluate("scrollTo(0, 0)")
         page.wait_for_timeout(1500)
-        page.screenshot(path=IMAGES / "classifier.png")
+        save(page, "classifier")
         opened.close()
 
 
@@ -136,6 +161,15 @@ def run_of(procedure: str) -> Callable[[Page, str], None]:
     return go
 
 
+def compared(page: Page, url: str) -> None:
+    keys = []
+    for procedure in (*RIVALS, "test versicolor"):
+        (run,) = page.request.get(f"{url}/v1/procedures/{quote(procedure)}/runs").json()
+        keys.append(("run", f"{procedure}/{run}"))
+    at(f"/console/compare?{urlencode(keys)}")(page, url)
+    page.locator("g[stroke^='var(--run-']").last.wait_for()
+
+
 SCENES: dict[str, Callable[[Page, str], None]] = {
     "plugins": at("/"),
     "query": plot,
@@ -147,6 +181,7 @@ SCENES: dict[str, Callable[[Page, str], None]] = {
     "new-procedure": filled_form,
     "report": run_of("test versicolor"),
     "labels": run_of("test kinds"),
+    "compare": compared,
     "map": run_of("group flowers"),
     "log": lambda page, url: (page.goto(f"{url}/logs/mldb"), None)[1],
 }

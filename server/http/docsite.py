@@ -30,6 +30,9 @@ def routes(host: Host) -> list[BaseRoute]:
         Route("/autodoc", lambda _: RedirectResponse("/reference", 302)),
         Route("/autodoc/autodoc", lambda _: RedirectResponse("/v1/help?autodoc", 302)),
         Route("/autodoc/{path:path}", lambda _: RedirectResponse("/reference", 302)),
+        # Where the notebooks of MLDB's container were.
+        Route("/ipy", lambda _: RedirectResponse(_NOTEBOOKS, 302)),
+        Route("/ipy/{path:path}", lambda _: RedirectResponse(_NOTEBOOKS, 302)),
         Route("/reference", lambda _: HTMLResponse(rendered("reference.html"))),
     ]
 
@@ -109,4 +112,5 @@ OF_MLDB: Final = {
     "builtin/BatchMode": "operations.md.html#start",
     "builtin/": "migrating-from-mldb.md.html",
 }
+_NOTEBOOKS: Final = "/doc/notebooks/index.md.html"
 _MISSING: Final = "# There is no such page\n\n[All pages](/doc/)\n"

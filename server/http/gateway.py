@@ -20,10 +20,11 @@ from server.entities.dispatch import Resources
 from server.entities.json_answers import encode, error_answer
 from server.entities.metrics import Metrics
 from server.errors import MldbError, from_defect
+from server.http import nowhere
 from server.http.asgi import ASGI, Receive, Scope, Send
 from server.http.bodies import BodyReader, Departed, TooLarge, has_body
 from server.http.clients import Connections
-from server.http.security import LOGIN_PATH, Gate, Headers, Login, Refusal
+from server.http.security import LOGIN_PATH, Gate, Headers, Login, Refusal, wants_page
 from server.http.sending import marked, send_answer
 from server.logs import request_id
 from server.messages import Request, Response
@@ -102,7 +103,11 @@ class Gateway:
         connection = request.client = self._connections.open(receive)
         try:
             answer = await self._answer(request)
-            await send_answer(send, answer, mark, cors, connection)
+            if answer.status == 404 and not request.route and wants_page(verb, headers):
+                scope[nowhere.REASON] = nowhere.reason(answer)
+                await self._pages(scope, receive, marked(send, mark))
+            else:
+                await send_answer(send, answer, mark, cors, connection)
         finally:
             self._connections.close(connection)
             if file is not None:

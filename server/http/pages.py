@@ -12,7 +12,7 @@ from starlette.responses import FileResponse
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from server.http import console
+from server.http import console, nowhere
 from server.http.asgi import ASGI, Receive, Scope, Send
 from server.http.security import PAGE_POLICY
 
@@ -30,7 +30,7 @@ def application(more: Sequence[BaseRoute]) -> tuple[ASGI, frozenset[str]]:
     own = [*console.routes(STATIC / "console" / "dist"), Route("/favicon.ico", favicon)]
     routes: list[BaseRoute] = [*own, *more, Mount("/static", StaticFiles(directory=STATIC))]
     roots = frozenset(str(getattr(route, "path", "")).split("/", 2)[1] for route in routes)
-    return _guarded(Starlette(routes=routes)), roots
+    return _guarded(Starlette(routes=routes, exception_handlers={404: nowhere.not_found})), roots
 
 
 def _guarded(pages: ASGI) -> ASGI:

@@ -153,9 +153,9 @@ class Gate:
     def _check_token(self, verb: str, path: str, query: str, headers: Headers) -> Refusal | Login | None:
         if self._is_bearer(headers):
             return None
-        wants_page = _wants_page(verb, headers)
+        paged = wants_page(verb, headers)
         if _has_cookie(headers, COOKIE, self._session):
-            if wants_page and is_plugin_content(path):
+            if paged and is_plugin_content(path):
                 return Login(self._pages.entrance(headers["host"], path, query))
             return None
         pairs = parse_qsl(query, keep_blank_values=True)
@@ -165,7 +165,7 @@ class Gate:
             login = self.sign_in(offered, path + (f"?{rest}" if rest else ""), headers)
             if login is not None:
                 return login
-        if wants_page:
+        if paged:
             target = path + (f"?{query}" if query and offered is None else "")
             to_form = f"{LOGIN_PATH}?{urlencode({'next': target}, errors='replace')}"
             return Login(to_form, refused=0 if offered is None else _WRONG_TOKEN.status)
@@ -181,7 +181,7 @@ class Gate:
         known = _has_cookie(headers, PAGE_COOKIE, self._pages.session)
         if known and page_may(verb, path):
             return None
-        console = self._pages.console(headers["host"], path, query) if _wants_page(verb, headers) else None
+        console = self._pages.console(headers["host"], path, query) if wants_page(verb, headers) else None
         if console is not None:
             return Login(console)
         return Refusal(403, _BEYOND_PAGES) if known else _without_token(headers)
@@ -221,7 +221,7 @@ def _is_secure(headers: Headers) -> bool:
     return forwarded == "https" or headers.get("origin", "").startswith("https://")
 
 
-def _wants_page(verb: str, headers: Headers) -> bool:
+def wants_page(verb: str, headers: Headers) -> bool:
     """Browsers ask so for what they are going to show; scripts cannot make a browser ask otherwise."""
     return verb == "GET" and "text/html" in headers.get("accept", "")
 

@@ -12,6 +12,7 @@ from PIL import Image
 from playwright.sync_api import expect
 
 from tests.browser.console import DESK, PHONE, closed, fill, findings, fits, keep, opened
+from tests.browser.test_functions import focus
 from tests.conftest import RunningServer
 from tests.repositories import committed, served
 from tests.waiting import until
@@ -25,6 +26,7 @@ PAGES = (
     "/console/new/plugin?type=experimental.external", "/console/new/dataset?type=sampled",
     "/console/functions/double", "/console/nowhere", "/logs/mldb", "/reference", "/doc/",
     "/doc/console.md", "/doc/sql-guide.md", "/login", "/console/procedures/quick", "/console/datasets/missing",
+    "/console/compare",
 )  # fmt: skip
 PLUGIN = {"main.py": "mldb.log('dropped and loaded')", "routes.py": "mldb.plugin.set_return('here')"}
 DROP_FOLDER = """files => {
@@ -672,11 +674,94 @@ def test_what_has_no_name_of_its_own_stands_last(browser, server):
     closed(page)
 
 
+@pytest.fixture
+def sorts(server):
+    """Datasets of known sizes, whose names are in another order."""
+    with server.client() as client:
+        for name, rows in (("sort b", 2), ("sort a 10", 3), ("sort a 9", 1)):
+            client.put(f"/v1/datasets/{name}", json={"type": "sparse.mutable"})
+            client.post(f"/v1/datasets/{name}/multirows", json=[[f"r{i}", [["x", i, 0]]] for i in range(rows)])
+            client.post(f"/v1/datasets/{name}/commit")
+    return ["sort a 9", "sort b", "sort a 10"]
+
+
+@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
+def test_lists_are_sorted_by_any_column_and_the_address_remembers_it(browser, server, sorts, size):
+    page = opened(browser, server, "/console/datasets", viewport=size)
+    names = page.locator("table.entities a").filter(has_text=re.compile("^sort "))
+    expect(names).to_have_text(["sort a 10", "sort a 9", "sort b"])
+    focus(page, page.get_by_role("button", name="Rows", exact=True))
+    page.keyboard.press("Enter")
+    rows = page.locator("th", has=page.get_by_role("button", name="Rows", exact=True))
+    expect(names).to_have_text(sorts)
+    expect(rows).to_have_attribute("aria-sort", "ascending")
+    page.keyboard.press("Space")
+    expect(names).to_have_text(sorts[::-1])
+    expect(rows).to_have_attribute("aria-sort", "descending")
+    assert page.url.endswith("?sort=-rows")
+    names.first.click()
+    page.wait_for_url("**/console/datasets/sort*")
+    page.go_back()
+    expect(rows).to_have_attribute("aria-sort", "descending")
+    page.get_by_role("button", name="Name", exact=True).click()
+    expect(names).to_have_text(["sort a 9", "sort a 10", "sort b"])  # numbers in names count as such
+    page.get_by_role("button", name="Name", exact=True).click()
+    page.get_by_role("button", name="Name", exact=True).click()
+    expect(page.locator("th[aria-sort]")).to_have_count(0)
+    assert page.url.endswith("/console/datasets")
+    closed(page)
+
+
+def test_runs_and_plugins_are_sorted_too(browser, server):
+    with server.client() as client:
+        config = {"type": "transform", "params": {"inputData": "SELECT 1 FROM nowhere", "runOnCreation": False}}
+        client.put("/v1/procedures/mixed", json=config)
+        client.must(
+            "PUT", "/v1/procedures/mixed/runs/works", {"params": {"inputData": "SELECT 1", "outputDataset": "m"}}
+        )
+        client.put("/v1/procedures/mixed/runs/fails", json={})
+        for name in ("calm", "eager"):
+            source = {"main": "value = 1", "routes": "mldb.plugin.set_return(value)"}
+            client.put(f"/v1/plugins/{name}", json={"type": "python", "params": {"source": source}})
+        client.get("/v1/plugins/eager/routes/x")
+    page = opened(browser, server, "/console/procedures/mixed?sort=-state")
+    states = page.get_by_role("region", name="Runs of mixed").locator("tbody .badge")
+    expect(states).to_have_text(["finished", "error"])
+    page.get_by_role("button", name="State").click()
+    page.get_by_role("button", name="State").click()
+    expect(states).to_have_text(["error", "finished"])
+    page.goto(f"{server.url}/?sort=-requests")
+    names = page.locator(".cards h2").filter(has_text=re.compile("^(calm|eager)$"))
+    expect(names).to_have_text(["eager", "calm"])
+    group = page.get_by_role("group", name="Sort by")
+    group.get_by_role("button", name="Name").click()
+    expect(names).to_have_text(["calm", "eager"])
+    expect(group).to_contain_text("ascending")
+    with server.client() as client:
+        for name in ("calm", "eager"):
+            client.delete(f"/v1/plugins/{name}")
+    closed(page)
+
+
 def test_what_is_not_there_is_said_with_a_way_back(browser, server):
     page = opened(browser, server, "/console/datasets/nothing%20%3Cb%3E")
     expect(page.get_by_role("heading", name=re.compile("There is no dataset.*nothing <b>"))).to_be_visible()
     page.get_by_role("link", name="To the datasets").click()
     page.wait_for_url("**/console/datasets")
+    closed(page)
+
+
+@pytest.mark.parametrize(("scheme", "size"), [("light", DESK), ("dark", PHONE)], ids=["desk light", "phone dark"])
+def test_an_address_where_nothing_is_leads_on(browser, server, scheme, size):
+    page = opened(browser, server, "/datasets", viewport=size, color_scheme=scheme)
+    expect(page.get_by_role("heading", name="There is nothing at this address")).to_be_visible()
+    assert (findings(page), fits(page)) == ([], True)
+    page.get_by_role("paragraph").get_by_role("link", name="/console/datasets").click()
+    expect(page.get_by_role("heading", name="Datasets")).to_be_visible()
+    page.goto(f"{server.url}/console/nowhere")
+    page.get_by_role("main").get_by_role("link", name="Functions").click()
+    page.wait_for_url("**/console/functions")
+    page.troubles.clear()  # the browser notes the 404
     closed(page)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from urllib.parse import quote
+from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 import pytest
 from playwright.sync_api import expect
@@ -256,11 +256,114 @@ def test_the_keyboard_reads_a_report(browser, server):
     closed(page)
 
 
+# ── comparisons ──
+
+
+@pytest.fixture(scope="module")
+def rivals(server):
+    """Runs of two experiments, of which the second has run twice, as the address of a comparison names them."""
+    with server.client() as client:
+        client.timeout = 120
+        config = client.get("/v1/procedures/experiment").json()["config"]
+        params = config["params"] | {"experimentName": "rival", "configuration": {"type": "glz"}}
+        client.must("PUT", "/v1/procedures/rival", {"type": config["type"], "params": params})
+        other = {"params": {"inputData": params["inputData"].replace("flowers", f"({LONG})")}}
+        client.must("POST", "/v1/procedures/rival/runs", other)
+        runs = [(name, client.get(f"/v1/procedures/{name}/runs").json()) for name in ("experiment", "rival")]
+        return {
+            f"{name}/{run}": client.get(f"/v1/procedures/{name}/runs/{run}").json()["status"]
+            for name, ids in runs
+            for run in sorted(ids)
+        }
+
+
+CURVE = "g[stroke^='var(--run-']"
+LONG = "SELECT * FROM flowers WHERE petal_length > 2"
+
+
+def comparison(*keys):
+    return f"/console/compare?{urlencode([('run', key) for key in keys])}"
+
+
+def test_runs_are_compared_with_their_folds_and_curves(browser, server, rivals):
+    experiment, _, latest = rivals
+    page = opened(browser, server, comparison(experiment, latest))
+    table = page.get_by_role("region", name="Measures")
+    row = table.get_by_role("row").filter(has=page.get_by_role("link", name="experiment"))
+    auc = rivals[experiment]["aggregatedTest"]["auc"]
+    expect(row.get_by_role("cell").nth(1)).to_have_text(f"{auc['mean']:.4f} ± {auc['std']:.4f}")
+    best = max((experiment, latest), key=lambda key: rivals[key]["aggregatedTest"]["auc"]["mean"])
+    expect(table.locator("tr", has=page.locator("td:nth-child(2) strong"))).to_contain_text(best.split("/")[0])
+    table.get_by_label("Each fold").check()
+    for index, fold in enumerate(rivals[experiment]["folds"]):
+        shown = table.get_by_role("row").filter(has_text=f"Fold {index + 1}").first.get_by_role("cell").nth(1)
+        expect(shown).to_have_text(f"{fold['resultsTest']['auc']:.4f}")
+    assert "folds=shown" in page.url
+    expect(page.get_by_role("img", name="ROC curves of experiment, rival").locator(CURVE)).to_have_count(3 + 3)
+    differ = page.get_by_role("region", name="Where their parameters differ")
+    expect(differ.get_by_role("row").filter(has_text="configuration.type")).to_contain_text("glz")
+    expect(differ).not_to_contain_text("experimentName")
+    page.get_by_label("Curves of rival").uncheck()
+    expect(page.get_by_role("img", name="ROC curves of experiment").locator(CURVE)).to_have_count(3)
+    page.reload()  # the address is all that another browser is given
+    expect(page.get_by_label("Curves of rival")).not_to_be_checked()
+    expect(table.get_by_label("Each fold")).to_be_checked()
+    table.get_by_role("button", name="AUC").click()
+    expect(table.get_by_role("columnheader", name="AUC")).to_have_attribute("aria-sort", "ascending")
+    worst = min((experiment, latest), key=lambda key: rivals[key]["aggregatedTest"]["auc"]["mean"])
+    expect(table.get_by_role("link").first).to_have_text(worst.split("/")[0])
+    table.get_by_role("link", name="experiment").click()
+    page.wait_for_url("**/console/procedures/experiment/runs/**")
+    closed(page)
+
+
+def test_curves_that_a_later_run_has_written_over_are_not_drawn(browser, server, rivals):
+    _, former, latest = rivals
+    page = opened(browser, server, comparison(former, latest))
+    expect(page.get_by_text("another run has written the scored rows since")).to_contain_text("No curves of rival, ")
+    expect(page.get_by_role("img", name="ROC curves").locator(CURVE)).to_have_count(3)
+    differ = page.get_by_role("region", name="Where their parameters differ")
+    expect(differ.get_by_role("row").filter(has_text="inputData")).to_contain_text("petal_length > 2")
+    procedure, run = former.split("/")
+    page.goto(f"{server.url}/console/procedures/{procedure}/runs/{run}")
+    expect(page.get_by_text("another run has written its scored rows into rival_results_0 since")).to_be_visible()
+    expect(page.get_by_role("img", name="ROC curve")).to_have_count(0)
+    closed(page)
+
+
+def test_runs_are_ticked_where_they_are_listed(browser, server, rivals):
+    page = opened(browser, server, "/console/procedures")
+    expect(page.get_by_role("row").filter(has_text="map flowers").get_by_role("checkbox")).to_have_count(0)
+    focus(page, page.get_by_role("checkbox", name="Compare test versicolor"))
+    page.keyboard.press("Space")
+    expect(page.get_by_role("link", name="Compare 1 run")).to_be_visible()
+    page.get_by_role("link", name="rival", exact=True).click()
+    page.get_by_role("checkbox", name="Compare rival").last.check()
+    page.get_by_role("link", name="Compare 2 runs").click()
+    table = page.get_by_role("region", name="Measures")
+    expect(table.get_by_role("link")).to_have_text(["test versicolor", "rival"])
+    offered = page.get_by_label("Add a run")
+    offered.select_option(offered.locator("option", has_text="test kinds").get_attribute("value"))
+    expect(table.get_by_role("columnheader", name="Precision")).to_be_visible()  # of several labels, not of two
+    table.get_by_role("button", name="Take out rival").click()
+    expect(table.get_by_role("link")).to_have_text(["test versicolor", "test kinds"])
+    (kinds,) = [key for key in parse_qs(urlsplit(page.url).query)["run"] if key.startswith("test kinds/")]
+    page.goto(server.url + comparison(kinds, "test kinds/gone"))
+    expect(page.get_by_text("there is no such run any more")).to_be_visible()
+    page.troubles.clear()  # the browser notes the 404
+    page.goto(server.url + "/console/compare")
+    expect(page.get_by_text("Nothing to compare yet")).to_be_visible()
+    closed(page)
+
+
 @pytest.mark.parametrize(("scheme", "size"), [("light", DESK), ("dark", PHONE)], ids=["desk light", "phone dark"])
-def test_reports_are_accessible_and_fit(browser, server, scheme, size):
+def test_reports_are_accessible_and_fit(browser, server, rivals, scheme, size):
     page = opened(browser, server, viewport=size, color_scheme=scheme)
     for procedure in REPORTS:
         page.goto(server.url + run_of(server, procedure)[0])
         page.get_by_role("region", name="Report").wait_for()
         assert (findings(page), fits(page)) == ([], True), procedure
+    page.goto(server.url + comparison(*rivals) + "&folds=shown")
+    expect(page.get_by_role("img", name="ROC curves").locator(CURVE).first).to_be_visible()
+    assert (findings(page), fits(page)) == ([], True), "comparison"
     closed(page)

@@ -234,8 +234,10 @@ def test_an_error_of_a_parameter_names_it_in_its_details(client, type_, params, 
         ("/autodoc/", "/reference"),
         ("/autodoc/index.html", "/reference"),
         ("/autodoc/autodoc", "/v1/help?autodoc"),
+        ("/ipy", "/doc/notebooks/index.md.html"),
+        ("/ipy/notebooks/_demos/Mapping%20Reddit.ipynb", "/doc/notebooks/index.md.html"),
     ],
 )
-def test_the_old_address_of_the_reference(client, path, target):
+def test_what_was_at_an_address_of_mldb_is_led_to(client, path, target):
     answer = client.get(path)
     assert (answer.status_code, answer.headers["location"]) == (302, target)

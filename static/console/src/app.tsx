@@ -140,9 +140,14 @@ function NotFound() {
   return (
     <div class="empty">
       <h1>There is no such page</h1>
-      <p>
-        <a href="/">To the plugins</a>
-      </p>
+      <p>What there is:</p>
+      <ul class="row ways">
+        {navigation.map(({ label, href }) => (
+          <li key={href}>
+            <a href={href}>{label}</a>
+          </li>
+        ))}
+      </ul>
     </div>
   );
 }

@@ -84,6 +84,7 @@ function Rows({ id }: { id: string }) {
     return () => stop.abort();
   }, [id, rows]);
   if (!rows.value) return <progress aria-label="Loading the rows" />;
+  if (!rows.value.rows.length) return <Empty />;
   const wanted = search.value.toLowerCase();
   const found = wanted
     ? rows.value.rows.filter((row) => row.some((value) => String(value).toLowerCase().includes(wanted)))
@@ -108,6 +109,15 @@ function Rows({ id }: { id: string }) {
       </div>
       <Grid table={{ columns: rows.value.columns, rows: found }} label={`Rows of ${id}`} />
     </>
+  );
+}
+
+function Empty() {
+  return (
+    <p class="empty">
+      It holds no rows yet: procedures and plugins record into it, and so does{" "}
+      <a href="/reference">POST {"/v1/datasets/<id>/multirows"}</a>.
+    </p>
   );
 }
 
@@ -153,7 +163,7 @@ function Columns({ id, version }: { id: string; version: number }) {
   if (!profile.value) return <progress aria-label="Loading the columns" />;
   const { total, rows, columns } = profile.value;
   const pages = Math.ceil(total / PAGE);
-  if (!total && !search.value) return <p class="empty">No column yet: it holds no rows.</p>;
+  if (!total && !search.value) return <Empty />;
   return (
     <>
       <div class="row">

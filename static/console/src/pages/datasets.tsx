@@ -1,11 +1,25 @@
 // The datasets of the server, live, and the import of files.
 import { useSignal } from "@preact/signals";
-import { entities, loaded } from "../live";
+import { type Entity, entities, loaded } from "../live";
 import { link } from "../router";
-import { EntityTable, matching, Search } from "../ui/entities";
+import { type Column, EntityTable, matching, Search } from "../ui/entities";
 import { count } from "../ui/format";
 import { ImportFile } from "./datasets/import";
 import "./datasets/datasets.css";
+
+const counted = (head: string, by: (entity: Entity) => number | undefined): Column => ({
+  head,
+  by,
+  cell: (entity) => {
+    const number = by(entity);
+    return number === undefined ? null : count(number);
+  },
+});
+
+const COLUMNS = [
+  counted("Rows", ({ status }) => status?.rowCount),
+  counted("Columns", ({ status }) => status?.columnCount),
+];
 
 export default function Datasets() {
   const search = useSignal("");
@@ -28,10 +42,7 @@ export default function Datasets() {
           <EntityTable
             entities={matching(all, search.value)}
             href={({ id }) => link("/console/datasets/:id", { id })}
-            heads={["Rows", "Columns"]}
-            cells={({ status }) =>
-              [status?.rowCount, status?.columnCount].map((n) => (n === undefined ? null : count(n)))
-            }
+            columns={COLUMNS}
           />
         )}
       </div>

@@ -47,6 +47,7 @@ export const pages: Page[] = [
     load: () => import("./create").then(({ NewProcedure }) => ({ default: NewProcedure })),
     under: "/console/procedures",
   },
+  { path: "/console/compare", title: "Comparison", load: () => import("./compare"), under: "/console/procedures" },
   {
     path: "/console/procedures",
     title: "Procedures",

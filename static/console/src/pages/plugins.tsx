@@ -4,18 +4,31 @@ import { call, json, path } from "../api";
 import { type Entity, entities, type Failure, loaded, type PluginReport } from "../live";
 import { attempt, say } from "../toasts";
 import { Confirm } from "../ui/dialog";
+import { matching, Search } from "../ui/entities";
 import { ago, bytes, count, seconds } from "../ui/format";
+import { type Key, SortBy, sorted } from "../ui/sorting";
 import { Install } from "./plugins/install";
 import { Tour, tourWanted } from "./plugins/tour";
 import "./plugins/plugins.css";
 
+const KEYS: Key<Entity>[] = [
+  { head: "Name", by: ({ id }) => id },
+  { head: "State", by: ({ plugin, state }) => plugin?.state ?? state },
+  { head: "Last reload", by: ({ plugin }) => plugin?.loaded && Date.parse(plugin.loaded) },
+  { head: "Memory", by: ({ plugin }) => plugin?.memory },
+  { head: "Requests", by: ({ plugin }) => plugin?.requests.total },
+];
+
 export default function Plugins() {
   const plugins = entities.plugin.value;
+  const search = useSignal("");
   const touring = useSignal(tourWanted());
+  const found = sorted(matching(plugins, search.value), KEYS);
   return (
     <>
       <header class="page-head">
         <h1>Plugins</h1>
+        <Search of="plugins" among={plugins} search={search} />
         <button
           type="button"
           onClick={() => {
@@ -34,8 +47,10 @@ export default function Plugins() {
       )}
       <div class="stack">
         {loaded.value && !plugins.length && <p class="empty">No plugin yet. Install one below, or make a new one.</p>}
+        {plugins.length > 1 && <SortBy keys={KEYS} />}
+        {plugins.length > 0 && !found.length && <p class="empty">Nothing has this in its name or type.</p>}
         <ul class="cards">
-          {plugins.map((plugin) => (
+          {found.map((plugin) => (
             <li key={plugin.id} class="card stack">
               <PluginCard entity={plugin} />
             </li>
@@ -131,7 +146,8 @@ function LastFailure({ failure: { message, time, file, line, request } }: { fail
             {file}
             {line !== undefined && `, line ${line}`}
           </code>
-        )}{" "}
+        )}
+        {file && time && ", "}
         {time && ago(time)}
       </div>
     </div>

@@ -4,12 +4,14 @@ import { ApiError, json, path } from "../api";
 import { type Entity, entity, type Run } from "../live";
 import { navigate } from "../router";
 import { attempt, complain } from "../toasts";
+import { CompareHint, CompareTicked, measures, Tick } from "../ui/compared";
 import { Configured, Delete, Steps, Unusual } from "../ui/entities";
 import { JsonPane } from "../ui/form/form";
 import type { Json } from "../ui/form/schema";
 import { ago, seconds } from "../ui/format";
 import { Crumbs, Missing } from "../ui/page";
-import { begin, Cancel, isActive, RunState, runLink, Start } from "../ui/runs";
+import { begin, Cancel, Change, isActive, RunState, runLink, Start } from "../ui/runs";
+import { type Key, SortHead, sorted } from "../ui/sorting";
 import "./procedure/procedure.css";
 
 const LATEST = 20; // runs that the stream tells of
@@ -24,10 +26,9 @@ export default function ProcedurePage({ params: { id = "" } }: { params: Record<
         <h1>{id}</h1>
         <code class="soft">{found.type}</code>
         <Unusual entity={found} />
+        <CompareTicked />
         {found.serving && <Start entity={found} />}
-        <a class="button" href={`/console/new/procedure?${new URLSearchParams({ from: id, type: found.type })}`}>
-          Change
-        </a>
+        <Change entity={found} />
         <Delete entity={found} after="/console/procedures" />
       </header>
       <div class="stack">
@@ -41,26 +42,37 @@ export default function ProcedurePage({ params: { id = "" } }: { params: Record<
   );
 }
 
-function Runs({ entity: { id, runs = [] } }: { entity: Entity }) {
-  if (!runs.length) return <p class="empty">It has not been run yet.</p>;
+const duration = ({ started, finished }: Run) => (finished === undefined ? undefined : finished - started);
+
+const RUN_KEYS: Key<Run>[] = [
+  { head: "Started", by: ({ started }) => started },
+  { head: "State", by: ({ state }) => state },
+  { head: "Duration", by: duration },
+];
+
+function Runs({ entity }: { entity: Entity }) {
+  const { id, runs = [] } = entity;
+  if (!runs.length) return <p class="empty">It has not been run yet: Run begins one, and shows how far it is.</p>;
+  const comparable = ({ state }: Run) => measures(entity) && state === "finished";
   return (
     // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by keyboard
     <section class="card scroll-x" tabIndex={0} aria-label={`Runs of ${id}`}>
+      {runs.some(comparable) && <CompareHint />}
       <table class="list entities runs">
         <thead>
           <tr>
-            <th>Started</th>
-            <th>State</th>
+            <SortHead head="Started" />
+            <SortHead head="State" />
             <th>What it does or why it failed</th>
-            <th class="number">Duration</th>
+            <SortHead head="Duration" number />
             <th>
               <span class="visually-hidden">Action</span>
             </th>
           </tr>
         </thead>
         <tbody>
-          {runs.map((run) => (
-            <RunRow key={run.id} procedure={id} run={run} />
+          {sorted(runs, RUN_KEYS).map((run) => (
+            <RunRow key={run.id} procedure={id} run={run} compared={comparable(run)} />
           ))}
         </tbody>
       </table>
@@ -96,10 +108,19 @@ function Earlier({ entity: { id, runs = [] } }: { entity: Entity }) {
   );
 }
 
-function RunRow({ procedure, run }: { procedure: string; run: Run }) {
+interface RunRowProps {
+  procedure: string;
+  run: Run;
+  /** It can be compared with others. */
+  compared: boolean;
+}
+
+function RunRow({ procedure, run, compared }: RunRowProps) {
+  const took = duration(run);
   return (
     <tr>
       <td>
+        {compared && <Tick procedure={procedure} run={run} />}
         <a href={runLink(procedure, run.id)} title={run.id}>
           {ago(run.started)}
         </a>
@@ -114,7 +135,7 @@ function RunRow({ procedure, run }: { procedure: string; run: Run }) {
           isActive(run) && <Steps steps={run.progress?.steps ?? []} />
         )}
       </td>
-      <td class="number">{run.finished === undefined ? null : seconds(run.finished - run.started)}</td>
+      <td class="number">{took === undefined ? null : seconds(took)}</td>
       <td>
         <div class="row">{isActive(run) && <Cancel procedure={procedure} run={run} />}</div>
       </td>

@@ -2,7 +2,8 @@
 import { useSignal } from "@preact/signals";
 import { type Entity, entities, loaded } from "../live";
 import { link } from "../router";
-import { EntityTable, matching, Search, Steps, Unusual } from "../ui/entities";
+import { CompareHint, CompareTicked, finished, measures, Tick } from "../ui/compared";
+import { type Column, EntityTable, matching, Search, Steps, Unusual } from "../ui/entities";
 import { ago } from "../ui/format";
 import { Cancel, isActive, RunState, runLink, Start } from "../ui/runs";
 import "./procedure/procedure.css";
@@ -15,6 +16,7 @@ export default function Procedures() {
       <header class="page-head">
         <h1>Procedures</h1>
         <Search of="procedures" among={all} search={search} />
+        <CompareTicked />
         <a class="button primary" href="/console/new/procedure">
           New procedure
         </a>
@@ -23,15 +25,33 @@ export default function Procedures() {
         <p class="empty">No procedure yet. They import and export data, train models and measure them.</p>
       )}
       {all.length > 0 && (
-        <EntityTable
-          entities={matching(all, search.value)}
-          href={({ id }) => link("/console/procedures/:id", { id })}
-          state={["Last run", (entity) => <LastRun entity={entity} />]}
-          actions={(entity) => <Action entity={entity} />}
-        />
+        <div class="stack">
+          {all.some(lastMeasured) && <CompareHint />}
+          <EntityTable
+            entities={matching(all, search.value)}
+            href={({ id }) => link("/console/procedures/:id", { id })}
+            state={LAST_RUN}
+            mark={all.some(lastMeasured) ? (entity) => <TickLast entity={entity} /> : undefined}
+            actions={(entity) => <Action entity={entity} />}
+          />
+        </div>
       )}
     </>
   );
+}
+
+const LAST_RUN: Column = {
+  head: "Last run",
+  by: ({ runs }) => runs?.[0]?.started,
+  cell: (entity) => <LastRun entity={entity} />,
+};
+
+const lastMeasured = (entity: Entity) => (measures(entity) ? finished(entity)[0] : undefined);
+
+/** Chooses the last run with measures for a comparison; names without one stand below the others. */
+function TickLast({ entity }: { entity: Entity }) {
+  const last = lastMeasured(entity);
+  return last ? <Tick procedure={entity.id} run={last} /> : <span class="tick none" />;
 }
 
 function LastRun({ entity }: { entity: Entity }) {

@@ -6,11 +6,12 @@ import { ApiError, type ErrorBody, json, path } from "../api";
 import { entity, loaded, type Run, type Step } from "../live";
 import { link } from "../router";
 import { attempt, complain } from "../toasts";
+import { compareLink, measures, moment, runKey } from "../ui/compared";
 import { JsonBlock } from "../ui/copy";
 import { isObject, type Json } from "../ui/form/schema";
 import { count, seconds } from "../ui/format";
 import { Crumbs, Loading } from "../ui/page";
-import { Cancel, isActive, RunState, Start } from "../ui/runs";
+import { Cancel, Change, isActive, RunState, Start, withRun } from "../ui/runs";
 import type { ReportProps } from "./run/report";
 import "./procedure/procedure.css";
 
@@ -36,6 +37,12 @@ export default function RunPage({ params: { id = "", run: name = "" } }: { param
         <code class="soft">{procedure?.type}</code>
         {run && <RunState state={run.state} />}
         {run && isActive(run) && <Cancel procedure={id} run={run} />}
+        {procedure && run?.state === "finished" && measures(procedure) && (
+          <a class="button small" href={compareLink([runKey(id, run.id)])}>
+            Compare
+          </a>
+        )}
+        {run?.state === "error" && procedure && <Change entity={procedure} small />}
         {run && procedure && !isActive(run) && <Start entity={procedure} label="Run again" small />}
       </header>
       {procedure && run ? (
@@ -69,7 +76,12 @@ function Unseen({ procedure, run, found }: { procedure: string; run: string; fou
     );
   }, [procedure, run, gone, found]);
   if (!gone.value) return <progress aria-label="Loading the run" />;
-  return <p class="empty">There is no such run any more; of each procedure the last ones are kept.</p>;
+  return (
+    <p class="empty">
+      There is no such run any more; of each procedure the last ones are kept.{" "}
+      <a href={link("/console/procedures/:id", { id: procedure })}>To the procedure</a>
+    </p>
+  );
 }
 
 /** A run as the stream would tell of it. A failed one does not say when it was. */
@@ -91,8 +103,7 @@ function Times({ run }: { run: Run }) {
   const took = Math.max(0, (run.finished ?? now.value) - run.started);
   return (
     <p class="soft run-times">
-      Started {new Date(run.started * 1000).toLocaleString()}, {run.finished === undefined ? "working for" : "took"}{" "}
-      {seconds(took)}
+      Started {moment(run.started)}, {run.finished === undefined ? "working for" : "took"} {seconds(took)}
     </p>
   );
 }
@@ -139,7 +150,7 @@ function Done({ procedure, type, run }: { procedure: string; type: string; run: 
         json<Ended>("GET", url),
         json<{ config: { params?: Json } }>("GET", path("procedures", procedure)),
       ]);
-      params.value = merged(config.params ?? {}, run.params ?? {}) as Json;
+      params.value = withRun(config.params, run.params);
       ended.value = status;
       const details = await json<unknown>("GET", `${url}/details`);
       if (details !== null) ended.value = { ...status, details };
@@ -158,13 +169,6 @@ function Done({ procedure, type, run }: { procedure: string; type: string; run: 
       <Raw title="Parameters" value={params.value} />
     </>
   );
-}
-
-/** Parameters as the server puts those of a run over those of its procedure: objects merge, the rest replaces. */
-function merged(base: unknown, over: unknown): unknown {
-  if (!isObject(base) || !isObject(over)) return over;
-  const inner = Object.entries(over).map(([name, value]) => [name, name in base ? merged(base[name], value) : value]);
-  return { ...base, ...Object.fromEntries(inner) };
 }
 
 function Failure({ error }: { error: ErrorBody }) {

@@ -8,6 +8,7 @@ import { navigate } from "../router";
 import { attempt, say } from "../toasts";
 import { JsonBlock } from "./copy";
 import { Confirm } from "./dialog";
+import { type Key, SortHead, sorted } from "./sorting";
 
 const BADGES = { ok: "good", initializing: "busy", executing: "busy", cancelled: "warning", error: "error" } as const;
 
@@ -102,34 +103,39 @@ export function Delete({ entity: { kind, id }, after }: DeleteProps) {
   );
 }
 
+export interface Column extends Key<Entity> {
+  cell: (entity: Entity) => ComponentChildren;
+}
+
+const STATE: Column = { head: "State", by: ({ state }) => state, cell: (entity) => <State entity={entity} /> };
+
 interface EntityTableProps {
   entities: Entity[];
   /** The name of an entity as a link, when it has a page. */
   href?: (entity: Entity) => string;
-  /** Heads of further columns, and their cells. */
-  heads?: string[];
-  cells?: (entity: Entity) => ComponentChildren[];
-  /** In place of the state: its head, and the cell. */
-  state?: [string, (entity: Entity) => ComponentChildren];
+  /** Further columns, of numbers. */
+  columns?: Column[];
+  /** In place of the state. */
+  state?: Column;
+  /** Beside the name. */
+  mark?: (entity: Entity) => ComponentChildren;
   /** Buttons before that for deleting. */
   actions?: (entity: Entity) => ComponentChildren;
 }
 
-export function EntityTable({ entities, href, heads = [], cells = () => [], state, actions }: EntityTableProps) {
-  const [stateHead, stateOf] = state ?? ["State", (entity: Entity) => <State entity={entity} />];
+export function EntityTable({ entities, href, columns = [], state = STATE, mark, actions }: EntityTableProps) {
   if (!entities.length) return <p class="empty">Nothing has this in its name or type.</p>;
+  const keys = [{ head: "Name", by: ({ id }: Entity) => id }, { head: "Type", by: ({ type }: Entity) => type }, state];
   return (
     <div class="card scroll-x">
       <table class="list entities">
         <thead>
           <tr>
-            <th>Name</th>
-            <th>Type</th>
-            <th>{stateHead}</th>
-            {heads.map((head) => (
-              <th key={head} class="number">
-                {head}
-              </th>
+            {keys.map(({ head }) => (
+              <SortHead key={head} head={head} />
+            ))}
+            {columns.map(({ head }) => (
+              <SortHead key={head} head={head} number />
             ))}
             <th>
               <span class="visually-hidden">Action</span>
@@ -137,19 +143,22 @@ export function EntityTable({ entities, href, heads = [], cells = () => [], stat
           </tr>
         </thead>
         <tbody>
-          {entities.map((entity) => (
+          {sorted(entities, [...keys, ...columns]).map((entity) => (
             <tr key={entity.id}>
               <td>
-                <div>{href ? <a href={href(entity)}>{entity.id}</a> : entity.id}</div>
+                <div class={mark && "marked"}>
+                  {mark?.(entity)}
+                  {href ? <a href={href(entity)}>{entity.id}</a> : entity.id}
+                </div>
                 {entity.error && <div class="small soft cut">{entity.error.error}</div>}
               </td>
               <td>
                 <code>{entity.type}</code>
               </td>
-              <td class={`state ${entity.state}`}>{stateOf(entity)}</td>
-              {cells(entity).map((cell, index) => (
-                <td key={heads[index]} class="number" data-head={heads[index]?.toLowerCase()}>
-                  {cell}
+              <td class={`state ${entity.state}`}>{state.cell(entity)}</td>
+              {columns.map(({ head, cell }) => (
+                <td key={head} class="number" data-head={head.toLowerCase()}>
+                  {cell(entity)}
                 </td>
               ))}
               <td>

@@ -4,6 +4,7 @@ import { call, json, path } from "../api";
 import type { Entity, Run } from "../live";
 import { link, navigate } from "../router";
 import { attempt } from "../toasts";
+import { isObject, type Json } from "./form/schema";
 
 const BADGES = {
   initializing: "busy",
@@ -22,6 +23,15 @@ export function RunState({ state }: { state: Run["state"] }) {
   return <span class={`badge ${BADGES[state]}`}>{state}</span>;
 }
 
+/** Parameters as the server puts those of a run over those of its procedure: objects merge, the rest replaces. */
+export const withRun = (params: Json = {}, over: Json = {}) => merged(params, over) as Json;
+
+function merged(base: unknown, over: unknown): unknown {
+  if (!isObject(base) || !isObject(over)) return over;
+  const inner = Object.entries(over).map(([name, value]) => [name, name in base ? merged(base[name], value) : value]);
+  return { ...base, ...Object.fromEntries(inner) };
+}
+
 /** Begin a run that goes on by itself; its id. */
 export async function begin(procedure: string, params?: Record<string, unknown>): Promise<string> {
   const { id } = await json<{ id: string }>("POST", path("procedures", procedure, "runs"), {
@@ -29,6 +39,18 @@ export async function begin(procedure: string, params?: Record<string, unknown>)
     headers: { async: "true" },
   });
   return id;
+}
+
+/** To the form of the procedure, filled in with what it is. */
+export function Change({ entity: { id, type }, small = false }: { entity: Entity; small?: boolean }) {
+  return (
+    <a
+      class={small ? "button small" : "button"}
+      href={`/console/new/procedure?${new URLSearchParams({ from: id, type })}`}
+    >
+      Change
+    </a>
+  );
 }
 
 interface StartProps {

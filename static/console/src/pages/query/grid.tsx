@@ -1,6 +1,7 @@
 // A grid that shows any number of rows and columns: only the cells that can be seen exist.
 import { useSignal } from "@preact/signals";
 import { useEffect, useMemo, useRef } from "preact/hooks";
+import { type Direction, inOrder, type Sortable, SortButton, turned } from "../../ui/sorting";
 import { imageSource } from "./images";
 
 const ROW = 28;
@@ -23,26 +24,19 @@ export function Grid(props: GridProps) {
 
 interface Order {
   column: number;
-  descending: boolean;
+  direction: Direction;
 }
 
 /** Rows in the order of a column; what is null comes last either way. */
 function ordered(rows: unknown[][], order: Order | undefined): unknown[][] {
   if (!order) return rows;
-  const { column, descending } = order;
-  const sign = descending ? -1 : 1;
-  return [...rows].sort((one, other) => {
-    const [a, b] = [one[column] ?? null, other[column] ?? null];
-    if (a === null || b === null) return Number(a === null) - Number(b === null);
-    if (typeof a === "number" && typeof b === "number") return sign * (a - b);
-    return sign * cellText(a).localeCompare(cellText(b), "en", { numeric: true });
-  });
+  const { column, direction } = order;
+  return inOrder(rows, (row) => sortable(row[column]), direction === "descending");
 }
 
-/** First upwards, then downwards, then as the query gave them. */
-function turned(order: Order | undefined, column: number): Order | undefined {
-  if (order?.column !== column) return { column, descending: false };
-  return order.descending ? undefined : { column, descending: true };
+function sortable(value: unknown): Sortable {
+  if (value === null || value === undefined) return undefined;
+  return typeof value === "number" ? value : cellText(value);
 }
 
 function Cells({ table: { columns, rows: given }, label }: GridProps) {
@@ -150,25 +144,23 @@ interface HeadProps {
 }
 
 function Head({ name, index, numeric, order, style }: HeadProps) {
-  const mine = order.value?.column === index ? order.value : undefined;
+  const direction = order.value?.column === index ? order.value.direction : undefined;
   return (
     <span
       role="columnheader"
       class={numeric ? "number" : ""}
       aria-colindex={index + 1}
-      aria-sort={mine ? (mine.descending ? "descending" : "ascending") : undefined}
+      aria-sort={direction}
       style={style}
     >
-      <button
-        type="button"
-        title={`Sort by ${name}`}
+      <SortButton
+        head={name}
+        direction={direction}
         onClick={() => {
-          order.value = turned(order.value, index);
+          const next = turned(direction);
+          order.value = next && { column: index, direction: next };
         }}
-      >
-        {name}
-        {mine && <span aria-hidden="true">{mine.descending ? " ↓" : " ↑"}</span>}
-      </button>
+      />
     </span>
   );
 }

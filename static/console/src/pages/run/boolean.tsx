@@ -1,35 +1,22 @@
 // How good a boolean classifier is: its curves, and what each threshold would mean.
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import { sqlName, table } from "../../api";
 import { attempt } from "../../toasts";
 import { count, number } from "../../ui/format";
 import { Chart, type PlotLibrary } from "./chart";
 import { Confusion } from "./confusion";
-
-interface Point {
-  threshold: number;
-  pr: { accuracy: number; precision: number; recall: number; f1Score: number };
-  mcc: number;
-}
-
-export interface BooleanStatistics {
-  auc: number;
-  bestF1Score: Point;
-  bestMcc: Point;
-}
-
-/** Counts of the rows when all that score at least `score` are said to be true. */
-interface Threshold {
-  score: number;
-  tp: number;
-  fp: number;
-  tn: number;
-  fn: number;
-}
-
-const MOST = 100_000; // thresholds that are read
-const DRAWN = 2000; // points of a curve
+import {
+  AXES,
+  areOf,
+  type BooleanStatistics,
+  MOST,
+  rates,
+  ratio,
+  rocPoints,
+  scored,
+  type Threshold,
+  thinned,
+} from "./thresholds";
 
 export function BooleanReport({ statistics, dataset }: { statistics: BooleanStatistics; dataset: string }) {
   const thresholds = useSignal<Threshold[] | undefined>(undefined);
@@ -48,9 +35,13 @@ export function BooleanReport({ statistics, dataset }: { statistics: BooleanStat
         <Fact name="Best Matthews correlation" value={statistics.bestMcc.mcc} />
       </dl>
       {!dataset && <p class="soft">With an outputDataset the report has curves and a threshold to choose.</p>}
-      {thresholds.value && thresholds.value.length > 0 && (
-        <Curves thresholds={thresholds.value} statistics={statistics} />
-      )}
+      {thresholds.value &&
+        thresholds.value.length > 0 &&
+        (areOf(thresholds.value, statistics) ? (
+          <Curves thresholds={thresholds.value} statistics={statistics} />
+        ) : (
+          <p class="soft">There are no curves: another run has written its scored rows into {dataset} since.</p>
+        ))}
     </>
   );
 }
@@ -62,33 +53,6 @@ export function Fact({ name, value }: { name: string; value: number }) {
       <dd class="fact">{number(value)}</dd>
     </div>
   );
-}
-
-async function scored(dataset: string): Promise<Threshold[]> {
-  const counts = ["truePositives", "falsePositives", "trueNegatives", "falseNegatives"];
-  const chosen = counts.map((name) => `max(${sqlName(name)}) AS ${sqlName(name)}`).join(", ");
-  const { columns, rows } = await table(
-    `SELECT score AS score, ${chosen} FROM ${sqlName(dataset)} GROUP BY score ORDER BY score DESC LIMIT ${MOST}`,
-  );
-  const at = ["score", ...counts].map((name) => columns.indexOf(name));
-  return rows.map((row) => {
-    const [score = 0, tp = 0, fp = 0, tn = 0, fn = 0] = at.map((index) => Number(row[index]));
-    return { score, tp, fp, tn, fn };
-  });
-}
-
-const ratio = (above: number, below: number) => (below ? above / below : 0);
-
-function rates({ tp, fp, tn, fn }: Threshold) {
-  const precision = ratio(tp, tp + fp);
-  const recall = ratio(tp, tp + fn);
-  return {
-    precision,
-    recall,
-    f1: ratio(2 * precision * recall, precision + recall),
-    accuracy: ratio(tp + tn, tp + tn + fp + fn),
-    falsePositiveRate: ratio(fp, fp + tn),
-  };
 }
 
 function Curves({ thresholds, statistics }: { thresholds: Threshold[]; statistics: BooleanStatistics }) {
@@ -168,23 +132,8 @@ function Curves({ thresholds, statistics }: { thresholds: Threshold[]; statistic
   );
 }
 
-/** Few enough points for a line: the first and last, and evenly between. */
-function thinned(points: Threshold[]): Threshold[] {
-  if (points.length <= DRAWN) return points;
-  const step = (points.length - 1) / (DRAWN - 1);
-  return Array.from({ length: DRAWN }, (_, index) => points[Math.round(index * step)] as Threshold);
-}
-
-const AXES = { domain: [0, 1], nice: false, grid: true } as const;
-
 function roc(plot: PlotLibrary, width: number, thresholds: Threshold[], current: Threshold) {
-  const points = [
-    { x: 0, y: 0, threshold: Number.POSITIVE_INFINITY },
-    ...thinned(thresholds).map((each) => {
-      const { falsePositiveRate, recall } = rates(each);
-      return { x: falsePositiveRate, y: recall, threshold: each.score };
-    }),
-  ];
+  const points = rocPoints(thresholds);
   const now = rates(current);
   return plot.plot({
     width,

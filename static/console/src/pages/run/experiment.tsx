@@ -2,6 +2,7 @@
 import { useSignal } from "@preact/signals";
 import { number } from "../../ui/format";
 import { Importance } from "./importance";
+import { at, MEASURES } from "./measures";
 import { TestReport } from "./test";
 
 interface Spread {
@@ -11,7 +12,7 @@ interface Spread {
   std: number;
 }
 
-interface Fold {
+export interface Fold {
   functionName: string;
   accuracyDataset?: string;
   resultsTest: unknown;
@@ -54,21 +55,10 @@ export function ExperimentReport({ experiment, mode }: { experiment: Experiment;
   );
 }
 
-const NAMES: [string, string[]][] = [
-  ["Area under the ROC curve", ["auc"]],
-  ["Best F1 score", ["bestF1Score", "pr", "f1Score"]],
-  ["Best Matthews correlation", ["bestMcc", "mcc"]],
-  ["R²", ["r2"]],
-  ["Mean squared error", ["mse"]],
-  ["Precision, weighted", ["weightedStatistics", "precision"]],
-  ["Recall, weighted", ["weightedStatistics", "recall"]],
-  ["F1 score, weighted", ["weightedStatistics", "f1Score"]],
-];
-
 function Spreads({ of }: { of: unknown }) {
-  const shown = NAMES.flatMap(([name, parts]): [string, Spread][] => {
-    const found = parts.reduce<unknown>((inner, part) => (inner as Record<string, unknown> | undefined)?.[part], of);
-    return found ? [[name, found as Spread]] : [];
+  const shown = MEASURES.flatMap((measure): [string, Spread][] => {
+    const found = at(of, measure);
+    return found ? [[measure.name, found as Spread]] : [];
   });
   return (
     // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by keyboard

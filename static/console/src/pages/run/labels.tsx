@@ -50,10 +50,10 @@ export function LabelsReport({ statistics }: { statistics: LabelledStatistics })
         ))}
       </dl>
       {total > 0 && (
-        <section class="card" aria-labelledby="confusion-title">
-          <h2 id="confusion-title">Confusion matrix</h2>
+        <div class="card">
+          <h2>Confusion matrix</h2>
           <Confusion cells={cells} />
-        </section>
+        </div>
       )}
       <PerLabel statistics={labelStatistics} tops={recallOverN} />
     </>

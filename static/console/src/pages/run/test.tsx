@@ -1,7 +1,8 @@
 // The statistics of a test, by the mode of the classifier.
-import { BooleanReport, type BooleanStatistics } from "./boolean";
+import { BooleanReport } from "./boolean";
 import { type LabelledStatistics, LabelsReport } from "./labels";
 import { RegressionReport, type RegressionStatistics } from "./regression";
+import type { BooleanStatistics } from "./thresholds";
 
 interface TestReportProps {
   mode: string;
