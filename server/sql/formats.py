@@ -316,7 +316,6 @@ def _by_age(cells: pa.Array) -> list[int]:
 
 
 def _full(blocks: Iterator[_Rows], options: _Options) -> Iterator[list[Any]]:
-    del options
     for block in blocks:
         if block.columns:
             cells = zip(block.names, block.cells(), strict=True)
@@ -403,7 +402,6 @@ def _sparse(blocks: Iterator[_Rows], options: _Options) -> Iterator[list[Any]]:
 
 
 def _atom(blocks: Iterator[_Rows], options: _Options) -> Any:
-    del options
     first = next(blocks, None)
     if first is None:
         raise MldbError("Query with atom format returned no rows.")

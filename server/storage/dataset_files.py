@@ -170,7 +170,6 @@ class DatasetFile:
 
     def batches(self, progress: object = None) -> Iterator[NamedBatch]:
         """Neighbouring lines of one row make a row; the last one of a read is held back, as it may go on."""
-        del progress
         held: pa.Table | None = None
         for lines in self._file.iter_batches(_BATCH):
             table = pa.Table.from_batches([lines])

@@ -111,7 +111,6 @@ class GroupRelation(Relation):
         return [term for value in self.key_values for term in comparison.sort_terms(value, False)]
 
     def base(self, used: set[str], ordered: bool) -> str:
-        del ordered
         items = [f"{sql} AS k{number}" for number, sql in enumerate(self.keys)]
         items += [f"{sql} AS {name}" for sql, name in self._aggregates.items() if name in used]
         columns = ", ".join(items) or "count(*) AS rows"

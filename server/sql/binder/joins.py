@@ -203,7 +203,6 @@ class JoinRelation(FromRelation):
         return terms
 
     def source(self, above: str, ordered: bool) -> str:
-        del ordered
         above = f"{above} {self._on}"
         left, right = (_listed(side, above) for side in (self.left, self.right))
         return f"{left} {_SQL[self.kind]} {right} ON {self._on}"

@@ -173,7 +173,6 @@ class MergeRelation(FromRelation):
         return f"kept{self.number}"
 
     def source(self, above: str, ordered: bool) -> str:
-        del ordered
         everything = " ".join([above, *self._names])
         if self._kept:
             texts = [self._render_kept(relation, everything) for relation in self.inputs]

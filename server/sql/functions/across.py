@@ -81,7 +81,6 @@ def _newest(atoms: list[Atom]) -> Ts:
 
 
 def _count(atoms: list[Atom], name: str) -> tuple[str, Kind]:
-    del name
     return "(" + (" + ".join(f"CAST({_present(atom)} AS BIGINT)" for atom in atoms) or "0::BIGINT") + ")", Kind.INTEGER
 
 
@@ -139,7 +138,6 @@ def _newest_cell(cells: str) -> Ts:
 
 
 def _string_agg(node: Call, args: list[Value], scope: Scope) -> Value:
-    del node
     separator = f"coalesce({coerce.to_text(args[1])}, '')" if len(args) == 2 else "''"
     constant = all(map(is_constant, args))
     atoms = _atoms(args[0])

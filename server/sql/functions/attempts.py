@@ -38,7 +38,6 @@ class _Inside(OverlayScope):
 
 
 def _try(node: Call, args: list[Value], scope: Scope) -> Value:
-    del args
     first = node.args[0]
     if isinstance(first, Call) and first.name == "try" and len(first.args) == 1:
         return bind(first, scope)  # what gives its own error as a text does not fail

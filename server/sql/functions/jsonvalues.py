@@ -18,7 +18,6 @@ from server.values.kinds import Kind
 
 
 def _parse_json(node: Call, args: list[Value], scope: Scope) -> Value:
-    del node
     arrays, ignore = _options(args[1], scope) if len(args) == 2 else ("parse", False)
     text, when = coerce.to_text(args[0]), timestamp_of(args[0])
     return Open(scope.stage(f"s_parse_json({TASK_SQL}, {text}, '{arrays}', {str(ignore).upper()}, {when})"))
@@ -49,7 +48,6 @@ def parse(text: str | None, arrays: jsontext.Arrays, ignore: bool, when: Timesta
 
 
 def _print_json(node: Call, args: list[Value], scope: Scope) -> Value:
-    del node, scope
     value = args[0]
     if isinstance(value, Atom | MultiValue):
         return result(f"s_print_json({TASK_SQL}, {coerce.to_any(value)})", Kind.STRING, args)

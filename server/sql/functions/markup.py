@@ -55,7 +55,6 @@ def extract_links(html: str, selector: str) -> list[str]:
 
 
 def _extract_links(node: Call, args: list[Value], scope: Scope) -> Value:
-    del node
     selector = str(only_option("extract_links", "selector", args, scope) or "a")
     sql = scope.stage(f"s_extract_links({TASK_SQL}, {coerce.to_text(args[0])}, {literal_text(selector)})")
     return Embedding(sql, Kind.STRING, None, latest_ts(args), constant=all(map(is_constant, args)))

@@ -23,12 +23,10 @@ from server.values.kinds import Kind
 
 
 def _blob_length(node: Call, args: list[Value], scope: Scope) -> Value:
-    del node, scope
     return result(f"octet_length({coerce.to_blob(args[0])})", Kind.INTEGER, args)
 
 
 def _mime_type(node: Call, args: list[Value], scope: Scope) -> Value:
-    del node, scope
     value = args[0]
     if isinstance(value, Atom | MultiValue):
         return result(f"s_mime_type({TASK_SQL}, {coerce.to_any(value)})", Kind.STRING, args)
@@ -53,7 +51,6 @@ def mime_type_of_row(cells: list[Cell]) -> str | None:
 
 
 def _parse_exif(node: Call, args: list[Value], scope: Scope) -> Value:
-    del node
     value = args[0]
     if not isinstance(value, Atom | MultiValue | Open):
         raise MldbError(_NOT_A_BLOB.format("EXIF"))

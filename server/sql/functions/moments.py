@@ -19,18 +19,15 @@ from server.values.kinds import Kind
 
 
 def _now(node: Call, args: list[Value], scope: Scope) -> Value:
-    del node, args, scope
     return Atom("epoch(now())", Kind.TIMESTAMP)
 
 
 def _to_timestamp(node: Call, args: list[Value], scope: Scope) -> Value:
-    del node, scope
     one = coerce.atom(args[0])
     return Atom(coerce.to_timestamp(one), Kind.TIMESTAMP, one.ts, one.constant)
 
 
 def _at(node: Call, args: list[Value], scope: Scope) -> Value:
-    del node, scope
     return set_timestamp(*args)
 
 
@@ -43,7 +40,6 @@ def _times(value: Value) -> str:
 
 def _extreme_timestamp(node: Call, args: list[Value], scope: Scope) -> Value:
     """The oldest or newest timestamp of all atoms; its own timestamp is the newest."""
-    del scope
     value = args[0]
     newest = value.ts if isinstance(value, Atom | Embedding) else lambda: f"list_max({_times(value)})"
     if isinstance(value, Atom | Embedding):
@@ -54,7 +50,6 @@ def _extreme_timestamp(node: Call, args: list[Value], scope: Scope) -> Value:
 
 
 def _distinct_timestamps(node: Call, args: list[Value], scope: Scope) -> Value:
-    del node
     value = args[0]
     there = f"list_filter({coerce.to_cells(value)}, lambda c: c.v IS NOT NULL)"
     times = f"list_sort(list_distinct(list_transform({there}, lambda c: c.t)))"
@@ -70,7 +65,6 @@ def _date_argument(value: Value, function: str) -> str:
 
 
 def _date_function(node: Call, args: list[Value], scope: Scope) -> Value:
-    del scope
     moment = _date_argument(args[1], node.name)
     quick, prefix, kind = _DATE_FUNCTIONS[node.name]
     text = node.args[0].value if isinstance(node.args[0], Constant) else None

@@ -71,8 +71,6 @@ _BINARY = {
 
 def _elementwise(template: str, kind: Kind) -> Bind:
     def bind(node: Call, args: list[Value], scope: Scope) -> Value:
-        del scope
-
         def change(atom: Atom) -> Atom:
             if atom.kind is Kind.NULL:
                 return atom
@@ -98,7 +96,6 @@ def _binary(template: str) -> Bind:
 
 
 def _log(node: Call, args: list[Value], scope: Scope) -> Value:
-    del scope
     *base, x = [number_argument(value, node.name) for value in args]
     return result(f"(ln({x}) / ln({base[0]}))" if base else f"log10({x})", Kind.NUMBER, args)
 
@@ -112,8 +109,6 @@ def _mod(node: Call, args: list[Value], scope: Scope) -> Value:
 
 
 def _sign(node: Call, args: list[Value], scope: Scope) -> Value:
-    del node, scope
-
     def change(atom: Atom) -> Atom:
         if atom.kind is Kind.NULL:
             return atom
@@ -134,7 +129,6 @@ _REPLACED = {"replace_nan": "isnan({x})", "replace_inf": "isinf({x})", "replace_
 
 def _replace(node: Call, args: list[Value], scope: Scope) -> Value:
     """Numbers of a sort are replaced; what is no number stays."""
-    del scope
     new, test = coerce.atom(args[1]), _REPLACED[node.name]
 
     def change(atom: Atom) -> Atom:
@@ -157,7 +151,6 @@ def _either(condition: str, one: Atom, other: Atom) -> Atom:
 
 
 def _replace_null(node: Call, args: list[Value], scope: Scope) -> Value:
-    del node, scope
     new = coerce.atom(args[1])
 
     def change(atom: Atom) -> Atom:
@@ -169,7 +162,6 @@ def _replace_null(node: Call, args: list[Value], scope: Scope) -> Value:
 
 
 def _clamp(node: Call, args: list[Value], scope: Scope) -> Value:
-    del node, scope
     low, high = coerce.atom(args[1]), coerce.atom(args[2])
 
     def change(atom: Atom) -> Atom:

@@ -16,14 +16,12 @@ from server.values.paths import format_path, parse_path
 
 def _on_path(template: str, kind: Kind) -> Bind:
     def bind(node: Call, args: list[Value], scope: Scope) -> Value:
-        del node, scope
         return result(template.format(coerce.to_path(args[0])), kind, args)
 
     return bind
 
 
 def _parse_path(node: Call, args: list[Value], scope: Scope) -> Value:
-    del node, scope
     one = coerce.atom(args[0])
     if one.kind is Kind.PATH:
         return Atom(one.sql, Kind.PATH, one.ts, one.constant)
@@ -31,7 +29,6 @@ def _parse_path(node: Call, args: list[Value], scope: Scope) -> Value:
 
 
 def _path_element(node: Call, args: list[Value], scope: Scope) -> Value:
-    del scope
     sql = f"u_path_element_at({coerce.to_path(args[0])}, {integer_argument(args[1], node.name)})"
     return result(sql, Kind.STRING, args)
 

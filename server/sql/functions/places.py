@@ -17,13 +17,11 @@ from server.values.kinds import Kind
 
 
 def _distance(node: Call, args: list[Value], scope: Scope) -> Value:
-    del scope
     numbers = ", ".join(number_argument(value, node.name) for value in args)
     return result(f"m_geo_distance({numbers})", Kind.NUMBER, args)
 
 
 def _contains(node: Call, args: list[Value], scope: Scope) -> Value:
-    del node
     if isinstance(args[0], Atom | MultiValue | Embedding):
         raise MldbError("argument 1 must be a row representing a GeoJson geometry")
     return routine_call(_CONTAINS, args, scope)

@@ -147,7 +147,6 @@ def direct(routine: Routine, signature: str, summary: str, example: Example) -> 
     """A builtin function that is its routine."""
 
     def bind(node: Call, args: list[Value], scope: Scope) -> Value:
-        del node
         return routine_call(routine, args, scope)
 
     return Builtin(signature, summary, example, bind=bind)

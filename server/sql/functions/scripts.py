@@ -28,7 +28,6 @@ def _script(code: str, names: str) -> JsFunction:
 
 
 def _jseval(node: Call, args: list[Value], scope: Scope) -> Value:
-    del node
     code, names = (_constant_text(value, scope) for value in args[:2])
     _script(code, names)
     given = args[2:]

@@ -28,7 +28,6 @@ _TOO_LARGE = f"an embedding has at most {LARGEST} elements"
 
 
 def _flatten(node: Call, args: list[Value], scope: Scope) -> Value:
-    del node
     value, ts = vector_argument(args[0]), latest_ts(args)
     match value:
         case Embedding():
@@ -84,7 +83,6 @@ def indexed_shape(cells: list[Cell]) -> list[float]:
 
 
 def _shape(node: Call, args: list[Value], scope: Scope) -> Value:
-    del node
     value = vector_argument(args[0])
     if isinstance(value, Open) or (isinstance(value, Row) and value.rests):
         sizes = scope.stage(f"u_indexed_shape({coerce.to_cells(value)})")
@@ -99,7 +97,6 @@ def _shape(node: Call, args: list[Value], scope: Scope) -> Value:
 
 
 def _reshape(node: Call, args: list[Value], scope: Scope) -> Value:
-    del node
     fill = coerce.atom(args[2]) if len(args) == 3 else None
     value = _reshapable(_indexed(args[0], scope), fill)
     kind = value.kind if fill is None else coerce.unify([value, fill])
@@ -169,7 +166,6 @@ def reshape(
 
 
 def _concat(node: Call, args: list[Value], scope: Scope) -> Value:
-    del node, scope
     parts = [value for value in args if not is_null(value)]
     embeddings = [value for value in parts if isinstance(value, Embedding)]
     if len(embeddings) < len(parts):

@@ -29,7 +29,6 @@ _PLAIN_PATTERN = re.compile(r"(?:[^\\${(\[]|\\[^\w\s]|\$$|\{\d{1,3}(?:,\d{0,3})?
 
 def _text_function(template: str, kind: Kind) -> Bind:
     def bind(node: Call, args: list[Value], scope: Scope) -> Value:
-        del node, scope
         return result(template.format(coerce.to_text(args[0])), kind, args)
 
     return bind
@@ -48,13 +47,11 @@ def _strings(node: Call, args: list[Value], message: str) -> list[str]:
 
 
 def _affix(node: Call, args: list[Value], scope: Scope) -> Value:
-    del scope
     text, affix = _strings(node, args, f"The arguments passed to {node.name} must be two strings")
     return result(f"m_{node.name}({text}, {affix})", Kind.STRING, args)
 
 
 def _levenshtein(node: Call, args: list[Value], scope: Scope) -> Value:
-    del scope
     message = "The parameters passed to the levenshtein_distance function must be strings"
     left, right = _strings(node, args, message)
     return result(f"m_levenshtein({TASK_SQL}, {left}, {right})", Kind.INTEGER, args)
@@ -105,7 +102,6 @@ def _regex_test(node: Call, args: list[Value], scope: Scope) -> Value:
 
 
 def _regex_replace(node: Call, args: list[Value], scope: Scope) -> Value:
-    del node
     pattern = _pattern(args[1], scope)
     known, template = fixed_atom(args[2], scope)
     text, new = coerce.to_text(args[0]), coerce.to_text(args[2])
@@ -138,7 +134,6 @@ def replaces(text: str, pattern: PlainAtom, template: str) -> str:
 
 
 def _jaccard(node: Call, args: list[Value], scope: Scope) -> Value:
-    del node
     if not all(isinstance(value, Row | Open | Embedding) for value in args):
         raise MldbError("The arguments passed to the jaccard_index must be two row expressions")
     names = [scope.stage(f"m_column_names({coerce.to_cells(value)})") for value in args]
@@ -147,12 +142,10 @@ def _jaccard(node: Call, args: list[Value], scope: Scope) -> Value:
 
 
 def _base64_encode(node: Call, args: list[Value], scope: Scope) -> Value:
-    del node, scope
     return result(f"base64({coerce.to_blob(args[0])})", Kind.STRING, args)
 
 
 def _base64_decode(node: Call, args: list[Value], scope: Scope) -> Value:
-    del node, scope
     return result(macro("m_base64_decode", coerce.to_text(args[0])), Kind.BLOB, args)
 
 
@@ -164,7 +157,6 @@ def decode_base64(text: str) -> bytes:
 
 
 def _extract_domain(node: Call, args: list[Value], scope: Scope) -> Value:
-    del node
     remove = "TRUE" if only_option("extract_domain", "removeSubdomain", args, scope) else "FALSE"
     return result(f"s_extract_domain({TASK_SQL}, {coerce.to_text(args[0])}, {remove})", Kind.STRING, args)
 

@@ -50,7 +50,6 @@ def _tokenizer(options: tuple[tuple[tuple[str, ...], object], ...]) -> Tokenizer
 
 
 def _tokenize(node: Call, args: list[Value], scope: Scope) -> Value:
-    del node
     options = _options(args[1] if len(args) == 2 else None, scope)
     text, when = coerce.to_text(args[0]), timestamp_of(args[0])
     return Open(scope.stage(f"s_tokenize({TASK_SQL}, {text}, {options}, {when})"))

@@ -27,8 +27,6 @@ from server.values.paths import Path, natural_key
 
 
 def _implicit_cast(node: Call, args: list[Value], scope: Scope) -> Value:
-    del node, scope
-
     def change(atom: Atom) -> Atom:
         if atom.kind not in (Kind.STRING, Kind.ANY):
             return atom
@@ -48,7 +46,6 @@ def implicit_cast(value: PlainAtom) -> PlainAtom:
 
 
 def _hash(node: Call, args: list[Value], scope: Scope) -> Value:
-    del node, scope
     value = args[0]
     if isinstance(value, Atom | MultiValue):
         return result(f"u_hash({coerce.to_any(value)})", Kind.UNSIGNED, args)
@@ -70,7 +67,6 @@ def hash_cells(cells: list[Cell]) -> int | None:
 
 
 def _extract_column(node: Call, args: list[Value], scope: Scope) -> Value:
-    del node
     name, row = args[0], require_row(args[1], "extract_column needs a row as its second argument")
     known, text = fixed_atom(name, scope)
     if known and text is None:
@@ -138,13 +134,11 @@ def _merged_type(values: list[Value | Leaf], written: int) -> Description:
 
 
 def _static_type(node: Call, args: list[Value], scope: Scope) -> Value:
-    del args
     values = _branches(node.args[0], scope)
     return _row(_merged_type(list(values), len(values)))
 
 
 def _static_known_columns(node: Call, args: list[Value], scope: Scope) -> Value:
-    del args
     values = _branches(node.args[0], scope)
     builder = RowBuilder()
     for index, (path, leaves) in enumerate(_columns(values).items()):
@@ -188,7 +182,6 @@ def _row(description: Description) -> Row:
 
 
 def _read_sensor(node: Call, args: list[Value], scope: Scope) -> Value:
-    del node, args, scope
     raise MldbError("this server has no sensors to read")
 
 
