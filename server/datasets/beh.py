@@ -54,25 +54,23 @@ class LoadedDataset(ReadOnly):
 
 
 class MutableDataset(SparseDataset):
-    """Recorded into until its commit, which freezes it and writes the file. ``kind``: BINARY or PLAIN."""
+    """Recorded into until its commit, which freezes it and writes the file; only then it can be read."""
 
-    def __init__(self, services: Services, tables: CellTables, kind: str, url: str | None) -> None:
+    kind = PLAIN
+
+    def __init__(self, services: Services, tables: CellTables, url: str | None) -> None:
         super().__init__(tables)
         self._services = services
-        self._kind = kind
         self._url = url
         self._frozen = self._tables.committed
 
     def layout(self) -> Cells:
-        """Before its commit a binary dataset can be read, another one cannot."""
-        if self._frozen:
-            return self._tables.layout()
-        if self._kind != BINARY:
+        if not self._frozen:
             raise MldbError("No matrix view for an uncommitted mutable dataset")
-        return super().layout()
+        return self._tables.layout()
 
     def status(self) -> dict[str, Any]:
-        return status_of(self._tables, self._kind)
+        return status_of(self._tables, self.kind)
 
     def record_rows(self, rows: Iterable[Recorded]) -> None:
         listed = list(rows)
@@ -86,12 +84,10 @@ class MutableDataset(SparseDataset):
 
     def _check(self, recorded: list[Recorded]) -> None:
         self._refuse_when_frozen()
-        if self._kind == BINARY and any(value != 1 for _, cells in recorded for _, value, _ in cells):
-            raise MldbError(_ONLY_ONES)
 
     def _refuse_when_frozen(self) -> None:
         if self._frozen:
-            raise MldbError(f"The {self._kind}.mutable dataset was committed already: nothing more can be recorded")
+            raise MldbError(f"The {self.kind}.mutable dataset was committed already: nothing more can be recorded")
 
     def commit(self) -> None:
         if self._frozen:
@@ -106,32 +102,45 @@ class MutableDataset(SparseDataset):
         self._refuse_when_frozen()
         if self._pending:
             raise MldbError(
-                f"The {self._kind}.mutable dataset has rows that wait for its commit: it is written in one go"
+                f"The {self.kind}.mutable dataset has rows that wait for its commit: it is written in one go"
             )
         super().write(result, progress)
         self._freeze()
 
-    def _new_piece(self) -> Pending:
-        return Pending(nulls=self._kind != BINARY)
-
-    def _check_piece(self, piece: Pending) -> None:
-        if self._kind == BINARY:
-            others = any(piece.chunks(store) for store in ("num", "str", "any"))
-            if others or any((np.asarray(chunk.values) != 1).any() for chunk in piece.chunks("int")):
-                raise MldbError(_ONLY_ONES)
-
     def _freeze(self) -> None:
         layout = self._tables.layout()
         if self._url:
-            save_to(self._services, layout, self._url, self._kind)
+            save_to(self._services, layout, self._url, self.kind)
         self._frozen = True
 
     def route(self, request: Request) -> Response:
         """``POST /saves {dataFileUrl}`` writes the file and freezes the dataset."""
         url = saves_url(request)
         self.commit()
-        save_to(self._services, self._tables.layout(), url, self._kind)
-        return saved(self._kind, url)
+        save_to(self._services, self._tables.layout(), url, self.kind)
+        return saved(self.kind, url)
+
+
+class BinaryDataset(MutableDataset):
+    """Of cells whose value is 1. It can be read before its commit."""
+
+    kind = BINARY
+
+    def layout(self) -> Cells:
+        return SparseDataset.layout(self)
+
+    def _check(self, recorded: list[Recorded]) -> None:
+        super()._check(recorded)
+        if any(value != 1 for _, cells in recorded for _, value, _ in cells):
+            raise MldbError(_ONLY_ONES)
+
+    def _new_piece(self) -> Pending:
+        return Pending(nulls=False)
+
+    def _check_piece(self, piece: Pending) -> None:
+        others = any(piece.chunks(store) for store in ("num", "str", "any"))
+        if others or any((np.asarray(chunk.values) != 1).any() for chunk in piece.chunks("int")):
+            raise MldbError(_ONLY_ONES)
 
 
 def status_of(tables: CellTables, kind: str) -> dict[str, Any]:
@@ -146,13 +155,13 @@ def status_of(tables: CellTables, kind: str) -> dict[str, Any]:
     return counts
 
 
-def _mutable(kind: str, creation: Creation) -> MutableDataset:
+def _mutable(dataset: type[MutableDataset], creation: Creation) -> MutableDataset:
     params: MutableParams = creation.params
     services = creation.services
     if params.dataFileUrl:
         services.urls.check_writable(params.dataFileUrl, "dataFileUrl")
     tables = CellTables(services.database, table_of(creation), params.timeQuantumSeconds, by_hash=True)
-    return MutableDataset(services, tables, kind, params.dataFileUrl)
+    return dataset(services, tables, params.dataFileUrl)
 
 
 def _loaded(kind: str, creation: Creation) -> LoadedDataset:
@@ -178,7 +187,7 @@ TYPES = [
         "beh.mutable",
         MutableParams,
         "Recordable behaviour dataset, frozen by its commit",
-        partial(_mutable, PLAIN),
+        partial(_mutable, MutableDataset),
         "The commit makes it readable and writes the file.",
     ),
     EntityType(
@@ -194,7 +203,7 @@ TYPES = [
         "beh.binary.mutable",
         MutableParams,
         "Recordable behaviour dataset that takes only the value 1",
-        partial(_mutable, BINARY),
+        partial(_mutable, BinaryDataset),
         "The commit makes it readable and writes the file; so does `POST …/routes/saves`.",
     ),
 ]
