@@ -49,12 +49,14 @@ def impossible() -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Atom:
-    """``sparse``: rows may lack the cell, and it is NULL then; ``constant``: known before any row is read.
+    """SQL of one atom of a known kind, ``ts`` gives that of its timestamp (DOUBLE, seconds).
 
-    ``there``: SQL of whether a row has a sparse cell, where its NULL does not tell.
-    ``may_be_nan`` tells whether a NUMBER can be NaN, which MLDB orders before all numbers and DuckDB after them.
-    ``may_be_null`` tells whether a cell that a row has can be NULL.
-    ``part``: the embedding that it is an element of, and which. ``literal``: the value, where the query spells it.
+    ``constant``: the value is known before any row is read; ``literal`` is the value, where the query spells it.
+    ``sparse``: some rows may have no such cell; the SQL is NULL for them. Where a cell that is there can be NULL too,
+    ``there`` is SQL of a condition that tells which rows have the cell, else it is "".
+    ``may_be_null`` tells whether a cell that a row has can be NULL, ``may_be_nan`` whether a NUMBER can be NaN, which
+    MLDB orders before all numbers and DuckDB after them. Both may ask the database, so they are asked only if needed.
+    ``part``: the embedding that it is an element of, and the place of the element in that.
     """
 
     sql: str
@@ -122,9 +124,10 @@ class MultiValue:
 
 @dataclass(frozen=True, slots=True)
 class Embedding:
-    """A list of atoms of one kind, row-major, with ONE timestamp. ``shape`` None: one dimension of any length.
+    """SQL of a list of atoms of one kind, row-major, with ONE timestamp (``ts`` gives its SQL).
 
-    ``names`` are the element names where they are not 0, 1, 2, …: relative paths, in order.
+    ``shape``: the size of each dimension, None for one dimension whose size only the data tell.
+    ``names`` are the element names where they are not 0, 1, 2, …: paths below that of the embedding, in order.
     ``may_be_null`` tells whether an element can be NULL.
     """
 
@@ -139,9 +142,11 @@ class Embedding:
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """A value whose form only the data tell: cells with paths relative to the value, '' for an atom.
+    """A value of which only the data tell whether it is an atom or a row, and of which columns.
 
-    One that was asked for by ``named`` is null where it has no cells, else it is an empty row then.
+    ``sql`` gives its cells, a list of ``{p, v, t}``: the path relative to the value ('' for an atom), the value as
+    ``ANY``, and the timestamp in seconds. Without any cells it is an empty row, but if it is ``named``, that is a
+    column that the query asked for by its name, it is null.
     """
 
     sql: str
@@ -155,8 +160,9 @@ class Open:
 
 @dataclass(frozen=True, slots=True)
 class Rest:
-    """Cells of unknown paths below ``prefix``. ``disjoint``: none of them is a known column of the same row.
+    """Cells of a row whose paths only the data tell, as a list like that of ``Open``; all lie below ``prefix``.
 
+    The paths are relative to the prefix. ``disjoint``: it is certain that no cell is one of the row's known columns.
     ``rows`` are the paths below the prefix where a row is for certain, be it empty.
     """
 
@@ -183,10 +189,10 @@ Leaf = Atom | MultiValue | Embedding
 
 @dataclass(frozen=True)
 class Row:
-    """A row value: leaves by full path, in the order they were written, and rests.
+    """A row value: known columns by full path, in the order they were written, and rests.
 
     ``empty`` are the paths under which rows without columns were given: to functions these are not missing.
-    One that was asked for by ``named`` is null where it has no cells, else it is an empty row then.
+    Without any cells it is an empty row, but if it is ``named`` (as of ``Open``), it is null.
     """
 
     columns: dict[Path, Leaf] = field(default_factory=dict)

@@ -129,7 +129,7 @@ class Relation(Shortcuts):
         return f"(SELECT map(list(p), list(n)) FROM ({counts}))"
 
     def stage(self, sql: str) -> str:
-        """Compute SQL once per row, below what is written above; the reference to it."""
+        """The reference to a column ``x<n>``: this SQL over the relation's columns, computed once per row."""
         if sql in self._staged:
             return self.ref(f"x{self._staged.index(sql)}")
         self._staged.append(sql)
@@ -141,7 +141,11 @@ class Relation(Shortcuts):
         return list(self._staged)
 
     def render(self, above: str, *, ordered: bool) -> str:
-        """The FROM item, offering what ``above`` and the staged expressions read."""
+        """The FROM item, as ``(SELECT …) AS r<number>``.
+
+        ``above`` is the SQL that will stand over it: only the columns that it reads, and what is staged for it, are in
+        the item. ``ordered``: the rows are to come in the order of their listing.
+        """
         number = self.number
         used, staged = self.used(above)
         text = self.base(used, ordered)
@@ -150,7 +154,7 @@ class Relation(Shortcuts):
         return text
 
     def used(self, above: str) -> tuple[set[str], list[int]]:
-        """The columns, and the numbers of the staged expressions, that ``above`` reads in the end."""
+        """The columns that ``above`` reads, directly or through staged expressions, and the numbers of these."""
         read = references(above, self.number)
         staged: list[int] = []
         for index in reversed(range(len(self._staged))):
@@ -165,7 +169,7 @@ class Relation(Shortcuts):
         return f"SELECT {item} FROM {source}{where_clause(where)}{order_clause(order)}{tail}"
 
     def base(self, used: set[str], ordered: bool) -> str:
-        """The FROM item without staged columns."""
+        """As ``render``, without staged columns: the FROM item with the columns ``used``."""
         raise TypeError(f"{type(self).__name__} cannot be read")
 
 

@@ -106,7 +106,7 @@ class Scope:
         return None
 
     def known(self, expression: Expression) -> Value | None:
-        """A value that stands for a whole expression (a group key)."""
+        """The value of an expression that is known as a whole, such as a key of GROUP BY; None for others."""
         return None
 
     def column(self, path: Path) -> Value:
@@ -141,7 +141,7 @@ class Scope:
         return found or Atom("NULL", Kind.NULL)
 
     def stage(self, sql: str) -> str:
-        """Compute SQL once per row and give a reference to it, where there are rows to do so on."""
+        """As ``Relation.stage`` where the rows are those of a relation; elsewhere the SQL itself."""
         return sql
 
     def brief(self, sql: str) -> str:

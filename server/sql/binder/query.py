@@ -62,7 +62,7 @@ class Exporter(Relation):
         self._exports: dict[str, str] = {}
 
     def offer(self, sql: str) -> str:
-        """The reference by which SQL over the relations below is read above."""
+        """The reference to a column ``e<n>`` that SQL over the relations below becomes."""
         name = self._exports.setdefault(sql, f"e{len(self._exports)}")
         return self.ref(name)
 
