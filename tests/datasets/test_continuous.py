@@ -9,6 +9,7 @@ from server.declarations import EntityType, Params, ProcedureParams, RunResult
 from server.entities import procedures
 from server.entities.catalogue import Catalogue
 from server.entities.jobs import Jobs
+from server.entities.progress import TaskProgress
 from server.entities.registry import Registry
 from server.entities.runner import Runner
 from server.entities.services import ServerServices
@@ -16,6 +17,7 @@ from server.entities.types import TypeRegistry
 from server.errors import MldbError
 from server.storage.cells import CellTables
 from server.storage.database import new_table
+from server.transfer.results import rows_of
 from tests.datasets.parts import Parts
 from tests.waiting import until
 
@@ -127,6 +129,15 @@ def test_chunks_and_windows(services):
     assert window(services, **{"from": "1970-01-01T12:00:00Z", "to": "1970-01-02T12:00:00Z"}) == ["r1"]
     assert window(services, datasetFilter="md.size = 2") == []
     assert window(services, datasetFilter="md.tags.\"1\" = 'b'") == ["r0", "r1", "r2"]
+
+
+def test_the_rows_of_a_query_are_recorded_whatever_their_form(services):
+    result = services.query("SELECT [1, 2] AS v, {'t' AS a, NULL AS b} AS r NAMED 'q'", timestamps=True)
+    stream(services).write(result, TaskProgress())
+    assert window(services) == ["q"]
+    (batch,) = services.query("SELECT * FROM w").batches()
+    found = {cell.path: cell.value for cell in rows_of(batch.rows)[0]}
+    assert found == {("v", "0"): 1, ("v", "1"): 2, ("r", "a"): "t", ("r", "b"): None}
 
 
 def test_looking_at_an_empty_stream_stores_nothing(services):
