@@ -201,10 +201,6 @@ class Row:
     empty: tuple[Path, ...] = field(default=(), compare=False)
     named: bool = field(default=False, compare=False)
 
-    @property
-    def open(self) -> bool:
-        return bool(self.rests)
-
 
 Value = Atom | MultiValue | Embedding | Open | Row
 
@@ -297,6 +293,11 @@ def only_where(row: Row, condition: str) -> Row:
 def is_null(value: Value) -> TypeGuard[Atom]:
     """Whether a value is NULL before any row is read."""
     return isinstance(value, Atom) and value.kind is Kind.NULL
+
+
+def is_open(value: Value) -> bool:
+    """Whether only the data tell all columns of a value, or whether it is a row at all."""
+    return isinstance(value, Open) or (isinstance(value, Row) and bool(value.rests))
 
 
 def is_constant(value: Value) -> bool:

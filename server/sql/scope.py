@@ -144,6 +144,10 @@ class Scope:
         """As ``Relation.stage`` where the rows are those of a relation; elsewhere the SQL itself."""
         return sql
 
+    def reference(self, sql: str) -> str:
+        """SQL that is a mere reference as it is, else as ``stage``: for what is spelled several times."""
+        return self.stage(sql) if "(" in sql else sql
+
     def brief(self, sql: str) -> str:
         """SQL, or a reference to it when it is long: operators spell what they are given several times."""
         return self.stage(sql) if len(sql) > LONG else sql
@@ -291,7 +295,7 @@ class OverlayScope(NestedScope):
             return Open(cells)  # a group has no such column
         if is_null(behind):
             return Open(cells)
-        own = self.stage(cells) if "(" in cells else cells
+        own = self.reference(cells)
         return Open(f"CASE WHEN coalesce(len({own}), 0) = 0 THEN {to_cells(behind)} ELSE {own} END")
 
     def everything(self) -> Row:

@@ -23,6 +23,7 @@ from server.sql.bound import (
     Value,
     fixed,
     impossible,
+    is_open,
     never,
     possible,
     presence,
@@ -304,7 +305,7 @@ def _likelihood_ratio(args: list[Value], group: GroupRelation) -> Value:
     if len(args) != 2:
         raise MldbError(f"function likelihood_ratio expected 2 arguments, got {len(args)}")
     row, truth = args[0], coerce.truth(args[1])
-    if isinstance(row, Open) or (isinstance(row, Row) and row.rests):
+    if is_open(row):
         return _open_likelihood_ratio(coerce.to_cells(row), truth, group)
     if not isinstance(row, Row):
         raise MldbError("function likelihood_ratio needs a row as its first argument")

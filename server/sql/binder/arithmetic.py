@@ -22,6 +22,7 @@ from server.sql.bound import (
     if_one_may_be_null,
     is_constant,
     is_null,
+    is_open,
     latest_ts,
     never,
     possible,
@@ -224,7 +225,7 @@ def _rows(op: str, left: Value, right: Value) -> Value:
 def _is_open(value: Value) -> bool:
     if isinstance(value, Embedding):
         return value.shape is None and value.names is None
-    return isinstance(value, Open) or (isinstance(value, Row) and value.open)
+    return is_open(value)
 
 
 def set_timestamp(value: Value, when: Value) -> Value:

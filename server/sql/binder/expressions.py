@@ -209,7 +209,7 @@ def _nested_array(items: list[Embedding], constant: bool) -> Embedding:
 def _extract(node: Extract, scope: Scope) -> Value:
     base = bind(node.base, scope)
     if isinstance(base, Open):
-        base = replace(base, sql=scope.stage(base.sql)) if "(" in base.sql else base
+        base = replace(base, sql=scope.reference(base.sql))
     row = _columns_of(base, atom=isinstance(node.base, ColumnRef) and scope.atoms_only())
     value = bind(node.inner, RowScope(scope, row, closed=not row.rests))
     return value if is_constant(base) else as_constant(value, False)

@@ -27,8 +27,8 @@ def named(expression: Expression | None, relation: Relation, scope: Scope) -> At
             raise MldbError(NULL_NAME)
         if isinstance(value, Atom) and value.kind is Kind.INTEGER and value.sql == relation.row_path().sql:
             return value
-        if isinstance(value, Atom | Open) and "(" in value.sql:
-            value = replace(value, sql=scope.stage(value.sql))  # its conversion to a path spells it many times
+        if isinstance(value, Atom | Open):
+            value = replace(value, sql=scope.reference(value.sql))  # its conversion to a path spells it many times
         path = coerce.to_path(value)
         return Atom(f"coalesce({path}, '')" if relation.nameless else f"m_need_name({path})", Kind.PATH)
 

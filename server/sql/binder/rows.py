@@ -62,7 +62,7 @@ def _row_literal(node: RowLiteral, scope: Scope) -> Value:
 def _item(clause: Item, scope: Scope) -> Value:
     value = bind(clause.expression, scope)
     if isinstance(value, Open) and (value.named or isinstance(clause.expression, Extract)):
-        return replace(value, sql=scope.stage(value.sql) if "(" in value.sql else value.sql, named=True)
+        return replace(value, sql=scope.reference(value.sql), named=True)
     return present(value)
 
 

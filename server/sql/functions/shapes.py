@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from server.errors import MldbError
 from server.sql import coerce
-from server.sql.bound import Atom, Embedding, Open, Row, Value, as_any_list, is_constant, is_null, latest_ts
+from server.sql.bound import Atom, Embedding, Open, Row, Value, as_any_list, is_constant, is_null, is_open, latest_ts
 from server.sql.functions.core import natural_cells
 from server.sql.functions.registry import Builtin, executing, fixed_atom, fixed_row, integer_argument, routine
 from server.sql.functions.vectorarguments import atoms_of, null_of, vector_argument
@@ -84,7 +84,7 @@ def indexed_shape(cells: list[Cell]) -> list[float]:
 
 def _shape(node: Call, args: list[Value], scope: Scope) -> Value:
     value = vector_argument(args[0])
-    if isinstance(value, Open) or (isinstance(value, Row) and value.rests):
+    if is_open(value):
         sizes = scope.stage(f"u_indexed_shape({coerce.to_cells(value)})")
         return Embedding(sizes, Kind.NUMBER, None, latest_ts(args))
     value = _indexed(value, scope)

@@ -18,6 +18,7 @@ from server.sql.bound import (
     enumerate_elements,
     is_constant,
     is_null,
+    is_open,
     latest_ts,
 )
 from server.sql.duck import literal_text
@@ -60,7 +61,7 @@ def _normalize(node: Call, args: list[Value], scope: Scope) -> Value:
     value = vector_argument(args[0])
     if is_null(value):
         return null_of(args)
-    if isinstance(value, Open) or (isinstance(value, Row) and value.rests):
+    if is_open(value):
         raise MldbError("Can't normalize a row with unknown columns")
     if isinstance(value, Atom | MultiValue):
         raise MldbError("Can't normalize something that's not a row or embedding")
