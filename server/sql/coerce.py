@@ -1,7 +1,7 @@
 """Conversions between bound values: to an atom, to a kind, to truth, to cells.
 
 The rules are those of sql-dialect.md §1.4. What a kind decides is decided here, while binding; only
-``ANY`` decides at run time, by the macros of ``server.sql.routines``.
+``ANY`` decides at run time, by the macros of ``server.sql.functions.conversions``.
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from server.errors import MldbError
 from server.sql.functions import civil, dates
 from server.sql.functions.arithmetic import arithmetic
+from server.sql.functions.conversions import storage_class
 from server.sql.functions.core import cast_integer, cast_number
-from server.sql.routines import storage_class
 from server.values.atoms import Atom, Interval, Timestamp, collapse, number_text, parse_timestamp
 from tests.effort import cases
 

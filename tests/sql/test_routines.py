@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from server.entities.progress import TaskProgress
 from server.errors import MldbError
 from server.sql import tasks
+from server.sql.functions import conversions
 from server.sql.routines import ANYS, CELLS, ITEMS, NUMBERS, TEXTS, Routine, from_arrow, install, split_macros, to_arrow
 from server.storage.database import Database
 from server.values.atoms import Interval, PathValue, Timestamp, collapse
@@ -113,19 +114,21 @@ def boom(value: Any) -> Any:
 
 
 ROUTINES = [
+    *conversions.ROUTINES,
     Routine("u_same", (Kind.ANY,), Kind.ANY, lambda value: value),
     Routine("u_is_null", (Kind.ANY,), Kind.BOOLEAN, lambda value: value is None, strict=False),
     Routine("u_boom", (Kind.STRING,), Kind.STRING, boom),
     Routine("u_seven", (), Kind.INTEGER, lambda: 7),
     Routine("s_count", (Kind.INTEGER,), Kind.INTEGER, lambda value: SEEN.append(value) or value, slow=True),
 ]
+MACROS = [conversions.MACROS, "m_boom(x) := u_boom(x)"]
 SEEN: list[int] = []
 
 
 @pytest.fixture
 def database():
     database = Database()
-    database.define(lambda connection: install(connection, ROUTINES, ["m_boom(x) := u_boom(x)"]))
+    database.define(lambda connection: install(connection, ROUTINES, MACROS))
     yield database
     database.close()
 
@@ -142,7 +145,7 @@ def test_errors_carry_their_text(database: Database) -> None:
 
 
 def test_installing_twice_changes_nothing(database: Database) -> None:
-    database.define(lambda connection: install(connection, ROUTINES, ["m_boom(x) := u_boom(x)"]))
+    database.define(lambda connection: install(connection, ROUTINES, MACROS))
     with database.cursor() as cursor:
         assert cursor.execute("SELECT u_seven()").fetchall() == [(7,)]
 

@@ -19,6 +19,7 @@ from server.sql.functions import (
     arithmetic,
     attempts,
     complexnumbers,
+    conversions,
     core,
     jsonvalues,
     markup,
@@ -58,7 +59,7 @@ _FAMILIES: dict[str, tuple[ModuleType, ...]] = {
     "Files and pictures": (media,),
     "TensorFlow": (tensors,),
 }
-_MODULES = (arithmetic, core, *chain(*_FAMILIES.values()))
+_MODULES = (conversions, arithmetic, core, *chain(*_FAMILIES.values()))
 
 BUILTINS: dict[str, Builtin] = {one.name: one for module in _MODULES for one in getattr(module, "BUILTINS", ())}
 ROUTINES: list[Routine] = [one for module in _MODULES for one in getattr(module, "ROUTINES", ())]

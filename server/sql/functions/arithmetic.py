@@ -10,7 +10,8 @@ import math
 from collections.abc import Callable
 
 from server.errors import MldbError
-from server.sql.routines import CELLS, Routine, as_integer, as_number, unconverted
+from server.sql.functions.conversions import as_integer, as_number, unconverted
+from server.sql.routines import CELLS, Routine
 from server.values.atoms import (
     Atom,
     Interval,

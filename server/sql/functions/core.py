@@ -14,9 +14,10 @@ from server.errors import MldbError
 from server.sql.bound import Atom as BoundAtom
 from server.sql.bound import Value, is_constant
 from server.sql.functions.arithmetic import divide
+from server.sql.functions.conversions import as_integer, as_number
 from server.sql.functions.openaggregates import AGGREGATES, by_path
 from server.sql.functions.registry import Builtin, executing
-from server.sql.routines import ANYS, CELLS, ITEMS, NUMBERS, TEXTS, Routine, as_integer, as_number
+from server.sql.routines import ANYS, CELLS, ITEMS, NUMBERS, TEXTS, Routine
 from server.sql.scope import Scope
 from server.sql.tree import Call
 from server.values.atoms import (

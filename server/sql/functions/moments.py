@@ -8,9 +8,10 @@ from server.sql.binder.arithmetic import set_timestamp
 from server.sql.bound import NEVER_SQL, Atom, Embedding, MultiValue, Value, is_constant
 from server.sql.duck import macro
 from server.sql.functions import civil, dates
+from server.sql.functions.conversions import unconverted
 from server.sql.functions.registry import Builtin, executing, routine
 from server.sql.notes import NO_ARGUMENTS
-from server.sql.routines import Routine, unconverted
+from server.sql.routines import Routine
 from server.sql.scope import Scope
 from server.sql.tree import Call, Constant
 from server.values.atoms import Atom as PlainAtom

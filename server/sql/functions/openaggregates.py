@@ -6,7 +6,7 @@ import math
 import statistics
 from collections.abc import Callable, Iterable
 
-from server.sql.routines import as_number
+from server.sql.functions.conversions import as_number
 from server.values.atoms import NEVER, Atom, sort_key
 from server.values.batches import Cell
 from server.values.paths import Path
