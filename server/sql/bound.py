@@ -382,11 +382,6 @@ def latest(cell: MultiValue) -> Atom:
     return Atom(f"{best}.v", cell.kind, lambda: f"-({best}.t)")
 
 
-def earliest(cell: MultiValue) -> Atom:
-    best = f"m_earliest({cell.sql})"
-    return Atom(f"{best}.v", cell.kind, lambda: f"{best}.t")
-
-
 def latest_ts(values: Iterable[Value]) -> Ts:
     """The greatest of the values' timestamps, as a timestamp expression."""
     parts = list(values)

@@ -134,10 +134,8 @@ def _modulo(left: Atom, right: Atom) -> tuple[str, Kind]:
         sql = macro("m_modulo_unsigned", _unsigned(left), _unsigned(right))
         return (f"CAST({sql} AS BIGINT)", Kind.INTEGER) if _is_positive(right) else (sql, Kind.UNSIGNED)
     slow = f"u_modulo({coerce.to_any(left)}, {coerce.to_any(right)})"
-    if kinds <= set(coerce.NUMERIC):
-        fast = macro("m_modulo_fast", coerce.to_double(left), coerce.to_double(right))
-        return f"coalesce({fast}, {coerce.to_double(Atom(slow, Kind.ANY))})", Kind.NUMBER
-    return slow, Kind.ANY
+    fast = macro("m_modulo_fast", coerce.to_double(left), coerce.to_double(right))
+    return f"coalesce({fast}, {coerce.to_double(Atom(slow, Kind.ANY))})", Kind.NUMBER
 
 
 def _unsigned(atom: Atom) -> str:
