@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, get_args, get_type_hints
 
+_PREFIX: Final = "MLDB_"  # of the variables
 _HIGHEST_PORT: Final = 65535
 
 
@@ -119,7 +121,7 @@ class Row:
 
     @property
     def variable(self) -> str:
-        return "MLDB_" + self.name.upper()
+        return _PREFIX + self.name.upper()
 
     def parse(self, text: str) -> Any:
         """Read a value; ValueError when the text is not of the setting's kind."""
@@ -145,6 +147,11 @@ def rows() -> Iterator[Row]:
         kind = get_args(hints[each.name])[0] if repeat else hints[each.name]
         default = [] if each.default is MISSING else each.default
         yield Row(each.name, kind, default, each.metadata["help"], repeat)
+
+
+def environment_of_others() -> dict[str, str]:
+    """The environment for code that is not the server's: without its settings, which hold secrets."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(_PREFIX)}
 
 
 def from_environment(environment: Mapping[str, str]) -> dict[str, Any]:

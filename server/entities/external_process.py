@@ -15,6 +15,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from server.errors import MldbError
+from server.settings import environment_of_others
 
 _ANNOUNCEMENT: Final = "MLDB PLUGIN http "
 _PROJECT: Final = Path(__file__).resolve().parent.parent.parent
@@ -31,7 +32,7 @@ class ExternalProcess:
         self._process = subprocess.Popen(  # noqa: S603 - who may make plugins may run code
             [sys.executable, "-m", "runtime.companion", *command],
             cwd=_PROJECT,
-            env={name: value for name, value in os.environ.items() if not name.startswith("MLDB_")},
+            env=environment_of_others(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -8,7 +8,6 @@ installer read or run something else.
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from server.errors import MldbError
+from server.settings import environment_of_others
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
@@ -138,12 +138,10 @@ def _installer() -> list[str]:
 
 
 def _run(command: list[str], seconds: float) -> None:
-    # UV_* and PIP_* stay: they are how an operator names a mirror. Our own settings hold secrets.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("MLDB_")}
     try:
         done = subprocess.run(  # noqa: S603 - a list of arguments; requirements come in a file and were parsed
             command,
-            env=environment,
+            env=environment_of_others(),  # with UV_* and PIP_*: they are how an operator names a mirror
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=seconds,

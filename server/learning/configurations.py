@@ -13,7 +13,7 @@ CostFunction = Literal["exponential", "logistic"]
 Activation = Literal["logsig", "tanh", "tanhs", "identity", "softmax", "nonstandard"]
 
 
-def _lower(value: Any) -> Any:
+def in_lower_case(value: Any) -> Any:
     return value.lower() if isinstance(value, str) else value
 
 
@@ -56,7 +56,7 @@ class Null(Learner):
 
 class DecisionTree(Learner):
     max_depth: int = Field(default=-1, description="levels of splits; -1 grows until the leaves are pure")
-    update_alg: Annotated[UpdateAlgorithm, BeforeValidator(_lower)] = Field(
+    update_alg: Annotated[UpdateAlgorithm, BeforeValidator(in_lower_case)] = Field(
         default="prob",
         description="what leaves hold: probabilities, or numbers for boosting (where LightGBM boosts, its own)",
     )
@@ -69,7 +69,7 @@ class DecisionTree(Learner):
 class Stump(Learner):
     committee_size: int = Field(default=1, ge=1, description="stumps to average")
     feature_prop: float = Field(default=1.0, ge=0, le=1, description="share of the features that a stump may use")
-    update_alg: Annotated[UpdateAlgorithm, BeforeValidator(_lower)] = Field(
+    update_alg: Annotated[UpdateAlgorithm, BeforeValidator(in_lower_case)] = Field(
         default="normal", description="what leaves hold"
     )
     ignore_highest: NoShare = Field(default=0.0, description="share of the best features to pass over: 0 only")
@@ -80,7 +80,7 @@ class _Boosted(Learner):
     min_iter: int = Field(default=10, ge=0, description="rounds to keep at least")
     max_iter: int = Field(default=500, ge=1, description="rounds to run at most")
     validate_split: float = Field(default=0.30, ge=0, lt=1, description="share of the rows that choose the best round")
-    cost_function: Annotated[CostFunction, BeforeValidator(_lower)] = Field(
+    cost_function: Annotated[CostFunction, BeforeValidator(in_lower_case)] = Field(
         default="exponential",
         description="what is lowered; where LightGBM grows the trees (rows x features x max_iter above 10 million) "
         "always the logistic one",
@@ -93,7 +93,7 @@ class BoostedStumps(_Boosted):
     true_only: bool = Field(default=False, description="accepted for compatibility; has no effect")
     fair: bool = Field(default=False, description="accepted for compatibility; has no effect")
     output_function: Raw = Field(default="raw", description="applied to the sum of scores: raw only")
-    update_alg: Annotated[UpdateAlgorithm, BeforeValidator(_lower)] = Field(
+    update_alg: Annotated[UpdateAlgorithm, BeforeValidator(in_lower_case)] = Field(
         default="normal", description="what leaves hold"
     )
     committee_size: int = Field(default=1, ge=1, description="accepted for compatibility; has no effect")
@@ -113,14 +113,14 @@ class Bagging(Learner):
 
 
 class Glz(Learner):
-    link_function: Annotated[Link, BeforeValidator(_lower)] = Field(default="logit", description="link function")
+    link_function: Annotated[Link, BeforeValidator(in_lower_case)] = Field(default="logit", description="link function")
     add_bias: bool = Field(default=True, description="fit an intercept")
     decode: bool = Field(default=True, description="scores are probabilities rather than linear predictors")
     normalize: bool = Field(default=True, description="scale columns to mean 0 and standard deviation 1 while fitting")
     condition: bool = Field(
         default=False, description="leave out columns that depend linearly on others; of more than 4096 columns none"
     )
-    regularization: Annotated[Regularization, BeforeValidator(_lower)] = Field(
+    regularization: Annotated[Regularization, BeforeValidator(in_lower_case)] = Field(
         default="l2", description="penalty on weights"
     )
     regularization_factor: float = Field(

@@ -24,7 +24,7 @@ from server.declarations import (
 from server.errors import MldbError
 from server.learning.archive import Archive, ModelFile, pack
 from server.learning.columns import values_of
-from server.learning.configurations import Link
+from server.learning.configurations import Link, in_lower_case
 from server.learning.function_inputs import require_atom
 from server.learning.model_function import ModelFileParams, ModelFunction
 from server.learning.model_params import checked_training, create_function, write_model
@@ -45,15 +45,11 @@ _SCORE = ("score",)
 _KIND = "probabilizer"
 
 
-def _lower(value: Any) -> Any:
-    return value.lower() if isinstance(value, str) else value
-
-
 class TrainParams(ProcedureParams):
     trainingData: InputQuery = Field(
         default=None, description="Query giving a 'score', a boolean 'label', maybe a 'weight'"
     )
-    link: Annotated[Link, BeforeValidator(_lower)] = Field(default="logit", description="Link function")
+    link: Annotated[Link, BeforeValidator(in_lower_case)] = Field(default="logit", description="Link function")
     modelFileUrl: str | None = Field(default=None, description="Where to save the model (.prb)")
     functionName: str | None = Field(default=None, description="Name of a probabilizer function to create")
 

@@ -35,6 +35,7 @@ from server.declarations import (
 )
 from server.errors import MldbError
 from server.procedures.script_config import ScriptConfig
+from server.settings import environment_of_others
 from server.transfer.results import rows_of
 from server.values.atoms import atom_from_json, atom_to_json, timestamp_from_json, timestamp_text
 from server.values.batches import ANY_ROW, RowBatch, RowType, rows_of_any_columns
@@ -185,7 +186,7 @@ def _external(script: FilePath, given: str, most: int, progress: Progress) -> di
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
-        env={name: value for name, value in os.environ.items() if not name.startswith("MLDB_")},
+        env=environment_of_others(),
     )
     progress.on_cancel(lambda: _kill(process.pid))
     with process, ThreadPoolExecutor(3, "external") as threads:
