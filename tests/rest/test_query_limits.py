@@ -303,9 +303,9 @@ def pings_beside(server, work):
         return answered, future.result()
 
 
-def test_hostile_patterns_end(impatient):
+def test_hostile_patterns_end(patient):
     def work():
-        with impatient.client() as other:
+        with patient.server.client() as other:
             text = "a" * 60
             return [
                 other.get_json("/v1/query", {"q": f"SELECT {call} AS found"})
@@ -316,7 +316,7 @@ def test_hostile_patterns_end(impatient):
                 )
             ]
 
-    answered, replies = pings_beside(impatient, work)
+    answered, replies = pings_beside(patient.server, work)
     for reply in replies:
         assert reply.status_code == 400
         assert "regex-time allows" in reply.json()["error"]
