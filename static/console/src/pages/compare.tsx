@@ -56,8 +56,9 @@ export default function Compare() {
       </header>
       {!keys.length ? (
         <p class="empty">
-          Nothing to compare yet: add a run above, or tick runs of classifier.test and classifier.experiment on the{" "}
-          <a href="/console/procedures">list of procedures</a> or on the page of one.
+          Nothing to compare yet: choose runs of classifier.test and classifier.experiment here or in the{" "}
+          <a href="/console/procedures">list of procedures</a>.{" "}
+          <a href="/console/new/procedure?type=classifier.experiment">New experiment</a>
         </p>
       ) : runs.length < keys.length ? (
         <Loading />

@@ -22,7 +22,10 @@ export default function Procedures() {
         </a>
       </header>
       {loaded.value && !all.length && (
-        <p class="empty">No procedure yet. They import and export data, train models and measure them.</p>
+        <p class="empty">
+          No procedure yet. They import and export data, train models and measure them:{" "}
+          <a href="/doc/models.md">from a CSV to a model in use</a>.
+        </p>
       )}
       {all.length > 0 && (
         <div class="stack">
