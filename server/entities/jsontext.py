@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from server.values.atoms import LEAST_PLAIN, number_text
 
 _OPTIONS = orjson.OPT_NON_STR_KEYS
 _SORTED = orjson.OPT_NON_STR_KEYS | orjson.OPT_SORT_KEYS
+_CONTAINERS = frozenset({dict, list})
 _MANY = 64  # from here on a list is worth a look as a whole
 MAX_DEPTH = 200  # the server's setting ``json_depth`` replaces it; Python code that walks a body recurses this deep
 
@@ -101,14 +103,9 @@ def parse(body: bytes | str) -> Any:
 
 def _deeper_than(value: Any, limit: int) -> bool:
     level = [value]
-    for _ in range(limit + 1):
-        below: list[Any] = []
-        for item in level:
-            if isinstance(item, dict):
-                below.extend(item.values())
-            elif isinstance(item, list):
-                below.extend(item)
-        if not below:
+    for _ in range(limit):
+        members = chain.from_iterable(item.values() if type(item) is dict else item for item in level)
+        level = [member for member in members if type(member) in _CONTAINERS]
+        if not level:
             return False
-        level = below
     return True

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
+from server.collector import held_off
 from server.declarations import Recorded
 from server.entities import jsontext
 from server.entities.inspection import column_paths, distinct_values, row_names, timestamp_range, value_counts
@@ -15,14 +16,15 @@ from server.entities.profile import profile
 from server.entities.queries import RunningQuery
 from server.entities.routes import Call
 from server.errors import MldbError
+from server.http import recording
 from server.http.answers import DONE, INTEGER, NAMES, OWN, PLAIN_ERRORS, ROWS, TIME, answers, array, members, pair, ref
 from server.http.collections import hand_on
 from server.http.host import Host
 from server.http.limits import limited
 from server.http.query import FORMAT, answer_query
 from server.messages import Response
-from server.values.atoms import atom_from_json, atom_to_json, timestamp_from_json, timestamp_text
-from server.values.paths import Path, format_path, parse_path
+from server.values.atoms import atom_to_json, timestamp_text
+from server.values.paths import format_path
 
 _ONE = "/v1/datasets/{dataset}"
 
@@ -100,16 +102,13 @@ def _save(host: Host, call: Call) -> Response:
 
 def _register_recording(host: Host) -> None:
     bind = functools.partial
+    row = bind(recording.one, name="rowName", cells="columns")
+    column = bind(recording.one, name="columnName", cells="rows")
     routes = (
-        ("rows", "record_rows", bind(_one, "rowName", "columns"), (body("rowName", "Path"), body("columns", "Cells"))),
-        ("multirows", "record_rows", _several, ()),
-        (
-            "columns",
-            "record_columns",
-            bind(_one, "columnName", "rows"),
-            (body("columnName", "Path"), body("rows", "Cells")),
-        ),
-        ("multicolumns", "record_columns", _several, ()),
+        ("rows", "record_rows", row, (body("rowName", "Path"), body("columns", "Cells"))),
+        ("multirows", "record_rows", recording.several, ()),
+        ("columns", "record_columns", column, (body("columnName", "Path"), body("rows", "Cells"))),
+        ("multicolumns", "record_columns", recording.several, ()),
     )
     for name, method, read, params in routes:
         host.resources.add(
@@ -117,53 +116,15 @@ def _register_recording(host: Host) -> None:
         )  # fmt: skip
 
 
-def _record(host: Host, method: str, read: Callable[[Any], Iterator[Recorded]], call: Call) -> Response:
+def _record(host: Host, method: str, read: Callable[[bytes], list[Recorded]], call: Call) -> Response:
     found = host.registry.reachable("dataset", call["dataset"])
     record = getattr(found.entity, method, None)
     if record is None:
         raise MldbError(f"Dataset type '{found.type.name}' doesn't allow recording")
-    record(list(read(call.json())))
+    with held_off():
+        record(read(call.request.body))
     host.registry.touch()
     return empty()
-
-
-def _one(name: str, cells: str, value: Any) -> Iterator[Recorded]:
-    given = value if isinstance(value, dict) else {}
-    yield read_path(given.get(name)), read_cells(given.get(cells))
-
-
-def _several(value: Any) -> Iterator[Recorded]:
-    if not isinstance(value, list):
-        raise MldbError("expected an array of [name, [[name, value, timestamp], …]]")
-    for item in value:
-        if not isinstance(item, list) or len(item) != 2:
-            raise MldbError("expected an array of [name, [[name, value, timestamp], …]]")
-        yield read_path(item[0]), read_cells(item[1])
-
-
-def read_path(value: Any) -> Path:
-    """A name as recording routes take it: text is parsed, an array holds the elements."""
-    if isinstance(value, str):
-        return parse_path(value)
-    if isinstance(value, int) and not isinstance(value, bool):
-        return (str(value),)
-    if isinstance(value, list) and all(isinstance(part, str | int) and not isinstance(part, bool) for part in value):
-        return tuple(map(str, value))
-    raise MldbError("Unparseable JSON Path value")
-
-
-def read_cells(value: Any) -> list[tuple[Path, Any, float]]:
-    if value is None:
-        return []
-    if not isinstance(value, list):
-        raise MldbError("expected an array of [name, value, timestamp]")
-    return [_read_cell(cell) for cell in value]
-
-
-def _read_cell(cell: Any) -> tuple[Path, Any, float]:
-    if not isinstance(cell, list) or len(cell) != 3:
-        raise MldbError("expected a cell [name, value, timestamp]")
-    return read_path(cell[0]), atom_from_json(cell[1]), timestamp_from_json(cell[2])
 
 
 def _commit(host: Host, call: Call) -> Response:

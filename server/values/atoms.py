@@ -239,10 +239,10 @@ def _zone_seconds(zone: str | None) -> int:
 
 def timestamp_from_json(value: Any) -> float:
     """A timestamp as recording routes take it: seconds, ISO text, or ``{"ts": …}``."""
+    if type(value) is int or type(value) is float:
+        return float(value)
     if isinstance(value, dict) and set(value) == {"ts"}:
         value = value["ts"]
-    if isinstance(value, bool):
-        value = int(value)
     if isinstance(value, int | float):
         return float(value)
     if isinstance(value, str):
@@ -326,13 +326,14 @@ def blob_runs(blob: bytes) -> list[int | str]:
 
 def atom_from_json(value: Any) -> Atom:
     """Read a cell from JSON (§7.1); ``MldbError`` for an object that is none of the tagged forms."""
+    kind = type(value)
+    if kind is str or kind is int or value is None:
+        return value  # type: ignore[no-any-return]
+    if kind is float:
+        return collapse(value)
     match value:
         case bool():
             return int(value)
-        case None | int() | str():
-            return value
-        case float():
-            return collapse(value)
         case {"ts": when, **rest} if not rest:
             return Timestamp(timestamp_from_json(when))
         case {"num": text, **rest} if not rest:

@@ -16,6 +16,7 @@ LAYERS: Mapping[str, int] = {
     "server.errors": 0,
     "server.durable": 0,
     "server.file_names": 0,
+    "server.collector": 0,
     "server.extras": 1,
     "server.values": 1,
     "server.settings": 1,
