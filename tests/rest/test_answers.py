@@ -162,6 +162,7 @@ def _procedures(ask: Checked, client: Client) -> None:
     }
     ask("PUT", one, 201, json=config)
     ask("PUT", "/v1/procedures/later", 202, json=config, headers={"Async": "true"})
+    until(lambda: client.must("GET", "/v1/procedures/later")["state"] == "ok")  # all write one dataset
     ask("POST", "/v1/procedures", 201, json=config)
     ask("PUT", "/v1/procedures/", 201, json=config)
     run = ask("POST", f"{one}/runs", 201).json()["id"]
