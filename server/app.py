@@ -131,9 +131,7 @@ class Server:
     async def start(self) -> None:
         """Called on the event loop before the first request."""
         self.services.attach(asyncio.get_running_loop(), self.host.resources)
-        self.plugins.attach(
-            asyncio.get_running_loop(), self.host.resources.dispatch, partial(expand_macro, self.host.types)
-        )
+        await self.plugins.attach(self.host.resources.dispatch, partial(expand_macro, self.host.types))
         waiting = await asyncio.to_thread(self._announce)
         threading.Thread(target=self._restore, args=(waiting,), name="restore", daemon=True).start()
 

@@ -50,13 +50,10 @@ class PluginHost:
         self._serving: dict[Supervisor, str] = {}  # with the ids of their plugins
         self._restoring = True
 
-    def attach(self, loop: asyncio.AbstractEventLoop, dispatch: Dispatch, macros: Macros) -> None:
-        """``dispatch`` answers what plugin code asks of the server, ``macros`` are those of its documentation.
-
-        Called on the event loop.
-        """
-        self._loop, self._dispatch, self.macros = loop, dispatch, macros
-        self.watcher.start()
+    async def attach(self, dispatch: Dispatch, macros: Macros) -> None:
+        """``dispatch`` answers what plugin code asks of the server, ``macros`` are those of its documentation."""
+        self._loop, self._dispatch, self.macros = asyncio.get_running_loop(), dispatch, macros
+        await asyncio.to_thread(self.watcher.start)  # it waits for its threads
 
     def load_folders(self, registry: Registry, starts: Starts) -> None:
         """Create the plugins of folders and manifests and keep them in step; returns when all plugins have started."""
