@@ -56,10 +56,10 @@ def _pieces(array: bytes) -> Iterator[Any]:
 
 
 def _elements(piece: bytes) -> list[Any]:
-    found = jsontext.parse(piece)
+    found: list[Any] = jsontext.parse(piece)
     if not found:
         raise MldbError("a comma without an element")
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 def _several(value: Any) -> Iterator[Recorded]:
