@@ -22,15 +22,13 @@ from server.learning.model_worker import Model, Node
 from server.learning.tensorflow_names import SelectList, node_path, read_select_list
 from server.learning.tensorflow_values import (
     Feed,
-    Timestamps,
     empty_values,
     feed_of,
-    newest,
     output_column,
     output_values,
 )
 from server.values.atoms import NEVER
-from server.values.batches import Column, RowBatch, RowType, columns_by_path
+from server.values.batches import Column, RowBatch, RowType, Timestamps, columns_by_path, newest
 from server.values.kinds import Kind
 from server.values.paths import Path
 

@@ -19,8 +19,8 @@ from server.declarations import BoundFunction, Creation, EntityType, Function, P
 from server.errors import MldbError
 from server.learning.graph_files import operation_folder
 from server.learning.model_worker import Model, Node
-from server.learning.tensorflow_values import empty_values, feed_of, newest, output_column, output_values
-from server.values.batches import ANY_ROW, Column, RowBatch, RowType
+from server.learning.tensorflow_values import empty_values, feed_of, output_column, output_values
+from server.values.batches import ANY_ROW, Column, RowBatch, RowType, newest
 from server.values.kinds import Kind
 
 _DTYPES = {Kind.BLOB: "string", Kind.STRING: "string", Kind.INTEGER: "int64", Kind.BOOLEAN: "int64"}

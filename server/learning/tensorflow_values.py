@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,13 +11,12 @@ import pyarrow as pa
 from server.errors import MldbError
 from server.values.arrow_types import ARROW_TYPES
 from server.values.atoms import NEVER, Atom
-from server.values.batches import Column, RowBatch, one_array
+from server.values.batches import Column, RowBatch, Timestamps, one_array
 from server.values.cells import atoms_of, cells_of
 from server.values.kinds import Kind
 from server.values.paths import Path
 
 Feed = Sequence[Any] | np.ndarray  # bytes, None or an array per row; or one array with a row per entry
-Timestamps: TypeAlias = "pa.Array | float"
 
 
 def feed_of(batch: RowBatch, path: Path, node: str, textual: bool) -> tuple[Feed, Timestamps]:
@@ -116,15 +115,6 @@ def _assemble(row: list[tuple[Path, Atom]], node: str, textual: bool) -> Any:
     except (TypeError, ValueError):
         raise MldbError(f"Unable to run model: the value of '{node}' must be an embedding of numbers") from None
     return array
-
-
-def newest(stamps: Sequence[Timestamps]) -> Timestamps:
-    """Row by row the latest of several timestamps."""
-    latest: Any = NEVER
-    for stamp in stamps:
-        values = stamp if isinstance(stamp, float) else np.asarray(stamp.fill_null(NEVER))
-        latest = np.maximum(latest, values)
-    return float(latest) if np.ndim(latest) == 0 else pa.array(latest, pa.float64())
 
 
 def output_column(path: Path, dtype: str, shape: tuple[int, ...] | None) -> Column:

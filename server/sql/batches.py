@@ -13,6 +13,7 @@ import pyarrow as pa
 from server.errors import MldbError, Vanished
 from server.sql import tasks
 from server.sql.bound import Atom, Embedding, Leaf, Rest, Row
+from server.sql.composed import Composition
 from server.sql.engine_errors import engine_errors, reading
 from server.sql.plan import Plan, read_rows, to_rows
 from server.sql.prepared import Prepared
@@ -28,13 +29,15 @@ SMALL_BATCH = 256  # rows: beyond, planning costs less than rows that pass throu
 class BoundExpression:
     """SQL applied to batches of rows; a ``BoundFunction`` that gives timestamps.
 
-    Small batches (function application over REST) go through statements that are planned once.
+    Small batches (function application over REST) go through statements that are planned once, or through the
+    functions that the expression is composed of.
     """
 
     database: Database
     plan: Plan
     table: str
     given: RowType
+    composition: Composition | None = None
     timestamps: bool = True
 
     @property
@@ -59,6 +62,8 @@ class BoundExpression:
 
     def _apply(self, batch: RowBatch) -> RowBatch:
         task = tasks.current()
+        if self.composition is not None and 0 < batch.length <= SMALL_BATCH:
+            return self.composition.apply(batch, task)
         if self.plan.plain and batch.length <= SMALL_BATCH:
             with engine_errors(task):
                 rows = self._prepared.run(table_of(batch), task)

@@ -8,6 +8,7 @@ import threading
 import weakref
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import duckdb
@@ -23,6 +24,7 @@ from server.sql.binder.query import Query
 from server.sql.binder.rows import bind_clauses
 from server.sql.binder.select import bind_select
 from server.sql.bound import Atom, Row
+from server.sql.composed import compose
 from server.sql.engine_errors import reading
 from server.sql.inputs import batch_from_json
 from server.sql.parser import parse_clauses, parse_query
@@ -226,11 +228,17 @@ class Engine:
         number = context.number()
         relation = BatchRelation(number, name, row_of(given, lambda column: f"r{number}.{column}"))
         row = bind(TableScope(context, relation))
-        query = Query(relation, row, Atom("''", Kind.PATH), "NULL")
-        type_, fields = output_columns(row, timestamps=True)
-        sql = query.render(fields or {"one": "1"}, ordered=False)
-        plan = Plan(sql, type_, True, functions=tuple(context.functions), cells=tuple(context.cells))
-        return BoundExpression(self.database, plan, name, given)
+
+        def expression(row: Row) -> BoundExpression:
+            query = Query(relation, row, Atom("''", Kind.PATH), "NULL")
+            type_, fields = output_columns(row, timestamps=True)
+            sql = query.render(fields or {"one": "1"}, ordered=False)
+            plan = Plan(sql, type_, True, functions=tuple(context.functions), cells=tuple(context.cells))
+            return BoundExpression(self.database, plan, name, given)
+
+        whole = expression(row)
+        composition = compose(relation, given, row, whole.output, context.applications, expression)
+        return replace(whole, composition=composition)
 
 
 def _count_of_full(column: WideColumn) -> str:

@@ -14,11 +14,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 from server.errors import MldbError
 from server.sql.binder.rowfunctions import row_function
-from server.sql.bound import Atom, Open, Row, Value, is_null
+from server.sql.bound import Atom, Open, Row, Value, is_null, timestamp_of
 from server.sql.coerce import to_cells
 from server.sql.positions import did_you_mean
 from server.sql.relations import Relation, lookup
@@ -54,6 +55,28 @@ class DefinedFunction:
         self.name = name
 
 
+@dataclass(frozen=True)
+class Application:
+    """A call of a function on batches: ``result`` is SQL of the struct that it gives, which ``argument`` goes into.
+
+    ``type`` is that of the argument as it is passed; a ``timed`` function gives times to what it gives.
+    """
+
+    result: str
+    bound: BoundFunction
+    argument: Row
+    type: RowType
+    timed: bool
+
+    def time(self, column: str) -> str:
+        """SQL of the timestamp of a column of the result."""
+        return f"{self.result}.t{column}" if self.timed else self._time
+
+    @cached_property
+    def _time(self) -> str:
+        return timestamp_of(self.argument)
+
+
 @dataclass
 class Context:
     """One binding: the catalogue, running numbers, parameters."""
@@ -70,6 +93,7 @@ class Context:
     numbers: itertools.count[int] = field(default_factory=itertools.count)
     marks: set[str] = field(default_factory=set)  # shared by all depths: "volatile" forbids keeping the plan
     functions: list[DefinedFunction] = field(default_factory=list)  # shared by all depths: what the plan is to keep
+    applications: list[Application] = field(default_factory=list)  # shared by all depths
     cells: list[Cells] = field(default_factory=list)  # shared by all depths: what the plan is made from
     fetcher: Function | None = None  # what the builtin fetcher(url) calls
     operations: Callable[[str, Any], Function] | None = None  # TensorFlow's, by name and attributes: tf_<name>

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,8 @@ from server.values.cells import Row as Row
 from server.values.cells import narrow_cells
 from server.values.kinds import Kind
 from server.values.paths import Path, element_paths
+
+Timestamps: TypeAlias = "pa.Array | float"  # seconds for each row, or for all
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +93,10 @@ class RowBatch:
     type: RowType
     length: int
     values: Sequence[pa.Array]
-    timestamps: Sequence[pa.Array | float] = ()
+    timestamps: Sequence[Timestamps] = ()
     rest: pa.Array | None = None
 
-    def timestamp(self, index: int) -> pa.Array | float:
+    def timestamp(self, index: int) -> Timestamps:
         return self.timestamps[index] if index < len(self.timestamps) else NEVER
 
     def times(self, index: int) -> pa.Array:
@@ -125,6 +127,15 @@ def one_array(array: pa.Array | pa.ChunkedArray) -> pa.Array:
         array = array.chunk(0) if array.num_chunks == 1 else array.combine_chunks()
     sliced = array.offset and (pa.types.is_union(array.type) or pa.types.is_struct(array.type))  # which it refuses
     return pa.concat_arrays([array]) if sliced else array
+
+
+def newest(times: Sequence[Timestamps]) -> Timestamps:
+    """Row by row the latest of several timestamps; "not a date" where one of them is that."""
+    latest: Any = NEVER
+    for time in times:
+        values = time if isinstance(time, float) else np.asarray(time.fill_null(NEVER))
+        latest = np.maximum(latest, values)
+    return float(latest) if np.ndim(latest) == 0 else pa.array(latest, pa.float64())
 
 
 def columns_by_path(type_: RowType) -> Mapping[Path, int]:
