@@ -1,13 +1,15 @@
 """JSON text as MLDB writes free-form values (rest-api.md §1.1, plugin-runtime.md §8): compact, members sorted by name.
 
 ``encode`` is for what plugin code returns: only plain JSON types, 16 significant digits. ``encode_payload`` is for
-what plugin code sends: members in their order, floats that read back the same.
+what plugin code sends: members in their order, floats that read back the same, bytes as blobs.
 """
 
 from __future__ import annotations
 
 import json
+from binascii import b2a_base64
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from json.encoder import encode_basestring
 from typing import Any
 
@@ -37,23 +39,37 @@ def encode(value: Any) -> str:
     if type(value) is str:
         return _string(value)
     parts: list[str] = []
-    _write(value, parts.append, float_text, sorted)
+    _write(value, parts.append, _RETURNED)
     return "".join(parts)
 
 
 def encode_payload(value: Any) -> str:
     """Text of a request's body; ``TypeError`` for what is no JSON."""
     parts: list[str] = []
-    _write(value, parts.append, _shortest, list)
+    _write(value, parts.append, _SENT)
     return "".join(parts)
 
 
+def blob(value: bytes | bytearray) -> dict[str, Any]:
+    """Bytes as a JSON value that MLDB reads as a blob."""
+    return {"blob": {"base64": b2a_base64(value, newline=False).decode()}}
+
+
 Emit = Callable[[str], None]
-Number = Callable[[float], str]
-Order = Callable[[Iterable[str]], list[str]]
 
 
-def _write(value: Any, emit: Emit, number: Number, order: Order) -> None:
+@dataclass(frozen=True)
+class _Style:
+    number: Callable[[float], str]
+    order: Callable[[Iterable[str]], list[str]]
+    blobs: bool
+
+
+_RETURNED = _Style(float_text, sorted, blobs=False)
+_SENT = _Style(_shortest, list, blobs=True)
+
+
+def _write(value: Any, emit: Emit, style: _Style) -> None:
     if isinstance(value, str):
         emit(_string(value))
     elif value is None:
@@ -63,11 +79,13 @@ def _write(value: Any, emit: Emit, number: Number, order: Order) -> None:
     elif isinstance(value, int):
         emit(_integer(value))
     elif isinstance(value, float):
-        emit(number(value))
+        emit(style.number(value))
     elif isinstance(value, dict):
-        _write_object(value, emit, number, order)
+        _write_object(value, emit, style)
     elif isinstance(value, list | tuple):
-        _write_array(value, emit, number, order)
+        _write_array(value, emit, style)
+    elif style.blobs and isinstance(value, bytes | bytearray):
+        _write_object(blob(value), emit, style)
     else:
         raise TypeError(f"a value of type {type(value).__name__} has no JSON form")
 
@@ -85,24 +103,24 @@ def _integer(value: int) -> str:
     return int.__repr__(value)
 
 
-def _write_object(value: dict[Any, Any], emit: Emit, number: Number, order: Order) -> None:
+def _write_object(value: dict[Any, Any], emit: Emit, style: _Style) -> None:
     members = {str(key): member for key, member in value.items()}
     emit("{")
     comma = ""
-    for name in order(members):
+    for name in style.order(members):
         emit(f"{comma}{_string(name)}:")
-        _write(members[name], emit, number, order)
+        _write(members[name], emit, style)
         comma = ","
     emit("}")
 
 
-def _write_array(value: Iterable[Any], emit: Emit, number: Number, order: Order) -> None:
+def _write_array(value: Iterable[Any], emit: Emit, style: _Style) -> None:
     emit("[")
     comma = ""
     for item in value:
         if comma:
             emit(comma)
-        _write(item, emit, number, order)
+        _write(item, emit, style)
         comma = ","
     emit("]")
 

@@ -13,6 +13,8 @@ from typing import Any, Final
 
 import orjson
 
+from runtime.jsontext import blob
+
 _LOWEST: Final = -(2**63)
 _HIGHEST: Final = 2**64 - 1
 
@@ -49,7 +51,7 @@ def value(given: Any) -> Any:
     if isinstance(given, datetime):
         return {"ts": _moment(given)}
     if isinstance(given, bytes | bytearray):
-        return {"blob": list(given)}
+        return blob(given)
     raise TypeError(f"a value of type {type(given).__name__} cannot be recorded")
 
 

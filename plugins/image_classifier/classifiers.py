@@ -2,10 +2,9 @@
 
 A classifier is a JSON file that describes it, and MLDB entities whose names begin with its id: procedure <id>, whose
 runs have trained it; datasets <id>_pictures, <id>_features, <id>_labels; functions <id>_scorer (features → scores) and
-<id> (a base64 picture → scores). Ids are made here; texts from requests only ever travel as values.
+<id> (a picture's bytes → scores). Ids are made here; texts from requests only ever travel as values.
 """
 
-import base64
 import json
 import time
 from collections import Counter
@@ -30,6 +29,8 @@ def restore() -> None:
         known[about["id"]] = about
         if "accuracy" not in about and not runs(about["id"]):  # the server was stopped in its first training
             forget(about["id"])
+        elif about["network"]:
+            make_function(about["id"])
 
 
 def keep(id: str, title: str, network: str, weights: str, **tested: Any) -> dict[str, Any]:
@@ -103,9 +104,9 @@ def result(id: str, run: str) -> dict[str, Any] | None:
 
 
 def make_function(id: str) -> None:
-    """From a picture to its scores, through the network."""
-    expression = f"{id}_scorer({{features: {{{FEATURES}}}}})[scores] AS scores"
-    mldb.put(f"/v1/functions/{id}", {"type": "sql.expression", "params": {"expression": expression}})
+    """From the bytes of a picture to its scores, through the network."""
+    expression = f"{id}_scorer({{features: {{inception_image({{content}}) AS *}}}})[scores] AS scores"
+    inception.ensure(id, "sql.expression", expression=expression)
 
 
 def applied(function: str, **given: Any) -> dict[str, Any]:
@@ -127,7 +128,7 @@ def imagenet(picture: bytes) -> list[dict[str, Any]]:
     if not inception.labels:
         reason = inception.status["remedy"] or "the network is not ready yet"
         raise HTTPException(503, f"There are no ImageNet labels: {reason}")
-    output = applied("image_labels", image=base64.b64encode(picture).decode())
+    output = applied("inception_labels", content=picture)
     probabilities = output["softmax"]["val"][0]
     ranked = sorted(range(len(probabilities)), key=lambda number: -probabilities[number])[:MOST_LABELS]
     return [{"label": inception.labels[n], "score": probabilities[n]} for n in ranked]

@@ -69,7 +69,6 @@ def make_functions(description: Path) -> None:
     ):
         inputs = f'{source} AS "DecodeJpeg/contents"'
         ensure(name, "tensorflow.graph", modelFileUrl=f"{ADDRESS}/{graph.name}", inputs=inputs, outputs=output)
-    ensure("image_labels", "sql.expression", expression="inception_labels({content: base64_decode(image)}) AS *")
     random = about["weights"] == "random"
     labels[:] = [] if random else about["labels"]
     status.update(weights=about["weights"], network=graph.stem, reason=about["reason"], remedy=REMEDY if random else "")

@@ -55,7 +55,7 @@ def predicted(id, picture):
     if id == "imagenet":
         weights, labels = inception.status["weights"], classifiers.imagenet(picture)
     elif (about := classifiers.known[checked(id)])["network"]:
-        weights, labels = about["weights"], classifiers.scores(id, image=base64.b64encode(picture).decode())
+        weights, labels = about["weights"], classifiers.scores(id, content=picture)
     else:
         weights, labels = "none", classifiers.scores(f"{id}_scorer", features=pixels.levels(picture))
     milliseconds = round((time.perf_counter() - began) * 1000, 1)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from binascii import a2b_base64
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -360,9 +361,18 @@ def _blob_from_json(runs: Any) -> bytes:
         return b""
     if isinstance(runs, str):
         return runs.encode()
+    if isinstance(runs, dict) and list(runs) == ["base64"]:  # ours: runs of numbers are ten times as long to read
+        return _from_base64(runs["base64"])
     if not isinstance(runs, list):
         raise MldbError(f"JSON blob is not an array: '{json.dumps({'blob': runs}, separators=(',', ':'))}'")
     return b"".join(map(_blob_run, runs))
+
+
+def _from_base64(text: Any) -> bytes:
+    try:
+        return a2b_base64(text, strict_mode=True)
+    except (TypeError, ValueError) as error:
+        raise MldbError(f"the 'base64' of a blob is no base64 text: {error}") from None
 
 
 def _blob_run(run: Any) -> bytes:
