@@ -7,13 +7,21 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
+from runtime.jsontext import blob
+
 # Progress bars ask this often until the run is there, then as often as the caller says.
 FIRST_LOOK_SECONDS: Final = 0.5
 
 
 def parameter(value: Any) -> str:
-    """A query parameter's text: objects and arrays as JSON, all else as it prints."""
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else str(value)
+    """A query parameter's text: objects and arrays as JSON (bytes in them as blobs), all else as it prints."""
+    return json.dumps(value, ensure_ascii=False, default=_plain) if isinstance(value, dict | list) else str(value)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bytes | bytearray):
+        return blob(value)
+    raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
 
 
 def with_run_on_creation(config: Mapping[str, Any], run: bool) -> dict[str, Any]:

@@ -166,6 +166,9 @@ COMPAT = [
     ({"v": [[1, 2], [3, 4.5]]}, '{"output":{"v":{"shape":[2,2],"type":"FLOAT64","val":[[1,2],[3,4.5]]}}}'),
     ({"v": ["a", 1]}, '{"output":{"v":[[0,["a","NaD"]],[1,[1,"NaD"]]]}}'),
     ({"x": {"num": "NaN"}, "b": {"blob": [0, "hi"]}}, '{"output":{"b":{"blob":[0,"hi"]},"x":{"num":"NaN"}}}'),
+    ({"b": {"blob": {"base64": "AGhp"}}}, '{"output":{"b":{"blob":[0,"hi"]}}}'),
+    ({"b": {"blob": {"base64": ""}}}, '{"output":{"b":{"blob":[]}}}'),
+    ({"b": {"base64": "AGhp"}}, '{"output":{"b":[["base64",["AGhp","NaD"]]]}}'),
     ({}, '{"output":{}}'),
 ]  # fmt: skip
 

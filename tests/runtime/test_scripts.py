@@ -171,10 +171,31 @@ def test_dataset_names_are_one_element_and_bad_arguments_type_errors():
         "columns": [
             [["x"], {"num": "NaN"}, 0],
             [["3"], 1, "2020-01-01T00:00:00Z"],
-            [["p", "1"], {"blob": [104, 105]}, "NaD"],
+            [["p", "1"], {"blob": {"base64": "aGk="}}, "NaD"],
         ],
     }
     assert commit.path == "/v1/datasets/my%20set/commit"
+
+
+def test_bytes_are_blobs_in_what_is_sent_and_no_json_in_what_is_returned():
+    source = """
+from mldb import mldb
+
+mldb.put("/v1/x", {"b": b"hi", "of": [bytearray(), {"deep": b"\\xff"}]})
+mldb.get("/v1/y", input={"content": b"\\x00"})
+try:
+    mldb.script.set_return({"b": b"hi"})
+except TypeError as error:
+    print(error)
+"""
+    answer, there = run(source)
+    put, get = there.calls
+    assert json.loads(put.body) == {
+        "b": {"blob": {"base64": "aGk="}},
+        "of": [{"blob": {"base64": ""}}, {"deep": {"blob": {"base64": "/w=="}}}],
+    }
+    assert dict(get.params) == {"input": '{"content": {"blob": {"base64": "AA=="}}}'}
+    assert logs(answer) == [("stdout", "a value of type bytes has no JSON form")]
 
 
 def test_create_dataset_must_be_new_and_errors_are_runtime_errors():
