@@ -130,26 +130,16 @@ def timestamp_text(seconds: float) -> str:
     if math.isinf(seconds):
         return "Inf" if seconds > 0 else "-Inf"
     whole = math.floor(seconds)
-    fraction = _fraction_text(seconds, whole)
+    part = seconds - whole
+    if part == 1:  # so little before a second that it is taken for that
+        whole, part = whole + 1, 0
+    # As digits of the whole number, which read back as the same double.
+    fraction = f"{Decimal(repr(seconds)) - whole:f}"[1:] if part else ""
     try:
         moment = _EPOCH + timedelta(seconds=whole)
     except OverflowError:
         return "Inf" if seconds > 0 else "-Inf"
     return f"{moment.year:04d}{moment:-%m-%dT%H:%M:%S}{fraction}Z"
-
-
-def _fraction_text(seconds: float, whole: int) -> str:
-    """The digits of a second as those of the whole number, which read back as the same double."""
-    if seconds == whole:
-        return ""
-    if seconds > 0:
-        text = repr(seconds)
-        return "." + (f"{Decimal(text):f}" if "e" in text else text).partition(".")[2]
-    for digits in range(1, 18):
-        text = f"{seconds - whole:.{digits}f}"
-        if text.startswith("0.") and whole + float(text) == seconds:
-            return text[1:]
-    return f"{seconds - whole:.9f}"[1:]
 
 
 def is_negative(months: int, days: int, seconds: float) -> bool:

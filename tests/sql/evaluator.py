@@ -119,6 +119,8 @@ def text(value: Value) -> str:
         return name_text(value)
     if isinstance(value, Span):
         return span_text(value)
+    if isinstance(value, float) and math.isnan(value):
+        raise Unsaid("the sign of NaN")
     return value.decode() if isinstance(value, bytes) else number_text(value or 0)
 
 
@@ -468,6 +470,8 @@ def comparison(op: str, left: Expression, right: Expression) -> Expression:
 
 def negative(operand: Expression) -> Expression:
     def body(value: Value) -> Value:
+        if value == -(2**63):
+            raise Unsaid("which kind of number 2**63 is")
         if value is None or isinstance(value, int):
             return None if value is None else -value
         return collapse(-to_double(value))

@@ -72,14 +72,15 @@ def _among_rows(value: Value, items: list[Value], negated: bool, scope: Scope) -
 
 
 def _member_ts(value: Value, items: Sequence[Value], scope: Scope) -> Ts:
-    """Of a hit the newest of the value and the item found, else the value's own."""
+    """Of a hit the newest of the value and the first item that it is equal to, else the value's own."""
 
     def build() -> str:
         own = scope.brief(timestamp_of(value))
+        times = [(item, timestamp_of(item)) for item in items if not is_null(item)]
+        while times and times[-1][1] in (own, NEVER_SQL):
+            times.pop()
         hits = [
-            f"WHEN {comparison.compare('=', value, item).sql} THEN greatest({own}, {ts})"
-            for item in items
-            if not is_null(item) and (ts := timestamp_of(item)) not in (own, NEVER_SQL)
+            f"WHEN {comparison.compare('=', value, item).sql} THEN greatest({own}, {time})" for item, time in times
         ]
         return f"CASE {' '.join(hits)} ELSE {own} END" if hits else own
 

@@ -172,7 +172,7 @@ def _extreme(node: Call, args: list[Value], scope: Scope) -> Value:
     if not atoms:
         return Atom("NULL", Kind.NULL, constant=constant)
     values = [coerce.as_kind(atom, kind) for atom in atoms]
-    return Atom(_extreme_sql(values, kind, smallest), kind, _winner(atoms, values, smallest), constant)
+    return Atom(_extreme_sql(values, kind, smallest), kind, _winner(atoms, values, kind, smallest), constant)
 
 
 def _winner_ts(best: str, smallest: bool) -> str:
@@ -191,7 +191,7 @@ def _extreme_sql(values: list[str], kind: Kind, smallest: bool) -> str:
     return f"coalesce(greatest({numbers}), least({listed}))"
 
 
-def _winner(atoms: list[Atom], values: list[str], smallest: bool) -> Ts:
+def _winner(atoms: list[Atom], values: list[str], kind: Kind, smallest: bool) -> Ts:
     """The timestamp of the value that was chosen, the newest if several are equal."""
 
     def build() -> str:
@@ -200,12 +200,17 @@ def _winner(atoms: list[Atom], values: list[str], smallest: bool) -> Ts:
             return times[0]
         sign, function = ("-", "min") if smallest else ("", "max")
         pairs = [
-            f"CASE WHEN {value} IS NOT NULL THEN struct_pack(v := {value}, t := {sign}({time})) END"
+            f"CASE WHEN {value} IS NOT NULL THEN struct_pack({_key(value, kind)}, t := {sign}({time})) END"
             for value, time in zip(values, times, strict=True)
         ]
         return f"coalesce({sign}(list_{function}([{', '.join(pairs)}]).t), {NEVER_SQL})"
 
     return build
+
+
+def _key(value: str, kind: Kind) -> str:
+    """Members of a struct by which values are ordered: NaN is less than every number."""
+    return f"n := NOT isnan({value}), v := {value}" if kind is Kind.NUMBER else f"v := {value}"
 
 
 def _by_time(node: Call, args: list[Value], scope: Scope) -> Value:

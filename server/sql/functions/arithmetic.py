@@ -32,12 +32,10 @@ _YEARS = "a date must lie between the years 1 and 9999"
 
 
 def divide(a: float, b: float) -> float:
-    """IEEE division: by zero it is infinite, or NaN."""
+    """IEEE division: by zero it is infinite, or NaN. Zero has no sign, for it is the integer 0 (§1.2)."""
     if b:
         return a / b
-    if a == 0 or math.isnan(a):
-        return math.nan
-    return math.copysign(math.inf, a) * math.copysign(1, b)
+    return math.nan if a == 0 or math.isnan(a) else math.copysign(math.inf, a)
 
 
 def modulo(left: Atom, right: Atom) -> Atom:
@@ -186,7 +184,7 @@ ROUTINES = [
 ]
 
 MACROS = """
-m_divide(a, b) := a / b
+m_divide(a, b) := a / (b + 0.0::DOUBLE)
 m_modulo(a, b) := CASE WHEN a IS NULL OR b IS NULL THEN NULL
     WHEN b = 0 THEN u_fail_integer('Integer Modulus by a zero dividend')
     WHEN a >= 0 AND b > 0 THEN a % b ELSE u_cast_integer(u_modulo(any_i(a), any_i(b))) END
@@ -197,5 +195,5 @@ m_modulo_unsigned(a, b) := CASE WHEN b = 0
 m_modulo_fast(a, b) := CASE WHEN a >= 0 AND b > 0 AND a < 9007199254740992 AND b < 9007199254740992 THEN a % b + 0e0 END
 m_arithmetic_fast(a, b, o, slow) := CASE WHEN m_tag(a) = 'n' AND m_tag(b) = 'n' THEN any_n(CASE o
     WHEN 1 THEN union_extract(a, 'n') - union_extract(b, 'n') WHEN 2 THEN union_extract(a, 'n') * union_extract(b, 'n')
-    ELSE union_extract(a, 'n') / union_extract(b, 'n') END) ELSE slow END
+    ELSE m_divide(union_extract(a, 'n'), union_extract(b, 'n')) END) ELSE slow END
 """

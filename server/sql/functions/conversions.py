@@ -114,6 +114,7 @@ any_p(x) := CASE WHEN x IS NULL THEN NULL ELSE CAST(union_value(p := x) AS any_v
 m_tag(a) := CASE WHEN a IS NULL THEN NULL ELSE CAST(union_tag(a) AS VARCHAR) END
 m_quote(x) := CASE WHEN x <> '' AND NOT regexp_matches(x, '[\x00-\x1f".]') THEN x
     ELSE '"' || replace(x, '"', '""') || '"' END
+m_quote_json(x) := CASE WHEN contains(x, '"') OR contains(x, '.') THEN '"' || replace(x, '"', '""') || '"' ELSE x END
 m_numtext(x) := CASE WHEN x = trunc(x) AND abs(x) < 1e15 THEN CAST(CAST(x AS BIGINT) AS VARCHAR)
     WHEN abs(x) >= 1e-4 AND abs(x) < 1e15 THEN CAST(x AS VARCHAR) ELSE u_numtext(x) END
 m_parse_ts(s) := CASE WHEN regexp_full_match(s, '[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}:[0-9]{2}Z?)?')
