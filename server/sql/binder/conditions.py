@@ -79,9 +79,7 @@ def _member_ts(value: Value, items: Sequence[Value], scope: Scope) -> Ts:
         times = [(item, timestamp_of(item)) for item in items if not is_null(item)]
         while times and times[-1][1] in (own, NEVER_SQL):
             times.pop()
-        hits = [
-            f"WHEN {comparison.compare('=', value, item).sql} THEN greatest({own}, {time})" for item, time in times
-        ]
+        hits = [f"WHEN {comparison.compare('=', value, item).sql} THEN greatest({own}, {time})" for item, time in times]
         return f"CASE {' '.join(hits)} ELSE {own} END" if hits else own
 
     return build
