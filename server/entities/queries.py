@@ -15,7 +15,7 @@ from server.declarations import NamedBatch, Progress, QueryResult
 from server.entities.progress import TaskProgress
 from server.errors import Conflict, MldbError, NotFound
 from server.values.atoms import timestamp_text
-from server.values.batches import RowType
+from server.values.batches import ListedArrays, RowType
 
 _STOP_SECONDS = 10.0  # how long the one who stops a query waits for its end
 
@@ -82,8 +82,8 @@ class RunningQuery(TaskProgress):
 def batch_size(batch: NamedBatch) -> int:
     """Bytes that the values of a batch take."""
     rows = batch.rows
-    arrays = [batch.names, *rows.values, *([] if rows.rest is None else [rows.rest])]
-    return sum(int(array.nbytes) for array in arrays)
+    values = [rows.values] if isinstance(rows.values, ListedArrays) else rows.values
+    return sum(int(array.nbytes) for array in (batch.names, *values, *([] if rows.rest is None else [rows.rest])))
 
 
 class WatchedResult:

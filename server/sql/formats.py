@@ -216,12 +216,21 @@ def _columns(
         if column.shape is not None:
             found.extend(_elements(column, rows.values[index], encode, times, names))
             continue
-        values = _encoded(rows.values[index], column.kind, encode)
+        values = _values(rows, index, column.kind, encode)
         if column.sparse:
             values = [_ABSENT if value is None else value for value in values]
         found.append((names.text(column.path), values, times))
     found.sort(key=lambda item: names.key(item[0]))
     return found
+
+
+def _values(rows: RowBatch, index: int, kind: Kind, encode: Callable[[Atom], Any]) -> list[Any]:
+    listed = rows.listed(index)
+    if listed is not None and kind in _PLAIN:
+        return list(listed)
+    if listed is not None and kind is Kind.NUMBER:
+        return numbers_to_json(list(listed), encode=encode)
+    return _encoded(rows.values[index], kind, encode)
 
 
 def _encoded(array: pa.Array, kind: Kind, encode: Callable[[Atom], Any]) -> list[Any]:

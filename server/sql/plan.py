@@ -28,7 +28,7 @@ from server.storage.database import Database
 from server.storage.layouts import Cells
 from server.values.arrow_types import ARROW_TYPES, CELLS_ARROW
 from server.values.atoms import NEVER
-from server.values.batches import Column, RowBatch, RowType
+from server.values.batches import Column, ListedArrays, RowBatch, RowType
 from server.values.kinds import CELL_TYPE, Kind
 from server.values.paths import Path
 
@@ -288,6 +288,5 @@ def read_rows(rows: list[tuple[Any, ...]], plan: Plan, skip: int = 0) -> RowBatc
     if not rows:
         fields = [()] * (len(plan.type.columns) * (2 if plan.timestamps else 1))
     values, times = (fields[::2], fields[1::2]) if plan.timestamps else (fields, [])
-    columns = plan.type.columns
-    arrays = [pa.array(field, ARROW_TYPES[column.kind]) for column, field in zip(columns, values, strict=False)]
-    return RowBatch(plan.type, len(rows), arrays, [pa.array(field, pa.float64()) for field in times])
+    arrays = ListedArrays(values, [ARROW_TYPES[column.kind] for column in plan.type.columns])
+    return RowBatch(plan.type, len(rows), arrays, ListedArrays(times, [pa.float64()] * len(times)))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -81,6 +81,31 @@ def rows_of_any_columns(*names: str, columns: tuple[Column, ...] = ()) -> RowTyp
 ANY_ROW: Final = RowType((), open=True)
 
 
+class ListedArrays(Sequence[Any]):
+    """The columns of a few rows, which came as Python lists: arrays where somebody asks for these."""
+
+    def __init__(self, lists: Sequence[Sequence[Any]], types: Sequence[pa.DataType]) -> None:
+        self.lists = lists
+        self._types = types
+
+    def __len__(self) -> int:
+        return len(self._types)
+
+    @overload
+    def __getitem__(self, index: int) -> pa.Array: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[pa.Array]: ...
+    def __getitem__(self, index: int | slice) -> pa.Array | Sequence[pa.Array]:
+        if isinstance(index, slice):
+            return ListedArrays(self.lists[index], self._types[index])
+        return pa.array(self.lists[index], self._types[index])
+
+    @property
+    def nbytes(self) -> int:
+        """About as many bytes as the arrays would have."""
+        return sum(len(value) if isinstance(value, str | bytes) else 8 for one in self.lists for value in one)
+
+
 @dataclass(frozen=True)
 class RowBatch:
     """``length`` rows of a ``RowType``.
@@ -95,6 +120,10 @@ class RowBatch:
     values: Sequence[pa.Array]
     timestamps: Sequence[Timestamps] = ()
     rest: pa.Array | None = None
+
+    def listed(self, index: int) -> Sequence[Any] | None:
+        """The values of a column as Python objects, if that is what they are."""
+        return self.values.lists[index] if isinstance(self.values, ListedArrays) else None
 
     def timestamp(self, index: int) -> Timestamps:
         return self.timestamps[index] if index < len(self.timestamps) else NEVER
