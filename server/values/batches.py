@@ -103,7 +103,10 @@ class ListedArrays(Sequence[Any]):
     @property
     def nbytes(self) -> int:
         """About as many bytes as the arrays would have."""
-        return sum(len(value) if isinstance(value, str | bytes) else 8 for one in self.lists for value in one)
+        return sum(
+            8 * len(one) if pa.types.is_primitive(type_) else sum(8 + len(value or "") for value in one)
+            for one, type_ in zip(self.lists, self._types, strict=False)
+        )
 
 
 @dataclass(frozen=True)
