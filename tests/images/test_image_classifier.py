@@ -317,6 +317,10 @@ def test_what_is_forgotten_leaves_nothing_and_the_rest_survives_a_restart_elsewh
     assert not list((data / "models" / "image_classifier").glob(f"{other}*"))
     before = plugin.get("models")
     expected = plugin.post("predict", coloured(7, 2), model=taught)["labels"]
+    features = "inception_image({content: base64_decode(image)}) AS *"  # as versions did that passed pictures as texts
+    older = {"expression": f"{taught}_scorer({{features: {{{features}}}}})[scores] AS scores"}
+    answer = plugin.client.put(f"/v1/functions/{taught}", json={"type": "sql.expression", "params": older})
+    assert plugin.checked(answer, 201)
     running.kill()
     again = started(data.rename(data.parent / "moved"))
     try:
