@@ -18,6 +18,11 @@ def parameter(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, default=_plain) if isinstance(value, dict | list) else str(value)
 
 
+def json_body(payload: Any) -> bytes:
+    """A request's body: bytes in it are blobs. ``TypeError`` or ``ValueError`` for what JSON cannot say."""
+    return json.dumps(payload, allow_nan=False, default=_plain).encode()
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, bytes | bytearray):
         return blob(value)

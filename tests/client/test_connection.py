@@ -120,6 +120,22 @@ def test_answers_show_themselves_in_notebooks(mldb):
     assert "<script>" not in hostile._repr_html_()
 
 
+def test_bytes_are_blobs(mldb, server):
+    expression = {"type": "sql.expression", "params": {"expression": "blob_length(content) AS bytes"}}
+    mldb.put("/v1/functions/measured", expression)
+    route, given = "/v1/functions/measured/application", {"content": bytes(range(256)) * 1000}
+    assert mldb.get(route, {"input": given}).json() == {"output": {"bytes": 256_000}}
+    assert mldb.get(route, input={"content": b"\x00"}).json() == {"output": {"bytes": 1}}
+    with pytest.raises(TypeError, match="Object of type object is not JSON serializable"):
+        mldb.get(route, {"input": {"content": object()}})
+
+    async def session():
+        async with AsyncConnection(server.url, notebook=False) as client:
+            return (await client.get(route, {"input": given})).json()
+
+    assert asyncio.run(session()) == {"output": {"bytes": 256_000}}
+
+
 def test_keywords_become_parameters(mldb):
     mldb.put("/v1/functions/twice", {"type": "sql.expression", "params": {"expression": "x * 2 AS y"}})
     assert mldb.get("/v1/functions/twice/application", input={"x": 21}).json() == {"output": {"y": 42}}

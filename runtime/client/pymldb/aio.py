@@ -10,7 +10,15 @@ from typing import Any
 
 import httpx
 
-from runtime.calls import CANCELLED, FIRST_LOOK_SECONDS, RunWatch, parameter, procedure_path, with_run_on_creation
+from runtime.calls import (
+    CANCELLED,
+    FIRST_LOOK_SECONDS,
+    RunWatch,
+    json_body,
+    parameter,
+    procedure_path,
+    with_run_on_creation,
+)
 
 from .connection import generated_run_id, loading_config, loading_paths, tracked_parts
 from .display import Display, display_for
@@ -109,7 +117,10 @@ class AsyncConnection:
     # ── below ──
 
     async def request(self, verb: str, url: str, **options: Any) -> httpx.Response:
-        """An answer as it comes, errors too. ``options`` are those of ``httpx``."""
+        """An answer as it comes, errors too. ``options`` are those of ``httpx``; bytes in ``json`` are blobs."""
+        if (payload := options.pop("json", None)) is not None:
+            options["content"] = json_body(payload)
+            options["headers"] = {"Content-Type": "application/json", **options.get("headers", {})}
         answer: httpx.Response = with_html(await self._client.request(verb, url, **options))
         return answer
 

@@ -12,7 +12,15 @@ from urllib.parse import quote, unquote
 
 import requests
 
-from runtime.calls import CANCELLED, FIRST_LOOK_SECONDS, RunWatch, parameter, procedure_path, with_run_on_creation
+from runtime.calls import (
+    CANCELLED,
+    FIRST_LOOK_SECONDS,
+    RunWatch,
+    json_body,
+    parameter,
+    procedure_path,
+    with_run_on_creation,
+)
 
 from .display import Display, display_for
 from .failures import base_address, checked
@@ -116,8 +124,11 @@ class Connection:
     # ── below ──
 
     def request(self, verb: str, url: str, **options: Any) -> Answer:
-        """An answer as it comes, errors too. ``options`` are those of ``requests``."""
+        """An answer as it comes, errors too. ``options`` are those of ``requests``; bytes in ``json`` are blobs."""
         headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
+        if (payload := options.pop("json", None)) is not None:
+            options["data"] = json_body(payload)
+            headers["Content-Type"] = "application/json"
         headers |= options.pop("headers", {})
         address = self.uri + url
         answer: Answer = with_html(
