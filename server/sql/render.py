@@ -144,7 +144,7 @@ def _in(node: InList | InQuery | InRow, inside: str) -> str:
 
 
 def _like(node: Like) -> str:
-    return f"{_left(node.operand, MEMBER)} {_not(node)}LIKE {_within(node.pattern, COMPARISON)}"
+    return f"{_left(node.operand, MEMBER)} {_not(node)}LIKE {_left(node.pattern, COMPARISON)}"
 
 
 def _call(node: Call) -> str:
