@@ -28,8 +28,8 @@ IDLE_SECONDS = 2.0  # servers close idle connections after 5: a contender may ta
 class Client:
     """One kept-alive connection to a server on loopback.
 
-    It parses with httptools: what ``http.client`` spends on a request, a fifth of a millisecond once caches are cold,
-    would count as the server's.
+    It parses with httptools: what ``http.client`` spends on a request more than that, a tenth of a millisecond once
+    caches are cold, would count as the server's.
     """
 
     def __init__(self, port: int) -> None:
