@@ -6,6 +6,7 @@ Both are bound into the query that calls them; over REST the caller is a query o
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
@@ -176,6 +177,13 @@ class _BodyScope(RowScope):
     def __init__(self, outer: Scope, row: Row, *, closed: bool) -> None:
         super().__init__(outer, row, closed=closed)
         self.context = outer.context.deeper()
+
+    def column(self, path: Path) -> Value:
+        """Inputs are read by the filter LATEST (§2.4). Columns that are known have passed it where the call stands."""
+        found = super().column(path)
+        if isinstance(found, Open):
+            return replace(found, sql=self.stage(f"m_latest_cells({self.reference(found.sql)})"))
+        return found
 
     def parameter(self, name: str) -> Value:
         raise MldbError("Bound parameters requested but none passed", code=500)
